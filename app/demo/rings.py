@@ -1,0 +1,164 @@
+"""The three rings of the demo city, and the plane its roads are drawn on.
+
+Promises three star-shaped lines around one centre, nested, in metres of EPSG:4547 from that centre;
+core and urban share their northern stretch vertex by vertex. A place outside the core is written as
+(angle, band): the band is 1 on the core line, 2 on the urban, 3 on the city line, and in between a
+share of the way. A line of constant band between two whole numbers therefore never meets a ring.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.demo.frame import to_lonlat
+from app.models.vocabulary import LEVELS, Level
+
+Floats = NDArray[np.float64]
+
+STRETCH: Final = (np.radians(52.0), np.radians(128.0))
+"""Angles, counter-clockwise from east, between which core and urban are one line."""
+
+VERTICES: Final[dict[Level, int]] = {"core": 300, "urban": 400, "city": 900}
+TOLERANCE_M: Final[dict[Level, float]] = {"core": 5.0, "urban": 5.0, "city": 10.0}
+NAMES: Final[dict[Level, tuple[str, str]]] = {
+    "core": ("主城区内层防控圈", "Main core ring"),
+    "urban": ("环城防控圈", "Urban ring"),
+    "city": ("环市防控圈", "City border ring"),
+}
+SOURCE: Final = "synthetic demo data, drawn by app.demo; not a surveyed boundary"
+_TURN: Final = 2 * np.pi
+_BEYOND_M: Final = 8000.0
+"""Metres that one band takes outside the city line."""
+
+
+def unit(angle: Floats | float) -> Floats:
+    """Return unit vectors (n, 2) east, north of angles in radians counter-clockwise from east."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Star:
+    """A closed line seen from the centre: ascending angles in [0, 2 pi) and radii in metres."""
+
+    angles: Floats
+    radii: Floats
+
+    @cached_property
+    def vertices(self) -> Floats:
+        """Vertices (n, 2) in metres from the centre, not closed."""
+        return np.round(unit(self.angles) * self.radii[:, None], 3)
+
+    def radius(self, angle: Floats | float) -> Floats:
+        """Return the distance in metres at which the ray of ``angle`` meets the line, exactly."""
+        vertices = self.vertices
+        after = np.searchsorted(self.angles, np.mod(angle, _TURN), side="right") % len(vertices)
+        start, end = vertices[after - 1], vertices[after]
+        side, ray = end - start, unit(angle)
+        return np.asarray(_cross(start, side) / _cross(ray, side))
+
+
+@dataclass(frozen=True)
+class Rings:
+    """The three lines, from the inside out."""
+
+    core: Star
+    urban: Star
+    city: Star
+
+    def star(self, level: Level) -> Star:
+        """Return the line of a level."""
+        lines: dict[Level, Star] = {"core": self.core, "urban": self.urban, "city": self.city}
+        return lines[level]
+
+    def thickness(self, angle: Floats | float) -> Floats:
+        """Return the metres between core and urban line along a ray."""
+        return self.urban.radius(angle) - self.core.radius(angle)
+
+    def place(self, angle: Floats | float, band: Floats | float) -> Floats:
+        """Return points (n, 2) in metres from the centre of places given as (angle, band)."""
+        angles, bands = np.broadcast_arrays(np.atleast_1d(angle), np.atleast_1d(band))
+        lines = [self.star(level).radius(angles) for level in LEVELS]
+        knots = np.stack([np.zeros_like(lines[0]), *lines, lines[-1] + _BEYOND_M])
+        below = np.clip(np.floor(bands).astype(int), 0, 3)
+        share, column = bands - below, np.arange(len(angles))
+        radii = knots[below, column] * (1 - share) + knots[below + 1, column] * share
+        return np.round(unit(angles) * radii[:, None], 3)
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+
+
+def _oval(a: float, b: float, power: float, shift: float = 0.0) -> Star:
+    """Return a superellipse of half axes ``a``, ``b`` moved north by ``shift`` metres."""
+    turn = np.linspace(0, _TURN, 2000, endpoint=False)
+    bend = 2 / power
+    x = a * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** bend
+    y = b * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** bend + shift
+    angles = np.mod(np.arctan2(y, x), _TURN)
+    order = np.unique(np.round(angles, 9), return_index=True)[1]
+    return Star(angles[order], np.hypot(x, y)[order])
+
+
+def _wiggle(rng: np.random.Generator, angles: Floats, amplitude: float, rough: float) -> Floats:
+    """Return factors around 1: smooth bays of relative ``amplitude`` and a ``rough`` edge."""
+    orders = np.arange(3, 28)
+    phases = rng.uniform(0, _TURN, len(orders))
+    waves = np.sin(np.outer(angles, orders) + phases) / orders
+    return np.asarray(1 + amplitude * waves.sum(axis=1) + rng.normal(0, rough, len(angles)))
+
+
+def _spread(rng: np.random.Generator, count: int) -> Floats:
+    """Return ``count`` ascending angles around the circle, unevenly spaced."""
+    step = _TURN / count
+    return np.asarray((np.arange(count) + rng.uniform(0.2, 0.8, count)) * step)
+
+
+def _wiggly(rng: np.random.Generator, base: Star, count: int, bays: float, rough: float) -> Star:
+    angles = _spread(rng, count)
+    return Star(angles, base.radius(angles) * _wiggle(rng, angles, bays, rough))
+
+
+def _core(rng: np.random.Generator, urban: Star) -> Star:
+    """Return the core line: the urban line in the north, its own line elsewhere, well inside."""
+    margin = np.radians(10)
+    low, high = STRETCH
+    shared = urban.angles[(urban.angles > low - margin) & (urban.angles < high + margin)]
+    span = _TURN - (shared[-1] - shared[0])
+    count = VERTICES["core"] - len(shared)
+    own = shared[-1] + (np.arange(count) + rng.uniform(0.7, 1.3, count)) * span / (count + 1)
+    angles = np.sort(np.concatenate([shared, np.mod(own, _TURN)]))
+    outside = np.degrees(np.maximum(np.maximum(low - angles, angles - high), 0))
+    free = _oval(3500, 2600, 3).radius(angles) * _wiggle(rng, angles, 0.02, 0.002)
+    edge = urban.radius(angles)
+    radii = np.minimum(free, edge - np.minimum(80 * outside, 600))
+    inside = np.searchsorted(urban.angles, angles[outside == 0])
+    radii[outside == 0] = urban.radii[inside]
+    return Star(angles, radii)
+
+
+def draw(rng: np.random.Generator) -> Rings:
+    """Return the rings drawn by ``rng``."""
+    city = _wiggly(rng, _oval(22_500, 15_000, 2.5), VERTICES["city"], 0.06, 0.0012)
+    urban = _wiggly(rng, _oval(7000, 5000, 3, -2400), VERTICES["urban"], 0.03, 0.0015)
+    return Rings(_core(rng, urban), urban, city)
+
+
+def feature(rings: Rings, level: Level) -> dict[str, Any]:
+    """Return the GeoJSON Feature that is put as the ring of ``level``."""
+    vertices = rings.star(level).vertices
+    line = to_lonlat(np.vstack([vertices, vertices[:1]]))
+    name_zh, name_en = NAMES[level]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [line.tolist()]},
+        "properties": {
+            "name_zh": name_zh,
+            "name_en": f"{name_en} (synthetic)",
+            "source": SOURCE,
+            "tolerance_m": TOLERANCE_M[level],
+        },
+    }

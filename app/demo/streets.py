@@ -1,0 +1,192 @@
+"""The pieces of the road network, and the street grid inside the core.
+
+Promises streets that meet only at their ends: every end is a junction, and streets that meet share
+its coordinates exactly. Metres from the city's centre.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import shapely
+
+from app.demo.names import EAST_WEST, NORTH_SOUTH
+from app.demo.rings import Floats, Rings, unit
+from app.models.vocabulary import Level, OneWay, RoadClass
+
+BLOCK_M: Final = 350.0
+LOOP_M: Final = 180.0
+"""Distance of the inner ring road from the core line."""
+_REACH: Final = (10, 8)
+_TILT: Final = np.radians(3.0)
+_SNAP_M: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Road:
+    """What all edges of one road share."""
+
+    group: str
+    name_zh: str
+    name_en: str
+    road_class: RoadClass
+    number: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Street:
+    """One road edge between two junctions; ``crosses`` names the rings it passes, outward."""
+
+    xy: Floats
+    road: Road
+    oneway: OneWay = "no"
+    layer: int = 0
+    crosses: tuple[Level, ...] = ()
+    angle: float = 0.0
+
+
+@dataclass(frozen=True)
+class Junction:
+    """A crossroads of two streets of the grid."""
+
+    xy: Floats
+    rows: Road
+    columns: Road
+
+
+Cell = tuple[int, int]
+
+
+@dataclass
+class Grid:
+    """The grid of the core: streets, crossroads by cell, and where it reaches the inner ring road."""
+
+    streets: list[Street] = field(default_factory=list)
+    nodes: dict[Cell, Floats] = field(default_factory=dict)
+    loop_angles: list[float] = field(default_factory=list)
+    degree: dict[Cell, int] = field(default_factory=dict)
+
+    def junctions(self) -> list[Junction]:
+        """Return the crossroads at which three streets or more meet."""
+        return [
+            Junction(self.nodes[cell], _row(cell[1]), _column(cell[0]))
+            for cell in sorted(self.nodes)
+            if self.degree[cell] >= 3
+        ]
+
+    def blocks(self) -> list[Floats]:
+        """Return the middles of the blocks that have all four corners."""
+        middles = []
+        for i, j in sorted(self.nodes):
+            corners = [(i, j), (i + 1, j), (i, j + 1), (i + 1, j + 1)]
+            if all(corner in self.nodes for corner in corners):
+                middles.append(np.mean([self.nodes[corner] for corner in corners], axis=0))
+        return middles
+
+
+def _row(j: int) -> Road:
+    zh, en = EAST_WEST[j + _REACH[1]]
+    road_class: RoadClass = "urban_arterial" if j % 4 == 0 else "urban_minor"
+    return Road(f"RG-EW{j + _REACH[1]:02d}", zh, en, road_class)
+
+
+def _column(i: int) -> Road:
+    zh, en = NORTH_SOUTH[i + _REACH[0]]
+    road_class: RoadClass = "urban_arterial" if i % 5 == 0 else "urban_minor"
+    return Road(f"RG-NS{i + _REACH[0]:02d}", zh, en, road_class)
+
+
+def loop_point(rings: Rings, angle: Floats | float) -> Floats:
+    """Return points (n, 2) of the inner ring road at angles."""
+    angles = np.atleast_1d(angle)
+    return np.round(unit(angles) * (rings.core.radius(angles) - LOOP_M)[:, None], 3)
+
+
+def _crossroads(rng: np.random.Generator, rings: Rings) -> dict[Cell, Floats]:
+    turn = np.array([[np.cos(_TILT), np.sin(_TILT)], [-np.sin(_TILT), np.cos(_TILT)]])
+    nodes = {}
+    for i in range(-_REACH[0], _REACH[0] + 1):
+        for j in range(-_REACH[1], _REACH[1] + 1):
+            shift = np.clip(rng.normal(0, 14, 2), -22, 22)
+            xy = np.round((np.array([i, j]) * BLOCK_M) @ turn + shift, 3)
+            room = rings.core.radius(np.arctan2(xy[1], xy[0])) - np.hypot(*xy)
+            if room > LOOP_M + 140:
+                nodes[i, j] = xy
+    return nodes
+
+
+def _bent(rng: np.random.Generator, start: Floats, end: Floats) -> Floats:
+    """Return a street from ``start`` to ``end`` with one slight bend."""
+    middle = np.round((start + end) / 2 + rng.normal(0, 4, 2), 3)
+    return np.vstack([start, middle, end])
+
+
+def _oneway(cell: Cell, along_row: bool) -> OneWay:
+    """Return the rule of a street: two neighbouring columns are one-way, against each other."""
+    if along_row:
+        return "no"
+    return {-3: "forward", -2: "backward"}.get(cell[0], "no")  # type: ignore[return-value]  # OneWay words
+
+
+def _neighbours(nodes: dict[Cell, Floats], cell: Cell) -> int:
+    i, j = cell
+    return sum(near in nodes for near in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)))
+
+
+def _blocks_out(rng: np.random.Generator, grid: Grid) -> None:
+    """Add the streets between neighbouring crossroads, leaving out a few in the inside."""
+    closed: set[Cell] = set()
+    for cell in sorted(grid.nodes):
+        for along_row, other in ((True, (cell[0] + 1, cell[1])), (False, (cell[0], cell[1] + 1))):
+            if other not in grid.nodes:
+                continue
+            full = min(_neighbours(grid.nodes, end) for end in (cell, other)) == 4
+            if full and not closed & {cell, other} and rng.random() < 0.08:
+                closed |= {cell, other}
+                continue
+            road = _row(cell[1]) if along_row else _column(cell[0])
+            xy = _bent(rng, grid.nodes[cell], grid.nodes[other])
+            grid.streets.append(Street(xy, road, _oneway(cell, along_row)))
+            for end in (cell, other):
+                grid.degree[end] = grid.degree.get(end, 0) + 1
+
+
+def _link_end(rings: Rings, node: Floats, gates: Floats) -> float:
+    """Return the angle at which a crossroads meets the inner ring road: at a gate when one is near."""
+    angle = float(np.mod(np.arctan2(node[1], node[0]), 2 * np.pi))
+    nearest = float(gates[np.argmin(np.abs(np.angle(np.exp(1j * (gates - angle)))))])
+    apart = np.hypot(*(loop_point(rings, nearest)[0] - loop_point(rings, angle)[0]))
+    return nearest if apart < _SNAP_M else angle
+
+
+def _links(rings: Rings, grid: Grid, gates: Floats) -> None:
+    """Lead the rim of the grid out to the inner ring road wherever the way is free."""
+    inner = shapely.MultiLineString([street.xy for street in grid.streets])
+    taken = [shapely.Point(loop_point(rings, gate)[0]) for gate in gates]
+    built = list(grid.streets)
+    for cell in sorted(grid.nodes):
+        node = grid.nodes[cell]
+        if _neighbours(grid.nodes, cell) == 4:
+            continue
+        angle = _link_end(rings, node, gates)
+        end = loop_point(rings, angle)[0]
+        outer = shapely.LineString([node + (end - node) * 40 / np.hypot(*(end - node)), end])
+        at_gate = bool(np.any(gates == angle))
+        crowded = not at_gate and any(shapely.Point(end).distance(point) < _SNAP_M for point in taken)
+        others = shapely.MultiLineString([street.xy for street in built])
+        if crowded or min(outer.distance(inner), outer.distance(others)) < 25:
+            continue
+        road = _column(cell[0]) if abs(end[1] - node[1]) > abs(end[0] - node[0]) else _row(cell[1])
+        built.append(Street(np.vstack([node, end]), road))
+        taken.append(shapely.Point(end))
+        grid.loop_angles.append(angle)
+        grid.degree[cell] = grid.degree.get(cell, 0) + 1
+    grid.streets = built
+
+
+def draw(rng: np.random.Generator, rings: Rings, gates: Floats) -> Grid:
+    """Return the grid of the core, linked to the inner ring road; ``gates`` are angles on that road."""
+    grid = Grid(nodes=_crossroads(rng, rings))
+    _blocks_out(rng, grid)
+    _links(rings, grid, gates)
+    return grid

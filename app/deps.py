@@ -1,0 +1,221 @@
+"""What a route may ask for: connections, the caller, the body, the page, and known parameters only."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import Depends, Header, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import AwareDatetime
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database, WriteContext
+from app.errors import InvalidQuery, MalformedBody, UnsupportedMediaType
+from app.services.access import Principal
+from app.services.keys import Gate
+from app.services.preconditions import Precondition
+from app.settings import Settings
+
+JSON_TYPES = ("application/json", "application/geo+json")
+PATCH_TYPES = ("application/merge-patch+json", *JSON_TYPES)
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+
+def settings(request: Request) -> Settings:
+    """Return the settings of the running service."""
+    found: Settings = request.app.state.settings
+    return found
+
+
+def database(request: Request) -> Database:
+    """Return the database of the running service."""
+    found: Database = request.app.state.database
+    return found
+
+
+async def principal(
+    request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
+) -> Principal:
+    """Return who is calling; every route under /v1 asks."""
+    gate: Gate = request.app.state.gate
+    return await gate.admit(authorization)
+
+
+@cache
+def _parameters(route: APIRoute) -> tuple[str, ...]:
+    def names(dependant: Dependant) -> set[str]:
+        own = {field.alias for field in dependant.query_params}
+        return own.union(*(names(below) for below in dependant.dependencies), set())
+
+    return tuple(sorted(names(route.dependant)))
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuse a query parameter the route does not have, naming those it has; and repetitions."""
+    known = _parameters(request.scope["route"])
+    seen: set[str] = set()
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            has = ", ".join(known) or "none"
+            raise InvalidQuery(
+                f"Unknown query parameter {name!r}; known here: {has}.",
+                parameter=name,
+                code="unknown-parameter",
+            )
+        if name in seen:
+            raise InvalidQuery(f"Parameter {name!r} is given twice.", parameter=name)
+        if "\x00" in value:
+            raise InvalidQuery(f"Parameter {name!r} has a NUL character.", parameter=name)
+        seen.add(name)
+
+
+SettingsDep = Annotated[Settings, Depends(settings)]
+DatabaseDep = Annotated[Database, Depends(database)]
+PrincipalDep = Annotated[Principal, Depends(principal)]
+
+
+async def writer(who: PrincipalDep) -> Principal:
+    """Return a caller who may write somewhere; asked before the body is read."""
+    who.need("editor")
+    return who
+
+
+WriterDep = Annotated[Principal, Depends(writer)]
+
+
+async def reading(base: DatabaseDep, _who: PrincipalDep) -> AsyncIterator[AsyncConnection]:
+    """Open a connection for single statements."""
+    async with base.reading() as connection:
+        yield connection
+
+
+async def writing(
+    request: Request,
+    base: DatabaseDep,
+    who: WriterDep,
+    reason: Annotated[
+        str | None,
+        Header(alias="X-Change-Reason", max_length=500, description="Why; kept in the history."),
+    ] = None,
+) -> AsyncIterator[AsyncConnection]:
+    """Open the one transaction of a request; it commits before the answer leaves."""
+    context = WriteContext(who.name, request.scope.get("request_id", ""), _words(reason or ""))
+    async with base.writing(context) as connection:
+        yield connection
+
+
+def _words(header: str) -> str:
+    """Return the text of a header that may carry UTF-8 (headers are read as Latin-1)."""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return header
+
+
+ReadDep = Annotated[AsyncConnection, Depends(reading, scope="function")]
+WriteDep = Annotated[AsyncConnection, Depends(writing, scope="function")]
+
+
+async def json_body(request: Request) -> Any:
+    """Return the JSON of the body, strictly: no NaN, no duplicate encodings, bounded depth."""
+    accepted = PATCH_TYPES if request.method == "PATCH" else JSON_TYPES
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in accepted:
+        raise UnsupportedMediaType(content_type, accepted)
+    body = await request.body()
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not valid JSON: {error}.") from error
+
+
+BodyDep = Annotated[Any, Depends(json_body)]
+
+
+def precondition(
+    if_match: Annotated[str | None, Header(description="Version the record must have.")] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: create only.")] = None,
+) -> Precondition:
+    """Return what the caller says must hold."""
+    return Precondition(if_match, if_none_match)
+
+
+PreconditionDep = Annotated[Precondition, Depends(precondition)]
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """Which page of a list is asked for."""
+
+    limit: int
+    cursor: str | None
+
+
+def page_request(
+    limit: Annotated[
+        int, Query(ge=1, description=f"Records per page; at most {MAX_LIMIT} are given.")
+    ] = DEFAULT_LIMIT,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="Where the page starts, from `next`.")
+    ] = None,
+) -> PageRequest:
+    """Return the page asked for, its size clamped."""
+    return PageRequest(min(limit, MAX_LIMIT), cursor)
+
+
+PageDep = Annotated[PageRequest, Depends(page_request)]
+
+Format = Literal["json", "geojson"]
+
+
+def wants_geojson(
+    request: Request,
+    f: Annotated[
+        Format | None, Query(description="`geojson` or `json`; wins over `Accept`.")
+    ] = None,
+) -> bool:
+    """Tell whether GeoJSON is wanted, by ``f`` or else by ``Accept``."""
+    if f is not None:
+        return f == "geojson"
+    return "application/geo+json" in request.headers.get("accept", "")
+
+
+GeoJsonDep = Annotated[bool, Depends(wants_geojson)]
+
+AsOf = Annotated[
+    AwareDatetime | None, Query(description="Answer as of this instant (RFC 3339).")
+]
+
+
+def bbox(
+    bbox: Annotated[
+        str | None,
+        Query(description="west,south,east,north in degrees; west > east crosses 180.", max_length=200),
+    ] = None,
+) -> tuple[float, float, float, float] | None:
+    """Return the box asked for.
+
+    Raises
+    ------
+    InvalidQuery
+        when it is not four finite numbers in range.
+    """
+    if bbox is None:
+        return None
+    try:
+        numbers = [float(part) for part in bbox.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4 or not all(-180 <= number <= 180 for number in numbers):
+        raise InvalidQuery("bbox is four numbers: west,south,east,north.", parameter="bbox")
+    west, south, east, north = numbers
+    if not (-90 <= south <= north <= 90):
+        raise InvalidQuery("bbox needs -90 <= south <= north <= 90.", parameter="bbox")
+    return west, south, east, north
+
+
+BboxDep = Annotated[tuple[float, float, float, float] | None, Depends(bbox)]

@@ -1,0 +1,154 @@
+"""The vocabulary of failure: what can go wrong, each with a stable machine code.
+
+Nothing here knows HTTP; ``app.routers.problems`` gives each family its status. The tree::
+
+    RegistryError
+    ├── Invalid               the payload or query is wrong
+    │   ├── InvalidShape      a geometry is wrong, with the place
+    │   ├── InvalidQuery      a query parameter is wrong or unknown
+    │   └── MalformedBody     the body cannot be read at all
+    ├── NotFound              no such record in the caller's scope
+    ├── Conflict              a rule of the registry says no
+    ├── PreconditionFailed    If-Match / If-None-Match does not hold
+    ├── Unauthenticated       no key, or a key that is not valid
+    ├── Forbidden             a known caller without the right
+    ├── TooLarge              a body or a request beyond a documented limit
+    ├── UnsupportedMediaType  a content type the route does not take
+    └── Unavailable           the database is away
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong at one place of a payload; ``pointer`` is an RFC 6901 JSON Pointer."""
+
+    pointer: str
+    code: str
+    message: str
+
+    def under(self, prefix: str) -> "Fault":
+        """Return the same fault seen from an enclosing document."""
+        return Fault(prefix + self.pointer, self.code, self.message)
+
+
+@dataclass
+class RegistryError(Exception):
+    """Base of everything this product refuses on purpose."""
+
+    detail: str
+    code: str = "error"
+    faults: Sequence[Fault] = field(default_factory=tuple)
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class Invalid(RegistryError):
+    """The payload breaks a rule that needs no database to check."""
+
+    def __init__(
+        self, detail: str, *, code: str = "invalid", faults: Sequence[Fault] = ()
+    ) -> None:
+        super().__init__(detail, code, tuple(faults))
+
+
+class InvalidShape(Invalid):
+    """A geometry is not usable; carries the reason and, where known, the place (lon, lat)."""
+
+    def __init__(self, reason: str, where: tuple[float, float] | None = None) -> None:
+        self.reason, self.where = reason, where
+        place = f" at or near [{where[0]:.6f}, {where[1]:.6f}]" if where else ""
+        message = f"The geometry is not valid: {reason}{place}."
+        super().__init__(
+            message, code="invalid-geometry", faults=(Fault("/geometry", reason_code(reason), message),)
+        )
+
+
+def reason_code(reason: str) -> str:
+    """Return a kebab-case code for a GEOS reason such as ``Self-intersection``."""
+    return "-".join(reason.lower().replace("-", " ").split()[:3]) or "invalid"
+
+
+class InvalidQuery(Invalid):
+    """A query parameter is unknown or has a value it cannot have."""
+
+    def __init__(self, detail: str, *, parameter: str, code: str = "invalid-query") -> None:
+        self.parameter = parameter
+        super().__init__(detail, code=code, faults=(Fault(f"?{parameter}", code, detail),))
+
+
+class MalformedBody(Invalid):
+    """The body is not JSON (truncated, wrong encoding, NaN, nested too deeply)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, code="malformed-json", faults=(Fault("", "malformed-json", detail),))
+
+
+class NotFound(RegistryError):
+    """There is no such thing, or none in the caller's scope: the two look the same."""
+
+    def __init__(self, what: str, code: str) -> None:
+        super().__init__(f"There is no {what} {code!r}.", "not-found")
+
+
+class Conflict(RegistryError):
+    """The request is well formed, and a rule of the registry says no."""
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str = "conflict",
+        faults: Sequence[Fault] = (),
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail, code, tuple(faults), extra or {})
+
+
+class PreconditionFailed(RegistryError):
+    """The record is not in the state the caller said it must be in."""
+
+    def __init__(self, detail: str, current_version: int | None = None) -> None:
+        self.current_version = current_version
+        super().__init__(detail, "precondition-failed")
+
+
+class Unauthenticated(RegistryError):
+    """The caller must show a valid key."""
+
+    def __init__(self, detail: str = "This needs an API key: send Authorization: Bearer <key>.") -> None:
+        super().__init__(detail, "unauthenticated")
+
+
+class Forbidden(RegistryError):
+    """The caller is known and has not the right."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, "forbidden")
+
+
+class TooLarge(RegistryError):
+    """More than a documented limit allows."""
+
+    def __init__(self, detail: str, limit: int) -> None:
+        super().__init__(detail, "too-large", (), {"limit": limit})
+
+
+class UnsupportedMediaType(RegistryError):
+    """The body has a content type the route does not take."""
+
+    def __init__(self, got: str, accepted: Sequence[str]) -> None:
+        self.accepted = tuple(accepted)
+        detail = f"Content type {got or '(none)'!r} is not taken here; send {' or '.join(accepted)}."
+        super().__init__(detail, "unsupported-media-type", (), {"accepted": list(accepted)})
+
+
+class Unavailable(RegistryError):
+    """The database cannot be reached or gave up on the statement."""
+
+    def __init__(self, detail: str = "The database is not reachable at the moment.") -> None:
+        super().__init__(detail, "unavailable")

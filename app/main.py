@@ -1,0 +1,77 @@
+"""Puts the service together: routers, failures, middleware, and what lives as long as the process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from app import __version__
+from app.db import schema
+from app.db.engine import Database
+from app.errors import Unavailable
+from app.logs import configure
+from app.routers import coverage, health, keys, openapi, problems, records, rings, states
+from app.routers.envelope import Envelope
+from app.schemas.kinds import KINDS
+from app.services.access import anonymous
+from app.services.coverage import Answers
+from app.services.keys import Gate, service_secret
+from app.settings import Settings
+
+DESCRIPTION = (
+    "Registry of video checkpoint coverage: cameras, face and vehicle checkpoints, three control "
+    "rings, control points, and the gaps between them. It holds equipment and places, never people."
+)
+
+
+class NoDatabase(Exception):
+    """The application was started without being told its database."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the application for these settings (default: those of the environment)."""
+    known = settings or Settings()
+    configure(known.log_format, known.log_level)
+    if known.database_url is None:
+        msg = "REGISTRY_DATABASE_URL is not set; `coverage-registry serve` runs a database of its own"
+        raise NoDatabase(msg)
+    app = FastAPI(
+        title="Checkpoint coverage registry",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        docs_url="/docs" if known.docs else None,
+        redoc_url=None,
+    )
+    app.state.settings = known
+    app.state.secret = service_secret(
+        known.secret.get_secret_value() if known.secret else None, known.data_dir
+    )
+    app.state.database = Database(
+        known.database_url.get_secret_value(),
+        pool_size=known.pool_size,
+        statement_timeout_s=known.statement_timeout_s,
+    )
+    app.state.gate = Gate(app.state.database, app.state.secret, anonymous(known.anonymous_role))
+    app.state.answers = Answers(app.state.database)
+    problems.install(app)
+    app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
+    for kind in KINDS:
+        app.include_router(records.router_of(kind))
+    for module in (rings, states, coverage, keys, health):
+        app.include_router(module.router)
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    """Refuse to serve on another schema; a database that is away now may come back."""
+    try:
+        await schema.require_head(app.state.database)
+    except Unavailable:
+        pass
+    yield {}
+    await app.state.database.close()

@@ -1,0 +1,101 @@
+"""Column types and mixins every table shares: the Shapely column, constraint names, record keeping."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import shapely
+from geoalchemy2 import Geometry
+from geoalchemy2.shape import to_shape
+from shapely.geometry.base import BaseGeometry
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Identity,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Code = Text(collation="C")
+"""Codes compare byte by byte, so that paging order is the same on every machine."""
+
+TextArray = ARRAY(Text)
+
+
+class Shape(TypeDecorator[BaseGeometry]):
+    """A PostGIS geometry in SRID 4326: Shapely in, Shapely out, lon/lat order."""
+
+    impl = Geometry
+    cache_ok = True
+
+    def __init__(self, geometry_type: str = "GEOMETRY") -> None:
+        self.geometry_type = geometry_type
+        super().__init__(geometry_type=geometry_type, srid=4326, spatial_index=False)
+
+    def process_bind_param(self, value: BaseGeometry | None, dialect: Dialect) -> str | None:
+        """Send a shape as EWKT."""
+        return None if value is None else f"SRID=4326;{shapely.to_wkt(value, rounding_precision=-1)}"
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> BaseGeometry | None:
+        """Receive a shape."""
+        return None if value is None else to_shape(value)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """Bind through ``process_bind_param`` alone: GeoAlchemy2's own processor expects elements."""
+        return lambda value: self.process_bind_param(value, dialect)
+
+
+def one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
+    """Return the CHECK that keeps a text column to a closed word list."""
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+class Kept(SQLModel):
+    """What the database itself keeps about every record. ``version`` is the ETag."""
+
+    id: int | None = Field(
+        default=None,
+        primary_key=True,
+        sa_type=BigInteger,
+        sa_column_args=(Identity(always=True),),
+    )
+    version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    created_at: datetime | None = Field(
+        default=None,
+        nullable=False,
+        sa_type=DateTime(timezone=True),  # type: ignore[call-overload]  # SQLModel types only classes
+        sa_column_kwargs={"server_default": func.now()},
+    )
+    updated_at: datetime | None = Field(
+        default=None,
+        nullable=False,
+        sa_type=DateTime(timezone=True),  # type: ignore[call-overload]  # SQLModel types only classes
+        sa_column_kwargs={"server_default": func.now()},
+    )
+    removed_at: datetime | None = Field(
+        default=None,
+        sa_type=DateTime(timezone=True),  # type: ignore[call-overload]  # SQLModel types only classes
+    )
+
+
+class Placed(SQLModel):
+    """Where a point record lies in the rings. Derived: recomputed with the rings, never versioned."""
+
+    zone: str | None = Field(default=None, sa_type=Text)
+    rings: list[str] | None = Field(default=None, sa_type=TextArray)
+    on_boundary: list[str] | None = Field(default=None, sa_type=TextArray)
+    distance_m: dict[str, float] | None = Field(default=None, sa_type=JSONB)

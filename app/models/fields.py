@@ -1,0 +1,280 @@
+"""The fields a person or program registers, declared once: drafts validate them, tables hold them.
+
+Every field carries its own description, which becomes the public API description. Lengths are in
+metres, angles in degrees clockwise from true north.
+"""
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field as Rule, StringConstraints
+from sqlalchemy import Boolean, Date, Double, Integer, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from app.models.columns import Code, TextArray
+from app.models.vocabulary import (
+    CheckpointKind,
+    Direction,
+    Function,
+    Lifecycle,
+    OneWay,
+    RoadClass,
+    Structure,
+)
+
+
+def _printable(text: str) -> str:
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        msg = "control characters are not allowed"
+        raise ValueError(msg)
+    return text
+
+
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_printable)
+]
+"""One line of text, at most 200 characters."""
+
+CodeText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,64}$")]
+"""A record's code: 20 digits (GB/T 28181) or any other scheme of up to 64 plain characters."""
+
+DivisionText = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
+"""A six-digit division code (GB/T 2260)."""
+
+Degrees = Annotated[float, Rule(allow_inf_nan=False)]
+Metres = Annotated[float, Rule(allow_inf_nan=False, ge=0, le=100_000)]
+
+
+class Identified(SQLModel):
+    """What a thing is called and who answers for it."""
+
+    code: CodeText = Field(sa_type=Code, description="Identity of the record, unique in its kind.")
+    jurisdiction: DivisionText = Field(
+        sa_type=Code, description="Division code of the jurisdiction the record belongs to."
+    )
+    name_zh: Line | None = Field(default=None, sa_type=Text, description="Name in Chinese.")
+    name_en: Line | None = Field(default=None, sa_type=Text, description="Name in English.")
+    address: Line | None = Field(default=None, sa_type=Text, description="Address or place in words.")
+    division_code: DivisionText | None = Field(
+        default=None, sa_type=Code, description="Division (GB/T 2260) the place lies in."
+    )
+    notes: Line | None = Field(default=None, sa_type=Text, description="One line of free text.")
+
+
+class Accountable(SQLModel):
+    """Owner, purpose, legal basis, retention, sign and filing of an installation."""
+
+    owner_unit: Line | None = Field(
+        default=None, sa_type=Text, description="Unit that answers for it (an organisation)."
+    )
+    maintenance_unit: Line | None = Field(
+        default=None, sa_type=Text, description="Unit that maintains it (an organisation)."
+    )
+    purpose: Line | None = Field(default=None, sa_type=Text, description="What it is there for.")
+    legal_basis: Line | None = Field(
+        default=None, sa_type=Text, description="Law, article or decision it rests on."
+    )
+    retention_days: Annotated[int, Rule(ge=30, le=3650)] | None = Field(
+        default=None,
+        sa_type=Integer,
+        description="Days recordings are kept; the law asks for at least 30.",
+    )
+    sign_present: bool | None = Field(
+        default=None, sa_type=Boolean, description="Whether a conspicuous sign is in place."
+    )
+    sign_on: date | None = Field(
+        default=None, sa_type=Date, description="Day the sign was last seen in place."
+    )
+    filing_number: Line | None = Field(
+        default=None, sa_type=Text, description="Number of the filing with the police."
+    )
+    filed_on: date | None = Field(default=None, sa_type=Date, description="Day of the filing.")
+    consent_reference: Line | None = Field(
+        default=None, sa_type=Text, description="Consent of a protected unit nearby, where needed."
+    )
+    review_due: date | None = Field(
+        default=None, sa_type=Date, description="Day by which need and lawfulness are reviewed."
+    )
+
+
+class Installed(SQLModel):
+    """The life of a piece of equipment and where it hangs."""
+
+    lifecycle: Lifecycle = Field(
+        default="in_use", sa_type=Text, description="What a person decided about it."
+    )
+    control_point: CodeText | None = Field(
+        default=None, sa_type=Code, description="Code of the control point it is assigned to."
+    )
+    failure_group: Line | None = Field(
+        default=None,
+        sa_type=Text,
+        description="What fails together with it: pole, cabinet, link. Equal text, common failure.",
+    )
+    manufacturer: Line | None = Field(default=None, sa_type=Text, description="Maker.")
+    model: Line | None = Field(default=None, sa_type=Text, description="Maker's model.")
+    installed_on: date | None = Field(default=None, sa_type=Date, description="Day of installation.")
+    in_use_on: date | None = Field(default=None, sa_type=Date, description="Day put into use.")
+    removed_on: date | None = Field(default=None, sa_type=Date, description="Day taken down.")
+    network_address: Line | None = Field(
+        default=None,
+        sa_type=Text,
+        description="Network address; answered to editors of the jurisdiction only.",
+    )
+
+
+class ControlPointFields(Identified):
+    """A place that must be covered."""
+
+    category: str = Field(sa_type=Text)
+    road_name: Line | None = Field(default=None, sa_type=Text, description="Name of the road.")
+    inbound_bearing_deg: Annotated[Degrees, Rule(ge=0, lt=360)] | None = Field(
+        default=None, sa_type=Double, description="Travel bearing of inbound traffic."
+    )
+    requirements: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+
+
+class CheckpointFields(Identified, Installed, Accountable):
+    """An installation of kind face or vehicle, with its lanes."""
+
+    kind: CheckpointKind = Field(sa_type=Text, description="What the checkpoint captures.")
+    tollgate_category: Annotated[str, StringConstraints(pattern="^(10|20|30|31|40|41|99)$")] | None = (
+        Field(default=None, sa_type=Text, description="GA/T 1400 TollgateCat.")
+    )
+    tollgate_usage: Annotated[str, StringConstraints(pattern="^(80|81|82)$")] | None = Field(
+        default=None, sa_type=Text, description="GA/T 1400 TollgateUsage."
+    )
+    capture_side: Annotated[str, StringConstraints(pattern="^(front|rear)$")] | None = Field(
+        default=None, sa_type=Text, description="Side of the vehicle that is captured."
+    )
+    road: CodeText | None = Field(
+        default=None, sa_type=Code, description="Code of the road the checkpoint stands on."
+    )
+    lanes: list[Any] = Field(default_factory=list, sa_type=JSONB)
+
+
+class CameraFields(Identified, Installed, Accountable):
+    """One device: functions, optics, and what it is part of."""
+
+    functions: list[Function] = Field(
+        sa_type=TextArray, description="What the device can do.", min_length=1
+    )
+    structure: Structure | None = Field(
+        default=None, sa_type=Text, description="Build of the camera (GB/T 28181 PTZType)."
+    )
+    checkpoint: CodeText | None = Field(
+        default=None, sa_type=Code, description="Code of the checkpoint it is a part of."
+    )
+    direction: Direction | None = Field(
+        default=None,
+        sa_type=Text,
+        description="Direction of passage it serves. Not given: that of the checkpoint's lanes.",
+    )
+    azimuth_deg: Annotated[Degrees, Rule(ge=0, lt=360)] | None = Field(
+        default=None,
+        sa_type=Double,
+        description="Direction of the optical axis, clockwise from true north. None: all round.",
+    )
+    opening_deg: Annotated[Degrees, Rule(gt=0, le=360)] | None = Field(
+        default=None, sa_type=Double, description="Horizontal opening angle."
+    )
+    vertical_opening_deg: Annotated[Degrees, Rule(gt=0, le=360)] | None = Field(
+        default=None, sa_type=Double, description="Vertical opening angle."
+    )
+    range_m: Annotated[Metres, Rule(gt=0)] | None = Field(
+        default=None, sa_type=Double, description="Distance up to which it serves its function."
+    )
+    near_m: Metres | None = Field(
+        default=None, sa_type=Double, description="Blind zone in front of it."
+    )
+    horizontal_pixels: Annotated[int, Rule(ge=1, le=100_000)] | None = Field(
+        default=None, sa_type=Integer, description="Horizontal resolution in pixels."
+    )
+    vertical_pixels: Annotated[int, Rule(ge=1, le=100_000)] | None = Field(
+        default=None, sa_type=Integer, description="Vertical resolution in pixels."
+    )
+    focal_mm: Annotated[float, Rule(gt=0, le=10_000, allow_inf_nan=False)] | None = Field(
+        default=None, sa_type=Double, description="Focal length of the lens in millimetres."
+    )
+    sensor_width_mm: Annotated[float, Rule(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+        default=None, sa_type=Double, description="Width of the sensor in millimetres."
+    )
+    mount_height_m: Metres | None = Field(
+        default=None, sa_type=Double, description="Height above the ground."
+    )
+    tilt_deg: Annotated[Degrees, Rule(ge=-90, le=90)] | None = Field(
+        default=None, sa_type=Double, description="Tilt of the axis; negative looks down."
+    )
+    indoor: bool | None = Field(default=None, sa_type=Boolean, description="Mounted indoors.")
+    point_class: Annotated[int, Rule(ge=1, le=9)] | None = Field(
+        default=None, sa_type=Integer, description="GB/T 28181-2022 PointType: 1, 2, 3 or 9."
+    )
+    serial_number: Line | None = Field(
+        default=None, sa_type=Text, description="Maker's serial number of the device."
+    )
+
+
+class RoadFields(Identified):
+    """A directed or two-way centreline."""
+
+    road_class: RoadClass = Field(sa_type=Text, description="Class of the road.")
+    road_number: Line | None = Field(default=None, sa_type=Text, description="Number, e.g. G327.")
+    group: CodeText | None = Field(
+        default=None,
+        sa_type=Code,
+        description="Shared by both carriageways and the slip roads of one road.",
+    )
+    oneway: OneWay = Field(
+        default="no", sa_type=Text, description="Direction of travel along the geometry."
+    )
+    layer: Annotated[int, Rule(ge=-10, le=10)] = Field(
+        default=0, sa_type=Integer, description="Level above (bridge) or below (tunnel) the ground."
+    )
+    bridge: bool = Field(default=False, sa_type=Boolean, description="On a bridge.")
+    tunnel: bool = Field(default=False, sa_type=Boolean, description="In a tunnel.")
+
+
+class RingFields(SQLModel):
+    """One ring boundary of a jurisdiction."""
+
+    jurisdiction: DivisionText = Field(sa_type=Code, description="Division code.")
+    level: str = Field(sa_type=Text, description="Which of the three rings.")
+    name_zh: Line | None = Field(default=None, sa_type=Text, description="Name in Chinese.")
+    name_en: Line | None = Field(default=None, sa_type=Text, description="Name in English.")
+    tolerance_m: Annotated[Metres, Rule(le=1000)] = Field(
+        default=5.0, sa_type=Double, description="Within this distance a point is on the boundary."
+    )
+    source: Line | None = Field(default=None, sa_type=Text, description="Where the line comes from.")
+    datum_received: str = Field(
+        default="wgs84", sa_type=Text, description="Datum the boundary was received in."
+    )
+    valid_from: date | None = Field(
+        default=None, sa_type=Date, description="Day from which this boundary holds."
+    )
+
+
+class JurisdictionFields(SQLModel):
+    """The area one registry answers for, its plan and its rules."""
+
+    code: DivisionText = Field(sa_type=Code, description="Division code (GB/T 2260), six digits.")
+    name_zh: Line | None = Field(default=None, sa_type=Text, description="Name in Chinese.")
+    name_en: Line | None = Field(default=None, sa_type=Text, description="Name in English.")
+    plan: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    requirements: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    coverage_parameters: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    metric_epsg: Annotated[int, Rule(ge=1024, le=32767)] | None = Field(
+        default=None,
+        sa_type=Integer,
+        description="Projected CRS metres are computed in. Not given: the CGCS2000 3-degree zone "
+        "of the place.",
+    )
+    extent: list[float] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    stale_after_s: Annotated[int, Rule(ge=1, le=10 * 366 * 86_400)] = Field(
+        default=3600,
+        sa_type=Integer,
+        description="A device whose last report is older reads as unknown.",
+    )
+    synthetic: bool = Field(
+        default=False, sa_type=Boolean, description="True for made-up data such as the demo city."
+    )

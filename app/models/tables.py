@@ -1,0 +1,254 @@
+"""The tables of the registry: what is registered, what devices report, and what changed."""
+
+from datetime import datetime
+from typing import Any
+
+from shapely.geometry.base import BaseGeometry
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field, SQLModel
+
+from app.models.columns import Code, Kept, Placed, Shape, one_of
+from app.models.fields import (
+    CameraFields,
+    CheckpointFields,
+    ControlPointFields,
+    JurisdictionFields,
+    RingFields,
+    RoadFields,
+)
+from app.models.vocabulary import CATEGORIES, FUNCTIONS, LEVELS
+
+_TIME: Any = DateTime(timezone=True)
+
+
+def _of_jurisdiction() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"])
+
+
+def _record_rules(table: str) -> tuple[Any, ...]:
+    """Return the rules every located record has: identity, owner, spatial index, paging indexes."""
+    return (
+        UniqueConstraint("code"),
+        UniqueConstraint("jurisdiction", "code"),
+        _of_jurisdiction(),
+        Index(f"ix_{table}_geometry", "geometry", postgresql_using="gist"),
+        Index(f"ix_{table}_updated", "jurisdiction", "updated_at"),
+        CheckConstraint("code ~ '^[A-Za-z0-9._:-]{1,64}$'", name="code"),
+        CheckConstraint("NOT ST_IsEmpty(geometry) AND ST_IsValid(geometry)", name="geometry"),
+    )
+
+
+class Jurisdiction(JurisdictionFields, Kept, table=True):
+    """The area one registry answers for."""
+
+    __tablename__ = "jurisdiction"
+    __table_args__ = (
+        UniqueConstraint("code"),
+        CheckConstraint("code ~ '^[0-9]{6}$'", name="code"),
+        CheckConstraint("stale_after_s > 0", name="stale_after_s"),
+    )
+
+
+class Ring(RingFields, Kept, table=True):
+    """The boundary in force of one level; earlier ones stay in ``change``."""
+
+    __tablename__ = "ring"
+    __table_args__ = (
+        UniqueConstraint("code"),
+        _of_jurisdiction(),
+        one_of("level", LEVELS),
+        CheckConstraint("code = jurisdiction || '/' || level", name="code"),
+        CheckConstraint("tolerance_m >= 0", name="tolerance_m"),
+        CheckConstraint("NOT ST_IsEmpty(geometry) AND ST_IsValid(geometry)", name="geometry"),
+    )
+
+    code: str = Field(sa_type=Code)
+    geometry: BaseGeometry = Field(sa_type=Shape("MULTIPOLYGON"))  # type: ignore[call-overload]
+
+    model_config = {"arbitrary_types_allowed": True}
+
+
+class ControlPoint(ControlPointFields, Placed, Kept, table=True):
+    """A place that must be covered."""
+
+    __tablename__ = "control_point"
+    __table_args__ = (
+        *_record_rules("control_point"),
+        Index("ix_control_point_zone", "jurisdiction", "zone", "code"),
+        one_of("category", CATEGORIES),
+    )
+
+    geometry: BaseGeometry = Field(sa_type=Shape())  # type: ignore[call-overload]
+
+    model_config = {"arbitrary_types_allowed": True}
+
+
+class Road(RoadFields, Kept, table=True):
+    """A centreline."""
+
+    __tablename__ = "road"
+    __table_args__ = _record_rules("road")
+
+    geometry: BaseGeometry = Field(sa_type=Shape("LINESTRING"))  # type: ignore[call-overload]
+
+    model_config = {"arbitrary_types_allowed": True}
+
+
+class Checkpoint(CheckpointFields, Placed, Kept, table=True):
+    """A face or vehicle checkpoint with its lanes."""
+
+    __tablename__ = "checkpoint"
+    __table_args__ = (
+        *_record_rules("checkpoint"),
+        Index("ix_checkpoint_zone", "jurisdiction", "zone", "code"),
+        Index("ix_checkpoint_control_point", "control_point"),
+        one_of("lifecycle", ("planned", "in_use", "repair", "removed")),
+        one_of("kind", ("face", "vehicle")),
+        CheckConstraint("jsonb_typeof(lanes) = 'array'", name="lanes"),
+        CheckConstraint("retention_days >= 30", name="retention_days"),
+        ForeignKeyConstraint(
+            ["jurisdiction", "control_point"],
+            ["control_point.jurisdiction", "control_point.code"],
+            name="fk_checkpoint_control_point",
+        ),
+        ForeignKeyConstraint(
+            ["jurisdiction", "road"], ["road.jurisdiction", "road.code"], name="fk_checkpoint_road"
+        ),
+    )
+
+    geometry: BaseGeometry = Field(sa_type=Shape("POINT"))  # type: ignore[call-overload]
+
+    model_config = {"arbitrary_types_allowed": True}
+
+
+class Camera(CameraFields, Placed, Kept, table=True):
+    """One device."""
+
+    __tablename__ = "camera"
+    __table_args__ = (
+        *_record_rules("camera"),
+        Index("ix_camera_zone", "jurisdiction", "zone", "code"),
+        Index("ix_camera_control_point", "control_point"),
+        Index("ix_camera_checkpoint", "checkpoint"),
+        one_of("lifecycle", ("planned", "in_use", "repair", "removed")),
+        CheckConstraint(
+            f"cardinality(functions) > 0 AND functions <@ ARRAY{list(FUNCTIONS)!r}", name="functions"
+        ),
+        CheckConstraint("azimuth_deg >= 0 AND azimuth_deg < 360", name="azimuth_deg"),
+        CheckConstraint("opening_deg > 0 AND opening_deg <= 360", name="opening_deg"),
+        CheckConstraint("range_m > 0 AND range_m < 'Infinity'", name="range_m"),
+        CheckConstraint("retention_days >= 30", name="retention_days"),
+        ForeignKeyConstraint(
+            ["jurisdiction", "control_point"],
+            ["control_point.jurisdiction", "control_point.code"],
+            name="fk_camera_control_point",
+        ),
+        ForeignKeyConstraint(
+            ["jurisdiction", "checkpoint"],
+            ["checkpoint.jurisdiction", "checkpoint.code"],
+            name="fk_camera_checkpoint",
+        ),
+    )
+
+    geometry: BaseGeometry = Field(sa_type=Shape("POINT"))  # type: ignore[call-overload]
+
+    model_config = {"arbitrary_types_allowed": True}
+
+
+class DeviceState(SQLModel, table=True):
+    """What a device said last. Small, written often, versioned by nobody."""
+
+    __tablename__ = "device_state"
+    __table_args__ = (
+        one_of("kind", ("camera", "checkpoint")),
+        one_of("state", ("online", "offline", "fault", "unknown")),
+        _of_jurisdiction(),
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
+
+    kind: str = Field(primary_key=True, sa_type=Text)
+    code: str = Field(primary_key=True, sa_type=Code)
+    jurisdiction: str = Field(sa_type=Code)
+    state: str = Field(sa_type=Text)
+    reported_at: datetime = Field(sa_type=_TIME)
+    received_at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.now()})
+
+
+class Change(SQLModel, table=True):
+    """The history: one row per record and change, written by triggers, never altered."""
+
+    __tablename__ = "change"
+    __table_args__ = (
+        Index("ix_change_record", "kind", "code", "seq"),
+        Index("ix_change_jurisdiction", "jurisdiction", "seq"),
+        Index("ix_change_transaction", "transaction"),
+    )
+
+    seq: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),)
+    )
+    transaction: int = Field(
+        sa_type=BigInteger, sa_column_kwargs={"server_default": text("pg_current_xact_id()::text::bigint")}
+    )
+    at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.clock_timestamp()})
+    actor: str = Field(sa_type=Text)
+    request_id: str | None = Field(default=None, sa_type=Text)
+    reason: str | None = Field(default=None, sa_type=Text)
+    jurisdiction: str = Field(sa_type=Code)
+    kind: str = Field(sa_type=Text)
+    code: str = Field(sa_type=Code)
+    operation: str = Field(sa_type=Text)
+    version: int | None = Field(default=None, sa_type=Integer)
+    before: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    after: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+
+
+class Revision(SQLModel, table=True):
+    """The number of committed changes of a jurisdiction: what caches and answers go by."""
+
+    __tablename__ = "revision"
+    __table_args__ = (_of_jurisdiction(), {"postgresql_with": {"fillfactor": "10"}})
+
+    jurisdiction: str = Field(primary_key=True, sa_type=Code)
+    revision: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+
+
+class Touched(SQLModel, table=True):
+    """Jurisdictions the running transaction has changed; emptied again when it commits."""
+
+    __tablename__ = "touched"
+
+    transaction: int = Field(primary_key=True, sa_type=BigInteger)
+    jurisdiction: str = Field(primary_key=True, sa_type=Code)
+
+
+class ApiKey(SQLModel, table=True):
+    """A program's key: visible id, keyed hash of the secret, roles, expiry."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (one_of("role", ("public", "reader", "analyst", "editor", "admin")),)
+
+    id: str = Field(primary_key=True, sa_type=Code)
+    hash: str = Field(sa_type=Text)
+    label: str = Field(sa_type=Text)
+    role: str = Field(sa_type=Text)
+    jurisdictions: list[str] | None = Field(default=None, sa_type=ARRAY(Text))
+    created_at: datetime | None = Field(
+        default=None, nullable=False, sa_type=_TIME, sa_column_kwargs={"server_default": func.now()}
+    )
+    expires_at: datetime | None = Field(default=None, sa_type=_TIME)
+    revoked_at: datetime | None = Field(default=None, sa_type=_TIME)
+    last_used_at: datetime | None = Field(default=None, sa_type=_TIME)

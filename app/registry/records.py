@@ -1,0 +1,261 @@
+"""All SQL about records, one question per function, the same for every kind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import constraint_of
+from app.errors import Conflict, Fault
+from app.registry.documents import document, quoted, source, written_columns
+from app.registry.filters import conditions
+from app.schemas.kinds import Kind
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One record's JSON and its version."""
+
+    code: str
+    version: int
+    body: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a write must know of a record that may exist already."""
+
+    code: str
+    jurisdiction: str
+    version: int
+    removed: bool
+
+
+@cache
+def _get_sql(kind: Kind, feature: bool, reveal: bool, scoped: bool) -> Any:
+    owner = "code" if kind.name == "jurisdiction" else "jurisdiction"
+    scope = f" AND t.{owner} = ANY(CAST(:scope AS text[]))" if scoped else ""
+    return text(
+        f"SELECT t.code, t.version, {document(kind, feature=feature, reveal=reveal)} AS body "
+        f"FROM {source(kind)} WHERE t.code = :code AND t.removed_at IS NULL{scope}"
+    )
+
+
+async def find(
+    connection: AsyncConnection,
+    kind: Kind,
+    code: str,
+    *,
+    scope: Sequence[str] | None,
+    feature: bool = False,
+    reveal: bool = False,
+) -> Stored | None:
+    """Return one record inside the scope, None when there is none."""
+    parameters: dict[str, Any] = {"code": code}
+    if scope is not None:
+        parameters["scope"] = list(scope)
+    statement = _get_sql(kind, feature, reveal, scope is not None)
+    row = (await connection.execute(statement, parameters)).first()
+    return None if row is None else Stored(*row)
+
+
+async def page(
+    connection: AsyncConnection,
+    kind: Kind,
+    filters: Mapping[str, Any],
+    *,
+    limit: int,
+    feature: bool,
+    reveal: bool,
+) -> list[Stored]:
+    """Return up to ``limit`` records in code order."""
+    where, parameters = conditions(kind, filters)
+    statement = text(
+        f"SELECT t.code, t.version, {document(kind, feature=feature, reveal=reveal)} AS body "
+        f"FROM {source(kind)} WHERE {' AND '.join(where)} ORDER BY t.code LIMIT :limit"
+    )
+    rows = await connection.execute(statement, {**parameters, "limit": limit})
+    return [Stored(*row) for row in rows]
+
+
+async def lock(connection: AsyncConnection, kind: Kind, codes: Sequence[str]) -> dict[str, Known]:
+    """Lock the records that exist, removed ones too, in code order, and tell about them."""
+    owner = "code" if kind.name == "jurisdiction" else "jurisdiction"
+    rows = await connection.execute(
+        text(
+            f"SELECT code, {owner}, version, removed_at IS NOT NULL FROM {kind.name} "
+            "WHERE code = ANY(CAST(:codes AS text[])) ORDER BY code FOR UPDATE"
+        ),
+        {"codes": list(codes)},
+    )
+    return {row[0]: Known(*row) for row in rows}
+
+
+@cache
+def _upsert_sql(kind: Kind, create_only: bool) -> Any:
+    names = [quoted(name) for name in written_columns(kind)]
+    fixed = {'"code"', '"jurisdiction"'}
+    updates = [f"{name} = excluded.{name}" for name in names if name not in fixed]
+    owner = "code" if kind.name == "jurisdiction" else "jurisdiction"
+    guard = f"{kind.name}.{owner} = excluded.{owner}"
+    if create_only:
+        guard += f" AND {kind.name}.removed_at IS NOT NULL"
+    return text(
+        f"INSERT INTO {kind.name} ({', '.join(names)}) "
+        f"SELECT {', '.join(names)} "
+        f"FROM json_populate_recordset(CAST(NULL AS {kind.name}), CAST(:rows AS json)) "
+        f"ORDER BY code ON CONFLICT (code) DO UPDATE SET {', '.join(updates)}, removed_at = NULL "
+        f"WHERE {guard} RETURNING code, version"
+    )
+
+
+async def upsert(
+    connection: AsyncConnection,
+    kind: Kind,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    create_only: bool = False,
+) -> dict[str, int]:
+    """Write rows by code in one statement and return the version of each that was written.
+
+    A row is left out of the answer when its code exists (with ``create_only``) or belongs to
+    another jurisdiction.
+
+    Raises
+    ------
+    Conflict
+        when the database refuses a row: a reference that has gone, a rule of the table.
+    """
+    statement = _upsert_sql(kind, create_only)
+    try:
+        answer = await connection.execute(statement, {"rows": orjson.dumps(rows).decode()})
+    except IntegrityError as error:
+        raise _refused(error) from error
+    return {code: version for code, version in answer}
+
+
+def _refused(error: IntegrityError) -> Conflict:
+    constraint = constraint_of(error) or ""
+    column = constraint.split("_")[-1] if constraint else ""
+    detail = f"The database refuses this: {constraint or 'a rule of the table'} does not hold."
+    return Conflict(
+        detail, code="rule-broken", faults=(Fault(f"/{column}", "rule-broken", detail),)
+    )
+
+
+async def remove(connection: AsyncConnection, kind: Kind, codes: Sequence[str]) -> set[str]:
+    """Remove records softly and return the codes that were there."""
+    rows = await connection.execute(
+        text(
+            f"UPDATE {kind.name} SET removed_at = now() "
+            "WHERE code = ANY(CAST(:codes AS text[])) AND removed_at IS NULL RETURNING code"
+        ),
+        {"codes": list(codes)},
+    )
+    return {row[0] for row in rows}
+
+
+async def existing(
+    connection: AsyncConnection, table: str, pairs: Sequence[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Return which (jurisdiction, code) pairs are records of a table now, and keep them so."""
+    rows = await connection.execute(
+        text(
+            f"SELECT jurisdiction, code FROM {table} WHERE (jurisdiction, code) IN "
+            "(SELECT * FROM unnest(CAST(:j AS text[]), CAST(:c AS text[]))) "
+            "AND removed_at IS NULL ORDER BY code FOR KEY SHARE"
+        ),
+        {"j": [pair[0] for pair in pairs], "c": [pair[1] for pair in pairs]},
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+_DEPENDENTS = {
+    "control_point": (("camera", "control_point"), ("checkpoint", "control_point")),
+    "checkpoint": (("camera", "checkpoint"),),
+    "road": (("checkpoint", "road"),),
+    "jurisdiction": tuple(
+        (table, "jurisdiction") for table in ("control_point", "checkpoint", "camera", "road", "ring")
+    ),
+}
+
+
+async def dependents(
+    connection: AsyncConnection, kind: Kind, codes: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Return up to ten (code, table, dependent code) that still point to the records."""
+    parts = [
+        f"(SELECT {column} AS target, '{table}' AS kind, code FROM {table} "
+        f"WHERE {column} = ANY(CAST(:codes AS text[])) AND removed_at IS NULL LIMIT 10)"
+        for table, column in _DEPENDENTS.get(kind.name, ())
+    ]
+    if not parts:
+        return []
+    rows = await connection.execute(
+        text(" UNION ALL ".join(parts) + " LIMIT 10"), {"codes": list(codes)}
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def history(
+    connection: AsyncConnection,
+    kind_name: str,
+    code: str,
+    *,
+    scope: Sequence[str] | None,
+    hidden: Sequence[str],
+    before: int | None,
+    limit: int,
+) -> list[tuple[int, str]]:
+    """Return changes of one record, newest first, as (sequence, JSON)."""
+    where = ["kind = :kind", "code = :code"]
+    bound: dict[str, Any] = {
+        "kind": kind_name, "code": code, "hidden": list(hidden), "limit": limit,
+    }  # fmt: skip
+    if scope is not None:
+        where.append("jurisdiction = ANY(CAST(:scope AS text[]))")
+        bound["scope"] = list(scope)
+    if before is not None:
+        where.append("seq < :before")
+        bound["before"] = before
+    rows = await connection.execute(
+        text(
+            "SELECT seq, row_to_json((SELECT d FROM (SELECT seq, at, actor, request_id, reason, "
+            "operation, version, before - CAST(:hidden AS text[]) AS before, "
+            "after - CAST(:hidden AS text[]) AS after) AS d))::text "
+            f"FROM change WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit"
+        ),
+        bound,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def as_of(
+    connection: AsyncConnection,
+    kind_name: str,
+    code: str,
+    at: datetime,
+    *,
+    scope: Sequence[str] | None,
+) -> tuple[int, dict[str, Any]] | None:
+    """Return version and document of a record at an instant, None when it was not there."""
+    condition = "" if scope is None else "AND jurisdiction = ANY(CAST(:scope AS text[]))"
+    bound: dict[str, Any] = {"kind": kind_name, "code": code, "at": at}
+    if scope is not None:
+        bound["scope"] = list(scope)
+    row = (
+        await connection.execute(
+            text(
+                "SELECT version, after FROM change WHERE kind = :kind AND code = :code "
+                f"AND operation <> 'state' AND at <= :at {condition} ORDER BY seq DESC LIMIT 1"
+            ),
+            bound,
+        )
+    ).first()
+    return None if row is None or row[1] is None else (row[0], row[1])

@@ -1,0 +1,81 @@
+"""Routes of API keys, for administrators of everything."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from app.deps import (
+    BodyDep,
+    PrincipalDep,
+    ReadDep,
+    WriteDep,
+    WriterDep,
+    known_parameters,
+)
+from app.errors import Invalid
+from app.models.fields import DivisionText, Line
+from app.routers import answers
+from app.routers.openapi import body_of, problems
+from app.services import drafts, keys
+from app.services.access import Role
+from fastapi import Request
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(known_parameters)])
+
+
+class KeyDraft(BaseModel):
+    """A key to be made for a program."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: Line = Field(min_length=1, description="What program it is for; never a person.")
+    role: Role
+    jurisdictions: list[DivisionText] | None = Field(
+        None, min_length=1, max_length=1000, description="Where it counts. Not given: everywhere."
+    )
+    expires_at: AwareDatetime | None = None
+
+
+@router.get("", summary="List keys, without their secrets", responses=problems(401, 403, 422))
+async def list_keys(who: PrincipalDep, connection: ReadDep) -> Response:
+    who.need_everywhere("admin")
+    return answers.computed({"items": await keys.listed(connection)})
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a key; the answer is the only time it is shown",
+    responses=problems(401, 403, 413, 415, 422),
+    openapi_extra=body_of(KeyDraft),
+)
+async def create_key(
+    request: Request, who: WriterDep, payload: BodyDep, connection: WriteDep
+) -> dict[str, Any]:
+    who.need_everywhere("admin")
+    try:
+        draft = KeyDraft.model_validate(payload)
+    except ValidationError as error:
+        faults = drafts.faults_of(error)
+        detail = f"The key is not valid: {faults[0].pointer}: {faults[0].message}."
+        raise Invalid(detail, faults=faults) from error
+    key_id, key = await keys.create(
+        connection, request.app.state.secret, label=draft.label, role=draft.role,
+        jurisdictions=draft.jurisdictions, expires_at=draft.expires_at,
+    )  # fmt: skip
+    return {"id": key_id, "key": key, "role": draft.role, "jurisdictions": draft.jurisdictions}
+
+
+@router.delete(
+    "/{key_id}",
+    status_code=204,
+    summary="Revoke a key",
+    responses={204: {"description": "Revoked."}, **problems(401, 403, 404, 422)},
+)
+async def revoke_key(
+    key_id: Annotated[str, Path(pattern="^[a-z0-9]{12}$")], who: WriterDep, connection: WriteDep
+) -> Response:
+    who.need_everywhere("admin")
+    await keys.revoke(connection, key_id)
+    return Response(status_code=204)

@@ -1,0 +1,139 @@
+"""Failure as RFC 9457 problem details: one table gives each family of errors its status."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.db.engine import is_away
+from app.errors import Fault, RegistryError
+from app.services.drafts import pointer
+from app.services.preconditions import etag
+
+log = structlog.get_logger()
+
+STATUS: Final[Mapping[type[RegistryError], int]] = {
+    errors.Invalid: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.Unavailable: 503,
+}
+TITLES: Final = {
+    400: "Bad request",
+    401: "Authentication needed",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Conflict",
+    412: "Precondition failed",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Not valid",
+    500: "Internal error",
+    503: "Unavailable",
+}
+RETRY_AFTER_S: Final = 2
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+def status_of(error: RegistryError) -> int:
+    """Return the HTTP status of an error's family."""
+    return next(STATUS[family] for family in type(error).__mro__ if family in STATUS)
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    faults: tuple[Fault, ...] = (),
+    extra: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem details response."""
+    body: dict[str, Any] = {
+        "type": f"urn:coverage-registry:problem:{code}",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "instance": request.url.path,
+        "request_id": request.scope.get("request_id", ""),
+        "errors": [vars(fault) for fault in faults],
+        **(extra or {}),
+    }
+    return Response(
+        orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )
+
+
+def _registry_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RegistryError)  # noqa: S101  # registered for this type
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, errors.PreconditionFailed) and error.current_version is not None:
+        headers["ETag"] = etag(error.current_version)
+    if isinstance(error, errors.UnsupportedMediaType):
+        headers["Accept-Patch" if request.method == "PATCH" else "Accept-Post"] = ", ".join(
+            error.accepted
+        )
+    faults = tuple(error.faults)
+    return problem(
+        request, status, error.code, error.detail, faults=faults, extra=error.extra, headers=headers
+    )
+
+
+def _validation_error(request: Request, error: Exception) -> Response:
+    """Render what FastAPI itself refuses: path and query values."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for this type
+    faults = []
+    for found in error.errors():
+        place, *rest = found["loc"]
+        prefix = {"query": "?", "path": "path:", "header": "header:"}.get(str(place), "")
+        where = prefix + ".".join(map(str, rest)) if prefix else pointer(rest)
+        faults.append(Fault(where, str(found["type"]).replace("_", "-"), str(found["msg"])))
+    detail = f"The request is not valid: {faults[0].pointer}: {faults[0].message}."
+    return problem(request, 422, "invalid", detail, faults=tuple(faults))
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    """Render what the framework itself refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for this type
+    code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+    detail = {
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.method} is not possible on {request.url.path}.",
+    }.get(error.status_code, str(error.detail))
+    return problem(request, error.status_code, code, detail, headers=error.headers)
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    """Answer a plain 500 and log once; a database that is away is a 503 wherever it shows."""
+    if is_away(error):
+        return _registry_error(request, errors.Unavailable())
+    log.exception("unexpected error", request_id=request.scope.get("request_id"))
+    return problem(request, 500, "internal-error", "Something went wrong on our side.")
+
+
+def install(app: FastAPI) -> None:
+    """Register every handler."""
+    app.add_exception_handler(RegistryError, _registry_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)

@@ -1,0 +1,20 @@
+"""Routes of device states."""
+
+from fastapi import APIRouter, Depends
+
+from app.deps import BodyDep, WriteDep, WriterDep, known_parameters
+from app.routers.openapi import body_of, problems
+from app.schemas.states import StateOutcome, StateReports
+from app.services import states
+
+router = APIRouter(prefix="/v1", tags=["states"], dependencies=[Depends(known_parameters)])
+
+
+@router.post(
+    "/states",
+    summary="Report device states; the newest of each device counts",
+    responses=problems(401, 403, 413, 415, 422),
+    openapi_extra=body_of(StateReports),
+)
+async def report_states(who: WriterDep, payload: BodyDep, connection: WriteDep) -> StateOutcome:
+    return await states.report(connection, states.parse(payload), who)

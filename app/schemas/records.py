@@ -1,0 +1,331 @@
+"""What travels: drafts in, views out, one pair per kind of record.
+
+A draft is complete (PUT and POST); PATCH merges into one. Fields only the registry sets are accepted
+and passed over, so that what was read can be sent back; anything else unknown is refused.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+import pyproj
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.models.fields import (
+    CameraFields,
+    CheckpointFields,
+    ControlPointFields,
+    JurisdictionFields,
+    RingFields,
+    RoadFields,
+)
+from app.models.vocabulary import (
+    CATEGORIES,
+    DEFAULT_REQUIREMENTS,
+    Category,
+    Datum,
+    Direction,
+    Function,
+    Level,
+    State,
+    Zone,
+)
+from app.schemas import gbcode
+from app.schemas.geojson import AnyPlace, Line, Point
+
+SERVER_SET = frozenset(
+    "version created_at updated_at zone rings on_boundary distance_m working revision".split()
+)
+FORBIDDEN_WORDS = (
+    "password", "passwd", "login", "username", "user_name", "photo", "image", "picture", "plate",
+    "face_id", "faceid", "person", "id_card", "mobile", "phone", "recording", "watchlist",
+    "密码", "口令", "照片", "姓名", "手机", "车牌", "人脸库", "身份证",
+)  # fmt: skip
+"""Parts of field names that tell of people, media or logins: refused by name, not only as unknown."""
+
+
+def plain_record(data: object) -> object:
+    """Return the flat record of a payload that may be a GeoJSON Feature or carry server-set fields."""
+    if not isinstance(data, Mapping):
+        return data
+    record = dict(data)
+    if record.get("type") == "Feature" and "geometry" in record:
+        properties = record.get("properties") or {}
+        feature_id = record.get("id")
+        record = {"geometry": record["geometry"], **properties}
+        if feature_id is not None:
+            record.setdefault("code", feature_id)
+    for name in record:
+        if any(word in str(name).lower() for word in FORBIDDEN_WORDS):
+            raise PydanticCustomError(
+                "forbidden-content",
+                "field '{name}' is refused: the registry holds equipment and places, never people, "
+                "images, recognitions or logins",
+                {"name": str(name)[:80]},
+            )
+    return {name: value for name, value in record.items() if name not in SERVER_SET}
+
+
+class Draft(BaseModel):
+    """Rules every draft keeps: no unknown fields, and a code that fits the kind."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    code_kind: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flatten(cls, data: object) -> object:
+        return plain_record(data)
+
+    @model_validator(mode="after")
+    def _code_fits(self) -> "Draft":
+        for fault in gbcode.faults(getattr(self, "code", ""), self.code_kind):
+            raise PydanticCustomError("gb28181-code", "code: {fault}", {"fault": fault})
+        return self
+
+
+class Requirement(BaseModel):
+    """What a control point needs of one function."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    function: Function
+    directions: list[Literal["inbound", "outbound"]] = Field(
+        default_factory=list, max_length=2, description="Directions of passage; empty: any."
+    )
+    working: int = Field(1, ge=1, le=100, description="Working devices needed in each direction.")
+    min_px_per_m: float | None = Field(
+        None, gt=0, le=10_000, allow_inf_nan=False, description="Pixel density needed at the place."
+    )
+
+
+Requirements = Annotated[list[Requirement], Field(max_length=20)]
+
+
+class Lane(BaseModel):
+    """One lane of a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lane: int = Field(ge=1, le=99, description="Number, unique within the checkpoint.")
+    direction: Direction = Field(description="Direction of passage, seen from the ring.")
+    bearing_deg: float | None = Field(
+        None, ge=0, lt=360, allow_inf_nan=False, description="Travel bearing."
+    )
+    name: str | None = Field(None, max_length=200)
+    max_speed_kmh: int | None = Field(None, ge=1, le=200)
+    camera: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the camera on this lane."
+    )
+
+
+def _unique_lanes(lanes: list[Lane]) -> list[Lane]:
+    numbers = [lane.lane for lane in lanes]
+    if len(set(numbers)) != len(numbers):
+        raise PydanticCustomError("duplicate-lane", "lane numbers must be unique in a checkpoint")
+    return lanes
+
+
+def _no_repeats(words: list[str]) -> list[str]:
+    if len(set(words)) != len(words):
+        raise PydanticCustomError("duplicate-value", "values must not repeat")
+    return words
+
+
+class Reported(BaseModel):
+    """The state a device is known to be in, sent along with its registration."""
+
+    state: State | None = Field(
+        None, description="State to record with this write, as `POST /v1/states` would."
+    )
+    reported_at: AwareDatetime | None = Field(
+        None, description="When the device said so. Not given: now."
+    )
+
+
+class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pydantic merges the configs
+    """A place that must be covered."""
+
+    code_kind: ClassVar[str] = "control_point"
+    category: Category = Field(description="What kind of place it is.")
+    requirements: Requirements | None = Field(
+        None, description="What this place needs, instead of what its category needs."
+    )
+    geometry: AnyPlace = Field(description="Point, or Polygon for a site.")
+
+
+class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc]  # as above
+    """A face or vehicle checkpoint with its lanes."""
+
+    code_kind: ClassVar[str] = "checkpoint"
+    lanes: Annotated[list[Lane], Field(max_length=40), AfterValidator(_unique_lanes)] = Field(
+        default_factory=list, description="Lanes with their directions."
+    )
+    geometry: Point = Field(description="Where it stands.")
+
+
+class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as above
+    """One device."""
+
+    code_kind: ClassVar[str] = "camera"
+    functions: Annotated[list[Function], AfterValidator(_no_repeats)] = Field(
+        min_length=1, description="What the device can do."
+    )
+    geometry: Point = Field(description="Where it hangs.")
+
+
+class RoadDraft(RoadFields, Draft):  # type: ignore[misc]  # as above
+    """A centreline."""
+
+    code_kind: ClassVar[str] = "road"
+    geometry: Line = Field(description="Centreline in the direction of digitising.")
+
+
+Plan = dict[Category, Annotated[int, Field(ge=0, le=1_000_000)]]
+
+
+class CoverageParameters(BaseModel):
+    """Distances of the coverage computation; all have defaults, all are answered with a result."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    search_m: float = Field(
+        200, gt=0, le=5000, allow_inf_nan=False,
+        description="Devices with the needed function within this distance count as candidates.",
+    )  # fmt: skip
+    assumed_range_m: float = Field(
+        30, gt=0, le=1000, allow_inf_nan=False,
+        description="Range of a device of which no optics are known.",
+    )  # fmt: skip
+    assigned_range_m: float = Field(
+        100, gt=0, le=5000, allow_inf_nan=False,
+        description="The same for a device assigned to the control point.",
+    )  # fmt: skip
+
+
+def _metric(epsg: int) -> int:
+    try:
+        crs = pyproj.CRS.from_epsg(epsg)
+    except pyproj.exceptions.CRSError as error:
+        raise PydanticCustomError("unknown-crs", "no such EPSG code") from error
+    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
+        raise PydanticCustomError("crs-not-metric", "a projected CRS in metres is needed")
+    return epsg
+
+
+def _extent(extent: list[float]) -> list[float]:
+    west, south, east, north = extent
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise PydanticCustomError("extent", "the extent is [west, south, east, north] in degrees")
+    return extent
+
+
+class JurisdictionDraft(JurisdictionFields, Draft):  # type: ignore[misc]  # as above
+    """The area one registry answers for, its plan and its rules."""
+
+    plan: Plan = Field(
+        default_factory=dict, description="Control points each category should have."
+    )
+    requirements: dict[Category, Requirements] = Field(
+        default_factory=dict,
+        description="What each category of control point demands; categories left out get the "
+        "defaults, which are stored with the jurisdiction.",
+    )
+    coverage_parameters: CoverageParameters = Field(
+        default_factory=lambda: CoverageParameters.model_validate({})
+    )
+    metric_epsg: Annotated[int, Field(ge=1024, le=32767), AfterValidator(_metric)] | None = Field(
+        None,
+        description="Projected CRS in which metres are computed. Not given: the CGCS2000 3-degree "
+        "zone of the place.",
+    )
+    extent: (
+        Annotated[
+            list[Annotated[float, Field(allow_inf_nan=False)]],
+            Field(min_length=4, max_length=4),
+            AfterValidator(_extent),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="[west, south, east, north]; records outside are refused. Not given: the city "
+        "ring with a margin.",
+    )
+
+    @model_validator(mode="after")
+    def _defaults_are_data(self) -> "JurisdictionDraft":
+        for category in CATEGORIES:
+            if category not in self.requirements:
+                self.requirements[category] = [
+                    Requirement.model_validate(need) for need in DEFAULT_REQUIREMENTS[category]
+                ]
+        return self
+
+
+class RingDraft(RingFields, Draft):  # type: ignore[misc]  # as above
+    """Properties of a ring boundary; the geometry is checked apart, for its size."""
+
+    level: Level = Field(description="Which of the three rings.")
+    datum_received: Datum = Field("wgs84", description="Datum the boundary was received in.")
+
+
+class Kept(BaseModel):
+    """What the registry adds to every record."""
+
+    version: int = Field(description="Number of this version; the ETag.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class Placed(BaseModel):
+    """Where a record lies in the rings."""
+
+    zone: Zone | None = Field(description="Innermost ring that contains it; null without rings.")
+    rings: list[Level] | None = Field(description="All rings that contain it.")
+    on_boundary: list[Level] | None = Field(description="Rings whose border it is on.")
+    distance_m: dict[Level, float] | None = Field(
+        description="Signed distance to each border in metres, negative inside."
+    )
+
+
+class Stated(BaseModel):
+    """What the equipment says, and whether it works."""
+
+    state: State = Field(description="Last reported state; unknown when too old or never reported.")
+    reported_at: datetime | None = Field(description="When it was reported.")
+    working: bool = Field(description="In use, online, and reported recently enough.")
+
+
+class ControlPointView(ControlPointDraft, Kept, Placed):
+    """A control point as registered."""
+
+
+class CheckpointView(CheckpointDraft, Kept, Placed, Stated):  # type: ignore[misc]  # state is narrowed
+    """A checkpoint as registered."""
+
+
+class CameraView(CameraDraft, Kept, Placed, Stated):  # type: ignore[misc]  # state is narrowed
+    """A camera as registered."""
+
+
+class RoadView(RoadDraft, Kept):
+    """A road as registered."""
+
+
+class JurisdictionView(JurisdictionDraft, Kept):
+    """A jurisdiction as registered."""
+
+
+class HistoryEntry(BaseModel):
+    """One change of one record."""
+
+    seq: int
+    at: datetime
+    actor: str
+    request_id: str | None
+    reason: str | None
+    operation: Literal["create", "update", "remove", "state"]
+    version: int | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None

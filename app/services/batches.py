@@ -1,0 +1,203 @@
+"""Many upserts and removals of one kind in one request: all or nothing, or each on its own.
+
+Rows are judged together and written set-based. With ``atomic`` one fault refuses everything; with
+``each`` the good rows are written and every other row says what is wrong with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import Conflict, Fault, Invalid, TooLarge
+from app.registry import records as registry
+from app.schemas.kinds import Kind
+from app.schemas.records import Draft
+from app.services import drafts, records
+from app.services.access import Principal
+
+MAX_ITEMS: Final = 10_000
+Semantics = Literal["atomic", "each"]
+
+
+@dataclass
+class _Row:
+    """One item of a batch on its way to a result."""
+
+    position: int
+    action: Literal["upsert", "delete"]
+    code: str | None = None
+    draft: Draft | None = None
+    faults: list[Fault] = field(default_factory=list)
+    result: str = ""
+    version: int | None = None
+
+    def view(self) -> dict[str, Any]:
+        """Return the row's result as it travels."""
+        told: dict[str, Any] = {
+            "row": self.position,
+            "code": self.code,
+            "result": "refused" if self.faults else self.result,
+            "version": self.version,
+        }
+        if self.faults:
+            told["errors"] = [vars(fault) for fault in self.faults]
+        return told
+
+
+async def run(
+    connection: AsyncConnection,
+    kind: Kind,
+    payload: object,
+    who: Principal,
+    semantics: Semantics,
+) -> dict[str, Any]:
+    """Run a batch and return its summary and a result per row, in order.
+
+    Raises
+    ------
+    Invalid
+        with ``atomic``, when any row is refused: the faults of all rows, nothing written.
+    """
+    who.need(kind.write_role)  # type: ignore[arg-type]  # roles in descriptors are roles
+    rows = [_row(kind, position, item) for position, item in enumerate(_items(payload))]
+    _refuse_duplicates(rows)
+    known = await registry.lock(connection, kind, sorted({r.code for r in rows if r.code}))
+    _judge(kind, rows, known, who)
+    await _check(connection, kind, rows)
+    if semantics == "atomic":
+        _refuse_all(kind, rows)
+    await _apply(connection, kind, rows, known, who)
+    counted = [row.view() for row in rows]
+    summary = {
+        word: sum(row["result"] == word for row in counted)
+        for word in ("created", "updated", "unchanged", "removed", "refused")
+    }
+    return {"semantics": semantics, "summary": summary, "rows": counted}
+
+
+def _items(payload: object) -> Sequence[object]:
+    items = payload.get("items") if isinstance(payload, dict) and len(payload) == 1 else payload
+    if not isinstance(items, list):
+        message = "a batch is an array of items, or an object with the one member 'items'"
+        raise Invalid(message.capitalize() + ".", faults=(Fault("", "batch-type", message),))
+    if len(items) > MAX_ITEMS:
+        raise TooLarge(f"A batch has at most {MAX_ITEMS:,} items, not {len(items):,}.", MAX_ITEMS)
+    return items
+
+
+def _row(kind: Kind, position: int, item: object) -> _Row:
+    """Read one item: {"upsert": record}, {"delete": code}, or a bare record to upsert."""
+    if isinstance(item, dict) and set(item) == {"delete"}:
+        code = item["delete"]
+        if isinstance(code, str):
+            return _Row(position, "delete", code=code)
+        fault = Fault("/delete", "string-type", "the code to delete must be a string")
+        return _Row(position, "delete", faults=[fault])
+    prefix = "/upsert" if isinstance(item, dict) and set(item) == {"upsert"} else ""
+    record = item["upsert"] if prefix and isinstance(item, dict) else item
+    row = _Row(position, "upsert")
+    if isinstance(record, dict) and isinstance(record.get("code"), str):
+        row.code = record["code"][:64]
+    try:
+        row.draft = drafts.draft(kind, record)
+        row.code = records.code_of(row.draft)
+    except Invalid as error:
+        row.faults = [fault.under(prefix) for fault in error.faults]
+    return row
+
+
+def _refuse_duplicates(rows: Sequence[_Row]) -> None:
+    first: dict[str, int] = {}
+    for row in rows:
+        if row.code is None:
+            continue
+        if row.code in first:
+            message = f"code {row.code!r} stands in row {first[row.code]} already"
+            row.faults.append(Fault("/code", "duplicate-code", message))
+        else:
+            first[row.code] = row.position
+
+
+def _judge(kind: Kind, rows: Sequence[_Row], known: dict[str, registry.Known], who: Principal) -> None:
+    """Refuse rows outside the caller's scope, and codes of other jurisdictions."""
+    for row in rows:
+        if row.faults or row.code is None:
+            continue
+        found = known.get(row.code)
+        if row.action == "delete":
+            visible = found is not None and not found.removed and _in_scope(who, found.jurisdiction)
+            if not visible:
+                message = f"there is no {kind.title} {row.code!r}"
+                row.faults.append(Fault("/delete", "not-found", message))
+            continue
+        assert row.draft is not None  # noqa: S101  # rows without faults have drafts
+        owner = records.owner_of(kind, row.draft)
+        if not _in_scope(who, owner):
+            message = f"there is no jurisdiction {owner!r}"
+            row.faults.append(Fault("/jurisdiction", "not-found", message))
+        elif found is not None and found.jurisdiction != owner:
+            message = f"code {row.code!r} is taken in another jurisdiction"
+            row.faults.append(Fault("/code", "already-exists", message))
+
+
+def _in_scope(who: Principal, jurisdiction: str) -> bool:
+    return who.jurisdictions is None or jurisdiction in who.jurisdictions
+
+
+async def _check(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) -> None:
+    good = [row for row in rows if row.draft is not None and not row.faults]
+    items = [row.draft for row in good if row.draft is not None]
+    for row, faults in zip(good, await records.check(connection, kind, items), strict=True):
+        row.faults.extend(faults)
+
+
+def _refuse_all(kind: Kind, rows: Sequence[_Row]) -> None:
+    refused = [row for row in rows if row.faults]
+    if refused:
+        faults = [f.under(f"/items/{row.position}") for row in refused for f in row.faults]
+        raise Invalid(
+            f"{len(refused)} of {len(rows)} {kind.plural} are refused, so none is written: "
+            f"row {refused[0].position}: {refused[0].faults[0].message}.",
+            code="batch-refused",
+            faults=faults[:10_000],
+        )
+
+
+async def _apply(
+    connection: AsyncConnection,
+    kind: Kind,
+    rows: Sequence[_Row],
+    known: dict[str, registry.Known],
+    who: Principal,
+) -> None:
+    removals = [row for row in rows if row.action == "delete" and not row.faults]
+    await _remove(connection, kind, removals)
+    upserts = [row for row in rows if row.draft is not None and not row.faults]
+    items = [row.draft for row in upserts if row.draft is not None]
+    if not items:
+        return
+    versions = await records.apply(connection, kind, items, who)
+    for row in upserts:
+        assert row.code is not None  # noqa: S101  # drafts have codes
+        if row.code not in versions:
+            raise Conflict(f"The code {row.code!r} was taken meanwhile.", code="already-exists")
+        before = known.get(row.code)
+        row.version = versions[row.code]
+        if before is None or before.removed:
+            row.result = "created"
+        else:
+            row.result = "unchanged" if before.version == row.version else "updated"
+
+
+async def _remove(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) -> None:
+    codes = [row.code for row in rows if row.code is not None]
+    if not codes:
+        return
+    await records.refuse_dependents(connection, kind, codes)
+    await registry.remove(connection, kind, codes)
+    for row in rows:
+        row.result = "removed"
+
+

@@ -1,0 +1,97 @@
+"""From a payload to a draft: validation, merge patch, and every fault with its JSON Pointer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.errors import Fault, Invalid
+from app.schemas.kinds import Kind
+from app.schemas.records import SERVER_SET, Draft, plain_record
+
+
+def pointer(location: Sequence[str | int]) -> str:
+    """Return the JSON Pointer (RFC 6901) of a pydantic error location."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Return what pydantic found, in our words' form."""
+    return [
+        Fault(pointer(found["loc"]), found["type"].replace("_", "-"), found["msg"])
+        for found in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def draft(kind: Kind, payload: object, *, code: str | None = None) -> Draft:
+    """Return the validated draft of a payload; ``code`` is what the URL says.
+
+    Raises
+    ------
+    Invalid
+        with every fault of the payload.
+    """
+    if code is not None and isinstance(payload, Mapping):
+        payload = _with_code(payload, code)
+    try:
+        return kind.draft.model_validate(payload)
+    except ValidationError as error:
+        faults = faults_of(error)
+        detail = f"The {kind.title} is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
+        codes = {fault.code for fault in faults}
+        code = "forbidden-content" if "forbidden-content" in codes else "invalid"
+        raise Invalid(detail, code=code, faults=faults) from error
+
+
+def _with_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:
+    inner = payload.get("properties") if payload.get("type") == "Feature" else payload
+    stated = inner.get("code") if isinstance(inner, Mapping) else None
+    stated = payload.get("id") if stated is None and inner is not payload else stated
+    if stated is not None and stated != code:
+        message = f"the code in the body is not the code in the URL, {code!r}"
+        raise Invalid(
+            f"The payload is not valid: {message}.",
+            faults=(Fault("/code", "code-mismatch", message),),
+        )
+    return payload if stated is not None else _set_code(payload, code)
+
+
+def _set_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:
+    if payload.get("type") == "Feature" and "geometry" in payload:
+        return {**payload, "properties": {**(payload.get("properties") or {}), "code": code}}
+    return {**payload, "code": code}
+
+
+def merged(current: Mapping[str, Any], patch: object) -> dict[str, Any]:
+    """Return a record after a JSON Merge Patch (RFC 7396).
+
+    >>> merged({"a": 1, "b": {"c": 1}}, {"a": None, "b": {"d": 2}})
+    {'b': {'c': 1, 'd': 2}}
+    """
+    if not isinstance(patch, Mapping):
+        raise Invalid(
+            "A merge patch must be a JSON object.",
+            faults=(Fault("", "object-type", "a merge patch must be a JSON object"),),
+        )
+    flat = plain_record(patch) if "geometry" in patch and patch.get("type") == "Feature" else patch
+    assert isinstance(flat, Mapping)  # noqa: S101  # plain_record keeps mappings mappings
+    return _merge(current, flat, top=True)
+
+
+def _merge(current: Mapping[str, Any], patch: Mapping[str, Any], *, top: bool) -> dict[str, Any]:
+    result = dict(current)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, Mapping) and not (top and name == "geometry"):
+            below = result.get(name)
+            result[name] = _merge(below if isinstance(below, Mapping) else {}, value, top=False)
+        else:
+            result[name] = value
+    return result
+
+
+def patchable(current: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """Return a record as it may be sent back: without what the registry sets itself."""
+    unsent = SERVER_SET | ({"state", "reported_at"} if kind.device else set())
+    return {name: value for name, value in current.items() if name not in unsent}

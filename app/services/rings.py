@@ -1,0 +1,329 @@
+"""The three boundaries of a jurisdiction: put, read, remove; every record is placed anew with them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+import anyio
+import numpy as np
+import orjson
+import shapely
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+from shapely.geometry import MultiPolygon
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import Conflict, Fault, Invalid, NotFound, TooLarge
+from app.geo import datum as datums
+from app.geo import validity
+from app.geo.frame import Frame
+from app.models.vocabulary import LEVELS, Datum, Level
+from app.registry import records as records_registry
+from app.registry import rings as registry
+from app.schemas import geojson
+from app.schemas.records import RingDraft
+from app.services import drafts, territory
+from app.services.access import Principal
+from app.services.preconditions import Precondition
+from app.services.records import Written
+
+_POLYGONAL = ("Polygon", "MultiPolygon")
+_CHUNK = 20_000
+
+
+async def listed(connection: AsyncConnection, jurisdiction: str, who: Principal) -> list[str]:
+    """Return the boundaries in force as GeoJSON Features, innermost first."""
+    who.need_in("reader", [jurisdiction])
+    await _existing(connection, jurisdiction)
+    return [body for _, body in await registry.features(connection, jurisdiction)]
+
+
+async def get(
+    connection: AsyncConnection, jurisdiction: str, level: Level, who: Principal
+) -> tuple[int, str]:
+    """Return version and GeoJSON Feature of one boundary.
+
+    Raises
+    ------
+    NotFound
+        when the jurisdiction has no such ring.
+    """
+    who.need_in("reader", [jurisdiction])
+    rows = await registry.features(connection, jurisdiction, level)
+    if not rows:
+        raise NotFound("ring", f"{jurisdiction}/{level}")
+    return rows[0]
+
+
+async def get_as_of(
+    connection: AsyncConnection, jurisdiction: str, level: Level, at: datetime, who: Principal
+) -> tuple[int, str]:
+    """Return version and GeoJSON Feature of the boundary in force at an instant."""
+    who.need_in("analyst", [jurisdiction])
+    code = f"{jurisdiction}/{level}"
+    found = await records_registry.as_of(connection, "ring", code, at, scope=[jurisdiction])
+    if found is None:
+        raise NotFound(f"ring at {at.isoformat()}", code)
+    version, document = found
+    feature = {
+        "type": "Feature",
+        "id": code,
+        "geometry": document.pop("geometry"),
+        "properties": document,
+    }
+    return version, orjson.dumps(feature).decode()
+
+
+async def history(
+    connection: AsyncConnection,
+    jurisdiction: str,
+    level: Level,
+    who: Principal,
+    *,
+    before: int | None,
+    limit: int,
+) -> tuple[list[str], int | None]:
+    """Return the changes of one boundary, newest first."""
+    who.need_in("analyst", [jurisdiction])
+    code = f"{jurisdiction}/{level}"
+    rows = await records_registry.history(
+        connection, "ring", code, scope=[jurisdiction], hidden=[], before=before, limit=limit + 1
+    )
+    if not rows and before is None:
+        raise NotFound("ring", code)
+    shown = rows[:limit]
+    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
+
+
+async def put(
+    connection: AsyncConnection,
+    jurisdiction: str,
+    level: Level,
+    payload: object,
+    who: Principal,
+    precondition: Precondition,
+    *,
+    datum: Datum,
+    max_vertices: int,
+) -> Written:
+    """Put a boundary in force and place every record of the jurisdiction anew.
+
+    Raises
+    ------
+    InvalidShape
+        when the geometry is not a valid polygon, with the reason and the place.
+    Conflict
+        when an outer ring would not cover an inner one within the tolerance.
+    TooLarge
+        when it has more vertices than allowed.
+    """
+    who.need_in("editor", [jurisdiction])
+    await registry.hold(connection, [jurisdiction], alone=True)
+    where = await territory.of(connection, jurisdiction)
+    geometry_json, properties = _parts(payload)
+    _refuse_large(geometry_json, max_vertices)
+    draft = _draft({**properties, "jurisdiction": jurisdiction, "level": level}, datum)
+    polygon = await anyio.to_thread.run_sync(_polygon, geometry_json, datum)
+    if fault := territory.misplaced(where, polygon):
+        raise Invalid(fault.message, code=fault.code, faults=(fault,))
+    code = f"{jurisdiction}/{level}"
+    present = await registry.lock(connection, code)
+    precondition.check(present)
+    others = [b for b in await registry.boundaries(connection, jurisdiction) if b.level != level]
+    frame = where.frame or territory.metric_frame(None, polygon.bounds)
+    assert frame is not None  # noqa: S101  # an extent is given
+    await anyio.to_thread.run_sync(_check_nesting, level, polygon, draft.tolerance_m, others, frame)
+    row = {**draft.model_dump(mode="json"), "code": code}
+    version = await registry.put(connection, row, polygon)
+    await place_all(connection, jurisdiction)
+    return Written(code, version, created=present is None)
+
+
+async def remove(
+    connection: AsyncConnection,
+    jurisdiction: str,
+    level: Level,
+    who: Principal,
+    precondition: Precondition,
+) -> None:
+    """Take a boundary out of force and place every record anew."""
+    who.need_in("editor", [jurisdiction])
+    await registry.hold(connection, [jurisdiction], alone=True)
+    code = f"{jurisdiction}/{level}"
+    present = await registry.lock(connection, code)
+    precondition.check(present)
+    if present is None:
+        raise NotFound("ring", code)
+    await registry.remove(connection, code)
+    await place_all(connection, jurisdiction)
+
+
+async def place_all(connection: AsyncConnection, jurisdiction: str) -> None:
+    """Recompute zone, rings and distances of every record of a jurisdiction."""
+    where = await territory.of(connection, jurisdiction)
+    for table in registry.PLACED:
+        codes, shapes = await registry.places(connection, table, jurisdiction)
+        for start in range(0, len(codes), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            rows = await anyio.to_thread.run_sync(_place, where, codes[part], shapes[part])
+            await registry.place(connection, table, rows)
+
+
+def _place(
+    where: territory.Territory, codes: list[str], shapes: list[bytes]
+) -> list[dict[str, Any]]:
+    geometries = list(shapely.from_wkb(shapes))
+    places = territory.placed(where, geometries)
+    return [{"code": code, **place} for code, place in zip(codes, places, strict=True)]
+
+
+async def membership(
+    connection: AsyncConnection, jurisdiction: str, points: object, who: Principal, limit: int
+) -> dict[str, Any]:
+    """Return zone, rings, on_boundary and distances of any points, in order.
+
+    Raises
+    ------
+    Invalid
+        when a point is not two finite numbers in range.
+    """
+    who.need_in("reader", [jurisdiction])
+    lonlat = _points(points, limit)
+    where = await territory.of(connection, jurisdiction)
+    answer: dict[str, Any] = {"jurisdiction": jurisdiction, "levels": list(where.levels)}
+    if where.index is None:
+        nothing = {"zone": None, "rings": None, "on_boundary": None, "distance_m": None}
+        answer["points"] = [nothing] * len(lonlat)
+        answer["not_assessed"] = [{"what": "membership", "reason": "no ring is registered"}]
+        return answer
+    answer["points"] = await anyio.to_thread.run_sync(
+        territory.memberships, where.index, lonlat
+    )
+    answer["not_assessed"] = [
+        {"what": "membership", "level": level, "reason": "this ring is not registered"}
+        for level in LEVELS
+        if level not in where.levels
+    ]
+    return answer
+
+
+def _points(points: object, limit: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if not isinstance(points, list):
+        raise _bad_point("/points", "a list of [lon, lat] is needed")
+    if len(points) > limit:
+        raise TooLarge(f"At most {limit:,} points are taken at once, not {len(points):,}.", limit)
+    for position, point in enumerate(points):
+        if not (isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))):
+            raise _bad_point(f"/points/{position}", "a point is two finite numbers, [lon, lat]")
+    lonlat = np.array(points, dtype=np.float64).reshape(-1, 2)
+    outside = ~(np.abs(lonlat) <= (180.0, 90.0)).all(axis=1)
+    if outside.any():
+        position = int(np.argmax(outside))
+        message = f"{points[position]} is not a longitude and a latitude in degrees"
+        raise _bad_point(f"/points/{position}", message)
+    return lonlat
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (float, int)
+
+
+def _bad_point(pointer: str, message: str) -> Invalid:
+    return Invalid(
+        f"The points are not valid: {pointer}: {message}.",
+        faults=(Fault(pointer, "invalid-point", message),),
+    )
+
+
+async def _existing(connection: AsyncConnection, jurisdiction: str) -> None:
+    if await registry.territory(connection, jurisdiction) is None:
+        raise NotFound("jurisdiction", jurisdiction)
+
+
+def _parts(payload: object) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return geometry and properties of a Feature, a one-feature collection or a bare geometry."""
+    if isinstance(payload, Mapping) and payload.get("type") == "FeatureCollection":
+        features = payload.get("features")
+        if isinstance(features, list) and len(features) == 1:
+            payload = features[0]
+    if isinstance(payload, Mapping) and payload.get("type") == "Feature":
+        geometry = payload.get("geometry")
+        properties = payload.get("properties") or {}
+        if isinstance(geometry, Mapping) and isinstance(properties, Mapping):
+            server_set = {"code", "vertices", "jurisdiction", "level", "datum_received"}
+            kept = {name: value for name, value in properties.items() if name not in server_set}
+            return geometry, kept
+    elif isinstance(payload, Mapping):
+        return payload, {}
+    raise Invalid(
+        "A ring is a GeoJSON Feature or geometry of type Polygon or MultiPolygon.",
+        faults=(Fault("", "geometry-type", "a Feature or a geometry is needed"),),
+    )
+
+
+def _refuse_large(geometry: Mapping[str, Any], limit: int) -> None:
+    count = _count(geometry.get("coordinates"))
+    if count > limit:
+        raise TooLarge(f"A ring may have {limit:,} vertices, this one has {count:,}.", limit)
+
+
+def _count(coordinates: object) -> int:
+    if not isinstance(coordinates, list) or not coordinates:
+        return 0
+    if not isinstance(coordinates[0], list):
+        return 1
+    if coordinates[0] and not isinstance(coordinates[0][0], list):
+        return len(coordinates)
+    return sum(_count(part) for part in coordinates)
+
+
+def _draft(properties: dict[str, Any], datum: Datum) -> RingDraft:
+    try:
+        return RingDraft.model_validate({**properties, "datum_received": datum})
+    except ValidationError as error:
+        faults = [fault.under("/properties") for fault in drafts.faults_of(error)]
+        detail = f"The ring is not valid: {faults[0].pointer}: {faults[0].message}."
+        raise Invalid(detail, faults=faults) from error
+
+
+def _polygon(geometry: Mapping[str, Any], datum: Datum) -> MultiPolygon:
+    """Return the valid MultiPolygon in WGS 84 of a GeoJSON geometry in any accepted datum."""
+    try:
+        received = geojson.parse(geometry, _POLYGONAL)
+    except PydanticCustomError as error:
+        fault = Fault("/geometry", error.type, error.message())
+        raise Invalid(f"The geometry is not valid: {error.message()}.", code=error.type, faults=(fault,)) from error
+    validity.check_polygonal(received)
+    if datum in ("wgs84", "cgcs2000"):
+        return validity.check_polygonal(received)
+    shifted = datums.geometry_to_wgs84(received, datum)
+    rounded = shapely.transform(shifted, lambda xy: np.round(xy, geojson.DECIMALS))
+    return validity.check_polygonal(rounded)
+
+
+def _check_nesting(
+    level: Level,
+    polygon: MultiPolygon,
+    tolerance_m: float,
+    others: list[registry.BoundaryRow],
+    frame: Frame,
+) -> None:
+    mine = LEVELS.index(level)
+    for other in others:
+        theirs = LEVELS.index(other.level)
+        geometry = cast(MultiPolygon, other.geometry)
+        outer, inner = (polygon, geometry) if mine > theirs else (geometry, polygon)
+        names = (level, other.level) if mine > theirs else (other.level, level)
+        allowed = max(tolerance_m, other.tolerance_m)
+        fault = validity.check_nesting(outer, inner, frame, allowed)
+        if fault is not None:
+            lon, lat = fault.where
+            message = (
+                f"the {names[0]} ring must cover the {names[1]} ring: it falls short by "
+                f"{fault.excess_m:.1f} m at [{lon:.6f}, {lat:.6f}], and {allowed:g} m are tolerated"
+            )
+            raise Conflict(
+                message[0].upper() + message[1:] + ".",
+                code="rings-not-nested",
+                faults=(Fault("/geometry", "rings-not-nested", message),),
+            )
