@@ -1,9 +1,9 @@
 """What a route may ask for: connections, the caller, the body, the page, and known parameters only."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Literal
+from weakref import WeakKeyDictionary
 
 import orjson
 from fastapi import Depends, Header, Query, Request
@@ -45,8 +45,18 @@ async def principal(
     return await gate.admit(authorization)
 
 
-@cache
+_known: WeakKeyDictionary[Callable[..., Any], tuple[str, ...]] = WeakKeyDictionary()
+"""Query parameters by route function: collected once, asked on every request."""
+
+
 def _parameters(route: APIRoute) -> tuple[str, ...]:
+    found = _known.get(route.endpoint)
+    if found is None:
+        found = _known[route.endpoint] = _collected(route)
+    return found
+
+
+def _collected(route: APIRoute) -> tuple[str, ...]:
     def names(dependant: Dependant) -> set[str]:
         own = {field.alias for field in dependant.query_params}
         return own.union(*(names(below) for below in dependant.dependencies), set())

@@ -1,7 +1,7 @@
 """Puts the service together: routers, failures, middleware, and what lives as long as the process."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
@@ -69,9 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Refuse to serve on another schema; a database that is away now may come back."""
-    try:
+    with suppress(Unavailable):
         await schema.require_head(app.state.database)
-    except Unavailable:
-        pass
     yield {}
     await app.state.database.close()

@@ -7,8 +7,9 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
+
+from app.geo.frame import frame
 
 Floats = NDArray[np.float64]
 
@@ -20,18 +21,30 @@ _DECIMALS: Final = 7
 
 
 @cache
-def _transformer() -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(EPSG, 4326, always_xy=True)
+def _centre() -> tuple[float, float]:
+    x, y = frame(EPSG).to_metres([PLACE])[0].round(3).tolist()
+    return x, y
 
 
 @cache
-def _centre() -> tuple[float, float]:
-    x, y = _transformer().transform(*PLACE, direction="INVERSE")
-    return round(x, 3), round(y, 3)
+def _convergence_deg() -> float:
+    return float(frame(EPSG).convergence_deg([PLACE])[0])
 
 
 def to_lonlat(xy: Floats) -> Floats:
     """Return longitudes, latitudes (n, 2) of points (n, 2) in metres from the centre."""
-    metres = np.asarray(xy, dtype=float) + np.asarray(_centre())
-    lon, lat = _transformer().transform(metres[:, 0], metres[:, 1])
-    return np.round(np.column_stack([lon, lat]), _DECIMALS)
+    return np.round(frame(EPSG).to_lonlat(np.asarray(xy) + np.asarray(_centre())), _DECIMALS)
+
+
+def azimuth_deg(direction: Floats) -> float:
+    """Return the azimuth, degrees clockwise from true north, of a vector (east, north) in metres.
+
+    The grid's convergence at the centre serves for the whole city: right to 0.2 degrees.
+    """
+    grid = np.degrees(np.arctan2(direction[0], direction[1]))
+    return wrapped(float(grid) + _convergence_deg())
+
+
+def wrapped(azimuth: float) -> float:
+    """Return an azimuth in [0, 360) to a tenth of a degree."""
+    return round(azimuth % 360, 1) % 360

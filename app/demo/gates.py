@@ -25,7 +25,7 @@ _TURN: Final = 2 * np.pi
 
 @dataclass(frozen=True)
 class Gate:
-    """A direction in which a road leaves the city; ``core`` and ``urban`` say which lines it passes.
+    """A direction in which a road leaves; ``core``, ``urban``, ``city`` say which lines it passes.
 
     Angles are radians counter-clockwise from east, ascending from the end of the shared stretch.
     """
@@ -50,7 +50,7 @@ def _core_angles(rng: np.random.Generator) -> Floats:
 
 
 def _ends_early(rings: Rings, angles: Floats) -> set[int]:
-    """Return the eight core gates whose roads stop before the urban line; the first two are a pair."""
+    """Return the eight core gates whose roads stop before the urban line; two are neighbours."""
     wide = np.flatnonzero(rings.thickness(angles) > THICK_M)
     picked = np.linspace(3, len(wide) - 4, CORE_GATES - URBAN_GATES - 1).astype(int)
     return {int(wide[picked[0] + 1]), *(int(wide[index]) for index in picked)}

@@ -39,8 +39,7 @@ _AVENUES: Final = (
     "竹苑 Zhuyuan,梅园 Meiyuan,兰亭 Lanting,桂香 Guixiang,荷塘 Hetang"
 )
 AVENUES: Final[tuple[Name, ...]] = tuple(
-    (f"{zh}大道", f"{en} Avenue")
-    for zh, en in (word.split(" ") for word in _AVENUES.split(","))
+    (f"{zh}大道", f"{en} Avenue") for zh, en in (word.split(" ") for word in _AVENUES.split(","))
 )
 """Arterials that leave the core."""
 
@@ -59,7 +58,8 @@ SITES: Final[tuple[Name, ...]] = (
     ("长途汽车站", "Coach Station"), ("体育中心", "Sports Centre"), ("图书馆", "Library"),
     ("博物馆", "Museum"), ("会展中心", "Exhibition Centre"), ("市民广场", "Citizens' Square"),
     ("月季公园", "Rose Park"), ("中心医院", "Central Hospital"), ("大剧院", "Grand Theatre"),
-    ("步行街", "Pedestrian Street"), ("农贸市场", "Farmers' Market"), ("商业中心", "Shopping Centre"),
+    ("步行街", "Pedestrian Street"), ("农贸市场", "Farmers' Market"),
+    ("商业中心", "Shopping Centre"),
     ("政务服务大厅", "Public Service Hall"), ("学院南门", "College South Gate"),
     ("影视城广场", "Film City Square"),
 )  # fmt: skip

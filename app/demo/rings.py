@@ -75,7 +75,7 @@ class Rings:
 
     def thickness(self, angle: Floats | float) -> Floats:
         """Return the metres between core and urban line along a ray."""
-        return self.urban.radius(angle) - self.core.radius(angle)
+        return np.subtract(self.urban.radius(angle), self.core.radius(angle))
 
     def place(self, angle: Floats | float, band: Floats | float) -> Floats:
         """Return points (n, 2) in metres from the centre of places given as (angle, band)."""

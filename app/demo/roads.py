@@ -6,8 +6,9 @@ of two carriageways, a bridge and a tunnel on the city line, a pair of one-way s
 weaves across the line within a few metres, and a service road on the urban line that never crosses.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -80,8 +81,10 @@ class Web:
         xy = np.vstack([start.xy, end.xy])
         self.streets.append(Street(xy, gate.road, crosses=levels, angle=gate.angle))
 
-    def fan(self, angles: Sequence[float], bands: Sequence[float], closed: bool) -> list[list[Spot]]:
-        """Return rows of junctions, one row per angle; the first and last of a row stay on its ray."""
+    def fan(
+        self, angles: Sequence[float], bands: Sequence[float], closed: bool
+    ) -> list[list[Spot]]:
+        """Return rows of junctions, one per angle; the ends of a row stay on its ray."""
         ends = np.array(angles)
         before = np.mod(ends - np.roll(ends, 1), _TURN)
         gap = np.minimum(before, np.roll(before, -1))
@@ -98,7 +101,7 @@ class Web:
     def around(self, row: Sequence[Spot], road: Road, keep: float, closed: bool) -> None:
         """Add a road through a row of junctions, leaving out a share of its pieces."""
         ends = [*row, row[0].turned()] if closed else list(row)
-        for start, end in zip(ends[:-1], ends[1:], strict=True):
+        for start, end in pairwise(ends):
             if keep >= 1 or self.rng.random() < keep:
                 self.join(start, end, road)
 
@@ -106,7 +109,9 @@ class Web:
 def _lane(band: float) -> Road:
     tag = round(band * 100)
     road_class: Any = "urban_minor" if band < 2 else "county"
-    return Road(f"RG-C{tag}", f"{tag}号环乡路" if band > 2 else f"{tag}号横街", f"Orbital {tag}", road_class)
+    return Road(
+        f"RG-C{tag}", f"{tag}号环乡路" if band > 2 else f"{tag}号横街", f"Orbital {tag}", road_class
+    )
 
 
 def _inner_loop(web: Web, grid: Grid, gates: Sequence[Gate]) -> None:
@@ -141,7 +146,7 @@ def _urban(web: Web, gates: Sequence[Gate]) -> dict[str, list[Spot]]:
         web.around([row[index] for row in fan], URBAN_LOOP if last else _lane(band), keep, False)
     for number, ((_, gate), row) in enumerate(zip(spokes, fan, strict=True)):
         side = Road(f"RG-S{number:03d}", f"{number}号支路", f"Side Road {number}", "urban_minor")
-        for start, end in zip(row[:-1], row[1:], strict=True):
+        for start, end in pairwise(row):
             web.join(start, end, gate.road if gate else side)
     _along(web, spokes, fan)
     return {gate.road.group: row for (_, gate), row in zip(spokes, fan, strict=True) if gate}
@@ -152,7 +157,7 @@ def _along(
 ) -> None:
     """Add the service road that runs on the urban line for about a kilometre and turns back."""
     through = [i for i, (_, gate) in enumerate(spokes) if gate and gate.urban]
-    spans = [(a + 1, b - 1) for a, b in zip(through[:-1], through[1:], strict=True)]
+    spans = [(a + 1, b - 1) for a, b in pairwise(through)]
 
     def miss(span: tuple[int, int]) -> float:
         ends = web.rings.place(np.array([spokes[i][0] for i in span]), 2.0)
@@ -186,7 +191,7 @@ def _leave(web: Web, gates: Sequence[Gate], urban: dict[str, list[Spot]]) -> lis
 
 
 def _leave_directly(web: Web, gate: Gate, start: Spot, end: Spot) -> None:
-    """Lead a road out where core and urban line are close, or one line, which it crosses at once."""
+    """Lead a road out where core and urban line are close, or one line, crossed at once."""
     width = float(web.rings.thickness(gate.angle))
     if width < 0.01:
         web.pass_line(start, end, gate, ("core", "urban"))
@@ -212,14 +217,10 @@ def _far(web: Web, gates: Sequence[Gate], near: Sequence[Sequence[Spot]]) -> Non
         if number == motorway:
             _motorway(web, gate.angle, spots[0], outer[-1])
             continue
-        for start, end in _pairs([*starts.get(gate.road.group, []), *spots]):
+        for start, end in pairwise([*starts.get(gate.road.group, []), *spots]):
             web.join(start, end, gate.road, 600)
         web.pass_line(spots[-1], outer[-1], gate, ("city",))
     web.around(outer, _lane(OUTER_BAND), 0.55, True)
-
-
-def _pairs(row: Sequence[Spot]) -> Iterator[tuple[Spot, Spot]]:
-    return zip(row[:-1], row[1:], strict=True)
 
 
 def _motorway_index(leaving: Sequence[Gate]) -> int:
@@ -231,13 +232,13 @@ def _motorway_index(leaving: Sequence[Gate]) -> int:
 
 def _motorway(web: Web, angle: float, start: Spot, end: Spot) -> None:
     """Add both carriageways, over the country roads on bridges, from a junction to the outside."""
-    splits = [(low + high) / 2 for low, high in zip(FAR_BANDS[:-1], FAR_BANDS[1:], strict=True)]
+    splits = [(low + high) / 2 for low, high in pairwise(FAR_BANDS)]
     bands = [*splits, 2.97]
     normal = unit(angle + np.pi / 2)
     for side in (-1, 1):
         offsets = [web.spot(angle, band).xy + side * _HALF_MEDIAN_M * normal for band in bands]
         points = [start.xy, *offsets]
-        for number, (here, there) in enumerate(zip(points[:-1], points[1:], strict=True)):
+        for number, (here, there) in enumerate(pairwise(points)):
             xy = np.vstack([here, there] if side > 0 else [there, here])
             web.streets.append(Street(xy, MOTORWAY, "forward", min(number, 1)))
         tail = [points[-1], web.spot(angle, 3.06).xy + side * _HALF_MEDIAN_M * normal, end.xy]

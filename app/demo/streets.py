@@ -59,7 +59,7 @@ Cell = tuple[int, int]
 
 @dataclass
 class Grid:
-    """The grid of the core: streets, crossroads by cell, and where it reaches the inner ring road."""
+    """The grid of the core: streets, crossroads by cell, and its ends on the inner ring road."""
 
     streets: list[Street] = field(default_factory=list)
     nodes: dict[Cell, Floats] = field(default_factory=dict)
@@ -152,7 +152,7 @@ def _blocks_out(rng: np.random.Generator, grid: Grid) -> None:
 
 
 def _link_end(rings: Rings, node: Floats, gates: Floats) -> float:
-    """Return the angle at which a crossroads meets the inner ring road: at a gate when one is near."""
+    """Return the angle at which a crossroads meets the ring road, at a gate if one is near."""
     angle = float(np.mod(np.arctan2(node[1], node[0]), 2 * np.pi))
     nearest = float(gates[np.argmin(np.abs(np.angle(np.exp(1j * (gates - angle)))))])
     apart = np.hypot(*(loop_point(rings, nearest)[0] - loop_point(rings, angle)[0]))
@@ -172,7 +172,9 @@ def _links(rings: Rings, grid: Grid, gates: Floats) -> None:
         end = loop_point(rings, angle)[0]
         outer = shapely.LineString([node + (end - node) * 40 / np.hypot(*(end - node)), end])
         at_gate = bool(np.any(gates == angle))
-        crowded = not at_gate and any(shapely.Point(end).distance(point) < _SNAP_M for point in taken)
+        crowded = not at_gate and any(
+            shapely.Point(end).distance(point) < _SNAP_M for point in taken
+        )
         others = shapely.MultiLineString([street.xy for street in built])
         if crowded or min(outer.distance(inner), outer.distance(others)) < 25:
             continue
@@ -185,7 +187,7 @@ def _links(rings: Rings, grid: Grid, gates: Floats) -> None:
 
 
 def draw(rng: np.random.Generator, rings: Rings, gates: Floats) -> Grid:
-    """Return the grid of the core, linked to the inner ring road; ``gates`` are angles on that road."""
+    """Return the grid of the core, linked to the inner ring road, which has ``gates`` at angles."""
     grid = Grid(nodes=_crossroads(rng, rings))
     _blocks_out(rng, grid)
     _links(rings, grid, gates)

@@ -1,5 +1,6 @@
 """Routes of the record kinds: the same for each, described by its descriptor."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -123,12 +124,12 @@ def _camera_filter(
     return {**device, "structure": structure, "checkpoint": checkpoint}
 
 
-_FILTERS = {
-    JURISDICTION: _no_filter,
-    CONTROL_POINT: _control_point_filter,
-    ROAD: _road_filter,
-    CHECKPOINT: _checkpoint_filter,
-    CAMERA: _camera_filter,
+_FILTERS: dict[str, Callable[..., dict[str, Any]]] = {
+    JURISDICTION.name: _no_filter,
+    CONTROL_POINT.name: _control_point_filter,
+    ROAD.name: _road_filter,
+    CHECKPOINT.name: _checkpoint_filter,
+    CAMERA.name: _camera_filter,
 }
 
 
@@ -151,7 +152,7 @@ def router_of(kind: Kind) -> APIRouter:
 
 
 def _add_reads(router: APIRouter, kind: Kind) -> None:
-    own_filter = Depends(_FILTERS[kind])
+    own_filter = Depends(_FILTERS[kind.name])
     spatial = Depends(_spatial if kind.shaped else _not_spatial)
     page_of = {200: {"description": f"A page of {kind.plural}.", **_listed(kind)}}
 

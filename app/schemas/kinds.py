@@ -20,7 +20,7 @@ from app.schemas.records import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """One kind of record: its names, its wire types, and the rules that are its own."""
 

@@ -188,15 +188,17 @@ def test_a_killed_server_loses_nothing_committed(cluster: LocalCluster) -> None:
 
 def test_a_stranger_with_the_pid_of_a_dead_server(cluster: LocalCluster) -> None:
     kill_server(cluster)
-    holder = cluster.folder.stat().st_uid
-    with subprocess.Popen(["sleep", "60"], user=holder if os.geteuid() == 0 else None) as stranger:
-        dead, rest = pid_file(cluster).read_text().split("\n", 1)
+    account = cluster.folder.stat().st_uid if os.geteuid() == 0 else None
+    stranger = subprocess.Popen(["sleep", "60"], user=account)
+    try:
+        rest = pid_file(cluster).read_text().partition("\n")[2]
         pid_file(cluster).write_text(f"{stranger.pid}\n{rest}")
-        assert dead != str(stranger.pid)
         assert not cluster.running()
         assert cluster.start()
         assert stranger.poll() is None, "and the stranger was left alone"
+    finally:
         stranger.kill()
+        stranger.wait()
 
 
 def test_an_empty_pid_file(cluster: LocalCluster) -> None:

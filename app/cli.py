@@ -1,0 +1,267 @@
+"""`coverage-registry`: serve, migrate, demo, keys, healthcheck, version.
+
+The command line is the one place that starts and stops the private cluster; the application itself
+is always handed a database.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from app import __version__
+from app.db import schema
+from app.db.cluster import ClusterError, LocalCluster, ServiceLock
+from app.db.engine import Database, WriteContext
+from app.errors import RegistryError
+from app.services import keys
+from app.services.access import OPERATOR, ROLES, Role
+from app.settings import Settings, is_loopback
+
+cli = typer.Typer(help="The checkpoint coverage registry.", no_args_is_help=True, add_completion=False)
+keys_cli = typer.Typer(help="API keys.", no_args_is_help=True)
+cli.add_typer(keys_cli, name="keys")
+console = Console(stderr=True, highlight=False)
+DEMO = "410800"
+
+
+def main() -> None:
+    """Run the command line; every refusal is one clear message."""
+    try:
+        cli()
+    except (ClusterError, schema.SchemaMismatch, RegistryError, ValueError) as error:
+        _give_up(_message(error))
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(found["msg"].removeprefix("Value error, ") for found in error.errors())
+    return str(error)
+
+
+def _give_up(message: str) -> NoReturn:
+    console.print(f"[red]coverage-registry:[/red] {message}", soft_wrap=True)
+    raise SystemExit(1)
+
+
+@contextmanager
+def _database_url(settings: Settings) -> Iterator[str]:
+    """Give the URL of the database, running the private cluster when none is named."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with LocalCluster(settings.data_dir) as cluster:
+        yield cluster.url
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Database]:
+    database = Database(url, pool_size=4, statement_timeout_s=3600)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@cli.command()
+def serve(
+    demo: Annotated[
+        bool,
+        typer.Option(help="Load the demo city into an empty registry; anonymous callers may analyse."),
+    ] = False,
+) -> None:
+    """Serve the API until stopped."""
+    settings = Settings()
+    if demo and is_loopback(settings.host) and settings.anonymous_role == "none":
+        settings = settings.model_copy(update={"anonymous_role": "analyst"})
+    with ServiceLock(settings.data_dir), _database_url(settings) as url:
+        admin_key = asyncio.run(_prepare(settings, url, demo=demo))
+        _greet(settings, admin_key, demo=demo)
+        _hand_down(settings, url)
+        uvicorn.run(
+            "app.main:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=20,
+            server_header=False,
+        )
+
+
+async def _prepare(settings: Settings, url: str, *, demo: bool) -> str | None:
+    """Migrate, load the demo into an empty registry, and make the first admin key."""
+    async with _opened(url) as database:
+        await schema.migrate(database)
+        if demo:
+            await _load_demo(database, only_when_empty=True)
+        async with database.writing(WriteContext(OPERATOR.name)) as connection:
+            if any(key["role"] == "admin" for key in await keys.listed(connection)):
+                return None
+            _, key = await keys.create(
+                connection, _secret(settings), label="first admin key", role="admin",
+                jurisdictions=None, expires_at=None,
+            )  # fmt: skip
+            return key
+
+
+async def _load_demo(database: Database, *, only_when_empty: bool) -> bool:
+    from app.demo.load import is_empty, load  # noqa: PLC0415  # numpy-heavy, rarely needed
+
+    if only_when_empty and not await is_empty(database):
+        return False
+    with console.status("Loading the demo city ..."):
+        await load(database, OPERATOR)
+    return True
+
+
+def _secret(settings: Settings) -> bytes:
+    configured = settings.secret.get_secret_value() if settings.secret else None
+    return keys.service_secret(configured, settings.data_dir)
+
+
+def _greet(settings: Settings, admin_key: str | None, *, demo: bool) -> None:
+    base = f"http://{settings.host}:{settings.port}"
+    summary = f"{base}/v1/jurisdictions/{DEMO}/coverage" if demo else f"{base}/v1/jurisdictions"
+    shown = admin_key or "made earlier; another one: coverage-registry keys create --role admin"
+    console.print(f"Checkpoint coverage registry {__version__} on {base}", soft_wrap=True)
+    console.print(f"  Coverage   {summary}", soft_wrap=True)
+    console.print(f"  API        {base}/docs", soft_wrap=True)
+    console.print(f"  Health     {base}/readyz", soft_wrap=True)
+    console.print(f"  Admin key  {shown}{' (shown once)' if admin_key else ''}", soft_wrap=True)
+
+
+def _hand_down(settings: Settings, url: str) -> None:
+    """Pass what was decided here to the worker processes, which read the environment."""
+    os.environ["REGISTRY_DATABASE_URL"] = url
+    os.environ["REGISTRY_DATA_DIR"] = str(Path(settings.data_dir).resolve())
+    os.environ["REGISTRY_ANONYMOUS_ROLE"] = settings.anonymous_role
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    settings = Settings()
+
+    async def run(url: str) -> str:
+        async with _opened(url) as database:
+            return await schema.migrate(database)
+
+    with _database_url(settings) as url:
+        console.print(f"The database is at schema {asyncio.run(run(url))}.")
+
+
+@cli.command()
+def demo() -> None:
+    """Load the synthetic demo city; refuses a registry that holds something already."""
+    settings = Settings()
+
+    async def run(url: str) -> bool:
+        async with _opened(url) as database:
+            await schema.migrate(database)
+            return await _load_demo(database, only_when_empty=True)
+
+    with _database_url(settings) as url:
+        if not asyncio.run(run(url)):
+            _give_up("the registry is not empty; the demo city is loaded into an empty one only")
+    console.print("The demo city is loaded.")
+
+
+@cli.command()
+def healthcheck(
+    url: Annotated[str | None, typer.Option(help="Address of the service.")] = None,
+) -> None:
+    """Exit 0 when the service is ready, 1 when it is not; for containers and CI."""
+    settings = Settings()
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    target = f"{url or f'http://{host}:{settings.port}'}/readyz"
+    try:
+        with urllib.request.urlopen(target, timeout=5) as answer:  # noqa: S310  # http by construction
+            console.print(json.load(answer)["status"])
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        _give_up(f"not ready: {error}")
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"coverage-registry {__version__} (schema {schema.head()})\n")
+
+
+@keys_cli.command("create")
+def create_key(
+    role: Annotated[str, typer.Option(help=f"One of {', '.join(ROLES)}.")],
+    label: Annotated[str, typer.Option(help="What program it is for.")] = "made at the command line",
+    jurisdiction: Annotated[
+        list[str] | None, typer.Option(help="Where it counts; repeat for several. Default: everywhere.")
+    ] = None,
+) -> None:
+    """Make a key and print it, once."""
+    chosen: Role | None = next((known for known in ROLES if known == role), None)
+    if chosen is None:
+        _give_up(f"there is no role {role!r}; the roles are {', '.join(ROLES)}")
+    settings = Settings()
+
+    async def run(url: str, granted: Role) -> str:
+        async with _opened(url) as database:
+            await schema.migrate(database)
+            async with database.writing(WriteContext(OPERATOR.name)) as connection:
+                _, key = await keys.create(
+                    connection, _secret(settings), label=label, role=granted,
+                    jurisdictions=jurisdiction or None, expires_at=None,
+                )  # fmt: skip
+                return key
+
+    with _database_url(settings) as url:
+        sys.stdout.write(asyncio.run(run(url, chosen)) + "\n")
+
+
+@keys_cli.command("list")
+def list_keys() -> None:
+    """List keys, without their secrets."""
+    settings = Settings()
+
+    async def run(url: str) -> list[dict[str, Any]]:
+        async with _opened(url) as database, database.reading() as connection:
+            return await keys.listed(connection)
+
+    with _database_url(settings) as url:
+        table = Table("id", "role", "jurisdictions", "label", "last used", "revoked")
+        for key in asyncio.run(run(url)):
+            scope = ", ".join(key["jurisdictions"]) if key["jurisdictions"] else "all"
+            row = (key["id"], key["role"], scope, key["label"], key["last_used_at"], key["revoked_at"])
+            table.add_row(*("" if cell is None else str(cell) for cell in row))
+        Console().print(table)
+
+
+@keys_cli.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
+    """Revoke a key."""
+    settings = Settings()
+
+    async def run(url: str) -> None:
+        async with _opened(url) as database:
+            async with database.writing(WriteContext(OPERATOR.name)) as connection:
+                await keys.revoke(connection, key_id)
+
+    with _database_url(settings) as url:
+        asyncio.run(run(url))
+    console.print(f"Revoked {key_id}.")
+
+
+if __name__ == "__main__":
+    main()

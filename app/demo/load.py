@@ -1,0 +1,55 @@
+"""Loads the demo city through the same services as everybody else: no SQL of its own."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database, WriteContext
+from app.demo.city import build
+from app.models.vocabulary import LEVELS
+from app.schemas.kinds import CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, ROAD, Kind
+from app.services import batches, drafts, records, rings
+from app.services.access import Principal
+from app.services.preconditions import Precondition
+
+REASON: Final = "synthetic demo city"
+_MAX_VERTICES: Final = 1_000_000
+
+
+async def is_empty(database: Database) -> bool:
+    """Tell whether the registry holds no jurisdiction."""
+    async with database.reading() as connection:
+        everyone = Principal("demo", "admin")
+        page = await records.listed(connection, JURISDICTION, {}, everyone, limit=1, after=None)
+    return not page.bodies
+
+
+async def load(database: Database, who: Principal) -> None:
+    """Register the whole city in one transaction: it is there entirely, or not at all."""
+    city = build()
+    code = city.jurisdiction["code"]
+    async with database.writing(WriteContext(who.name, "demo", REASON)) as connection:
+        await records.create(
+            connection, JURISDICTION, drafts.draft(JURISDICTION, city.jurisdiction), who
+        )
+        for level in reversed(LEVELS):
+            await rings.put(
+                connection, code, level, city.rings[level], who, Precondition(),
+                datum="wgs84", max_vertices=_MAX_VERTICES,
+            )  # fmt: skip
+        for kind, items in (
+            (ROAD, city.roads),
+            (CONTROL_POINT, city.control_points),
+            (CHECKPOINT, city.checkpoints),
+            (CAMERA, city.cameras),
+        ):
+            await _register(connection, kind, items, who)
+
+
+async def _register(
+    connection: AsyncConnection, kind: Kind, items: Sequence[dict[str, Any]], who: Principal
+) -> None:
+    for start in range(0, len(items), batches.MAX_ITEMS):
+        part = list(items[start : start + batches.MAX_ITEMS])
+        await batches.run(connection, kind, part, who, "atomic")

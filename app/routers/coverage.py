@@ -1,0 +1,97 @@
+"""Routes of coverage: the summary, the control points with their reasons, the gaps."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from app.deps import GeoJsonDep, PrincipalDep, known_parameters
+from app.models.vocabulary import Category, Level, Status, Zone
+from app.routers import answers
+from app.routers.openapi import problems
+from app.schemas.coverage import CoverageSummary, PointCoverage, PointCoverageList
+from app.services.coverage import Answers
+from app.services.report import Wanted
+
+router = APIRouter(
+    prefix="/v1/jurisdictions/{code}/coverage",
+    tags=["coverage"],
+    dependencies=[Depends(known_parameters)],
+)
+
+Jurisdiction = Annotated[str, Path(pattern="^[0-9]{6}$", description="Division code.")]
+_GEOJSON: dict[str, Any] = {
+    "description": "GeoJSON FeatureCollection.",
+    "content": {"application/geo+json": {"schema": {"type": "object"}}},
+}
+
+
+def _answers(request: Request) -> Answers:
+    found: Answers = request.app.state.answers
+    return found
+
+
+AnswersDep = Annotated[Answers, Depends(_answers)]
+
+
+@router.get(
+    "",
+    summary="The summary: plan, statuses, zones, rings, devices",
+    responses={200: {"model": CoverageSummary}, **problems(401, 403, 404, 422)},
+)
+async def get_summary(code: Jurisdiction, who: PrincipalDep, coverage: AnswersDep) -> Response:
+    return answers.raw(await coverage.summary(code, who))
+
+
+@router.get(
+    "/control-points",
+    summary="Every control point with its status and reasons",
+    responses={200: {"model": PointCoverageList}, **problems(401, 403, 404, 422)},
+)
+async def list_points(
+    code: Jurisdiction,
+    who: PrincipalDep,
+    coverage: AnswersDep,
+    geojson: GeoJsonDep,
+    status: Annotated[Status | None, Query()] = None,
+    category: Annotated[Category | None, Query()] = None,
+    zone: Annotated[Zone | None, Query()] = None,
+) -> Response:
+    wanted = Wanted(status=status, category=category, zone=zone)
+    body = await coverage.points(code, who, wanted, geojson=geojson)
+    return answers.raw(body, answers.GEOJSON if geojson else answers.JSON)
+
+
+@router.get(
+    "/control-points/{control_point}",
+    summary="One control point explained: every candidate device and what it lacks",
+    responses={200: {"model": PointCoverage}, **problems(401, 403, 404, 422)},
+)
+async def get_point(
+    code: Jurisdiction,
+    control_point: Annotated[str, Path(pattern=r"^[A-Za-z0-9._:\-]{1,64}$")],
+    who: PrincipalDep,
+    coverage: AnswersDep,
+    geojson: GeoJsonDep,
+) -> Response:
+    body = await coverage.point(code, who, control_point, geojson=geojson)
+    return answers.raw(body, answers.GEOJSON if geojson else answers.JSON)
+
+
+@router.get(
+    "/gaps",
+    summary="What is not covered, and why, as GeoJSON",
+    responses={200: _GEOJSON, **problems(401, 403, 404, 422)},
+)
+async def list_gaps(
+    code: Jurisdiction,
+    who: PrincipalDep,
+    coverage: AnswersDep,
+    type: Annotated[
+        Literal["control_point", "crossing", "area"] | None, Query(description="Kind of gap.")
+    ] = None,
+    level: Annotated[Level | None, Query(description="Ring of an open crossing.")] = None,
+    category: Annotated[Category | None, Query()] = None,
+    zone: Annotated[Zone | None, Query()] = None,
+) -> Response:
+    wanted = Wanted(category=category, zone=zone, type=type, level=level)
+    return answers.raw(await coverage.gaps(code, who, wanted), answers.GEOJSON)
