@@ -12,7 +12,6 @@ PYTHON = $(BIN)/python
 PIP_INSTALL = $(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --no-input
 RUNTIME := $(VENV)/.installed-requirements.lock
 DEV := $(VENV)/.installed-requirements-dev.lock
-SOURCES = app alembic tests benchmarks
 UV = $(or $(wildcard $(BIN)/uv),uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml
@@ -62,6 +61,7 @@ bench: postgis $(DEV) ## measure against the alternatives (ARGS go to the harnes
 	$(PYTHON) -m benchmarks $(ARGS)
 
 lock: ## pin the dependencies anew (ARGS=--upgrade for the newest)
+	@$(UV) --version >/dev/null 2>&1 || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
 	$(COMPILE) $(ARGS) --output-file requirements.lock
 	$(COMPILE) $(ARGS) --group dev --output-file requirements-dev.lock
 

@@ -6,13 +6,13 @@ From the command line (`alembic revision --autogenerate`) the URL comes from REG
 import asyncio
 from typing import Any, Literal
 
-from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from geoalchemy2 import alembic_helpers
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
+from alembic import context
 from app.models import tables  # noqa: F401  # registers every table in the metadata
 from app.models.columns import Shape
 from app.settings import Settings, async_url

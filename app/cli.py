@@ -7,6 +7,7 @@ is always handed a database.
 import asyncio
 import json
 import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -30,7 +31,9 @@ from app.services import keys
 from app.services.access import OPERATOR, ROLES, Role
 from app.settings import Settings, is_loopback
 
-cli = typer.Typer(help="The checkpoint coverage registry.", no_args_is_help=True, add_completion=False)
+cli = typer.Typer(
+    help="The checkpoint coverage registry.", no_args_is_help=True, add_completion=False
+)
 keys_cli = typer.Typer(help="API keys.", no_args_is_help=True)
 cli.add_typer(keys_cli, name="keys")
 console = Console(stderr=True, highlight=False)
@@ -79,13 +82,17 @@ async def _opened(url: str) -> AsyncIterator[Database]:
 def serve(
     demo: Annotated[
         bool,
-        typer.Option(help="Load the demo city into an empty registry; anonymous callers may analyse."),
+        typer.Option(
+            help="Load the demo city into an empty registry; anonymous callers may analyse."
+        ),
     ] = False,
 ) -> None:
     """Serve the API until stopped."""
     settings = Settings()
     if demo and is_loopback(settings.host) and settings.anonymous_role == "none":
         settings = settings.model_copy(update={"anonymous_role": "analyst"})
+    # uvicorn raises SIGTERM again when it is done; leaving by an exception stops the cluster too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ServiceLock(settings.data_dir), _database_url(settings) as url:
         admin_key = asyncio.run(_prepare(settings, url, demo=demo))
         _greet(settings, admin_key, demo=demo)
@@ -120,7 +127,7 @@ async def _prepare(settings: Settings, url: str, *, demo: bool) -> str | None:
 
 
 async def _load_demo(database: Database, *, only_when_empty: bool) -> bool:
-    from app.demo.load import is_empty, load  # noqa: PLC0415  # numpy-heavy, rarely needed
+    from app.demo.load import is_empty, load  # numpy-heavy, rarely needed
 
     if only_when_empty and not await is_empty(database):
         return False
@@ -205,9 +212,12 @@ def version() -> None:
 @keys_cli.command("create")
 def create_key(
     role: Annotated[str, typer.Option(help=f"One of {', '.join(ROLES)}.")],
-    label: Annotated[str, typer.Option(help="What program it is for.")] = "made at the command line",
+    label: Annotated[
+        str, typer.Option(help="What program it is for.")
+    ] = "made at the command line",
     jurisdiction: Annotated[
-        list[str] | None, typer.Option(help="Where it counts; repeat for several. Default: everywhere.")
+        list[str] | None,
+        typer.Option(help="Where it counts; repeat for several. Default: everywhere."),
     ] = None,
 ) -> None:
     """Make a key and print it, once."""
@@ -243,7 +253,14 @@ def list_keys() -> None:
         table = Table("id", "role", "jurisdictions", "label", "last used", "revoked")
         for key in asyncio.run(run(url)):
             scope = ", ".join(key["jurisdictions"]) if key["jurisdictions"] else "all"
-            row = (key["id"], key["role"], scope, key["label"], key["last_used_at"], key["revoked_at"])
+            row = (
+                key["id"],
+                key["role"],
+                scope,
+                key["label"],
+                key["last_used_at"],
+                key["revoked_at"],
+            )
             table.add_row(*("" if cell is None else str(cell) for cell in row))
         Console().print(table)
 
@@ -254,9 +271,11 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key.")]) ->
     settings = Settings()
 
     async def run(url: str) -> None:
-        async with _opened(url) as database:
-            async with database.writing(WriteContext(OPERATOR.name)) as connection:
-                await keys.revoke(connection, key_id)
+        async with (
+            _opened(url) as database,
+            database.writing(WriteContext(OPERATOR.name)) as connection,
+        ):
+            await keys.revoke(connection, key_id)
 
     with _database_url(settings) as url:
         asyncio.run(run(url))

@@ -196,15 +196,15 @@ def wants_geojson(
 
 GeoJsonDep = Annotated[bool, Depends(wants_geojson)]
 
-AsOf = Annotated[
-    AwareDatetime | None, Query(description="Answer as of this instant (RFC 3339).")
-]
+AsOf = Annotated[AwareDatetime | None, Query(description="Answer as of this instant (RFC 3339).")]
 
 
 def bbox(
     bbox: Annotated[
         str | None,
-        Query(description="west,south,east,north in degrees; west > east crosses 180.", max_length=200),
+        Query(
+            description="west,south,east,north in degrees; west > east crosses 180.", max_length=200
+        ),
     ] = None,
 ) -> tuple[float, float, float, float] | None:
     """Return the box asked for.

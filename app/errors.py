@@ -20,6 +20,8 @@ Nothing here knows HTTP; ``app.routers.problems`` gives each family its status. 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from typing_extensions import override
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -43,6 +45,7 @@ class RegistryError(Exception):
     faults: Sequence[Fault] = field(default_factory=tuple)
     extra: Mapping[str, object] = field(default_factory=dict)
 
+    @override
     def __str__(self) -> str:
         return self.detail
 
@@ -50,9 +53,7 @@ class RegistryError(Exception):
 class Invalid(RegistryError):
     """The payload breaks a rule that needs no database to check."""
 
-    def __init__(
-        self, detail: str, *, code: str = "invalid", faults: Sequence[Fault] = ()
-    ) -> None:
+    def __init__(self, detail: str, *, code: str = "invalid", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail, code, tuple(faults))
 
 
@@ -64,7 +65,9 @@ class InvalidShape(Invalid):
         place = f" at or near [{where[0]:.6f}, {where[1]:.6f}]" if where else ""
         message = f"The geometry is not valid: {reason}{place}."
         super().__init__(
-            message, code="invalid-geometry", faults=(Fault("/geometry", reason_code(reason), message),)
+            message,
+            code="invalid-geometry",
+            faults=(Fault("/geometry", reason_code(reason), message),),
         )
 
 
@@ -85,7 +88,9 @@ class MalformedBody(Invalid):
     """The body is not JSON (truncated, wrong encoding, NaN, nested too deeply)."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail, code="malformed-json", faults=(Fault("", "malformed-json", detail),))
+        super().__init__(
+            detail, code="malformed-json", faults=(Fault("", "malformed-json", detail),)
+        )
 
 
 class NotFound(RegistryError):
@@ -120,7 +125,9 @@ class PreconditionFailed(RegistryError):
 class Unauthenticated(RegistryError):
     """The caller must show a valid key."""
 
-    def __init__(self, detail: str = "This needs an API key: send Authorization: Bearer <key>.") -> None:
+    def __init__(
+        self, detail: str = "This needs an API key: send Authorization: Bearer <key>."
+    ) -> None:
         super().__init__(detail, "unauthenticated")
 
 
@@ -143,7 +150,9 @@ class UnsupportedMediaType(RegistryError):
 
     def __init__(self, got: str, accepted: Sequence[str]) -> None:
         self.accepted = tuple(accepted)
-        detail = f"Content type {got or '(none)'!r} is not taken here; send {' or '.join(accepted)}."
+        detail = (
+            f"Content type {got or '(none)'!r} is not taken here; send {' or '.join(accepted)}."
+        )
         super().__init__(detail, "unsupported-media-type", (), {"accepted": list(accepted)})
 
 

@@ -34,7 +34,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     known = settings or Settings()
     configure(known.log_format, known.log_level)
     if known.database_url is None:
-        msg = "REGISTRY_DATABASE_URL is not set; `coverage-registry serve` runs a database of its own"
+        msg = (
+            "REGISTRY_DATABASE_URL is not set; `coverage-registry serve` runs a database of its own"
+        )
         raise NoDatabase(msg)
     app = FastAPI(
         title="Checkpoint coverage registry",

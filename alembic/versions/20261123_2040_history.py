@@ -180,7 +180,7 @@ DROPPED = (
 
 
 def _split(script: str) -> list[str]:
-    """asyncpg prepares one statement at a time."""
+    """Return single statements: the driver prepares one at a time."""
     return [f"CREATE FUNCTION{part}" for part in script.split("CREATE FUNCTION")[1:]]
 
 
@@ -215,9 +215,7 @@ def upgrade() -> None:
         )
         _log_triggers(table, table, "registry_log_insert", "registry_log_update")
         _refuse(table, "DELETE OR TRUNCATE", "records are removed by setting removed_at")
-    _log_triggers(
-        "device_state", "state", "registry_log_state_insert", "registry_log_state_update"
-    )
+    _log_triggers("device_state", "state", "registry_log_state_insert", "registry_log_state_update")
     _refuse("change", "UPDATE OR DELETE OR TRUNCATE", "the history is append-only")
     op.execute(
         "CREATE CONSTRAINT TRIGGER count_revision AFTER INSERT ON touched "

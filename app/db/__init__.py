@@ -1,0 +1,1 @@
+"""Reaching PostgreSQL: the pool, the schema, and the private local cluster."""

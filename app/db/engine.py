@@ -35,9 +35,7 @@ class WriteContext:
 class Database:
     """The pool of one process."""
 
-    def __init__(
-        self, url: str, *, pool_size: int = 10, statement_timeout_s: float = 60.0
-    ) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, statement_timeout_s: float = 60.0) -> None:
         self.engine = create_async_engine(
             async_url(url),
             pool_size=pool_size,
@@ -105,7 +103,7 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
         raise DisconnectionError
 
 
-class _translated:  # noqa: N801  # reads as a verb at its uses
+class _translated:  # reads as a verb at its uses
     """Turn "the database is away" in all its spellings into ``Unavailable``."""
 
     def __enter__(self) -> None:

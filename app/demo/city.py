@@ -22,7 +22,7 @@ CODE: Final = "410800"
 SEED: Final = 410800
 STALE_AFTER_S: Final = 365 * 86_400
 _MARGIN_DEG: Final = 0.04
-_BACKED_UP_EVERY: Final = 5
+_BACKED_UP_EVERY: Final = 4
 
 Draft = dict[str, Any]
 
@@ -46,7 +46,7 @@ def _jurisdiction(drawn: Rings) -> Draft:
     east, north = (line.max(axis=0) + _MARGIN_DEG).round(3).tolist()
     return {
         "code": CODE,
-        "name_zh": "焦作市（演示数据）",  # noqa: RUF001  # the brackets Chinese text uses
+        "name_zh": "焦作市（演示数据）",  # the brackets Chinese text uses
         "name_en": "Jiaozuo (synthetic demo)",
         "synthetic": True,
         "plan": dict(points.PLAN),

@@ -85,7 +85,8 @@ class Rings:
         below = np.clip(np.floor(bands).astype(int), 0, 3)
         share, column = bands - below, np.arange(len(angles))
         radii = knots[below, column] * (1 - share) + knots[below + 1, column] * share
-        return np.round(unit(angles) * radii[:, None], 3)
+        xy: Floats = np.round(unit(angles) * radii[:, None], 3)
+        return xy
 
 
 def _cross(a: Floats, b: Floats) -> Floats:

@@ -1,0 +1,1 @@
+"""Tables and the field declarations they share with the wire."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
+from typing_extensions import override
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -45,14 +46,19 @@ class Shape(TypeDecorator[BaseGeometry]):
         self.geometry_type = geometry_type
         super().__init__(geometry_type=geometry_type, srid=4326, spatial_index=False)
 
+    @override
     def process_bind_param(self, value: BaseGeometry | None, dialect: Dialect) -> str | None:
         """Send a shape as EWKT."""
-        return None if value is None else f"SRID=4326;{shapely.to_wkt(value, rounding_precision=-1)}"
+        return (
+            None if value is None else f"SRID=4326;{shapely.to_wkt(value, rounding_precision=-1)}"
+        )
 
+    @override
     def process_result_value(self, value: Any, dialect: Dialect) -> BaseGeometry | None:
         """Receive a shape."""
         return None if value is None else to_shape(value)
 
+    @override
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
         """Bind through ``process_bind_param`` alone: GeoAlchemy2's own processor expects elements."""
         return lambda value: self.process_bind_param(value, dialect)
@@ -77,18 +83,18 @@ class Kept(SQLModel):
     created_at: datetime | None = Field(
         default=None,
         nullable=False,
-        sa_type=DateTime(timezone=True),  # type: ignore[call-overload]  # SQLModel types only classes
+        sa_type=DateTime(timezone=True),
         sa_column_kwargs={"server_default": func.now()},
     )
     updated_at: datetime | None = Field(
         default=None,
         nullable=False,
-        sa_type=DateTime(timezone=True),  # type: ignore[call-overload]  # SQLModel types only classes
+        sa_type=DateTime(timezone=True),
         sa_column_kwargs={"server_default": func.now()},
     )
     removed_at: datetime | None = Field(
         default=None,
-        sa_type=DateTime(timezone=True),  # type: ignore[call-overload]  # SQLModel types only classes
+        sa_type=DateTime(timezone=True),
     )
 
 

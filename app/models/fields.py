@@ -7,7 +7,8 @@ metres, angles in degrees clockwise from true north.
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field as Rule, StringConstraints
+from pydantic import AfterValidator, StringConstraints
+from pydantic import Field as Rule
 from sqlalchemy import Boolean, Date, Double, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -55,7 +56,9 @@ class Identified(SQLModel):
     )
     name_zh: Line | None = Field(default=None, sa_type=Text, description="Name in Chinese.")
     name_en: Line | None = Field(default=None, sa_type=Text, description="Name in English.")
-    address: Line | None = Field(default=None, sa_type=Text, description="Address or place in words.")
+    address: Line | None = Field(
+        default=None, sa_type=Text, description="Address or place in words."
+    )
     division_code: DivisionText | None = Field(
         default=None, sa_type=Code, description="Division (GB/T 2260) the place lies in."
     )
@@ -114,7 +117,9 @@ class Installed(SQLModel):
     )
     manufacturer: Line | None = Field(default=None, sa_type=Text, description="Maker.")
     model: Line | None = Field(default=None, sa_type=Text, description="Maker's model.")
-    installed_on: date | None = Field(default=None, sa_type=Date, description="Day of installation.")
+    installed_on: date | None = Field(
+        default=None, sa_type=Date, description="Day of installation."
+    )
     in_use_on: date | None = Field(default=None, sa_type=Date, description="Day put into use.")
     removed_on: date | None = Field(default=None, sa_type=Date, description="Day taken down.")
     network_address: Line | None = Field(
@@ -139,9 +144,9 @@ class CheckpointFields(Identified, Installed, Accountable):
     """An installation of kind face or vehicle, with its lanes."""
 
     kind: CheckpointKind = Field(sa_type=Text, description="What the checkpoint captures.")
-    tollgate_category: Annotated[str, StringConstraints(pattern="^(10|20|30|31|40|41|99)$")] | None = (
-        Field(default=None, sa_type=Text, description="GA/T 1400 TollgateCat.")
-    )
+    tollgate_category: (
+        Annotated[str, StringConstraints(pattern="^(10|20|30|31|40|41|99)$")] | None
+    ) = Field(default=None, sa_type=Text, description="GA/T 1400 TollgateCat.")
     tollgate_usage: Annotated[str, StringConstraints(pattern="^(80|81|82)$")] | None = Field(
         default=None, sa_type=Text, description="GA/T 1400 TollgateUsage."
     )
@@ -245,7 +250,9 @@ class RingFields(SQLModel):
     tolerance_m: Annotated[Metres, Rule(le=1000)] = Field(
         default=5.0, sa_type=Double, description="Within this distance a point is on the boundary."
     )
-    source: Line | None = Field(default=None, sa_type=Text, description="Where the line comes from.")
+    source: Line | None = Field(
+        default=None, sa_type=Text, description="Where the line comes from."
+    )
     datum_received: str = Field(
         default="wgs84", sa_type=Text, description="Datum the boundary was received in."
     )
@@ -260,9 +267,9 @@ class JurisdictionFields(SQLModel):
     code: DivisionText = Field(sa_type=Code, description="Division code (GB/T 2260), six digits.")
     name_zh: Line | None = Field(default=None, sa_type=Text, description="Name in Chinese.")
     name_en: Line | None = Field(default=None, sa_type=Text, description="Name in English.")
-    plan: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
-    requirements: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
-    coverage_parameters: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    plan: Any = Field(default_factory=dict, sa_type=JSONB)
+    requirements: Any = Field(default_factory=dict, sa_type=JSONB)
+    coverage_parameters: Any = Field(default_factory=dict, sa_type=JSONB)
     metric_epsg: Annotated[int, Rule(ge=1024, le=32767)] | None = Field(
         default=None,
         sa_type=Integer,

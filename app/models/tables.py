@@ -76,7 +76,7 @@ class Ring(RingFields, Kept, table=True):
     )
 
     code: str = Field(sa_type=Code)
-    geometry: BaseGeometry = Field(sa_type=Shape("MULTIPOLYGON"))  # type: ignore[call-overload]
+    geometry: BaseGeometry = Field(sa_type=Shape("MULTIPOLYGON"))
 
     model_config = {"arbitrary_types_allowed": True}
 
@@ -91,7 +91,7 @@ class ControlPoint(ControlPointFields, Placed, Kept, table=True):
         one_of("category", CATEGORIES),
     )
 
-    geometry: BaseGeometry = Field(sa_type=Shape())  # type: ignore[call-overload]
+    geometry: BaseGeometry = Field(sa_type=Shape())
 
     model_config = {"arbitrary_types_allowed": True}
 
@@ -102,7 +102,7 @@ class Road(RoadFields, Kept, table=True):
     __tablename__ = "road"
     __table_args__ = _record_rules("road")
 
-    geometry: BaseGeometry = Field(sa_type=Shape("LINESTRING"))  # type: ignore[call-overload]
+    geometry: BaseGeometry = Field(sa_type=Shape("LINESTRING"))
 
     model_config = {"arbitrary_types_allowed": True}
 
@@ -129,7 +129,7 @@ class Checkpoint(CheckpointFields, Placed, Kept, table=True):
         ),
     )
 
-    geometry: BaseGeometry = Field(sa_type=Shape("POINT"))  # type: ignore[call-overload]
+    geometry: BaseGeometry = Field(sa_type=Shape("POINT"))
 
     model_config = {"arbitrary_types_allowed": True}
 
@@ -145,7 +145,8 @@ class Camera(CameraFields, Placed, Kept, table=True):
         Index("ix_camera_checkpoint", "checkpoint"),
         one_of("lifecycle", ("planned", "in_use", "repair", "removed")),
         CheckConstraint(
-            f"cardinality(functions) > 0 AND functions <@ ARRAY{list(FUNCTIONS)!r}", name="functions"
+            f"cardinality(functions) > 0 AND functions <@ ARRAY{list(FUNCTIONS)!r}",
+            name="functions",
         ),
         CheckConstraint("azimuth_deg >= 0 AND azimuth_deg < 360", name="azimuth_deg"),
         CheckConstraint("opening_deg > 0 AND opening_deg <= 360", name="opening_deg"),
@@ -163,7 +164,7 @@ class Camera(CameraFields, Placed, Kept, table=True):
         ),
     )
 
-    geometry: BaseGeometry = Field(sa_type=Shape("POINT"))  # type: ignore[call-overload]
+    geometry: BaseGeometry = Field(sa_type=Shape("POINT"))
 
     model_config = {"arbitrary_types_allowed": True}
 
@@ -201,7 +202,8 @@ class Change(SQLModel, table=True):
         default=None, primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),)
     )
     transaction: int = Field(
-        sa_type=BigInteger, sa_column_kwargs={"server_default": text("pg_current_xact_id()::text::bigint")}
+        sa_type=BigInteger,
+        sa_column_kwargs={"server_default": text("pg_current_xact_id()::text::bigint")},
     )
     at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.clock_timestamp()})
     actor: str = Field(sa_type=Text)

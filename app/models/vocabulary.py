@@ -15,11 +15,25 @@ State = Literal["online", "offline", "fault", "unknown"]
 Direction = Literal["inbound", "outbound", "both", "none"]
 CheckpointKind = Literal["face", "vehicle"]
 Structure = Literal[
-    "fixed", "dome", "half_dome", "ptz_bullet", "ptz_half_dome", "panorama", "split_channel", "other"
+    "fixed",
+    "dome",
+    "half_dome",
+    "ptz_bullet",
+    "ptz_half_dome",
+    "panorama",
+    "split_channel",
+    "other",
 ]
 Datum = Literal["wgs84", "cgcs2000", "gcj02", "bd09"]
 RoadClass = Literal[
-    "motorway", "national", "provincial", "county", "urban_arterial", "urban_minor", "service", "path"
+    "motorway",
+    "national",
+    "provincial",
+    "county",
+    "urban_arterial",
+    "urban_minor",
+    "service",
+    "path",
 ]
 OneWay = Literal["no", "forward", "backward", "reversible"]
 Status = Literal["backed_up", "covered", "partial", "uncovered"]
@@ -33,9 +47,7 @@ FUNCTIONS: Final[tuple[Function, ...]] = get_args(Function)
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 DEVICE_KINDS: Final = ("camera", "checkpoint")
 
-_BOTH_WAYS: Final = [
-    {"function": "vehicle", "directions": ["inbound", "outbound"], "working": 1}
-]
+_BOTH_WAYS: Final = [{"function": "vehicle", "directions": ["inbound", "outbound"], "working": 1}]
 DEFAULT_REQUIREMENTS: Final[dict[str, list[dict[str, object]]]] = {
     "city_road": _BOTH_WAYS,
     "urban_road": _BOTH_WAYS,

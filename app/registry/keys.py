@@ -22,14 +22,18 @@ async def add(connection: AsyncConnection, key: dict[str, Any]) -> None:
 async def find(connection: AsyncConnection, key_id: str) -> dict[str, Any] | None:
     """Return a key that is neither revoked nor expired, with its hash."""
     row = (
-        await connection.execute(
-            text(
-                f"SELECT hash, {_SHOWN} FROM api_key WHERE id = :id AND revoked_at IS NULL "
-                "AND (expires_at IS NULL OR expires_at > now())"
-            ),
-            {"id": key_id},
+        (
+            await connection.execute(
+                text(
+                    f"SELECT hash, {_SHOWN} FROM api_key WHERE id = :id AND revoked_at IS NULL "
+                    "AND (expires_at IS NULL OR expires_at > now())"
+                ),
+                {"id": key_id},
+            )
         )
-    ).mappings().first()
+        .mappings()
+        .first()
+    )
     return None if row is None else dict(row)
 
 

@@ -137,7 +137,7 @@ async def upsert(
         answer = await connection.execute(statement, {"rows": orjson.dumps(rows).decode()})
     except IntegrityError as error:
         raise _refused(error) from error
-    return {code: version for code, version in answer}
+    return {row[0]: row[1] for row in answer}
 
 
 def _refused(error: IntegrityError) -> Conflict:
@@ -181,7 +181,8 @@ _DEPENDENTS = {
     "checkpoint": (("camera", "checkpoint"),),
     "road": (("checkpoint", "road"),),
     "jurisdiction": tuple(
-        (table, "jurisdiction") for table in ("control_point", "checkpoint", "camera", "road", "ring")
+        (table, "jurisdiction")
+        for table in ("control_point", "checkpoint", "camera", "road", "ring")
     ),
 }
 

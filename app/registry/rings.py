@@ -67,7 +67,13 @@ async def boundaries(connection: AsyncConnection, jurisdiction: str) -> list[Bou
         ),
         {"code": jurisdiction},
     )
-    return [BoundaryRow(row[0], row[1], row[2], shapely.from_wkb(row[3])) for row in rows]
+    return [BoundaryRow(row[0], row[1], row[2], _shape(row[3])) for row in rows]
+
+
+def _shape(wkb: bytes) -> BaseGeometry:
+    geometry: BaseGeometry | None = shapely.from_wkb(wkb)
+    assert geometry is not None  # noqa: S101  # the column is not null
+    return geometry
 
 
 async def hold(connection: AsyncConnection, jurisdictions: Sequence[str], *, alone: bool) -> None:

@@ -1,0 +1,1 @@
+"""HTTP: take, call, return."""

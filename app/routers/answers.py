@@ -47,10 +47,15 @@ def _bad_cursor() -> InvalidQuery:
     )
 
 
-def one(body: str, version: int, *, status: int = 200, media_type: str = JSON, **headers: str) -> Response:
+def one(
+    body: str, version: int, *, status: int = 200, media_type: str = JSON, **headers: str
+) -> Response:
     """Return one record with its entity tag."""
     return Response(
-        body, status, {"ETag": etag(version), "Cache-Control": "private, no-cache", **headers}, media_type
+        body,
+        status,
+        {"ETag": etag(version), "Cache-Control": "private, no-cache", **headers},
+        media_type,
     )
 
 
@@ -61,12 +66,12 @@ def raw(body: bytes, media_type: str = JSON) -> Response:
 
 def computed(value: Mapping[str, Any] | Sequence[Any], media_type: str = JSON) -> Response:
     """Return a computed value as JSON."""
-    return raw(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z), media_type)
+    return raw(
+        orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z), media_type
+    )
 
 
-def page(
-    request: Request, bodies: Sequence[str], after: str | None, *, geojson: bool
-) -> Response:
+def page(request: Request, bodies: Sequence[str], after: str | None, *, geojson: bool) -> Response:
     """Return one page with ``next`` in the body and as a ``Link``."""
     next_url = None
     if after is not None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from app.deps import (
@@ -19,7 +19,6 @@ from app.routers import answers
 from app.routers.openapi import body_of, problems
 from app.services import drafts, keys
 from app.services.access import Role
-from fastapi import Request
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(known_parameters)])
 

@@ -143,9 +143,7 @@ def _not_spatial() -> tuple[dict[str, Any], bool]:
 
 def router_of(kind: Kind) -> APIRouter:
     """Return the routes of one kind."""
-    router = APIRouter(
-        prefix="/v1", tags=[kind.plural], dependencies=[Depends(known_parameters)]
-    )
+    router = APIRouter(prefix="/v1", tags=[kind.plural], dependencies=[Depends(known_parameters)])
     _add_reads(router, kind)
     _add_writes(router, kind)
     return router
@@ -154,10 +152,14 @@ def router_of(kind: Kind) -> APIRouter:
 def _add_reads(router: APIRouter, kind: Kind) -> None:
     own_filter = Depends(_FILTERS[kind.name])
     spatial = Depends(_spatial if kind.shaped else _not_spatial)
-    page_of = {200: {"description": f"A page of {kind.plural}.", **_listed(kind)}}
+    page_of: dict[int | str, dict[str, Any]] = {
+        200: {"description": f"A page of {kind.plural}.", **_listed(kind)}
+    }
 
     @router.get(
-        f"/{kind.plural}", summary=f"List {kind.plural}", responses={**page_of, **problems(401, 403, 422)}
+        f"/{kind.plural}",
+        summary=f"List {kind.plural}",
+        responses={**page_of, **problems(401, 403, 422)},
     )
     async def list_records(
         request: Request,
@@ -170,7 +172,13 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
         q: Text = None,
         updated_since: Since = None,
     ) -> Response:
-        filters = {**own, **box[0], "jurisdiction": jurisdiction, "q": q, "updated_since": updated_since}
+        filters = {
+            **own,
+            **box[0],
+            "jurisdiction": jurisdiction,
+            "q": q,
+            "updated_since": updated_since,
+        }
         found = await records.listed(
             connection, kind, filters, who,
             limit=paging.limit, after=answers.decode_cursor(paging.cursor), feature=box[1],
@@ -180,14 +188,20 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
     @router.get(
         f"/{kind.plural}/{{code}}",
         summary=f"Read one {kind.title}",
-        responses={200: {"model": kind.view}, 304: {"description": "Unchanged."}, **problems(401, 403, 404, 422)},
+        responses={
+            200: {"model": kind.view},
+            304: {"description": "Unchanged."},
+            **problems(401, 403, 404, 422),
+        },
     )
     async def get_record(
         request: Request,
         code: Code,
         who: PrincipalDep,
         connection: ReadDep,
-        box: Annotated[tuple[dict[str, Any], bool], Depends(_as_feature if kind.shaped else _not_spatial)],
+        box: Annotated[
+            tuple[dict[str, Any], bool], Depends(_as_feature if kind.shaped else _not_spatial)
+        ],
         as_of: AsOf = None,
     ) -> Response:
         if as_of is not None:
@@ -226,7 +240,10 @@ def _listed(kind: Kind) -> dict[str, Any]:
                 "type": "object",
                 "required": ["items", "next"],
                 "properties": {
-                    "items": {"type": "array", "items": {"$ref": f"#/components/schemas/{kind.view.__name__}"}},
+                    "items": {
+                        "type": "array",
+                        "items": {"$ref": f"#/components/schemas/{kind.view.__name__}"},
+                    },
                     "next": {"type": ["string", "null"]},
                 },
             }
@@ -259,7 +276,11 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         openapi_extra=body_of(kind.draft),
     )
     async def put_record(
-        code: Code, who: WriterDep, payload: BodyDep, condition: PreconditionDep, connection: WriteDep
+        code: Code,
+        who: WriterDep,
+        payload: BodyDep,
+        condition: PreconditionDep,
+        connection: WriteDep,
     ) -> Response:
         wanted = drafts.draft(kind, payload, code=code)
         done = await records.put(connection, kind, wanted, who, condition)
@@ -272,7 +293,11 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         openapi_extra=body_of(kind.draft, patch=True),
     )
     async def patch_record(
-        code: Code, who: WriterDep, payload: BodyDep, condition: PreconditionDep, connection: WriteDep
+        code: Code,
+        who: WriterDep,
+        payload: BodyDep,
+        condition: PreconditionDep,
+        connection: WriteDep,
     ) -> Response:
         done = await records.patch(connection, kind, code, payload, who, condition)
         return await _told(connection, kind, done, who)

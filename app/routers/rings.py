@@ -32,8 +32,11 @@ router = APIRouter(
 
 Jurisdiction = Annotated[str, Path(pattern="^[0-9]{6}$", description="Division code.")]
 RingLevel = Annotated[Level, Path(description="core, urban or city.")]
-_FEATURE: dict[str, Any] = {
-    200: {"description": "GeoJSON Feature.", "content": {"application/geo+json": {"schema": {"type": "object"}}}}
+_FEATURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "GeoJSON Feature.",
+        "content": {"application/geo+json": {"schema": {"type": "object"}}},
+    }
 }
 
 

@@ -23,7 +23,7 @@ __all__ = ["AnyPlace", "Line", "Point", "parse", "to_geojson"]
 
 
 def _fault(code: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))  # type: ignore[arg-type]  # the library asks for literals
+    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))
 
 
 def _positions(coordinates: object, depth: int) -> Iterable[Sequence[float]]:

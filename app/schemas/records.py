@@ -35,8 +35,11 @@ from app.schemas import gbcode
 from app.schemas.geojson import AnyPlace, Line, Point
 
 SERVER_SET = frozenset(
-    "version created_at updated_at zone rings on_boundary distance_m working revision".split()
-)
+    {
+        "version", "created_at", "updated_at", "zone", "rings", "on_boundary", "distance_m", "working",
+        "revision",
+    }
+)  # fmt: skip
 FORBIDDEN_WORDS = (
     "password", "passwd", "login", "username", "user_name", "photo", "image", "picture", "plate",
     "face_id", "faceid", "person", "id_card", "mobile", "phone", "recording", "watchlist",
@@ -297,7 +300,7 @@ class Stated(BaseModel):
     working: bool = Field(description="In use, online, and reported recently enough.")
 
 
-class ControlPointView(ControlPointDraft, Kept, Placed):
+class ControlPointView(ControlPointDraft, Kept, Placed):  # type: ignore[misc]  # as above
     """A control point as registered."""
 
 
@@ -309,11 +312,11 @@ class CameraView(CameraDraft, Kept, Placed, Stated):  # type: ignore[misc]  # st
     """A camera as registered."""
 
 
-class RoadView(RoadDraft, Kept):
+class RoadView(RoadDraft, Kept):  # type: ignore[misc]  # as above
     """A road as registered."""
 
 
-class JurisdictionView(JurisdictionDraft, Kept):
+class JurisdictionView(JurisdictionDraft, Kept):  # type: ignore[misc]  # as above
     """A jurisdiction as registered."""
 
 

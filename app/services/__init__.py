@@ -1,0 +1,1 @@
+"""Use cases: decide, ask the registry, call geo."""

@@ -82,9 +82,7 @@ def _points(loaded: Loaded) -> engine.PointTable:
         for row, own in enumerate(requirements)
     ]
     shapes = {row: shapely.from_wkb(wkb) for row, wkb in enumerate(area) if wkb is not None}
-    return engine.PointTable(
-        code=code, lonlat=_pairs(lon, lat), shape=shapes, needs=needs
-    )
+    return engine.PointTable(code=code, lonlat=_pairs(lon, lat), shape=shapes, needs=needs)
 
 
 def _needs(requirements: Sequence[dict[str, Any]]) -> tuple[engine.Need, ...]:
@@ -98,7 +96,9 @@ def _needs(requirements: Sequence[dict[str, Any]]) -> tuple[engine.Need, ...]:
 
 
 def _pairs(lon: Sequence[float], lat: Sequence[float]) -> NDArray[np.float64]:
-    return np.column_stack([np.asarray(lon, np.float64), np.asarray(lat, np.float64)]).reshape(-1, 2)
+    return np.column_stack([np.asarray(lon, np.float64), np.asarray(lat, np.float64)]).reshape(
+        -1, 2
+    )
 
 
 def _numbers(column: Sequence[float | None]) -> NDArray[np.float64]:
@@ -163,7 +163,7 @@ def _openings(cameras: Columns) -> NDArray[np.float64]:
     """Return stated openings, and where there is none but a lens, the lens's."""
     stated = _numbers(cameras[9])
     lens = np.isnan(stated) & ~np.isnan(_numbers(cameras[16])) & ~np.isnan(_numbers(cameras[17]))
-    for row in np.flatnonzero(lens):
+    for row in map(int, np.flatnonzero(lens)):
         stated[row] = opening_from_lens(cameras[17][row], cameras[16][row])
     return stated
 
@@ -173,7 +173,7 @@ def _nears(cameras: Columns) -> NDArray[np.float64]:
     stated = _numbers(cameras[11])
     height, tilt, vertical = (_numbers(cameras[place]) for place in (18, 19, 20))
     known = np.isnan(stated) & ~np.isnan(height) & ~np.isnan(tilt) & ~np.isnan(vertical)
-    for row in np.flatnonzero(known):
+    for row in map(int, np.flatnonzero(known)):
         stated[row] = near_blind_m(height[row], -tilt[row], vertical[row])
     return stated
 

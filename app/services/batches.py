@@ -120,7 +120,9 @@ def _refuse_duplicates(rows: Sequence[_Row]) -> None:
             first[row.code] = row.position
 
 
-def _judge(kind: Kind, rows: Sequence[_Row], known: dict[str, registry.Known], who: Principal) -> None:
+def _judge(
+    kind: Kind, rows: Sequence[_Row], known: dict[str, registry.Known], who: Principal
+) -> None:
     """Refuse rows outside the caller's scope, and codes of other jurisdictions."""
     for row in rows:
         if row.faults or row.code is None:
@@ -199,5 +201,3 @@ async def _remove(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row])
     await registry.remove(connection, kind, codes)
     for row in rows:
         row.result = "removed"
-
-

@@ -138,4 +138,3 @@ class Answers:
                 await registry.cameras(connection, jurisdiction),
                 await registry.checkpoints(connection, jurisdiction),
             )
-

@@ -29,9 +29,8 @@ class Precondition:
     def check(self, version: int | None) -> None:
         """Raise ``PreconditionFailed`` unless a record at ``version`` (None: absent) will do."""
         if self.if_match is not None and not _matches(self.if_match, version):
-            detail = (
-                f"If-Match {self.if_match} does not hold: "
-                + ("there is no such record." if version is None else f"it is {etag(version)} now.")
+            detail = f"If-Match {self.if_match} does not hold: " + (
+                "there is no such record." if version is None else f"it is {etag(version)} now."
             )
             raise PreconditionFailed(detail, version)
         if self.create_only and version is not None:

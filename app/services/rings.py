@@ -196,9 +196,7 @@ async def membership(
         answer["points"] = [nothing] * len(lonlat)
         answer["not_assessed"] = [{"what": "membership", "reason": "no ring is registered"}]
         return answer
-    answer["points"] = await anyio.to_thread.run_sync(
-        territory.memberships, where.index, lonlat
-    )
+    answer["points"] = await anyio.to_thread.run_sync(territory.memberships, where.index, lonlat)
     answer["not_assessed"] = [
         {"what": "membership", "level": level, "reason": "this ring is not registered"}
         for level in LEVELS
@@ -292,7 +290,9 @@ def _polygon(geometry: Mapping[str, Any], datum: Datum) -> MultiPolygon:
         received = geojson.parse(geometry, _POLYGONAL)
     except PydanticCustomError as error:
         fault = Fault("/geometry", error.type, error.message())
-        raise Invalid(f"The geometry is not valid: {error.message()}.", code=error.type, faults=(fault,)) from error
+        raise Invalid(
+            f"The geometry is not valid: {error.message()}.", code=error.type, faults=(fault,)
+        ) from error
     validity.check_polygonal(received)
     if datum in ("wgs84", "cgcs2000"):
         return validity.check_polygonal(received)

@@ -63,9 +63,7 @@ async def of(connection: AsyncConnection, jurisdiction: str) -> Territory:
     return _prepared[key]
 
 
-def _prepare(
-    row: registry.TerritoryRow, boundaries: Sequence[registry.BoundaryRow]
-) -> Territory:
+def _prepare(row: registry.TerritoryRow, boundaries: Sequence[registry.BoundaryRow]) -> Territory:
     rings = [
         Boundary(found.level, cast(MultiPolygon, found.geometry), found.tolerance_m)
         for found in boundaries
@@ -133,9 +131,7 @@ def placed(territory: Territory, geometries: Sequence[BaseGeometry]) -> list[dic
 def representatives(geometries: Sequence[BaseGeometry]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return one lon/lat per geometry: the point itself, or a point inside the area, shape (n, 2)."""
     shapes = np.asarray(geometries, dtype=object)
-    points = np.where(
-        shapely.get_dimensions(shapes) == 0, shapes, shapely.point_on_surface(shapes)
-    )
+    points = np.where(shapely.get_dimensions(shapes) == 0, shapes, shapely.point_on_surface(shapes))
     return shapely.get_coordinates(points)
 
 
@@ -156,4 +152,3 @@ def memberships(
         }
         for row, zone in enumerate(found.zone)
     ]
-

@@ -1,0 +1,432 @@
+"""The demo city keeps its promises: plan, rings, network, and faults that are what they say."""
+
+import json
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from app.demo.city import DemoCity, build
+from app.demo.expected import EXPECTED
+from app.demo.faults import faults_table
+from app.geo.frame import frame
+from app.models.vocabulary import DEFAULT_REQUIREMENTS, LEVELS
+from app.schemas.records import (
+    CameraDraft,
+    CheckpointDraft,
+    ControlPointDraft,
+    JurisdictionDraft,
+    RoadDraft,
+)
+
+DOC = Path(__file__).parents[2] / "docs" / "demo.md"
+FRAME = frame(4547)
+SEARCH_M, ASSUMED_M, ASSIGNED_M = 200.0, 30.0, 100.0
+PIXELS = {"face": 250.0, "vehicle": 200.0, "structured": 125.0, "overview": 25.0}
+PREFIX = {"city_road": "CR", "urban_road": "UR", "core_road": "KR"} | {
+    "core_junction": "KJ", "core_site": "KS"
+}  # fmt: skip
+LEVEL_OF = {"city_road": "city", "urban_road": "urban", "core_road": "core"}
+
+
+@cache
+def city() -> DemoCity:
+    """Return the city, built once."""
+    return build()
+
+
+@cache
+def ring(level: str) -> BaseGeometry:
+    """Return a ring in metres."""
+    return FRAME.project(shape(city().rings[level]["geometry"]))  # type: ignore[index]  # a level
+
+
+def metric(draft: dict[str, Any]) -> BaseGeometry:
+    """Return a draft's geometry in metres."""
+    return FRAME.project(shape(draft["geometry"]))
+
+
+@cache
+def groups() -> dict[str, BaseGeometry]:
+    """Return the lines of every road group, in metres."""
+    lines = defaultdict(list)
+    for road in city().roads:
+        lines[road["group"]].append(metric(road))
+    return {group: shapely.union_all(members) for group, members in lines.items()}
+
+
+# -- the evaluation: the coverage rules of the design, written down once more and naively ----------
+
+
+@dataclass(frozen=True)
+class Device:
+    """A checkpoint or camera as the rules see it."""
+
+    draft: dict[str, Any]
+    xy: np.ndarray[Any, np.dtype[np.float64]]
+    functions: frozenset[str]
+    directions: frozenset[str]
+    group: str
+
+    def failing(self) -> list[str]:
+        """Return what keeps it from working at all."""
+        found = [] if self.draft["lifecycle"] == "in_use" else ["not_in_use"]
+        if self.draft["state"] in {"offline", "fault"}:
+            found.append("offline")
+        elif self.draft["state"] is None or self.draft.get("reported_at"):
+            found.append("stale")
+        return found
+
+
+def served(words: list[str | None]) -> frozenset[str]:
+    """Return the directions that words serve; none given serves both."""
+    if None in words or not words:
+        return frozenset({"inbound", "outbound"})
+    ways = {"both": {"inbound", "outbound"}, "none": set[str]()}
+    return frozenset(way for word in words for way in ways.get(str(word), {str(word)}))
+
+
+@cache
+def devices() -> list[Device]:
+    """Return all devices."""
+    lanes = {c["code"]: [lane["direction"] for lane in c["lanes"]] for c in city().checkpoints}
+    found = []
+    for draft in city().checkpoints + city().cameras:
+        functions = draft.get("functions") or [draft["kind"]]
+        words = lanes.get(draft["code"]) if "kind" in draft else None
+        if words is None:
+            words = [draft["direction"]] if draft.get("direction") else []
+            words = words or lanes.get(draft.get("checkpoint") or "", [])
+        group = draft.get("checkpoint") or draft.get("failure_group") or draft["code"]
+        xy = np.array(metric(draft).coords[0])
+        found.append(Device(draft, xy, frozenset(functions), served(words), group))
+    return found
+
+
+def reach(device: Device, away: np.ndarray[Any, Any], function: str, assigned: bool) -> list[str]:
+    """Return why a device does not reach a place ``away`` from it; nothing when it does."""
+    draft, distance = device.draft, float(np.hypot(*away))
+    if distance < 1:
+        return []
+    if "kind" in draft or (draft.get("range_m") is None and draft.get("azimuth_deg") is None):
+        return ["too_far"] if distance > (ASSIGNED_M if assigned else ASSUMED_M) else []
+    found = ["too_far"] if distance > draft["range_m"] else []
+    if draft.get("azimuth_deg") is not None:
+        grid = np.degrees(np.arctan2(away[0], away[1]))
+        true = grid + FRAME.convergence_deg([draft["geometry"]["coordinates"]])[0]
+        off = abs((true - draft["azimuth_deg"] + 180) % 360 - 180)
+        found += ["out_of_view"] if off > draft.get("opening_deg", 60) / 2 else []
+        found += ["too_coarse"] if density(draft, distance) < PIXELS.get(function, 0) else []
+    return found
+
+
+def density(draft: dict[str, Any], distance: float) -> float:
+    """Return pixels per metre at a distance."""
+    half = np.radians(draft.get("opening_deg", 60) / 2)
+    return float(draft["horizontal_pixels"] / (2 * distance * np.tan(half)))
+
+
+@cache
+def nearby(code: str) -> list[tuple[Device, np.ndarray[Any, Any]]]:
+    """Return the devices assigned to a point or near it, with the way to it in metres."""
+    point = next(point for point in city().control_points if point["code"] == code)
+    ways = np.array(metric(point).centroid.coords[0]) - np.array([d.xy for d in devices()])
+    near = np.hypot(ways[:, 0], ways[:, 1]) <= SEARCH_M
+    found = zip(devices(), ways, near, strict=True)
+    return [(d, way) for d, way, close in found if close or d.draft["control_point"] == code]
+
+
+def candidates(
+    point: dict[str, Any], function: str, direction: str | None
+) -> Iterator[tuple[Device, tuple[Any, ...], list[str]]]:
+    """Yield the devices that could serve a need, with their order of merit and what fails."""
+    for device, away in nearby(point["code"]):
+        distance = float(np.hypot(*away))
+        assigned = device.draft["control_point"] == point["code"]
+        reached = reach(device, away, function, assigned)
+        if not assigned and function not in device.functions and reached:
+            continue
+        failing = device.failing() + reached
+        failing += [] if function in device.functions else ["wrong_function"]
+        failing += ["wrong_direction"] if direction and direction not in device.directions else []
+        yield device, (len(failing), not assigned, distance), failing
+
+
+def needs(point: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Yield what a control point demands: function and direction."""
+    requirements: Any = point.get("requirements") or DEFAULT_REQUIREMENTS[point["category"]]
+    for requirement in requirements:
+        for direction in requirement["directions"] or [None]:
+            yield requirement["function"], direction
+
+
+@cache
+def evaluated() -> dict[str, tuple[str, dict[tuple[str, str | None], list[str]]]]:
+    """Return status, and unmet needs with what fails at the best candidate, of every point."""
+    answer = {}
+    for point in city().control_points:
+        counts, unmet = [], {}
+        for need in needs(point):
+            found = sorted(candidates(point, *need), key=lambda item: item[1])
+            counts.append(len({device.group for device, _, failing in found if not failing}))
+            if not counts[-1]:
+                unmet[need] = found[0][2] if found else ["none"]
+        met = sum(count > 0 for count in counts)
+        status = "partial" if met else "uncovered"
+        if met == len(counts):
+            status = "backed_up" if min(counts) > 1 else "covered"
+        answer[point["code"]] = status, unmet
+    return answer
+
+
+# -- the promises --------------------------------------------------------------------------------
+
+
+def test_the_same_city_every_time_and_soon() -> None:
+    began = time.perf_counter()
+    again = build()
+    assert again == city()
+    assert time.perf_counter() - began < 10  # two seconds on an idle machine
+
+
+def test_every_draft_is_accepted() -> None:
+    made = city()
+    JurisdictionDraft.model_validate(made.jurisdiction)
+    for model, drafts in (
+        (RoadDraft, made.roads),
+        (ControlPointDraft, made.control_points),
+        (CheckpointDraft, made.checkpoints),
+        (CameraDraft, made.cameras),
+    ):
+        for draft in drafts:
+            model.model_validate(draft)
+
+
+def test_codes_are_unique_and_references_lead_somewhere() -> None:
+    made = city()
+    codes = {}
+    for name in ("roads", "control_points", "checkpoints", "cameras"):
+        codes[name] = {draft["code"] for draft in getattr(made, name)}
+        assert len(codes[name]) == len(getattr(made, name))
+    for device in made.checkpoints + made.cameras:
+        assert device["control_point"] in codes["control_points"] | {None}
+    assert {c["road"] for c in made.checkpoints if c.get("road")} <= codes["roads"]
+    assert {c["checkpoint"] for c in made.cameras if "checkpoint" in c} <= codes["checkpoints"]
+    lanes = [lane for checkpoint in made.checkpoints for lane in checkpoint["lanes"]]
+    assert {lane["camera"] for lane in lanes} <= codes["cameras"]
+
+
+def test_the_plan_is_met() -> None:
+    registered = Counter(point["category"] for point in city().control_points)
+    assert registered == city().jurisdiction["plan"]
+    assert sum(registered.values()) == 409
+
+
+@pytest.mark.parametrize("category", list(PREFIX))
+def test_control_points_are_numbered_by_category(category: str) -> None:
+    codes = [p["code"] for p in city().control_points if p["category"] == category]
+    assert codes == [f"CP-{PREFIX[category]}-{n:03d}" for n in range(1, len(codes) + 1)]
+
+
+def test_sizes_are_those_of_a_city() -> None:
+    made = city()
+    assert 2500 <= len(made.roads) <= 4000
+    assert 1350 <= len(made.cameras) <= 1650
+    per_checkpoint = Counter(c["checkpoint"] for c in made.cameras if "checkpoint" in c)
+    assert {1, 2, 4} <= set(per_checkpoint.values()) <= {1, 2, 3, 4}
+
+
+def test_rings_are_valid_and_nested_and_share_the_north() -> None:
+    core, urban, whole = (ring(level) for level in LEVELS)
+    assert all(line.is_valid for line in (core, urban, whole))
+    assert urban.covers(core)
+    assert whole.contains(urban)
+    assert core.exterior.intersection(urban.exterior).length > 3000  # type: ignore[attr-defined]
+    vertices = [len(line.exterior.coords) - 1 for line in (core, urban, whole)]  # type: ignore[attr-defined]
+    assert vertices == [300, 400, 900]
+
+
+def test_everything_lies_in_the_extent() -> None:
+    made = city()
+    west, south, east, north = made.jurisdiction["extent"]
+    extent = shapely.box(west, south, east, north)
+    drafts = made.roads + made.control_points + made.checkpoints + made.cameras
+    assert all(extent.contains(shape(draft["geometry"])) for draft in drafts)
+
+
+@pytest.mark.parametrize(("level", "count"), [("core", 47), ("urban", 39), ("city", 129)])
+def test_as_many_roads_cross_a_ring_as_the_plan_says_each_once(level: str, count: int) -> None:
+    inside, line = ring(level), ring(level).boundary
+    crossing = {
+        group: lines
+        for group, lines in groups().items()
+        if lines.difference(inside.buffer(2)).length
+        and lines.intersection(inside.buffer(-2)).length
+    }
+    assert len(crossing) == count
+    for lines in crossing.values():
+        near = shapely.union_all(lines.intersection(line)).buffer(40)
+        assert len(shapely.get_parts(near)) == 1
+
+
+def test_one_road_runs_along_the_urban_line_and_never_crosses() -> None:
+    lane = groups()["RG-ALONG"]
+    assert lane.intersection(ring("urban").boundary.buffer(0.05)).length > 900
+    assert lane.difference(ring("urban").buffer(0.05)).is_empty
+
+
+def test_hard_crossings_are_there() -> None:
+    border = ring("city").boundary
+    at_border = [road for road in city().roads if metric(road).intersects(border)]
+    assert sum(road["bridge"] for road in at_border) == 1
+    assert sum(road["tunnel"] for road in at_border) == 1
+    assert sum(road["group"] == "RG-M1" for road in at_border) == 2
+    met = [len(shapely.get_parts(metric(road).intersection(border))) for road in at_border]
+    assert max(met) == 3
+    at_core = [road for road in city().roads if metric(road).intersects(ring("core").boundary)]
+    assert sorted(r["oneway"] for r in at_core if r["oneway"] != "no") == ["backward", "forward"]
+
+
+def test_roads_meet_only_at_their_ends_and_form_one_network() -> None:
+    lines = [shape(road["geometry"]) for road in city().roads]
+    ends = [{line.coords[0], line.coords[-1]} for line in lines]
+    layers = [road["layer"] for road in city().roads]
+    parent = list(range(len(lines)))
+
+    def root(n: int) -> int:
+        while parent[n] != n:
+            n = parent[n]
+        return n
+
+    for a, b in shapely.STRtree(lines).query(lines, predicate="intersects").T:
+        if a < b and layers[a] == layers[b]:
+            parts = shapely.get_parts(lines[a].intersection(lines[b]))
+            assert {part.coords[0] for part in parts} <= ends[a] & ends[b]
+        if ends[a] & ends[b]:
+            parent[root(a)] = root(b)
+    assert len({root(n) for n in range(len(lines))}) == 1
+
+
+@pytest.mark.parametrize("category", list(LEVEL_OF))
+def test_road_points_lie_on_their_line_and_on_a_road(category: str) -> None:
+    level = LEVEL_OF[category]
+    tolerance = city().rings[level]["properties"]["tolerance_m"]  # type: ignore[index]  # a level
+    tree = shapely.STRtree(list(groups().values()))
+    for point in city().control_points:
+        if point["category"] == category:
+            place = metric(point)
+            assert place.distance(ring(level).boundary) <= tolerance
+            assert tree.query_nearest(place, max_distance=15).size
+            assert "inbound_bearing_deg" in point
+
+
+def test_inbound_bearings_lead_inside() -> None:
+    for point in city().control_points:
+        if point["category"] in LEVEL_OF:
+            turn = np.radians(point["inbound_bearing_deg"])
+            way = 30 * np.array([np.sin(turn), np.cos(turn)])
+            ahead = shapely.Point(np.array(metric(point).coords[0]) + way)
+            assert ring(LEVEL_OF[point["category"]]).contains(ahead)
+
+
+def test_junctions_and_sites_are_in_the_core_and_some_sites_are_areas() -> None:
+    inner = [p for p in city().control_points if p["category"] in {"core_junction", "core_site"}]
+    assert all(ring("core").contains(metric(point)) for point in inner)
+    kinds = Counter(p["geometry"]["type"] for p in inner if p["category"] == "core_site")
+    assert kinds == {"Polygon": 9, "Point": 8}
+
+
+def test_three_streets_or_more_meet_at_every_junction() -> None:
+    degree: Counter[tuple[float, ...]] = Counter()
+    for road in city().roads:
+        line = road["geometry"]["coordinates"]
+        degree.update([tuple(line[0]), tuple(line[-1])])
+    for point in city().control_points:
+        if point["category"] == "core_junction":
+            assert degree[tuple(point["geometry"]["coordinates"])] >= 3
+
+
+def test_every_device_is_accounted_for() -> None:
+    for device in city().checkpoints + city().cameras:
+        assert device["owner_unit"].endswith(("局", "支队"))
+        assert device["legal_basis"].startswith("公共安全视频图像信息系统管理条例")
+        assert device["retention_days"] in {30, 90}
+        assert device["purpose"]
+        assert "demo" in device["filing_number"].lower() or "演示" in device["filing_number"]
+    filings = [device["filing_number"] for device in city().checkpoints + city().cameras]
+    assert len(set(filings)) == len(filings)
+
+
+def test_every_reason_is_planted_twice_and_over_categories() -> None:
+    points: defaultdict[str, set[str]] = defaultdict(set)
+    for fault in city().faults:
+        points[fault.reason].add(fault.control_point)
+    assert set(points) == {
+        "none", "not_in_use", "offline", "stale", "wrong_function", "wrong_direction",
+        "too_far", "out_of_view", "too_coarse",
+    }  # fmt: skip
+    assert all(len(codes) >= 2 for codes in points.values())
+    assert all(len({code[:5] for code in codes}) >= 2 for codes in points.values())
+
+
+def test_the_planted_faults_are_all_the_gaps_and_have_one_explanation() -> None:
+    gaps = {
+        (code, *need): reasons
+        for code, (_, unmet) in evaluated().items()
+        for need, reasons in unmet.items()
+    }
+    planted = {(f.control_point, f.function, f.direction): [f.reason] for f in city().faults}
+    assert gaps == planted
+
+
+def test_no_device_is_near_a_point_where_nothing_is() -> None:
+    every = np.array([device.xy for device in devices()])
+    bare = {fault.control_point for fault in city().faults if fault.reason == "none"}
+    for point in city().control_points:
+        if point["code"] in bare:
+            away = every - np.array(metric(point).centroid.coords[0])
+            assert np.hypot(away[:, 0], away[:, 1]).min() > 205
+
+
+def test_status_by_category_is_as_expected() -> None:
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    for point in city().control_points:
+        counted[point["category"]][evaluated()[point["code"]][0]] += 1
+    for category, expected in EXPECTED["by_category"].items():
+        assert {status: counted[category][status] for status in expected} == expected
+    total = sum(counted.values(), Counter())
+    assert {status: total[status] for status in EXPECTED["total"]} == EXPECTED["total"]
+
+
+def test_the_document_tells_the_faults_and_the_numbers() -> None:
+    text = DOC.read_text(encoding="utf-8")
+    assert faults_table(city().faults) in text
+    for category, expected in EXPECTED["by_category"].items():
+        cells = [category, *(str(count) for count in expected.values())]
+        assert f"| {' | '.join(cells)} |" in text
+
+
+def test_the_documented_requests_put_a_camera_where_nothing_is() -> None:
+    bodies = re.findall(r"-d '\n(\{.*?\})'", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    points = {point["code"]: point for point in city().control_points}
+    bare = {fault.control_point for fault in city().faults if fault.reason == "none"}
+    assert len(bodies) == 2
+    for body in map(json.loads, bodies):
+        CameraDraft.model_validate(body)
+        assert body["control_point"] in bare
+        assert body["geometry"] == points[body["control_point"]]["geometry"]
+        assert (body["functions"], body["direction"], body["state"]) == (
+            ["vehicle"],
+            "both",
+            "online",
+        )

@@ -1,0 +1,193 @@
+"""What the database itself promises of versions, changes and revisions, whoever writes."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database, WriteContext
+
+WHO = WriteContext("tester", "request-1", "because")
+CAMERA = (
+    "INSERT INTO camera (code, jurisdiction, lifecycle, functions, geometry) "
+    "SELECT 'c' || n, '410800', 'in_use', '{face}', ST_SetSRID(ST_MakePoint(113.2, 35.2), 4326) "
+    "FROM generate_series(1, :count) AS n"
+)
+
+
+async def _jurisdiction(connection: AsyncConnection, code: str = "410800") -> None:
+    await connection.execute(
+        text(
+            "INSERT INTO jurisdiction (code, plan, requirements, coverage_parameters, "
+            "stale_after_s, synthetic) VALUES (:code, '{}', '{}', '{}', 3600, false)"
+        ),
+        {"code": code},
+    )
+
+
+@pytest.fixture(autouse=True)
+async def _a_jurisdiction(database: Database) -> None:
+    async with database.writing(WHO) as connection:
+        await _jurisdiction(connection)
+
+
+async def _rows(database: Database, sql: str, **bound: Any) -> Sequence[Any]:
+    async with database.reading() as connection:
+        return (await connection.execute(text(sql), bound)).all()
+
+
+async def _revision(database: Database) -> int:
+    rows = await _rows(database, "SELECT revision FROM revision WHERE jurisdiction = '410800'")
+    return int(rows[0][0])
+
+
+async def _do(database: Database, sql: str, **bound: Any) -> None:
+    async with database.writing(WHO) as connection:
+        await connection.execute(text(sql), bound)
+
+
+async def test_a_bulk_insert_is_logged_row_by_row_and_counts_once(database: Database) -> None:
+    before = await _revision(database)
+    await _do(database, CAMERA, count=500)
+    logged = await _rows(
+        database,
+        "SELECT actor, request_id, reason, operation, version, after ->> 'code' FROM change "
+        "WHERE kind = 'camera' ORDER BY seq",
+    )
+    assert len(logged) == 500
+    assert logged[0] == ("tester", "request-1", "because", "create", 1, "c1")
+    assert await _revision(database) == before + 1
+
+
+async def test_an_update_makes_a_version_and_keeps_before_and_after(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    await _do(database, "UPDATE camera SET name_en = 'north gate'")
+    rows = await _rows(
+        database, "SELECT version, before, after FROM change WHERE operation = 'update'"
+    )
+    assert [(row[0], row[1].get("name_en"), row[2]["name_en"]) for row in rows] == [
+        (2, None, "north gate")
+    ]
+
+
+async def test_a_write_that_changes_nothing_is_silent(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    before = await _revision(database)
+    await _do(database, "UPDATE camera SET name_en = NULL, lifecycle = 'in_use'")
+    assert await _rows(database, "SELECT version FROM camera") == [(1,)]
+    assert await _revision(database) == before
+
+
+async def test_placing_a_record_makes_no_version(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    await _do(database, "UPDATE camera SET zone = 'core', rings = '{core}', distance_m = '{}'")
+    assert await _rows(database, "SELECT version, zone FROM camera") == [(1, "core")]
+
+
+async def test_the_version_cannot_be_set_by_hand(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    await _do(database, "UPDATE camera SET version = 77, created_at = 'epoch'")
+    assert await _rows(database, "SELECT version FROM camera") == [(1,)]
+
+
+async def test_removing_and_coming_back_continues_the_versions(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    await _do(database, "UPDATE camera SET removed_at = now()")
+    await _do(database, "UPDATE camera SET removed_at = NULL")
+    rows = await _rows(
+        database, "SELECT operation, version FROM change WHERE kind = 'camera' ORDER BY seq"
+    )
+    assert rows == [("create", 1), ("remove", 2), ("create", 3)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE change SET actor = 'somebody else'",
+        "DELETE FROM change",
+        "TRUNCATE change",
+        "DELETE FROM camera",
+        "TRUNCATE camera CASCADE",
+        "DELETE FROM jurisdiction",
+    ],
+)
+async def test_history_and_records_cannot_be_lost(database: Database, sql: str) -> None:
+    await _do(database, CAMERA, count=1)
+    with pytest.raises(DBAPIError, match="refused"):
+        await _do(database, sql)
+    assert len(await _rows(database, "SELECT 1 FROM change WHERE kind = 'camera'")) == 1
+
+
+async def test_states_are_logged_when_they_change_and_only_then(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    insert = "INSERT INTO device_state VALUES ('camera', 'c1', '410800', 'online', now(), now())"
+    await _do(database, insert)
+    first = await _revision(database)
+    await _do(database, "UPDATE device_state SET reported_at = now()")
+    assert await _revision(database) == first
+    await _do(database, "UPDATE device_state SET state = 'offline', reported_at = now()")
+    assert await _revision(database) == first + 1
+    assert await _rows(database, "SELECT version FROM camera") == [(1,)]
+    logged = await _rows(
+        database, "SELECT before ->> 'state', after ->> 'state' FROM change WHERE operation = 'state'"
+    )
+    assert logged == [(None, "online"), ("online", "offline")]
+
+
+async def test_a_device_that_speaks_again_after_silence_is_a_change(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    await _do(
+        database,
+        "INSERT INTO device_state VALUES "
+        "('camera', 'c1', '410800', 'online', now() - interval '2 hours', now())",
+    )
+    first = await _revision(database)
+    await _do(database, "UPDATE device_state SET reported_at = now()")
+    assert await _revision(database) == first + 1
+
+
+async def test_a_slow_writer_is_never_hidden_behind_a_fast_one(database: Database) -> None:
+    """The slow one writes first and commits last: its commit must still be a new revision."""
+    async with database.writing(WHO) as slow:
+        await slow.execute(text(CAMERA), {"count": 1})
+        await _do(database, "UPDATE jurisdiction SET name_en = 'fast'")
+        between = await _revision(database)
+    assert await _revision(database) == between + 1
+
+
+async def test_two_long_transactions_do_not_wait_for_each_other(database: Database) -> None:
+    async with database.writing(WHO) as one:
+        await one.execute(text(CAMERA), {"count": 1})
+        async with asyncio.timeout(5), database.writing(WHO) as other:
+            await other.execute(text(CAMERA.replace("'c'", "'d'")), {"count": 1})
+    assert len(await _rows(database, "SELECT 1 FROM camera")) == 2
+
+
+async def test_a_rolled_back_write_leaves_nothing(database: Database) -> None:
+    before = await _revision(database)
+    with pytest.raises(RuntimeError):
+        async with database.writing(WHO) as connection:
+            await connection.execute(text(CAMERA), {"count": 10})
+            raise RuntimeError
+    assert await _revision(database) == before
+    assert await _rows(database, "SELECT 1 FROM change WHERE kind = 'camera'") == []
+    assert await _rows(database, "SELECT 1 FROM touched") == []
+
+
+async def test_a_reference_stays_inside_the_jurisdiction(database: Database) -> None:
+    async with database.writing(WHO) as connection:
+        await _jurisdiction(connection, "410100")
+        await connection.execute(
+            text(
+                "INSERT INTO control_point (code, jurisdiction, category, geometry) VALUES "
+                "('p', '410100', 'core_site', ST_SetSRID(ST_MakePoint(113, 35), 4326))"
+            )
+        )
+    with pytest.raises(DBAPIError, match="fk_camera_control_point"):
+        async with database.writing(WHO) as connection:
+            await connection.execute(text(CAMERA), {"count": 1})
+            await connection.execute(text("UPDATE camera SET control_point = 'p'"))

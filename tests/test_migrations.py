@@ -1,0 +1,64 @@
+"""The migrations that ship: they go up and down, and agree with the models."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from geoalchemy2 import alembic_helpers
+from sqlalchemy import Connection, text
+from sqlmodel import SQLModel
+
+from alembic import command
+from app.db import schema
+from app.db.engine import Database
+from app.models import tables  # noqa: F401  # registers the tables
+
+
+async def _left(database: Database) -> list[str]:
+    async with database.reading() as connection:
+        rows = await connection.execute(
+            text(
+                "SELECT proname FROM pg_proc WHERE proname LIKE 'registry%' UNION ALL "
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+                "AND tablename NOT IN ('alembic_version', 'spatial_ref_sys')"
+            )
+        )
+        return [row[0] for row in rows]
+
+
+def _drift(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(
+        connection,
+        opts={"include_object": alembic_helpers.include_object, "compare_type": True},
+    )
+    return list(compare_metadata(context, SQLModel.metadata))
+
+
+async def test_no_drift_between_tables_and_models(database: Database) -> None:
+    async with database.engine.connect() as connection:
+        assert await connection.run_sync(_drift) == []
+
+
+async def test_down_leaves_nothing_and_up_comes_back(database: Database) -> None:
+    async with database.engine.begin() as connection:
+        await connection.run_sync(lambda bare: command.downgrade(schema._config(bare), "base"))
+    try:
+        assert await _left(database) == []
+    finally:
+        await schema.migrate(database)
+    async with database.reading() as connection:
+        assert await schema.current(connection) == schema.head()
+
+
+async def test_a_newer_schema_is_refused(database: Database) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    try:
+        await schema.migrate(database)
+    except schema.SchemaMismatch as error:
+        assert "newer" in str(error)
+    else:
+        raise AssertionError("a newer schema was taken")
+    finally:
+        async with database.engine.begin() as connection:
+            await connection.execute(
+                text("UPDATE alembic_version SET version_num = :head"), {"head": schema.head()}
+            )
