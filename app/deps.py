@@ -1,4 +1,7 @@
-"""What a route may ask for: connections, the caller, the body, the page, and known parameters only."""
+"""What a route may ask for: connections, the caller, the body, the page, and known parameters only.
+
+All are coroutines: FastAPI runs plain functions in a thread, which costs more than they do.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -25,13 +28,13 @@ MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 
 
-def settings(request: Request) -> Settings:
+async def settings(request: Request) -> Settings:
     """Return the settings of the running service."""
     found: Settings = request.app.state.settings
     return found
 
 
-def database(request: Request) -> Database:
+async def database(request: Request) -> Database:
     """Return the database of the running service."""
     found: Database = request.app.state.database
     return found
@@ -146,7 +149,7 @@ async def json_body(request: Request) -> Any:
 BodyDep = Annotated[Any, Depends(json_body)]
 
 
-def precondition(
+async def precondition(
     if_match: Annotated[str | None, Header(description="Version the record must have.")] = None,
     if_none_match: Annotated[str | None, Header(description="`*`: create only.")] = None,
 ) -> Precondition:
@@ -165,7 +168,7 @@ class PageRequest:
     cursor: str | None
 
 
-def page_request(
+async def page_request(
     limit: Annotated[
         int, Query(ge=1, description=f"Records per page; at most {MAX_LIMIT} are given.")
     ] = DEFAULT_LIMIT,
@@ -182,7 +185,7 @@ PageDep = Annotated[PageRequest, Depends(page_request)]
 Format = Literal["json", "geojson"]
 
 
-def wants_geojson(
+async def wants_geojson(
     request: Request,
     f: Annotated[
         Format | None, Query(description="`geojson` or `json`; wins over `Accept`.")
@@ -199,7 +202,7 @@ GeoJsonDep = Annotated[bool, Depends(wants_geojson)]
 AsOf = Annotated[AwareDatetime | None, Query(description="Answer as of this instant (RFC 3339).")]
 
 
-def bbox(
+async def bbox(
     bbox: Annotated[
         str | None,
         Query(

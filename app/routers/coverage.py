@@ -25,7 +25,7 @@ _GEOJSON: dict[str, Any] = {
 }
 
 
-def _answers(request: Request) -> Answers:
+async def _answers(request: Request) -> Answers:
     found: Answers = request.app.state.answers
     return found
 

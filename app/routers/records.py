@@ -1,6 +1,6 @@
 """Routes of the record kinds: the same for each, described by its descriptor."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -79,24 +79,24 @@ class BatchBody(BaseModel):
     items: list[dict[str, Any]] = Field(max_length=batches.MAX_ITEMS)
 
 
-def _no_filter() -> dict[str, Any]:
+async def _no_filter() -> dict[str, Any]:
     return {}
 
 
-def _control_point_filter(
+async def _control_point_filter(
     zone: Annotated[Zone | None, Query()] = None,
     category: Annotated[Category | None, Query()] = None,
 ) -> dict[str, Any]:
     return {"zone": zone, "category": category}
 
 
-def _road_filter(
+async def _road_filter(
     road_class: Annotated[RoadClass | None, Query()] = None, group: CodeQuery = None
 ) -> dict[str, Any]:
     return {"road_class": road_class, "group": group}
 
 
-def _device_filter(
+async def _device_filter(
     zone: Annotated[Zone | None, Query()] = None,
     function: Annotated[Function | None, Query()] = None,
     lifecycle: Annotated[Lifecycle | None, Query()] = None,
@@ -109,14 +109,14 @@ def _device_filter(
     }  # fmt: skip
 
 
-def _checkpoint_filter(
+async def _checkpoint_filter(
     device: Annotated[dict[str, Any], Depends(_device_filter)],
     kind: Annotated[CheckpointKind | None, Query()] = None,
 ) -> dict[str, Any]:
     return {**device, "kind": kind}
 
 
-def _camera_filter(
+async def _camera_filter(
     device: Annotated[dict[str, Any], Depends(_device_filter)],
     structure: Annotated[Structure | None, Query()] = None,
     checkpoint: CodeQuery = None,
@@ -124,7 +124,7 @@ def _camera_filter(
     return {**device, "structure": structure, "checkpoint": checkpoint}
 
 
-_FILTERS: dict[str, Callable[..., dict[str, Any]]] = {
+_FILTERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     JURISDICTION.name: _no_filter,
     CONTROL_POINT.name: _control_point_filter,
     ROAD.name: _road_filter,
@@ -133,11 +133,11 @@ _FILTERS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _spatial(bbox: BboxDep, geojson: GeoJsonDep) -> tuple[dict[str, Any], bool]:
+async def _spatial(bbox: BboxDep, geojson: GeoJsonDep) -> tuple[dict[str, Any], bool]:
     return {"bbox": bbox}, geojson
 
 
-def _not_spatial() -> tuple[dict[str, Any], bool]:
+async def _not_spatial() -> tuple[dict[str, Any], bool]:
     return {}, False
 
 
@@ -229,7 +229,7 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
         return answers.page(request, bodies, after, geojson=False)
 
 
-def _as_feature(geojson: GeoJsonDep) -> tuple[dict[str, Any], bool]:
+async def _as_feature(geojson: GeoJsonDep) -> tuple[dict[str, Any], bool]:
     return {}, geojson
 
 

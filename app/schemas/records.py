@@ -205,6 +205,10 @@ class CoverageParameters(BaseModel):
         100, gt=0, le=5000, allow_inf_nan=False,
         description="The same for a device assigned to the control point.",
     )  # fmt: skip
+    assumed_opening_deg: float = Field(
+        60, gt=0, le=360, allow_inf_nan=False,
+        description="Opening of a camera that states an azimuth and no opening.",
+    )  # fmt: skip
 
 
 def _metric(epsg: int) -> int:

@@ -3,7 +3,7 @@
 Everything in this module may run in a worker thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,6 +22,8 @@ from app.registry.coverage import Rules
 Columns = Sequence[Sequence[Any]]
 
 DIRECTION_BITS: Final = {"": 0, "none": 0, "inbound": 1, "outbound": 2, "both": 3}
+_NEVER_M: Final = 1e6
+"""Blind zone of a camera that never looks down to its target."""
 _BIT_OF: Final = {function: 1 << place for place, function in enumerate(FUNCTIONS)}
 
 
@@ -58,11 +60,15 @@ def compute(loaded: Loaded) -> Computed:
     points = _points(loaded)
     devices = _devices(loaded, points.code)
     metric = _frame(loaded)
-    parameters = engine.Parameters(**loaded.rules.parameters)
+    parameters = engine.Parameters(**_lengths(loaded.rules.parameters))
     assessment = engine.assess(points, devices, parameters, metric or frame(4547))
     return Computed(
         loaded, points, devices, assessment, parameters, metric, devices.stale, _holds_until(loaded)
     )
+
+
+def _lengths(parameters: dict[str, float]) -> dict[str, Any]:
+    return {name: float(value) for name, value in parameters.items()}
 
 
 def _frame(loaded: Loaded) -> Frame | None:
@@ -113,7 +119,9 @@ def _devices(loaded: Loaded, point_codes: Sequence[str]) -> engine.DeviceTable:
     lanes = [orjson.loads(text) for text in checkpoints[4]]
     installation = [row_of_checkpoint.get(code, -1) for code in cameras[14]] + [-1] * m
     nothing = np.full(m, np.nan)
-    state = [*cameras[6], *checkpoints[6]]
+    stale = _stale(loaded, [*cameras[7], *checkpoints[7]])
+    reported = [*cameras[6], *checkpoints[6]]
+    states = np.array([engine.STATE_CODES[word or "unknown"] for word in reported], np.uint8)
     return engine.DeviceTable(
         kind=["camera"] * n + ["checkpoint"] * m,
         code=[*cameras[0], *checkpoints[0]],
@@ -123,8 +131,8 @@ def _devices(loaded: Loaded, point_codes: Sequence[str]) -> engine.DeviceTable:
         lifecycle=np.where(
             np.array([*cameras[5], *checkpoints[5]], bool), engine.IN_USE, engine.NOT_IN_USE
         ).astype(np.uint8),
-        state=np.array([engine.STATE_CODES[word or "unknown"] for word in state], np.uint8),
-        stale=_stale(loaded, [*cameras[7], *checkpoints[7]]),
+        state=np.where(stale, np.uint8(engine.UNKNOWN), states),  # too old reads as unknown
+        stale=stale,
         azimuth_deg=np.concatenate([_numbers(cameras[8]), nothing]),
         opening_deg=np.concatenate([_openings(cameras), nothing]),
         range_m=np.concatenate([_numbers(cameras[10]), nothing]),
@@ -161,20 +169,30 @@ def _lane_bits(lanes: Sequence[dict[str, Any]]) -> int:
 
 def _openings(cameras: Columns) -> NDArray[np.float64]:
     """Return stated openings, and where there is none but a lens, the lens's."""
-    stated = _numbers(cameras[9])
-    lens = np.isnan(stated) & ~np.isnan(_numbers(cameras[16])) & ~np.isnan(_numbers(cameras[17]))
-    for row in map(int, np.flatnonzero(lens)):
-        stated[row] = opening_from_lens(cameras[17][row], cameras[16][row])
-    return stated
+    focal, sensor = _numbers(cameras[16]), _numbers(cameras[17])
+    return _or_else(
+        _numbers(cameras[9]), ~np.isnan(focal + sensor), opening_from_lens, sensor, focal
+    )
 
 
 def _nears(cameras: Columns) -> NDArray[np.float64]:
     """Return stated blind zones, and where height, tilt and vertical opening are known, theirs."""
-    stated = _numbers(cameras[11])
-    height, tilt, vertical = (_numbers(cameras[place]) for place in (18, 19, 20))
-    known = np.isnan(stated) & ~np.isnan(height) & ~np.isnan(tilt) & ~np.isnan(vertical)
-    for row in map(int, np.flatnonzero(known)):
-        stated[row] = near_blind_m(height[row], -tilt[row], vertical[row])
+    height, down, vertical = _numbers(cameras[18]), -_numbers(cameras[19]), _numbers(cameras[20])
+    known = ~np.isnan(height + down + vertical)
+    near = _or_else(_numbers(cameras[11]), known, near_blind_m, height, down, vertical)
+    return np.minimum(near, _NEVER_M)
+
+
+def _or_else(
+    stated: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    derive: Callable[..., NDArray[np.float64]],
+    *arguments: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the stated values, derived ones where nothing is stated but all arguments are known."""
+    rows = np.isnan(stated) & known
+    if rows.any():
+        stated[rows] = derive(*(argument[rows] for argument in arguments))
     return stated
 
 

@@ -390,12 +390,13 @@ def test_the_planted_faults_are_all_the_gaps_and_have_one_explanation() -> None:
 
 
 def test_no_device_is_near_a_point_where_nothing_is() -> None:
-    every = np.array([device.xy for device in devices()])
     bare = {fault.control_point for fault in city().faults if fault.reason == "none"}
     for point in city().control_points:
         if point["code"] in bare:
-            away = every - np.array(metric(point).centroid.coords[0])
-            assert np.hypot(away[:, 0], away[:, 1]).min() > 205
+            place = np.array(metric(point).centroid.coords[0])
+            functions = {function for function, _ in needs(point)}
+            rivals = [device.xy for device in devices() if device.functions & functions]
+            assert np.hypot(*(np.array(rivals) - place).T).min() > 250
 
 
 def test_status_by_category_is_as_expected() -> None:
