@@ -12,17 +12,18 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
-from app import __version__
+from app import __version__, server
 from app.db import schema
 from app.db.cluster import ClusterError, LocalCluster, ServiceLock
 from app.db.engine import Database, WriteContext
@@ -40,18 +41,41 @@ console = Console(stderr=True, highlight=False)
 DEMO = "410800"
 
 
+class DatabaseUnusable(Exception):
+    """The database that was named cannot be connected to; the message says why."""
+
+
+_REFUSALS = (
+    *(ClusterError, schema.SchemaMismatch, RegistryError, ValueError, OSError),
+    *(DBAPIError, DatabaseUnusable, server.CannotListen),
+)
+
+
 def main() -> None:
     """Run the command line; every refusal is one clear message."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         cli()
-    except (ClusterError, schema.SchemaMismatch, RegistryError, ValueError) as error:
+    except _REFUSALS as error:
         _give_up(_message(error))
 
 
 def _message(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(found["msg"].removeprefix("Value error, ") for found in error.errors())
+        return "; ".join(
+            ": ".join([*(f"REGISTRY_{name}".upper() for name in found["loc"]), found["msg"]])
+            for found in error.errors()
+        ).replace("Value error, ", "")
+    if isinstance(error, DBAPIError):
+        return f"the database refuses: {_cause(error)}"
     return str(error)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the driver said, in one line and without the names of its classes."""
+    while isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig.__cause__ or error.orig
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _give_up(message: str) -> NoReturn:
@@ -65,17 +89,38 @@ def _database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    with LocalCluster(settings.data_dir) as cluster:
+    cluster = LocalCluster(settings.data_dir)
+    with ExitStack() as leaving:
+        with server.signals_wait():
+            cluster.start()
+            leaving.callback(_leave, cluster)
         yield cluster.url
+
+
+def _leave(cluster: LocalCluster) -> None:
+    with server.signals_wait():
+        cluster.close()
 
 
 @asynccontextmanager
 async def _opened(url: str) -> AsyncIterator[Database]:
     database = Database(url, pool_size=4, statement_timeout_s=3600)
     try:
+        await _connect(database, url)
         yield database
     finally:
         await database.close()
+
+
+async def _connect(database: Database, url: str) -> None:
+    """Find out, before anything is done, whether the database can be used at all."""
+    try:
+        async with database.engine.connect():
+            pass
+    except Exception as error:  # each layer of the driver has its own kinds
+        shown = make_url(url).render_as_string(hide_password=True)
+        msg = f"cannot use the database {shown}: {_cause(error)}; see REGISTRY_DATABASE_URL."
+        raise DatabaseUnusable(msg) from error
 
 
 @cli.command()
@@ -91,23 +136,16 @@ def serve(
     settings = Settings()
     if demo and is_loopback(settings.host) and settings.anonymous_role == "none":
         settings = settings.model_copy(update={"anonymous_role": "analyst"})
-    # uvicorn raises SIGTERM again when it is done; leaving by an exception stops the cluster too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with ServiceLock(settings.data_dir), _database_url(settings) as url:
+    server.end_on_signals()
+    with (
+        server.claim(settings.host, settings.port) as claimed,
+        ServiceLock(settings.data_dir),
+        _database_url(settings) as url,
+    ):
         admin_key = asyncio.run(_prepare(settings, url, demo=demo))
         _greet(settings, admin_key, demo=demo)
         _hand_down(settings, url)
-        uvicorn.run(
-            "app.main:create_app",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            access_log=False,
-            log_level="warning",
-            timeout_graceful_shutdown=20,
-            server_header=False,
-        )
+        server.run(settings, claimed)
 
 
 async def _prepare(settings: Settings, url: str, *, demo: bool) -> str | None:
@@ -142,7 +180,7 @@ def _secret(settings: Settings) -> bytes:
 
 
 def _greet(settings: Settings, admin_key: str | None, *, demo: bool) -> None:
-    base = f"http://{settings.host}:{settings.port}"
+    base = f"http://{_in_url(settings.host)}:{settings.port}"
     summary = f"{base}/v1/jurisdictions/{DEMO}/coverage" if demo else f"{base}/v1/jurisdictions"
     shown = admin_key or "made earlier; another one: coverage-registry keys create --role admin"
     console.print(f"Checkpoint coverage registry {__version__} on {base}", soft_wrap=True)
@@ -150,6 +188,10 @@ def _greet(settings: Settings, admin_key: str | None, *, demo: bool) -> None:
     console.print(f"  API        {base}/docs", soft_wrap=True)
     console.print(f"  Health     {base}/readyz", soft_wrap=True)
     console.print(f"  Admin key  {shown}{' (shown once)' if admin_key else ''}", soft_wrap=True)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _hand_down(settings: Settings, url: str) -> None:
@@ -194,13 +236,24 @@ def healthcheck(
 ) -> None:
     """Exit 0 when the service is ready, 1 when it is not; for containers and CI."""
     settings = Settings()
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
-    target = f"{url or f'http://{host}:{settings.port}'}/readyz"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    target = f"{url or f'http://{_in_url(host)}:{settings.port}'}/readyz"
+    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(target, timeout=5) as answer:  # noqa: S310  # http by construction
+        with straight.open(target, timeout=5) as answer:
             console.print(json.load(answer)["status"])
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        _give_up(f"not ready: {error}")
+    except urllib.error.HTTPError as refusal:
+        _give_up(f"not ready: {_failed_checks(refusal)}")
+    except (OSError, ValueError) as error:
+        _give_up(f"not ready: {target}: {getattr(error, 'reason', error)}")
+
+
+def _failed_checks(refusal: urllib.error.HTTPError) -> str:
+    try:
+        checks = json.load(refusal)["checks"]
+    except (ValueError, KeyError, TypeError):
+        return str(refusal)
+    return ", ".join(f"{name} ({c['detail']})" for name, c in checks.items() if not c["ok"])
 
 
 @cli.command()

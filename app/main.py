@@ -60,10 +60,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.answers = Answers(app.state.database)
     problems.install(app)
     app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
-    for kind in KINDS:
-        app.include_router(records.router_of(kind))
-    for module in (rings, states, coverage, keys, health):
-        app.include_router(module.router)
+    routers = [records.router_of(kind) for kind in KINDS]
+    routers += [module.router for module in (rings, states, coverage, keys, health)]
+    for router in routers:
+        # Routes side by side are found once; routers inside routers are searched on every level.
+        app.router.routes.extend(router.routes)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 

@@ -1,15 +1,16 @@
-"""Connections to PostgreSQL: one pool, three ways to use it, and the driver's complaints in our words.
+"""Connections to PostgreSQL: four ways to use them, and the driver's complaints in our words.
 
 ``writing`` is one transaction committed when the block ends well; ``reading`` is single statements
-without a transaction; ``snapshot`` is one consistent, read-only view for several statements.
+without a transaction; ``snapshot`` is one consistent, read-only view for several statements. ``fetch``
+is one statement straight to the driver, for the few reads that are asked for most (see ADR 7).
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -19,8 +20,13 @@ from app.errors import Unavailable
 from app.settings import async_url
 
 CONNECT_TIMEOUT_S = 1.5
+POOL_TIMEOUT_S = 10.0
 _GONE_STATES = ("08", "57P01", "57P02", "57P03", "53300", "40P01", "40001", "57014", "55P03")
 """SQLSTATE prefixes that mean: try again later (away, shutting down, deadlock, time-out)."""
+
+
+Fetch = Callable[..., Awaitable[Sequence[Any]]]
+"""Runs one statement with positional parameters (``$1``, ``$2``) and returns its rows."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +42,30 @@ class Database:
     """The pool of one process."""
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_timeout_s: float = 60.0) -> None:
+        connect = {
+            "timeout": CONNECT_TIMEOUT_S,
+            "server_settings": {
+                "application_name": "coverage-registry",
+                "timezone": "UTC",
+                "jit": "off",
+                "statement_timeout": str(int(statement_timeout_s * 1000)),
+                "lock_timeout": "20000",
+                "idle_in_transaction_session_timeout": "120000",
+            },
+        }
         self.engine = create_async_engine(
             async_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=10,
-            connect_args={
-                "timeout": CONNECT_TIMEOUT_S,
-                "server_settings": {
-                    "application_name": "coverage-registry",
-                    "timezone": "UTC",
-                    "jit": "off",
-                    "statement_timeout": str(int(statement_timeout_s * 1000)),
-                    "lock_timeout": "20000",
-                    "idle_in_transaction_session_timeout": "120000",
-                },
-            },
+            pool_timeout=POOL_TIMEOUT_S,
+            connect_args=connect,
+        )
+        self._direct = asyncpg.create_pool(
+            async_url(url).replace("+asyncpg", "", 1),
+            min_size=0,
+            max_size=pool_size,
+            reset=_nothing_to_reset,
+            **connect,
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -92,9 +106,30 @@ class Database:
             async with self._frozen.begin() as connection:
                 yield connection
 
+    async def fetch(self, statement: str, *parameters: Any) -> Sequence[Any]:
+        """Run one statement by itself and return its rows."""
+        with _translated():
+            await self._direct  # opens the pool at its first use, and is nothing later
+            async with self._direct.acquire(timeout=POOL_TIMEOUT_S) as connection:
+                rows: Sequence[Any] = await connection.fetch(statement, *parameters)
+                return rows
+
     async def close(self) -> None:
         """Give every connection back."""
         await self.engine.dispose()
+        self._direct.terminate()
+
+
+async def _nothing_to_reset(_connection: object) -> None:
+    """Save the round trip that puts a connection in order: single statements leave it so."""
+
+
+async def within(connection: AsyncConnection) -> Fetch:
+    """Return a ``fetch`` that runs inside the transaction of a connection."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    fetch: Fetch = driver.fetch
+    return fetch
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
@@ -116,7 +151,7 @@ class _translated:  # reads as a verb at its uses
 
 def is_away(error: BaseException) -> bool:
     """Tell whether an exception means that the database cannot answer now."""
-    if isinstance(error, OSError | PoolTimeoutError | asyncio.TimeoutError):
+    if isinstance(error, OSError | PoolTimeoutError | TimeoutError | asyncpg.InterfaceError):
         return True
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")

@@ -1,5 +1,6 @@
 """The schema of the database: bring it to head, tell whether it is there, refuse a newer one."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic.config import Config
@@ -27,6 +28,7 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def head() -> str:
     """Return the newest revision this program knows."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()

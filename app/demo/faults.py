@@ -237,9 +237,9 @@ RECIPES: Final[dict[Category, tuple[Recipe, ...]]] = {
     "core_site": (
         Recipe(_overview_dark, _OVERVIEW, "offline", "the dome lost its link"),
         Recipe(_nothing, _FACE + _OVERVIEW, "none", "nothing was ever built here"),
+        Recipe(_no_face, _FACE, "wrong_function", "a dome, no face device"),
         Recipe(_junction_cameras("face", 10, **_COARSE_FACE), _FACE, "too_coarse",
                "wide lenses: under 120 px/m at the entrance"),
-        Recipe(_no_face, _FACE, "wrong_function", "a dome, no face device"),
         Recipe(_face_state(**_SILENT), _FACE, "stale",
                "the face checkpoint was last heard of in January 2020"),
     ),

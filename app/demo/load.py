@@ -19,9 +19,8 @@ _MAX_VERTICES: Final = 1_000_000
 
 async def is_empty(database: Database) -> bool:
     """Tell whether the registry holds no jurisdiction."""
-    async with database.reading() as connection:
-        everyone = Principal("demo", "admin")
-        page = await records.listed(connection, JURISDICTION, {}, everyone, limit=1, after=None)
+    everyone = Principal("demo", "admin")
+    page = await records.listed(database.fetch, JURISDICTION, {}, everyone, limit=1, after=None)
     return not page.bodies
 
 

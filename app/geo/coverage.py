@@ -426,11 +426,23 @@ def assess(
 
     >>> byte, number = np.ones(1, np.uint8), np.ones(1)
     >>> device = DeviceTable(
-    ...     ["camera"], ["C1"], np.array([[113.19976, 35.2]]), functions=byte, directions=byte * 0,
-    ...     lifecycle=byte * IN_USE, state=byte * OFFLINE, stale=byte < 1,
-    ...     azimuth_deg=number * 90, opening_deg=number * 30, range_m=number * np.nan,
-    ...     near_m=number * np.nan, h_pixels=number * 3500,
-    ...     assigned=-np.ones(1, int), installation=-np.ones(1, int), group=-np.ones(1, int))
+    ...     ["camera"],
+    ...     ["C1"],
+    ...     np.array([[113.19976, 35.2]]),
+    ...     functions=byte,
+    ...     directions=byte * 0,
+    ...     lifecycle=byte * IN_USE,
+    ...     state=byte * OFFLINE,
+    ...     stale=byte < 1,
+    ...     azimuth_deg=number * 90,
+    ...     opening_deg=number * 30,
+    ...     range_m=number * np.nan,
+    ...     near_m=number * np.nan,
+    ...     h_pixels=number * 3500,
+    ...     assigned=-np.ones(1, int),
+    ...     installation=-np.ones(1, int),
+    ...     group=-np.ones(1, int),
+    ... )
     >>> point = PointTable(["J1"], np.array([[113.2, 35.2]]), {}, [(Need("face"),)])
     >>> found = assess(point, device, Parameters(), Frame(4547))
     >>> STATUSES[found.status[0]], found.explain(0)[0].candidates[0].reasons

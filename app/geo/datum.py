@@ -32,6 +32,7 @@ _X_PI: Final = np.pi * 3000.0 / 180.0
 _REACH_DEG: Final = 0.05
 _STEPS: Final = 40
 _ENOUGH_DEG: Final = 1e-13
+_EDGE_DEG: Final = 1e-11
 
 
 def from_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
@@ -114,9 +115,11 @@ def to_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
         guess -= error
         if not error.size or np.abs(error).max() < _ENOUGH_DEG:
             break
-    origin = _in_box(guess)
+    # A position on the very edge may be found a rounding error beside it.
+    origin = _in_box(guess, _EDGE_DEG)
+    west, east, south, north = OFFSET_BOX
     target = target.copy()
-    target[origin] = guess[origin]
+    target[origin] = np.clip(guess[origin], (west, south), (east, north))
     out[near] = target
     return out
 

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.engine import Fetch
+
 
 @dataclass(frozen=True)
 class Pulse:
@@ -32,34 +34,33 @@ class Rules:
     roads: bool
 
 
-async def pulse(connection: AsyncConnection, jurisdiction: str) -> Pulse | None:
+async def pulse(fetch: Fetch, jurisdiction: str) -> Pulse | None:
     """Return the revision and the time, None when there is no such jurisdiction."""
-    row = (
-        await connection.execute(
-            text(
-                "SELECT coalesce(r.revision, 0), now() FROM jurisdiction j "
-                "LEFT JOIN revision r ON r.jurisdiction = j.code "
-                "WHERE j.code = :code AND j.removed_at IS NULL"
-            ),
-            {"code": jurisdiction},
-        )
-    ).first()
-    return None if row is None else Pulse(*row)
+    rows = await fetch(_PULSE, jurisdiction)
+    return Pulse(*rows[0]) if rows else None
 
 
-async def rules(connection: AsyncConnection, jurisdiction: str) -> Rules:
-    """Return plan, requirements and parameters."""
+_PULSE = (
+    "SELECT coalesce(r.revision, 0), now() FROM jurisdiction j "
+    "LEFT JOIN revision r ON r.jurisdiction = j.code WHERE j.code = $1 AND j.removed_at IS NULL"
+)
+
+
+async def rules(connection: AsyncConnection, jurisdiction: str) -> Rules | None:
+    """Return plan, requirements and parameters, None when there is no such jurisdiction."""
     row = (
         await connection.execute(
             text(
                 "SELECT plan, requirements, coverage_parameters, metric_epsg, stale_after_s, "
                 "ARRAY(SELECT level FROM ring WHERE jurisdiction = j.code AND removed_at IS NULL), "
                 "EXISTS (SELECT 1 FROM road WHERE jurisdiction = j.code AND removed_at IS NULL) "
-                "FROM jurisdiction j WHERE code = :code"
+                "FROM jurisdiction j WHERE code = :code AND removed_at IS NULL"
             ),
             {"code": jurisdiction},
         )
-    ).one()
+    ).first()
+    if row is None:
+        return None
     return Rules(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), row[6])
 
 

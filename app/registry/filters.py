@@ -1,4 +1,4 @@
-"""List filters as SQL conditions with bound parameters."""
+"""List filters as SQL conditions with positional parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,56 +7,69 @@ from app.registry.documents import EFFECTIVE_STATE
 from app.schemas.kinds import Kind
 
 _EQUAL = frozenset(
-    {"jurisdiction", "zone", "category", "kind", "lifecycle", "control_point", "road_class",
-     "group", "structure", "checkpoint"}
+    {"zone", "category", "kind", "lifecycle", "control_point", "road_class", "group", "structure",
+     "checkpoint"}
 )  # fmt: skip
 
 
-def conditions(kind: Kind, filters: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Return SQL conditions and their parameters for the filters that are given."""
-    found: list[str] = ["t.removed_at IS NULL"]
-    bound: dict[str, Any] = {}
-    for name, value in filters.items():
-        if value is None:
-            continue
-        condition, parameters = _condition(kind, name, value)
-        found.append(condition)
-        bound |= parameters
-    return found, bound
+class Conditions:
+    """Conditions of one statement and the values they speak of."""
 
+    def __init__(self, kind: Kind, filters: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self.values: list[Any] = []
+        parts = [self._part(name, value) for name, value in filters.items() if value is not None]
+        self.sql = " AND ".join(["t.removed_at IS NULL", *parts])
 
-def _condition(kind: Kind, name: str, value: Any) -> tuple[str, dict[str, Any]]:
-    if name == "jurisdiction" and kind.name == "jurisdiction":
-        return "t.code = :jurisdiction", {"jurisdiction": value}
-    if name in _EQUAL:
-        return f't."{name}" = :{name}', {name: value}
-    if name == "scope":
-        column = "code" if kind.name == "jurisdiction" else "jurisdiction"
-        return f"t.{column} = ANY(CAST(:scope AS text[]))", {"scope": value}
-    if name == "function":
-        if kind.name == "checkpoint":
-            return "t.kind = :function", {"function": value}
-        return "t.functions @> ARRAY[CAST(:function AS text)]", {"function": value}
-    if name == "state":
-        return f"({EFFECTIVE_STATE}) = :state", {"state": value}
-    if name == "updated_since":
-        return "t.updated_at >= :updated_since", {"updated_since": value}
-    if name == "bbox":
-        return _within(value)
-    if name == "q":
-        pattern = "%" + value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        fields = ["code", "name_zh", "name_en"] + (["address"] if kind.shaped else [])
-        return "(" + " OR ".join(f"t.{field} ILIKE :q" for field in fields) + ")", {"q": pattern}
-    if name == "after":
-        return "t.code > :after", {"after": value}
-    raise AssertionError(name)
+    def bind(self, value: Any) -> str:
+        """Return the placeholder of a value."""
+        self.values.append(value)
+        return f"${len(self.values)}"
 
+    def _part(self, name: str, value: Any) -> str:
+        if name in _EQUAL:
+            return f't."{name}" = {self.bind(value)}'
+        return str(getattr(self, f"_{name}")(value))
 
-def _within(bbox: tuple[float, float, float, float]) -> tuple[str, dict[str, Any]]:
-    """Return the index-friendly box test; a box with west > east crosses the antimeridian."""
-    west, south, east, north = bbox
-    bound = {"west": west, "south": south, "east": east, "north": north}
-    exact = "ST_Intersects(t.geometry, ST_MakeEnvelope({}, :south, {}, :north, 4326))"
-    if west <= east:
-        return exact.format(":west", ":east"), bound
-    return f"({exact.format(':west', '180')} OR {exact.format('-180', ':east')})", bound
+    @property
+    def _owner(self) -> str:
+        return "t.code" if self._kind.name == "jurisdiction" else "t.jurisdiction"
+
+    def _jurisdiction(self, code: str) -> str:
+        return f"{self._owner} = {self.bind(code)}"
+
+    def _scope(self, codes: list[str]) -> str:
+        return f"{self._owner} = ANY({self.bind(codes)}::text[])"
+
+    def _function(self, function: str) -> str:
+        if self._kind.name == "checkpoint":
+            return f"t.kind = {self.bind(function)}"
+        return f"t.functions @> ARRAY[{self.bind(function)}::text]"
+
+    def _state(self, state: str) -> str:
+        return f"({EFFECTIVE_STATE}) = {self.bind(state)}"
+
+    def _updated_since(self, instant: Any) -> str:
+        return f"t.updated_at >= {self.bind(instant)}"
+
+    def _after(self, code: str) -> str:
+        return f"t.code > {self.bind(code)}"
+
+    def _q(self, words: str) -> str:
+        """Find the words anywhere in code, names and address, upper and lower case alike."""
+        escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        place = self.bind(f"%{escaped}%")
+        fields = ["code", "name_zh", "name_en"] + (["address"] if self._kind.shaped else [])
+        return "(" + " OR ".join(f"t.{field} ILIKE {place}" for field in fields) + ")"
+
+    def _bbox(self, bbox: tuple[float, float, float, float]) -> str:
+        """Touch the box, through the index; a box with west > east crosses the antimeridian."""
+        west, south, east, north = bbox
+        if west <= east:
+            return self._box(west, south, east, north)
+        halves = (self._box(west, south, 180.0, north), self._box(-180.0, south, east, north))
+        return "(" + " OR ".join(halves) + ")"
+
+    def _box(self, *sides: float) -> str:
+        places = ", ".join(self.bind(side) for side in sides)
+        return f"ST_Intersects(t.geometry, ST_MakeEnvelope({places}, 4326))"

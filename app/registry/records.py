@@ -11,10 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import constraint_of
+from app.db.engine import Fetch, constraint_of
 from app.errors import Conflict, Fault
 from app.registry.documents import document, quoted, source, written_columns
-from app.registry.filters import conditions
+from app.registry.filters import Conditions
 from app.schemas.kinds import Kind
 
 
@@ -38,17 +38,17 @@ class Known:
 
 
 @cache
-def _get_sql(kind: Kind, feature: bool, reveal: bool, scoped: bool) -> Any:
+def _get_sql(kind: Kind, feature: bool, reveal: bool) -> str:
     owner = "code" if kind.name == "jurisdiction" else "jurisdiction"
-    scope = f" AND t.{owner} = ANY(CAST(:scope AS text[]))" if scoped else ""
-    return text(
+    return (
         f"SELECT t.code, t.version, {document(kind, feature=feature, reveal=reveal)} AS body "
-        f"FROM {source(kind)} WHERE t.code = :code AND t.removed_at IS NULL{scope}"
+        f"FROM {source(kind)} WHERE t.code = $1 AND t.removed_at IS NULL "
+        f"AND ($2::text[] IS NULL OR t.{owner} = ANY($2::text[]))"
     )
 
 
 async def find(
-    connection: AsyncConnection,
+    fetch: Fetch,
     kind: Kind,
     code: str,
     *,
@@ -57,31 +57,28 @@ async def find(
     reveal: bool = False,
 ) -> Stored | None:
     """Return one record inside the scope, None when there is none."""
-    parameters: dict[str, Any] = {"code": code}
-    if scope is not None:
-        parameters["scope"] = list(scope)
-    statement = _get_sql(kind, feature, reveal, scope is not None)
-    row = (await connection.execute(statement, parameters)).first()
-    return None if row is None else Stored(*row)
+    rows = await fetch(_get_sql(kind, feature, reveal), code, scope)
+    return Stored(*rows[0]) if rows else None
 
 
 async def page(
-    connection: AsyncConnection,
+    fetch: Fetch,
     kind: Kind,
     filters: Mapping[str, Any],
     *,
     limit: int,
     feature: bool,
     reveal: bool,
-) -> list[Stored]:
-    """Return up to ``limit`` records in code order."""
-    where, parameters = conditions(kind, filters)
-    statement = text(
-        f"SELECT t.code, t.version, {document(kind, feature=feature, reveal=reveal)} AS body "
-        f"FROM {source(kind)} WHERE {' AND '.join(where)} ORDER BY t.code LIMIT :limit"
+) -> list[tuple[str, str]]:
+    """Return (code, body) of up to ``limit`` records in code order."""
+    where = Conditions(kind, filters)
+    return list(
+        await fetch(
+            f"SELECT t.code, {document(kind, feature=feature, reveal=reveal)} AS body "
+            f"FROM {source(kind)} WHERE {where.sql} ORDER BY t.code LIMIT {where.bind(limit)}",
+            *where.values,
+        )
     )
-    rows = await connection.execute(statement, {**parameters, "limit": limit})
-    return [Stored(*row) for row in rows]
 
 
 async def lock(connection: AsyncConnection, kind: Kind, codes: Sequence[str]) -> dict[str, Known]:

@@ -10,6 +10,7 @@ from app.deps import (
     AsOf,
     BboxDep,
     BodyDep,
+    DatabaseDep,
     GeoJsonDep,
     PageDep,
     PreconditionDep,
@@ -164,7 +165,7 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
     async def list_records(
         request: Request,
         who: PrincipalDep,
-        connection: ReadDep,
+        database: DatabaseDep,
         paging: PageDep,
         own: Annotated[dict[str, Any], own_filter],
         box: Annotated[tuple[dict[str, Any], bool], spatial],
@@ -180,7 +181,7 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
             "updated_since": updated_since,
         }
         found = await records.listed(
-            connection, kind, filters, who,
+            database.fetch, kind, filters, who,
             limit=paging.limit, after=answers.decode_cursor(paging.cursor), feature=box[1],
         )  # fmt: skip
         return answers.page(request, found.bodies, found.after, geojson=box[1])
@@ -198,16 +199,17 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
         request: Request,
         code: Code,
         who: PrincipalDep,
-        connection: ReadDep,
+        database: DatabaseDep,
         box: Annotated[
             tuple[dict[str, Any], bool], Depends(_as_feature if kind.shaped else _not_spatial)
         ],
         as_of: AsOf = None,
     ) -> Response:
         if as_of is not None:
-            then = await records.get_as_of(connection, kind, code, as_of, who)
+            async with database.reading() as connection:
+                then = await records.get_as_of(connection, kind, code, as_of, who)
             return answers.one(then.body, then.version)
-        found = await records.get(connection, kind, code, who, feature=box[1])
+        found = await records.get(database.fetch, kind, code, who, feature=box[1])
         if not kind.device and unchanged(request.headers.get("if-none-match"), found.version):
             return Response(status_code=304, headers={"ETag": f'"{found.version}"'})
         media_type = answers.GEOJSON if box[1] else answers.JSON
@@ -334,7 +336,7 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
 
 async def _told(connection: Any, kind: Kind, done: records.Written, who: Any) -> Response:
     """Return the record as it is now stored, 201 with its place when it is new."""
-    stored = await records.get(connection, kind, done.code, who)
+    stored = await records.get_written(connection, kind, done.code, who)
     if not done.created:
         return answers.one(stored.body, stored.version)
     return answers.one(

@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 import orjson
 
-from app.db.engine import Database
+from app.db.engine import Database, within
 from app.errors import NotFound
 from app.registry import coverage as registry
 from app.services import report
@@ -102,8 +102,7 @@ class Answers:
 
     async def _answer(self, jurisdiction: str, who: Principal) -> _Answer:
         who.need_in("analyst", [jurisdiction])
-        async with self._database.reading() as connection:
-            pulse = await registry.pulse(connection, jurisdiction)
+        pulse = await registry.pulse(self._database.fetch, jurisdiction)
         if pulse is None:
             raise NotFound("jurisdiction", jurisdiction)
         kept = self._kept.get(jurisdiction)
@@ -126,14 +125,16 @@ class Answers:
 
     async def _load(self, jurisdiction: str) -> Loaded:
         async with self._database.snapshot() as connection:
-            pulse = await registry.pulse(connection, jurisdiction)
-            if pulse is None:
+            # A first statement through SQLAlchemy opens the transaction the others share.
+            rules = await registry.rules(connection, jurisdiction)
+            pulse = await registry.pulse(await within(connection), jurisdiction)
+            if rules is None or pulse is None:
                 raise NotFound("jurisdiction", jurisdiction)
             return Loaded(
                 jurisdiction,
                 pulse.revision,
                 pulse.at,
-                await registry.rules(connection, jurisdiction),
+                rules,
                 await registry.points(connection, jurisdiction),
                 await registry.cameras(connection, jurisdiction),
                 await registry.checkpoints(connection, jurisdiction),

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.engine import Fetch, within
 from app.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
 from app.registry import records as registry
 from app.registry import rings as rings_registry
@@ -36,7 +37,7 @@ class Written:
 
 
 async def get(
-    connection: AsyncConnection, kind: Kind, code: str, who: Principal, *, feature: bool = False
+    fetch: Fetch, kind: Kind, code: str, who: Principal, *, feature: bool = False
 ) -> registry.Stored:
     """Return one record.
 
@@ -46,12 +47,17 @@ async def get(
         when there is none in the caller's scope.
     """
     scope = who.scope("reader")
-    found = await registry.find(
-        connection, kind, code, scope=scope, feature=feature, reveal=who.reveals
-    )
+    found = await registry.find(fetch, kind, code, scope=scope, feature=feature, reveal=who.reveals)
     if found is None:
         raise NotFound(kind.title, code)
     return found
+
+
+async def get_written(
+    connection: AsyncConnection, kind: Kind, code: str, who: Principal
+) -> registry.Stored:
+    """Return one record as the running transaction sees it."""
+    return await get(await within(connection), kind, code, who)
 
 
 async def get_as_of(
@@ -89,7 +95,7 @@ class Page:
 
 
 async def listed(
-    connection: AsyncConnection,
+    fetch: Fetch,
     kind: Kind,
     filters: Mapping[str, Any],
     who: Principal,
@@ -101,11 +107,11 @@ async def listed(
     """Return one page in code order."""
     scoped = {**filters, "scope": who.scope("reader"), "after": after}
     rows = await registry.page(
-        connection, kind, scoped, limit=limit + 1, feature=feature, reveal=who.reveals
+        fetch, kind, scoped, limit=limit + 1, feature=feature, reveal=who.reveals
     )
     more = len(rows) > limit
     shown = rows[:limit]
-    return Page([row.body for row in shown], shown[-1].code if more else None)
+    return Page([body for _, body in shown], shown[-1][0] if more else None)
 
 
 async def put(
@@ -192,7 +198,7 @@ async def patch(
     """
     scope = who.scope(kind.write_role)  # type: ignore[arg-type]  # as above
     await registry.lock(connection, kind, [code])
-    found = await registry.find(connection, kind, code, scope=scope, reveal=True)
+    found = await registry.find(await within(connection), kind, code, scope=scope, reveal=True)
     precondition.check(None if found is None else found.version)
     if found is None:
         raise NotFound(kind.title, code)

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from app.demo.city import DemoCity, build
 from app.demo.expected import EXPECTED
 from app.demo.faults import faults_table
+from app.geo import coverage
 from app.geo.frame import frame
 from app.models.vocabulary import DEFAULT_REQUIREMENTS, LEVELS
 from app.schemas.records import (
@@ -73,7 +74,7 @@ class Device:
     """A checkpoint or camera as the rules see it."""
 
     draft: dict[str, Any]
-    xy: np.ndarray[Any, np.dtype[np.float64]]
+    place: shapely.Point
     functions: frozenset[str]
     directions: frozenset[str]
     group: str
@@ -108,8 +109,8 @@ def devices() -> list[Device]:
             words = [draft["direction"]] if draft.get("direction") else []
             words = words or lanes.get(draft.get("checkpoint") or "", [])
         group = draft.get("checkpoint") or draft.get("failure_group") or draft["code"]
-        xy = np.array(metric(draft).coords[0])
-        found.append(Device(draft, xy, frozenset(functions), served(words), group))
+        place = shapely.Point(metric(draft).coords[0])
+        found.append(Device(draft, place, frozenset(functions), served(words), group))
     return found
 
 
@@ -139,11 +140,13 @@ def density(draft: dict[str, Any], distance: float) -> float:
 @cache
 def nearby(code: str) -> list[tuple[Device, np.ndarray[Any, Any]]]:
     """Return the devices assigned to a point or near it, with the way to it in metres."""
-    point = next(point for point in city().control_points if point["code"] == code)
-    ways = np.array(metric(point).centroid.coords[0]) - np.array([d.xy for d in devices()])
-    near = np.hypot(ways[:, 0], ways[:, 1]) <= SEARCH_M
-    found = zip(devices(), ways, near, strict=True)
-    return [(d, way) for d, way, close in found if close or d.draft["control_point"] == code]
+    place = metric(next(point for point in city().control_points if point["code"] == code))
+    found = []
+    for device in devices():
+        if device.draft["control_point"] == code or place.distance(device.place) <= SEARCH_M:
+            nearest = shapely.shortest_line(device.place, place).coords
+            found.append((device, np.subtract(nearest[-1], nearest[0])))
+    return found
 
 
 def candidates(
@@ -187,6 +190,69 @@ def evaluated() -> dict[str, tuple[str, dict[tuple[str, str | None], list[str]]]
             status = "backed_up" if min(counts) > 1 else "covered"
         answer[point["code"]] = status, unmet
     return answer
+
+
+# -- the same facts as the coverage engine takes them ----------------------------------------------
+
+
+def device_table() -> coverage.DeviceTable:
+    """Return all devices in the engine's columns."""
+    rows = {device.draft["code"]: row for row, device in enumerate(devices())}
+    points = {point["code"]: row for row, point in enumerate(city().control_points)}
+    numbers = {group: n for n, group in enumerate({device.group: 0 for device in devices()})}
+    drafts = [device.draft for device in devices()]
+    silent = [draft["state"] is None or "reported_at" in draft for draft in drafts]
+    words = ["unknown" if old else d["state"] for d, old in zip(drafts, silent, strict=True)]
+    optics = ["azimuth_deg", "opening_deg", "range_m", "near_m", "horizontal_pixels"]
+    columns = {name: np.array([d.get(name, np.nan) for d in drafts], float) for name in optics}
+    return coverage.DeviceTable(
+        kind=["checkpoint" if "kind" in draft else "camera" for draft in drafts],
+        code=[draft["code"] for draft in drafts],
+        lonlat=np.array([draft["geometry"]["coordinates"] for draft in drafts]),
+        functions=bits(coverage.FUNCTION_BITS, [device.functions for device in devices()]),
+        directions=bits(coverage.DIRECTION_BITS, [device.directions for device in devices()]),
+        lifecycle=np.array(
+            [
+                coverage.IN_USE if d["lifecycle"] == "in_use" else coverage.NOT_IN_USE
+                for d in drafts
+            ],
+            np.uint8,
+        ),
+        state=np.array([coverage.STATE_CODES[word] for word in words], np.uint8),
+        stale=np.array(silent),
+        h_pixels=columns.pop("horizontal_pixels"),
+        **columns,
+        assigned=np.array([points.get(draft["control_point"], -1) for draft in drafts]),
+        installation=np.array([rows.get(draft.get("checkpoint"), -1) for draft in drafts]),
+        group=np.array([numbers[device.group] for device in devices()]),
+    )
+
+
+def bits(of: Mapping[Any, int], words: list[frozenset[str]]) -> np.ndarray[Any, Any]:
+    """Return sets of words as sets of bits."""
+    return np.array([sum(of[word] for word in some) for some in words], np.uint8)
+
+
+@cache
+def answered() -> tuple[dict[str, str], dict[tuple[str, str, str | None], str]]:
+    """Return the engine's status of every point, and the reason of every need that is not met."""
+    made = city().control_points
+    shapes = [shape(point["geometry"]) for point in made]
+    table = coverage.PointTable(
+        code=[point["code"] for point in made],
+        lonlat=shapely.get_coordinates(shapely.point_on_surface(shapes)),
+        shape={row: area for row, area in enumerate(shapes) if isinstance(area, shapely.Polygon)},
+        needs=[tuple(coverage.Need(*need, 1, None) for need in needs(point)) for point in made],
+    )
+    answer = coverage.assess(table, device_table(), coverage.Parameters(), FRAME)
+    status = {code: coverage.STATUSES[n] for code, n in zip(table.code, answer.status, strict=True)}
+    gaps = {}
+    for unit in np.flatnonzero(~answer.met):
+        point = answer.unit_point[unit]
+        need = table.needs[point][answer.unit_need[unit]]
+        reason = coverage.REASONS[answer.primary[unit]]
+        gaps[table.code[point], need.function, need.direction] = reason
+    return status, gaps
 
 
 # -- the promises --------------------------------------------------------------------------------
@@ -379,6 +445,11 @@ def test_every_reason_is_planted_twice_and_over_categories() -> None:
     assert all(len({code[:5] for code in codes}) >= 2 for codes in points.values())
 
 
+def test_the_engine_finds_the_planted_faults_and_no_others() -> None:
+    planted = {(f.control_point, f.function, f.direction): f.reason for f in city().faults}
+    assert answered()[1] == planted
+
+
 def test_the_planted_faults_are_all_the_gaps_and_have_one_explanation() -> None:
     gaps = {
         (code, *need): reasons
@@ -393,16 +464,18 @@ def test_no_device_is_near_a_point_where_nothing_is() -> None:
     bare = {fault.control_point for fault in city().faults if fault.reason == "none"}
     for point in city().control_points:
         if point["code"] in bare:
-            place = np.array(metric(point).centroid.coords[0])
             functions = {function for function, _ in needs(point)}
-            rivals = [device.xy for device in devices() if device.functions & functions]
-            assert np.hypot(*(np.array(rivals) - place).T).min() > 250
+            rivals = [device.place for device in devices() if device.functions & functions]
+            assert shapely.distance(metric(point), rivals).min() > 250
 
 
-def test_status_by_category_is_as_expected() -> None:
+@pytest.mark.parametrize("judge", ["engine", "naive evaluation"])
+def test_status_by_category_is_as_expected(judge: str) -> None:
+    naive = {code: status for code, (status, _) in evaluated().items()}
+    status = answered()[0] if judge == "engine" else naive
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     for point in city().control_points:
-        counted[point["category"]][evaluated()[point["code"]][0]] += 1
+        counted[point["category"]][status[point["code"]]] += 1
     for category, expected in EXPECTED["by_category"].items():
         assert {status: counted[category][status] for status in expected} == expected
     total = sum(counted.values(), Counter())

@@ -88,9 +88,7 @@ def _with_postgis(directory: Path) -> Binaries | None:
 @cache
 def _ask(*command: str) -> list[str]:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return []
     return done.stdout.splitlines()

@@ -1,0 +1,119 @@
+"""Runs the application: the port, the worker processes, and the signals that end them."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+from typing_extensions import override
+from uvicorn.supervisors import Multiprocess
+
+from app.main import create_app
+from app.settings import Settings
+
+GRACE_S: Final = 20
+"""How long requests that are being answered may take when the service is stopped."""
+_WORKER_SILENT_S: Final = 60
+"""How long a worker may be too busy to answer its supervisor before it is replaced."""
+
+
+class CannotListen(Exception):
+    """The address or port cannot be had; the message is for the operator."""
+
+
+def claim(host: str, port: int) -> socket.socket:
+    """Take the port, and leave it closed to callers until the application runs.
+
+    Raises
+    ------
+    CannotListen
+        when it is in use, or the address is not one of this machine.
+    """
+    claimed = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        claimed.bind((host, port))
+    except OSError as error:
+        claimed.close()
+        msg = (
+            f"cannot listen on {host} port {port}: {error.strerror}; "
+            "choose others with REGISTRY_HOST and REGISTRY_PORT."
+        )
+        raise CannotListen(msg) from error
+    return claimed
+
+
+def run(settings: Settings, claimed: socket.socket) -> None:
+    """Serve until a signal says stop, in this process or in several workers."""
+    config = uvicorn.Config(
+        "app.server:application",
+        factory=True,
+        workers=settings.workers,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_worker_healthcheck=_WORKER_SILENT_S,
+        server_header=False,
+    )
+    if settings.workers == 1:
+        uvicorn.Server(config).run([claimed])
+    else:
+        _Workers(config, [claimed]).run()
+
+
+class _Workers(Multiprocess):
+    """Worker processes that share the port."""
+
+    @override
+    def terminate_all(self) -> None:
+        """Let go of the port first: connections made from now on would wait for nobody."""
+        for claimed in self.sockets:
+            claimed.close()
+        super().terminate_all()
+
+
+def application() -> FastAPI:
+    """Return the application of this process; a worker ends with the service it belongs to."""
+    service = multiprocessing.parent_process()
+    if service is not None:
+        threading.Thread(target=_end_after, args=(service,), daemon=True).start()
+    return create_app()
+
+
+def _end_after(service: BaseProcess) -> None:
+    """Stop in order when a killed service leaves this worker behind, with its hand on the port."""
+    service.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_on_signals() -> None:
+    """Leave by an exception on SIGTERM, SIGINT and a closed terminal, so that all is put away."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Let signals to end wait until the block is done: half done, it would leave things behind."""
+    asked: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _frame: asked.append(got))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked:
+        signal.raise_signal(asked[0])

@@ -1,0 +1,127 @@
+"""From an empty folder to an orderly end: what starts, what is said, what is finished first."""
+
+import asyncio
+import re
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from app.services.keys import REMEMBERED_S
+from processes.running import Service, camera, command, free_port, processes, until
+
+
+def test_an_empty_folder_becomes_a_service_that_says_where_to_look(fresh: Service) -> None:
+    fresh.start()
+    lines = fresh.said.splitlines()[:5]
+    assert lines[0].endswith(f" on {fresh.base}")
+    assert [re.split("  +", line.strip())[0] for line in lines[1:]] == [
+        "Coverage", "API", "Health", "Admin key",
+    ]  # fmt: skip
+    assert fresh.get("/readyz").json()["checks"]["migrations"]["ok"] is True
+    assert fresh.get("/v1/cameras").json()["items"] == []
+    assert [fresh.get(path).status_code for path in ("/docs", "/livez", "/version")] == [200] * 3
+    first_key = fresh.key
+
+    assert fresh.stop() == 0
+    fresh.start()
+    assert first_key not in fresh.said, "the key is shown once"
+    assert fresh.get("/v1/keys").status_code == 200, "and is good for ever"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_requests_finish_and_ends_everything(
+    stopped: Service, workers: int, number: signal.Signals
+) -> None:
+    service = stopped
+    service.start(workers=workers)
+    started = {*service.postgres(), *service.workers()}
+
+    def put() -> httpx.Response:
+        with service.client() as client:
+            return client.put("/v1/cameras/late", json=camera(1, code="late", notes=str(number)))
+
+    async def stop_meanwhile() -> httpx.Response:
+        holder = await service.connected()
+        with ThreadPoolExecutor(1) as pool:
+            async with holder.transaction():
+                await holder.execute("LOCK TABLE camera IN EXCLUSIVE MODE")
+                answer = pool.submit(put)
+                waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                while await holder.fetchval(waits) == 0:
+                    await asyncio.sleep(0.02)
+                service.process.send_signal(number)
+                await asyncio.to_thread(until, lambda: not listens(service), "its end to begin")
+                assert service.running, "it waits for the request"
+                assert not answer.done()
+            await holder.close()
+            return await asyncio.wrap_future(answer)
+
+    answer = asyncio.run(stop_meanwhile())
+    assert answer.status_code in (200, 201), answer.text
+    assert service.ended() in (0, 130)
+    assert started.isdisjoint(processes()), "no process is left"
+    assert not service.cluster.running()
+    assert "Traceback" not in service.said
+
+
+def listens(service: Service) -> bool:
+    """Tell whether somebody takes new connections on its port."""
+    try:
+        service.get("/livez")
+    except httpx.ConnectError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("moment_s", [0.8, 1.2, 1.6])
+def test_a_stop_while_it_starts_leaves_nothing_behind(fresh: Service, moment_s: float) -> None:
+    fresh.launch()
+    time.sleep(moment_s)
+    assert fresh.stop() == 0, fresh.said
+    assert not any(str(fresh.folder) in words for _, words in processes().values())
+    assert "Traceback" not in fresh.said
+
+
+def test_a_second_service_on_a_folder_is_refused(service: Service) -> None:
+    second = command("serve", data_dir=service.folder, port=free_port())
+    assert second.returncode == 1
+    assert second.stdout == ""
+    assert second.stderr.startswith("coverage-registry: a service (pid ")
+    assert str(service.process.pid) in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert service.ready(), "the first goes on"
+
+
+def test_keys_made_and_revoked_beside_a_running_service_count_there(service: Service) -> None:
+    here = {"data_dir": service.folder}
+    made = command("keys", "create", "--role", "editor", "--label", "loader", **here)
+    key = made.stdout.strip()
+    with service.client(key) as client:
+        assert client.put("/v1/cameras/keyed", json=camera(2, code="keyed")).is_success
+        assert client.get("/v1/keys").status_code == 403
+        key_id = key.split("_")[1]
+        assert key_id in command("keys", "list", **here).stdout
+        assert command("keys", "revoke", key_id, **here).returncode == 0
+        time.sleep(REMEMBERED_S)
+        for _ in range(10):  # whichever worker answers
+            refused = service.get_as(key, "/v1/cameras")
+            assert refused.status_code == 401
+            assert refused.json()["code"] == "unauthenticated"
+    again = command("keys", "revoke", key_id, **here)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert service.ready(), "commands that leave do not stop the database"
+
+
+def test_healthcheck_tells_by_its_exit_code(service: Service) -> None:
+    assert command("healthcheck", port=service.port).returncode == 0
+    assert command("healthcheck", host="0.0.0.0", port=service.port).returncode == 0
+    nobody = command("healthcheck", port=free_port())
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (1, 1)
+    with service.stopped_postgres():
+        ill = command("healthcheck", "--url", service.base)
+        assert ill.returncode == 1
+        assert "database" in ill.stderr
