@@ -12,11 +12,10 @@ from multiprocessing.process import BaseProcess
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from typing_extensions import override
 from uvicorn.supervisors import Multiprocess
 
-from app.main import create_app
 from app.settings import Settings
 
 GRACE_S: Final = 20
@@ -80,11 +79,13 @@ class _Workers(Multiprocess):
         super().terminate_all()
 
 
-def application() -> FastAPI:
+def application() -> ASGIApp:
     """Return the application of this process; a worker ends with the service it belongs to."""
     service = multiprocessing.parent_process()
     if service is not None:
         threading.Thread(target=_end_after, args=(service,), daemon=True).start()
+    from app.main import create_app  # slow to import, and most commands serve nothing
+
     return create_app()
 
 

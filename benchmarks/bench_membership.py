@@ -7,6 +7,7 @@ nothing.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import shapely
@@ -57,30 +58,30 @@ def main() -> None:
     x, y = points.T.copy()
     rings = [boundary.polygon for boundary in index(0).boundaries]
     floor = best_of(lambda: [shapely.contains_xy(polygon, x, y) for polygon in rings])
-    print(f"3 x shapely.contains_xy, prepared, 1,000,000 points: {floor:7.1f} ms")  # noqa: T201
+    print(f"3 x shapely.contains_xy, prepared, 1,000,000 points: {floor:7.1f} ms")
     for tolerance in (0.0, 5.0, 50.0):
         ready = index(tolerance)
-        cold = best_of(lambda r=ready: r.zones(points), 1)  # type: ignore[misc]
-        warm = best_of(lambda r=ready: r.zones(points))  # type: ignore[misc]
-        print(  # noqa: T201 - a script's output
+        cold = best_of(partial(ready.zones, points), 1)
+        warm = best_of(partial(ready.zones, points))
+        print(
             f"zones(), tolerance {tolerance:4.0f} m: {warm:7.1f} ms, {warm / floor:.2f}x; "
             f"first call with grid {cold:7.1f} ms, {cold / floor:.2f}x"
         )
     some = points[:100_000]
     ready = index(5.0)
     took = best_of(lambda: ready.locate(some), 3)
-    print(f"locate() with distances, 100,000 points: {took:7.1f} ms (aim 1500)")  # noqa: T201
+    print(f"locate() with distances, 100,000 points: {took:7.1f} ms (aim 1500)")
     for levels in (1, 3):
         big = [
             Boundary(level, ring(0.3 + 0.01 * place, 230_000, place), 5.0)
             for place, level in enumerate(LEVELS[:levels])
         ]
-        made = best_of(lambda b=big: RingIndex(b, FRAME), 1)  # type: ignore[misc]
+        made = best_of(partial(RingIndex, big, FRAME), 1)
         huge = RingIndex(big, FRAME)
-        first = best_of(lambda h=huge: h.locate([(113.2, 35.2)]), 1)  # type: ignore[misc]
-        then = best_of(lambda h=huge: h.locate([(113.2, 35.2)]))  # type: ignore[misc]
-        many = best_of(lambda h=huge: h.zones(points), 1)  # type: ignore[misc]
-        print(  # noqa: T201 - a script's output
+        first = best_of(partial(huge.locate, [(113.2, 35.2)]), 1)
+        then = best_of(partial(huge.locate, [(113.2, 35.2)]))
+        many = best_of(partial(huge.zones, points), 1)
+        print(
             f"{levels} ring(s) of 230,000 vertices: made in {made:.1f} ms, one point {first:.1f} ms, "
             f"next {then:.2f} ms, 1,000,000 points with grid {many:.0f} ms"
         )

@@ -5,6 +5,7 @@ without a transaction; ``snapshot`` is one consistent, read-only view for severa
 is one statement straight to the driver, for the few reads that are asked for most (see ADR 7).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Database:
             reset=_nothing_to_reset,
             **connect,
         )
+        self._opening, self._opened = asyncio.Lock(), False
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._frozen = self.engine.execution_options(
@@ -109,15 +111,23 @@ class Database:
     async def fetch(self, statement: str, *parameters: Any) -> Sequence[Any]:
         """Run one statement by itself and return its rows."""
         with _translated():
-            await self._direct  # opens the pool at its first use, and is nothing later
+            await self._open()
             async with self._direct.acquire(timeout=POOL_TIMEOUT_S) as connection:
                 rows: Sequence[Any] = await connection.fetch(statement, *parameters)
                 return rows
 
+    async def _open(self) -> None:
+        """Open the direct pool at its first use: it belongs to the loop that runs then."""
+        if not self._opened:
+            async with self._opening:
+                await self._direct
+                self._opened = True
+
     async def close(self) -> None:
         """Give every connection back."""
         await self.engine.dispose()
-        self._direct.terminate()
+        if self._opened:
+            self._direct.terminate()
 
 
 async def _nothing_to_reset(_connection: object) -> None:

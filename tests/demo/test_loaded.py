@@ -1,0 +1,84 @@
+"""The service, loaded with the demo city through the public services, says what docs/demo.md says."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from app.db.engine import Database
+from app.demo.city import build
+from app.demo.expected import EXPECTED
+from app.demo.load import is_empty, load
+from app.services.access import OPERATOR
+
+COVERAGE = "/v1/jurisdictions/410800/coverage"
+
+
+@pytest.fixture
+async def city(admin: httpx.AsyncClient, database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    await load(database, OPERATOR)
+    yield admin
+
+
+async def _json(client: httpx.AsyncClient, url: str) -> Any:
+    answer = await client.get(url)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_the_loaded_city_answers_as_documented(
+    city: httpx.AsyncClient, database: Database
+) -> None:
+    assert not await is_empty(database)
+
+    summary = await _json(city, COVERAGE)
+    points = summary["control_points"]
+    assert {status: points[status] for status in EXPECTED["total"]} == EXPECTED["total"]
+    for category, counts in EXPECTED["by_category"].items():
+        told = points["by_category"][category]
+        assert {status: told[status] for status in counts} == counts
+        assert told["planned"] == told["registered"]
+    assert summary["plan"]["total"] == points["registered"] == 409
+    assert sum(zone["registered"] for zone in summary["by_zone"].values()) == 409
+
+    gaps = await _json(city, f"{COVERAGE}/gaps")
+    found = {
+        (feature["id"], need["function"], need["direction"], need["reason"])
+        for feature in gaps["features"]
+        for need in feature["properties"]["missing"]
+    }
+    planted = {(f.control_point, f.function, f.direction, f.reason) for f in build().faults}
+    assert found == planted
+
+    listed = await _json(city, f"{COVERAGE}/control-points")
+    assert len(listed["items"]) == 409
+    one = await _json(city, f"{COVERAGE}/control-points/{listed['items'][0]['code']}")
+    assert one["needs"][0]["candidates"] is not None
+
+    history = await _json(city, "/v1/jurisdictions/410800/history")
+    assert history["items"][0]["reason"] == "synthetic demo city"
+
+
+async def test_a_camera_closes_a_gap_and_its_silence_opens_it_again(
+    city: httpx.AsyncClient,
+) -> None:
+    place = await _json(city, "/v1/control-points/CP-CR-005")
+    camera = {
+        "jurisdiction": "410800", "functions": ["vehicle"], "direction": "both", "state": "online",
+        "control_point": "CP-CR-005", "geometry": place["geometry"],
+    }  # fmt: skip
+    status = f"{COVERAGE}/control-points/CP-CR-005"
+    assert (await _json(city, status))["status"] == "uncovered"
+
+    put = await city.put("/v1/cameras/41080000041320999001", json=camera)
+    assert put.status_code == 201, put.text
+    assert (await _json(city, status))["status"] == "covered"
+
+    offline = [{"kind": "camera", "code": "41080000041320999001", "state": "offline"}]
+    assert (await city.post("/v1/states", json=offline)).json()["applied"] == 1
+    reopened = await _json(city, status)
+    assert (reopened["status"], reopened["needs"][0]["reason"]) == ("uncovered", "offline")
+
+    await city.delete("/v1/cameras/41080000041320999001")
+    assert (await _json(city, status))["needs"][0]["reason"] == "none"
