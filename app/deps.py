@@ -12,11 +12,12 @@ import orjson
 from fastapi import Depends, Header, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import ClientDisconnect
 
 from app.db.engine import Database, WriteContext
 from app.errors import InvalidQuery, MalformedBody, UnsupportedMediaType
+from app.models.fields import Instant
 from app.services.access import Principal
 from app.services.keys import Gate
 from app.services.preconditions import Precondition
@@ -139,7 +140,10 @@ async def json_body(request: Request) -> Any:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in accepted:
         raise UnsupportedMediaType(content_type, accepted)
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect as error:
+        raise MalformedBody("The body ended before it was complete.") from error
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -199,7 +203,7 @@ async def wants_geojson(
 
 GeoJsonDep = Annotated[bool, Depends(wants_geojson)]
 
-AsOf = Annotated[AwareDatetime | None, Query(description="Answer as of this instant (RFC 3339).")]
+AsOf = Annotated[Instant | None, Query(description="Answer as of this instant (RFC 3339).")]
 
 
 async def bbox(

@@ -4,6 +4,9 @@ Version bumps happen in a row trigger, because only BEFORE ROW can set a column 
 row twice. Everything that inserts is a statement trigger over transition tables, so bulk loads stay
 set-based. The revision is counted when the transaction commits (deferred), so that its order is
 commit order and writers of one jurisdiction wait for each other only for that instant.
+
+Triggers that join the rows before with the rows after forbid nested loops: a session keeps their plan,
+and one made for a single row took 50 seconds for ten thousand.
 """
 
 from alembic import op
@@ -101,7 +104,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION registry_log_update() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION registry_log_update() RETURNS trigger LANGUAGE plpgsql
+SET enable_nestloop = off AS $$
 DECLARE written text[];
 BEGIN
     WITH logged AS (
@@ -139,7 +143,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION registry_log_state_update() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION registry_log_state_update() RETURNS trigger LANGUAGE plpgsql
+SET enable_nestloop = off AS $$
 DECLARE written text[];
 BEGIN
     WITH logged AS (

@@ -21,7 +21,7 @@ async def is_empty(database: Database) -> bool:
     """Tell whether the registry holds no jurisdiction."""
     everyone = Principal("demo", "admin")
     page = await records.listed(database.fetch, JURISDICTION, {}, everyone, limit=1, after=None)
-    return not page.bodies
+    return page.count == 0
 
 
 async def load(database: Database, who: Principal) -> None:

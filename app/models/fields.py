@@ -4,11 +4,14 @@ Every field carries its own description, which becomes the public API descriptio
 metres, angles in degrees clockwise from true north.
 """
 
-from datetime import date
-from typing import Annotated, Any
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
 from pydantic import Field as Rule
+from pydantic_core import PydanticCustomError
 from sqlalchemy import Boolean, Date, Double, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -24,12 +27,57 @@ from app.models.vocabulary import (
     Structure,
 )
 
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Controls, line separators, and marks that turn the direction of writing round."""
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
+
 
 def _printable(text: str) -> str:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        msg = "control characters are not allowed"
-        raise ValueError(msg)
+    if _UNPRINTABLE.search(text):
+        raise PydanticCustomError("control-characters", "control characters are not allowed")
     return text
+
+
+def _day(value: object) -> object:
+    """Read YYYY-MM-DD and nothing else: a number is not a day."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        with suppress(ValueError):
+            return date.fromisoformat(value)
+    raise PydanticCustomError("day", "a day of the calendar is needed, written YYYY-MM-DD")
+
+
+def _instant(value: object) -> object:
+    """Read RFC 3339 and nothing else: a number is not an instant."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        with suppress(ValueError):
+            return datetime.fromisoformat(value.upper())
+    raise PydanticCustomError(
+        "instant", "an instant as in RFC 3339 is needed, e.g. 2026-01-31T08:00:00Z"
+    )
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError(
+            "instant", "the instant lies before year 1 or after year 9999"
+        ) from error
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A calendar day, ``YYYY-MM-DD``."""
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(_in_utc)]
+"""A moment with its offset (RFC 3339), kept in UTC."""
 
 
 Line = Annotated[
@@ -86,17 +134,17 @@ class Accountable(SQLModel):
     sign_present: bool | None = Field(
         default=None, sa_type=Boolean, description="Whether a conspicuous sign is in place."
     )
-    sign_on: date | None = Field(
+    sign_on: Day | None = Field(
         default=None, sa_type=Date, description="Day the sign was last seen in place."
     )
     filing_number: Line | None = Field(
         default=None, sa_type=Text, description="Number of the filing with the police."
     )
-    filed_on: date | None = Field(default=None, sa_type=Date, description="Day of the filing.")
+    filed_on: Day | None = Field(default=None, sa_type=Date, description="Day of the filing.")
     consent_reference: Line | None = Field(
         default=None, sa_type=Text, description="Consent of a protected unit nearby, where needed."
     )
-    review_due: date | None = Field(
+    review_due: Day | None = Field(
         default=None, sa_type=Date, description="Day by which need and lawfulness are reviewed."
     )
 
@@ -117,11 +165,9 @@ class Installed(SQLModel):
     )
     manufacturer: Line | None = Field(default=None, sa_type=Text, description="Maker.")
     model: Line | None = Field(default=None, sa_type=Text, description="Maker's model.")
-    installed_on: date | None = Field(
-        default=None, sa_type=Date, description="Day of installation."
-    )
-    in_use_on: date | None = Field(default=None, sa_type=Date, description="Day put into use.")
-    removed_on: date | None = Field(default=None, sa_type=Date, description="Day taken down.")
+    installed_on: Day | None = Field(default=None, sa_type=Date, description="Day of installation.")
+    in_use_on: Day | None = Field(default=None, sa_type=Date, description="Day put into use.")
+    removed_on: Day | None = Field(default=None, sa_type=Date, description="Day taken down.")
     network_address: Line | None = Field(
         default=None,
         sa_type=Text,
@@ -256,7 +302,7 @@ class RingFields(SQLModel):
     datum_received: str = Field(
         default="wgs84", sa_type=Text, description="Datum the boundary was received in."
     )
-    valid_from: date | None = Field(
+    valid_from: Day | None = Field(
         default=None, sa_type=Date, description="Day from which this boundary holds."
     )
 

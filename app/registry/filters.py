@@ -71,5 +71,7 @@ class Conditions:
         return "(" + " OR ".join(halves) + ")"
 
     def _box(self, *sides: float) -> str:
-        places = ", ".join(self.bind(side) for side in sides)
-        return f"ST_Intersects(t.geometry, ST_MakeEnvelope({places}, 4326))"
+        """Touch one box; ``ST_Envelope`` keeps a box without area a point or a line."""
+        west, south, east, north = (f"{self.bind(side)}::float8" for side in sides)
+        corners = f"ST_MakePoint({west}, {south}), ST_MakePoint({east}, {north})"
+        return f"ST_Intersects(t.geometry, ST_SetSRID(ST_Envelope(ST_MakeLine({corners})), 4326))"

@@ -61,6 +61,15 @@ async def find(
     return Stored(*rows[0]) if rows else None
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A page of records: how many, their JSON with commas between, where the next page starts."""
+
+    count: int
+    bodies: str
+    after: str | None
+
+
 async def page(
     fetch: Fetch,
     kind: Kind,
@@ -69,16 +78,35 @@ async def page(
     limit: int,
     feature: bool,
     reveal: bool,
-) -> list[tuple[str, str]]:
-    """Return (code, body) of up to ``limit`` records in code order."""
+) -> Listed:
+    """Return up to ``limit`` records in code order.
+
+    One more is asked for, to tell whether there is a next page. PostgreSQL joins the bodies: one
+    long text travels faster than a hundred rows.
+    """
     where = Conditions(kind, filters)
-    return list(
-        await fetch(
-            f"SELECT t.code, {document(kind, feature=feature, reveal=reveal)} AS body "
-            f"FROM {source(kind)} WHERE {where.sql} ORDER BY t.code LIMIT {where.bind(limit)}",
-            *where.values,
-        )
+    asked = where.bind(limit + 1)
+    shown = f"FILTER (WHERE place < {asked})"
+    rows = await fetch(
+        f"SELECT count(*) {shown}, string_agg(body, ',') {shown}, max(code) {shown}, count(*) "
+        "FROM (SELECT code, body, row_number() OVER () AS place FROM ("
+        f"SELECT t.code, {document(kind, feature=feature, reveal=reveal)} AS body "
+        f"FROM {source(kind)} WHERE {where.sql} ORDER BY t.code LIMIT {asked}"
+        ") AS found) AS numbered",
+        *where.values,
     )
+    count, bodies, last, found = rows[0]
+    return Listed(count, bodies or "", last if found > count else None)
+
+
+async def owner(connection: AsyncConnection, kind: Kind, code: str) -> str | None:
+    """Return the jurisdiction of a record, removed or not; it never changes."""
+    if kind.name == "jurisdiction":
+        return code
+    rows = await connection.execute(
+        text(f"SELECT jurisdiction FROM {kind.name} WHERE code = :code"), {"code": code}
+    )
+    return rows.scalar()
 
 
 async def lock(connection: AsyncConnection, kind: Kind, codes: Sequence[str]) -> dict[str, Known]:
@@ -185,18 +213,18 @@ _DEPENDENTS = {
 
 
 async def dependents(
-    connection: AsyncConnection, kind: Kind, codes: Sequence[str]
+    connection: AsyncConnection, kind: Kind, codes: Sequence[str], *, limit: int | None = 10
 ) -> list[tuple[str, str, str]]:
-    """Return up to ten (code, table, dependent code) that still point to the records."""
+    """Return (code, table, dependent code) of records that still point to the records."""
     parts = [
         f"(SELECT {column} AS target, '{table}' AS kind, code FROM {table} "
-        f"WHERE {column} = ANY(CAST(:codes AS text[])) AND removed_at IS NULL LIMIT 10)"
+        f"WHERE {column} = ANY(CAST(:codes AS text[])) AND removed_at IS NULL LIMIT :most)"
         for table, column in _DEPENDENTS.get(kind.name, ())
     ]
     if not parts:
         return []
     rows = await connection.execute(
-        text(" UNION ALL ".join(parts) + " LIMIT 10"), {"codes": list(codes)}
+        text(" UNION ALL ".join(parts) + " LIMIT :most"), {"codes": list(codes), "most": limit}
     )
     return [(row[0], row[1], row[2]) for row in rows]
 

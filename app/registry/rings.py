@@ -27,6 +27,8 @@ class TerritoryRow:
     metric_epsg: int | None
     rings: tuple[tuple[str, int], ...]
     """(level, version) of every boundary, ordered by level."""
+    made: tuple[str, ...]
+    """When the jurisdiction and its boundaries were written: no other database has the same."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ async def territory(connection: AsyncConnection, code: str) -> TerritoryRow | No
     row = (
         await connection.execute(
             text(
-                "SELECT j.code, j.version, j.extent, j.metric_epsg, "
-                "(SELECT coalesce(json_agg(json_build_array(r.level, r.version) ORDER BY r.level), "
-                "'[]') FROM ring r WHERE r.jurisdiction = j.code AND r.removed_at IS NULL) "
+                "SELECT j.code, j.version, j.extent, j.metric_epsg, j.updated_at::text, "
+                "(SELECT coalesce(json_agg(json_build_array(r.level, r.version, r.updated_at) "
+                "ORDER BY r.level), '[]') "
+                "FROM ring r WHERE r.jurisdiction = j.code AND r.removed_at IS NULL) "
                 "FROM jurisdiction j WHERE j.code = :code AND j.removed_at IS NULL"
             ),
             {"code": code},
@@ -54,8 +57,10 @@ async def territory(connection: AsyncConnection, code: str) -> TerritoryRow | No
     ).first()
     if row is None:
         return None
-    rings = tuple((level, version) for level, version in row[4])
-    return TerritoryRow(row[0], row[1], row[2], row[3], rings)
+    code, version, extent, metric_epsg, updated, found = row
+    rings = tuple((ring[0], ring[1]) for ring in found)
+    made = (updated, *(ring[2] for ring in found))
+    return TerritoryRow(code, version, extent, metric_epsg, rings, made)
 
 
 async def boundaries(connection: AsyncConnection, jurisdiction: str) -> list[BoundaryRow]:
@@ -163,11 +168,11 @@ async def remove(connection: AsyncConnection, code: str) -> None:
 async def places(
     connection: AsyncConnection, table: str, jurisdiction: str
 ) -> tuple[list[str], list[bytes]]:
-    """Return codes and WKB of every record of a table, to be placed anew."""
+    """Return codes and WKB of every record of a table, locked in code order, to be placed anew."""
     rows = await connection.execute(
         text(
             f"SELECT code, ST_AsBinary(geometry) FROM {table} "
-            "WHERE jurisdiction = :code AND removed_at IS NULL ORDER BY code"
+            "WHERE jurisdiction = :code AND removed_at IS NULL ORDER BY code FOR NO KEY UPDATE"
         ),
         {"code": jurisdiction},
     )

@@ -71,21 +71,22 @@ def computed(value: Mapping[str, Any] | Sequence[Any], media_type: str = JSON) -
     )
 
 
-def page(request: Request, bodies: Sequence[str], after: str | None, *, geojson: bool) -> Response:
-    """Return one page with ``next`` in the body and as a ``Link``."""
+def page(
+    request: Request, bodies: str, count: int, after: str | None, *, geojson: bool = False
+) -> Response:
+    """Return one page of bodies with commas between, with ``next`` in the body and as a ``Link``."""
     next_url = None
     if after is not None:
         query = dict(request.query_params) | {"cursor": encode_cursor(after)}
         next_url = f"{request.url.path}?{urlencode(query)}"
     following = orjson.dumps(next_url).decode()
-    listed = ",".join(bodies)
     if geojson:
         body = (
-            f'{{"type":"FeatureCollection","features":[{listed}],'
-            f'"numberReturned":{len(bodies)},"next":{following}}}'
+            f'{{"type":"FeatureCollection","features":[{bodies}],'
+            f'"numberReturned":{count},"next":{following}}}'
         )
     else:
-        body = f'{{"items":[{listed}],"next":{following}}}'
+        body = f'{{"items":[{bodies}],"next":{following}}}'
     headers = {"Cache-Control": "private, no-cache"}
     if next_url is not None:
         headers["Link"] = f'<{next_url}>; rel="next"'

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.deps import (
     BodyDep,
@@ -14,7 +14,7 @@ from app.deps import (
     known_parameters,
 )
 from app.errors import Invalid
-from app.models.fields import DivisionText, Line
+from app.models.fields import DivisionText, Instant, Line
 from app.routers import answers
 from app.routers.openapi import body_of, problems
 from app.services import drafts, keys
@@ -26,14 +26,14 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(known
 class KeyDraft(BaseModel):
     """A key to be made for a program."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     label: Line = Field(min_length=1, description="What program it is for; never a person.")
     role: Role
     jurisdictions: list[DivisionText] | None = Field(
         None, min_length=1, max_length=1000, description="Where it counts. Not given: everywhere."
     )
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 @router.get("", summary="List keys, without their secrets", responses=problems(401, 403, 422))

@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from app import errors
 from app.db.engine import is_away
@@ -45,6 +46,9 @@ TITLES: Final = {
 }
 RETRY_AFTER_S: Final = 2
 MEDIA_TYPE: Final = "application/problem+json"
+_MOST: Final = 10_000
+_LONGEST: Final = 1000
+"""Bounds of an answer: what was sent is never echoed at any length."""
 
 
 def status_of(error: RegistryError) -> int:
@@ -68,15 +72,21 @@ def problem(
         "title": TITLES.get(status, "Error"),
         "status": status,
         "code": code,
-        "detail": detail,
+        "detail": _short(detail),
         "instance": request.url.path,
         "request_id": request.scope.get("request_id", ""),
-        "errors": [vars(fault) for fault in faults],
+        "errors": [
+            {name: _short(value) for name, value in vars(fault).items()} for fault in faults[:_MOST]
+        ],
         **(extra or {}),
     }
     return Response(
         orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
     )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _registry_error(request: Request, error: Exception) -> Response:
@@ -120,7 +130,19 @@ def _http_error(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible on {request.url.path}.",
     }.get(error.status_code, str(error.detail))
-    return problem(request, error.status_code, code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem(request, error.status_code, code, detail, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of every route at a path; the framework names those of the first."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from app.deps import (
     AsOf,
@@ -20,6 +20,7 @@ from app.deps import (
     WriterDep,
     known_parameters,
 )
+from app.models.fields import Instant
 from app.models.vocabulary import (
     Category,
     CheckpointKind,
@@ -45,7 +46,7 @@ Text = Annotated[
 Division = Annotated[
     str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")
 ]
-Since = Annotated[AwareDatetime | None, Query(description="Changed at or after this instant.")]
+Since = Annotated[Instant | None, Query(description="Changed at or after this instant.")]
 CodeQuery = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._:\-]{1,64}$")]
 
 
@@ -184,7 +185,7 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
             database.fetch, kind, filters, who,
             limit=paging.limit, after=answers.decode_cursor(paging.cursor), feature=box[1],
         )  # fmt: skip
-        return answers.page(request, found.bodies, found.after, geojson=box[1])
+        return answers.page(request, found.bodies, found.count, found.after, geojson=box[1])
 
     @router.get(
         f"/{kind.plural}/{{code}}",
@@ -205,14 +206,14 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
         ],
         as_of: AsOf = None,
     ) -> Response:
+        media_type = answers.GEOJSON if box[1] else answers.JSON
         if as_of is not None:
             async with database.reading() as connection:
-                then = await records.get_as_of(connection, kind, code, as_of, who)
-            return answers.one(then.body, then.version)
+                then = await records.get_as_of(connection, kind, code, as_of, who, feature=box[1])
+            return answers.one(then.body, then.version, media_type=media_type)
         found = await records.get(database.fetch, kind, code, who, feature=box[1])
         if not kind.device and unchanged(request.headers.get("if-none-match"), found.version):
             return Response(status_code=304, headers={"ETag": f'"{found.version}"'})
-        media_type = answers.GEOJSON if box[1] else answers.JSON
         return answers.one(found.body, found.version, media_type=media_type)
 
     @router.get(
@@ -228,7 +229,7 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
             connection, kind, code, who, before=before, limit=paging.limit
         )
         after = None if following is None else str(following)
-        return answers.page(request, bodies, after, geojson=False)
+        return answers.page(request, ",".join(bodies), len(bodies), after)
 
 
 async def _as_feature(geojson: GeoJsonDep) -> tuple[dict[str, Any], bool]:

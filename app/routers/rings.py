@@ -75,7 +75,7 @@ async def list_rings(
     request: Request, code: Jurisdiction, who: PrincipalDep, connection: ReadDep
 ) -> Response:
     bodies = await rings.listed(connection, code, who)
-    return answers.page(request, bodies, None, geojson=True)
+    return answers.page(request, ",".join(bodies), len(bodies), None, geojson=True)
 
 
 @router.get(
@@ -111,7 +111,7 @@ async def list_ring_history(
         before=answers.decode_sequence(paging.cursor), limit=paging.limit,
     )  # fmt: skip
     after = None if following is None else str(following)
-    return answers.page(request, bodies, after, geojson=False)
+    return answers.page(request, ",".join(bodies), len(bodies), after)
 
 
 @router.put(

@@ -86,7 +86,8 @@ def parse(value: object, types: Sequence[str]) -> BaseGeometry:
         raise _fault("geometry-type", "a GeoJSON geometry object is needed")
     kind = value.get("type")
     if kind not in types:
-        raise _fault("geometry-type", f"the geometry must be a {' or '.join(types)}, not {kind!r}")
+        found = repr(kind) if isinstance(kind, str) else "what is sent"
+        raise _fault("geometry-type", f"the geometry must be a {' or '.join(types)}, not {found}")
     extra = set(value) - {"type", "coordinates", "bbox"}
     if extra:
         raise _fault("geometry-member", f"unknown geometry member {sorted(extra)[0]!r}")

@@ -9,17 +9,19 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 import pyproj
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.models.fields import (
     CameraFields,
     CheckpointFields,
     ControlPointFields,
+    Instant,
     JurisdictionFields,
     RingFields,
     RoadFields,
 )
+from app.models.fields import Line as TextLine
 from app.models.vocabulary import (
     CATEGORIES,
     DEFAULT_REQUIREMENTS,
@@ -54,7 +56,11 @@ def plain_record(data: object) -> object:
         return data
     record = dict(data)
     if record.get("type") == "Feature" and "geometry" in record:
-        properties = record.get("properties") or {}
+        properties = record.get("properties")
+        if properties is None:
+            properties = {}
+        if not isinstance(properties, Mapping):
+            raise PydanticCustomError("object-type", "the properties of a Feature are an object")
         feature_id = record.get("id")
         record = {"geometry": record["geometry"], **properties}
         if feature_id is not None:
@@ -73,7 +79,7 @@ def plain_record(data: object) -> object:
 class Draft(BaseModel):
     """Rules every draft keeps: no unknown fields, and a code that fits the kind."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
     code_kind: ClassVar[str] = ""
 
     @model_validator(mode="before")
@@ -91,7 +97,7 @@ class Draft(BaseModel):
 class Requirement(BaseModel):
     """What a control point needs of one function."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     function: Function
     directions: list[Literal["inbound", "outbound"]] = Field(
@@ -109,14 +115,14 @@ Requirements = Annotated[list[Requirement], Field(max_length=20)]
 class Lane(BaseModel):
     """One lane of a checkpoint."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     lane: int = Field(ge=1, le=99, description="Number, unique within the checkpoint.")
     direction: Direction = Field(description="Direction of passage, seen from the ring.")
     bearing_deg: float | None = Field(
         None, ge=0, lt=360, allow_inf_nan=False, description="Travel bearing."
     )
-    name: str | None = Field(None, max_length=200)
+    name: TextLine | None = None
     max_speed_kmh: int | None = Field(None, ge=1, le=200)
     camera: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the camera on this lane."
@@ -142,7 +148,7 @@ class Reported(BaseModel):
     state: State | None = Field(
         None, description="State to record with this write, as `POST /v1/states` would."
     )
-    reported_at: AwareDatetime | None = Field(
+    reported_at: Instant | None = Field(
         None, description="When the device said so. Not given: now."
     )
 
@@ -191,7 +197,7 @@ Plan = dict[Category, Annotated[int, Field(ge=0, le=1_000_000)]]
 class CoverageParameters(BaseModel):
     """Distances of the coverage computation; all have defaults, all are answered with a result."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     search_m: float = Field(
         200, gt=0, le=5000, allow_inf_nan=False,

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from app.models.fields import Instant
 from app.models.vocabulary import State
 
 MAX_REPORTS = 10_000
@@ -13,12 +14,12 @@ MAX_REPORTS = 10_000
 class StateReport(BaseModel):
     """What one device said."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Literal["camera", "checkpoint"] = Field("camera", description="Kind of the device.")
     code: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the device.")
     state: State
-    reported_at: AwareDatetime = Field(
+    reported_at: Instant = Field(
         default_factory=lambda: datetime.now(UTC), description="When it said so. Not given: now."
     )
 
@@ -26,7 +27,7 @@ class StateReport(BaseModel):
 class StateReports(BaseModel):
     """A batch of reports."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     states: Annotated[list[StateReport], Field(max_length=MAX_REPORTS)]
 

@@ -4,6 +4,7 @@ Rows are judged together and written set-based. With ``atomic`` one fault refuse
 ``each`` the good rows are written and every other row says what is wrong with it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -18,6 +19,7 @@ from app.services import drafts, records
 from app.services.access import Principal
 
 MAX_ITEMS: Final = 10_000
+_CODE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 Semantics = Literal["atomic", "each"]
 
 
@@ -63,11 +65,15 @@ async def run(
     who.need(kind.write_role)  # type: ignore[arg-type]  # roles in descriptors are roles
     rows = [_row(kind, position, item) for position, item in enumerate(_items(payload))]
     _refuse_duplicates(rows)
+    owners = {records.owner_of(kind, row.draft) for row in rows if row.draft is not None}
+    await records.hold(connection, kind, owners)
     known = await registry.lock(connection, kind, sorted({r.code for r in rows if r.code}))
     _judge(kind, rows, known, who)
     await _check(connection, kind, rows)
     if semantics == "atomic":
         _refuse_all(kind, rows)
+    else:
+        await _spare_needed(connection, kind, rows)
     await _apply(connection, kind, rows, known, who)
     counted = [row.view() for row in rows]
     summary = {
@@ -90,22 +96,27 @@ def _items(payload: object) -> Sequence[object]:
 def _row(kind: Kind, position: int, item: object) -> _Row:
     """Read one item: {"upsert": record}, {"delete": code}, or a bare record to upsert."""
     if isinstance(item, dict) and set(item) == {"delete"}:
-        code = item["delete"]
-        if isinstance(code, str):
+        code = _code(item["delete"])
+        if code is not None:
             return _Row(position, "delete", code=code)
-        fault = Fault("/delete", "string-type", "the code to delete must be a string")
+        fault = Fault("/delete", "string-pattern-mismatch", "the code of a record is needed")
         return _Row(position, "delete", faults=[fault])
     prefix = "/upsert" if isinstance(item, dict) and set(item) == {"upsert"} else ""
     record = item["upsert"] if prefix and isinstance(item, dict) else item
     row = _Row(position, "upsert")
-    if isinstance(record, dict) and isinstance(record.get("code"), str):
-        row.code = record["code"][:64]
+    if isinstance(record, dict):
+        row.code = _code(record.get("code"))
     try:
         row.draft = drafts.draft(kind, record)
         row.code = records.code_of(row.draft)
     except Invalid as error:
         row.faults = [fault.under(prefix) for fault in error.faults]
     return row
+
+
+def _code(value: object) -> str | None:
+    """Return what may be a code; nothing else is looked up or repeated."""
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
 def _refuse_duplicates(rows: Sequence[_Row]) -> None:
@@ -165,6 +176,15 @@ def _refuse_all(kind: Kind, rows: Sequence[_Row]) -> None:
             code="batch-refused",
             faults=faults[:10_000],
         )
+
+
+async def _spare_needed(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) -> None:
+    """Refuse the removals of records that others still point to, and only those."""
+    removals = {row.code: row for row in rows if row.action == "delete" and not row.faults}
+    codes = [code for code in removals if code is not None]
+    for code, table, dependent in await registry.dependents(connection, kind, codes, limit=None):
+        message = f"it is still pointed to by {table} {dependent}"
+        removals[code].faults = [Fault("/delete", "still-referenced", message)]
 
 
 async def _apply(

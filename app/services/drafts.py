@@ -9,6 +9,9 @@ from app.errors import Fault, Invalid
 from app.schemas.kinds import Kind
 from app.schemas.records import SERVER_SET, Draft, plain_record
 
+_DEEPEST = 20
+"""Levels of objects in a merge patch; no record has half as many."""
+
 
 def pointer(location: Sequence[str | int]) -> str:
     """Return the JSON Pointer (RFC 6901) of a pydantic error location."""
@@ -45,6 +48,8 @@ def draft(kind: Kind, payload: object, *, code: str | None = None) -> Draft:
 
 def _with_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:
     inner = payload.get("properties") if payload.get("type") == "Feature" else payload
+    if not isinstance(inner, Mapping | None):
+        return payload  # refused as a whole later
     stated = inner.get("code") if isinstance(inner, Mapping) else None
     stated = payload.get("id") if stated is None and inner is not payload else stated
     if stated is not None and stated != code:
@@ -75,17 +80,21 @@ def merged(current: Mapping[str, Any], patch: object) -> dict[str, Any]:
         )
     flat = plain_record(patch) if "geometry" in patch and patch.get("type") == "Feature" else patch
     assert isinstance(flat, Mapping)  # noqa: S101  # plain_record keeps mappings mappings
-    return _merge(current, flat, top=True)
+    return _merge(current, flat, depth=0)
 
 
-def _merge(current: Mapping[str, Any], patch: Mapping[str, Any], *, top: bool) -> dict[str, Any]:
+def _merge(current: Mapping[str, Any], patch: Mapping[str, Any], *, depth: int) -> dict[str, Any]:
+    if depth > _DEEPEST:
+        message = f"objects are nested deeper than {_DEEPEST} levels"
+        raise Invalid(f"The patch is not valid: {message}.", faults=(Fault("", "depth", message),))
     result = dict(current)
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)
-        elif isinstance(value, Mapping) and not (top and name == "geometry"):
+        elif isinstance(value, Mapping) and not (depth == 0 and name == "geometry"):
             below = result.get(name)
-            result[name] = _merge(below if isinstance(below, Mapping) else {}, value, top=False)
+            below = below if isinstance(below, Mapping) else {}
+            result[name] = _merge(below, value, depth=depth + 1)
         else:
             result[name] = value
     return result

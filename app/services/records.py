@@ -3,7 +3,8 @@
 The mechanism is the same for every kind; what differs stands in ``app.schemas.kinds``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Fetch, within
 from app.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
+from app.geo.frame import Frame
 from app.registry import records as registry
 from app.registry import rings as rings_registry
 from app.registry import states as states_registry
@@ -22,9 +24,7 @@ from app.schemas.records import Draft
 from app.services import drafts, territory
 from app.services.access import Principal
 from app.services.preconditions import Precondition
-
-STATE_TOLERANCE_S = 300
-"""A report may be this far ahead of the clock of the database."""
+from app.services.states import FUTURE_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,13 @@ async def get_written(
 
 
 async def get_as_of(
-    connection: AsyncConnection, kind: Kind, code: str, at: datetime, who: Principal
+    connection: AsyncConnection,
+    kind: Kind,
+    code: str,
+    at: datetime,
+    who: Principal,
+    *,
+    feature: bool = False,
 ) -> registry.Stored:
     """Return one record as it was at an instant, from the history.
 
@@ -78,20 +84,15 @@ async def get_as_of(
     hidden = set() if who.reveals else kind.restricted
     names = [name for name in columns(kind) if name not in hidden]
     body = {name: document.get(name) for name in names if name not in _DERIVED}
-    if kind.shaped:
+    if feature:
+        shape = document["geometry"]
+        body = {"type": "Feature", "id": code, "geometry": shape, "properties": body}
+    elif kind.shaped:
         body["geometry"] = document["geometry"]
     return registry.Stored(code, version, orjson.dumps(body).decode())
 
 
 _DERIVED = frozenset({"zone", "rings", "on_boundary", "distance_m"})
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of records, already JSON, and where the next one starts."""
-
-    bodies: list[str]
-    after: str | None
 
 
 async def listed(
@@ -103,15 +104,12 @@ async def listed(
     limit: int,
     after: str | None,
     feature: bool = False,
-) -> Page:
+) -> registry.Listed:
     """Return one page in code order."""
     scoped = {**filters, "scope": who.scope("reader"), "after": after}
-    rows = await registry.page(
-        fetch, kind, scoped, limit=limit + 1, feature=feature, reveal=who.reveals
+    return await registry.page(
+        fetch, kind, scoped, limit=limit, feature=feature, reveal=who.reveals
     )
-    more = len(rows) > limit
-    shown = rows[:limit]
-    return Page([body for _, body in shown], shown[-1][0] if more else None)
 
 
 async def put(
@@ -133,6 +131,7 @@ async def put(
     code = code_of(draft)
     owner = owner_of(kind, draft)
     who.need_in(kind.write_role, [owner])  # type: ignore[arg-type]  # roles in descriptors are roles
+    await hold(connection, kind, [owner])
     known = (await registry.lock(connection, kind, [code])).get(code)
     present = known if known is not None and not known.removed else None
     if present is not None and present.jurisdiction != owner:
@@ -173,7 +172,9 @@ async def create(connection: AsyncConnection, kind: Kind, draft: Draft, who: Pri
     Conflict
         when the code exists.
     """
-    who.need_in(kind.write_role, [owner_of(kind, draft)])  # type: ignore[arg-type]  # as above
+    owner = owner_of(kind, draft)
+    who.need_in(kind.write_role, [owner])  # type: ignore[arg-type]  # as above
+    await hold(connection, kind, [owner])
     versions = await write(connection, kind, [draft], who, create_only=True)
     code = code_of(draft)
     if code not in versions:
@@ -197,6 +198,8 @@ async def patch(
         when there is no such record in the caller's scope.
     """
     scope = who.scope(kind.write_role)  # type: ignore[arg-type]  # as above
+    if owner := await registry.owner(connection, kind, code):
+        await hold(connection, kind, [owner])
     await registry.lock(connection, kind, [code])
     found = await registry.find(await within(connection), kind, code, scope=scope, reveal=True)
     precondition.check(None if found is None else found.version)
@@ -228,6 +231,8 @@ async def remove(
         when other records still point to it.
     """
     scope = who.scope(kind.write_role)  # type: ignore[arg-type]  # as above
+    if kind.name == "jurisdiction":
+        await hold(connection, kind, [code])
     known = (await registry.lock(connection, kind, [code])).get(code)
     visible = known is not None and not known.removed
     if known is not None and scope is not None and known.jurisdiction not in scope:
@@ -279,6 +284,15 @@ async def history(
     return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
 
 
+async def hold(connection: AsyncConnection, kind: Kind, owners: Iterable[str]) -> None:
+    """Keep the rings of jurisdictions still while records of theirs are written.
+
+    Comes before any record is locked, in the order a writer of a ring keeps too, or each would wait
+    for the other. A jurisdiction is written alone: its frame decides where everything lies.
+    """
+    await rings_registry.hold(connection, sorted(set(owners)), alone=kind.name == "jurisdiction")
+
+
 def code_of(draft: Draft) -> str:
     """Return the code of a draft."""
     return str(getattr(draft, "code"))  # noqa: B009  # every draft has one, the base class does not
@@ -319,18 +333,14 @@ async def write(
 async def check(
     connection: AsyncConnection, kind: Kind, items: Sequence[Draft]
 ) -> list[list[Fault]]:
-    """Return, per draft, what only the database can tell is wrong with it."""
+    """Return, per draft, what only the database can tell is wrong with it; see ``hold``."""
     faults: list[list[Fault]] = [[] for _ in items]
     if kind.name == "jurisdiction":
         return faults
-    owners = {owner_of(kind, item) for item in items}
-    await rings_registry.hold(connection, sorted(owners), alone=False)
     territories = {}
-    for owner in sorted(owners):
-        try:
+    for owner in sorted({owner_of(kind, item) for item in items}):
+        with suppress(NotFound):
             territories[owner] = await territory.of(connection, owner)
-        except NotFound:
-            continue
     for item, found in zip(items, faults, strict=True):
         known = territories.get(owner_of(kind, item))
         if known is None:
@@ -339,7 +349,20 @@ async def check(
         elif fault := territory.misplaced(known, getattr(item, "geometry")):  # noqa: B009
             found.append(fault)
     await _check_references(connection, kind, items, faults)
+    await _check_reports(connection, items, faults)
     return faults
+
+
+async def _check_reports(
+    connection: AsyncConnection, items: Sequence[Draft], faults: list[list[Fault]]
+) -> None:
+    told = [getattr(item, "reported_at", None) for item in items]
+    if any(told):
+        latest = await states_registry.now(connection) + FUTURE_TOLERANCE
+        for when, found in zip(told, faults, strict=True):
+            if when is not None and when > latest:
+                message = "the report comes from the future"
+                found.append(Fault("/reported_at", "future-time", message))
 
 
 async def _check_references(
@@ -369,10 +392,25 @@ async def apply(
     rows = [item.model_dump(mode="json", exclude={"state", "reported_at"}) for item in items]
     if kind.placed:
         await _place(connection, kind, items, rows)
+    frames = await _frames(connection, kind, items)
     versions = await registry.upsert(connection, kind, rows, create_only=create_only)
     if kind.device:
         await _record_states(connection, kind, items, versions, who)
+    for owner, frame in frames.items():
+        if (await territory.of(connection, owner)).frame != frame:
+            await territory.place_all(connection, owner)
     return versions
+
+
+async def _frames(
+    connection: AsyncConnection, kind: Kind, items: Sequence[Draft]
+) -> dict[str, Frame | None]:
+    """Return the frames of jurisdictions about to be written: a new one moves every distance."""
+    frames: dict[str, Frame | None] = {}
+    for item in items if kind.name == "jurisdiction" else ():
+        with suppress(NotFound):
+            frames[code_of(item)] = (await territory.of(connection, code_of(item))).frame
+    return frames
 
 
 async def _place(

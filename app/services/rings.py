@@ -28,7 +28,6 @@ from app.services.preconditions import Precondition
 from app.services.records import Written
 
 _POLYGONAL = ("Polygon", "MultiPolygon")
-_CHUNK = 20_000
 
 
 async def listed(connection: AsyncConnection, jurisdiction: str, who: Principal) -> list[str]:
@@ -135,7 +134,7 @@ async def put(
     await anyio.to_thread.run_sync(_check_nesting, level, polygon, draft.tolerance_m, others, frame)
     row = {**draft.model_dump(mode="json"), "code": code}
     version = await registry.put(connection, row, polygon)
-    await place_all(connection, jurisdiction)
+    await territory.place_all(connection, jurisdiction)
     return Written(code, version, created=present is None)
 
 
@@ -155,26 +154,7 @@ async def remove(
     if present is None:
         raise NotFound("ring", code)
     await registry.remove(connection, code)
-    await place_all(connection, jurisdiction)
-
-
-async def place_all(connection: AsyncConnection, jurisdiction: str) -> None:
-    """Recompute zone, rings and distances of every record of a jurisdiction."""
-    where = await territory.of(connection, jurisdiction)
-    for table in registry.PLACED:
-        codes, shapes = await registry.places(connection, table, jurisdiction)
-        for start in range(0, len(codes), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            rows = await anyio.to_thread.run_sync(_place, where, codes[part], shapes[part])
-            await registry.place(connection, table, rows)
-
-
-def _place(
-    where: territory.Territory, codes: list[str], shapes: list[bytes]
-) -> list[dict[str, Any]]:
-    geometries = list(shapely.from_wkb(shapes))
-    places = territory.placed(where, geometries)
-    return [{"code": code, **place} for code, place in zip(codes, places, strict=True)]
+    await territory.place_all(connection, jurisdiction)
 
 
 async def membership(
@@ -265,14 +245,15 @@ def _refuse_large(geometry: Mapping[str, Any], limit: int) -> None:
         raise TooLarge(f"A ring may have {limit:,} vertices, this one has {count:,}.", limit)
 
 
-def _count(coordinates: object) -> int:
+def _count(coordinates: object, depth: int = 3) -> int:
+    """Return how many positions there are, as deep as those of a MultiPolygon lie."""
     if not isinstance(coordinates, list) or not coordinates:
         return 0
-    if not isinstance(coordinates[0], list):
+    if depth == 0 or not isinstance(coordinates[0], list):
         return 1
     if coordinates[0] and not isinstance(coordinates[0][0], list):
         return len(coordinates)
-    return sum(_count(part) for part in coordinates)
+    return sum(_count(part, depth - 1) for part in coordinates)
 
 
 def _draft(properties: dict[str, Any], datum: Datum) -> RingDraft:

@@ -25,6 +25,7 @@ from app.registry import rings as registry
 EXTENT_MARGIN_DEG: Final = 0.5
 """How far outside the city ring a record may lie when the jurisdiction states no extent."""
 _KEPT: Final = 64
+_CHUNK: Final = 20_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ async def of(connection: AsyncConnection, jurisdiction: str) -> Territory:
     if row is None:
         raise NotFound("jurisdiction", jurisdiction)
     database = str(connection.engine.url)
-    key = (database, row.code, row.version, row.rings)
+    key = (database, row.code, row.version, row.rings, row.made)
     if key not in _prepared:
         boundaries = await registry.boundaries(connection, jurisdiction) if row.rings else []
         _prepared[key] = await anyio.to_thread.run_sync(_prepare, row, boundaries)
@@ -152,3 +153,20 @@ def memberships(
         }
         for row, zone in enumerate(found.zone)
     ]
+
+
+async def place_all(connection: AsyncConnection, jurisdiction: str) -> None:
+    """Recompute zone, rings and distances of every record of a jurisdiction."""
+    where = await of(connection, jurisdiction)
+    for table in registry.PLACED:
+        codes, shapes = await registry.places(connection, table, jurisdiction)
+        for start in range(0, len(codes), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            rows = await anyio.to_thread.run_sync(_place_part, where, codes[part], shapes[part])
+            await registry.place(connection, table, rows)
+
+
+def _place_part(where: Territory, codes: list[str], shapes: list[bytes]) -> list[dict[str, Any]]:
+    geometries = list(shapely.from_wkb(shapes))
+    places = placed(where, geometries)
+    return [{"code": code, **place} for code, place in zip(codes, places, strict=True)]

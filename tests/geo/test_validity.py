@@ -126,7 +126,7 @@ def test_negative_tolerance_is_refused() -> None:
 
 
 def test_large_rings_that_share_most_of_their_border() -> None:
-    n = 230_000
+    n = 100_000
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
     radius = 0.6 * (1 + 0.15 * np.sin(5 * angle) + 0.0005 * np.sin(4000 * angle))
     inner = Polygon(

@@ -1,5 +1,7 @@
 """One service that most tests share; a test that ends it leaves the start to the next."""
 
+# Two workers, since everything must hold with several; what holds for one alone has its own tests.
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path

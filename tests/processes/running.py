@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,8 +90,11 @@ class Service:
     def start(self, *arguments: str, **settings: object) -> None:
         """Start it; return when it is ready."""
         self.launch(*arguments, **settings)
-        until(lambda: not self.running or self.ready(), "the service to be ready")
-        assert self.running, self.said
+        deadline = time.monotonic() + 60
+        while not self.ready():
+            assert self.running, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
         if shown := re.search(r"Admin key +(ccr_\S+)", self.said):
             self.key = shown.group(1)
 
@@ -171,19 +174,21 @@ class Service:
             for pid in held:
                 send(pid, signal.SIGCONT)
 
-    async def connected(self) -> asyncpg.Connection:
-        """Return a connection to the database, round the service."""
-        return await asyncpg.connect(self.cluster.url.replace("+asyncpg", ""))
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[asyncpg.Connection]:
+        """Open a connection to the database, round the service."""
+        connection = await asyncpg.connect(self.cluster.url.replace("+asyncpg", ""))
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     def ask(self, sql: str) -> Any:
         """Return the first value the database answers."""
 
         async def run() -> Any:
-            connection = await self.connected()
-            try:
+            async with self.connected() as connection:
                 return await connection.fetchval(sql)
-            finally:
-                await connection.close()
 
         return asyncio.run(run())
 

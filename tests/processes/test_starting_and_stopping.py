@@ -46,19 +46,17 @@ def test_a_stop_lets_requests_finish_and_ends_everything(
             return client.put("/v1/cameras/late", json=camera(1, code="late", notes=str(number)))
 
     async def stop_meanwhile() -> httpx.Response:
-        holder = await service.connected()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         with ThreadPoolExecutor(1) as pool:
-            async with holder.transaction():
-                await holder.execute("LOCK TABLE camera IN EXCLUSIVE MODE")
+            async with service.connected() as holder:
+                await holder.execute("BEGIN; LOCK TABLE camera IN EXCLUSIVE MODE")
                 answer = pool.submit(put)
-                waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                while await holder.fetchval(waits) == 0:
+                while await holder.fetchval(waiting) == 0:
                     await asyncio.sleep(0.02)
                 service.process.send_signal(number)
                 await asyncio.to_thread(until, lambda: not listens(service), "its end to begin")
                 assert service.running, "it waits for the request"
                 assert not answer.done()
-            await holder.close()
             return await asyncio.wrap_future(answer)
 
     answer = asyncio.run(stop_meanwhile())
