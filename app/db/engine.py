@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -43,8 +44,10 @@ class Database:
     """The pool of one process."""
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_timeout_s: float = 60.0) -> None:
-        connect = {
+        connect: dict[str, Any] = {
             "timeout": CONNECT_TIMEOUT_S,
+            # The server ends long statements itself; this is for one that cannot be heard any more.
+            "command_timeout": statement_timeout_s + 5,
             "server_settings": {
                 "application_name": "coverage-registry",
                 "timezone": "UTC",
@@ -60,6 +63,9 @@ class Database:
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             connect_args=connect,
+        )
+        self._connect = partial(
+            asyncpg.connect, async_url(url).replace("+asyncpg", "", 1), **connect
         )
         self._direct = asyncpg.create_pool(
             async_url(url).replace("+asyncpg", "", 1),
@@ -115,6 +121,18 @@ class Database:
             async with self._direct.acquire(timeout=POOL_TIMEOUT_S) as connection:
                 rows: Sequence[Any] = await connection.fetch(statement, *parameters)
                 return rows
+
+    @asynccontextmanager
+    async def probing(self) -> AsyncIterator[Fetch]:
+        """Open a connection beside the pools: it tells of the database, however busy the pools.
+
+        It is cut off, not closed, so that a database that hangs cannot hold the caller back.
+        """
+        connection = await self._connect()
+        try:
+            yield connection.fetch
+        finally:
+            connection.terminate()
 
     async def _open(self) -> None:
         """Open the direct pool at its first use: it belongs to the loop that runs then."""

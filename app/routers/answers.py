@@ -14,6 +14,7 @@ from app.services.preconditions import etag
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
+_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Accept"}
 
 
 def encode_cursor(after: str) -> str:
@@ -54,14 +55,14 @@ def one(
     return Response(
         body,
         status,
-        {"ETag": etag(version), "Cache-Control": "private, no-cache", **headers},
+        {"ETag": etag(version), **_PRIVATE, **headers},
         media_type,
     )
 
 
 def raw(body: bytes, media_type: str = JSON) -> Response:
     """Return JSON that is ready."""
-    return Response(body, 200, {"Cache-Control": "private, no-cache"}, media_type)
+    return Response(body, 200, dict(_PRIVATE), media_type)
 
 
 def computed(value: Mapping[str, Any] | Sequence[Any], media_type: str = JSON) -> Response:
@@ -87,7 +88,7 @@ def page(
         )
     else:
         body = f'{{"items":[{bodies}],"next":{following}}}'
-    headers = {"Cache-Control": "private, no-cache"}
+    headers = dict(_PRIVATE)
     if next_url is not None:
         headers["Link"] = f'<{next_url}>; rel="next"'
     return Response(body, 200, headers, GEOJSON if geojson else JSON)

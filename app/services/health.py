@@ -5,10 +5,8 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.db import schema
-from app.db.engine import Database
+from app.db.engine import Database, Fetch
 from app.registry import health as registry
 
 LIMIT_S = 1.5
@@ -20,10 +18,10 @@ async def checks(database: Database) -> dict[str, dict[str, Any]]:
     done: dict[str, dict[str, Any]] = {}
     began = perf_counter()
     try:
-        async with asyncio.timeout(LIMIT_S), database.reading() as connection:
+        async with asyncio.timeout(LIMIT_S), database.probing() as fetch:
             for name, check in _CHECKS.items():
+                done[name] = _outcome(await check(fetch), began)
                 began = perf_counter()
-                done[name] = _outcome(await check(connection), began)
     except Exception as error:  # any failure means: not ready
         for name in _CHECKS:
             if name not in done:
@@ -36,21 +34,21 @@ def _outcome(found: tuple[bool, str], began: float) -> dict[str, Any]:
     return {"ok": ok, "detail": detail, "ms": round((perf_counter() - began) * 1000, 2)}
 
 
-async def _database(connection: AsyncConnection) -> tuple[bool, str]:
-    return True, await registry.server_version(connection)
+async def _database(fetch: Fetch) -> tuple[bool, str]:
+    return True, await registry.server_version(fetch)
 
 
-async def _postgis(connection: AsyncConnection) -> tuple[bool, str]:
-    found = await registry.postgis_version(connection)
+async def _postgis(fetch: Fetch) -> tuple[bool, str]:
+    found = await registry.postgis_version(fetch)
     return found is not None, found or "the extension is not installed"
 
 
-async def _migrations(connection: AsyncConnection) -> tuple[bool, str]:
-    found = await schema.current(connection)
+async def _migrations(fetch: Fetch) -> tuple[bool, str]:
+    found = await registry.schema_revision(fetch)
     return found == schema.head(), f"at {found}, head is {schema.head()}"
 
 
-_CHECKS: dict[str, Callable[[AsyncConnection], Awaitable[tuple[bool, str]]]] = {
+_CHECKS: dict[str, Callable[[Fetch], Awaitable[tuple[bool, str]]]] = {
     "database": _database,
     "postgis": _postgis,
     "migrations": _migrations,

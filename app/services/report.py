@@ -43,13 +43,13 @@ class Wanted:
 def summary(found: Computed) -> dict[str, Any]:
     """Return the state of the jurisdiction on one page."""
     plan = found.loaded.rules.plan
-    return {
-        **_head(found),
-        "plan": {
+    return _about(
+        found,
+        plan={
             "total": sum(plan.values()),
             "by_category": {category: plan.get(category, 0) for category in CATEGORIES},
         },
-        "control_points": {
+        control_points={
             **_counts(found, np.arange(len(found.points))),
             "by_category": {
                 category: {
@@ -59,19 +59,19 @@ def summary(found: Computed) -> dict[str, Any]:
                 for category in CATEGORIES
             },
         },
-        "by_zone": {
-            zone: _counts(found, _rows_where(found.loaded.points[4], zone)) for zone in ZONES
-        },
-        "rings": [_ring(level) for level in reversed(LEVELS)],
-        "devices": _devices(found),
-    }
+        by_zone={zone: _counts(found, _rows_where(found.loaded.points[4], zone)) for zone in ZONES},
+        rings=[_ring(level) for level in reversed(LEVELS)],
+        devices=_devices(found),
+    )
 
 
-def _head(found: Computed) -> dict[str, Any]:
+def _about(found: Computed, **answer: Any) -> dict[str, Any]:
+    """Return an answer with what every answer carries: where from, how, and what was left out."""
     return {
         "jurisdiction": found.loaded.jurisdiction,
         "revision": found.loaded.revision,
         "computed_at": found.loaded.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        **answer,
         "parameters": _parameters(found),
         "not_assessed": _not_assessed(found),
     }
@@ -151,7 +151,7 @@ def points(found: Computed, wanted: Wanted, *, geojson: bool) -> dict[str, Any]:
     rows = list(_wanted_rows(found, wanted))
     if geojson:
         return _collection(found, [_feature(_point(found, row)) for row in rows])
-    return {**_head(found), "items": [_point(found, row) for row in rows]}
+    return _about(found, items=[_point(found, row) for row in rows])
 
 
 def gaps(found: Computed, wanted: Wanted) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def point(found: Computed, code: str, geojson: bool) -> dict[str, Any] | None:
     for need, unit in zip(explained["needs"], found.assessment.explain(row), strict=True):
         need["candidates"] = [_candidate(candidate) for candidate in unit.candidates]
     answer = _feature(explained) if geojson else explained
-    return {**_head(found), **answer}
+    return _about(found, **answer)
 
 
 def _wanted_rows(found: Computed, wanted: Wanted) -> Iterator[int]:
@@ -302,6 +302,5 @@ def _collection(found: Computed, features: list[dict[str, Any]]) -> dict[str, An
     return {
         "type": "FeatureCollection",
         "numberReturned": len(features),
-        **_head(found),
-        "features": features,
+        **_about(found, features=features),
     }

@@ -37,7 +37,7 @@ EVERYWHERE = (
 BODIES: dict[tuple[str, str], object] = {
     ("PUT", "/v1/cameras/c1"): camera(1),
     ("POST", "/v1/cameras:batch"): cameras(10, "away"),
-    ("POST", "/v1/states"): {"items": []},
+    ("POST", "/v1/states"): [],
 }
 
 
