@@ -1,5 +1,6 @@
 """Documents that are tables of something in the code are held against the code."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,18 @@ def test_every_error_has_a_status(family: type[errors.RegistryError]) -> None:
 def test_the_nearest_family_gives_the_status() -> None:
     assert status_of(errors.InvalidShape("bowtie")) == 422
     assert status_of(errors.NotFound("camera", "x")) == 404
+
+
+def test_every_problem_code_is_documented() -> None:
+    documented = (ROOT / "docs/errors.md").read_text()
+    sources = [path.read_text() for path in (ROOT / "app").rglob("*.py")]
+    raised = {code for text in sources for code in re.findall(r'\bcode="([a-z-]+)"', text)}
+    raised |= set(
+        re.findall(r'super\(\).__init__\([^)]*"([a-z]+(?:-[a-z]+)*)"', sources_of("errors"))
+    )
+    assert len(raised) > 15
+    assert {code for code in raised if f"`{code}`" not in documented} == set()
+
+
+def sources_of(module: str) -> str:
+    return (ROOT / "app" / f"{module}.py").read_text()
