@@ -113,11 +113,13 @@ def misplaced(territory: Territory, geometry: BaseGeometry) -> Fault | None:
             f"longitude and latitude are swapped: [{y0:g}, {x0:g}] lies in the jurisdiction, "
             f"[{x0:g}, {y0:g}] does not",
         )
+    lon = x0 if not west <= x0 <= east else x1
+    lat = y0 if not south <= y0 <= north else y1
     box = ", ".join(f"{number:.4f}" for number in territory.extent)
     return Fault(
         "/geometry",
         "outside-extent",
-        f"[{x0:g}, {y0:g}] lies outside the extent of jurisdiction {territory.code}: [{box}]",
+        f"[{lon:g}, {lat:g}] lies outside the extent of jurisdiction {territory.code}: [{box}]",
     )
 
 

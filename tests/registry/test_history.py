@@ -133,7 +133,8 @@ async def test_states_are_logged_when_they_change_and_only_then(database: Databa
     assert await _revision(database) == first + 1
     assert await _rows(database, "SELECT version FROM camera") == [(1,)]
     logged = await _rows(
-        database, "SELECT before ->> 'state', after ->> 'state' FROM change WHERE operation = 'state'"
+        database,
+        "SELECT before ->> 'state', after ->> 'state' FROM change WHERE operation = 'state'",
     )
     assert logged == [(None, "online"), ("online", "offline")]
 
@@ -169,10 +170,14 @@ async def test_two_long_transactions_do_not_wait_for_each_other(database: Databa
 
 async def test_a_rolled_back_write_leaves_nothing(database: Database) -> None:
     before = await _revision(database)
-    with pytest.raises(RuntimeError):
+
+    async def fails_half_way() -> None:
         async with database.writing(WHO) as connection:
             await connection.execute(text(CAMERA), {"count": 10})
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fails_half_way()
     assert await _revision(database) == before
     assert await _rows(database, "SELECT 1 FROM change WHERE kind = 'camera'") == []
     assert await _rows(database, "SELECT 1 FROM touched") == []
@@ -187,7 +192,6 @@ async def test_a_reference_stays_inside_the_jurisdiction(database: Database) -> 
                 "('p', '410100', 'core_site', ST_SetSRID(ST_MakePoint(113, 35), 4326))"
             )
         )
+    await _do(database, CAMERA, count=1)
     with pytest.raises(DBAPIError, match="fk_camera_control_point"):
-        async with database.writing(WHO) as connection:
-            await connection.execute(text(CAMERA), {"count": 1})
-            await connection.execute(text("UPDATE camera SET control_point = 'p'"))
+        await _do(database, "UPDATE camera SET control_point = 'p'")
