@@ -217,15 +217,14 @@ async def dependents(
 ) -> list[tuple[str, str, str]]:
     """Return (code, table, dependent code) of records that still point to the records."""
     parts = [
-        f"(SELECT {column} AS target, '{table}' AS kind, code FROM {table} "
-        f"WHERE {column} = ANY(CAST(:codes AS text[])) AND removed_at IS NULL LIMIT :most)"
+        f"SELECT {column} AS target, '{table}' AS kind, code FROM {table} "
+        f"WHERE {column} = ANY(CAST(:codes AS text[])) AND removed_at IS NULL"
         for table, column in _DEPENDENTS.get(kind.name, ())
     ]
     if not parts:
         return []
-    rows = await connection.execute(
-        text(" UNION ALL ".join(parts) + " LIMIT :most"), {"codes": list(codes), "most": limit}
-    )
+    statement = text(f"{' UNION ALL '.join(parts)} LIMIT CAST(:most AS bigint)")
+    rows = await connection.execute(statement, {"codes": list(codes), "most": limit})
     return [(row[0], row[1], row[2]) for row in rows]
 
 

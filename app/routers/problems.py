@@ -89,7 +89,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _registry_error(request: Request, error: Exception) -> Response:
+async def _registry_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegistryError)  # noqa: S101  # registered for this type
     status = status_of(error)
     headers: dict[str, str] = {}
@@ -109,7 +109,7 @@ def _registry_error(request: Request, error: Exception) -> Response:
     )
 
 
-def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     """Render what FastAPI itself refuses: path and query values."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for this type
     faults = []
@@ -122,7 +122,7 @@ def _validation_error(request: Request, error: Exception) -> Response:
     return problem(request, 422, "invalid", detail, faults=tuple(faults))
 
 
-def _http_error(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """Render what the framework itself refuses: unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for this type
     code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http-error")
@@ -145,11 +145,11 @@ def _methods(request: Request) -> list[str]:
     return sorted(found)
 
 
-def _unexpected(request: Request, error: Exception) -> Response:
+async def _unexpected(request: Request, error: Exception) -> Response:
     """Answer a plain 500 and log once; a database that is away is a 503 wherever it shows."""
     if is_away(error):
-        return _registry_error(request, errors.Unavailable())
-    log.exception("unexpected error", request_id=request.scope.get("request_id"))
+        return await _registry_error(request, errors.Unavailable())
+    log.error("unexpected error", request_id=request.scope.get("request_id"), exc_info=error)
     return problem(request, 500, "internal-error", "Something went wrong on our side.")
 
 

@@ -4,7 +4,7 @@ A draft is complete (PUT and POST); PATCH merges into one. Fields only the regis
 and passed over, so that what was read can be sent back; anything else unknown is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -50,8 +50,11 @@ FORBIDDEN_WORDS = (
 """Parts of field names that tell of people, media or logins: refused by name, not only as unknown."""
 
 
-def plain_record(data: object) -> object:
-    """Return the flat record of a payload that may be a GeoJSON Feature or carry server-set fields."""
+def plain_record(data: object, known: Container[str] = ()) -> object:
+    """Return the flat record of a payload that may be a GeoJSON Feature or carry server-set fields.
+
+    Names that are not ``known`` are looked at for content the registry never holds.
+    """
     if not isinstance(data, Mapping):
         return data
     record = dict(data)
@@ -66,7 +69,7 @@ def plain_record(data: object) -> object:
         if feature_id is not None:
             record.setdefault("code", feature_id)
     for name in record:
-        if any(word in str(name).lower() for word in FORBIDDEN_WORDS):
+        if name not in known and any(word in str(name).lower() for word in FORBIDDEN_WORDS):
             raise PydanticCustomError(
                 "forbidden-content",
                 "field '{name}' is refused: the registry holds equipment and places, never people, "
@@ -85,7 +88,7 @@ class Draft(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _flatten(cls, data: object) -> object:
-        return plain_record(data)
+        return plain_record(data, cls.model_fields)
 
     @model_validator(mode="after")
     def _code_fits(self) -> "Draft":
@@ -146,7 +149,9 @@ class Reported(BaseModel):
     """The state a device is known to be in, sent along with its registration."""
 
     state: State | None = Field(
-        None, description="State to record with this write, as `POST /v1/states` would."
+        None,
+        description="State to record with this write, as `POST /v1/states` would; `unknown` without "
+        "a time records nothing.",
     )
     reported_at: Instant | None = Field(
         None, description="When the device said so. Not given: now."

@@ -441,8 +441,14 @@ async def _record_states(
             "reported_at": getattr(item, "reported_at") or datetime.now(UTC),  # noqa: B009
         }
         for item in items
-        if getattr(item, "state") is not None and code_of(item) in versions  # noqa: B009
+        if _says_something(item) and code_of(item) in versions
     ]
     if reports:
         scope = who.scope("editor")
         await states_registry.report(connection, reports, scope)
+
+
+def _says_something(item: Draft) -> bool:
+    """Tell whether a draft carries a report; one that was read before any report does not."""
+    state, when = getattr(item, "state"), getattr(item, "reported_at")  # noqa: B009
+    return state is not None and not (state == "unknown" and when is None)
