@@ -27,6 +27,6 @@ ENV PATH=/srv/.venv/bin:$PATH \
     REGISTRY_LOG_FORMAT=json
 USER registry
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=6s --start-period=60s --retries=3 \
     CMD ["coverage-registry", "healthcheck"]
 CMD ["coverage-registry", "serve"]

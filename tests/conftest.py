@@ -7,11 +7,15 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import builders
 import httpx
 import pytest
+from builders import KeyFor, Serve
 from sqlalchemy import text
 
 from app.db import schema
@@ -91,17 +95,27 @@ def settings_for(url: str, folder: Path, **changed: Any) -> Settings:
     return Settings(**known)
 
 
-@pytest.fixture
-async def client(
-    database_url: str, empty: None, tmp_path: Path
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the real application, nobody in particular."""
-    app = create_app(settings_for(database_url, tmp_path))
+@asynccontextmanager
+async def _serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(settings)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://registry") as opened,
     ):
+        yield opened
+
+
+@pytest.fixture
+def serve(database_url: str, empty: None, tmp_path: Path) -> Serve:
+    """Serves with other settings: ``async with serve(max_body_mb=1) as client``."""
+    return lambda **changed: _serving(settings_for(database_url, tmp_path, **changed))
+
+
+@pytest.fixture
+async def client(serve: Serve) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the real application, nobody in particular."""
+    async with serve() as opened:
         yield opened
 
 
@@ -118,7 +132,31 @@ async def make_key(
 
 
 @pytest.fixture
-async def admin(client: httpx.AsyncClient, database: Database) -> httpx.AsyncClient:
+def key_for(database: Database) -> KeyFor:
+    """Makes keys: ``await key_for("editor", ["410800"])`` is an Authorization header."""
+    return partial(make_key, database)
+
+
+@pytest.fixture
+async def admin(client: httpx.AsyncClient, key_for: KeyFor) -> httpx.AsyncClient:
     """The same client, as an administrator of everything."""
-    client.headers.update(await make_key(database, "admin"))
+    client.headers.update(await key_for("admin"))
     return client
+
+
+@pytest.fixture
+async def city(admin: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The administrator's client, and one city without rings."""
+    answer = await admin.put(f"/v1/jurisdictions/{builders.CITY}", json=builders.jurisdiction())
+    assert answer.status_code == 201, answer.text
+    return admin
+
+
+@pytest.fixture
+async def ringed(city: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The same, with the three rings."""
+    for level, half_deg in builders.HALF_DEG.items():
+        url = f"/v1/jurisdictions/{builders.CITY}/rings/{level}"
+        answer = await city.put(url, json=builders.square(half_deg))
+        assert answer.status_code == 201, answer.text
+    return city

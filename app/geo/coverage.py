@@ -632,9 +632,9 @@ class _Tally:
 def _tally(scene: _Scene, rows: _Candidates, passing: Ints) -> _Tally:
     devices, u, m = scene.devices, len(scene.units), max(len(scene.devices), 1)
     unit, device = rows.unit[passing], rows.device[passing]
-    group = devices.group[device].astype(np.int64)
-    alone = group < 0
-    group[alone] = device[alone] + 1 + int(devices.group.max(initial=0))
+    # Renumbered, so that numbers of any size fit into keys; whoever is alone gets its own.
+    group = np.where(devices.group[device] < 0, -1 - device, devices.group[device])
+    group = np.unique(group, return_inverse=True)[1]
 
     # Checkpoints are stood for by their own cameras that pass in the same unit.
     of = np.where(devices.is_checkpoint[device], -1, devices.installation[device])

@@ -81,6 +81,8 @@ def reasons(one: Device, **more: object) -> tuple[str, ...]:
         ({"at": lonlat(0, 31)}, ("too_far",)),
         ({"azimuth": 0.0}, ("out_of_view",)),
         ({"near_m": 25.0}, ("out_of_view",)),
+        ({"near_m": 25.0, "azimuth": 180.0}, ("out_of_view",)),
+        ({"near_m": 15.0, "azimuth": 180.0}, ()),
         ({"range_m": 50.0, "pixels": 1920.0, "azimuth": 180.0}, ("too_coarse",)),
         (
             {"in_use": False, "state": "fault", "stale": True, "azimuth": 0.0, "range_m": 10.0},
@@ -141,7 +143,7 @@ def test_where_the_range_comes_from() -> None:
         ({"pixels": 40_000.0}, "assumed", 30.0),
         ({"pixels": 40_000.0, "assigned": "P"}, "assigned", 100.0),
     ):
-        one = replace(far, **change)  # type: ignore[arg-type]  # by name
+        one = replace(far, **change)
         (candidate,) = unit(one).candidates
         assert candidate.range_basis == basis
         assert candidate.range_m == pytest.approx(range_m, abs=0.001)
@@ -384,15 +386,15 @@ class TestAreas:
     def test_random_areas_against_a_fine_lattice(self) -> None:
         rng = np.random.default_rng(11)
         site = FRAME.project(Polygon([lonlat(-60, -30), lonlat(60, -10), lonlat(0, 70)]))
-        x, y = np.meshgrid(*[np.arange(*site.bounds[axis::2], 0.5) for axis in (0, 1)])
+        west, south, east, north = site.bounds
+        x, y = np.meshgrid(np.arange(west, east, 0.5), np.arange(south, north, 0.5))
         cells = np.column_stack([x.ravel(), y.ravel()])
         cells = cells[shapely.intersects_xy(site, cells[:, 0], cells[:, 1])]
         wrong = 0
         for _ in range(300):
-            east, north = rng.uniform(-150, 150, 2)
+            at = lonlat(int(rng.uniform(-150, 150)), int(rng.uniform(-150, 150)))
             azimuth, opening = rng.uniform(0, 360), rng.uniform(5, 300)
             range_m, near = rng.uniform(5, 150), rng.uniform(0, 60)
-            at = lonlat(int(east), int(north))
             one = Device(
                 at=at, azimuth=azimuth, opening=opening, range_m=range_m, near_m=near, assigned="P"
             )
@@ -413,7 +415,7 @@ class TestAreas:
 def test_rows_may_not_refer_to_nothing() -> None:
     points, devices = oracle.tables([Point("P", HERE, (FACE,))], [Device()])
     for column in ("assigned", "installation"):
-        broken = replace(devices, **{column: np.array([5])})
+        broken = replace(devices, **{column: np.array([5])})  # type: ignore[arg-type]  # by name
         with pytest.raises(ValueError, match="not there"):
             assess(points, broken, Parameters(), FRAME)
 
@@ -428,8 +430,8 @@ def test_tables_are_checked() -> None:
         ("near_m", np.array([-1.0])),
         ("h_pixels", np.array([0.0])),
     ):
-        with pytest.raises(ValueError, match="lengths|out of range"):
-            replace(devices, **{column: value})
+        with pytest.raises(ValueError, match=r"lengths|out of range"):
+            replace(devices, **{column: value})  # type: ignore[arg-type]  # by name
     with pytest.raises(ValueError, match="lengths"):
         replace(points, needs=[])
     with pytest.raises(ValueError, match="no control point"):
@@ -449,7 +451,7 @@ def test_tables_are_checked() -> None:
     ],
 )
 def test_impossible_needs_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="need|unknown|above"):
+    with pytest.raises(ValueError, match=r"need|unknown|above"):
         Need(**wrong)  # type: ignore[arg-type]  # on purpose
 
 
@@ -464,7 +466,7 @@ def test_impossible_needs_are_refused(wrong: dict[str, object]) -> None:
     ],
 )
 def test_impossible_parameters_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="above 0|must lie|needed for"):
+    with pytest.raises(ValueError, match=r"above 0|must lie|needed for"):
         Parameters(**wrong)  # type: ignore[arg-type]  # on purpose
 
 
@@ -490,9 +492,8 @@ def test_met_units_name_their_best_device() -> None:
 
 
 def test_table_lengths_and_ranks() -> None:
-    _, devices = oracle.tables(
-        [], [Device(code="b"), Device(code="a", kind="checkpoint"), Device(code="a")]
-    )
+    rows = [Device(code="b"), Device(code="a", kind="checkpoint"), Device(code="a")]
+    _, devices = oracle.tables([], rows)
     assert isinstance(devices, DeviceTable)
     assert len(devices) == 3
     assert devices.rank.tolist() == [2, 1, 0]

@@ -30,7 +30,7 @@ NAN = math.nan
 
 def lonlat(east: int, north: int) -> tuple[float, float]:
     """Return a place so many metres from the centre."""
-    lon, lat = FRAME.to_lonlat(CENTRE + (east, north))[0]
+    lon, lat = FRAME.to_lonlat(CENTRE + np.array([east, north]))[0]
     return float(lon), float(lat)
 
 

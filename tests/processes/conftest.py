@@ -1,7 +1,5 @@
 """One service that most tests share; a test that ends it leaves the start to the next."""
 
-# Two workers, since everything must hold with several; what holds for one alone has its own tests.
-
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,12 +36,12 @@ def fresh(folder: Path) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Service]:
-    """A service with a city and an admin key, and two workers."""
+    """A service with a city and an admin key."""
     with tempfile.TemporaryDirectory(prefix="cr-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         service = Service(Path(name).resolve() / "data")
         try:
-            service.start(workers=2)
+            service.start()
             found_city(service)
             yield service
         finally:
@@ -52,7 +50,9 @@ def shared() -> Iterator[Service]:
 
 @pytest.fixture
 def service(shared: Service) -> Iterator[Service]:
-    """The shared service, running; what it wrote must not hold a stack trace."""
+    """The shared service with two workers; what it wrote must not hold a stack trace."""
+    if shared.running and not shared.workers():
+        shared.stop()
     if not shared.running:
         shared.start(workers=2)
     yield shared

@@ -63,7 +63,10 @@ def until(found: Callable[[], T], what: str, timeout_s: float = 30) -> T:
 def processes() -> dict[int, tuple[int, str]]:
     """Return every living process: its parent and its command line."""
     listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,command="],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     found = {}
     for line in listed.splitlines():
@@ -82,6 +85,7 @@ class Service:
         self.base = f"http://127.0.0.1:{self.port}"
         self.cluster = LocalCluster(folder)
         self.key = ""
+        self.first_words = ""
         self._log = folder.with_name(f"{folder.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -95,8 +99,10 @@ class Service:
             assert self.running, self.said
             assert time.monotonic() < deadline, self.said
             time.sleep(0.02)
-        if shown := re.search(r"Admin key +(ccr_\S+)", self.said):
-            self.key = shown.group(1)
+        shown = re.search(r"Admin key +(ccr_\S+)", self.said)
+        assert (shown is None) == bool(self.key), "the key is shown at the first start only"
+        if shown:
+            self.key, self.first_words = shown.group(1), self.said
 
     def launch(self, *arguments: str, **settings: object) -> None:
         """Start it, and return at once."""
@@ -198,7 +204,9 @@ class Service:
         """Return a client with the admin key, or another one; the empty key is none."""
         shown = self.key if key is None else key
         headers = {"Authorization": f"Bearer {shown}"} if shown else {}
-        return httpx.Client(base_url=self.base, headers=headers, timeout=timeout_s, trust_env=False, verify=False)
+        return httpx.Client(
+            base_url=self.base, headers=headers, timeout=timeout_s, trust_env=False, verify=False
+        )
 
     def get(self, path: str, timeout_s: float = 30) -> httpx.Response:
         """Ask on a connection of its own."""

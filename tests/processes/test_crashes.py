@@ -39,6 +39,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/cameras:batch"): cameras(10, "away"),
     ("POST", "/v1/states"): [],
 }
+STILL_WRITING = "SELECT count(*) FROM pg_locks WHERE relation = 'camera'::regclass"
 
 
 def answers(service: Service, times: int = 1) -> Iterator[httpx.Response]:
@@ -99,8 +100,7 @@ def test_a_batch_cut_off_by_a_kill_is_there_entirely_or_not_at_all(service: Serv
                 send(pid, signal.SIGKILL)
         service.kill()
         service.start()
-        busy = "SELECT count(*) FROM pg_locks WHERE relation = 'camera'::regclass AND granted"
-        until(lambda: service.ask(busy) == 0, "what was left running to end")
+        until(lambda: service.ask(STILL_WRITING) == 0, "what was left running to end")
         for table in ("camera", "change"):
             there = service.ask(f"SELECT count(*) FROM {table} WHERE code LIKE '{prefix}%'")
             told = answer.exception() is None and answer.result().is_success

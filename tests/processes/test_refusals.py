@@ -1,15 +1,12 @@
 """What `serve` refuses to start with: one line that says what to do, and nothing left running."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.db.cluster import LocalCluster
 from processes.running import Service, command, free_port, processes
-
-SERVE = {"port": 0}
 
 
 def refused(folder: Path, **settings: object) -> str:
@@ -69,10 +66,15 @@ def test_a_database_that_does_not_answer(folder: Path) -> None:
     assert f"127.0.0.1:{port}" in said
 
 
-def test_a_database_the_server_does_not_know(stopped: Service, folder: Path) -> None:
-    with LocalCluster(stopped.folder) as cluster:
-        assert "nosuch" in refused(folder, database_url=cluster.url_of("nosuch"))
+def test_a_database_the_server_does_not_know(service: Service, folder: Path) -> None:
+    assert "nosuch" in refused(folder, database_url=service.cluster.url_of("nosuch"))
 
 
-def test_a_folder_of_a_newer_schema(folder: Path, stopped: Service) -> None:
-    ...
+def test_a_folder_of_a_newer_schema(folder: Path) -> None:
+    newer = Service(folder / "data")
+    with LocalCluster(newer.folder, durable=False):
+        newer.ask("CREATE TABLE alembic_version AS SELECT '9999' AS version_num")
+    said = refused(folder)
+    assert "9999" in said
+    assert "newer" in said
+    assert not newer.cluster.running()

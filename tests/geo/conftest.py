@@ -1,0 +1,6 @@
+"""Laws are timed as a whole and not example by example: the first one pays for PROJ's start."""
+
+from hypothesis import settings
+
+settings.register_profile("geo", deadline=None, max_examples=80)
+settings.load_profile("geo")
