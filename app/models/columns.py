@@ -105,3 +105,9 @@ class Placed(SQLModel):
     rings: list[str] | None = Field(default=None, sa_type=TextArray)
     on_boundary: list[str] | None = Field(default=None, sa_type=TextArray)
     distance_m: dict[str, float] | None = Field(default=None, sa_type=JSONB)
+
+
+class Documented(SQLModel):
+    """The record as JSON, without what changes by itself: made by the database at every write."""
+
+    document: str = Field(sa_type=Text)

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
-from app.models.columns import Code, Kept, Placed, Shape, one_of
+from app.models.columns import Code, Documented, Kept, Placed, Shape, one_of
 from app.models.fields import (
     CameraFields,
     CheckpointFields,
@@ -81,7 +81,7 @@ class Ring(RingFields, Kept, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class ControlPoint(ControlPointFields, Placed, Kept, table=True):
+class ControlPoint(ControlPointFields, Placed, Kept, Documented, table=True):
     """A place that must be covered."""
 
     __tablename__ = "control_point"
@@ -96,7 +96,7 @@ class ControlPoint(ControlPointFields, Placed, Kept, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class Road(RoadFields, Kept, table=True):
+class Road(RoadFields, Kept, Documented, table=True):
     """A centreline."""
 
     __tablename__ = "road"
@@ -107,7 +107,7 @@ class Road(RoadFields, Kept, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class Checkpoint(CheckpointFields, Placed, Kept, table=True):
+class Checkpoint(CheckpointFields, Placed, Kept, Documented, table=True):
     """A face or vehicle checkpoint with its lanes."""
 
     __tablename__ = "checkpoint"
@@ -134,7 +134,7 @@ class Checkpoint(CheckpointFields, Placed, Kept, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class Camera(CameraFields, Placed, Kept, table=True):
+class Camera(CameraFields, Placed, Kept, Documented, table=True):
     """One device."""
 
     __tablename__ = "camera"

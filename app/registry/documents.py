@@ -1,6 +1,7 @@
 """How a record becomes JSON inside PostgreSQL: the bytes pass through, Python never copies them.
 
-Everything put into SQL text here comes from the table definitions, never from a request.
+Most of it was made when the record was written (`document`, see ADR 8); a read appends what changes by
+itself. Everything put into SQL text here comes from the table definitions, never from a request.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from app.models import tables  # noqa: F401  # registers every table in the meta
 from app.schemas.geojson import DECIMALS
 from app.schemas.kinds import Kind
 
-_INTERNAL = frozenset({"id", "removed_at", "geometry"})
+_INTERNAL = frozenset({"id", "removed_at", "geometry", "document"})
 
 EFFECTIVE_STATE = (
     "CASE WHEN s.reported_at >= now() - make_interval(secs => j.stale_after_s) "
@@ -20,8 +21,7 @@ EFFECTIVE_STATE = (
 )
 """What a device's state reads as now: unknown when the last report is too old, or there is none."""
 
-LAST_FIRST = ("version", "created_at", "updated_at")
-"""Columns that close every document."""
+_LAST = ("version", "created_at", "updated_at")
 
 
 @cache
@@ -29,7 +29,7 @@ def columns(kind: Kind) -> tuple[str, ...]:
     """Return the public columns of a kind, geometry left out, in document order."""
     names = [column.name for column in SQLModel.metadata.tables[kind.name].columns]
     fields = list(kind.draft.model_fields)
-    names.sort(key=lambda name: (name in LAST_FIRST, _position(name, fields)))
+    names.sort(key=lambda name: (name in _LAST, _position(name, fields)))
     return tuple(name for name in names if name not in _INTERNAL)
 
 
@@ -44,7 +44,7 @@ def _position(name: str, fields: Sequence[str]) -> tuple[int, int]:
 def written_columns(kind: Kind) -> tuple[str, ...]:
     """Return the columns a write sets: all but what the database keeps itself."""
     table = SQLModel.metadata.tables[kind.name]
-    kept = {"id", "version", "created_at", "updated_at", "removed_at"}
+    kept = {"id", "version", "created_at", "updated_at", "removed_at", "document"}
     return tuple(column.name for column in table.columns if column.name not in kept)
 
 
@@ -53,36 +53,39 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _properties(kind: Kind, reveal: bool) -> str:
-    parts = []
-    for name in columns(kind):
-        if name in kind.restricted and not reveal:
-            continue
-        parts.append(f"t.{quoted(name)}")
+def _open_document(kind: Kind, reveal: bool) -> str:
+    """Return the SQL of a record's JSON without its closing brace and its geometry."""
+    if not kind.shaped:
+        members = ", ".join(f"t.{quoted(name)}" for name in columns(kind))
+        return f"left(row_to_json((SELECT d FROM (SELECT {members}) AS d))::text, -1)"
+    shown = sorted(kind.restricted) if reveal else []
+    parts = [
+        "t.document",
+        *(f"""',"{name}":' || coalesce(to_json(t."{name}")::text, 'null')""" for name in shown),
+    ]
     if kind.device:
-        position = len(parts) - len(LAST_FIRST)
-        parts[position:position] = [
-            f"{EFFECTIVE_STATE} AS state",
-            "s.reported_at",
-            f"(t.lifecycle = 'in_use' AND {EFFECTIVE_STATE} = 'online') AS working",
-        ]
-    return ", ".join(parts)
+        parts.append(
+            f"""',"state":"' || {EFFECTIVE_STATE} || '","reported_at":' """
+            "|| coalesce(to_json(s.reported_at)::text, 'null') || ',\"working\":' "
+            f"|| CASE WHEN t.lifecycle = 'in_use' AND {EFFECTIVE_STATE} = 'online' "
+            "THEN 'true' ELSE 'false' END"
+        )
+    return " || ".join(parts)
 
 
 @cache
 def document(kind: Kind, *, feature: bool = False, reveal: bool = False) -> str:
     """Return the SQL expression that makes one record's JSON text, over ``source(kind)``."""
-    shape = f"ST_AsGeoJSON(t.geometry, {DECIMALS})::json"
-    properties = _properties(kind, reveal)
-    if feature and kind.shaped:
-        row = f"(SELECT d FROM (SELECT {properties}) AS d)"
-        return (
-            f"json_build_object('type', 'Feature', 'id', t.code, 'geometry', {shape}, "
-            f"'properties', row_to_json({row}))::text"
-        )
-    if kind.shaped:
-        properties += f", {shape} AS geometry"
-    return f"row_to_json((SELECT d FROM (SELECT {properties}) AS d))::text"
+    opened = _open_document(kind, reveal)
+    if not kind.shaped:
+        return f"{opened} || '}}'"
+    shape = f"ST_AsGeoJSON(t.geometry, {DECIMALS})"
+    if not feature:
+        return f"""{opened} || ',"geometry":' || {shape} || '}}'"""
+    return (
+        """'{"type":"Feature","id":"' || t.code || '","geometry":' || """
+        f"""{shape} || ',"properties":' || {opened} || '}}}}'"""
+    )
 
 
 @cache

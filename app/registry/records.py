@@ -161,13 +161,13 @@ async def upsert(
     try:
         answer = await connection.execute(statement, {"rows": orjson.dumps(rows).decode()})
     except IntegrityError as error:
-        raise _refused(error) from error
+        raise _refused(kind, error) from error
     return {row[0]: row[1] for row in answer}
 
 
-def _refused(error: IntegrityError) -> Conflict:
+def _refused(kind: Kind, error: IntegrityError) -> Conflict:
     constraint = constraint_of(error) or ""
-    column = constraint.split("_")[-1] if constraint else ""
+    column = constraint.partition(f"_{kind.name}_")[2]
     detail = f"The database refuses this: {constraint or 'a rule of the table'} does not hold."
     return Conflict(
         detail, code="rule-broken", faults=(Fault(f"/{column}", "rule-broken", detail),)

@@ -43,6 +43,9 @@ class Envelope:
 
         try:
             await self.app(scope, self._counted(scope, receive), answer)
+        except Exception:
+            status = status or 500
+            raise
         finally:
             log.info(
                 "request",

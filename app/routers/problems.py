@@ -147,10 +147,14 @@ def _methods(request: Request) -> list[str]:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     """Answer a plain 500 and log once; a database that is away is a 503 wherever it shows."""
+    request_id = request.scope.get("request_id", "")
     if is_away(error):
-        return await _registry_error(request, errors.Unavailable())
-    log.error("unexpected error", request_id=request.scope.get("request_id"), exc_info=error)
-    return problem(request, 500, "internal-error", "Something went wrong on our side.")
+        answer = await _registry_error(request, errors.Unavailable())
+    else:
+        log.error("unexpected error", request_id=request_id, exc_info=error)
+        answer = problem(request, 500, "internal-error", "Something went wrong on our side.")
+    answer.headers["X-Request-ID"] = request_id  # this answer does not pass the envelope
+    return answer
 
 
 def install(app: FastAPI) -> None:

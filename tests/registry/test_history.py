@@ -1,15 +1,21 @@
 """What the database itself promises of versions, changes and revisions, whoever writes."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database, WriteContext
+from app.registry import records
+from app.registry.documents import columns
+from app.schemas.kinds import CAMERA as CAMERA_RECORD
+from app.schemas.kinds import CHECKPOINT, CONTROL_POINT, ROAD, Kind
 
 WHO = WriteContext("tester", "request-1", "because")
 CAMERA = (
@@ -195,3 +201,30 @@ async def test_a_reference_stays_inside_the_jurisdiction(database: Database) -> 
     await _do(database, CAMERA, count=1)
     with pytest.raises(DBAPIError, match="fk_camera_control_point"):
         await _do(database, "UPDATE camera SET control_point = 'p'")
+
+
+@pytest.mark.parametrize(
+    "kind", [CONTROL_POINT, ROAD, CHECKPOINT, CAMERA_RECORD], ids=lambda k: k.name
+)
+async def test_documents_have_the_columns_of_their_table(database: Database, kind: Kind) -> None:
+    """A migration that adds a column must renew the trigger that writes the document."""
+    rows = await _rows(
+        database,
+        "SELECT prosrc FROM pg_proc WHERE proname = :name",
+        name=f"registry_write_{kind.name}",
+    )
+    written = re.findall(r'NEW\."(\w+)"', rows[0][0])
+    assert written == [name for name in columns(kind) if name not in kind.restricted]
+
+
+async def test_a_document_is_the_record_whatever_is_in_it(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    odd = 'quote " backslash \\ newline \n 摄像机'
+    await _do(database, "UPDATE camera SET name_zh = :odd, network_address = :odd", odd=odd)
+    found = await records.find(database.fetch, CAMERA_RECORD, "c1", scope=None, reveal=True)
+    assert found is not None
+    body = orjson.loads(found.body)
+    assert (body["name_zh"], body["network_address"], body["state"]) == (odd, odd, "unknown")
+    logged = await _rows(database, "SELECT after FROM change WHERE operation = 'update'")
+    assert logged[0][0]["network_address"] == odd
+    assert "zone" not in logged[0][0]
