@@ -9,13 +9,13 @@ from typing import Any, Literal
 from alembic.autogenerate.api import AutogenContext
 from geoalchemy2 import alembic_helpers
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from alembic import context
+from app.db.engine import Database
 from app.models import tables  # noqa: F401  # registers every table in the metadata
 from app.models.columns import Shape
-from app.settings import Settings, async_url
+from app.settings import Settings
 
 
 def _render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
@@ -45,10 +45,10 @@ async def _run_from_the_command_line() -> None:
     if url is None:
         msg = "Set REGISTRY_DATABASE_URL to run alembic by hand."
         raise SystemExit(msg)
-    engine = create_async_engine(async_url(url.get_secret_value()))
-    async with engine.begin() as connection:
+    database = Database(url.get_secret_value())
+    async with database.engine.begin() as connection:
         await connection.run_sync(_run)
-    await engine.dispose()
+    await database.close()
 
 
 handed_over = context.config.attributes.get("connection")

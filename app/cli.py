@@ -7,6 +7,7 @@ is always handed a database.
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import urllib.error
@@ -20,7 +21,6 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__, server
@@ -118,7 +118,7 @@ async def _connect(database: Database, url: str) -> None:
         async with database.engine.connect():
             pass
     except Exception as error:  # each layer of the driver has its own kinds
-        shown = make_url(url).render_as_string(hide_password=True)
+        shown = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", url)
         msg = f"cannot use the database {shown}: {_cause(error)}; see REGISTRY_DATABASE_URL."
         raise DatabaseUnusable(msg) from error
 

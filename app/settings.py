@@ -78,10 +78,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def async_url(url: str) -> str:
-    """Return the URL with the asyncpg driver named, whichever PostgreSQL spelling was given."""
+def driver_url(url: str) -> str:
+    """Return the URL as the driver reads it (libpq's parameters), whichever spelling was given."""
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme.startswith("postgres"):
         msg = "REGISTRY_DATABASE_URL must look like postgresql://user:password@host/database"
         raise ValueError(msg)
-    return f"postgresql+asyncpg://{rest}"
+    return f"postgresql://{rest}"

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.errors import Unavailable
-from app.settings import async_url
+from app.settings import driver_url
 
 CONNECT_TIMEOUT_S = 1.5
 POOL_TIMEOUT_S = 10.0
@@ -44,7 +44,7 @@ class Database:
     """The pool of one process."""
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_timeout_s: float = 60.0) -> None:
-        connect: dict[str, Any] = {
+        options: dict[str, Any] = {
             "timeout": CONNECT_TIMEOUT_S,
             # The server ends long statements itself; this is for one that cannot be heard any more.
             "command_timeout": statement_timeout_s + 5,
@@ -57,22 +57,16 @@ class Database:
                 "idle_in_transaction_session_timeout": "120000",
             },
         }
+        self._connect = partial(asyncpg.connect, driver_url(url), **options)
         self.engine = create_async_engine(
-            async_url(url),
+            "postgresql+asyncpg://",
+            async_creator=self._connect,  # so that the driver alone reads the URL
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
-            connect_args=connect,
-        )
-        self._connect = partial(
-            asyncpg.connect, async_url(url).replace("+asyncpg", "", 1), **connect
         )
         self._direct = asyncpg.create_pool(
-            async_url(url).replace("+asyncpg", "", 1),
-            min_size=0,
-            max_size=pool_size,
-            reset=_nothing_to_reset,
-            **connect,
+            driver_url(url), min_size=0, max_size=pool_size, reset=_nothing_to_reset, **options
         )
         self._opening, self._opened = asyncio.Lock(), False
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)

@@ -7,6 +7,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from alembic import command
@@ -56,10 +57,11 @@ async def migrate(database: Database, target: str = "head") -> str:
     Raises
     ------
     SchemaMismatch
-        when the database was made by a newer program.
+        when the database was made by a newer program, or has no PostGIS and may not be given it.
     """
     async with database.engine.begin() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        await _need_postgis(connection)
         found = await current(connection)
         if found is not None and not _known(found):
             msg = (
@@ -70,6 +72,22 @@ async def migrate(database: Database, target: str = "head") -> str:
         if found != head() or target != "head":
             await connection.run_sync(lambda bare: command.upgrade(_config(bare), target))
     return head()
+
+
+async def _need_postgis(connection: AsyncConnection) -> None:
+    """Make the extension where this role may; on most servers that is for a superuser to do."""
+    there = text("SELECT 1 FROM pg_extension WHERE extname = 'postgis'")
+    if (await connection.execute(there)).scalar():
+        return
+    try:
+        async with connection.begin_nested():
+            await connection.execute(text("CREATE EXTENSION postgis"))
+    except DBAPIError as error:
+        msg = (
+            "the database has no PostGIS, and this role may not add it: install PostGIS on the "
+            "server and have a superuser run `CREATE EXTENSION postgis` in this database"
+        )
+        raise SchemaMismatch(msg) from error
 
 
 async def require_head(database: Database) -> None:

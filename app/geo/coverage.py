@@ -11,6 +11,7 @@ metres of one frame. The words and tables come from `app.geo.tables` and can be 
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -108,6 +109,9 @@ __all__ = [
 _STATE_BITS: Final = 0b111
 _ALWAYS_WITHIN_M: Final = 1.0
 """Nearer than this every device reaches: a bearing over such a distance means nothing."""
+_BLOCK: Final = 2_000_000
+"""Rows of units and devices that are tested at a time."""
+_KINDS: Final = (np.int64, np.int64, np.float64, np.bool_, np.uint8)
 _FAILS: Final = np.array([value.bit_count() for value in range(256)], dtype=np.uint8)
 
 
@@ -394,6 +398,8 @@ def assess(
     ------
     InvalidShape
         A position that is no place on Earth or out of the frame's reach.
+    TooLarge
+        More pairs of point and device lie within reach than can be compared.
     ValueError
         A reference to a row that does not exist.
 
@@ -475,22 +481,35 @@ def _shapes(points: PointTable, frame: Frame) -> dict[int, shapely.Geometry]:
 
 def _candidates(scene: _Scene) -> _Candidates:
     """Return the candidates of every unit, each with all it lacks."""
-    devices, gear, units, parameters = scene.devices, scene.gear, scene.units, scene.parameters
+    devices, gear, units = scene.devices, scene.gear, scene.units
     assigned_rows = np.flatnonzero(devices.assigned >= 0)
     site, device = pairs(
         scene.sites,
         gear.xy,
-        gear.farthest_m(units, parameters),
+        gear.farthest_m(units, scene.parameters),
         (devices.assigned[assigned_rows].astype(np.int64), assigned_rows),
     )
-    distance, seen, seen_all = _looked_at(scene, site, device)
+    views = _looked_at(scene, site, device)
 
-    # From pairs of point and device to candidates of units: the pairs of its point for each unit.
+    # From pairs of point and device to candidates of units: the pairs of its point for each
+    # unit, some units at a time so that memory stays bounded.
     counts = np.bincount(site, minlength=len(scene.points))
-    starts = np.cumsum(counts) - counts
-    unit, _, pair = _spread(counts[units.point], starts[units.point])
-    device = device[pair]
-    d = distance[pair]
+    starts, counts = (np.cumsum(counts) - counts)[units.point], counts[units.point]
+    block = np.cumsum(counts) // _BLOCK
+    edges = np.flatnonzero(np.diff(block, prepend=-1, append=-1))
+    parts = []
+    for first, last in pairwise(edges.tolist()):
+        row, _, pair = _spread(counts[first:last], starts[first:last])
+        parts.append(_tested(scene, row + first, device[pair], *(view[pair] for view in views)))
+    columns = zip(*parts, strict=True) if parts else ((np.empty(0, kind),) for kind in _KINDS)
+    return _Candidates(*(np.concatenate(column) for column in columns))
+
+
+def _tested(
+    scene: _Scene, unit: Ints, device: Ints, d: Floats, seen: Floats, seen_all: Floats
+) -> tuple[Ints, Ints, Floats, Bools, Bytes]:
+    """Return the columns of `_Candidates` for those rows that are candidates."""
+    devices, gear, units, parameters = scene.devices, scene.gear, scene.units, scene.parameters
     assigned = devices.assigned[device] == units.point[unit]
     has_function = devices.functions[device] & units.function[unit] != 0
     wanted = units.direction[unit]
@@ -498,7 +517,7 @@ def _candidates(scene: _Scene) -> _Candidates:
     density = units.density[unit]
     range_m, basis = gear.range(device, density, assigned, parameters)
 
-    looked = np.where(basis == 2, seen_all[pair], seen[pair])
+    looked = np.where(basis == 2, seen_all, seen)
     here = d < _ALWAYS_WITHIN_M
     too_far = ~here & (d > range_m)
     out_of_view = ~here & (np.isinf(looked) | (~too_far & (looked > range_m)))
@@ -517,7 +536,7 @@ def _candidates(scene: _Scene) -> _Candidates:
     )
     near = has_function & (d <= parameters.search_m)
     kept = np.flatnonzero(assigned | reached | near)
-    return _Candidates(unit[kept], device[kept], d[kept], assigned[kept], reasons[kept])
+    return unit[kept], device[kept], d[kept], assigned[kept], reasons[kept]
 
 
 def _looked_at(scene: _Scene, site: Ints, device: Ints) -> tuple[Floats, Floats, Floats]:
@@ -534,7 +553,7 @@ def _looked_at(scene: _Scene, site: Ints, device: Ints) -> tuple[Floats, Floats,
             sites,
             site[one_way],
             xy[one_way],
-            distance[one_way],
+            seen_all[one_way],
             near[one_way],
             _bearings(scene, rows),
             gear.opening_deg[rows],
@@ -705,11 +724,15 @@ def _nearest_other(scene: _Scene, rows: _Candidates, unit: Ints) -> tuple[Ints, 
     taken = rows.unit[mine] * m + rows.device[mine]
     already = np.bincount(rows.unit[mine], minlength=len(units))[unit]
     for function in np.unique(units.function[unit]):
-        able = np.flatnonzero(devices.functions & function)
-        if not len(able):
+        all_able = np.flatnonzero(devices.functions & function)
+        if not len(all_able):
             continue
-        tree = cKDTree(gear.xy[able])
+        stacked = _place_in_stack(gear.xy[all_able], devices.rank[all_able])
         for size in np.unique(already[units.function[unit] == function]):
+            # Of devices in one place only the first by code can be the answer, one more for
+            # each that is a candidate already.
+            able = all_able[stacked <= size]
+            tree = cKDTree(gear.xy[able])
             asked = np.flatnonzero((units.function[unit] == function) & (already == size))
             site = units.point[unit[asked]]
             k = min(int(size) + 1, len(able))
@@ -732,6 +755,16 @@ def _nearest_other(scene: _Scene, rows: _Candidates, unit: Ints) -> tuple[Ints, 
             found[asked[row[order][top]]] = device[order][top]
             distance[asked[row[order][top]]] = away[order][top]
     return found, distance
+
+
+def _place_in_stack(xy: Floats, rank: Ints) -> Ints:
+    """Return for each device how many in exactly its place come before it."""
+    order = np.lexsort((rank, xy[:, 1], xy[:, 0]))
+    new = np.append(True, (np.diff(xy[order], axis=0) != 0).any(axis=1))
+    first = np.flatnonzero(new)[np.cumsum(new) - 1]
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - first
+    return place
 
 
 def _lacks(scene: _Scene, unit: Ints, device: Ints, distance: Floats) -> Bytes:

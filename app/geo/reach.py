@@ -5,17 +5,21 @@ an area is the distance to its nearest place, 0 inside. Knows nothing of states 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from app.errors import TooLarge
 from app.geo.arrays import Bools, Floats, Ints
 from app.geo.view import sectors
 
-_SLACK_DEG = 1e-9
-_WEDGE_STEP_DEG = 30.0
+MAX_PAIRS: Final = 10_000_000
+"""More pairs of site and device than this are refused; a city of 10,000 sites has about 200,000."""
+_SLACK_DEG: Final = 1e-9
+_WEDGE_STEP_DEG: Final = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,11 @@ def pairs(
     tuple of ndarray of int64, shape (k,)
         A little more than what lies within reach: areas are taken by the circle around them.
 
+    Raises
+    ------
+    TooLarge
+        More than `MAX_PAIRS` pairs.
+
     Notes
     -----
     Devices are searched in classes of reach that double, so that one camera with a range of
@@ -89,27 +98,43 @@ def pairs(
     """
     m = max(len(xy), 1)
     keys = [always[0] * m + always[1]]
-    if len(xy) and len(sites.xy):
-        points = np.flatnonzero(~sites.area)
-        areas = np.flatnonzero(sites.area)
-        tree = cKDTree(sites.xy[points])
-        shortest = max(float(reach_m.min()), 1.0)
-        classes = np.ceil(np.log2(np.maximum(reach_m / shortest, 1.0))).astype(np.int64)
-        for wanted in np.unique(classes):
-            rows = np.flatnonzero(classes == wanted)
-            radius = float(reach_m[rows].max()) * (1 + 1e-9) + 1e-6
-            near = cKDTree(xy[rows], compact_nodes=False, balanced_tree=False)
-            found = tree.sparse_distance_matrix(near, radius, output_type="ndarray")
-            site, device = points[found["i"]], rows[found["j"]]
-            inside = found["v"] <= reach_m[device] + 1e-6
-            keys.append(site[inside] * m + device[inside])
-            if len(areas):
-                lists = near.query_ball_point(sites.xy[areas], radius + sites.radius_m[areas])
-                site = np.repeat(areas, [len(found) for found in lists])
-                keys.append(site * m + rows[flat(lists)])
-    key = np.unique(np.concatenate(keys))
-    site, device = np.divmod(key, m)
+    count = len(always[0])
+    points, areas = np.flatnonzero(~sites.area), np.flatnonzero(sites.area)
+    tree = cKDTree(sites.xy[points])
+    for rows in _classes(reach_m):
+        radius = float(reach_m[rows].max()) * (1 + 1e-9) + 1e-6
+        near = cKDTree(xy[rows], compact_nodes=False, balanced_tree=False)
+        around = radius + sites.radius_m[areas]
+        lengths = near.query_ball_point(sites.xy[areas], around, return_length=True)
+        count += int(tree.count_neighbors(near, radius)) + int(np.sum(lengths))
+        if count > MAX_PAIRS:
+            raise TooLarge(
+                "Too many devices are near too many control points, or see too far, to be "
+                f"compared: more than {MAX_PAIRS:,} pairs.",
+                MAX_PAIRS,
+            )
+        found = tree.sparse_distance_matrix(near, radius, output_type="ndarray")
+        site, device = points[found["i"]], rows[found["j"]]
+        inside = found["v"] <= reach_m[device] + 1e-6
+        keys.append(site[inside] * m + device[inside])
+        site = np.repeat(areas, lengths)
+        device = rows[flat(near.query_ball_point(sites.xy[areas], around))]
+        away = np.hypot(*(xy[device] - sites.xy[site]).T)
+        inside = away <= reach_m[device] + sites.radius_m[site] + 1e-6
+        keys.append(site[inside] * m + device[inside])
+    # numpy.unique hashes since 2.3, which takes ten times as long here
+    key = np.sort(np.concatenate(keys))
+    site, device = np.divmod(key[np.diff(key, prepend=-1) > 0], m)
     return site, device
+
+
+def _classes(reach_m: Floats) -> list[Ints]:
+    """Return rows of devices whose reaches differ by no more than a factor of two."""
+    if not len(reach_m):
+        return []
+    shortest = max(float(reach_m.min()), 1.0)
+    classes = np.ceil(np.log2(np.maximum(reach_m / shortest, 1.0)))
+    return [np.flatnonzero(classes == wanted) for wanted in sorted(set(classes.tolist()))]
 
 
 def flat(lists: NDArray[np.object_]) -> Ints:
@@ -138,7 +163,7 @@ def seen_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, near:
         Metres; infinite when the whole site lies in the blind zone.
     """
     seen = np.where(distance >= near, distance, np.inf)
-    rows = np.flatnonzero(sites.area[site])
+    rows = np.flatnonzero(sites.area[site] & (distance < near))
     if len(rows):
         seen[rows] = _seen(sites.shape[site[rows]], xy[rows], near[rows])
     return seen
@@ -148,7 +173,7 @@ def seen_in_sector(
     sites: Sites,
     site: Ints,
     xy: Floats,
-    distance: Floats,
+    all_round: Floats,
     near: Floats,
     bearing_deg: Floats,
     opening_deg: Floats,
@@ -157,8 +182,10 @@ def seen_in_sector(
 
     Parameters
     ----------
-    sites, site, xy, distance, near
+    sites, site, xy, near
         As for `seen_all_round`.
+    all_round : ndarray, shape (k,)
+        What `seen_all_round` returned for them.
     bearing_deg, opening_deg : ndarray, shape (k,)
         Middle, clockwise from grid north, and width of the view. The edges belong to it.
 
@@ -167,13 +194,22 @@ def seen_in_sector(
     ndarray, shape (k,)
         Metres; infinite when no place of the site is seen.
     """
-    off = off_axis_deg(sites.xy[site] - xy, bearing_deg)
-    seen = np.where((off <= opening_deg / 2 + _SLACK_DEG) & (distance >= near), distance, np.inf)
+    towards = sites.xy[site] - xy
+    off, half = off_axis_deg(towards, bearing_deg), opening_deg / 2 + _SLACK_DEG
+    seen = np.where(off <= half, all_round, np.inf)
     rows = np.flatnonzero(sites.area[site])
     if len(rows):
+        # Most areas lie wholly in or out of view with the circle around them.
+        away, radius = np.hypot(*towards[rows].T), sites.radius_m[site[rows]]
+        spread = np.where(
+            away > radius, np.degrees(np.arcsin(radius / np.maximum(away, radius))) + 1e-6, 180.0
+        )
+        whole, none = off[rows] + spread <= half[rows], off[rows] - spread > half[rows]
+        seen[rows] = np.where(whole, all_round[rows], np.inf)
+        rows = rows[~(whole | none)]
         shape, apex = sites.shape[site[rows]], xy[rows]
         # A fan with chords 30 degrees wide holds the whole area when its radius is this long.
-        away = np.hypot(*(sites.xy[site[rows]] - apex).T) + sites.radius_m[site[rows]]
+        away = np.hypot(*towards[rows].T) + sites.radius_m[site[rows]]
         radius = away / np.cos(np.radians(_WEDGE_STEP_DEG / 2)) * 1.01 + 1.0
         wedge = sectors(apex, bearing_deg[rows], opening_deg[rows], radius, 0, _WEDGE_STEP_DEG)
         seen[rows] = _seen(shapely.intersection(shape, wedge), apex, near[rows])

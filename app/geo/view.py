@@ -18,6 +18,8 @@ from app.geo.arrays import Bools, Floats, Ints
 
 _THIN_M: Final = 0.001
 """Rings and blind zones thinner than this are nothing; GEOS could not tell their sides apart."""
+_ROUND_DEG: Final = 1e-6
+"""An opening that lacks less than this to 360 degrees is all round."""
 PANORAMIC_FROM_DEG: Final = 120.0
 """Opening from which a lens is treated as panoramic: the tangent overstates the width beyond it."""
 
@@ -277,7 +279,7 @@ def sector(
         In (0, 360]. 360 is a disc, or an annulus when `near_m` is above 0.
     range_m, near_m : float
         Outer and inner radius, to the millimetre; an inner radius not below the outer gives an
-        empty polygon.
+        empty polygon, as does a sector less than a millimetre wide.
     step_deg : float, optional
         Greatest angle between vertices on an arc, in (0, 30].
 
@@ -364,10 +366,11 @@ def sectors(
     _refuse(np.asarray(not 0 < step_deg <= 30), "step_deg must lie in (0, 30]")
 
     near = np.where(near < _THIN_M, 0.0, near)
+    opening = np.where(opening > 360 - _ROUND_DEG, 360.0, opening)
     steps = np.ceil(opening / step_deg - 1e-9).astype(np.int64)
     inner = near / np.cos(np.radians(opening / steps) / 2.0)
     shapes = np.full(n, Polygon(), dtype=object)
-    some = inner < outer - _THIN_M
+    some = (inner < outer - _THIN_M) & (np.radians(opening) * outer > _THIN_M)
     full = opening == 360
     fan, open_ring, disc, annulus = (
         np.flatnonzero(rows)

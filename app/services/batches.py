@@ -29,11 +29,18 @@ class _Row:
 
     position: int
     action: Literal["upsert", "delete"]
+    prefix: str = ""
+    """Where the record stands in the item."""
     code: str | None = None
     draft: Draft | None = None
     faults: list[Fault] = field(default_factory=list)
     result: str = ""
     version: int | None = None
+
+    def refuse(self, member: str, code: str, message: str) -> None:
+        """Add a fault of one member of the record, or of the code to delete."""
+        pointer = "/delete" if self.action == "delete" else self.prefix + member
+        self.faults.append(Fault(pointer, code, message))
 
     def view(self) -> dict[str, Any]:
         """Return the row's result as it travels."""
@@ -96,21 +103,20 @@ def _items(payload: object) -> Sequence[object]:
 def _row(kind: Kind, position: int, item: object) -> _Row:
     """Read one item: {"upsert": record}, {"delete": code}, or a bare record to upsert."""
     if isinstance(item, dict) and set(item) == {"delete"}:
-        code = _code(item["delete"])
-        if code is not None:
-            return _Row(position, "delete", code=code)
-        fault = Fault("/delete", "string-pattern-mismatch", "the code of a record is needed")
-        return _Row(position, "delete", faults=[fault])
-    prefix = "/upsert" if isinstance(item, dict) and set(item) == {"upsert"} else ""
-    record = item["upsert"] if prefix and isinstance(item, dict) else item
-    row = _Row(position, "upsert")
+        row = _Row(position, "delete", code=_code(item["delete"]))
+        if row.code is None:
+            row.refuse("", "string-pattern-mismatch", "the code of a record is needed")
+        return row
+    wrapped = isinstance(item, dict) and set(item) == {"upsert"}
+    record = item["upsert"] if wrapped and isinstance(item, dict) else item
+    row = _Row(position, "upsert", "/upsert" if wrapped else "")
     if isinstance(record, dict):
         row.code = _code(record.get("code"))
     try:
         row.draft = drafts.draft(kind, record)
         row.code = records.code_of(row.draft)
     except Invalid as error:
-        row.faults = [fault.under(prefix) for fault in error.faults]
+        row.faults = [fault.under(row.prefix) for fault in error.faults]
     return row
 
 
@@ -126,7 +132,7 @@ def _refuse_duplicates(rows: Sequence[_Row]) -> None:
             continue
         if row.code in first:
             message = f"code {row.code!r} stands in row {first[row.code]} already"
-            row.faults.append(Fault("/code", "duplicate-code", message))
+            row.refuse("/code", "duplicate-code", message)
         else:
             first[row.code] = row.position
 
@@ -143,16 +149,16 @@ def _judge(
             visible = found is not None and not found.removed and _in_scope(who, found.jurisdiction)
             if not visible:
                 message = f"there is no {kind.title} {row.code!r}"
-                row.faults.append(Fault("/delete", "not-found", message))
+                row.refuse("", "not-found", message)
             continue
         assert row.draft is not None  # noqa: S101  # rows without faults have drafts
         owner = records.owner_of(kind, row.draft)
         if not _in_scope(who, owner):
             message = f"there is no jurisdiction {owner!r}"
-            row.faults.append(Fault("/jurisdiction", "not-found", message))
+            row.refuse("/jurisdiction", "not-found", message)
         elif found is not None and found.jurisdiction != owner:
             message = f"code {row.code!r} is taken in another jurisdiction"
-            row.faults.append(Fault("/code", "already-exists", message))
+            row.refuse("/code", "already-exists", message)
 
 
 def _in_scope(who: Principal, jurisdiction: str) -> bool:
@@ -163,7 +169,7 @@ async def _check(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) 
     good = [row for row in rows if row.draft is not None and not row.faults]
     items = [row.draft for row in good if row.draft is not None]
     for row, faults in zip(good, await records.check(connection, kind, items), strict=True):
-        row.faults.extend(faults)
+        row.faults.extend(fault.under(row.prefix) for fault in faults)
 
 
 def _refuse_all(kind: Kind, rows: Sequence[_Row]) -> None:
@@ -183,8 +189,9 @@ async def _spare_needed(connection: AsyncConnection, kind: Kind, rows: Sequence[
     removals = {row.code: row for row in rows if row.action == "delete" and not row.faults}
     codes = [code for code in removals if code is not None]
     for code, table, dependent in await registry.dependents(connection, kind, codes, limit=None):
-        message = f"it is still pointed to by {table} {dependent}"
-        removals[code].faults = [Fault("/delete", "still-referenced", message)]
+        if not removals[code].faults:
+            message = f"it is still pointed to by {table} {dependent}"
+            removals[code].refuse("", "still-referenced", message)
 
 
 async def _apply(

@@ -41,9 +41,21 @@ def draft(kind: Kind, payload: object, *, code: str | None = None) -> Draft:
     except ValidationError as error:
         faults = faults_of(error)
         detail = f"The {kind.title} is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        codes = {fault.code for fault in faults}
-        code = "forbidden-content" if "forbidden-content" in codes else "invalid"
-        raise Invalid(detail, code=code, faults=faults) from error
+        raise Invalid(
+            detail, code=_code_of({fault.code for fault in faults}), faults=faults
+        ) from error
+
+
+def _code_of(codes: set[str]) -> str:
+    """Return the code of a problem with such faults: their own where clients must know it."""
+    if "forbidden-content" in codes:
+        return "forbidden-content"
+    first, *others = sorted(codes)
+    geometric = first.startswith("geometry-") or first in (
+        "invalid-geometry",
+        "swapped-coordinates",
+    )
+    return first if geometric and not others else "invalid"
 
 
 def _with_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from app.errors import InvalidShape
+from app.errors import InvalidShape, TooLarge
+from app.geo import coverage, reach
 from app.geo.coverage import (
     COVERED,
     MET,
@@ -410,6 +411,34 @@ class TestAreas:
                 # the lattice may miss a sliver of the view; it must not miss more
                 wrong += (lacks == ()) != reached
         assert wrong <= 3
+
+
+def test_testing_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Device(at=lonlat(0, 5 * place), group=place % 3) for place in range(9)]
+    needs = (FACE, Need("overview"), Need("face", working=3))
+    whole = ask(*rows, needs=needs)
+    monkeypatch.setattr(coverage, "_BLOCK", 4)
+    blocks = ask(*rows, needs=needs)
+    assert np.array_equal(whole.reason_count, blocks.reason_count)
+    assert np.array_equal(whole.best, blocks.best)
+    assert whole.explain(0) == blocks.explain(0)
+
+
+def test_too_many_pairs_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "MAX_PAIRS", 5)
+    rows = [Device(at=lonlat(0, place)) for place in range(6)]
+    assert ask(*rows[:5]).status.tolist() == [3]
+    with pytest.raises(TooLarge):
+        ask(*rows)
+    with pytest.raises(TooLarge):
+        ask(*rows, shape=area(-50, -20, 50, 20))
+
+
+def test_many_devices_in_one_place_far_away() -> None:
+    rows = [Device(code=f"X{place:03d}", at=lonlat(900, 0)) for place in range(300)][::-1]
+    nearest = unit(Device(code="Z", at=lonlat(0, 20)), *rows, needs=(Need("face", working=2),))
+    assert nearest.nearest is not None
+    assert nearest.nearest.code == "X000"
 
 
 def test_rows_may_not_refer_to_nothing() -> None:

@@ -128,6 +128,13 @@ def test_a_full_turn_changes_nothing(bearing: float, opening: float, range_m: fl
     assert one.equals_exact(other, 1e-6 * range_m)
 
 
+def test_hair_thin_sectors_and_gaps_are_none() -> None:
+    assert sector((0, 0), 0, 1e-9, 100).is_empty
+    nearly = sector((0, 0), 0, 359.99999999999994, 1)
+    assert nearly.is_valid
+    assert nearly.equals(sector((0, 0), 0, 360, 1))
+
+
 def test_many_equal_one_by_one() -> None:
     rng = np.random.default_rng(2)
     n = 300

@@ -1,7 +1,5 @@
 """Who needs no key: on the demo's own machine everybody may analyse, elsewhere nobody."""
 
-import pytest
-
 from processes.running import CITY, Service, camera, command, free_port
 
 COVERAGE = f"/v1/jurisdictions/{CITY}/coverage"
@@ -26,13 +24,12 @@ def test_the_demo_on_a_public_address_lets_nobody_in_without_a_key(stopped: Serv
     assert service.get(COVERAGE).status_code == 200, "with the key"
 
 
-@pytest.mark.parametrize("role", ["reader", "analyst"])
-def test_anonymous_rights_on_a_public_address_are_refused(stopped: Service, role: str) -> None:
+def test_anonymous_rights_on_a_public_address_are_refused(stopped: Service) -> None:
     refused = command(
-        "serve", data_dir=stopped.folder, host="0.0.0.0", port=free_port(), anonymous_role=role
+        "serve", data_dir=stopped.folder, host="0.0.0.0", port=free_port(), anonymous_role="reader"
     )
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
-    assert role in refused.stderr
+    assert "reader" in refused.stderr
     assert "REGISTRY_ANONYMOUS_ROLE" in refused.stderr
     assert not stopped.cluster.running()

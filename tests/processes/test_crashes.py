@@ -83,13 +83,13 @@ def test_what_a_killed_service_acknowledged_is_there_after_the_next_start(servic
 
 
 def test_a_batch_cut_off_by_a_kill_is_there_entirely_or_not_at_all(service: Service) -> None:
-    def post(prefix: str) -> httpx.Response:
+    def post(prefix: str, count: int = 10_000) -> httpx.Response:
         with service.client() as client:
-            return client.post("/v1/cameras:batch", json=cameras(10_000, prefix))
+            return client.post("/v1/cameras:batch", json=cameras(count, prefix))
 
     began = time.monotonic()
-    assert post("whole").status_code == 200
-    took = time.monotonic() - began
+    assert post("tenth", 1_000).status_code == 200
+    took = 10 * (time.monotonic() - began)
     moments = random.Random()  # each run tries others
     for third in range(3):
         prefix, wait_s = f"cut{third}-", took * moments.uniform(third, third + 1) / 3
@@ -99,7 +99,7 @@ def test_a_batch_cut_off_by_a_kill_is_there_entirely_or_not_at_all(service: Serv
             for pid in [service.process.pid, *service.workers()]:
                 send(pid, signal.SIGKILL)
         service.kill()
-        service.start()
+        service.start(workers=1 if third < 2 else 2)
         until(lambda: service.ask(STILL_WRITING) == 0, "what was left running to end")
         for table in ("camera", "change"):
             there = service.ask(f"SELECT count(*) FROM {table} WHERE code LIKE '{prefix}%'")

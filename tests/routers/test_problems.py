@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import structlog
 from builders import (
     CITY,
+    LAT,
     LON,
     OTHER,
     Json,
@@ -42,6 +44,7 @@ class Call(NamedTuple):
 
 CAMERAS, CAMERA = "/v1/cameras", "/v1/cameras/camera-1"
 BOWTIE = [[113.1, 35.1], [113.3, 35.3], [113.3, 35.1], [113.1, 35.3], [113.1, 35.1]]
+SWAPPED, FAR = camera(geometry=point(LAT, LON)), camera(geometry=point(120, 35))
 TOMORROW = {"code": "camera-1", "state": "online", "reported_at": "2999-01-01T00:00:00Z"}
 OLD, WEAK, ANY, NEW = (
     {"If-Match": '"9"'}, {"If-Match": 'W/"1"'}, {"If-Match": "*"}, {"If-None-Match": "*"},
@@ -106,10 +109,8 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
             "PUT", f"{RINGS}/core", {"type": "Polygon", "coordinates": [BOWTIE[1:]]}, at="/geometry"
         )
     ],
-    (422, "swapped-coordinates"): [
-        Call("PUT", CAMERA, camera(geometry=point(35.2, 80)), at="/geometry")
-    ],
-    (422, "outside-extent"): [Call("PUT", CAMERA, camera(geometry=point(120, 35)), at="/geometry")],
+    (422, "swapped-coordinates"): [Call("PUT", CAMERA, SWAPPED, at="/geometry")],
+    (422, "outside-extent"): [Call("PUT", CAMERA, FAR, at="/geometry")],
     (422, "unknown-reference"): [Call("PUT", CAMERA, camera(checkpoint="none"), at="/checkpoint")],
     (422, "batch-refused"): [Call("POST", f"{CAMERAS}:batch", [camera(), 5], at="/items/1")],
     (422, "future-time"): [Call("POST", "/v1/states", [TOMORROW], at="/0/reported_at")],
@@ -260,19 +261,19 @@ async def test_a_database_that_is_away_is_503_everywhere(serve: Serve, key_for: 
 
 
 async def test_our_own_fault_is_a_plain_500(
-    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret inner working")
 
     monkeypatch.setattr(answers, "page", broken)
-    answer = await city.get("/v1/cameras", headers={"X-Request-ID": "ticket-7"})
+    with structlog.testing.capture_logs() as logged:
+        answer = await city.get("/v1/cameras", headers={"X-Request-ID": "ticket-7"})
     assert _is_problem(answer)["code"] == "internal-error"
     assert answer.status_code == 500
     assert "secret" not in answer.text
-    logged = capsys.readouterr().err
-    assert "ticket-7" in logged
-    assert "RuntimeError: the secret inner working" in logged
+    (line,) = [line for line in logged if line["log_level"] == "error"]
+    assert (line["request_id"], str(line["exc_info"])) == ("ticket-7", "the secret inner working")
 
 
 async def test_ready_names_its_checks(client: httpx.AsyncClient) -> None:

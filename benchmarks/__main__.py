@@ -1,0 +1,22 @@
+"""Run every measurement, or those named: ``python -m benchmarks [membership] [coverage] [service]``."""
+
+import sys
+
+from benchmarks import bench_coverage_engine, bench_membership, bench_service
+
+MEASUREMENTS = {
+    "membership": bench_membership.main,
+    "coverage": bench_coverage_engine.main,
+    "service": bench_service.main,
+}
+
+
+def main() -> None:
+    """Run what is asked for, all by default."""
+    for name in sys.argv[1:] or MEASUREMENTS:
+        print(f"\n{name}\n{'-' * len(name)}")
+        MEASUREMENTS[name]()
+
+
+if __name__ == "__main__":
+    main()
