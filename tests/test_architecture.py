@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import SecretStr
 
 from app.deps import known_parameters, principal
 from app.main import create_app
-from tests.conftest import settings_for
+from app.settings import Settings
 
 OPEN = {"/livez", "/readyz", "/version"}
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +21,8 @@ def _calls(dependant: Dependant) -> set[Any]:
 
 
 def _routes(folder: Path) -> list[APIRoute]:
-    app = create_app(settings_for("postgresql://nobody@localhost/none", folder))
+    url = SecretStr("postgresql://nobody@localhost/none")
+    app = create_app(Settings(database_url=url, data_dir=folder))
     return [route for route in app.routes if isinstance(route, APIRoute)]
 
 

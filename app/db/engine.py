@@ -65,10 +65,16 @@ class Database:
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
         )
-        self._direct = asyncpg.create_pool(
-            driver_url(url), min_size=0, max_size=pool_size, reset=_nothing_to_reset, **options
+        self._make_pool = partial(
+            asyncpg.create_pool,
+            driver_url(url),
+            min_size=0,
+            max_size=pool_size,
+            reset=_nothing_to_reset,
+            **options,
         )
-        self._opening, self._opened = asyncio.Lock(), False
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._frozen = self.engine.execution_options(
@@ -111,8 +117,8 @@ class Database:
     async def fetch(self, statement: str, *parameters: Any) -> Sequence[Any]:
         """Run one statement by itself and return its rows."""
         with _translated():
-            await self._open()
-            async with self._direct.acquire(timeout=POOL_TIMEOUT_S) as connection:
+            pool = self._pool or await self._open()
+            async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
                 rows: Sequence[Any] = await connection.fetch(statement, *parameters)
                 return rows
 
@@ -128,18 +134,18 @@ class Database:
         finally:
             connection.terminate()
 
-    async def _open(self) -> None:
+    async def _open(self) -> Any:
         """Open the direct pool at its first use: it belongs to the loop that runs then."""
-        if not self._opened:
-            async with self._opening:
-                await self._direct
-                self._opened = True
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._make_pool()
+        return self._pool
 
     async def close(self) -> None:
         """Give every connection back."""
         await self.engine.dispose()
-        if self._opened:
-            self._direct.terminate()
+        if self._pool is not None:
+            self._pool.terminate()
 
 
 async def _nothing_to_reset(_connection: object) -> None:

@@ -367,7 +367,7 @@ def sectors(
 
     near = np.where(near < _THIN_M, 0.0, near)
     opening = np.where(opening > 360 - _ROUND_DEG, 360.0, opening)
-    steps = np.ceil(opening / step_deg - 1e-9).astype(np.int64)
+    steps = np.maximum(np.ceil(opening / step_deg - 1e-9), 1).astype(np.int64)
     inner = near / np.cos(np.radians(opening / steps) / 2.0)
     shapes = np.full(n, Polygon(), dtype=object)
     some = (inner < outer - _THIN_M) & (np.radians(opening) * outer > _THIN_M)

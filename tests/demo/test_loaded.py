@@ -1,6 +1,5 @@
 """The service, loaded with the demo city through the public services, says what docs/demo.md says."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -16,9 +15,9 @@ COVERAGE = "/v1/jurisdictions/410800/coverage"
 
 
 @pytest.fixture
-async def city(admin: httpx.AsyncClient, database: Database) -> AsyncIterator[httpx.AsyncClient]:
+async def city(admin: httpx.AsyncClient, database: Database) -> httpx.AsyncClient:
     await load(database, OPERATOR)
-    yield admin
+    return admin
 
 
 async def _json(client: httpx.AsyncClient, url: str) -> Any:

@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-settings.register_profile("geo", deadline=None, max_examples=80)
+settings.register_profile("geo", deadline=None, max_examples=60)
 if settings.get_current_profile_name() == "default":  # a profile asked for stays
     settings.load_profile("geo")

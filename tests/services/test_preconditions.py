@@ -1,0 +1,52 @@
+"""If-Match and If-None-Match as RFC 9110 has them."""
+
+import pytest
+
+from app.errors import PreconditionFailed
+from app.services.preconditions import Precondition, etag, unchanged
+
+
+@pytest.mark.parametrize("header", ['"7"', ' "7" ', '"1", "7"', '"1","7","9"', "*", " * "])
+def test_if_match_holds(header: str) -> None:
+    Precondition(if_match=header).check(7)
+
+
+@pytest.mark.parametrize(
+    "header", ["", "7", '"8"', 'W/"7"', '"1", W/"7"', '"07"', "7, 8", '""', '"*"']
+)
+def test_if_match_does_not_hold(header: str) -> None:
+    with pytest.raises(PreconditionFailed) as refused:
+        Precondition(if_match=header).check(7)
+    assert refused.value.current_version == 7
+
+
+@pytest.mark.parametrize("header", ["*", '"1"', '"None"'])
+def test_if_match_never_holds_for_what_is_not_there(header: str) -> None:
+    with pytest.raises(PreconditionFailed, match="there is no such record"):
+        Precondition(if_match=header).check(None)
+
+
+def test_if_none_match_star_is_create_only() -> None:
+    create = Precondition(if_none_match=" * ")
+    create.check(None)
+    with pytest.raises(PreconditionFailed, match='it exists as "7"'):
+        create.check(7)
+
+
+def test_another_if_none_match_asks_nothing_of_a_write() -> None:
+    Precondition(if_none_match='"7"').check(7)
+    Precondition().check(None)
+
+
+@pytest.mark.parametrize("header", ['"7"', 'W/"7"', '"1", "7"', "*"])
+def test_a_read_is_unchanged_by_weak_comparison(header: str) -> None:
+    assert unchanged(header, 7)
+
+
+@pytest.mark.parametrize("header", [None, "", "7", '"8"', '"77"'])
+def test_a_read_is_changed(header: str | None) -> None:
+    assert not unchanged(header, 7)
+
+
+def test_tags_are_strong() -> None:
+    assert etag(7) == '"7"'

@@ -1,0 +1,35 @@
+"""Whether a place fits its jurisdiction: swapped axes are told from places elsewhere."""
+
+import pytest
+from shapely.geometry import LineString, Point, box
+
+from app.services.territory import Territory, misplaced
+
+FAR_WEST = Territory("650100", (86.0, 42.0, 89.0, 45.0), None, None, ())
+"""Here both readings of a pair of numbers are places on Earth."""
+
+
+@pytest.mark.parametrize("shape", [Point(87.6, 43.8), Point(86, 42), box(86, 42, 89, 45)])
+def test_what_lies_in_the_extent_fits(shape: Point) -> None:
+    assert misplaced(FAR_WEST, shape) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "code"),
+    [
+        (Point(43.8, 87.6), "swapped-coordinates"),
+        (box(43, 87, 44, 88), "swapped-coordinates"),
+        (LineString([(43.8, 87.6), (43.9, 87.7)]), "swapped-coordinates"),
+        (Point(43.8, 80), "outside-extent"),
+        (Point(0, 0), "outside-extent"),
+        (LineString([(87, 43), (43, 87)]), "outside-extent"),
+    ],
+)
+def test_what_lies_elsewhere_is_told_why(shape: Point, code: str) -> None:
+    fault = misplaced(FAR_WEST, shape)
+    assert fault is not None
+    assert (fault.pointer, fault.code) == ("/geometry", code)
+
+
+def test_without_an_extent_everything_fits() -> None:
+    assert misplaced(Territory("650100", None, None, None, ()), Point(0, 0)) is None
