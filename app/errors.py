@@ -36,7 +36,7 @@ class Fault:
         return Fault(prefix + self.pointer, self.code, self.message)
 
 
-@dataclass
+@dataclass(eq=False)
 class RegistryError(Exception):
     """Base of everything this product refuses on purpose."""
 

@@ -36,7 +36,7 @@ AnswersDep = Annotated[Answers, Depends(_answers)]
 @router.get(
     "",
     summary="The summary: plan, statuses, zones, rings, devices",
-    responses={200: {"model": CoverageSummary}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": CoverageSummary}, **problems(401, 403, 404, 409, 422)},
 )
 async def get_summary(code: Jurisdiction, who: PrincipalDep, coverage: AnswersDep) -> Response:
     return answers.raw(await coverage.summary(code, who))
@@ -45,7 +45,7 @@ async def get_summary(code: Jurisdiction, who: PrincipalDep, coverage: AnswersDe
 @router.get(
     "/control-points",
     summary="Every control point with its status and reasons",
-    responses={200: {"model": PointCoverageList}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": PointCoverageList}, **problems(401, 403, 404, 409, 422)},
 )
 async def list_points(
     code: Jurisdiction,
@@ -64,7 +64,7 @@ async def list_points(
 @router.get(
     "/control-points/{control_point}",
     summary="One control point explained: every candidate device and what it lacks",
-    responses={200: {"model": PointCoverage}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": PointCoverage}, **problems(401, 403, 404, 409, 422)},
 )
 async def get_point(
     code: Jurisdiction,
@@ -80,7 +80,7 @@ async def get_point(
 @router.get(
     "/gaps",
     summary="What is not covered, and why, as GeoJSON",
-    responses={200: _GEOJSON, **problems(401, 403, 404, 422)},
+    responses={200: _GEOJSON, **problems(401, 403, 404, 409, 422)},
 )
 async def list_gaps(
     code: Jurisdiction,

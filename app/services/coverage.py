@@ -14,7 +14,7 @@ import anyio
 import orjson
 
 from app.db.engine import Database, within
-from app.errors import NotFound
+from app.errors import Conflict, InvalidShape, NotFound
 from app.registry import coverage as registry
 from app.services import report
 from app.services.access import Principal
@@ -117,7 +117,15 @@ class Answers:
 
     async def _renew(self, jurisdiction: str) -> _Answer:
         loaded = await self._load(jurisdiction)
-        answer = _Answer(await anyio.to_thread.run_sync(compute, loaded), {})
+        try:
+            answer = _Answer(await anyio.to_thread.run_sync(compute, loaded), {})
+        except InvalidShape as error:
+            # Possible only where neither an extent nor a ring kept far-off records out.
+            raise Conflict(
+                f"Coverage cannot be computed: {error.detail} State the jurisdiction's extent, "
+                "and correct the records that lie outside.",
+                code="not-computable",
+            ) from error
         self._kept[jurisdiction] = answer
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)

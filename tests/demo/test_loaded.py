@@ -81,3 +81,17 @@ async def test_a_camera_closes_a_gap_and_its_silence_opens_it_again(
 
     await city.delete("/v1/cameras/41080000041320999001")
     assert (await _json(city, status))["needs"][0]["reason"] == "none"
+
+
+async def test_records_too_far_apart_to_measure_are_a_conflict(admin: httpx.AsyncClient) -> None:
+    """Without an extent and without rings nothing keeps a record off the other side of the globe."""
+    await admin.put("/v1/jurisdictions/990001", json={})
+    for number, lon in enumerate([24.94, 24.95, 117.0]):
+        point = {
+            "jurisdiction": "990001", "category": "core_site",
+            "geometry": {"type": "Point", "coordinates": [lon, 0.0]},
+        }  # fmt: skip
+        put = await admin.put(f"/v1/control-points/far-{number}", json=point)
+        assert put.status_code == 201, put.text
+    answer = await admin.get("/v1/jurisdictions/990001/coverage")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not-computable")
