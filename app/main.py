@@ -13,7 +13,6 @@ from app.errors import Unavailable
 from app.logs import configure
 from app.routers import coverage, health, keys, openapi, problems, records, rings, states
 from app.routers.envelope import Envelope
-from app.schemas.kinds import KINDS
 from app.services.access import anonymous
 from app.services.coverage import Answers
 from app.services.keys import Gate, service_secret
@@ -60,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.answers = Answers(app.state.database)
     problems.install(app)
     app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
-    routers = [records.router_of(kind) for kind in KINDS]
+    routers = [*records.ROUTERS]
     routers += [module.router for module in (rings, states, coverage, keys, health)]
     for router in routers:
         # Routes side by side are found once; routers inside routers are searched on every level.

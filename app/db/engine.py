@@ -25,6 +25,10 @@ CONNECT_TIMEOUT_S = 1.5
 POOL_TIMEOUT_S = 10.0
 _GONE_STATES = ("08", "57P01", "57P02", "57P03", "53300", "40P01", "40001", "57014", "55P03")
 """SQLSTATE prefixes that mean: try again later (away, shutting down, deadlock, time-out)."""
+_UNREACHABLE = (
+    *(OSError, TimeoutError, PoolTimeoutError, asyncpg.InterfaceError),
+    asyncpg.InternalClientError,  # asked in the moment between the server's last word and its end
+)
 
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
@@ -179,7 +183,7 @@ class _translated:  # reads as a verb at its uses
 
 def is_away(error: BaseException) -> bool:
     """Tell whether an exception means that the database cannot answer now."""
-    if isinstance(error, OSError | PoolTimeoutError | TimeoutError | asyncpg.InterfaceError):
+    if isinstance(error, _UNREACHABLE):
         return True
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")

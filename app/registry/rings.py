@@ -90,8 +90,8 @@ async def hold(connection: AsyncConnection, jurisdictions: Sequence[str], *, alo
     function = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
     for jurisdiction in sorted(set(jurisdictions)):
         await connection.execute(
-            text(f"SELECT {function}(:space, :key)"),
-            {"space": _LOCK_SPACE, "key": int(jurisdiction)},
+            text(f"SELECT {function}(:space, hashtext(:code))"),
+            {"space": _LOCK_SPACE, "code": jurisdiction},
         )
 
 

@@ -19,10 +19,8 @@ router = APIRouter(
 )
 
 Jurisdiction = Annotated[str, Path(pattern="^[0-9]{6}$", description="Division code.")]
-_GEOJSON: dict[str, Any] = {
-    "description": "GeoJSON FeatureCollection.",
-    "content": {"application/geo+json": {"schema": {"type": "object"}}},
-}
+_OR_GEOJSON: dict[str, Any] = {"content": {"application/geo+json": {"schema": {"type": "object"}}}}
+_GEOJSON: dict[str, Any] = {"description": "GeoJSON FeatureCollection.", **_OR_GEOJSON}
 
 
 async def _answers(request: Request) -> Answers:
@@ -45,7 +43,10 @@ async def get_summary(code: Jurisdiction, who: PrincipalDep, coverage: AnswersDe
 @router.get(
     "/control-points",
     summary="Every control point with its status and reasons",
-    responses={200: {"model": PointCoverageList}, **problems(401, 403, 404, 409, 422)},
+    responses={
+        200: {"model": PointCoverageList, **_OR_GEOJSON},
+        **problems(401, 403, 404, 409, 422),
+    },
 )
 async def list_points(
     code: Jurisdiction,
@@ -64,7 +65,7 @@ async def list_points(
 @router.get(
     "/control-points/{control_point}",
     summary="One control point explained: every candidate device and what it lacks",
-    responses={200: {"model": PointCoverage}, **problems(401, 403, 404, 409, 422)},
+    responses={200: {"model": PointCoverage, **_OR_GEOJSON}, **problems(401, 403, 404, 409, 422)},
 )
 async def get_point(
     code: Jurisdiction,

@@ -33,7 +33,7 @@ from app.models.vocabulary import (
 )
 from app.routers import answers
 from app.routers.openapi import body_of, problems
-from app.schemas.kinds import CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, ROAD, Kind
+from app.schemas.kinds import CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, KINDS, ROAD, Kind
 from app.schemas.records import HistoryEntry
 from app.services import batches, drafts, records
 from app.services.preconditions import unchanged
@@ -191,7 +191,7 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
         f"/{kind.plural}/{{code}}",
         summary=f"Read one {kind.title}",
         responses={
-            200: {"model": kind.view},
+            200: {"model": kind.view | kind.past, **_as_geojson(kind)},
             304: {"description": "Unchanged."},
             **problems(401, 403, 404, 422),
         },
@@ -252,9 +252,14 @@ def _listed(kind: Kind) -> dict[str, Any]:
             }
         }
     }
-    if kind.shaped:
-        content["application/geo+json"] = {"schema": {"type": "object"}}
-    return {"content": content}
+    return {"content": {**content, **_as_geojson(kind).get("content", {})}}
+
+
+def _as_geojson(kind: Kind) -> dict[str, Any]:
+    """Return the other form of an answer, where there is one."""
+    if not kind.shaped:
+        return {}
+    return {"content": {"application/geo+json": {"schema": {"type": "object"}}}}
 
 
 def _add_writes(router: APIRouter, kind: Kind) -> None:
@@ -343,3 +348,7 @@ async def _told(connection: Any, kind: Kind, done: records.Written, who: Any) ->
     return answers.one(
         stored.body, stored.version, status=201, Location=f"/v1/{kind.plural}/{done.code}"
     )
+
+
+ROUTERS = [router_of(kind) for kind in KINDS]
+"""Made once, as every other router is."""

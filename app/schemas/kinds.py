@@ -7,10 +7,13 @@ from pydantic import BaseModel
 
 from app.schemas.records import (
     CameraDraft,
+    CameraPast,
     CameraView,
     CheckpointDraft,
+    CheckpointPast,
     CheckpointView,
     ControlPointDraft,
+    ControlPointPast,
     ControlPointView,
     Draft,
     JurisdictionDraft,
@@ -32,6 +35,8 @@ class Kind:
     """Name in sentences."""
     draft: type[Draft]
     view: type[BaseModel]
+    past: type[BaseModel]
+    """What ``as_of`` answers: only what was registered."""
     filters: frozenset[str]
     """List filters beyond jurisdiction, bbox, q, updated_since."""
     placed: bool = False
@@ -55,6 +60,7 @@ JURISDICTION = Kind(
     title="jurisdiction",
     draft=JurisdictionDraft,
     view=JurisdictionView,
+    past=JurisdictionView,
     filters=frozenset(),
     shaped=False,
     write_role="admin",
@@ -65,6 +71,7 @@ CONTROL_POINT = Kind(
     title="control point",
     draft=ControlPointDraft,
     view=ControlPointView,
+    past=ControlPointPast,
     filters=frozenset({"zone", "category"}),
     placed=True,
 )
@@ -74,6 +81,7 @@ ROAD = Kind(
     title="road",
     draft=RoadDraft,
     view=RoadView,
+    past=RoadView,
     filters=frozenset({"road_class", "group"}),
 )
 CHECKPOINT = Kind(
@@ -82,6 +90,7 @@ CHECKPOINT = Kind(
     title="checkpoint",
     draft=CheckpointDraft,
     view=CheckpointView,
+    past=CheckpointPast,
     filters=_DEVICE,
     placed=True,
     device=True,
@@ -94,6 +103,7 @@ CAMERA = Kind(
     title="camera",
     draft=CameraDraft,
     view=CameraView,
+    past=CameraPast,
     filters=(_DEVICE - {"kind"}) | {"structure", "checkpoint"},
     placed=True,
     device=True,

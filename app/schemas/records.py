@@ -355,6 +355,18 @@ class JurisdictionView(JurisdictionDraft, Kept):  # type: ignore[misc]  # as abo
     """A jurisdiction as registered."""
 
 
+class ControlPointPast(ControlPointDraft, Kept):  # type: ignore[misc]  # as above
+    """A control point as it was registered at an instant; where it lay is not kept."""
+
+
+class CheckpointPast(CheckpointDraft, Kept):  # type: ignore[misc]  # as above
+    """A checkpoint as it was registered at an instant; where it lay and its state are not kept."""
+
+
+class CameraPast(CameraDraft, Kept):  # type: ignore[misc]  # as above
+    """A camera as it was registered at an instant; where it lay and its state are not kept."""
+
+
 class HistoryEntry(BaseModel):
     """One change of one record."""
 

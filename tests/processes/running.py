@@ -168,6 +168,13 @@ class Service:
         postmaster = self.postmaster
         return [pid for pid, (parent, _) in processes().items() if postmaster in (pid, parent)]
 
+    def sessions(self) -> list[int]:
+        """Return the processes of PostgreSQL that serve one connection each."""
+        postmaster, found = self.postmaster, processes().items()
+        return [
+            pid for pid, (parent, words) in found if parent == postmaster and "[local]" in words
+        ]
+
     @contextmanager
     def stopped_postgres(self) -> Iterator[None]:
         """Hold PostgreSQL still, as a hung disk or network does, while the block runs."""

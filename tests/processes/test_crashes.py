@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 
 import httpx
 import pytest
@@ -134,6 +135,29 @@ def warm(service: Service) -> Service:
         for answer in pool.map(service.get, ["/v1/cameras?limit=1000"] * 16 + ["/v1/keys"] * 16):
             assert answer.status_code == 200
     return service
+
+
+def test_requests_under_way_when_the_database_dies_are_answered_or_unavailable(
+    warm: Service,
+) -> None:
+    service, stop = warm, Event()
+
+    def ask() -> set[int]:
+        seen: set[int] = set()
+        while not stop.is_set():
+            seen.update(answer.status_code for answer in answers(service))
+        return seen
+
+    with ThreadPoolExecutor(6) as pool:
+        callers = [pool.submit(ask) for _ in range(6)]
+        for _ in range(3):
+            time.sleep(0.3)
+            send(service.sessions()[0], signal.SIGKILL)  # PostgreSQL ends them all and recovers
+            until(service.ready, "the database to recover")
+        stop.set()
+        statuses = set().union(*(caller.result() for caller in callers))
+    assert statuses <= {200, 201, 503}
+    assert 503 in statuses
 
 
 def test_a_killed_database_shows_and_heals(warm: Service) -> None:

@@ -117,7 +117,9 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
     (422, "unknown-parameter"): [Call("GET", f"{CAMERAS}?page=2", at="?page")],
     (422, "invalid-query"): [Call("GET", f"{CAMERAS}?limit=1&limit=2", at="?limit")],
 }
-ELSEWHERE = {"forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error"}
+ELSEWHERE = {
+    "forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error", "not-computable",
+}  # fmt: skip
 """Codes that other tests of this file and its neighbours provoke."""
 
 
@@ -177,6 +179,15 @@ async def test_a_scope_or_role_that_lacks_is_forbidden(
     answer = await city.put("/v1/cameras/a", json=camera("a"), headers=await key_for("analyst"))
     assert _is_problem(answer)["code"] == "forbidden"
     assert answer.status_code == 403
+
+
+async def test_records_all_over_the_globe_are_not_computable(city: httpx.AsyncClient) -> None:
+    await city.put(f"/v1/jurisdictions/{CITY}", json=jurisdiction(extent=None))
+    await city.put("/v1/control-points/here", json=control_point("here"))
+    await city.put("/v1/cameras/there", json=camera("there", geometry=point(LON - 90, 0)))
+    answer = await city.get(f"/v1/jurisdictions/{CITY}/coverage")
+    assert _is_problem(answer)["code"] == "not-computable"
+    assert answer.status_code == 409
 
 
 async def test_what_a_refusal_adds(equipped: httpx.AsyncClient) -> None:
