@@ -14,13 +14,14 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__, server
@@ -84,12 +85,15 @@ def _give_up(message: str) -> NoReturn:
 
 
 @contextmanager
-def _database_url(settings: Settings) -> Iterator[str]:
+def _database_url(settings: Settings, *, make: bool = True) -> Iterator[str]:
     """Give the URL of the database, running the private cluster when none is named."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
     cluster = LocalCluster(settings.data_dir)
+    if not make and not cluster.folder.exists():
+        where = Path(settings.data_dir).resolve()
+        _give_up(f"there is no registry in {where}; name its folder with REGISTRY_DATA_DIR")
     with ExitStack() as leaving:
         with server.signals_wait():
             cluster.start()
@@ -182,12 +186,20 @@ def _secret(settings: Settings) -> bytes:
 def _greet(settings: Settings, admin_key: str | None, *, demo: bool) -> None:
     base = f"http://{_in_url(settings.host)}:{settings.port}"
     summary = f"{base}/v1/jurisdictions/{DEMO}/coverage" if demo else f"{base}/v1/jurisdictions"
-    shown = admin_key or "made earlier; another one: coverage-registry keys create --role admin"
+    shown = admin_key or f"made earlier; another one: {_another_key(settings)}"
     console.print(f"Checkpoint coverage registry {__version__} on {base}", soft_wrap=True)
     console.print(f"  Coverage   {summary}", soft_wrap=True)
     console.print(f"  API        {base}/docs", soft_wrap=True)
     console.print(f"  Health     {base}/readyz", soft_wrap=True)
     console.print(f"  Admin key  {shown}{' (shown once)' if admin_key else ''}", soft_wrap=True)
+
+
+def _another_key(settings: Settings) -> str:
+    """Return the command that makes an admin key for this very registry."""
+    command = f"{sys.argv[0]} keys create --role admin"
+    if settings.database_url is not None:
+        return command
+    return f"REGISTRY_DATA_DIR={settings.data_dir} {command}"
 
 
 def _in_url(host: str) -> str:
@@ -289,7 +301,7 @@ def create_key(
                 )  # fmt: skip
                 return key
 
-    with _database_url(settings) as url:
+    with _database_url(settings, make=False) as url:
         sys.stdout.write(asyncio.run(run(url, chosen)) + "\n")
 
 
@@ -302,20 +314,19 @@ def list_keys() -> None:
         async with _opened(url) as database, database.reading() as connection:
             return await keys.listed(connection)
 
-    with _database_url(settings) as url:
-        table = Table("id", "role", "jurisdictions", "label", "last used", "revoked")
+    with _database_url(settings, make=False) as url:
+        table = Table(Column("id", no_wrap=True, min_width=12))
+        for name in ("role", "jurisdictions", "label", "last used", "revoked"):
+            table.add_column(name, overflow="fold")
         for key in asyncio.run(run(url)):
             scope = ", ".join(key["jurisdictions"]) if key["jurisdictions"] else "all"
-            row = (
-                key["id"],
-                key["role"],
-                scope,
-                key["label"],
-                key["last_used_at"],
-                key["revoked_at"],
-            )
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
+            times = (_minute(key[name]) for name in ("last_used_at", "revoked_at"))
+            table.add_row(key["id"], key["role"], scope, key["label"], *times)
         Console().print(table)
+
+
+def _minute(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
 @keys_cli.command("revoke")
@@ -330,7 +341,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key.")]) ->
         ):
             await keys.revoke(connection, key_id)
 
-    with _database_url(settings) as url:
+    with _database_url(settings, make=False) as url:
         asyncio.run(run(url))
     console.print(f"Revoked {key_id}.")
 

@@ -3,6 +3,7 @@
 All are coroutines: FastAPI runs plain functions in a thread, which costs more than they do.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -23,10 +24,12 @@ from app.services.keys import Gate
 from app.services.preconditions import Precondition
 from app.settings import Settings
 
-JSON_TYPES = ("application/json", "application/geo+json")
+GEOJSON = "application/geo+json"
+JSON_TYPES = ("application/json", GEOJSON)
 PATCH_TYPES = ("application/merge-patch+json", *JSON_TYPES)
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
+_QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
 async def settings(request: Request) -> Settings:
@@ -198,7 +201,20 @@ async def wants_geojson(
     """Tell whether GeoJSON is wanted, by ``f`` or else by ``Accept``."""
     if f is not None:
         return f == "geojson"
-    return "application/geo+json" in request.headers.get("accept", "")
+    accept = request.headers.get("accept", "").lower()
+    if GEOJSON not in accept:
+        return False
+    return _weight(accept, GEOJSON) >= max(_weight(accept, "application/json"), 0.001)
+
+
+def _weight(accept: str, media_type: str) -> float:
+    """Return how much a media type is wanted (RFC 9110, 12.5.1); one that is not named is not."""
+    for part in accept.split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        if name == media_type:
+            given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+            return float(given) if _QVALUE.fullmatch(given) else 0.0
+    return 0.0
 
 
 GeoJsonDep = Annotated[bool, Depends(wants_geojson)]

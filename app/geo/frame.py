@@ -189,6 +189,31 @@ class Frame:
             raise InvalidShape(f"Position is outside the reach of EPSG:{self.epsg}")
         return convergence
 
+    def distortion(self, lonlat: ArrayLike) -> Floats:
+        """Return by which share lengths are at most too long or too short at places.
+
+        Parameters
+        ----------
+        lonlat : array_like, shape (n, 2)
+            Degrees, longitude first.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            0 where the projection keeps lengths; infinite where it has no value.
+
+        Examples
+        --------
+        >>> Frame(4547).distortion([(113.2418, 35.2159)]).round(5)
+        array([6.e-05])
+        >>> Frame(3857).distortion([(113.2418, 35.2159)]).round(2)
+        array([0.23])
+        """
+        array = positions(lonlat)
+        factors = Proj(_checked(self.epsg)).get_factors(array[:, 0], array[:, 1])
+        scales = np.column_stack([factors.meridional_scale, factors.parallel_scale])
+        return np.asarray(np.nan_to_num(np.abs(scales - 1), nan=np.inf).max(axis=1))
+
 
 def _apply(transformer: Transformer, array: Floats, *, inverse: bool) -> Floats:
     out = np.empty_like(array)

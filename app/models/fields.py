@@ -7,7 +7,7 @@ metres, angles in degrees clockwise from true north.
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
 from pydantic import Field as Rule
@@ -78,6 +78,13 @@ Day = Annotated[date, BeforeValidator(_day)]
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_instant), AfterValidator(_in_utc)]
 """A moment with its offset (RFC 3339), kept in UTC."""
+
+
+def _no_login(address: str) -> str:
+    if "@" in address:
+        msg = "an address carries no login: leave out what stands before the @"
+        raise ValueError(msg)
+    return address
 
 
 Line = Annotated[
@@ -168,7 +175,7 @@ class Installed(SQLModel):
     installed_on: Day | None = Field(default=None, sa_type=Date, description="Day of installation.")
     in_use_on: Day | None = Field(default=None, sa_type=Date, description="Day put into use.")
     removed_on: Day | None = Field(default=None, sa_type=Date, description="Day taken down.")
-    network_address: Line | None = Field(
+    network_address: Annotated[Line, AfterValidator(_no_login)] | None = Field(
         default=None,
         sa_type=Text,
         description="Network address; answered to editors of the jurisdiction only.",
@@ -258,7 +265,7 @@ class CameraFields(Identified, Installed, Accountable):
         default=None, sa_type=Double, description="Tilt of the axis; negative looks down."
     )
     indoor: bool | None = Field(default=None, sa_type=Boolean, description="Mounted indoors.")
-    point_class: Annotated[int, Rule(ge=1, le=9)] | None = Field(
+    point_class: Literal[1, 2, 3, 9] | None = Field(
         default=None, sa_type=Integer, description="GB/T 28181-2022 PointType: 1, 2, 3 or 9."
     )
     serial_number: Line | None = Field(

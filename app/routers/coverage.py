@@ -53,9 +53,9 @@ async def list_points(
     who: PrincipalDep,
     coverage: AnswersDep,
     geojson: GeoJsonDep,
-    status: Annotated[Status | None, Query()] = None,
-    category: Annotated[Category | None, Query()] = None,
-    zone: Annotated[Zone | None, Query()] = None,
+    status: Annotated[Status | None, Query(description="How it is covered.")] = None,
+    category: Annotated[Category | None, Query(description="Category of control point.")] = None,
+    zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
 ) -> Response:
     wanted = Wanted(status=status, category=category, zone=zone)
     body = await coverage.points(code, who, wanted, geojson=geojson)
@@ -69,7 +69,9 @@ async def list_points(
 )
 async def get_point(
     code: Jurisdiction,
-    control_point: Annotated[str, Path(pattern=r"^[A-Za-z0-9._:\-]{1,64}$")],
+    control_point: Annotated[
+        str, Path(pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the control point.")
+    ],
     who: PrincipalDep,
     coverage: AnswersDep,
     geojson: GeoJsonDep,
@@ -91,8 +93,11 @@ async def list_gaps(
         Literal["control_point", "crossing", "area"] | None, Query(description="Kind of gap.")
     ] = None,
     level: Annotated[Level | None, Query(description="Ring of an open crossing.")] = None,
-    category: Annotated[Category | None, Query()] = None,
-    zone: Annotated[Zone | None, Query()] = None,
+    category: Annotated[Category | None, Query(description="Category of control point.")] = None,
+    zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
+    _f: Annotated[
+        Literal["geojson"] | None, Query(alias="f", description="GeoJSON is the one format.")
+    ] = None,
 ) -> Response:
     wanted = Wanted(category=category, zone=zone, type=type, level=level)
     return answers.raw(await coverage.gaps(code, who, wanted), answers.GEOJSON)

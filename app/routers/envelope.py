@@ -1,4 +1,7 @@
-"""What surrounds every request: its id, the limit on its body, and the line in the log."""
+"""What surrounds every request: its id, the limit on its body, and the line in the log.
+
+HEAD is answered as GET without the body, wherever there is a GET (RFC 9110, 9.3.2).
+"""
 
 import re
 import secrets
@@ -28,6 +31,8 @@ class Envelope:
             return
         request_id = _request_id(scope)
         scope["request_id"] = request_id
+        head = scope["method"] == "HEAD"
+        asked = {**scope, "method": "GET"} if head else scope
         began = perf_counter()
         status = 0
 
@@ -39,10 +44,12 @@ class Envelope:
                     *message.get("headers", []),
                     (b"x-request-id", request_id.encode()),
                 ]
+            elif head:
+                message["body"] = b""
             await send(message)
 
         try:
-            await self.app(scope, self._counted(scope, receive), answer)
+            await self.app(asked, self._counted(scope, receive), answer)
         except Exception:
             status = status or 500
             raise

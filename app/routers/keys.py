@@ -29,11 +29,11 @@ class KeyDraft(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     label: Line = Field(min_length=1, description="What program it is for; never a person.")
-    role: Role
+    role: Role = Field(description="What it may do, each role including the ones before.")
     jurisdictions: list[DivisionText] | None = Field(
         None, min_length=1, max_length=1000, description="Where it counts. Not given: everywhere."
     )
-    expires_at: Instant | None = None
+    expires_at: Instant | None = Field(None, description="When it ends. Not given: never.")
 
 
 @router.get("", summary="List keys, without their secrets", responses=problems(401, 403, 422))
@@ -73,7 +73,9 @@ async def create_key(
     responses={204: {"description": "Revoked."}, **problems(401, 403, 404, 422)},
 )
 async def revoke_key(
-    key_id: Annotated[str, Path(pattern="^[a-z0-9]{12}$")], who: WriterDep, connection: WriteDep
+    key_id: Annotated[str, Path(pattern="^[a-z0-9]{12}$", description="Visible id of the key.")],
+    who: WriterDep,
+    connection: WriteDep,
 ) -> Response:
     who.need_everywhere("admin")
     await keys.revoke(connection, key_id)

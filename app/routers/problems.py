@@ -142,7 +142,7 @@ def _methods(request: Request) -> list[str]:
     for route in request.app.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             found |= route.methods or set()
-    return sorted(found)
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -46,8 +46,14 @@ Text = Annotated[
 Division = Annotated[
     str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")
 ]
-Since = Annotated[Instant | None, Query(description="Changed at or after this instant.")]
-CodeQuery = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._:\-]{1,64}$")]
+Since = Annotated[
+    Instant | None,
+    Query(description="Changed at or after this instant; state reports do not count."),
+]
+CodeQuery = Annotated[
+    str | None,
+    Query(pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code the records carry there."),
+]
 
 
 class HistoryPage(BaseModel):
@@ -86,23 +92,28 @@ async def _no_filter() -> dict[str, Any]:
 
 
 async def _control_point_filter(
-    zone: Annotated[Zone | None, Query()] = None,
-    category: Annotated[Category | None, Query()] = None,
+    zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
+    category: Annotated[Category | None, Query(description="Category of control point.")] = None,
 ) -> dict[str, Any]:
     return {"zone": zone, "category": category}
 
 
 async def _road_filter(
-    road_class: Annotated[RoadClass | None, Query()] = None, group: CodeQuery = None
+    road_class: Annotated[RoadClass | None, Query(description="Class of the road.")] = None,
+    group: CodeQuery = None,
 ) -> dict[str, Any]:
     return {"road_class": road_class, "group": group}
 
 
 async def _device_filter(
-    zone: Annotated[Zone | None, Query()] = None,
-    function: Annotated[Function | None, Query()] = None,
-    lifecycle: Annotated[Lifecycle | None, Query()] = None,
-    state: Annotated[State | None, Query()] = None,
+    zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
+    function: Annotated[Function | None, Query(description="What the device can do.")] = None,
+    lifecycle: Annotated[
+        Lifecycle | None, Query(description="What a person decided about it.")
+    ] = None,
+    state: Annotated[
+        State | None, Query(description="What it reads as now; unknown when silent for too long.")
+    ] = None,
     control_point: CodeQuery = None,
 ) -> dict[str, Any]:
     return {
@@ -113,14 +124,14 @@ async def _device_filter(
 
 async def _checkpoint_filter(
     device: Annotated[dict[str, Any], Depends(_device_filter)],
-    kind: Annotated[CheckpointKind | None, Query()] = None,
+    kind: Annotated[CheckpointKind | None, Query(description="Kind of checkpoint.")] = None,
 ) -> dict[str, Any]:
     return {**device, "kind": kind}
 
 
 async def _camera_filter(
     device: Annotated[dict[str, Any], Depends(_device_filter)],
-    structure: Annotated[Structure | None, Query()] = None,
+    structure: Annotated[Structure | None, Query(description="Build of the camera.")] = None,
     checkpoint: CodeQuery = None,
 ) -> dict[str, Any]:
     return {**device, "structure": structure, "checkpoint": checkpoint}

@@ -171,5 +171,4 @@ async def remove_ring(
 async def membership(
     code: Jurisdiction, who: PrincipalDep, payload: BodyDep, connection: ReadDep
 ) -> Response:
-    points = payload.get("points") if isinstance(payload, dict) else None
-    return answers.computed(await rings.membership(connection, code, points, who, MAX_POINTS))
+    return answers.computed(await rings.membership(connection, code, payload, who, MAX_POINTS))

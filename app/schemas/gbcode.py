@@ -10,6 +10,9 @@ from typing import Final
 
 TWENTY_DIGITS: Final = re.compile(r"^[0-9]{20}$")
 
+_NEARLY: Final = re.compile(r"^(?:[0-9]{17}|[0-9]{19}|[0-9]{21,23})$")
+"""Lengths a code has when digits were lost or doubled on the way."""
+
 PROVINCES: Final = frozenset(
     str(number)
     for numbers in (
@@ -55,6 +58,8 @@ def faults(code: str, kind: str) -> list[str]:
     >>> faults("41080000003001000001", "camera")
     ['digits 11-13 are 300: types 300-499 number users, and this registry holds no people']
     """
+    if kind in TYPES_OF and _NEARLY.match(code):
+        return [f"{len(code)} digits: a GB/T 28181 code has 20 (or 18 in a local system)"]
     if not TWENTY_DIGITS.match(code):
         return []
     parts = split(code)

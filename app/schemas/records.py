@@ -50,6 +50,9 @@ FORBIDDEN_WORDS = (
 """Parts of field names that tell of people, media or logins: refused by name, not only as unknown."""
 
 
+_FEATURE_MEMBERS = frozenset({"type", "id", "bbox", "geometry", "properties"})
+
+
 def plain_record(data: object, known: Container[str] = ()) -> object:
     """Return the flat record of a payload that may be a GeoJSON Feature or carry server-set fields.
 
@@ -64,8 +67,13 @@ def plain_record(data: object, known: Container[str] = ()) -> object:
             properties = {}
         if not isinstance(properties, Mapping):
             raise PydanticCustomError("object-type", "the properties of a Feature are an object")
+        if properties.get("geometry", record["geometry"]) != record["geometry"]:
+            raise PydanticCustomError(
+                "duplicate-geometry", "the properties of the Feature state another geometry"
+            )
+        foreign = {name: value for name, value in record.items() if name not in _FEATURE_MEMBERS}
         feature_id = record.get("id")
-        record = {"geometry": record["geometry"], **properties}
+        record = {**foreign, **properties, "geometry": record["geometry"]}
         if feature_id is not None:
             record.setdefault("code", feature_id)
     for name in record:
@@ -74,7 +82,7 @@ def plain_record(data: object, known: Container[str] = ()) -> object:
                 "forbidden-content",
                 "field '{name}' is refused: the registry holds equipment and places, never people, "
                 "images, recognitions or logins",
-                {"name": str(name)[:80]},
+                {"name": str(name)[:80], "member": str(name)[:80]},
             )
     return {name: value for name, value in record.items() if name not in SERVER_SET}
 
@@ -93,7 +101,7 @@ class Draft(BaseModel):
     @model_validator(mode="after")
     def _code_fits(self) -> "Draft":
         for fault in gbcode.faults(getattr(self, "code", ""), self.code_kind):
-            raise PydanticCustomError("gb28181-code", "code: {fault}", {"fault": fault})
+            raise PydanticCustomError("gb28181-code", "{fault}", {"fault": fault, "member": "code"})
         return self
 
 
@@ -102,7 +110,7 @@ class Requirement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    function: Function
+    function: Function = Field(description="What a device must be able to do.")
     directions: list[Literal["inbound", "outbound"]] = Field(
         default_factory=list, max_length=2, description="Directions of passage; empty: any."
     )
@@ -112,7 +120,7 @@ class Requirement(BaseModel):
     )
 
 
-Requirements = Annotated[list[Requirement], Field(max_length=20)]
+Requirements = Annotated[list[Requirement], Field(min_length=1, max_length=20)]
 
 
 class Lane(BaseModel):
@@ -125,8 +133,8 @@ class Lane(BaseModel):
     bearing_deg: float | None = Field(
         None, ge=0, lt=360, allow_inf_nan=False, description="Travel bearing."
     )
-    name: TextLine | None = None
-    max_speed_kmh: int | None = Field(None, ge=1, le=200)
+    name: TextLine | None = Field(None, description="Name of the lane.")
+    max_speed_kmh: int | None = Field(None, ge=1, le=200, description="Speed limit.")
     camera: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the camera on this lane."
     )
@@ -145,6 +153,18 @@ def _no_repeats(words: list[str]) -> list[str]:
     return words
 
 
+def _in_order(draft: "CameraDraft | CheckpointDraft") -> None:
+    """Refuse days of a device's life that contradict each other."""
+    days = [("installed_on", draft.installed_on), ("in_use_on", draft.in_use_on)]
+    for name, day in days:
+        if day is not None and draft.removed_on is not None and draft.removed_on < day:
+            raise PydanticCustomError(
+                "dates-in-disorder",
+                "removed_on lies before {name}",
+                {"name": name, "member": "removed_on"},
+            )
+
+
 class Reported(BaseModel):
     """The state a device is known to be in, sent along with its registration."""
 
@@ -156,6 +176,14 @@ class Reported(BaseModel):
     reported_at: Instant | None = Field(
         None, description="When the device said so. Not given: now."
     )
+
+    @model_validator(mode="after")
+    def _a_time_has_a_state(self) -> "Reported":
+        if self.reported_at is not None and self.state is None:
+            raise PydanticCustomError(
+                "state-missing", "reported_at needs a state", {"member": "state"}
+            )
+        return self
 
 
 class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pydantic merges the configs
@@ -178,6 +206,11 @@ class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc] 
     )
     geometry: Point = Field(description="Where it stands.")
 
+    @model_validator(mode="after")
+    def _life_in_order(self) -> "CheckpointDraft":
+        _in_order(self)
+        return self
+
 
 class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as above
     """One device."""
@@ -187,6 +220,19 @@ class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as ab
         min_length=1, description="What the device can do."
     )
     geometry: Point = Field(description="Where it hangs.")
+
+    @model_validator(mode="after")
+    def _life_in_order(self) -> "CameraDraft":
+        _in_order(self)
+        return self
+
+    @model_validator(mode="after")
+    def _can_see_something(self) -> "CameraDraft":
+        if self.range_m is not None and self.near_m is not None and self.near_m >= self.range_m:
+            raise PydanticCustomError(
+                "sees-nothing", "the blind zone reaches to the range", {"member": "near_m"}
+            )
+        return self
 
 
 class RoadDraft(RoadFields, Draft):  # type: ignore[misc]  # as above
@@ -255,7 +301,8 @@ class JurisdictionDraft(JurisdictionFields, Draft):  # type: ignore[misc]  # as 
         "defaults, which are stored with the jurisdiction.",
     )
     coverage_parameters: CoverageParameters = Field(
-        default_factory=lambda: CoverageParameters.model_validate({})
+        default_factory=lambda: CoverageParameters.model_validate({}),
+        description="Distances of the coverage computation.",
     )
     metric_epsg: Annotated[int, Field(ge=1024, le=32767), AfterValidator(_metric)] | None = Field(
         None,
@@ -286,8 +333,8 @@ class JurisdictionDraft(JurisdictionFields, Draft):  # type: ignore[misc]  # as 
                 if not abs(scale - 1) <= _MOST_DISTORTION:
                     raise PydanticCustomError(
                         "crs-distorts",
-                        "metric_epsg: EPSG:{epsg} does not measure metres in the extent",
-                        {"epsg": self.metric_epsg},
+                        "EPSG:{epsg} does not measure metres in the extent",
+                        {"epsg": self.metric_epsg, "member": "metric_epsg"},
                     )
         return self
 

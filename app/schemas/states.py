@@ -18,7 +18,7 @@ class StateReport(BaseModel):
 
     kind: Literal["camera", "checkpoint"] = Field("camera", description="Kind of the device.")
     code: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the device.")
-    state: State
+    state: State = Field(description="What it said.")
     reported_at: Instant = Field(
         default_factory=lambda: datetime.now(UTC), description="When it said so. Not given: now."
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from app.errors import Fault, Invalid
 from app.schemas.kinds import Kind
@@ -21,9 +22,15 @@ def pointer(location: Sequence[str | int]) -> str:
 def faults_of(error: ValidationError) -> list[Fault]:
     """Return what pydantic found, in our words' form."""
     return [
-        Fault(pointer(found["loc"]), found["type"].replace("_", "-"), found["msg"])
-        for found in error.errors(include_url=False, include_input=False, include_context=False)
+        Fault(_place(found), found["type"].replace("_", "-"), found["msg"])
+        for found in error.errors(include_url=False, include_input=False)
     ]
+
+
+def _place(found: ErrorDetails) -> str:
+    """Return where a fault lies: a rule over the whole record may name the member it is about."""
+    member = found.get("ctx", {}).get("member")
+    return pointer([*found["loc"], member] if isinstance(member, str) else found["loc"])
 
 
 def draft(kind: Kind, payload: object, *, code: str | None = None) -> Draft:
@@ -51,11 +58,9 @@ def _code_of(codes: set[str]) -> str:
     if "forbidden-content" in codes:
         return "forbidden-content"
     first, *others = sorted(codes)
-    geometric = first.startswith("geometry-") or first in (
-        "invalid-geometry",
-        "swapped-coordinates",
-    )
-    return first if geometric and not others else "invalid"
+    known = ("invalid-geometry", "swapped-coordinates", "crs-distorts")
+    told = first.startswith("geometry-") or first in known
+    return first if told and not others else "invalid"
 
 
 def _with_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:
@@ -92,6 +97,13 @@ def merged(current: Mapping[str, Any], patch: object) -> dict[str, Any]:
         )
     flat = plain_record(patch) if "geometry" in patch and patch.get("type") == "Feature" else patch
     assert isinstance(flat, Mapping)  # noqa: S101  # plain_record keeps mappings mappings
+    if "lifecycle" in flat and flat["lifecycle"] is None:
+        # Its default is in_use: a null must not put a removed device back into service.
+        message = "lifecycle cannot be taken away; say what it is now"
+        raise Invalid(
+            f"The patch is not valid: {message}.",
+            faults=(Fault("/lifecycle", "lifecycle-null", message),),
+        )
     return _merge(current, flat, depth=0)
 
 

@@ -158,7 +158,7 @@ async def remove(
 
 
 async def membership(
-    connection: AsyncConnection, jurisdiction: str, points: object, who: Principal, limit: int
+    connection: AsyncConnection, jurisdiction: str, payload: object, who: Principal, limit: int
 ) -> dict[str, Any]:
     """Return zone, rings, on_boundary and distances of any points, in order.
 
@@ -168,7 +168,7 @@ async def membership(
         when a point is not two finite numbers in range.
     """
     who.need_in("reader", [jurisdiction])
-    lonlat = _points(points, limit)
+    lonlat = _points(payload, limit)
     where = await territory.of(connection, jurisdiction)
     answer: dict[str, Any] = {"jurisdiction": jurisdiction, "levels": list(where.levels)}
     if where.index is None:
@@ -185,7 +185,11 @@ async def membership(
     return answer
 
 
-def _points(points: object, limit: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _points(payload: object, limit: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the points of a body whose one member is ``points``."""
+    if isinstance(payload, Mapping) and (strange := sorted(set(payload) - {"points"})):
+        raise _bad_point(f"/{strange[0]}", "unknown member; a membership body has only points")
+    points = payload.get("points") if isinstance(payload, Mapping) else None
     if not isinstance(points, list):
         raise _bad_point("/points", "a list of [lon, lat] is needed")
     if len(points) > limit:

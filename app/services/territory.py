@@ -16,7 +16,7 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import Fault, NotFound
+from app.errors import Fault, Invalid, NotFound
 from app.geo.frame import Frame, frame, frame_for
 from app.geo.membership import Boundary, RingIndex
 from app.models.vocabulary import Level
@@ -24,6 +24,8 @@ from app.registry import rings as registry
 
 EXTENT_MARGIN_DEG: Final = 0.5
 """How far outside the city ring a record may lie when the jurisdiction states no extent."""
+MOST_DISTORTION: Final = 0.01
+"""A CRS may measure this much too long or too short in the middle of a jurisdiction."""
 _KEPT: Final = 64
 _CHUNK: Final = 20_000
 
@@ -157,9 +159,34 @@ def memberships(
     ]
 
 
+def check_metres(territory: Territory) -> None:
+    """Refuse a stated CRS whose metres are none in the middle of the territory.
+
+    Raises
+    ------
+    Invalid
+        when it measures more than a percent too long or too short.
+    """
+    if territory.frame is None or territory.extent is None:
+        return
+    west, south, east, north = territory.extent
+    middle = np.array([[(west + east) / 2, (south + north) / 2]])
+    if territory.frame.distortion(middle)[0] > MOST_DISTORTION:
+        message = (
+            f"EPSG:{territory.frame.epsg} does not measure metres where the jurisdiction lies; "
+            "leave metric_epsg out to have one chosen"
+        )
+        raise Invalid(
+            message + ".",
+            code="crs-distorts",
+            faults=(Fault("/metric_epsg", "crs-distorts", message),),
+        )
+
+
 async def place_all(connection: AsyncConnection, jurisdiction: str) -> None:
     """Recompute zone, rings and distances of every record of a jurisdiction."""
     where = await of(connection, jurisdiction)
+    check_metres(where)
     for table in registry.PLACED:
         codes, shapes = await registry.places(connection, table, jurisdiction)
         for start in range(0, len(codes), _CHUNK):

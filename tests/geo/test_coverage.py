@@ -9,7 +9,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from app.errors import InvalidShape, TooLarge
-from app.geo import coverage, reach
+from app.geo import candidates, reach
 from app.geo.coverage import (
     COVERED,
     MET,
@@ -417,7 +417,7 @@ def test_testing_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     rows = [Device(at=lonlat(0, 5 * place), group=place % 3) for place in range(9)]
     needs = (FACE, Need("overview"), Need("face", working=3))
     whole = ask(*rows, needs=needs)
-    monkeypatch.setattr(coverage, "_BLOCK", 4)
+    monkeypatch.setattr(candidates, "BLOCK", 4)
     blocks = ask(*rows, needs=needs)
     assert np.array_equal(whole.reason_count, blocks.reason_count)
     assert np.array_equal(whole.best, blocks.best)

@@ -38,19 +38,20 @@ def test_keys_made_and_revoked_beside_a_running_service_count_there(service: Ser
     here = {"data_dir": service.folder}
     made = command("keys", "create", "--role", "editor", "--label", "loader", **here)
     key = made.stdout.strip()
+    key_id = key.split("_")[1]
     with service.client(key) as client:
         assert client.put("/v1/cameras/keyed", json=camera(2, code="keyed")).is_success
         assert client.get("/v1/keys").status_code == 403
-        key_id = key.split("_")[1]
-        assert key_id in command("keys", "list", **here).stdout
-        assert command("keys", "revoke", key_id, **here).returncode == 0
-        time.sleep(REMEMBERED_S)
-        for _ in range(10):  # whichever worker answers
-            refused = service.get_as(key, "/v1/cameras")
-            assert refused.status_code == 401
-            assert refused.json()["code"] == "unauthenticated"
+    assert command("keys", "revoke", key_id, **here).returncode == 0
+    refused_from = time.monotonic() + REMEMBERED_S
     again = command("keys", "revoke", key_id, **here)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert key_id in command("keys", "list", **here).stdout
+    time.sleep(max(0, refused_from - time.monotonic()))
+    for _ in range(10):  # whichever worker answers
+        refused = service.get_as(key, "/v1/cameras")
+        assert refused.status_code == 401
+        assert refused.json()["code"] == "unauthenticated"
     assert service.ready(), "commands that leave do not stop the database"
 
 
@@ -109,10 +110,10 @@ def listens(service: Service) -> bool:
     return True
 
 
-@pytest.mark.parametrize("made", ["data.new", "data/registry.conf"])
-def test_a_stop_while_it_starts_leaves_nothing_behind(fresh: Service, made: str) -> None:
+def test_a_stop_while_it_starts_leaves_nothing_behind(fresh: Service) -> None:
     fresh.launch()
-    until((fresh.folder / "postgres" / made).exists, f"{made} to be made")
+    about_to_start = fresh.folder / "postgres" / "data" / "registry.conf"
+    until(about_to_start.exists, "PostgreSQL to be started")
     assert fresh.stop() == 0, fresh.said
     assert not any(str(fresh.folder) in words for _, words in processes().values())
     assert "Traceback" not in fresh.said

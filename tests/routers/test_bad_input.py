@@ -448,7 +448,7 @@ CODES = {
 
 async def test_codes_that_are_none(city: httpx.AsyncClient) -> None:
     told = {code: await _told(city, "POST", "/v1/cameras", camera(code)) for code in CODES}
-    places = {"string-pattern-mismatch": "/code", "gb28181-code": ""}
+    places = {"string-pattern-mismatch": "/code", "gb28181-code": "/code"}
     assert told == {code: (places[fault], fault) for code, fault in CODES.items()}
     assert await _told(city, "POST", "/v1/cameras", {**camera(), "code": 5}) == (
         "/code",
@@ -572,3 +572,39 @@ async def test_a_caller_who_hangs_up_in_the_middle(city: httpx.AsyncClient) -> N
     with structlog.testing.capture_logs() as logged:
         await app(scope, receive, send)
     assert [line for line in logged if line["log_level"] == "error"] == []
+
+
+async def test_what_a_second_pair_of_eyes_found(city: httpx.AsyncClient) -> None:
+    """Each was accepted once: a login in an address, lost digits, contradictions, strange members."""
+    refused = [
+        ("/network_address", camera("c-1") | {"network_address": "rtsp://admin:pass@10.0.0.1/1"}),
+        ("/code", camera("4108000004132099900")),
+        ("/near_m", camera("c-1") | {"near_m": 50, "range_m": 10}),
+        ("/removed_on", camera("c-1") | {"installed_on": "2025-01-02", "removed_on": "2025-01-01"}),
+        ("/point_class", camera("c-1") | {"point_class": 5}),
+        ("/state", camera("c-1") | {"reported_at": "2025-01-01T00:00:00Z"}),
+        ("/foo", {"type": "Feature", "foo": 1, "geometry": point(), "properties": camera("c-1")}),
+        (
+            "",
+            {"type": "Feature", "geometry": point(113.3, 35.3), "properties": camera("c-1")},
+        ),
+    ]
+    told = []
+    for _, body in refused:
+        answer = await city.post("/v1/cameras", json=body)
+        assert answer.status_code == 422, answer.text
+        told.append(answer.json()["errors"][0]["pointer"])
+    assert told == [pointer for pointer, _ in refused]
+
+    site = {
+        "jurisdiction": "410800",
+        "category": "core_site",
+        "geometry": point(),
+        "requirements": [],
+    }
+    assert (await city.put("/v1/control-points/s", json=site)).status_code == 422
+    points = {"points": [[113.2, 35.2]], "datum": "gcj02"}
+    answer = await city.post("/v1/jurisdictions/410800/membership", json=points)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/datum")
+    mercator = await city.patch("/v1/jurisdictions/410800", json={"metric_epsg": 3857})
+    assert (mercator.status_code, mercator.json()["code"]) == (422, "crs-distorts")

@@ -325,6 +325,25 @@ async def test_geojson_by_accept_and_by_f(city: httpx.AsyncClient) -> None:
     assert "items" in (await city.get("/v1/cameras?f=json", headers=GEOJSON)).json()
 
 
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        ("application/geo+json", True),
+        ("Application/Geo+JSON, application/json", True),
+        ("application/json;q=0.5, application/geo+json", True),
+        ("application/geo+json;q=0.5, application/json", False),
+        ("application/geo+json;q=0", False),
+        ("application/geo+json;q=none", False),
+        ("application/geo+json-seq", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+async def test_accept_is_weighed(city: httpx.AsyncClient, accept: str, wanted: bool) -> None:
+    answer = await city.get("/v1/cameras", headers={"Accept": accept})
+    assert ("features" in answer.json()) == wanted
+
+
 async def test_an_item_is_a_feature_when_wanted(city: httpx.AsyncClient) -> None:
     await _put(city, "cameras", camera("a"))
     item = await city.get("/v1/cameras/a", headers=GEOJSON)

@@ -100,7 +100,10 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
         Call("GET", f"{RINGS}/suburban", at="path:level"),
         Call("DELETE", CAMERA, at="header:X-Change-Reason", headers={"X-Change-Reason": "x" * 501}),
     ],
-    (422, "forbidden-content"): [Call("PUT", CAMERA, camera(password="secret"), at="")],
+    (422, "forbidden-content"): [Call("PUT", CAMERA, camera(password="secret"), at="/password")],
+    (422, "crs-distorts"): [
+        Call("PATCH", "/v1/jurisdictions/410800", {"metric_epsg": 3857}, at="/metric_epsg")
+    ],
     (422, "invalid-geometry"): [
         Call("PUT", f"{RINGS}/core", {"type": "Polygon", "coordinates": [BOWTIE]}, at="/geometry")
     ],
@@ -209,8 +212,17 @@ async def test_a_refused_method_is_told_the_others(city: httpx.AsyncClient) -> N
     urls = ["/v1/cameras", "/v1/cameras/a", "/v1/cameras:batch", f"{RINGS}/core", "/v1/states"]
     told = {url: (await city.request("TRACE", url)).headers["allow"] for url in urls}
     assert list(told.values()) == [
-        "GET, POST", "DELETE, GET, PATCH, PUT", "POST", "DELETE, GET, PUT", "POST",
+        "GET, HEAD, POST", "DELETE, GET, HEAD, PATCH, PUT", "POST", "DELETE, GET, HEAD, PUT", "POST",
     ]  # fmt: skip
+
+
+async def test_head_is_get_without_the_body(equipped: httpx.AsyncClient) -> None:
+    for url in (CAMERA, CAMERAS, f"{RINGS}/core", f"{CAMERAS}/absent", "/livez"):
+        got, head = await equipped.get(url), await equipped.head(url)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        for name in ("content-type", "etag", "vary"):
+            assert head.headers.get(name) == got.headers.get(name)
+    assert (await equipped.head("/v1/states")).status_code == 405
 
 
 async def test_all_faults_are_told_at_once(city: httpx.AsyncClient) -> None:

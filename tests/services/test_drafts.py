@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from builders import camera, point
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
@@ -42,6 +42,7 @@ def test_vectors_of_the_standard(
     assert drafts.merged(target, patch) == result
 
 
+@settings(deadline=None)
 @given(objects, objects)
 def test_a_patch_applied_twice_is_applied_once(
     target: dict[str, Any], patch: dict[str, Any]
@@ -50,6 +51,7 @@ def test_a_patch_applied_twice_is_applied_once(
     assert drafts.merged(once, patch) == once
 
 
+@settings(deadline=None)
 @given(objects)
 def test_an_empty_patch_changes_nothing(target: dict[str, Any]) -> None:
     assert drafts.merged(target, {}) == target

@@ -1,0 +1,111 @@
+"""Who might serve which unit, and what each lacks.
+
+Promises a row for every device assigned to the unit's point, every one that sees it and every one
+with the function within `Parameters.search_m`, tested in full: a row lists all reasons, not only
+the first. They are tested some at a time, so that memory stays bounded.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from app.geo.arrays import Bools, Bytes, Floats, Ints
+from app.geo.gear import ALWAYS_WITHIN_M
+from app.geo.reach import pairs
+from app.geo.scene import Scene
+from app.geo.tables import (
+    OUT_OF_VIEW,
+    TOO_COARSE,
+    TOO_FAR,
+    WRONG_DIRECTION,
+    WRONG_FUNCTION,
+    DeviceTable,
+    bit,
+)
+from app.geo.units import spread
+
+BLOCK: Final = 2_000_000
+"""Rows of units and devices that are tested at a time."""
+FAILS: Final = np.array([value.bit_count() for value in range(256)], dtype=np.uint8)
+"""How many reasons each set of reasons holds."""
+_STATE_BITS: Final = 0b111
+_KINDS: Final = (np.int64, np.int64, np.float64, np.bool_, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Candidates of all units, sorted by unit; one row each."""
+
+    unit: Ints
+    device: Ints
+    distance_m: Floats
+    assigned: Bools
+    reasons: Bytes
+    """Set of reasons; those of `DeviceTable.state_bits` included."""
+
+    @classmethod
+    def of(cls, scene: Scene) -> "Candidates":
+        """Return the candidates of every unit, each with all it lacks."""
+        devices, gear, units = scene.devices, scene.gear, scene.units
+        assigned_rows = np.flatnonzero(devices.assigned >= 0)
+        site, device = pairs(
+            scene.sites,
+            gear.xy,
+            gear.farthest_m(units, scene.parameters),
+            (devices.assigned[assigned_rows].astype(np.int64), assigned_rows),
+        )
+        views = scene.looked_at(site, device)
+
+        # From pairs of point and device to candidates of units: the pairs of its point for each
+        # unit, some units at a time so that memory stays bounded.
+        counts = np.bincount(site, minlength=len(scene.points))
+        starts, counts = (np.cumsum(counts) - counts)[units.point], counts[units.point]
+        block = np.cumsum(counts) // BLOCK
+        edges = np.flatnonzero(np.diff(block, prepend=-1, append=-1))
+        parts = []
+        for first, last in pairwise(edges.tolist()):
+            row, _, pair = spread(counts[first:last], starts[first:last])
+            parts.append(_tested(scene, row + first, device[pair], *(view[pair] for view in views)))
+        columns = zip(*parts, strict=True) if parts else ((np.empty(0, kind),) for kind in _KINDS)
+        return cls(*(np.concatenate(column) for column in columns))
+
+    def restated(self, devices: DeviceTable) -> "Candidates":
+        """Return the same rows after devices changed lifecycle or state, and nothing else."""
+        kept_bits = self.reasons & np.uint8(0xFF ^ _STATE_BITS)
+        return replace(self, reasons=kept_bits | devices.state_bits[self.device])
+
+
+def _tested(
+    scene: Scene, unit: Ints, device: Ints, d: Floats, seen: Floats, seen_all: Floats
+) -> tuple[Ints, Ints, Floats, Bools, Bytes]:
+    """Return the columns of `Candidates` for those rows that are candidates."""
+    devices, gear, units, parameters = scene.devices, scene.gear, scene.units, scene.parameters
+    assigned = devices.assigned[device] == units.point[unit]
+    has_function = devices.functions[device] & units.function[unit] != 0
+    wanted = units.direction[unit]
+    serves = (wanted == 0) | (devices.directions[device] & wanted != 0)
+    density = units.density[unit]
+    range_m, basis = gear.range(device, density, assigned, parameters)
+
+    looked = np.where(basis == 2, seen_all, seen)
+    here = d < ALWAYS_WITHIN_M
+    too_far = ~here & (d > range_m)
+    out_of_view = ~here & (np.isinf(looked) | (~too_far & (looked > range_m)))
+    reached = ~too_far & ~out_of_view
+    # A NaN on either side means that nothing is known or demanded, and compares as false.
+    pixels = gear.pixels_at_1m[device]
+    too_coarse = reached & ~here & (basis == 0) & (pixels < density * looked * (1 - 1e-12))
+
+    reasons = (
+        devices.state_bits[device]
+        | bit(~has_function, WRONG_FUNCTION)
+        | bit(~serves, WRONG_DIRECTION)
+        | bit(too_far, TOO_FAR)
+        | bit(out_of_view, OUT_OF_VIEW)
+        | bit(too_coarse, TOO_COARSE)
+    )
+    near = has_function & (d <= parameters.search_m)
+    kept = np.flatnonzero(assigned | reached | near)
+    return unit[kept], device[kept], d[kept], assigned[kept], reasons[kept]
