@@ -207,7 +207,7 @@ class Frame:
         >>> Frame(4547).distortion([(113.2418, 35.2159)]).round(5)
         array([6.e-05])
         >>> Frame(3857).distortion([(113.2418, 35.2159)]).round(2)
-        array([0.23])
+        array([0.22])
         """
         array = positions(lonlat)
         factors = Proj(_checked(self.epsg)).get_factors(array[:, 0], array[:, 1])
