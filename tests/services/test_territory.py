@@ -1,8 +1,17 @@
 """Whether a place fits its jurisdiction: swapped axes are told from places elsewhere."""
 
-import pytest
-from shapely.geometry import LineString, Point, box
+from contextlib import suppress
 
+import pytest
+from builders import CITY, LAT, LON, jurisdiction, square
+from shapely.geometry import LineString, Point, box
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database, WriteContext
+from app.schemas.kinds import JURISDICTION
+from app.services import drafts, records, rings
+from app.services.access import OPERATOR
+from app.services.preconditions import Precondition
 from app.services.territory import Territory, misplaced
 
 FAR_WEST = Territory("650100", (86.0, 42.0, 89.0, 45.0), None, None, ())
@@ -33,3 +42,28 @@ def test_what_lies_elsewhere_is_told_why(shape: Point, code: str) -> None:
 
 def test_without_an_extent_everything_fits() -> None:
     assert misplaced(Territory("650100", None, None, None, ()), Point(0, 0)) is None
+
+
+async def _put_ring(connection: AsyncConnection, half_deg: float) -> None:
+    await rings.put(
+        connection, CITY, "core", square(half_deg), OPERATOR, Precondition(),
+        datum="wgs84", max_vertices=100,
+    )  # fmt: skip
+
+
+async def test_a_ring_that_was_rolled_back_places_nothing(database: Database) -> None:
+    """Its version number is given again, to another boundary."""
+    who = WriteContext("tests")
+    async with database.writing(who) as connection:
+        await records.create(
+            connection, JURISDICTION, drafts.draft(JURISDICTION, jurisdiction()), OPERATOR
+        )
+    with suppress(ZeroDivisionError):
+        async with database.writing(who) as connection:
+            await _put_ring(connection, 0.1)
+            raise ZeroDivisionError
+    async with database.writing(who) as connection:
+        await _put_ring(connection, 0.01)
+        payload = {"points": [[LON + 0.05, LAT]]}
+        found = await rings.membership(connection, CITY, payload, OPERATOR, 10)
+    assert found["points"][0]["zone"] == "outside"
