@@ -29,7 +29,7 @@ def upgrade() -> None:
     op.create_table('change',
     sa.Column('seq', sa.BigInteger(), sa.Identity(always=True), nullable=False),
     sa.Column('transaction', sa.BigInteger(), server_default=sa.text('pg_current_xact_id()::text::bigint'), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), server_default=sa.text('clock_timestamp()'), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('actor', sa.Text(), nullable=False),
     sa.Column('request_id', sa.Text(), nullable=True),
     sa.Column('reason', sa.Text(), nullable=True),

@@ -205,7 +205,7 @@ class Change(SQLModel, table=True):
         sa_type=BigInteger,
         sa_column_kwargs={"server_default": text("pg_current_xact_id()::text::bigint")},
     )
-    at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.clock_timestamp()})
+    at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.now()})
     actor: str = Field(sa_type=Text)
     request_id: str | None = Field(default=None, sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)

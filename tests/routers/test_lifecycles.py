@@ -282,3 +282,11 @@ async def test_reports_name_the_devices_nobody_knows(city: httpx.AsyncClient) ->
     answer = (await city.post("/v1/states", json=reports)).json()
     assert (answer["applied"], answer["ignored"]) == (1, 0)
     assert answer["unknown"] == [{"kind": "camera", "code": "ghost"}]
+
+
+async def test_a_record_as_of_its_own_updated_at_is_that_version(city: httpx.AsyncClient) -> None:
+    first = (await city.post("/v1/cameras", json=camera("c-1"))).json()
+    second = (await city.patch("/v1/cameras/c-1", json={"name_en": "later"})).json()
+    for known in (first, second):
+        then = await city.get("/v1/cameras/c-1", params={"as_of": known["updated_at"]})
+        assert then.json()["version"] == known["version"]
