@@ -25,6 +25,7 @@ from app.schemas.kinds import CAMERA
 from benchmarks.city import fill
 
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 4
+SETTLE_S = 20
 HERE = Path(__file__).parent
 OURS, THEIRS = 8391, 8392
 ITEM = "41080000041320500100"
@@ -170,7 +171,10 @@ def main() -> None:
             )
         )  # fmt: skip
         key = _key(data, cluster.url)
+        time.sleep(SETTLE_S)  # PostgreSQL writes out what was loaded; that is nobody's request
         mine, peer = f"{base}/v1/cameras", f"{theirs}/collections/public.camera/items"
+        for warming in (f"{mine}?limit=100", f"{peer}?limit=100"):
+            _wrk(warming)
         box = "113.20,35.18,113.28,35.24"
         _pair("100-feature page", "tipg", f"{mine}?limit=100&f=geojson", f"{peer}?limit=100", "8x")
         _pair(
