@@ -268,10 +268,6 @@ class CoverageParameters(BaseModel):
     )  # fmt: skip
 
 
-_MOST_DISTORTION = 0.01
-"""A CRS may measure this much too long or too short in the middle of a jurisdiction."""
-
-
 def _metric(epsg: int) -> int:
     try:
         crs = pyproj.CRS.from_epsg(epsg)
@@ -321,22 +317,6 @@ class JurisdictionDraft(JurisdictionFields, Draft):  # type: ignore[misc]  # as 
         description="[west, south, east, north]; records outside are refused. Not given: the city "
         "ring with a margin.",
     )
-
-    @model_validator(mode="after")
-    def _metres_are_metres(self) -> "JurisdictionDraft":
-        """Refuse a CRS whose metres are none in the middle of the extent, such as Web Mercator."""
-        if self.metric_epsg is not None and self.extent is not None:
-            west, south, east, north = self.extent
-            projection = pyproj.Proj(self.metric_epsg)
-            factors = projection.get_factors((west + east) / 2, (south + north) / 2)
-            for scale in (factors.meridional_scale, factors.parallel_scale):
-                if not abs(scale - 1) <= _MOST_DISTORTION:
-                    raise PydanticCustomError(
-                        "crs-distorts",
-                        "EPSG:{epsg} does not measure metres in the extent",
-                        {"epsg": self.metric_epsg, "member": "metric_epsg"},
-                    )
-        return self
 
     @model_validator(mode="after")
     def _defaults_are_data(self) -> "JurisdictionDraft":

@@ -50,7 +50,6 @@ class Computed:
     assessment: engine.Assessment
     parameters: engine.Parameters
     frame: Frame | None
-    stale: NDArray[np.bool_]
     holds_until: datetime | None
     """When the next device goes stale, which changes the answer without a write."""
 
@@ -62,9 +61,7 @@ def compute(loaded: Loaded) -> Computed:
     metric = _frame(loaded)
     parameters = engine.Parameters(**_lengths(loaded.rules.parameters))
     assessment = engine.assess(points, devices, parameters, metric or frame(4547))
-    return Computed(
-        loaded, points, devices, assessment, parameters, metric, devices.stale, _holds_until(loaded)
-    )
+    return Computed(loaded, points, devices, assessment, parameters, metric, _holds_until(loaded))
 
 
 def _lengths(parameters: dict[str, float]) -> dict[str, Any]:

@@ -397,7 +397,9 @@ async def apply(
     if kind.device:
         await _record_states(connection, kind, items, versions, who)
     for owner, frame in frames.items():
-        if (await territory.of(connection, owner)).frame != frame:
+        now = await territory.of(connection, owner)
+        territory.check_metres(now)
+        if now.frame != frame:
             await territory.place_all(connection, owner)
     return versions
 
