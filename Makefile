@@ -43,7 +43,7 @@ demo: postgis $(RUNTIME) ## load the demo city
 	@exec $(BIN)/coverage-registry demo $(ARGS)
 
 test: lint types postgis ## everything a change must pass (ARGS go to pytest)
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(DEV) ## style, format and the direction of imports
 	$(PYTHON) -m ruff check .
