@@ -58,6 +58,12 @@ def road(code: str = "road-1", **changed: Any) -> Json:
     return {"code": code, **known, **changed}
 
 
+def building(code: str = "building-1", **changed: Any) -> Json:
+    """Return a building, some 20 m across, 20 m north-east of the middle."""
+    known = {"jurisdiction": CITY, "geometry": square(0.0001, LON + 0.0002, LAT + 0.0002)}
+    return {"code": code, **known, **changed}
+
+
 def checkpoint(code: str = "checkpoint-1", **changed: Any) -> Json:
     """Return a checkpoint with a lane in and a lane out."""
     lanes = [{"lane": 1, "direction": "inbound"}, {"lane": 2, "direction": "outbound"}]
@@ -72,7 +78,7 @@ def camera(code: str = "camera-1", **changed: Any) -> Json:
 
 
 TABLES = (
-    "jurisdiction", "ring", "control_point", "checkpoint", "camera", "road", "device_state",
+    "jurisdiction", "ring", "control_point", "checkpoint", "camera", "road", "building", "device_state",
     "change", "revision", "touched",
 )  # fmt: skip
 

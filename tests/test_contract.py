@@ -8,7 +8,7 @@ import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
-from builders import CITY, Json, KeyFor, camera, checkpoint, control_point, road
+from builders import CITY, Json, KeyFor, building, camera, checkpoint, control_point, road
 from conftest import settings_for
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
@@ -101,7 +101,7 @@ def test_whatever_is_sent_is_described(document: Json) -> None:
         for name, schema in document["components"]["schemas"].items()
         if name.endswith("Draft") or name in ("Lane", "Requirement", "StateReport")
     }
-    assert len(drafts) == 9
+    assert len(drafts) == 10
     for name, fields in drafts.items():
         assert [field for field in fields if not fields[field].get("description")] == [], name
     for method, path, operation in _operations(document):
@@ -115,6 +115,7 @@ async def key(ringed: httpx.AsyncClient, key_for: KeyFor) -> str:
     for plural, draft in (
         ("control-points", control_point(CITY)),
         ("roads", road(CITY)),
+        ("buildings", building(CITY)),
         ("checkpoints", checkpoint(CITY, state="online", network_address="198.51.100.7")),
         ("cameras", camera(CITY, state="online", control_point=CITY)),
     ):

@@ -49,6 +49,33 @@ async def test_down_leaves_nothing_and_up_comes_back(database: Database) -> None
         assert await schema.current(connection) == schema.head()
 
 
+async def test_cameras_keep_version_and_history_when_their_documents_gain_fields(
+    database: Database,
+) -> None:
+    async with database.engine.begin() as connection:
+        await connection.run_sync(lambda bare: command.downgrade(schema._config(bare), "0003"))
+    try:
+        async with database.engine.begin() as connection:
+            await connection.execute(
+                text("INSERT INTO jurisdiction (code, plan, requirements, coverage_parameters, "
+                     "stale_after_s, synthetic) VALUES ('410800', '{}', '{}', '{}', 60, false)")
+            )  # fmt: skip
+            await connection.execute(
+                text("INSERT INTO camera (code, jurisdiction, functions, lifecycle, geometry) "
+                     "VALUES ('c', '410800', '{face}', 'in_use', 'SRID=4326;POINT(113 35)')")
+            )  # fmt: skip
+    finally:
+        await schema.migrate(database)
+    async with database.reading() as connection:
+        rows = await connection.execute(
+            text("SELECT c.version, (document || '}')::jsonb, (SELECT count(*) FROM change "
+                 "WHERE kind = 'camera') FROM camera c")
+        )  # fmt: skip
+        version, document, changes = rows.one()
+    assert (version, changes, document["view_polygon"]) == (1, 1, None)
+    assert (document["code"], document["functions"], document["version"]) == ("c", ["face"], 1)
+
+
 async def test_a_newer_schema_is_refused(database: Database) -> None:
     async with database.engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

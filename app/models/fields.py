@@ -23,6 +23,8 @@ from app.models.vocabulary import (
     Function,
     Lifecycle,
     OneWay,
+    PictureLevel,
+    PictureScale,
     RoadClass,
     Structure,
 )
@@ -246,6 +248,21 @@ class CameraFields(Identified, Installed, Accountable):
     near_m: Metres | None = Field(
         default=None, sa_type=Double, description="Blind zone in front of it."
     )
+    reach_m: Annotated[Metres, Rule(gt=0)] | None = Field(
+        default=None,
+        sa_type=Double,
+        description="Distance up to which a camera that turns (PTZ) or looks all round serves its "
+        "function in every direction. Given: its view is a disc of this radius.",
+    )
+    view_polygon: Any = Field(default=None, nullable=True, sa_type=JSONB(none_as_null=True))
+    required_level: PictureLevel | None = Field(
+        default=None,
+        sa_type=Text,
+        description="Picture level its view is planned for (IEC 62676-4).",
+    )
+    level_scale: PictureScale | None = Field(
+        default=None, sa_type=Text, description="Edition of IEC 62676-4 the level belongs to."
+    )
     horizontal_pixels: Annotated[int, Rule(ge=1, le=100_000)] | None = Field(
         default=None, sa_type=Integer, description="Horizontal resolution in pixels."
     )
@@ -291,6 +308,17 @@ class RoadFields(Identified):
     )
     bridge: bool = Field(default=False, sa_type=Boolean, description="On a bridge.")
     tunnel: bool = Field(default=False, sa_type=Boolean, description="In a tunnel.")
+
+
+class BuildingFields(Identified):
+    """What stands in the way of looking: a footprint and how high it rises."""
+
+    height_m: Annotated[Metres, Rule(gt=0, le=1000)] | None = Field(
+        default=None, sa_type=Double, description="Height above the ground. Not given: from levels."
+    )
+    levels: Annotated[int, Rule(ge=1, le=200)] | None = Field(
+        default=None, sa_type=Integer, description="Storeys above the ground."
+    )
 
 
 class RingFields(SQLModel):

@@ -22,6 +22,7 @@ from sqlmodel import Field, SQLModel
 
 from app.models.columns import Code, Documented, Kept, Placed, Shape, one_of
 from app.models.fields import (
+    BuildingFields,
     CameraFields,
     CheckpointFields,
     ControlPointFields,
@@ -107,6 +108,21 @@ class Road(RoadFields, Kept, Documented, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
+class Building(BuildingFields, Kept, Documented, table=True):
+    """What stands in the way of looking."""
+
+    __tablename__ = "building"
+    __table_args__ = (
+        *_record_rules("building"),
+        CheckConstraint("ST_Dimension(geometry) = 2", name="area"),
+        CheckConstraint("height_m > 0 AND height_m < 'Infinity'", name="height_m"),
+    )
+
+    geometry: BaseGeometry = Field(sa_type=Shape())
+
+    model_config = {"arbitrary_types_allowed": True}
+
+
 class Checkpoint(CheckpointFields, Placed, Kept, Documented, table=True):
     """A face or vehicle checkpoint with its lanes."""
 
@@ -151,6 +167,8 @@ class Camera(CameraFields, Placed, Kept, Documented, table=True):
         CheckConstraint("azimuth_deg >= 0 AND azimuth_deg < 360", name="azimuth_deg"),
         CheckConstraint("opening_deg > 0 AND opening_deg <= 360", name="opening_deg"),
         CheckConstraint("range_m > 0 AND range_m < 'Infinity'", name="range_m"),
+        CheckConstraint("reach_m > 0 AND reach_m < 'Infinity'", name="reach_m"),
+        CheckConstraint("jsonb_typeof(view_polygon) = 'object'", name="view_polygon"),
         CheckConstraint("retention_days >= 30", name="retention_days"),
         ForeignKeyConstraint(
             ["jurisdiction", "control_point"],

@@ -36,6 +36,23 @@ RoadClass = Literal[
     "path",
 ]
 OneWay = Literal["no", "forward", "backward", "reversible"]
+PictureScale = Literal["iec2014", "iec2025"]
+PictureLevel = Literal[
+    "monitor",
+    "detect",
+    "observe",
+    "recognise",
+    "identify",
+    "inspect",
+    "overview",
+    "outline",
+    "discern",
+    "perceive",
+    "characterise",
+    "validate",
+    "scrutinise",
+]
+"""Levels of IEC 62676-4, six of 2014 and seven of 2025; no name stands in both."""
 Status = Literal["backed_up", "covered", "partial", "uncovered"]
 
 LEVELS: Final[tuple[Level, ...]] = ("core", "urban", "city")

@@ -207,7 +207,7 @@ _DEPENDENTS = {
     "road": (("checkpoint", "road"),),
     "jurisdiction": tuple(
         (table, "jurisdiction")
-        for table in ("control_point", "checkpoint", "camera", "road", "ring")
+        for table in ("control_point", "checkpoint", "camera", "road", "building", "ring")
     ),
 }
 

@@ -33,7 +33,16 @@ from app.models.vocabulary import (
 )
 from app.routers import answers
 from app.routers.openapi import body_of, problems
-from app.schemas.kinds import CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, KINDS, ROAD, Kind
+from app.schemas.kinds import (
+    BUILDING,
+    CAMERA,
+    CHECKPOINT,
+    CONTROL_POINT,
+    JURISDICTION,
+    KINDS,
+    ROAD,
+    Kind,
+)
 from app.schemas.records import HistoryEntry
 from app.services import batches, drafts, records
 from app.services.preconditions import unchanged
@@ -141,6 +150,7 @@ _FILTERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     JURISDICTION.name: _no_filter,
     CONTROL_POINT.name: _control_point_filter,
     ROAD.name: _road_filter,
+    BUILDING.name: _no_filter,
     CHECKPOINT.name: _checkpoint_filter,
     CAMERA.name: _camera_filter,
 }

@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 DECIMALS: Final = 9
 _DEPTH: Final = {"Point": 0, "LineString": 1, "Polygon": 2, "MultiPolygon": 3}
 
-__all__ = ["AnyPlace", "Line", "Point", "parse", "to_geojson"]
+__all__ = ["AnyPlace", "Area", "Line", "Point", "parse", "to_geojson"]
 
 
 def _fault(code: str, message: str) -> PydanticCustomError:
@@ -147,6 +147,7 @@ def _schema(types: tuple[str, ...], example: object) -> WithJsonSchema:
 
 _POINT = ("Point",)
 _PLACE = ("Point", "Polygon", "MultiPolygon")
+_AREA = ("Polygon", "MultiPolygon")
 _LINE = ("LineString",)
 _out = PlainSerializer(to_geojson)
 
@@ -159,6 +160,14 @@ AnyPlace = Annotated[
     BaseGeometry, PlainValidator(_validator(_PLACE)), _out, _schema(_PLACE, [113.2418, 35.2159])
 ]
 """A GeoJSON Point, or a Polygon or MultiPolygon for a site."""
+
+Area = Annotated[
+    BaseGeometry,
+    PlainValidator(_validator(_AREA)),
+    _out,
+    _schema(_AREA, [[[113.2, 35.2], [113.201, 35.2], [113.201, 35.201], [113.2, 35.2]]]),
+]
+"""A GeoJSON Polygon or MultiPolygon."""
 
 Line = Annotated[
     BaseGeometry,

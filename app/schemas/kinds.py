@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from app.schemas.records import (
+    BuildingDraft,
+    BuildingView,
     CameraDraft,
     CameraPast,
     CameraView,
@@ -84,6 +86,15 @@ ROAD = Kind(
     past=RoadView,
     filters=frozenset({"road_class", "group"}),
 )
+BUILDING = Kind(
+    name="building",
+    plural="buildings",
+    title="building",
+    draft=BuildingDraft,
+    view=BuildingView,
+    past=BuildingView,
+    filters=frozenset(),
+)
 CHECKPOINT = Kind(
     name="checkpoint",
     plural="checkpoints",
@@ -111,6 +122,6 @@ CAMERA = Kind(
     restricted=frozenset({"network_address"}),
 )
 
-KINDS = (JURISDICTION, CONTROL_POINT, ROAD, CHECKPOINT, CAMERA)
+KINDS = (JURISDICTION, CONTROL_POINT, ROAD, BUILDING, CHECKPOINT, CAMERA)
 BY_NAME = {kind.name: kind for kind in KINDS}
 DEVICES = (CHECKPOINT, CAMERA)

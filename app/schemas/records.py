@@ -12,7 +12,9 @@ import pyproj
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.geo.view import SCALES
 from app.models.fields import (
+    BuildingFields,
     CameraFields,
     CheckpointFields,
     ControlPointFields,
@@ -34,7 +36,7 @@ from app.models.vocabulary import (
     Zone,
 )
 from app.schemas import gbcode
-from app.schemas.geojson import AnyPlace, Line, Point
+from app.schemas.geojson import AnyPlace, Area, Line, Point
 
 SERVER_SET = frozenset(
     {
@@ -50,6 +52,8 @@ FORBIDDEN_WORDS = (
 """Parts of field names that tell of people, media or logins: refused by name, not only as unknown."""
 
 
+_DRAWN_WITHIN_DEG = 1.0
+"""A view drawn farther than this from its camera was drawn for another one."""
 _FEATURE_MEMBERS = frozenset({"type", "id", "bbox", "geometry", "properties"})
 
 
@@ -219,6 +223,11 @@ class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as ab
     functions: Annotated[list[Function], AfterValidator(_no_repeats)] = Field(
         min_length=1, description="What the device can do."
     )
+    view_polygon: Area | None = Field(
+        None,
+        description="What it sees, drawn by hand; wins over everything computed from optics, and "
+        "no building cuts it.",
+    )
     geometry: Point = Field(description="Where it hangs.")
 
     @model_validator(mode="after")
@@ -232,6 +241,43 @@ class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as ab
             raise PydanticCustomError(
                 "sees-nothing", "the blind zone reaches to the range", {"member": "near_m"}
             )
+        if self.reach_m is not None and self.near_m is not None and self.near_m >= self.reach_m:
+            raise PydanticCustomError(
+                "sees-nothing", "the blind zone reaches to the reach", {"member": "near_m"}
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _drawn_where_it_hangs(self) -> "CameraDraft":
+        if self.view_polygon is not None:
+            here = self.geometry.buffer(_DRAWN_WITHIN_DEG)
+            if not here.contains(self.view_polygon):
+                raise PydanticCustomError(
+                    "view-elsewhere",
+                    "what is drawn as seen lies farther than {most} degrees from the camera",
+                    {"most": _DRAWN_WITHIN_DEG, "member": "view_polygon"},
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _level_is_of_its_scale(self) -> "CameraDraft":
+        if (self.required_level is None) is not (self.level_scale is None):
+            missing = "level_scale" if self.level_scale is None else "required_level"
+            raise PydanticCustomError(
+                "level-and-scale",
+                "required_level and level_scale go together",
+                {"member": missing},
+            )
+        if self.level_scale is not None and self.required_level not in SCALES[self.level_scale]:
+            raise PydanticCustomError(
+                "level-of-other-scale",
+                "{scale} has the levels {levels}",
+                {
+                    "scale": self.level_scale,
+                    "levels": ", ".join(SCALES[self.level_scale]),
+                    "member": "required_level",
+                },
+            )
         return self
 
 
@@ -240,6 +286,13 @@ class RoadDraft(RoadFields, Draft):  # type: ignore[misc]  # as above
 
     code_kind: ClassVar[str] = "road"
     geometry: Line = Field(description="Centreline in the direction of digitising.")
+
+
+class BuildingDraft(BuildingFields, Draft):  # type: ignore[misc]  # as above
+    """What stands in the way of looking."""
+
+    code_kind: ClassVar[str] = "building"
+    geometry: Area = Field(description="Footprint; courtyards are holes.")
 
 
 Plan = dict[Category, Annotated[int, Field(ge=0, le=1_000_000)]]
@@ -376,6 +429,10 @@ class CameraView(CameraDraft, Kept, Placed, Stated):  # type: ignore[misc]  # st
 
 class RoadView(RoadDraft, Kept):  # type: ignore[misc]  # as above
     """A road as registered."""
+
+
+class BuildingView(BuildingDraft, Kept):  # type: ignore[misc]  # as above
+    """A building as registered."""
 
 
 class JurisdictionView(JurisdictionDraft, Kept):  # type: ignore[misc]  # as above

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database, WriteContext
 from app.registry import records
 from app.registry.documents import columns
+from app.schemas.kinds import BUILDING, CHECKPOINT, CONTROL_POINT, ROAD, Kind
 from app.schemas.kinds import CAMERA as CAMERA_RECORD
-from app.schemas.kinds import CHECKPOINT, CONTROL_POINT, ROAD, Kind
 
 WHO = WriteContext("tester", "request-1", "because")
 CAMERA = (
@@ -204,7 +204,7 @@ async def test_a_reference_stays_inside_the_jurisdiction(database: Database) -> 
 
 
 @pytest.mark.parametrize(
-    "kind", [CONTROL_POINT, ROAD, CHECKPOINT, CAMERA_RECORD], ids=lambda k: k.name
+    "kind", [CONTROL_POINT, ROAD, BUILDING, CHECKPOINT, CAMERA_RECORD], ids=lambda k: k.name
 )
 async def test_documents_have_the_columns_of_their_table(database: Database, kind: Kind) -> None:
     """A migration that adds a column must renew the trigger that writes the document."""

@@ -16,6 +16,8 @@ from builders import (
     Json,
     KeyFor,
     Serve,
+    box,
+    building,
     camera,
     checkpoint,
     contents,
@@ -366,6 +368,7 @@ async def test_fields_that_are_wrong(city: httpx.AsyncClient) -> None:
 LANE = {"lane": 1, "direction": "inbound"}
 BUILDERS: dict[str, Callable[[], Json]] = {
     "checkpoints": checkpoint, "control-points": control_point, "roads": road,
+    "buildings": building, "cameras": camera,
     "jurisdictions": partial(jurisdiction, "410900"),
 }  # fmt: skip
 OTHERS: dict[str, list[tuple[Json, Told]]] = {
@@ -388,6 +391,26 @@ OTHERS: dict[str, list[tuple[Json, Told]]] = {
         ({"layer": 11}, ("/layer", "less-than-equal")),
         ({"oneway": True}, ("/oneway", "literal-error")),
         ({"bridge": "no"}, ("/bridge", "bool-type")),
+    ],
+    "buildings": [
+        ({"height_m": 0}, ("/height_m", "greater-than")),
+        ({"levels": 0}, ("/levels", "greater-than-equal")),
+        ({"geometry": point()}, ("/geometry", "geometry-type")),
+        ({"geometry": box(35.2, 113.2, 35.3, 113.3)}, ("/geometry", "swapped-coordinates")),
+        ({"zone": "core", "storeys": 2}, ("/storeys", "extra-forbidden")),
+    ],
+    "cameras": [
+        ({"view_polygon": point()}, ("/view_polygon", "geometry-type")),
+        ({"view_polygon": square(0.1, LON + 2)}, ("/view_polygon", "view-elsewhere")),
+        ({"view_polygon": polygon([A, C, B, D, A])}, ("/view_polygon", "invalid-geometry")),
+        ({"required_level": "identify"}, ("/level_scale", "level-and-scale")),
+        ({"level_scale": "iec2025"}, ("/required_level", "level-and-scale")),
+        (
+            {"required_level": "identify", "level_scale": "iec2025"},
+            ("/required_level", "level-of-other-scale"),
+        ),
+        ({"reach_m": 0}, ("/reach_m", "greater-than")),
+        ({"reach_m": 5, "near_m": 5}, ("/near_m", "sees-nothing")),
     ],
     "jurisdictions": [
         ({"code": "4108"}, ("/code", "string-pattern-mismatch")),

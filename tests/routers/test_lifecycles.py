@@ -11,6 +11,7 @@ from builders import (
     OTHER,
     Json,
     box,
+    building,
     camera,
     checkpoint,
     control_point,
@@ -34,6 +35,7 @@ KINDS = [
     ("jurisdictions", jurisdiction(OTHER, plan={"core_site": 17}), "q=示例", "q=nowhere"),
     ("control-points", control_point(), "category=core_site", "category=city_road"),
     ("roads", road(), "road_class=national", "road_class=path"),
+    ("buildings", building(height_m=12.5, levels=4), "q=building", "q=nowhere"),
     ("checkpoints", checkpoint(lanes=LANES, **ACCOUNT), "kind=vehicle", "kind=face"),
     ("cameras", camera(**OPTICS, **ACCOUNT), "function=face", "function=vehicle"),
 ]

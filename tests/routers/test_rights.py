@@ -13,6 +13,7 @@ from builders import (
     Json,
     KeyFor,
     Serve,
+    building,
     camera,
     checkpoint,
     contents,
@@ -140,7 +141,8 @@ async def test_rights_are_asked_before_the_body_is_read(
 
 
 DRAFTS = {
-    "control-points": control_point, "roads": road, "checkpoints": checkpoint, "cameras": camera,
+    "control-points": control_point, "roads": road, "buildings": building,
+    "checkpoints": checkpoint, "cameras": camera,
 }  # fmt: skip
 
 
