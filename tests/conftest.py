@@ -28,7 +28,7 @@ from app.settings import Settings
 SECRET = "secret of the tests"  # not a secret
 _EMPTIED = (
     "jurisdiction, ring, control_point, checkpoint, camera, road, building, device_state, change, "
-    "revision, touched, api_key"
+    "revision, touched, waiver, analysis_answer, api_key"
 )
 
 

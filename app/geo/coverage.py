@@ -144,6 +144,17 @@ class Assessment:
     _rows: Candidates = field(repr=False)
     _counting: Bools = field(repr=False)
 
+    @property
+    def devices(self) -> DeviceTable:
+        """The devices as they are in this assessment."""
+        return self._scene.devices
+
+    @property
+    def counting(self) -> tuple[Ints, Ints]:
+        """Unit and device of every candidate that counts, sorted by unit."""
+        rows = np.flatnonzero(self._counting)
+        return self._rows.unit[rows], self._rows.device[rows]
+
     def explain(self, point: int) -> tuple[UnitExplained, ...]:
         """Return every need of one control point with every candidate explained.
 

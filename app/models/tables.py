@@ -272,3 +272,6 @@ class ApiKey(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=_TIME)
     revoked_at: datetime | None = Field(default=None, sa_type=_TIME)
     last_used_at: datetime | None = Field(default=None, sa_type=_TIME)
+
+
+from app.models import analysis  # noqa: E402, F401  # tables of their own topic, one metadata

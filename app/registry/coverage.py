@@ -1,11 +1,14 @@
 """All SQL for coverage: the state of a jurisdiction as columns, one statement a table.
 
 Columns travel as arrays, which asyncpg decodes many times faster than rows of as many fields.
+What has changed since an earlier state is found by that state's snapshot, so that a transaction which
+was under way then is neither missed nor taken twice.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,6 +35,10 @@ class Rules:
     stale_after_s: int
     rings: tuple[str, ...]
     roads: bool
+
+
+Columns = Mapping[str, Sequence[Any]]
+"""A table by columns, rows ordered by code."""
 
 
 async def pulse(fetch: Fetch, jurisdiction: str) -> Pulse | None:
@@ -64,65 +71,151 @@ async def rules(connection: AsyncConnection, jurisdiction: str) -> Rules | None:
     return Rules(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), row[6])
 
 
-_POINTS = text("""
-SELECT array_agg(code ORDER BY code), array_agg(name_zh ORDER BY code),
-       array_agg(name_en ORDER BY code), array_agg(category ORDER BY code),
-       array_agg(coalesce(zone, '') ORDER BY code),
-       array_agg(ST_X(centre) ORDER BY code), array_agg(ST_Y(centre) ORDER BY code),
-       array_agg(area ORDER BY code), array_agg(requirements::text ORDER BY code)
-FROM (SELECT code, name_zh, name_en, category, zone, requirements,
-             CASE WHEN ST_Dimension(geometry) = 0 THEN geometry
-                  ELSE ST_PointOnSurface(geometry) END AS centre,
-             CASE WHEN ST_Dimension(geometry) = 0 THEN NULL ELSE ST_AsBinary(geometry) END AS area
-      FROM control_point WHERE jurisdiction = :code AND removed_at IS NULL) AS p
-""")
+_POINTS: Final = {
+    "code": "t.code",
+    "name_zh": "t.name_zh",
+    "name_en": "t.name_en",
+    "category": "t.category",
+    "zone": "coalesce(t.zone, '')",
+    "lon": "ST_X(CASE WHEN ST_Dimension(t.geometry) = 0 THEN t.geometry "
+    "ELSE ST_PointOnSurface(t.geometry) END)",
+    "lat": "ST_Y(CASE WHEN ST_Dimension(t.geometry) = 0 THEN t.geometry "
+    "ELSE ST_PointOnSurface(t.geometry) END)",
+    "area": "CASE WHEN ST_Dimension(t.geometry) > 0 THEN ST_AsBinary(t.geometry) END",
+    "requirements": "t.requirements::text",
+    "road_name": "t.road_name",
+    "inbound_bearing_deg": "t.inbound_bearing_deg",
+}
+_DEVICE: Final = {
+    "code": "t.code",
+    "lon": "ST_X(t.geometry)",
+    "lat": "ST_Y(t.geometry)",
+    "in_use": "t.lifecycle = 'in_use'",
+    "control_point": "t.control_point",
+    "failure_group": "t.failure_group",
+    "state": "coalesce(s.state, 'unknown')",
+    "reported": "extract(epoch FROM s.reported_at)::float8",
+}
+_CAMERAS: Final = {
+    **_DEVICE,
+    "functions": "('face' = ANY(t.functions))::int + 2 * ('vehicle' = ANY(t.functions))::int "
+    "+ 4 * ('structured' = ANY(t.functions))::int + 8 * ('overview' = ANY(t.functions))::int "
+    "+ 16 * ('electronic' = ANY(t.functions))::int",
+    "direction": "coalesce(t.direction, '')",
+    "checkpoint": "t.checkpoint",
+    **{
+        name: f"t.{name}"
+        for name in (
+            "azimuth_deg", "opening_deg", "range_m", "near_m", "horizontal_pixels", "focal_mm",
+            "sensor_width_mm", "mount_height_m", "tilt_deg", "vertical_opening_deg",
+        )
+    },
+}  # fmt: skip
+_CHECKPOINTS: Final = {**_DEVICE, "kind": "t.kind", "lanes": "t.lanes::text", "road": "t.road"}
+_ROADS: Final = {
+    "code": "t.code",
+    "shape": "ST_AsBinary(t.geometry)",
+    "road_class": "t.road_class",
+    "oneway": "t.oneway",
+    "layer": "t.layer",
+    "group": 't."group"',
+    "road_number": "t.road_number",
+    "name_zh": "t.name_zh",
+    "name_en": "t.name_en",
+}
+_RINGS: Final = {
+    "code": "t.code",
+    "level": "t.level",
+    "tolerance_m": "t.tolerance_m",
+    "shape": "ST_AsBinary(t.geometry)",
+}
+_WAIVERS: Final = {
+    "code": "t.code",
+    "crossing": "t.crossing",
+    "level": "t.level",
+    "road": "t.road",
+    "reason": "t.reason",
+    "expires_at": "t.expires_at",
+    "waived_by": "t.waived_by",
+    "lon": "ST_X(t.geometry)",
+    "lat": "ST_Y(t.geometry)",
+}
+TABLES: Final = {
+    "control_point": _POINTS,
+    "camera": _CAMERAS,
+    "checkpoint": _CHECKPOINTS,
+    "road": _ROADS,
+    "ring": _RINGS,
+    "waiver": _WAIVERS,
+}
+"""What is read of each table: name of the column, and its SQL."""
 
-_CAMERAS = text("""
-SELECT array_agg(code), array_agg(ST_X(geometry)), array_agg(ST_Y(geometry)),
-       array_agg(function_bits), array_agg(coalesce(direction, '')),
-       array_agg(lifecycle = 'in_use'), array_agg(state), array_agg(reported_at),
-       array_agg(azimuth_deg), array_agg(opening_deg), array_agg(range_m), array_agg(near_m),
-       array_agg(horizontal_pixels), array_agg(control_point), array_agg(checkpoint),
-       array_agg(failure_group), array_agg(focal_mm), array_agg(sensor_width_mm),
-       array_agg(mount_height_m), array_agg(tilt_deg), array_agg(vertical_opening_deg)
-FROM (SELECT t.code, geometry, direction, lifecycle, s.state, s.reported_at, azimuth_deg,
-             opening_deg, range_m, near_m, horizontal_pixels, control_point, checkpoint,
-             failure_group, focal_mm, sensor_width_mm, mount_height_m, tilt_deg,
-             vertical_opening_deg,
-             ('face' = ANY(functions))::int + 2 * ('vehicle' = ANY(functions))::int
-             + 4 * ('structured' = ANY(functions))::int + 8 * ('overview' = ANY(functions))::int
-             + 16 * ('electronic' = ANY(functions))::int AS function_bits
-      FROM camera t LEFT JOIN device_state s ON s.kind = 'camera' AND s.code = t.code
-      WHERE t.jurisdiction = :code AND t.removed_at IS NULL ORDER BY t.code) AS d
-""")
 
-_CHECKPOINTS = text("""
-SELECT array_agg(code), array_agg(ST_X(geometry)), array_agg(ST_Y(geometry)),
-       array_agg(kind), array_agg(lanes::text), array_agg(lifecycle = 'in_use'),
-       array_agg(state), array_agg(reported_at), array_agg(control_point),
-       array_agg(failure_group)
-FROM (SELECT t.code, geometry, t.kind, lanes, lifecycle, s.state, s.reported_at, control_point,
-             failure_group
-      FROM checkpoint t LEFT JOIN device_state s ON s.kind = 'checkpoint' AND s.code = t.code
-      WHERE t.jurisdiction = :code AND t.removed_at IS NULL ORDER BY t.code) AS d
-""")
+async def columns(
+    connection: AsyncConnection, table: str, jurisdiction: str, codes: Sequence[str] | None = None
+) -> dict[str, list[Any]]:
+    """Return a table of a jurisdiction, or those of its rows that have one of the codes."""
+    wanted = TABLES[table]
+    bound: dict[str, Any] = {"jurisdiction": jurisdiction}
+    if codes is not None:
+        bound["codes"] = list(codes)
+    row = (await connection.execute(text(_statement(table, codes is not None)), bound)).one()
+    return {name: column or [] for name, column in zip(wanted, row, strict=True)}
 
 
-async def _columns(connection: AsyncConnection, statement: Any, code: str) -> list[list[Any]]:
-    row = (await connection.execute(statement, {"code": code})).one()
-    return [column or [] for column in row]
+def _statement(table: str, some: bool) -> str:
+    wanted = TABLES[table]
+    gathered = ", ".join(f'array_agg(d."{name}")' for name in wanted)
+    members = ", ".join(f'{sql} AS "{name}"' for name, sql in wanted.items())
+    states = (
+        f" LEFT JOIN device_state s ON s.kind = '{table}' AND s.code = t.code"
+        if "reported" in wanted
+        else ""
+    )
+    chosen = " AND t.code = ANY(CAST(:codes AS text[]))" if some else ""
+    return (
+        f"SELECT {gathered} FROM (SELECT {members} FROM {table} t{states} "
+        f"WHERE t.jurisdiction = :jurisdiction AND t.removed_at IS NULL{chosen} "
+        "ORDER BY t.code) AS d"
+    )
 
 
-async def points(connection: AsyncConnection, jurisdiction: str) -> list[list[Any]]:
-    """Return the control points: code, names, category, zone, lon, lat, area WKB, requirements."""
-    return await _columns(connection, _POINTS, jurisdiction)
+async def states(
+    connection: AsyncConnection, kind: str, codes: Sequence[str]
+) -> list[tuple[str, str, float]]:
+    """Return code, state and time of the last report of devices, those that ever reported."""
+    rows = await connection.execute(
+        text(
+            "SELECT code, state, extract(epoch FROM reported_at)::float8 FROM device_state "
+            "WHERE kind = :kind AND code = ANY(CAST(:codes AS text[]))"
+        ),
+        {"kind": kind, "codes": list(codes)},
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def cameras(connection: AsyncConnection, jurisdiction: str) -> list[list[Any]]:
-    """Return the cameras as columns, in the order of the statement above."""
-    return await _columns(connection, _CAMERAS, jurisdiction)
+async def snapshot(connection: AsyncConnection) -> str:
+    """Return the snapshot of the transaction: which others it sees."""
+    return str((await connection.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one())
 
 
-async def checkpoints(connection: AsyncConnection, jurisdiction: str) -> list[list[Any]]:
-    """Return the checkpoints as columns, in the order of the statement above."""
-    return await _columns(connection, _CHECKPOINTS, jurisdiction)
+async def changed(
+    connection: AsyncConnection, jurisdiction: str, since: str, limit: int
+) -> list[tuple[str, bool, str]] | None:
+    """Return kind, whether it was a device's state alone, and code of what changed since a snapshot.
+
+    None: more than ``limit``.
+    """
+    rows = (
+        await connection.execute(
+            text(
+                "SELECT DISTINCT kind, operation = 'state', code FROM change, "
+                "(SELECT CAST(CAST(:since AS text) AS pg_snapshot) AS seen) AS earlier "
+                "WHERE transaction >= pg_snapshot_xmin(seen)::text::bigint "
+                "AND jurisdiction = :jurisdiction "
+                "AND NOT pg_visible_in_snapshot(transaction::text::xid8, seen) LIMIT :limit"
+            ),
+            {"jurisdiction": jurisdiction, "since": since, "limit": limit + 1},
+        )
+    ).all()
+    return None if len(rows) > limit else [(row[0], row[1], row[2]) for row in rows]

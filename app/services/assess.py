@@ -3,10 +3,11 @@
 Everything in this module may run in a worker thread.
 """
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import orjson
@@ -17,27 +18,39 @@ from app.geo import coverage as engine
 from app.geo.frame import Frame, frame, frame_for
 from app.geo.view import near_blind_m, opening_from_lens
 from app.models.vocabulary import FUNCTIONS
-from app.registry.coverage import Rules
+from app.registry.coverage import Columns
+from app.services.loading import Loaded
 
-Columns = Sequence[Sequence[Any]]
+T = TypeVar("T")
 
 DIRECTION_BITS: Final = {"": 0, "none": 0, "inbound": 1, "outbound": 2, "both": 3}
 _NEVER_M: Final = 1e6
 """Blind zone of a camera that never looks down to its target."""
 _BIT_OF: Final = {function: 1 << place for place, function in enumerate(FUNCTIONS)}
+_LENGTHS: Final = ("search_m", "assumed_range_m", "assigned_range_m", "assumed_opening_deg")
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """One consistent state of a jurisdiction."""
+class Parts:
+    """What else follows from one state: each part made once, by whoever asks first.
 
-    jurisdiction: str
-    revision: int
-    at: datetime
-    rules: Rules
-    points: Columns
-    cameras: Columns
-    checkpoints: Columns
+    A part may be made from the same part of the state before, so that only what changed is computed.
+    """
+
+    def __init__(self, before: "Parts | None" = None) -> None:
+        self._made: dict[str, Any] = {}
+        self._before: dict[str, Any] = {}
+        if before is not None:
+            self._before = {**before._before, **before._made}
+        self._locks: dict[str, threading.RLock] = {}
+
+    def get(self, name: str, make: Callable[[T | None], T]) -> T:
+        """Return a part; ``make`` is given the part of the state before, or None."""
+        lock = self._locks.setdefault(name, threading.RLock())
+        with lock:
+            if name not in self._made:
+                self._made[name] = make(self._before.pop(name, None))
+            made: T = self._made[name]
+            return made
 
 
 @dataclass(frozen=True)
@@ -51,41 +64,71 @@ class Computed:
     parameters: engine.Parameters
     frame: Frame | None
     holds_until: datetime | None
-    """When the next device goes stale, which changes the answer without a write."""
+    """When the next device goes stale or the next waiver ends: a change without a write."""
+    parts: Parts = field(default_factory=Parts, repr=False, compare=False)
 
 
-def compute(loaded: Loaded) -> Computed:
-    """Run the coverage engine over one state."""
+def compute(loaded: Loaded, before: Computed | None = None) -> Computed:
+    """Run the coverage engine over one state, from what followed from the state before."""
+    parts = Parts(None if before is None else before.parts)
+    until = _holds_until(loaded)
+    if before is not None and _only_states_differ(loaded, before.loaded):
+        again = _restated(loaded, before)
+        return Computed(
+            loaded, before.points, again.devices, again, before.parameters, before.frame, until,
+            parts,
+        )  # fmt: skip
     points = _points(loaded)
     devices = _devices(loaded, points.code)
     metric = _frame(loaded)
     parameters = engine.Parameters(**_lengths(loaded.rules.parameters))
     assessment = engine.assess(points, devices, parameters, metric or frame(4547))
-    return Computed(loaded, points, devices, assessment, parameters, metric, _holds_until(loaded))
+    return Computed(loaded, points, devices, assessment, parameters, metric, until, parts)
+
+
+def _only_states_differ(loaded: Loaded, before: Loaded) -> bool:
+    rules, earlier = loaded.rules, before.rules
+    return (
+        loaded.points is before.points
+        and loaded.cameras is before.cameras
+        and loaded.checkpoints is before.checkpoints
+        and (rules.requirements, rules.parameters, rules.metric_epsg)
+        == (earlier.requirements, earlier.parameters, earlier.metric_epsg)
+    )
+
+
+def _restated(loaded: Loaded, before: Computed) -> engine.Assessment:
+    state, stale = _said(loaded)
+    old = before.assessment.devices
+    if np.array_equal(state, old.state) and np.array_equal(stale, old.stale):
+        return before.assessment
+    return before.assessment.restated(old.lifecycle, state, stale)
 
 
 def _lengths(parameters: dict[str, float]) -> dict[str, Any]:
-    return {name: float(value) for name, value in parameters.items()}
+    return {name: float(parameters[name]) for name in _LENGTHS if name in parameters}
 
 
 def _frame(loaded: Loaded) -> Frame | None:
     if loaded.rules.metric_epsg is not None:
         return frame(loaded.rules.metric_epsg)
-    lon, lat = loaded.points[5], loaded.points[6]
+    lon, lat = loaded.points["lon"], loaded.points["lat"]
     if not lon:
         return None
     return frame_for(float(np.median(lon)), float(np.median(lat)))
 
 
 def _points(loaded: Loaded) -> engine.PointTable:
-    code, _, _, category, _, lon, lat, area, requirements = loaded.points
+    table = loaded.points
     of_category = {name: _needs(rows) for name, rows in loaded.rules.requirements.items()}
     needs = [
-        of_category.get(category[row], ()) if own is None else _needs(orjson.loads(own))
-        for row, own in enumerate(requirements)
+        of_category.get(category, ()) if own is None else _needs(orjson.loads(own))
+        for category, own in zip(table["category"], table["requirements"], strict=True)
     ]
-    shapes = {row: shapely.from_wkb(wkb) for row, wkb in enumerate(area) if wkb is not None}
-    return engine.PointTable(code=code, lonlat=_pairs(lon, lat), shape=shapes, needs=needs)
+    areas = enumerate(table["area"])
+    shapes = {row: shapely.from_wkb(wkb) for row, wkb in areas if wkb is not None}
+    lonlat = _pairs(table["lon"], table["lat"])
+    return engine.PointTable(code=table["code"], lonlat=lonlat, shape=shapes, needs=needs)
 
 
 def _needs(requirements: Sequence[dict[str, Any]]) -> tuple[engine.Need, ...]:
@@ -110,33 +153,44 @@ def _numbers(column: Sequence[float | None]) -> NDArray[np.float64]:
 
 def _devices(loaded: Loaded, point_codes: Sequence[str]) -> engine.DeviceTable:
     cameras, checkpoints = loaded.cameras, loaded.checkpoints
-    n, m = len(cameras[0]), len(checkpoints[0])
+    n, m = len(cameras["code"]), len(checkpoints["code"])
     row_of_point = {code: row for row, code in enumerate(point_codes)}
-    row_of_checkpoint = {code: n + row for row, code in enumerate(checkpoints[0])}
-    lanes = [orjson.loads(text) for text in checkpoints[4]]
-    installation = [row_of_checkpoint.get(code, -1) for code in cameras[14]] + [-1] * m
+    row_of_checkpoint = loaded.checkpoint_states.row_of
+    lanes = [orjson.loads(text) for text in checkpoints["lanes"]]
+    installation = [
+        -1 if code is None else row_of_checkpoint.get(code, -1 - n) + n
+        for code in cameras["checkpoint"]
+    ] + [-1] * m
     nothing = np.full(m, np.nan)
-    stale = _stale(loaded, [*cameras[7], *checkpoints[7]])
-    reported = [*cameras[6], *checkpoints[6]]
-    states = np.array([engine.STATE_CODES[word or "unknown"] for word in reported], np.uint8)
+    state, stale = _said(loaded)
     return engine.DeviceTable(
         kind=["camera"] * n + ["checkpoint"] * m,
-        code=[*cameras[0], *checkpoints[0]],
-        lonlat=_pairs([*cameras[1], *checkpoints[1]], [*cameras[2], *checkpoints[2]]),
-        functions=np.array([*cameras[3], *(_BIT_OF[kind] for kind in checkpoints[3])], np.uint8),
+        code=[*cameras["code"], *checkpoints["code"]],
+        lonlat=_pairs(
+            [*cameras["lon"], *checkpoints["lon"]], [*cameras["lat"], *checkpoints["lat"]]
+        ),
+        functions=np.array(
+            [*cameras["functions"], *(_BIT_OF[kind] for kind in checkpoints["kind"])], np.uint8
+        ),
         directions=_directions(cameras, lanes, installation, n),
         lifecycle=np.where(
-            np.array([*cameras[5], *checkpoints[5]], bool), engine.IN_USE, engine.NOT_IN_USE
+            np.array([*cameras["in_use"], *checkpoints["in_use"]], bool),
+            engine.IN_USE,
+            engine.NOT_IN_USE,
         ).astype(np.uint8),
-        state=np.where(stale, np.uint8(engine.UNKNOWN), states),  # too old reads as unknown
+        state=state,
         stale=stale,
-        azimuth_deg=np.concatenate([_numbers(cameras[8]), nothing]),
+        azimuth_deg=np.concatenate([_numbers(cameras["azimuth_deg"]), nothing]),
         opening_deg=np.concatenate([_openings(cameras), nothing]),
-        range_m=np.concatenate([_numbers(cameras[10]), nothing]),
+        range_m=np.concatenate([_numbers(cameras["range_m"]), nothing]),
         near_m=np.concatenate([_nears(cameras), nothing]),
-        h_pixels=np.concatenate([_numbers(cameras[12]), nothing]),
+        h_pixels=np.concatenate([_numbers(cameras["horizontal_pixels"]), nothing]),
         assigned=np.array(
-            [row_of_point.get(code, -1) for code in (*cameras[13], *checkpoints[8])], np.int64
+            [
+                row_of_point.get(code, -1)
+                for code in (*cameras["control_point"], *checkpoints["control_point"])
+            ],
+            np.int64,
         ),
         installation=np.array(installation, np.int64),
         group=_groups(cameras, checkpoints, installation),
@@ -148,11 +202,11 @@ def _directions(
 ) -> NDArray[np.uint8]:
     """Return direction bits: stated, or those of the lanes of the checkpoint a camera is part of."""
     of_checkpoint = [_lane_bits(of) for of in lanes]
-    bits = np.array([DIRECTION_BITS[word] for word in cameras[4]], np.uint8)
-    for row, word in enumerate(cameras[4]):
+    bits = np.array([DIRECTION_BITS[word] for word in cameras["direction"]], np.uint8)
+    for row, word in enumerate(cameras["direction"]):
         if word == "" and installation[row] >= 0:
             place = installation[row] - n
-            own = [lane for lane in lanes[place] if lane.get("camera") == cameras[0][row]]
+            own = [lane for lane in lanes[place] if lane.get("camera") == cameras["code"][row]]
             bits[row] = _lane_bits(own) if own else of_checkpoint[place]
     return np.concatenate([bits, np.array(of_checkpoint, np.uint8)])
 
@@ -166,17 +220,17 @@ def _lane_bits(lanes: Sequence[dict[str, Any]]) -> int:
 
 def _openings(cameras: Columns) -> NDArray[np.float64]:
     """Return stated openings, and where there is none but a lens, the lens's."""
-    focal, sensor = _numbers(cameras[16]), _numbers(cameras[17])
-    return _or_else(
-        _numbers(cameras[9]), ~np.isnan(focal + sensor), opening_from_lens, sensor, focal
-    )
+    focal, sensor = _numbers(cameras["focal_mm"]), _numbers(cameras["sensor_width_mm"])
+    known = ~np.isnan(focal + sensor)
+    return _or_else(_numbers(cameras["opening_deg"]), known, opening_from_lens, sensor, focal)
 
 
 def _nears(cameras: Columns) -> NDArray[np.float64]:
     """Return stated blind zones, and where height, tilt and vertical opening are known, theirs."""
-    height, down, vertical = _numbers(cameras[18]), -_numbers(cameras[19]), _numbers(cameras[20])
+    height, down = _numbers(cameras["mount_height_m"]), -_numbers(cameras["tilt_deg"])
+    vertical = _numbers(cameras["vertical_opening_deg"])
     known = ~np.isnan(height + down + vertical)
-    near = _or_else(_numbers(cameras[11]), known, near_blind_m, height, down, vertical)
+    near = _or_else(_numbers(cameras["near_m"]), known, near_blind_m, height, down, vertical)
     return np.minimum(near, _NEVER_M)
 
 
@@ -193,38 +247,42 @@ def _or_else(
     return stated
 
 
-def _stale(loaded: Loaded, reported: Sequence[datetime | None]) -> NDArray[np.bool_]:
-    oldest = loaded.at - timedelta(seconds=loaded.rules.stale_after_s)
-    return np.array([when is None or when < oldest for when in reported], bool)
+def _said(loaded: Loaded) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return state and staleness of all devices; what is too old to be believed reads as unknown."""
+    parts = (loaded.camera_states, loaded.checkpoint_states)
+    state = np.concatenate([part.state for part in parts])
+    reported = np.concatenate([part.reported for part in parts])
+    stale = ~(reported >= loaded.oldest)
+    return np.where(stale, np.uint8(engine.UNKNOWN), state), stale
 
 
 def _holds_until(loaded: Loaded) -> datetime | None:
-    oldest = loaded.at - timedelta(seconds=loaded.rules.stale_after_s)
-    fresh = [
-        when
-        for column in (loaded.cameras[7], loaded.checkpoints[7])
-        for when in column
-        if when is not None and when >= oldest
-    ]
-    return min(fresh) + timedelta(seconds=loaded.rules.stale_after_s) if fresh else None
+    parts = (loaded.camera_states, loaded.checkpoint_states)
+    reported = np.concatenate([part.reported for part in parts])
+    fresh = reported[reported >= loaded.oldest]
+    ends = [moment for moment in loaded.waivers.get("expires_at", ()) if moment >= loaded.at]
+    if len(fresh):
+        silent = float(fresh.min()) + loaded.rules.stale_after_s
+        ends.append(datetime.fromtimestamp(silent, UTC))
+    return min(ends, default=None)
 
 
 def _groups(
     cameras: Columns, checkpoints: Columns, installation: Sequence[int]
 ) -> NDArray[np.int64]:
     """Return failure groups: the stated one, else the checkpoint's, else the device alone."""
-    n = len(cameras[0])
+    n = len(cameras["code"])
     names = [
         f"g:{group}" if group else f"k:{code}"
-        for group, code in zip(checkpoints[9], checkpoints[0], strict=True)
+        for group, code in zip(checkpoints["failure_group"], checkpoints["code"], strict=True)
     ]
     of_camera = []
-    for row, group in enumerate(cameras[15]):
+    for row, group in enumerate(cameras["failure_group"]):
         if group:
             of_camera.append(f"g:{group}")
         elif installation[row] >= 0:
             of_camera.append(names[installation[row] - n])
         else:
-            of_camera.append(f"c:{cameras[0][row]}")
+            of_camera.append(f"c:{cameras['code'][row]}")
     numbers = {name: number for number, name in enumerate(dict.fromkeys([*of_camera, *names]))}
     return np.array([numbers[name] for name in (*of_camera, *names)], np.int64)

@@ -13,12 +13,12 @@ from typing import Any, Final
 import anyio
 import orjson
 
-from app.db.engine import Database, within
+from app.db.engine import Database
 from app.errors import Conflict, InvalidShape, NotFound
 from app.registry import coverage as registry
-from app.services import report
+from app.services import loading, report
 from app.services.access import Principal
-from app.services.assess import Computed, Loaded, compute
+from app.services.assess import Computed, compute
 
 _KEPT: Final = 32
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
@@ -116,9 +116,12 @@ class Answers:
             return await self._renew(jurisdiction)
 
     async def _renew(self, jurisdiction: str) -> _Answer:
-        loaded = await self._load(jurisdiction)
+        kept = self._kept.get(jurisdiction)
+        before = None if kept is None else kept.computed
+        earlier = None if before is None else before.loaded
+        loaded = await loading.load(self._database, jurisdiction, earlier)
         try:
-            answer = _Answer(await anyio.to_thread.run_sync(compute, loaded), {})
+            answer = _Answer(await anyio.to_thread.run_sync(compute, loaded, before), {})
         except InvalidShape as error:
             # Possible only where neither an extent nor a ring kept far-off records out.
             raise Conflict(
@@ -130,20 +133,3 @@ class Answers:
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return answer
-
-    async def _load(self, jurisdiction: str) -> Loaded:
-        async with self._database.snapshot() as connection:
-            # A first statement through SQLAlchemy opens the transaction the others share.
-            rules = await registry.rules(connection, jurisdiction)
-            pulse = await registry.pulse(await within(connection), jurisdiction)
-            if rules is None or pulse is None:
-                raise NotFound("jurisdiction", jurisdiction)
-            return Loaded(
-                jurisdiction,
-                pulse.revision,
-                pulse.at,
-                rules,
-                await registry.points(connection, jurisdiction),
-                await registry.cameras(connection, jurisdiction),
-                await registry.checkpoints(connection, jurisdiction),
-            )

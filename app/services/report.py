@@ -54,12 +54,14 @@ def summary(found: Computed) -> dict[str, Any]:
             "by_category": {
                 category: {
                     "planned": plan.get(category, 0),
-                    **_counts(found, _rows_where(found.loaded.points[3], category)),
+                    **_counts(found, _rows_where(found.loaded.points["category"], category)),
                 }
                 for category in CATEGORIES
             },
         },
-        by_zone={zone: _counts(found, _rows_where(found.loaded.points[4], zone)) for zone in ZONES},
+        by_zone={
+            zone: _counts(found, _rows_where(found.loaded.points["zone"], zone)) for zone in ZONES
+        },
         rings=[_ring(level) for level in reversed(LEVELS)],
         devices=_devices(found),
     )
@@ -177,7 +179,7 @@ def point(found: Computed, code: str, geojson: bool) -> dict[str, Any] | None:
 
 
 def _wanted_rows(found: Computed, wanted: Wanted) -> Iterator[int]:
-    _, _, _, categories, zones, *_ = found.loaded.points
+    categories, zones = found.loaded.points["category"], found.loaded.points["zone"]
     for row, status in enumerate(found.assessment.status.tolist()):
         if wanted.status not in (None, engine.STATUSES[status]):
             continue
@@ -186,15 +188,15 @@ def _wanted_rows(found: Computed, wanted: Wanted) -> Iterator[int]:
 
 
 def _point(found: Computed, row: int) -> dict[str, Any]:
-    code, name_zh, name_en, category, zone, *_ = found.loaded.points
+    table = found.loaded.points
     assessment = found.assessment
     units = range(int(assessment.unit_start[row]), int(assessment.unit_start[row + 1]))
     return {
-        "code": code[row],
-        "name_zh": name_zh[row],
-        "name_en": name_en[row],
-        "category": category[row],
-        "zone": zone[row] or None,
+        "code": table["code"][row],
+        "name_zh": table["name_zh"][row],
+        "name_en": table["name_en"][row],
+        "category": table["category"][row],
+        "zone": table["zone"][row] or None,
         "status": engine.STATUSES[assessment.status[row]],
         "needs": [_need(found, row, unit) for unit in units],
         "geometry": _geometry(found, row),
