@@ -1,0 +1,253 @@
+"""What a file is, by its content; the name is only a hint.
+
+Promises to name what was found when it is nothing that can be read: a picture, a program, a login
+page. An archive of a single file, zip or gzip, counts as that file.
+"""
+
+import re
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from app.errors import Invalid
+from app.formats import archive
+from app.formats import encoding as encodings
+from app.formats.archive import Member
+from app.formats.model import FORMATS, Named
+from app.formats.spreadsheet import supports
+
+READABLE: Final = (
+    "CSV, TSV, XLSX, XLS, ODS, GeoJSON, GeoJSONSeq, GeoPackage, FlatGeobuf, Shapefile (zip), "
+    "GeoParquet, KML, KMZ, GB/T 28181 catalogue (XML) and GA/T 1400 lists (JSON)"
+)
+_HEAD: Final = 1 << 16
+_FOREIGN: Final = (
+    (b"%PDF", "a PDF document"),
+    (b"MZ", "a Windows program"),
+    (b"\x7fELF", "a program"),
+    (b"\x89PNG", "a picture (PNG)"),
+    (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (b"GIF8", "a picture (GIF)"),
+    (b"II*\x00", "a picture (TIFF)"),
+    (b"MM\x00*", "a picture (TIFF)"),
+    (b"BM", "a picture (BMP)"),
+    (b"RIFF", "a sound or video file"),
+    (b"Rar!", "a RAR archive; pack it as zip"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; pack it as zip"),
+    (b"BZh", "a bzip2 archive; pack it as zip"),
+    (b"\xfd7zXZ", "an xz archive; pack it as zip"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive; pack it as zip"),
+    (b"{\\rtf", "a text document (RTF)"),
+    (b"\x00\x00\x27\x0a", "one file of a Shapefile; pack .shp, .shx, .dbf and .prj into one zip"),
+    (b"\x00\x00\x00\x00MDFE", "a database of Microsoft SQL Server"),
+)
+_CONTAINER: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_DBF: Final = re.compile(rb"[\x03\x30\x83\x8b\xf5].[\x01-\x0c][\x01-\x1f]", re.DOTALL)
+_GAT: Final = re.compile(
+    r'"(?:APE|Tollgate|Lane)(?:ListObject|List|Object)"\s*:|"(?:ApeID|TollgateID|LaneId)"\s*:'
+)
+_GEOJSON: Final = re.compile(
+    r'"type"\s*:\s*"(?:Feature|FeatureCollection|Point|LineString|Polygon|Multi\w+|GeometryCollection)"'
+)
+_COLLECTION: Final = re.compile(r'"features"\s*:|"type"\s*:\s*"FeatureCollection"')
+_ITEM: Final = re.compile(r"<(?:Item|DeviceList)\b|<CmdType>\s*Catalog", re.IGNORECASE)
+_MARKUP: Final = (
+    (re.compile(r"<(?:!doctype\s+html|html|head|body|table|script|meta)\b", re.IGNORECASE),
+     "a web page (perhaps a login page, or a table that was saved as one)"),
+    (re.compile(r"<\?mso-application|<Workbook\b"), "an Excel 2003 XML workbook; save it as XLSX"),
+    (re.compile(r"<(?:\w+:)?FeatureCollection\b|xmlns:gml"), "a GML file"),
+    (re.compile(r"<gpx\b"), "a GPX file"),
+    (re.compile(r"<osm\b"), "an OpenStreetMap file"),
+    (re.compile(r"<svg\b"), "a picture (SVG)"),
+    (re.compile(r"<OGRVRTDataSource\b|<VRTDataset\b"), "a GDAL virtual file"),
+)  # fmt: skip
+
+
+def unwrapped(file: Named, stack: ExitStack) -> Named:
+    """Return the file itself, or the only one that an archive holds, unpacked for a while.
+
+    Raises
+    ------
+    Invalid
+        As `app.formats.archive.members`.
+    """
+    head = head_of(file.path)
+    if head.startswith(b"\x1f\x8b"):
+        inner = file.name[: -len(".gz")] if file.suffix == "gz" else file.name
+        target = folder(stack) / "unpacked"
+        return Named(archive.gunzip(file.path, target), inner)
+    if not head.startswith(b"PK\x03\x04"):
+        return file
+    held = archive.members(file.path)
+    if len(held) != 1 or held[0].suffix in ("shp", "kml", "dbf"):
+        return file
+    target = folder(stack) / "unpacked"
+    name = PurePosixPath(held[0].name).name
+    return Named(archive.unpack(file.path, held[0], target), name)
+
+
+def kind(file: Named) -> str:
+    """Return the format of a file, one of `FORMATS`.
+
+    Raises
+    ------
+    Invalid
+        ``empty-file``; ``unsupported-format``, with what was found.
+    """
+    head = head_of(file.path)
+    if not head.strip(b"\x00 \t\r\n\xef\xbb\xbf"):
+        raise Invalid("The file is empty.", code="empty-file")
+    for sign, found in _binary():
+        if head.startswith(sign):
+            return found(file)
+    for sign, what in _FOREIGN:
+        if head.startswith(sign):
+            raise refused(what)
+    if _DBF.match(head) and b"\x00" in head[:32]:
+        raise refused("one file of a Shapefile (DBF); pack .shp, .shx, .dbf and .prj into one zip")
+    return _text_kind(file, head)
+
+
+def stated(name: str) -> str:
+    """Return a format that the sender names.
+
+    Raises
+    ------
+    Invalid
+        ``unsupported-format``.
+    """
+    known = {"geojsonl": "geojsonseq", "geoparquet": "parquet", "shp": "shapefile", "kmz": "kml",
+             "txt": "csv", "flatgeobuf": "fgb", "geopackage": "gpkg"}  # fmt: skip
+    plain = name.strip().lower()
+    plain = known.get(plain, plain)
+    if plain not in FORMATS:
+        raise Invalid(
+            f"There is no format {name!r}; known are {', '.join(FORMATS)}.",
+            code="unsupported-format",
+        )
+    return plain
+
+
+def head_of(path: Path) -> bytes:
+    """Return the first bytes of a file."""
+    with path.open("rb") as opened:
+        return opened.read(_HEAD)
+
+
+def folder(stack: ExitStack) -> Path:
+    """Return a folder that goes away with the stack."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-file-")))
+
+
+def refused(what: str) -> Invalid:
+    """Return the refusal of a file that is something else."""
+    return Invalid(f"The file is {what}. What can be read: {READABLE}.", code="unsupported-format")
+
+
+def _binary() -> Sequence[tuple[bytes, Callable[[Named], str]]]:
+    return (
+        (b"PK\x03\x04", _zip_kind),
+        (b"PK\x05\x06", _zip_kind),
+        (_CONTAINER, _container_kind),
+        (b"SQLite format 3\x00", _sqlite_kind),
+        (b"fgb\x03fgb", lambda _: "fgb"),
+        (b"PAR1", lambda _: "parquet"),
+    )
+
+
+def _zip_kind(file: Named) -> str:
+    held = archive.members(file.path)
+    names = {member.name for member in held}
+    if {"xl/workbook.xml", "xl/workbook.bin"} & names:
+        return "xlsx"
+    if "mimetype" in names and "content.xml" in names:
+        return _document_kind(file, next(m for m in held if m.name == "mimetype"))
+    suffixes = {member.suffix for member in held}
+    if "shp" in suffixes:
+        return "shapefile"
+    if "kml" in suffixes:
+        return "kml"
+    for path, what in (("word/document.xml", "a Word document"), ("ppt/presentation.xml", "slides"),
+                       ("AndroidManifest.xml", "a program for Android")):  # fmt: skip
+        if path in names:
+            raise refused(what)
+    if not held:
+        raise Invalid("The archive is empty.", code="empty-file")
+    shown = ", ".join(sorted(names)[:5])
+    raise refused(f"an archive with {len(held)} files and no Shapefile or KML ({shown})")
+
+
+def _document_kind(file: Named, member: Member) -> str:
+    with archive.open_member(file.path, member) as opened:
+        kind = opened.read(200).decode("ascii", "replace")
+    if "spreadsheet" in kind:
+        return "ods"
+    raise refused("an OpenDocument file that is no spreadsheet")
+
+
+def _container_kind(file: Named) -> str:
+    if supports(file.path):
+        return "xls"
+    raise refused("an old Office document that is no workbook")
+
+
+def _sqlite_kind(file: Named) -> str:
+    try:
+        with sqlite3.connect(f"file:{file.path}?mode=ro&immutable=1", uri=True) as database:
+            found = database.execute("SELECT count(*) FROM gpkg_contents").fetchone()
+    except sqlite3.Error:
+        raise refused("an SQLite database that is no GeoPackage") from None
+    if not found[0]:
+        raise Invalid("The GeoPackage has no layers.", code="empty-file")
+    return "gpkg"
+
+
+def _text_kind(file: Named, head: bytes) -> str:
+    if _looks_binary(head):
+        raise refused("of no known kind; it is not text")
+    coding = encodings.rough(head)
+    text = head[coding.mark :].decode(coding.codec, "replace")
+    start = text.lstrip("\ufeff \t\r\n\x1e")
+    if _ITEM.search(text) and "<" in text:
+        return "gb28181"
+    if start.startswith("<"):
+        return _markup_kind(start)
+    if start.startswith(("{", "[")):
+        return _json_kind(text, start)
+    return "csv"
+
+
+def _markup_kind(start: str) -> str:
+    if re.search(r"<(?:\w+:)?kml\b", start):
+        return "kml"
+    for pattern, what in _MARKUP:
+        if pattern.search(start):
+            raise refused(what)
+    root = re.search(r"<([A-Za-z][\w:.-]*)", start)
+    raise refused(f"an XML file of another kind (<{root[1] if root else '?'}>)")
+
+
+def _json_kind(text: str, start: str) -> str:
+    geojson = _GEOJSON.search(text)
+    if _GAT.search(text) and not geojson:
+        return "gat1400"
+    if '"Topology"' in text or '"objectIdFieldName"' in text or '"spatialReference"' in text:
+        raise refused("TopoJSON or Esri JSON; save it as GeoJSON")
+    if not geojson:
+        raise refused("a JSON file of another kind")
+    first = _COLLECTION.search(text)
+    several = "\x1e" in text or re.search(r"\}\s*[\r\n]+\s*\{\s*\"type\"\s*:\s*\"Feature\"", text)
+    if several and (first is None or start.startswith('{"type":"Feature"')):
+        return "geojsonseq"
+    return "geojson"
+
+
+def _looks_binary(head: bytes) -> bool:
+    coding = encodings.rough(head)
+    if coding.codec.startswith(("utf-16", "utf-32")):
+        return False
+    controls = sum(head.count(bytes((sign,))) for sign in (*range(9), *range(14, 27), 28, 29, 31))
+    return controls > len(head) * 0.01

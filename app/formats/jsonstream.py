@@ -1,0 +1,209 @@
+"""JSON values out of a text that may be larger than memory.
+
+Promises whole numbers with all their digits, the line of a mistake, and memory for one value at a
+time. Takes one value, a sequence of values (lines or record separators, RFC 8142 and RFC 7464),
+or lists inside objects.
+"""
+
+import codecs
+import json
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+from app.errors import Invalid
+
+LARGEST_VALUE: Final = 64 << 20
+"""Characters of one value, for instance of one feature."""
+_BLANK: Final = " \t\r\n\x1e\ufeff"
+_ENOUGH: Final = 1 << 20
+# An escape or a literal that is cut may be reported up to this far before the end of the text.
+_CUT: Final = 12
+_DECODER: Final = json.JSONDecoder()
+
+
+class JsonStream:
+    """A cursor in a JSON text that comes in blocks of UTF-8."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._decode = codecs.getincrementaldecoder("utf-8")()
+        self._text, self._at, self._line, self._ended = "", 0, 1, False
+        self.head: dict[str, Any] = {}
+        """Members met beside the lists, such as ``crs``."""
+
+    def items(self, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
+        """Yield every object with the member name of the list it is in, "" for none.
+
+        Parameters
+        ----------
+        lists : collection of str
+            Names of members whose value is an object, or a list of objects, to be yielded; a
+            member of another name that holds an object with such a member is looked into.
+
+        Raises
+        ------
+        Invalid
+            ``damaged-file``: not JSON, with the line; ``too-deep``: nested too deeply.
+        """
+        while sign := self._peek():
+            if sign == "[":
+                yield from self._elements("", lists)
+            elif sign == "{":
+                yield from self._object("", lists, depth=0)
+            elif sign == ",":
+                self._at += 1
+            else:
+                raise self._broken("an object or a list is expected")
+
+    def _elements(self, name: str, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
+        self._at += 1
+        while (sign := self._peek()) != "]":
+            if not sign:
+                raise self._broken("the text ends inside a list")
+            if sign == ",":
+                self._at += 1
+            elif name:
+                yield name, self._value()
+            else:
+                yield from _inside("", self._value(), lists)
+        self._at += 1
+
+    def _object(self, name: str, lists: Collection[str], depth: int) -> Iterator[tuple[str, Any]]:
+        self._fill(_ENOUGH)
+        try:
+            value, end = _DECODER.raw_decode(self._text, self._at)
+        except json.JSONDecodeError as error:
+            if self._ended or not self._incomplete(error):
+                raise self._broken(error.msg, error.pos) from None
+        except RecursionError:
+            raise _too_deep() from None
+        else:
+            self._at = end
+            if name == "" and isinstance(value, dict):
+                self.head.update(
+                    {key: value[key] for key in ("crs", "type", "name") if key in value}
+                )
+            yield from _inside(name, value, lists)
+            return
+        yield from self._members(lists, depth)
+
+    def _members(self, lists: Collection[str], depth: int) -> Iterator[tuple[str, Any]]:
+        """Go through an object too large to be held: only its lists are."""
+        if depth > 8:
+            raise _too_deep()
+        self._at += 1
+        rest: dict[str, Any] = {}
+        met = False
+        while (sign := self._peek()) != "}":
+            if sign == ",":
+                self._at += 1
+                continue
+            if sign != '"':
+                raise self._broken("a member name is expected")
+            key = self._value()
+            if self._peek() != ":":
+                raise self._broken("a colon is expected")
+            self._at += 1
+            sign = self._peek()
+            if sign == "[" and key in lists:
+                met = True
+                yield from self._elements(key, lists)
+            elif sign == "{" and (key in lists or key.endswith(("List", "ListObject"))):
+                met = True
+                yield from self._object(key, lists, depth + 1)
+            else:
+                rest[key] = self._value()
+        self._at += 1
+        if met:
+            self.head.update(rest)
+        else:
+            yield "", rest
+
+    def _value(self) -> Any:
+        wanted = _ENOUGH
+        self._fill(wanted // 4)
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if self._ended or not self._incomplete(error):
+                    raise self._broken(error.msg, error.pos) from None
+            except RecursionError:
+                raise _too_deep() from None
+            else:
+                # A number at the very end may go on.
+                if end < len(self._text) or self._ended:
+                    self._at = end
+                    return value
+            wanted *= 2
+            if wanted > LARGEST_VALUE:
+                raise self._broken(f"one value is longer than {LARGEST_VALUE >> 20} million signs")
+            self._fill(wanted)
+
+    def _incomplete(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT
+
+    def _peek(self) -> str:
+        while True:
+            text, at = self._text, self._at
+            while at < len(text) and text[at] in _BLANK:
+                at += 1
+            self._at = at
+            if at < len(text):
+                return text[at]
+            if self._ended:
+                return ""
+            self._fill(1)
+
+    def _fill(self, wanted: int) -> None:
+        if len(self._text) - self._at >= wanted or self._ended:
+            return
+        self._line += self._text.count("\n", 0, self._at)
+        parts = [self._text[self._at :]]
+        have = len(parts[0])
+        while have < wanted:
+            block = next(self._blocks, None)
+            if block is None:
+                self._ended = True
+                break
+            parts.append(self._decode.decode(block))
+            have += len(parts[-1])
+        self._text, self._at = "".join(parts), 0
+
+    def _broken(self, what: str, at: int | None = None) -> Invalid:
+        place = self._at if at is None else at
+        line = self._line + self._text.count("\n", 0, place)
+        column = place - (self._text.rfind("\n", 0, place) + 1) + 1
+        ends = (
+            " The file seems to be cut off." if self._ended and place >= len(self._text) - 1 else ""
+        )
+        return Invalid(
+            f"The file is not valid JSON: {what[:1].lower()}{what[1:]}, line {line:,}, "
+            f"sign {column:,}.{ends}",
+            code="damaged-file",
+        )
+
+
+def _inside(name: str, value: Any, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the objects of an object that was read whole."""
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    held = [key for key in value if key in lists and isinstance(value[key], list | dict)]
+    outer = [
+        key
+        for key, member in value.items()
+        if key.endswith(("List", "ListObject")) and isinstance(member, dict) and key not in lists
+    ]
+    if not held and not outer:
+        yield name, value
+    for key in held:
+        members = value[key] if isinstance(value[key], list) else [value[key]]
+        for member in members:
+            yield key, member
+    for key in outer:
+        yield from _inside(key, value[key], lists)
+
+
+def _too_deep() -> Invalid:
+    return Invalid("The JSON is nested too deeply.", code="too-deep")

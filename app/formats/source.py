@@ -1,0 +1,91 @@
+"""Open a file of any known format as batches of text columns and shapes.
+
+The seam that import builds on. Promises that what is not stated is found out and told, and that a
+file that cannot be read is refused with a stable code and what was found instead.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from app.errors import Invalid
+from app.formats import detect
+from app.formats.delimited import open_delimited
+from app.formats.geojson import open_geojson
+from app.formats.model import FORMATS, Batch, Detected, Named, Oddity, Opened, Source, Wanted
+from app.formats.spreadsheet import open_spreadsheet
+
+# Formats that a look at the content may mistake for each other.
+_ALIKE: Final = (
+    frozenset(("csv", "tsv", "geojson", "geojsonseq", "gat1400", "gb28181", "kml")),
+    frozenset(("xlsx", "xls", "ods")),
+)
+
+__all__ = ["FORMATS", "Batch", "Detected", "Oddity", "Source", "open_source"]
+
+
+def open_source(
+    path: Path,
+    *,
+    name: str | None = None,
+    format: str | None = None,  # the word of the request
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    header_row: int | None = None,
+    sheet: str | None = None,
+    layer: str | None = None,
+) -> Source:
+    """Open a file; what is not given is detected.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file is.
+    name : str, optional
+        The name it was sent under; a hint only.
+    format, encoding, delimiter, sheet, layer : str, optional
+        What the sender knows better.
+    header_row : int, optional
+        Row of the header, counted from 1; 0: the table has none.
+
+    Returns
+    -------
+    Source
+        To be closed, or used in a ``with`` statement.
+
+    Raises
+    ------
+    Invalid
+        With a code of docs/errors.md: ``empty-file``, ``unsupported-format``, ``damaged-file``,
+        ``encrypted-file``, ``unsafe-file``, ``unpacks-too-large``, ``too-deep``,
+        ``wrong-encoding``, ``unknown-encoding``, ``unknown-delimiter``, ``unclosed-quote``,
+        ``no-such-row``, ``unknown-layer``. Reading may raise the same.
+    """
+    wanted = Wanted(format, encoding, delimiter, header_row, sheet, layer)
+    with ExitStack() as stack:
+        file = detect.unwrapped(Named(path, name or path.name), stack)
+        found = detect.kind(file)
+        if format is not None:
+            found = _agreed(detect.stated(format), found)
+        opened = _open(file, found, wanted)
+        opened.closing.push(stack.pop_all())
+        return opened
+
+
+def _agreed(stated: str, found: str) -> str:
+    """Return the format the sender states, where the content can be that at all."""
+    if stated == found or any(stated in group and found in group for group in _ALIKE):
+        return stated
+    raise Invalid(f"The file was named as {stated}, and it is {found}.", code="unsupported-format")
+
+
+def _open(file: Named, kind: str, wanted: Wanted) -> Opened:
+    match kind:
+        case "csv" | "tsv":
+            return open_delimited(file, wanted)
+        case "xlsx" | "xls" | "ods":
+            return open_spreadsheet(file, kind, wanted)
+        case "geojson" | "geojsonseq":
+            return open_geojson(file, kind, wanted)
+        case _:
+            raise detect.refused(f"a file of format {kind}")

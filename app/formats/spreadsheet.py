@@ -1,0 +1,185 @@
+"""Excel and OpenDocument spreadsheets: one sheet, its values, dates as ISO text.
+
+Promises the row numbers that the spreadsheet programme shows, formulas as their last computed
+values, and merged cells as values of all rows they span. A workbook is read as a whole, so its
+unpacked size is limited.
+"""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import python_calamine as calamine
+
+from app.errors import Invalid
+from app.formats import archive
+from app.formats.header import Header, find
+from app.formats.model import Batch, Detected, Named, Opened, Wanted
+from app.formats.text import clean_cell, strings
+from app.formats.typed import EXACT_SPREADSHEET, value_text
+
+LARGEST: Final = 512 << 20
+"""Unpacked bytes of a workbook: about 400,000 rows of 20 columns, as much again in memory."""
+_SAMPLE_ROWS: Final = 100
+_Merged = list[tuple[tuple[int, int], tuple[int, int]]]
+
+
+def open_spreadsheet(file: Named, kind: str, wanted: Wanted) -> Opened:
+    """Open the named sheet, or the first visible one that has a header and rows.
+
+    Raises
+    ------
+    Invalid
+        ``encrypted-file``, ``damaged-file``, ``unknown-layer``, ``no-such-row``.
+    """
+    if zipfile.is_zipfile(file.path):
+        archive.within(sum(member.size for member in archive.members(file.path)), LARGEST)
+    with _readable():
+        book = calamine.CalamineWorkbook.from_path(file.path)
+        visible = [
+            meta.name
+            for meta in book.sheets_metadata
+            if meta.typ == calamine.SheetTypeEnum.WorkSheet
+            and meta.visible == calamine.SheetVisibleEnum.Visible
+        ]
+        name, note = _chosen(book, visible, wanted.sheet or wanted.layer)
+        sheet = book.get_sheet_by_name(name)
+        header = find(_head(sheet), wanted.header_row)
+    merged = _spans(sheet, header)
+    notes = [*note, *header.notes]
+    if merged:
+        notes.append("Merged cells are read as the same value in every row they span.")
+    shift = sheet.start[1] if sheet.start else 0
+    detected = Detected(
+        format=kind,
+        header_row=header.row,
+        layer=name,
+        layers=tuple(visible),
+        rows=max(0, sheet.height - (header.row or 0)),
+        notes=tuple(notes),
+    )
+    names = tuple(header.names[at] for at in header.kept)
+    opened = Opened(detected, names, lambda rows: _batches(sheet, header, merged, shift, rows))
+    opened.closing.callback(book.close)
+    return opened
+
+
+def _chosen(
+    book: calamine.CalamineWorkbook, visible: Sequence[str], stated: str | None
+) -> tuple[str, tuple[str, ...]]:
+    if stated is not None:
+        if stated not in book.sheet_names:
+            raise Invalid(
+                f"There is no sheet {stated!r}; the workbook has {', '.join(book.sheet_names)}.",
+                code="unknown-layer",
+            )
+        return stated, ()
+    if not visible:
+        raise Invalid("The workbook has no visible sheet with cells.", code="empty-file")
+    for name in visible:
+        rows = _head(book.get_sheet_by_name(name))
+        found = find(rows)
+        if found.row is not None and len(found.kept) > 1 and any(map(any, rows[found.row :])):
+            others = [other for other in visible if other != name]
+            told = f"Sheet {name!r} is read; the workbook also has {', '.join(others)}."
+            return name, (told,) if others else ()
+    return visible[0], ()
+
+
+def _head(sheet: calamine.CalamineSheet) -> list[list[str | None]]:
+    rows = []
+    for row in sheet.iter_rows():
+        rows.append([clean_cell(value_text(cell, EXACT_SPREADSHEET)) for cell in row])
+        if len(rows) == _SAMPLE_ROWS:
+            break
+    return rows
+
+
+def _spans(sheet: calamine.CalamineSheet, header: Header) -> _Merged:
+    """Return merged ranges of the body that span rows, by physical column."""
+    shift = sheet.start[1] if sheet.start else 0
+    return [
+        ((top, left - shift), (bottom, right - shift))
+        for (top, left), (bottom, right) in sheet.merged_cell_ranges or []
+        if top >= (header.row or 0) and bottom > top and left >= shift
+    ]
+
+
+def _batches(
+    sheet: calamine.CalamineSheet, header: Header, merged: _Merged, shift: int, rows: int
+) -> Iterator[Batch]:
+    kept = header.kept
+    spans = {(top, left): bottom for (top, left), (bottom, _) in merged}
+    carried: dict[int, tuple[int, object]] = {}
+    numbers: list[int] = []
+    columns: list[list[str | None]] = [[] for _ in kept]
+    for at, row in enumerate(sheet.iter_rows()):
+        if at < (header.row or 0):
+            continue
+        if spans:
+            _carry(row, at, spans, carried)
+        if all(cell == "" for cell in row):
+            continue
+        numbers.append(at + 1)
+        for column, place in zip(columns, kept, strict=True):
+            cell = row[place] if place < len(row) else None
+            column.append(cell if isinstance(cell, str) else value_text(cell, EXACT_SPREADSHEET))
+        if len(numbers) == rows:
+            yield _batch(numbers, columns, header)
+            numbers, columns = [], [[] for _ in kept]
+    if numbers:
+        yield _batch(numbers, columns, header)
+
+
+def _carry(
+    row: list[Any],  # changed in place
+    at: int,
+    spans: dict[tuple[int, int], int],
+    carried: dict[int, tuple[int, object]],
+) -> None:
+    for left in [left for left, (bottom, _) in carried.items() if bottom < at]:
+        del carried[left]
+    for left, (_, value) in carried.items():
+        if left < len(row) and row[left] == "":
+            row[left] = value
+    for left, value in enumerate(row):
+        bottom = spans.get((at, left))
+        if bottom is not None:
+            carried[left] = (bottom, value)
+
+
+def _batch(numbers: list[int], columns: list[list[str | None]], header: Header) -> Batch:
+    cells = [strings(column) for column in columns]
+    filled = np.zeros(len(numbers), bool)
+    for column in cells:
+        filled |= np.asarray(column.is_valid())
+    row = np.array(numbers, np.int64)
+    named = {header.names[at]: column for at, column in zip(header.kept, cells, strict=True)}
+    if filled.all():
+        return Batch(row, named)
+    return Batch(row[filled], {name: column.filter(filled) for name, column in named.items()})
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except calamine.PasswordError:
+        raise Invalid(
+            "The workbook is protected with a password; save it without one.", code="encrypted-file"
+        ) from None
+    except (calamine.CalamineError, OSError, ValueError) as error:
+        raise Invalid(f"The workbook cannot be read: {error}.", code="damaged-file") from None
+
+
+def supports(path: Path) -> bool:
+    """Tell whether a file is a workbook at all (old binary formats share one container)."""
+    try:
+        with _readable():
+            calamine.CalamineWorkbook.from_path(path).close()
+    except Invalid as error:
+        return error.code == "encrypted-file"
+    return True

@@ -1,0 +1,133 @@
+"""Typed values as text, so that lost digits show.
+
+A number beyond what its carrier can hold exactly is written in E-notation: a code read from it is
+not the code that was meant, and the reader can see that. All other whole numbers are written
+without a point, other numbers with the fewest digits that read back the same.
+"""
+
+import datetime as dt
+import json
+import math
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.formats.text import clean, strings
+
+EXACT_BINARY: Final = 2**53
+"""From here on a double does not hold every whole number."""
+EXACT_SPREADSHEET: Final = 10**15
+"""Spreadsheet programmes keep fifteen digits; what is typed beyond becomes zeros."""
+
+
+def number_text(value: float, exact: int = EXACT_BINARY) -> str | None:
+    """Return a double as text; None for NaN and infinities.
+
+    Examples
+    --------
+    >>> number_text(4.108e19), number_text(5.0), number_text(113.25)
+    ('4.1080000000000E+19', '5', '113.25')
+    """
+    if not math.isfinite(value):
+        return None
+    if abs(value) >= exact:
+        return f"{value:.13E}"
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def whole_text(value: int) -> str:
+    """Return a whole number of a JSON text as text, in E-notation where it has lost its digits.
+
+    Programs that keep numbers as doubles write the shortest digits that read back the same and
+    fill up with zeros: 41080000001320000001 comes out as 41080000001320000000.
+
+    Examples
+    --------
+    >>> whole_text(41080000001320000001)
+    '41080000001320000001'
+    >>> whole_text(41080000001320000000)
+    '4.1080000001320E+19'
+    """
+    if abs(value) < EXACT_BINARY:
+        return str(value)
+    if abs(value) < 10**25 and int(Decimal(repr(float(value)))) == value:
+        return f"{value:.13E}"
+    return str(value)
+
+
+def value_text(value: object, exact: int = EXACT_BINARY) -> str | None:
+    """Return one value of JSON or of a spreadsheet as text, not cleaned."""
+    match value:
+        case None | "":
+            return None
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return whole_text(value)
+        case float():
+            return number_text(value, exact)
+        case dt.datetime():
+            return value.isoformat(sep="T")
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case dt.timedelta():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case _:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
+    """Return an Arrow column of any type as cleaned text."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+        kind = array.type
+    if pa.types.is_string(kind):
+        return clean(array)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+        return clean(array.cast(pa.string()))
+    if pa.types.is_integer(kind):
+        return array.cast(pa.string())
+    if pa.types.is_floating(kind):
+        return _floats(array)
+    return strings([_scalar(value) for value in array.to_pylist()])
+
+
+def _scalar(value: Any) -> str | None:
+    if isinstance(value, Decimal):
+        return format(value.to_integral_value() if value == int(value) else value, "f")
+    return value_text(value)
+
+
+def _floats(array: pa.Array) -> pa.StringArray:
+    if not pa.types.is_float64(array.type):
+        # The shortest digits of a single are fewer than those of the double it widens to.
+        texts = (
+            array.cast(pa.float32()).cast(pa.string()) if pa.types.is_float32(array.type) else None
+        )
+        array = array.cast(pa.float64())
+    else:
+        texts = None
+    values = array.to_numpy(zero_copy_only=False)
+    finite = np.isfinite(values)
+    whole = finite & (np.abs(values) < EXACT_BINARY)
+    whole[whole] = values[whole] == np.trunc(values[whole])
+    large = finite & (np.abs(values) >= EXACT_BINARY)
+    integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.string())
+    others = texts if texts is not None else array.cast(pa.string())
+    out = pc.if_else(pa.array(whole), integers, others)
+    if large.any():
+        shown = [f"{value:.13E}" if big else None for value, big in zip(values, large, strict=True)]
+        out = pc.coalesce(pa.array(shown, pa.string()), out)
+    return pc.if_else(pa.array(finite), out, pa.scalar(None, pa.string()))

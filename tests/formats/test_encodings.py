@@ -1,0 +1,90 @@
+"""Encodings: found by content, reported, overridable; nothing is mangled silently."""
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import Invalid
+from formats.files import read, written
+
+CHINESE = "编号,名称,地址\n" + "".join(
+    f"A{number},人民路与建设路交叉口{number},焦作市解放区民主路派出所门前\n" for number in range(40)
+)
+TRADITIONAL = "編號,名稱,地址\n" + "".join(
+    f"A{number},中環干諾道中{number},香港島國際機場道路與環境\n" for number in range(40)
+)
+RUSSIAN = "номер,название,адрес\n" + "".join(
+    f"A{number},Камера у въезда в город,улица Ленина дом {number}\n" for number in range(40)
+)
+FRENCH = "code,désignation,où\n" + "".join(
+    f"A{number},Caméra côté nord de l'hôtel,à l'entrée du périphérique\n" for number in range(40)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "reported"),
+    [
+        (CHINESE, "utf-8", "utf-8"),
+        (CHINESE, "utf-8-sig", "utf-8 with BOM"),
+        (CHINESE, "gbk", "gb18030"),
+        (CHINESE + "B,㐀龥𠀀,䶮\n", "gb18030", "gb18030"),
+        (CHINESE, "utf-16", "utf-16-le with BOM"),
+        (CHINESE, "utf-16-le", None),
+        (TRADITIONAL, "big5", "big5hkscs"),
+        (RUSSIAN, "cp1251", "cp1251"),
+        (FRENCH, "cp1252", "cp1252"),
+    ],
+)
+def test_an_encoding_is_found_and_told(
+    tmp_path: Path, text: str, codec: str, reported: str | None
+) -> None:
+    found = read(written(tmp_path, text, codec=codec))
+    lines = [line.split(",") for line in text.splitlines()]
+    assert list(found.columns) == lines[0]
+    assert [list(row.values()) for row in found.rows] == lines[1:]
+    if reported is not None:
+        assert found.detected.encoding == reported
+
+
+@pytest.mark.parametrize(
+    "text", ["编号,经度\nA1,113.2\n", "设备编码,名称\nA1,东门\n", "编号\n东\n"]
+)
+def test_a_few_chinese_characters_are_enough(tmp_path: Path, text: str) -> None:
+    found = read(written(tmp_path, text, codec="gbk"))
+    assert found.detected.encoding == "gb18030"
+    assert list(found.columns) == text.split("\n")[0].split(",")
+
+
+def test_chinese_that_begins_late_is_not_mangled(tmp_path: Path) -> None:
+    text = "code,name\n" + "A,plain\n" * 200_000 + "B,人民路与建设路交叉口\n" * 20
+    found = read(written(tmp_path, text, codec="gbk"))
+    assert found.column("name")[-1] == "人民路与建设路交叉口"
+
+
+def test_damage_late_in_utf8_is_named_with_byte_and_line(tmp_path: Path) -> None:
+    good = CHINESE.encode() * 3
+    with pytest.raises(Invalid) as refusal:
+        read(written(tmp_path, good + b"C,\xff\xfe,x\n"))
+    assert refusal.value.code == "wrong-encoding"
+    assert f"byte {len(good) + 2:,} (0xFF)" in refusal.value.detail
+    assert f"line {good.count(bytes([10])) + 1:,}" in refusal.value.detail
+
+
+def test_damage_late_in_gbk_is_named_with_byte_and_line(tmp_path: Path) -> None:
+    good = (CHINESE * 400).encode("gbk")
+    with pytest.raises(Invalid) as refusal:
+        read(written(tmp_path, good + b"C,\xff\xff,x\n"))
+    assert refusal.value.code == "wrong-encoding"
+    assert f"byte {len(good) + 2:,} (0xFF)" in refusal.value.detail
+    assert f"line {good.count(bytes([10])) + 1:,}" in refusal.value.detail
+
+
+def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
+    path = written(tmp_path, "code,name\nA1,ÄÖ\n", codec="cp1252")
+    assert read(path, encoding="windows-1252").column("name") == ["ÄÖ"]
+    with pytest.raises(Invalid) as refusal:
+        read(path, encoding="klingon")
+    assert refusal.value.code == "unknown-encoding"
+    with pytest.raises(Invalid) as refusal:
+        read(path, encoding="utf-8")
+    assert refusal.value.code == "wrong-encoding"

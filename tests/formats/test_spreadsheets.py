@@ -1,0 +1,116 @@
+"""Workbooks as people fill them in: titles, merged cells, dates, lost digits, several sheets."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xlsxwriter
+
+from app.errors import Invalid
+from formats.files import read
+
+
+def workbook(folder: Path, **sheets: list[list[Any]]) -> Path:
+    path = folder / "book.xlsx"
+    with xlsxwriter.Workbook(path, {"default_date_format": "yyyy-mm-dd"}) as book:
+        for name, rows in sheets.items():
+            sheet = book.add_worksheet(name)
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
+    return path
+
+
+def test_values_come_as_text(tmp_path: Path) -> None:
+    day = dt.datetime(2024, 3, 1)  # noqa: DTZ001 - a spreadsheet has no zone
+    path = workbook(
+        tmp_path,
+        数据=[
+            ["编号", "编码", "经度", "朝向", "日期", "启用"],
+            ["A1", 4.108e19, 113.25, 90, day, True],
+            ["A2", "41080000001320000001", 113.0, 0.1, "", False],
+            [None] * 6,
+            ["A3", 1234567890123456, 1e-7, -5, "", ""],
+        ],
+    )
+    found = read(path)
+    assert found.numbers == [2, 3, 5]
+    assert found.column("编码") == [
+        "4.1080000000000E+19",
+        "41080000001320000001",
+        "1.2345678901235E+15",
+    ]
+    assert found.column("经度") == ["113.25", "113", "1e-07"]
+    assert found.column("朝向") == ["90", "0.1", "-5"]
+    assert found.column("日期") == ["2024-03-01", None, None]
+    assert found.column("启用") == ["true", "false", None]
+    assert (found.detected.layer, found.detected.header_row) == ("数据", 1)
+
+
+def test_titles_merged_cells_and_formulas(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.merge_range(0, 0, 0, 3, "焦作市卡口台账")
+        sheet.write_row(2, 1, ["单位", "编号", "车道数"])
+        sheet.merge_range(3, 1, 5, 1, "解放分局")
+        sheet.write_column(3, 2, ["A1", "A2", "A3"])
+        sheet.write_formula(3, 3, "=1+1", None, 2)
+        sheet.write_formula(4, 3, '="x"&"y"', None, "xy")
+    found = read(path)
+    assert found.columns == ("单位", "编号", "车道数")
+    assert found.numbers == [4, 5, 6]
+    assert found.column("单位") == ["解放分局"] * 3
+    assert found.column("车道数") == ["2", "xy", None]
+    assert any("Merged" in note for note in found.detected.notes)
+
+
+def test_two_header_rows_under_a_merged_group(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.merge_range(0, 0, 1, 0, "编号")
+        sheet.merge_range(0, 1, 0, 2, "坐标")
+        sheet.write_row(1, 1, ["经度", "纬度"])
+        sheet.write_row(2, 0, ["A1", 113.2, 35.1])
+    found = read(path)
+    assert (found.columns, found.numbers) == (("编号", "经度", "纬度"), [3])
+
+
+def test_the_first_sheet_with_a_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
+    path = workbook(
+        tmp_path,
+        说明=[["请填写下表"]],
+        相机=[["code", "name"], ["A1", "x"]],
+        other=[["id", "b"], ["B1", "y"]],
+    )
+    found = read(path)
+    assert (found.detected.layer, found.column("code")) == ("相机", ["A1"])
+    assert found.detected.layers == ("说明", "相机", "other")
+    assert read(path, sheet="other").column("id") == ["B1"]
+    with pytest.raises(Invalid) as refusal:
+        read(path, sheet="none")
+    assert refusal.value.code == "unknown-layer"
+    assert "相机" in refusal.value.detail
+
+
+def test_hidden_sheets_are_not_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        hidden, shown = book.add_worksheet("lists"), book.add_worksheet("data")
+        hidden.write_row(0, 0, ["code", "name"])
+        hidden.write_row(1, 0, ["secret", "x"])
+        hidden.hide()
+        shown.write_row(0, 0, ["code", "name"])
+        shown.write_row(1, 0, ["A1", "x"])
+        shown.activate()
+        shown.set_first_sheet()
+    assert read(path).column("code") == ["A1"]
+
+
+def test_a_broken_workbook_is_refused(tmp_path: Path) -> None:
+    path = workbook(tmp_path, a=[["code"], ["A1"]])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(Invalid) as refusal:
+        read(path)
+    assert refusal.value.code == "damaged-file"
