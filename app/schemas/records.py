@@ -36,6 +36,7 @@ from app.models.vocabulary import (
     Zone,
 )
 from app.schemas import gbcode
+from app.schemas.forbidden import forbidden
 from app.schemas.geojson import AnyPlace, Area, Line, Point
 
 SERVER_SET = frozenset(
@@ -44,13 +45,6 @@ SERVER_SET = frozenset(
         "revision",
     }
 )  # fmt: skip
-FORBIDDEN_WORDS = (
-    "password", "passwd", "login", "username", "user_name", "photo", "image", "picture", "plate",
-    "face_id", "faceid", "person", "id_card", "mobile", "phone", "recording", "watchlist",
-    "密码", "口令", "照片", "姓名", "手机", "车牌", "人脸库", "身份证",
-)  # fmt: skip
-"""Parts of field names that tell of people, media or logins: refused by name, not only as unknown."""
-
 
 _DRAWN_WITHIN_DEG = 1.0
 """A view drawn farther than this from its camera was drawn for another one."""
@@ -81,7 +75,7 @@ def plain_record(data: object, known: Container[str] = ()) -> object:
         if feature_id is not None:
             record.setdefault("code", feature_id)
     for name in record:
-        if name not in known and any(word in str(name).lower() for word in FORBIDDEN_WORDS):
+        if name not in known and forbidden(str(name)):
             raise PydanticCustomError(
                 "forbidden-content",
                 "field '{name}' is refused: the registry holds equipment and places, never people, "

@@ -29,8 +29,8 @@ from builders import (
 )
 
 from app.db.engine import Database
+from app.schemas.forbidden import FORBIDDEN_WORDS
 from app.schemas.kinds import KINDS
-from app.schemas.records import FORBIDDEN_WORDS
 
 JSON = {"Content-Type": "application/json"}
 RING = f"/v1/jurisdictions/{CITY}/rings/core"

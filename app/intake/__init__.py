@@ -1,0 +1,1 @@
+"""From the columns of a file to judged rows: mapping, reading, and every fault of every row."""

@@ -1,0 +1,333 @@
+"""What one cell says: numbers with units, days, instants, codes, text. Text in, value out.
+
+Promises to read what people write and nothing that could mean two things: such a cell is
+``Unreadable``, with the reason in English and Chinese and, where one helps, a hint.
+"""
+
+import re
+import unicodedata
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Final
+
+from typing_extensions import override
+
+
+class Unreadable(Exception):
+    """A cell that cannot be read as what its field needs."""
+
+    def __init__(self, code: str, english: str, chinese: str, hint: str | None = None) -> None:
+        self.code, self.english, self.chinese, self.hint = code, english, chinese, hint
+        super().__init__(code, english)
+
+    @override
+    def __str__(self) -> str:
+        return self.english
+
+
+_NUMBER: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(\.\d+)?")
+_CONTINENTAL: Final = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+,\d+")
+_COMMA: Final = re.compile(r"[+-]?\d+,\d+")
+_AMBIGUOUS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+LOST: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+?\d+")
+"""A number in scientific notation: as a code it has lost its digits."""
+
+LENGTHS_M: Final = {
+    "m": 1.0, "米": 1.0, "公尺": 1.0, "meter": 1.0, "meters": 1.0, "metre": 1.0, "metres": 1.0,
+    "km": 1000.0, "千米": 1000.0, "公里": 1000.0, "cm": 0.01, "厘米": 0.01, "公分": 0.01, "mm": 0.001,
+    "毫米": 0.001, "ft": 0.3048, "feet": 0.3048, "英尺": 0.3048, "'": 0.3048,
+}  # fmt: skip
+_ANGLES: Final = {"": 1.0, "°": 1.0, "º": 1.0, "度": 1.0, "deg": 1.0, "degree": 1.0, "degrees": 1.0,
+                  "rad": 57.29577951308232}  # fmt: skip
+_DAYS: Final = {"天": 1.0, "日": 1.0, "d": 1.0, "day": 1.0, "days": 1.0, "个月": 30.0, "月": 30.0,
+                "month": 30.0, "months": 30.0, "周": 7.0, "week": 7.0, "weeks": 7.0, "年": 365.0,
+                "year": 365.0, "years": 365.0}  # fmt: skip
+_PIXELS: Final = {"px": 1.0, "像素": 1.0, "pixel": 1.0, "pixels": 1.0}
+_SPEEDS: Final = {
+    "km/h": 1.0,
+    "kmh": 1.0,
+    "公里/小时": 1.0,
+    "千米/时": 1.0,
+    "km": 1.0,
+    "mph": 1.609344,
+}
+
+
+def units_of(field: str) -> dict[str, float]:
+    """Return the units a field may carry, with the factor to its own."""
+    if field.endswith("_mm"):
+        return {unit: factor * 1000.0 for unit, factor in LENGTHS_M.items()}
+    if field.endswith("_m") or field in ("easting", "northing"):
+        return LENGTHS_M
+    for end, units in (
+        ("_deg", _ANGLES), ("_days", _DAYS), ("_pixels", _PIXELS), ("_kmh", _SPEEDS)
+    ):  # fmt: skip
+        if field.endswith(end):
+            return units
+    return {"%": 0.01, "％": 0.01} if field.endswith(("_ratio", "_share")) else {}
+
+
+def narrow(text: str) -> str:
+    """Return text with fullwidth letters, digits and signs as plain ones.
+
+    >>> narrow("１２．５　ｍ")
+    '12.5 m'
+    """
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def number(text: str, field: str, unit: str | None = None) -> float:
+    """Return a number in the field's own unit.
+
+    >>> number("1,234.5 米", "range_m"), number("0.2km", "range_m"), number("3", "range_m", "km")
+    (1234.5, 200.0, 3000.0)
+    >>> number("12,5", "tilt_deg"), number("-５°", "tilt_deg")
+    (12.5, -5.0)
+    """
+    units = units_of(field)
+    plain = narrow(text).strip().replace("\u2212", "-").replace("−", "-")
+    digits, tail = _digits(plain.replace(" ", "").replace("_", ""))
+    factor = units.get(tail.lower()) if tail else units.get(unit or "", 1.0)
+    if factor is None or not digits:
+        raise _no_number(text, units, tail if digits else "")
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise _no_number(text, units, "")
+    return value if factor == 1.0 else _scaled(value, factor)
+
+
+def _scaled(value: float, factor: float) -> float:
+    """Multiply without the dust of binary fractions: 5.3 cm are 0.053 m."""
+    return float(f"{value * factor:.12g}")
+
+
+def _digits(plain: str) -> tuple[str, str]:
+    """Return the number in Python's spelling, and what follows it."""
+    end = re.match(r"[+-]?[\d.,]*(?:[eE][+-]?\d+)?", plain)
+    body = end[0] if end else ""
+    tail = plain[len(body) :]
+    if "," in body:
+        body = _without_commas(body)
+    found = _NUMBER.fullmatch(body)
+    return (found[1], tail) if found else ("", tail)
+
+
+def _without_commas(body: str) -> str:
+    if _AMBIGUOUS.fullmatch(body):
+        raise Unreadable(
+            "ambiguous-number",
+            f"{body} may be a thousand and some, or a number with a decimal comma",
+            f"{body} 可能是带千位分隔符的整数，也可能是用逗号作小数点的数",
+            "write it without the comma, or with a point",
+        )
+    if _THOUSANDS.fullmatch(body):
+        return body.replace(",", "")
+    if _CONTINENTAL.fullmatch(body):
+        return body.replace(".", "").replace(",", ".")
+    return body.replace(",", ".") if _COMMA.fullmatch(body) else ""
+
+
+def _no_number(text: str, units: dict[str, float], tail: str) -> Unreadable:
+    if tail and units:
+        known = ", ".join(unit for unit in units if unit.isascii() and len(unit) > 0)
+        return Unreadable(
+            "unknown-unit", f"the unit {tail[:20]!r} is not known here", f"无法识别的单位 {tail[:20]}",
+            f"units read here: {known}",
+        )  # fmt: skip
+    return Unreadable("not-a-number", "a number is needed", "应为数字")
+
+
+def integer(text: str, field: str, unit: str | None = None) -> int:
+    """Return a whole number; ``3.0`` is one, ``3.5`` is not.
+
+    >>> integer("３.0", "layer"), integer("3个月", "retention_days")
+    (3, 90)
+    """
+    value = number(text, field, unit)
+    if value != int(value):
+        raise Unreadable("not-whole", "a whole number is needed", "应为整数")
+    return int(value)
+
+
+_YMD: Final = re.compile(
+    r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})(?:\s*[日号])?", re.ASCII
+)
+_COMPACT: Final = re.compile(r"(\d{4})(\d{2})(\d{2})")
+_SERIAL: Final = re.compile(r"\d{5}(?:\.\d+)?")
+_CLOCK: Final = re.compile(
+    r"(?:T|t|\s)*(\d{1,2})[:时点](\d{1,2})(?:[:分](\d{1,2})(\.\d+)?秒?)?分?\s*(Z|z|[+-]\d{2}:?\d{2})?"
+)
+_CLOCK_COMPACT: Final = re.compile(r"(\d{2})(\d{2})(\d{2})")
+_EPOCH: Final = date(1899, 12, 30)
+_SERIALS: Final = range(20_000, 80_000)
+"""Spreadsheet serials of the years 1954 to 2119."""
+
+
+def day(text: str) -> str:
+    """Return a calendar day as YYYY-MM-DD; a time of day is left out.
+
+    >>> [day(t) for t in ("2024/3/5", "20240305", "2024年3月5日", "2024.03.05 08:30", "45356")]
+    ['2024-03-05', '2024-03-05', '2024-03-05', '2024-03-05', '2024-03-05']
+    """
+    return _split_day(narrow(text).strip())[0].isoformat()
+
+
+def _split_day(plain: str) -> tuple[date, str]:
+    for pattern in (_YMD, _COMPACT):
+        if found := pattern.match(plain):
+            rest = plain[found.end() :]
+            if rest and pattern is _YMD and rest[0].isdigit():
+                break
+            if rest and not (_CLOCK.fullmatch(rest) or _CLOCK_COMPACT.fullmatch(rest)):
+                break
+            return _date(found), rest
+    if _SERIAL.fullmatch(plain) and int(float(plain)) in _SERIALS:
+        whole, _, part = plain.partition(".")
+        return _EPOCH + timedelta(days=int(whole)), f".{part}" if part else ""
+    raise _no_day()
+
+
+def _date(found: re.Match[str]) -> date:
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3]))
+    except ValueError:
+        raise _no_day() from None
+
+
+def _no_day() -> Unreadable:
+    return Unreadable(
+        "not-a-day",
+        "a day of the calendar is needed",
+        "应为日期",
+        "write it as 2024-03-05, 2024/3/5 or 2024年3月5日; day-first and month-first spellings could "
+        "mean two days",
+    )
+
+
+def instant(text: str, offset_h: float = 8.0) -> str:
+    """Return an instant in UTC (RFC 3339); without an offset it is local time.
+
+    >>> instant("2024-03-05 08:30:00"), instant("2024-03-05T08:30:00Z")
+    ('2024-03-05T00:30:00Z', '2024-03-05T08:30:00Z')
+    """
+    plain = narrow(text).strip()
+    found, rest = _split_day(plain)
+    zone: timezone = timezone(timedelta(hours=offset_h))
+    if rest.startswith("."):
+        start = datetime(found.year, found.month, found.day, tzinfo=zone)
+        moment = start + timedelta(seconds=round(float(rest) * 86_400))
+    else:
+        moment = _moment(found, rest, zone)
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise _no_day() from None
+    return utc.isoformat().replace("+00:00", "Z")
+
+
+def _moment(found: date, rest: str, zone: timezone) -> datetime:
+    clock = _CLOCK.fullmatch(rest)
+    hour, minute, second, micro = 0, 0, 0, 0
+    if clock:
+        hour, minute, second = int(clock[1]), int(clock[2]), int(clock[3] or 0)
+        micro = round(float(clock[4] or 0) * 1_000_000)
+        zone = _zone(clock[5]) or zone
+    elif compact := _CLOCK_COMPACT.fullmatch(rest):
+        hour, minute, second = (int(part) for part in compact.groups())
+    try:
+        return datetime(
+            found.year,
+            found.month,
+            found.day,
+            hour,
+            minute,
+            second,
+            min(micro, 999_999),
+            tzinfo=zone,
+        )
+    except ValueError:
+        raise _no_day() from None
+
+
+def _zone(text: str | None) -> timezone | None:
+    if not text:
+        return None
+    if text in "Zz":
+        return UTC
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    if hours > 23 or minutes > 59:
+        raise _no_day()
+    turn = timedelta(hours=hours, minutes=minutes)
+    return timezone(turn if text[0] == "+" else -turn)
+
+
+_WRAPPED: Final = re.compile(r'="?([^"]*)"?|\'(.+)')
+
+
+def code(text: str, field: str) -> str:
+    """Return a code as it is meant: without the marks that keep a spreadsheet from counting it.
+
+    >>> code('="41080000001321000001"', "code"), code("'0012", "code"), code("4108 0000", "code")
+    ('41080000001321000001', '0012', '41080000')
+    """
+    plain = narrow(text).strip()
+    if wrapped := _WRAPPED.fullmatch(plain):
+        plain = (wrapped[1] or wrapped[2] or "").strip()
+    if LOST.fullmatch(plain) and (plain.upper().count("E+") or "." in plain):
+        raise lost(plain)
+    bare = plain.replace(" ", "")
+    return bare if bare.isdigit() else plain
+
+
+def lost(text: str) -> Unreadable:
+    """Return the fault of a code that a spreadsheet has rounded."""
+    return Unreadable(
+        "digits-lost",
+        f"the code has lost its digits: {text[:30]} is a number in scientific notation",
+        f"编码已丢失位数：{text[:30]} 是科学计数法的数字",
+        "take the code from the source again, with the column formatted as text before it is pasted",
+    )
+
+
+def division(text: str) -> str:
+    """Return a six-digit division code; shorter and longer levels are brought to it.
+
+    >>> [division(t) for t in ("4108", "41080200", "410802001000", "410800.0")]
+    ['410800', '410802', '410802', '410800']
+    """
+    plain = narrow(text).strip().removesuffix(".0").replace(" ", "")
+    if plain.isdigit():
+        if len(plain) in (2, 4):
+            return plain.ljust(6, "0")
+        if len(plain) in (8, 9, 12):
+            return plain[:6]
+    if LOST.fullmatch(plain):
+        raise lost(plain)
+    return plain
+
+
+_LINES: Final = re.compile(r"\s*[\r\n\t\v\f]+\s*")
+
+
+def line(text: str) -> str:
+    r"""Return one line of text: breaks inside a cell become spaces.
+
+    >>> line("解放路\n东口 ")
+    '解放路 东口'
+    """
+    return _LINES.sub(" ", text.strip())
+
+
+_SEPARATORS: Final = re.compile(r"[/,，、;；|+＋\s]+")
+
+
+def parts(text: str) -> list[str]:
+    """Return the members of a list in one cell.
+
+    >>> parts("人脸、车辆"), parts("1/2"), parts('["face", "vehicle"]')
+    (['人脸', '车辆'], ['1', '2'], ['face', 'vehicle'])
+    """
+    bare = text.strip()
+    if bare[:1] in "[{" and bare[-1:] in "]}":
+        bare = bare[1:-1].replace('"', "").replace("'", "")
+    return [part for part in _SEPARATORS.split(bare) if part]

@@ -1,0 +1,159 @@
+"""What is wrong with a row, in English and Chinese, and what rows become.
+
+A fault names the row and the column as the file shows them. Values are cut short, and never those
+of a dropped column.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from app.schemas import gbcode
+
+LONGEST: Final = 80
+"""Characters of a value that a fault repeats."""
+
+
+class Rows(Protocol):
+    """Some rows of a file, as ``app.formats`` reads them."""
+
+    @property
+    def row(self) -> NDArray[np.int64]:
+        """Row numbers as a person counts them."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Cells by column: Arrow text, null is blank."""
+
+    @property
+    def geometry(self) -> NDArray[np.object_] | None:
+        """Shapes in the file's CRS."""
+
+
+@dataclass(frozen=True)
+class RowFault:
+    """One thing wrong with one row."""
+
+    row: int
+    column: str | None
+    """The column as the file names it; None when no column is to blame."""
+    field: str | None
+    value: str | None
+    code: str
+    message: str
+    message_zh: str
+    hint: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(eq=False)
+class Judged:
+    """Rows that are good, and what is wrong with the others."""
+
+    good: pa.Table
+    """``row`` and the columns of the kind's table as text ready for COPY; null is absent."""
+    faults: list[RowFault] = field(default_factory=list)
+    rows: int = 0
+    points: int = 0
+    """Rows with a readable place."""
+    swapped: int = 0
+    """Places that are none, and would be one with the axes swapped."""
+
+
+def shown(value: object) -> str | None:
+    """Return a value as a fault repeats it."""
+    if value is None:
+        return None
+    text = str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+_ZH: Final[dict[str, str]] = {
+    "missing": "缺少必填项",
+    "string-type": "应为文本",
+    "string-too-long": "文字过长，最多 {max_length} 个字符",
+    "string-too-short": "文字过短，至少 {min_length} 个字符",
+    "string-pattern-mismatch": "格式不符，应符合 {pattern}",
+    "literal-error": "取值应为 {expected} 之一",
+    "greater-than": "应大于 {gt}",
+    "greater-than-equal": "应不小于 {ge}",
+    "less-than": "应小于 {lt}",
+    "less-than-equal": "应不大于 {le}",
+    "finite-number": "应为有限的数字",
+    "float-type": "应为数字",
+    "int-type": "应为整数",
+    "bool-type": "应为是或否",
+    "too-short": "至少要有 {min_length} 项",
+    "too-long": "最多 {max_length} 项",
+    "list-type": "应为列表",
+    "day": "应为日期，写作 YYYY-MM-DD",
+    "instant": "应为带时区的时间（RFC 3339）",
+    "control-characters": "不允许控制字符",
+    "value-error": "取值不合规则：网络地址不得带登录信息",
+    "dates-in-disorder": "拆除日期早于 {name}",
+    "sees-nothing": "近端盲区已达到或超过可视距离",
+    "state-missing": "有上报时间而无状态",
+    "duplicate-value": "列表内有重复项",
+    "duplicate-lane": "同一卡口的车道号重复",
+    "extra-forbidden": "没有此字段",
+    "invalid-geometry": "几何图形无效",
+}
+_HINTS: Final[dict[str, str]] = {
+    "missing": "map a column to it, or give it a default",
+    "string-pattern-mismatch": "letters, digits and . _ : - are allowed, at most 64",
+    "gb28181-code": "check the code against the device list of the platform",
+}
+_PROVINCE, _PERSON, _TYPE = (
+    "前两位 {0} 不是省级区划代码",
+    "第 11-13 位 {0} 是用户编码，本库不存人员",
+    "第 11-13 位类型码 {0} 不适合此类记录",
+)
+
+
+class Words(dict[str, Any]):
+    """Context of a message; what is not there stays a blank."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def of_error(found: ErrorDetails, kind: str, code: str | None) -> tuple[str, str, str, str | None]:
+    """Return code, message, Chinese message and hint of what a draft found."""
+    name = found["type"].replace("_", "-")
+    context = Words(found.get("ctx", {}))
+    if name == "gb28181-code":
+        chinese = _gb_in_chinese(code or "", kind)
+    else:
+        chinese = _ZH.get(name, "不合规则：" + found["msg"]).format_map(context)
+    return name, found["msg"], chinese, _HINTS.get(name)
+
+
+def _gb_in_chinese(code: str, kind: str) -> str:
+    if not gbcode.TWENTY_DIGITS.match(code):
+        return f"{len(code)} 位数字：国标编码应为 20 位（本地系统为 18 位）"
+    parts = gbcode.split(code)
+    if parts.division[:2] not in gbcode.PROVINCES:
+        return _PROVINCE.format(parts.division[:2])
+    told = _PERSON if parts.type in gbcode.PERSON_TYPES else _TYPE
+    return told.format(f"{parts.type:03d}")
+
+
+def errors_of(error: ValidationError) -> Iterable[tuple[ErrorDetails, str | None]]:
+    """Yield what a draft found with the field it is about."""
+    for found in error.errors(include_url=False, include_input=False):
+        member = found.get("ctx", {}).get("member")
+        place: Sequence[int | str] = (
+            [*found["loc"], member] if isinstance(member, str) else found["loc"]
+        )
+        yield found, str(place[0]) if place else None
+
+
+def without_values(faults: Iterable[RowFault], hidden: frozenset[str]) -> list[RowFault]:
+    """Return faults with the values of some columns left out."""
+    return [replace(fault, value=None) if fault.column in hidden else fault for fault in faults]

@@ -1,0 +1,169 @@
+"""Which field a column heading means: plain forms, units, datums, and the names of each kind.
+
+Promises one answer per heading or none; two headings for one field are the plan's to report.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from app.intake import aliases
+from app.intake.targets import Kind, kind_of
+from app.schemas.titles import heading, title
+
+_UNITS: Final[dict[str, str]] = {
+    "m": "m", "米": "m", "公尺": "m", "meter": "m", "meters": "m", "metre": "m", "metres": "m",
+    "km": "km", "千米": "km", "公里": "km", "cm": "cm", "厘米": "cm", "公分": "cm",
+    "mm": "mm", "毫米": "mm", "ft": "ft", "feet": "ft", "英尺": "ft",
+    "度": "deg", "°": "deg", "deg": "deg", "degree": "deg", "degrees": "deg",
+    "弧度": "rad", "rad": "rad",
+    "天": "day", "日": "day", "day": "day", "days": "day", "月": "month", "个月": "month", "年": "year",
+    "px": "px", "像素": "px", "pixel": "px", "pixels": "px",
+    "km/h": "km/h", "kmh": "km/h", "公里/小时": "km/h", "千米/时": "km/h", "mph": "mph",
+}  # fmt: skip
+_DATUMS: Final[dict[str, str]] = {
+    "wgs84": "wgs84", "wgs": "wgs84", "84": "wgs84", "gps": "wgs84", "cgcs2000": "cgcs2000",
+    "国家2000": "cgcs2000", "gcj02": "gcj02", "gcj": "gcj02", "火星": "gcj02", "高德": "gcj02",
+    "腾讯": "gcj02", "amap": "gcj02", "bd09": "bd09", "bd": "bd09", "百度": "bd09", "baidu": "bd09",
+}  # fmt: skip
+_BRACKETS: Final = re.compile(r"[(\[{【〔<《]([^)\]}】〕>》]*)[)\]}】〕>》]")
+_MARKS: Final = re.compile(r"[\W_]+")
+_DATUM: Final = re.compile("|".join(sorted(_DATUMS, key=len, reverse=True)))
+_COORDINATES: Final = frozenset({"lon", "lat", "x", "y", "position"})
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading taken apart."""
+
+    plain: str
+    unit: str | None = None
+    datum: str | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """The field a heading means."""
+
+    field: str
+    code_list: str | None = None
+    unit: str | None = None
+    datum: str | None = None
+    rank: int = 0
+    """How sure: 0 the field's own name or title, 1 a name of the kind, 2 a common name."""
+
+
+def plain(text: str) -> str:
+    """Return the plain form of a name: lower case, without spaces and marks.
+
+    >>> plain("Info.Horizontal_Field Angle"), plain("ＪＤ "), plain("camera:direction")
+    ('infohorizontalfieldangle', 'jd', 'cameradirection')
+    """
+    return _MARKS.sub("", unicodedata.normalize("NFKC", text).casefold())
+
+
+def taken_apart(column: str) -> Heading:
+    """Return a heading without the unit and the datum that stand beside it.
+
+    >>> taken_apart("安装高度/米"), taken_apart("Range (km)").unit
+    (Heading(plain='安装高度', unit='m', datum=None), 'km')
+    >>> taken_apart("经度（GCJ-02）")
+    Heading(plain='经度', unit=None, datum='gcj02')
+    """
+    text = unicodedata.normalize("NFKC", column).casefold().strip().strip("*:：")
+    unit = datum = None
+    for inner in _BRACKETS.findall(text):
+        unit = unit or _UNITS.get(inner.strip(" 单位:"))
+        datum = datum or _DATUMS.get(plain(inner))
+    text = _BRACKETS.sub("", text)
+    head, slash, tail = text.partition("/")
+    if slash and tail.strip() in _UNITS:
+        text, unit = head, unit or _UNITS[tail.strip()]
+    name = plain(text).removeprefix("info") if text.startswith("info.") else plain(text)
+    return Heading(name, unit, datum)
+
+
+def recognise(column: str, kind: str) -> Match | None:
+    """Return the field of a kind that a heading means, None when it is not known.
+
+    >>> recognise("SXJGNLX", "camera")
+    Match(field='functions', code_list=None, unit=None, datum=None, rank=2)
+    >>> recognise("Range (km)", "camera")
+    Match(field='range_m', code_list=None, unit='km', datum=None, rank=0)
+    >>> recognise("过车数量", "camera") is None
+    True
+    """
+    names = _names(kind)
+    found = taken_apart(column)
+    for name, datum in ((found.plain, found.datum), *_without_datum(found)):
+        if name in names:
+            target, rank = names[name]
+            field, _, code_list = target.partition("@")
+            return Match(field, code_list or None, found.unit, datum, rank)
+    return None
+
+
+def _without_datum(found: Heading) -> tuple[tuple[str, str], ...]:
+    """Return the name without a datum in it: ``gcj02_lng`` is a longitude."""
+    datum = _DATUM.search(found.plain)
+    if datum is None:
+        return ()
+    rest = found.plain.replace(datum[0], "", 1).replace("坐标", "")
+    known = rest in _places()
+    return ((rest, _DATUMS[datum[0]]),) if known else ()
+
+
+@cache
+def _places() -> frozenset[str]:
+    return frozenset(
+        name
+        for field in _COORDINATES
+        for name in (field, title(field, "zh"), *aliases.COMMON.get(field, "").split())
+    )
+
+
+@cache
+def _names(kind: str) -> Mapping[str, tuple[str, int]]:
+    """Return plain name -> (field or field@list, rank) of one kind, surest first."""
+    target = kind_of(kind)
+    names: dict[str, tuple[str, int]] = {}
+    for field in [*target.fields, *target.helpers]:
+        for name in _own_names(field):
+            names.setdefault(name, (field, 0))
+    undecided = {name for name in aliases.UNDECIDED if name not in names or name in _SHARED}
+    for rank, table in ((1, aliases.OF_KIND.get(kind, {})), (2, aliases.COMMON)):
+        for key, listed in table.items():
+            if target.field(key.partition("@")[0]) is None:
+                continue
+            for name in listed.split():
+                names.setdefault(plain(name), (key, rank))
+    for name in undecided:
+        if name in names and names[name][1] != 1 and choices(name, target):
+            del names[name]
+    return names
+
+
+_SHARED: Final = frozenset({"direction", "抓拍方向"})
+"""Names of our own that elsewhere mean another thing as well: the cells decide."""
+
+
+def _own_names(field: str) -> set[str]:
+    told = {field, title(field, "zh"), title(field), heading(field)}
+    return {taken_apart(name).plain for name in told} | {plain(field)}
+
+
+def choices(name: str, kind: Kind) -> tuple[str, ...]:
+    """Return the fields of a kind among which the cells below a heading decide."""
+    found = aliases.UNDECIDED.get(name, ())
+    return tuple(target for target in found if kind.field(target.partition("@")[0]) is not None)
+
+
+def known_names(kind: str) -> dict[str, list[str]]:
+    """Return field -> the plain names that are recognised for it; for the documentation."""
+    table: dict[str, list[str]] = {}
+    for name, (target, _) in _names(kind).items():
+        table.setdefault(target, []).append(name)
+    return table

@@ -1,0 +1,186 @@
+"""From the text of a cell to the value of its field, remembered per distinct text.
+
+One reader per column of the plan; the fast and the slow way both go through it, so a cell means
+the same whichever way its row takes.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from app.intake import cells, codes
+from app.intake.cells import Unreadable
+from app.intake.headers import plain
+from app.intake.targets import LANES, Field
+from app.intake.words import ALL_ROUND
+
+_WHOLE: Final = re.compile(r"([+-]?)0*(\d+)(?:\.0+)?")
+_REMEMBERED: Final = 50_000
+
+
+def key(text: str) -> str:
+    """Return a cell as code tables spell it: no leading zeros, no marks, lower case.
+
+    >>> key("01"), key("1.0"), key("-1"), key("South-East"), key("√")
+    ('1', '1', '-1', 'southeast', '√')
+    """
+    bare = cells.narrow(text).casefold().strip()
+    if whole := _WHOLE.fullmatch(bare):
+        return ("-" if whole[1] == "-" else "") + whole[2]
+    return (plain(bare) or bare) if any(map(str.isalpha, bare)) else bare
+
+
+@dataclass(eq=False)
+class Reader:
+    """Reads the cells of one column for one field."""
+
+    field: Field
+    code_list: str | None = None
+    unit: str | None = None
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the sender says cells mean."""
+    osm: bool = False
+    offset_h: float = 8.0
+    _known: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Choose how cells are read, once."""
+        topic = codes.topic_of(self.field.name, self.field.form)
+        self._topic = topic
+        self._table = {
+            key(text): value for text, value in codes.table(topic or "", self.code_list).items()
+        }
+        own = {key(str(word)): word for word in self.field.words}
+        listed = codes.LISTS.get(topic or "", {}).get(self.code_list or "", {})
+        self._table |= {word: value for word, value in own.items() if word not in listed}
+        self._stated = {key(text): value for text, value in self.values.items()}
+        self._read: Callable[[str], Any] = {
+            "word": self._word, "words": self._words, "number": self._number,
+            "integer": self._integer, "boolean": self._boolean, "day": cells.day,
+            "instant": self._instant, "code": self._code, "json": self._json,
+            "text": cells.line, "place": cells.line, "geometry": cells.line,
+        }[self.field.form]  # fmt: skip
+
+    def read(self, text: str) -> Any:
+        """Return the value of a cell.
+
+        Raises
+        ------
+        Unreadable
+            when it cannot be read as what the field needs.
+        """
+        if text not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            try:
+                self._known[text] = self._fresh(text)
+            except Unreadable as reason:
+                self._known[text] = reason
+        value = self._known[text]
+        if isinstance(value, Unreadable):
+            raise value
+        return value
+
+    def _fresh(self, text: str) -> Any:
+        if self._stated:
+            if text in self.values:
+                return self.values[text]
+            if (bare := key(text)) in self._stated:
+                return self._stated[bare]
+        return self._read(text)
+
+    def _word(self, text: str) -> Any:
+        value = self._table.get(key(text))
+        if value is None or (self.field.words and value not in self.field.words):
+            raise self._unknown(text)
+        return value
+
+    def _words(self, text: str) -> list[Any]:
+        members = self._stated | self._table if self._stated else self._table
+        found = []
+        for part in cells.parts(text):
+            value = members.get(key(part))
+            if value is None or (self.field.words and value not in self.field.words):
+                raise self._unknown(part)
+            if value not in found:
+                found.append(value)
+        return found
+
+    def _boolean(self, text: str) -> bool | None:
+        value = self._table.get(key(text), "")
+        if not isinstance(value, bool | None):
+            raise Unreadable(
+                "not-yes-or-no",
+                "yes or no is needed",
+                "应为是或否",
+                "yes, no, true, false, 是, 否, 1, 0",
+            )
+        return value
+
+    def _number(self, text: str) -> float | None:
+        if self._topic == "direction":
+            return self._direction(text)
+        value = cells.number(text, self.field.name, self.unit)
+        return -abs(value) if self.code_list == "down" else value
+
+    def _integer(self, text: str) -> int:
+        return cells.integer(text, self.field.name, self.unit)
+
+    def _direction(self, text: str) -> float | None:
+        bare = key(text)
+        if bare in self._table:
+            turn = self._table[bare]
+            return None if turn == ALL_ROUND else float(turn)
+        if self.code_list in ("gbt28181", "gat1400"):
+            raise self._unknown(text)
+        turned = cells.number(text, self.field.name, self.unit)
+        if self.code_list == "east0":
+            turned = (turned + 90.0) % 360.0
+        return turned % 360.0 if -360.0 < turned < 0 or turned == 360.0 else turned
+
+    def _instant(self, text: str) -> str:
+        return cells.instant(text, self.offset_h)
+
+    def _code(self, text: str) -> str:
+        if self.field.name in ("jurisdiction", "division_code"):
+            return cells.division(text)
+        code = cells.code(text, self.field.name)
+        return code.replace("/", ":") if self.osm else code
+
+    def _json(self, text: str) -> Any:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            if self.field.name == LANES:
+                raise _no_json() from None
+            return self._short(text)
+
+    def _short(self, text: str) -> Any:
+        """Read requirements written as words: one working device of each."""
+        functions = codes.table("function", None)
+        found = [functions.get(key(part)) for part in cells.parts(text)]
+        if not found or None in found or self.field.name != "requirements":
+            raise _no_json()
+        return [{"function": word} for word in dict.fromkeys(found)]
+
+    def _unknown(self, text: str) -> Unreadable:
+        known = ", ".join(str(word) for word in self.field.words)
+        source = self.code_list or codes.DEFAULTS.get(self._topic or "")
+        listed = ", ".join(
+            sorted(codes.LISTS.get(self._topic or "", {}).get(source or "", {}), key=len)
+        )
+        named = f" of list {source} ({listed})" if listed else ""
+        return Unreadable(
+            "unknown-code",
+            f"{text[:40]!r} is no known word or code{named}",
+            f"无法识别的取值 {text[:40]}" + (f"（代码表 {source}：{listed}）" if listed else ""),
+            f"one of {known}, or say in the profile what it means" if known else None,
+        )
+
+
+def _no_json() -> Unreadable:
+    return Unreadable("not-json", "JSON is needed", "应为 JSON")

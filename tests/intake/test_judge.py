@@ -1,0 +1,83 @@
+"""Whole rows through plan and verdict."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from app.errors import Invalid
+from app.intake.judge import Judged, judge
+from app.intake.plan import Options, plan_for
+
+
+@dataclass
+class Sheet:
+    """Rows as a reader of files gives them."""
+
+    row: Any
+    columns: dict[str, Any]
+    geometry: Any = None
+
+
+def sheet(header: str, *rows: str) -> Sheet:
+    names = header.split(",")
+    cells = [row.split(",") for row in rows]
+    columns = {
+        name: pa.array([line[at] or None for line in cells], pa.string())
+        for at, name in enumerate(names)
+    }
+    return Sheet(np.arange(2, len(rows) + 2), columns)
+
+
+def judged(kind: str, header: str, *rows: str, **options: Any) -> Judged:
+    found = sheet(header, *rows)
+    wanted = Options(kind, **{"jurisdiction": "410800", **options})
+    return judge(plan_for(wanted, None, tuple(found.columns), found), found)
+
+
+def test_a_row_of_the_archive_becomes_a_camera() -> None:
+    answer = judged(
+        "camera",
+        "SBBM,SBMC,JD,WD,SXJGNLX,SXJLX,JSFW,SBZT,AZSJ,AZGD",
+        "41080200001321000001,解放路口,113.2418,35.2159,1/2,3,5,1,2024/3/5,6.8米",
+    )
+    assert answer.faults == []
+    (row,) = answer.good.to_pylist()
+    told = {name: row[name] for name in ("code", "functions", "structure", "azimuth_deg")}
+    assert told == {
+        "code": "41080200001321000001",
+        "functions": "{vehicle,face}",
+        "structure": "fixed",
+        "azimuth_deg": "135.0",
+    }
+    assert (row["lifecycle"], row["installed_on"], row["mount_height_m"]) == (
+        "in_use", "2024-03-05", "6.8",
+    )  # fmt: skip
+
+
+def test_every_fault_of_every_row_is_told() -> None:
+    answer = judged(
+        "camera",
+        "编码,经度,纬度,功能类型,可视距离,安装日期",
+        "4.1080000000000E+19,0,0,人脸,abc,2024-13-01",
+        "c2,113.2,35.2,什么,30,",
+    )
+    assert [(fault.row, fault.column, fault.code) for fault in answer.faults] == [
+        (2, "编码", "digits-lost"),
+        (2, "可视距离", "not-a-number"),
+        (2, "安装日期", "not-a-day"),
+        (2, "经度", "zero-coordinates"),
+        (3, "功能类型", "unknown-code"),
+    ]
+    assert answer.good.num_rows == 0
+
+
+def test_personal_columns_are_refused_by_name_unless_dropped() -> None:
+    header, row = "编码,经度,纬度,功能类型,联系人,联系电话", "c1,113.2,35.2,人脸,someone,123"
+    with pytest.raises(Invalid) as refused:
+        judged("camera", header, row)
+    assert refused.value.code == "forbidden-content"
+    assert "联系人, 联系电话" in refused.value.detail
+    assert judged("camera", header, row, drop_columns=["联系人", "联系电话"]).good.num_rows == 1
