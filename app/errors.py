@@ -6,6 +6,7 @@ Nothing here knows HTTP; ``app.routers.problems`` gives each family its status. 
     ├── Invalid               the payload or query is wrong
     │   ├── InvalidShape      a geometry is wrong, with the place
     │   ├── InvalidQuery      a query parameter is wrong or unknown
+    │   │   └── BadQuery      the same on the GIS interface, where OGC wants another status
     │   └── MalformedBody     the body cannot be read at all
     ├── NotFound              no such record in the caller's scope
     ├── Conflict              a rule of the registry says no
@@ -13,6 +14,8 @@ Nothing here knows HTTP; ``app.routers.problems`` gives each family its status. 
     ├── Unauthenticated       no key, or a key that is not valid
     ├── Forbidden             a known caller without the right
     ├── TooLarge              a body or a request beyond a documented limit
+    ├── NotAcceptable         no format the caller takes
+    ├── NotPossible           a method the resource does not have
     ├── UnsupportedMediaType  a content type the route does not take
     └── Unavailable           the database is away
 """
@@ -84,6 +87,10 @@ class InvalidQuery(Invalid):
         super().__init__(detail, code=code, faults=(Fault(f"?{parameter}", code, detail),))
 
 
+class BadQuery(InvalidQuery):
+    """A query of the GIS interface is wrong: OGC API asks for 400 where our own API says 422."""
+
+
 class MalformedBody(Invalid):
     """The body is not JSON (truncated, wrong encoding, NaN, nested too deeply)."""
 
@@ -143,6 +150,23 @@ class TooLarge(RegistryError):
 
     def __init__(self, detail: str, limit: int) -> None:
         super().__init__(detail, "too-large", (), {"limit": limit})
+
+
+class NotAcceptable(RegistryError):
+    """The caller takes none of the formats there are."""
+
+    def __init__(self, offered: Sequence[str]) -> None:
+        detail = f"None of the formats asked for is there; there are {', '.join(offered)}."
+        super().__init__(detail, "not-acceptable", (), {"offered": list(offered)})
+
+
+class NotPossible(RegistryError):
+    """The resource is there, and does not have this method."""
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        self.allowed = tuple(allowed)
+        detail = f"{method} is not possible here; possible are {', '.join(allowed)}."
+        super().__init__(detail, "method-not-allowed")
 
 
 class UnsupportedMediaType(RegistryError):

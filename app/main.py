@@ -11,11 +11,12 @@ from app.db import schema
 from app.db.engine import Database
 from app.errors import Unavailable
 from app.logs import configure
-from app.routers import coverage, health, keys, openapi, problems, records, rings, states
+from app.routers import coverage, health, keys, ogc, openapi, problems, records, rings, states
 from app.routers.envelope import Envelope
 from app.services.access import anonymous
 from app.services.coverage import Answers
 from app.services.keys import Gate, service_secret
+from app.services.ogc.features import Features
 from app.settings import Settings
 
 DESCRIPTION = (
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.gate = Gate(app.state.database, app.state.secret, anonymous(known.anonymous_role))
     app.state.answers = Answers(app.state.database)
+    app.state.features = Features(app.state.database, app.state.answers)
     problems.install(app)
     app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
     routers = [*records.ROUTERS]
@@ -64,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in routers:
         # Routes side by side are found once; routers inside routers are searched on every level.
         app.router.routes.extend(router.routes)
+    app.router.routes.extend(ogc.ROUTES)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 

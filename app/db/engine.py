@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, Opera
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.errors import Unavailable
+from app.errors import BadQuery, Unavailable
 from app.settings import driver_url
 
 CONNECT_TIMEOUT_S = 1.5
@@ -126,6 +126,27 @@ class Database:
                 rows: Sequence[Any] = await connection.fetch(statement, *parameters)
                 return rows
 
+    async def fetch_within(
+        self, timeout_s: float, statement: str, *parameters: Any
+    ) -> Sequence[Any]:
+        """Run one statement by itself, cut off when it takes too long.
+
+        Raises
+        ------
+        BadQuery
+            when it takes longer than ``timeout_s``: the caller asked for too much.
+        """
+        with _translated():
+            pool = self._pool or await self._open()
+            async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
+                try:
+                    rows: Sequence[Any] = await connection.fetch(
+                        statement, *parameters, timeout=timeout_s
+                    )
+                except TimeoutError as error:
+                    raise _too_expensive(timeout_s) from error
+                return rows
+
     @asynccontextmanager
     async def probing(self) -> AsyncIterator[Fetch]:
         """Open a connection beside the pools: it tells of the database, however busy the pools.
@@ -162,6 +183,14 @@ async def within(connection: AsyncConnection) -> Fetch:
     driver: Any = raw.driver_connection
     fetch: Fetch = driver.fetch
     return fetch
+
+
+def _too_expensive(timeout_s: float) -> BadQuery:
+    return BadQuery(
+        f"The query took longer than {timeout_s:g} s: ask for less, or by an indexed property.",
+        parameter="filter",
+        code="query-too-expensive",
+    )
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

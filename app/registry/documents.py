@@ -53,7 +53,7 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _open_document(kind: Kind, reveal: bool) -> str:
+def opened(kind: Kind, *, reveal: bool) -> str:
     """Return the SQL of a record's JSON without its closing brace and its geometry."""
     if not kind.shaped:
         members = ", ".join(f"t.{quoted(name)}" for name in columns(kind))
@@ -76,15 +76,15 @@ def _open_document(kind: Kind, reveal: bool) -> str:
 @cache
 def document(kind: Kind, *, feature: bool = False, reveal: bool = False) -> str:
     """Return the SQL expression that makes one record's JSON text, over ``source(kind)``."""
-    opened = _open_document(kind, reveal)
+    begun = opened(kind, reveal=reveal)
     if not kind.shaped:
-        return f"{opened} || '}}'"
+        return f"{begun} || '}}'"
     shape = f"ST_AsGeoJSON(t.geometry, {DECIMALS})"
     if not feature:
-        return f"""{opened} || ',"geometry":' || {shape} || '}}'"""
+        return f"""{begun} || ',"geometry":' || {shape} || '}}'"""
     return (
         """'{"type":"Feature","id":"' || t.code || '","geometry":' || """
-        f"""{shape} || ',"properties":' || {opened} || '}}}}'"""
+        f"""{shape} || ',"properties":' || {begun} || '}}}}'"""
     )
 
 

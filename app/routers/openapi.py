@@ -11,7 +11,7 @@ from app.routers.problems import MEDIA_TYPE, TITLES
 
 _bodies: dict[str, type[BaseModel]] = {}
 
-_PROBLEM: dict[str, Any] = {
+PROBLEM: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
     "description": "RFC 9457 problem details.",
@@ -80,7 +80,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         )
         for name, schema in extra.get("$defs", {}).items():
             schemas.setdefault(name, schema)
-        schemas["Problem"] = _PROBLEM
+        schemas["Problem"] = PROBLEM
         document["components"]["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer", "description": "API key: ccr_..."}
         }

@@ -20,12 +20,15 @@ log = structlog.get_logger()
 
 STATUS: Final[Mapping[type[RegistryError], int]] = {
     errors.Invalid: 422,
+    errors.BadQuery: 400,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.PreconditionFailed: 412,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.TooLarge: 413,
+    errors.NotAcceptable: 406,
+    errors.NotPossible: 405,
     errors.UnsupportedMediaType: 415,
     errors.Unavailable: 503,
 }
@@ -99,6 +102,8 @@ async def _registry_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if isinstance(error, errors.PreconditionFailed) and error.current_version is not None:
         headers["ETag"] = etag(error.current_version)
+    if isinstance(error, errors.NotPossible):
+        headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, errors.UnsupportedMediaType):
         headers["Accept-Patch" if request.method == "PATCH" else "Accept-Post"] = ", ".join(
             error.accepted

@@ -1,1 +1,1 @@
-"""Use cases of the GIS interface."""
+"""The GIS interface: what OGC API clients ask, answered from the same records and the same rights."""

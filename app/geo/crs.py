@@ -1,0 +1,177 @@
+"""The coordinate reference systems of the GIS interface: which there are, and which axis comes first.
+
+Promises that coordinates on the wire follow the axis order of the authority (latitude or northing
+first where EPSG says so, longitude first in CRS84) and that everything inside stays longitude first.
+Refuses every system that is not in the list.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from shapely.geometry.base import BaseGeometry
+
+from app.errors import InvalidShape
+
+_EPSG: Final = "http://www.opengis.net/def/crs/EPSG/0/"
+_FIRST_ZONE, _LAST_ZONE = 4534, 4554
+"""CGCS2000 three-degree Gauss-Kruger zones, central meridians 75 to 135 degrees east."""
+
+
+@dataclass(frozen=True)
+class Crs:
+    """One coordinate reference system."""
+
+    uri: str
+    srid: int
+    """The number PostGIS knows it by."""
+    swapped: bool
+    """Latitude or northing comes first on the wire."""
+    metric: bool
+
+    @property
+    def decimals(self) -> int:
+        """Decimals that keep a place to a tenth of a millimetre."""
+        return 4 if self.metric else 9
+
+
+def _of(srid: int) -> Crs:
+    system = CRS.from_epsg(srid)
+    first = system.axis_info[0].direction
+    return Crs(f"{_EPSG}{srid}", srid, first == "north", system.is_projected)
+
+
+CRS84: Final = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, False, False)
+"""WGS 84, longitude first: how everything is stored, and what is meant when nothing is said."""
+
+SYSTEMS: Final = (
+    CRS84,
+    *(_of(srid) for srid in (4326, 4490, 3857)),
+    *(_of(srid) for srid in range(_FIRST_ZONE, _LAST_ZONE + 1)),
+)
+"""Every system offered: WGS 84, CGCS2000, web Mercator, and the national zones in metres."""
+
+_BY_NAME: Final = {
+    **{system.uri: system for system in SYSTEMS},
+    **{system.uri.replace("http:", "https:", 1): system for system in SYSTEMS},
+    **{f"EPSG:{system.srid}": system for system in SYSTEMS[1:]},
+    **{f"urn:ogc:def:crs:EPSG::{system.srid}": system for system in SYSTEMS[1:]},
+    "OGC:CRS84": CRS84,
+    "CRS84": CRS84,
+    "urn:ogc:def:crs:OGC:1.3:CRS84": CRS84,
+}
+
+
+def named(name: str) -> Crs | None:
+    """Return the system of a URI, a URN or a short name, None when it is not offered.
+
+    Parameters
+    ----------
+    name : str
+        As in ``Content-Crs`` (``<http://...>``), as a safe CURIE (``[EPSG:4547]``), or bare.
+
+    Examples
+    --------
+    >>> named("<http://www.opengis.net/def/crs/EPSG/0/4547>").swapped
+    True
+    >>> named("EPSG:3857").swapped
+    False
+    >>> named("EPSG:27700") is None
+    True
+    """
+    text = name.strip()
+    if text[:1] + text[-1:] in ("<>", "[]"):
+        text = text[1:-1]
+    return _BY_NAME.get(text)
+
+
+@lru_cache(maxsize=64)
+def _transformer(srid: int) -> Transformer:
+    return Transformer.from_crs(f"EPSG:{srid}", "EPSG:4326", always_xy=True)
+
+
+def to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
+    """Return a geometry in longitude and latitude.
+
+    Parameters
+    ----------
+    geometry : shapely geometry
+        Coordinates in the order of the system's axes. Empty stays empty; what is not valid stays so.
+    crs : Crs
+        The system they are in.
+
+    Raises
+    ------
+    InvalidShape
+        A position has no longitude and latitude: it lies outside what the projection can express.
+
+    Examples
+    --------
+    >>> from shapely import Point
+    >>> place = to_lonlat(Point(3898808.80, 430966.92), named("EPSG:4547"))
+    >>> [round(number, 6) for number in place.coords[0]]
+    [113.2418, 35.2159]
+    """
+    if crs == CRS84:
+        return geometry
+
+    def convert(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        east_first = xy[:, ::-1] if crs.swapped else xy
+        if crs.srid == CRS84.srid:
+            return np.ascontiguousarray(east_first)
+        lon, lat = _transformer(crs.srid).transform(east_first[:, 0], east_first[:, 1])
+        lonlat = np.column_stack([lon, lat])
+        if not np.isfinite(lonlat).all():
+            raise InvalidShape(f"a coordinate is no place in {crs.uri}")
+        return lonlat
+
+    return shapely.transform(geometry, convert)
+
+
+def boxes(sides: Iterable[float], crs: Crs) -> BaseGeometry:
+    """Return the area of a bounding box in longitude and latitude.
+
+    Parameters
+    ----------
+    sides : iterable of four floats
+        Lower first axis, lower second axis, upper first axis, upper second axis, in the order of the
+        system's axes. In degrees, a western side greater than the eastern crosses the antimeridian.
+    crs : Crs
+        The system they are in.
+
+    Returns
+    -------
+    shapely geometry
+        A polygon; two of them across the antimeridian; a line or a point for a box without area.
+        Straight sides of a projected box are followed closely: they are bent in degrees.
+
+    Raises
+    ------
+    InvalidShape
+        As ``to_lonlat``.
+    """
+    low_1, low_2, high_1, high_2 = sides
+    west, south, east, north = low_1, low_2, high_1, high_2
+    if crs.metric:
+        box = _box(west, south, east, north)
+        dense = shapely.segmentize(box, max(east - west, north - south, 1.0) / 16)
+        return to_lonlat(dense, crs)
+    if crs.swapped:
+        west, south, east, north = low_2, low_1, high_2, high_1
+    if west <= east:
+        return _box(west, south, east, north)
+    return shapely.union_all([_box(west, south, 180.0, north), _box(-180.0, south, east, north)])
+
+
+def _box(west: float, south: float, east: float, north: float) -> BaseGeometry:
+    """Return the box of two corners, which may be a line or a point."""
+    if (west, south) == (east, north):
+        return shapely.Point(west, south)
+    if west == east or south == north:
+        return shapely.LineString([(west, south), (east, north)])
+    return shapely.box(west, south, east, north)

@@ -1,0 +1,8 @@
+"""Routes of the GIS interface under ``/ogc``: OGC API Features for every collection."""
+
+from starlette.routing import BaseRoute
+
+from app.routers.ogc import described, features
+
+ROUTES: list[BaseRoute] = [*features.ROUTES, *described.ROUTES]
+"""The hot ones first: routes are searched in order."""

@@ -1,0 +1,207 @@
+"""The GIS interface as an OpenAPI 3.0 document, as QGIS reads it: literal paths, one-word types."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from app.routers.openapi import PROBLEM
+from app.routers.problems import MEDIA_TYPE, TITLES
+from app.schemas.collections import COLLECTIONS, Collection, Property
+from app.schemas.ogc import GEOJSON, HTML, JSON, OPENAPI, SCHEMA
+from app.services.ogc import query
+
+_SIMPLE: Final = {
+    "integer": "integer", "number": "number", "boolean": "boolean",
+}  # fmt: skip
+
+
+def describe(app: FastAPI, base: str) -> dict[str, Any]:
+    """Return the document."""
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": app.title, "version": app.version, "description": app.description},
+        "servers": [{"url": base}],
+        "tags": [{"name": "service"}, *({"name": known.id} for known in COLLECTIONS)],
+        "paths": dict(_paths()),
+        "components": {
+            "parameters": _PARAMETERS,
+            "responses": _responses(),
+            "schemas": {"Problem": PROBLEM, "FeatureCollection": _FEATURES, "Feature": _FEATURE},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "API key: ccr_..."}
+            },
+        },
+        "security": [{"key": []}, {}],
+    }
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "description": description,
+        "required": False,
+        "schema": schema,
+        "style": "form",
+        "explode": False,
+        **more,
+    }
+
+
+_TEXT: Final[dict[str, Any]] = {"type": "string"}
+_PARAMETERS: Final[dict[str, Any]] = {
+    "limit": _parameter(
+        "limit", "Features per page; more than the maximum gives the maximum.",
+        {"type": "integer", "minimum": 1, "maximum": query.MAX_LIMIT, "default": query.DEFAULT_LIMIT},
+    ),
+    "f": _parameter(
+        "f", "Format; wins over Accept.", {"type": "string", "enum": ["json", "geojson", "html"]}
+    ),
+    "cursor": _parameter("cursor", "Where the page starts, from the `next` link.", _TEXT),
+    "bbox": _parameter(
+        "bbox", "Lower corner, upper corner; in degrees, west > east crosses the antimeridian.",
+        {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6},
+    ),
+    "bbox-crs": _parameter("bbox-crs", "System of `bbox`, as its URI.", _TEXT),
+    "datetime": _parameter("datetime", "An instant, or two with a slash between; `..` is open.", _TEXT),
+    "crs": _parameter("crs", "System of the answer, as its URI.", _TEXT),
+    "filter": _parameter("filter", "A CQL2 filter.", _TEXT),
+    "filter-lang": _parameter(
+        "filter-lang", "Language of `filter`.",
+        {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"},
+    ),
+    "filter-crs": _parameter("filter-crs", "System of the geometries in `filter`.", _TEXT),
+    "sortby": _parameter(
+        "sortby", "Properties, with a minus before those in descending order.",
+        {"type": "array", "items": {"type": "string"}},
+    ),
+    "properties": _parameter(
+        "properties", "Properties to show.", {"type": "array", "items": {"type": "string"}}
+    ),
+    "skipGeometry": _parameter("skipGeometry", "Leave geometries out.", {"type": "boolean"}),
+}  # fmt: skip
+_ITEM: Final = {
+    "name": "featureId",
+    "in": "path",
+    "required": True,
+    "description": "Id of the feature.",
+    "schema": _TEXT,
+}
+_FEATURE: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "geometry", "properties"],
+    "properties": {
+        "type": {"type": "string", "enum": ["Feature"]},
+        "id": {"type": "string"},
+        "geometry": {"type": "object", "nullable": True},
+        "properties": {"type": "object", "nullable": True},
+        "links": {"type": "array", "items": {"type": "object"}},
+    },
+}
+_FEATURES: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "features"],
+    "properties": {
+        "type": {"type": "string", "enum": ["FeatureCollection"]},
+        "features": {"type": "array", "items": {"$ref": "#/components/schemas/Feature"}},
+        "numberReturned": {"type": "integer"},
+        "numberMatched": {"type": "integer"},
+        "links": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+def _responses() -> dict[str, Any]:
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    statuses = (400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 422, 503)
+    return {str(status): {"description": TITLES[status], "content": content} for status in statuses}
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    return {
+        str(status): {"$ref": f"#/components/responses/{status}"}
+        for status in sorted({*statuses, 401, 503})
+    }
+
+
+def _references(*names: str) -> list[dict[str, str]]:
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _answer(description: str, *media_types: str, schema: dict[str, Any] | None = None) -> Any:
+    told = schema or {"type": "object"}
+    content = {media: {"schema": _TEXT if media == HTML else told} for media in media_types}
+    return {"200": {"description": description, "content": content}}
+
+
+def _paths() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, summary, media_types in (
+        ("/", "Landing page", (JSON, HTML)),
+        ("/conformance", "What the service conforms to", (JSON, HTML)),
+        ("/functions", "Functions in filters", (JSON, HTML)),
+        ("/api", "This document", (OPENAPI, HTML)),
+        ("/collections", "The collections", (JSON, HTML)),
+    ):
+        yield path, _get(path, "service", summary, media_types)
+    for collection in COLLECTIONS:
+        home = f"/collections/{collection.id}"
+        yield home, _get(home, collection.id, f"About {collection.title}", (JSON, HTML), 403)
+        for name in ("schema", "queryables", "sortables"):
+            path = f"{home}/{name}"
+            summary = f"{name.capitalize()} of {collection.title}"
+            yield path, _get(path, collection.id, summary, (SCHEMA,), 403)
+        yield f"{home}/items", _items(collection)
+        yield f"{home}/items/{{featureId}}", _item(collection)
+
+
+def _get(
+    path: str, tag: str, summary: str, media_types: tuple[str, ...], *refusals: int
+) -> dict[str, Any]:
+    name = path.strip("/").replace("/", "_") or "landing"
+    return {
+        "get": {
+            "operationId": f"get_{name}",
+            "tags": [tag],
+            "summary": summary,
+            "parameters": _references("f"),
+            "responses": _answer(summary, *media_types) | _refusals(400, 406, *refusals),
+        }
+    }
+
+
+def _items(collection: Collection) -> dict[str, Any]:
+    simple = [_simple(known) for known in collection.shown(reveal=False) if known.queryable]
+    reference = {"$ref": "#/components/schemas/FeatureCollection"}
+    return {
+        "get": {
+            "operationId": f"list_{collection.id}",
+            "tags": [collection.id],
+            "summary": f"{collection.title}, page by page",
+            "parameters": [*_references(*_PARAMETERS), *simple],
+            "responses": _answer("A page of features.", GEOJSON, JSON, HTML, schema=reference)
+            | _refusals(400, 403, 406),
+        }
+    }
+
+
+def _simple(known: Property) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": _SIMPLE.get(known.type, "string")}
+    if known.words and known.type == "text":
+        schema["enum"] = list(known.words)
+    told = known.description or known.title
+    return _parameter(known.name, f"{told} Several values, with commas: any of them.", schema)
+
+
+def _item(collection: Collection) -> dict[str, Any]:
+    reference = {"$ref": "#/components/schemas/Feature"}
+    return {
+        "get": {
+            "operationId": f"get_{collection.id}_item",
+            "tags": [collection.id],
+            "summary": f"One feature of {collection.title}",
+            "parameters": [_ITEM, *_references("f", "crs", "properties", "skipGeometry")],
+            "responses": _answer("The feature.", GEOJSON, JSON, HTML, schema=reference)
+            | _refusals(400, 403, 404, 406),
+        }
+    }

@@ -1,0 +1,145 @@
+"""Features of the GIS interface: pages, single features, and which methods there are."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import orjson
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute
+
+from app.errors import NotFound
+from app.routers.lean import Call, LeanRoute
+from app.routers.ogc import formats
+from app.routers.ogc.described import base, service
+from app.schemas.collections import Collection
+from app.schemas.ogc import GEOJSON, HTML, link
+from app.services.ogc import features, query
+from app.services.ogc.features import PIECE, Asked, Page
+from app.services.preconditions import etag, unchanged
+
+_READS: Final = ("GET", "HEAD", "OPTIONS")
+_PARAMETERS: Final = None
+"""Depend on the collection: ``app.services.ogc.query`` checks them."""
+
+
+async def items(call: Call) -> Response:
+    collection = features.named(call.path["collection"], call.who)
+    asked = query.items(collection, call.given, reveal=call.who.reveals)
+    media_type = formats.chosen(call, formats.FEATURES)
+    found = service(call)
+    scoped = await found.scoped(collection, asked, call.who)
+    first = await found.piece(collection, _at_most(scoped, PIECE))
+    matched = await found.matched(collection, scoped, first)
+    if media_type == HTML:
+        return _page(call, collection, first, matched)
+    headers = formats.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
+    if scoped.limit > PIECE and first.after is not None:
+        pieces = found.pieces(collection, scoped, first)
+        stream = _streamed(call, collection, pieces, matched)
+        return StreamingResponse(stream, 200, headers, media_type)
+    end, following = _end(call, collection, first.count, first.after, matched)
+    body = b"".join((_BEGIN, first.bodies, end))
+    tag = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()}"'
+    if following is not None:
+        headers["Link"] = f'<{following}>; rel="next"; type="{GEOJSON}"'
+    headers["ETag"] = tag
+    if call.request.headers.get("if-none-match") == tag:
+        return Response(None, 304, headers)
+    return Response(body, 200, headers, media_type)
+
+
+_BEGIN: Final = b'{"type":"FeatureCollection","features":['
+
+
+def _at_most(asked: Asked, limit: int) -> Asked:
+    return asked if asked.limit <= limit else query.limited(asked, limit)
+
+
+async def _streamed(
+    call: Call, collection: Collection, pieces: AsyncIterator[Page], matched: int | None
+) -> AsyncIterator[bytes]:
+    """Yield a long page piece by piece."""
+    yield _BEGIN
+    count, after = 0, None
+    async for piece in pieces:
+        if piece.count:
+            yield b"," + piece.bodies if count else piece.bodies
+        count, after = count + piece.count, piece.after
+    yield _end(call, collection, count, after, matched)[0]
+
+
+def _end(
+    call: Call, collection: Collection, count: int, after: str | None, matched: int | None
+) -> tuple[bytes, str | None]:
+    """Return what comes after the features, and where the next page is."""
+    home = f"{base(call)}/collections/{collection.id}"
+    links = [
+        link(_address(f"{home}/items", call.given), "self", GEOJSON, "This page"),
+        link(_address(f"{home}/items", call.given, f="html"), "alternate", HTML, "As HTML"),
+        link(home, "collection", "application/json", "The collection"),
+    ]
+    following = None
+    if after is not None:
+        cursor = query.encode_cursor(after, call.given.get("sortby"))
+        following = _address(f"{home}/items", call.given, cursor=cursor)
+        links.append(link(following, "next", GEOJSON, "The next page"))
+    told: dict[str, Any] = {"numberReturned": count, "links": links}
+    if matched is not None:
+        told["numberMatched"] = matched
+    return b"]," + orjson.dumps(told)[1:], following
+
+
+def _address(url: str, given: Mapping[str, str], **changed: str) -> str:
+    wanted = {**given, **changed}
+    return f"{url}?{urlencode(wanted)}" if wanted else url
+
+
+def _page(call: Call, collection: Collection, first: Page, matched: int | None) -> Response:
+    end, following = _end(call, collection, first.count, first.after, matched)
+    told = orjson.loads(b"".join((_BEGIN, first.bodies, end)))
+    return formats.page(
+        "items.html", base=base(call), collection=collection, told=told, following=following
+    )
+
+
+async def item(call: Call) -> Response:
+    collection, code = _named(call)
+    asked = query.one(collection, call.given, reveal=call.who.reveals)
+    media_type = formats.chosen(call, formats.FEATURES)
+    found = await service(call).item(collection, code, asked, call.who)
+    home = f"{base(call)}/collections/{collection.id}"
+    here = f"{home}/items/{quote(code, safe='')}"
+    if media_type == HTML:
+        told = orjson.loads(found.body)
+        return formats.page("item.html", base=base(call), collection=collection, told=told)
+    headers = formats.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
+    if found.version is not None:
+        headers["ETag"] = etag(found.version)
+        timely = collection.kind is not None and collection.kind.device
+        if not timely and unchanged(call.request.headers.get("if-none-match"), found.version):
+            return Response(None, 304, headers)
+    links = [
+        link(_address(here, call.given), "self", GEOJSON, "This feature"),
+        link(_address(here, call.given, f="html"), "alternate", HTML, "As HTML"),
+        link(home, "collection", "application/json", "The collection"),
+    ]
+    body = b"".join((found.body[:-1], b',"links":', orjson.dumps(links), b"}"))
+    return Response(body, 200, headers, media_type)
+
+
+def _named(call: Call) -> tuple[Collection, str]:
+    collection = features.named(call.path["collection"], call.who)
+    code = call.path["feature"]
+    if "\x00" in code or len(code) > 200:
+        raise NotFound("feature", code[:80].replace("\x00", ""))
+    return collection, code
+
+
+_ITEMS: Final = "/ogc/collections/{collection}/items"
+
+ROUTES: list[BaseRoute] = [
+    LeanRoute(_ITEMS, items, parameters=_PARAMETERS),
+    LeanRoute(f"{_ITEMS}/{{feature}}", item, parameters=_PARAMETERS),
+]

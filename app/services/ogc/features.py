@@ -1,0 +1,184 @@
+"""Features of any collection, page by page or one by one: rights first, then one statement.
+
+Pages come in code order or in the order asked for, by key and not by offset: the last page costs what
+the first one does. ``numberMatched`` is exact or absent.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+from app.db.engine import Database
+from app.errors import BadQuery, NotFound
+from app.geo.crs import CRS84
+from app.registry import features as registry
+from app.registry.features import Asked as Asked
+from app.registry.features import Page as Page
+from app.schemas.collections import BY_ID, COLLECTIONS, Collection
+from app.services.access import Principal
+from app.services.coverage import Answers
+from app.services.ogc import query
+from app.services.ogc.answers import AnswerRows
+
+PIECE: Final = 1000
+"""Features fetched at once; a longer page is sent piece by piece."""
+QUERY_TIMEOUT_S: Final = 15.0
+"""How long a filter may take."""
+_COUNTS_KEPT: Final = 1000
+_SURELY_COUNTED: Final = 10_000
+"""A count that cannot be kept is made up to this many."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One feature: its JSON, and its version where it has one."""
+
+    body: bytes
+    version: int | None
+
+
+class Features:
+    """The features of one process, with the counts it remembers."""
+
+    def __init__(self, database: Database, answers: Answers) -> None:
+        self._database = database
+        self._rows = AnswerRows(answers)
+        self._counts: OrderedDict[Any, tuple[str, int]] = OrderedDict()
+
+    async def page(self, collection: Collection, asked: Asked, who: Principal) -> Page:
+        """Return one page of at most ``PIECE`` features.
+
+        Raises
+        ------
+        BadQuery
+            when the filter cannot be evaluated, or takes too long.
+        """
+        scoped = await self.scoped(collection, asked, who)
+        return await self.piece(collection, scoped)
+
+    async def piece(self, collection: Collection, scoped: Asked) -> Page:
+        """Return one page of what was scoped before."""
+        try:
+            return await registry.page(self._fetch, collection, scoped)
+        except (asyncpg.DataError, asyncpg.InternalServerError) as error:
+            raise _not_evaluated(error) from error
+
+    async def pieces(
+        self, collection: Collection, scoped: Asked, first: Page
+    ) -> AsyncIterator[Page]:
+        """Yield the pieces of a long page, the first of which is there; memory stays flat."""
+        left, piece = scoped.limit - first.count, first
+        yield piece
+        while piece.after is not None and left > 0:
+            again = query.replaced(scoped, piece.after, min(left, PIECE))
+            piece = await self.piece(collection, again)
+            left -= piece.count
+            yield piece
+
+    async def matched(self, collection: Collection, scoped: Asked, page: Page) -> int | None:
+        """Return how many features there are in all, or None when that would be dear."""
+        if scoped.after is None and page.after is None:
+            return page.count
+        wanted = replace(scoped, after=None, limit=0, order=(), crs=CRS84, names=None)
+        if _changes_by_itself(collection, wanted):
+            return None if scoped.after else await self._counted(collection, wanted)
+        key = _key(collection, wanted)
+        kept = self._counts.get(key)
+        if kept is not None and kept[0] == page.revision:
+            self._counts.move_to_end(key)
+            return kept[1]
+        if scoped.after is not None:
+            return None
+        counted = await registry.count(self._fetch, collection, wanted)
+        self._counts[key] = (page.revision, counted)
+        while len(self._counts) > _COUNTS_KEPT:
+            self._counts.popitem(last=False)
+        return counted
+
+    async def _counted(self, collection: Collection, wanted: Asked) -> int | None:
+        """Return a count that cannot be kept: exact when small, else None."""
+        most = _SURELY_COUNTED + 1
+        counted = await registry.count(self._fetch, collection, wanted, most=most)
+        return counted if counted < most else None
+
+    async def item(self, collection: Collection, code: str, asked: Asked, who: Principal) -> Found:
+        """Return one feature.
+
+        Raises
+        ------
+        NotFound
+            when there is none in the caller's scope.
+        """
+        scoped = await self.scoped(collection, asked, who)
+        try:
+            found = await registry.item(self._fetch, collection, code, scoped)
+        except asyncpg.InternalServerError as error:
+            raise _not_evaluated(error) from error
+        if found is None:
+            raise NotFound(collection.title_en.lower().removesuffix("s"), code)
+        return Found(found[1], found[0])
+
+    async def scoped(self, collection: Collection, asked: Asked, who: Principal) -> Asked:
+        """Return what is asked for, within the caller's rights."""
+        scope = who.scope(collection.role)
+        if not collection.answer:
+            return asked if scope is None else replace(asked, scope=scope)
+        named = asked.equal.get("jurisdiction")
+        owners = await registry.jurisdictions(self._database.fetch, scope)
+        wanted = owners if named is None else [owner for owner in owners if owner in named]
+        return replace(asked, features=await self._rows.of(collection.id, wanted, who))
+
+    async def extent(self, who: Principal) -> tuple[float, float, float, float] | None:
+        """Return the box that holds everything the caller may see."""
+        return await registry.extent(self._database.fetch, who.scope("reader"))
+
+    async def _fetch(self, statement: str, *values: Any) -> Any:
+        return await self._database.fetch_within(QUERY_TIMEOUT_S, statement, *values)
+
+
+def known_to(who: Principal) -> list[Collection]:
+    """Return the collections a caller may read."""
+    who.need("reader")
+    return [collection for collection in COLLECTIONS if who.holds(collection.role)]
+
+
+def named(collection_id: str, who: Principal) -> Collection:
+    """Return a collection by its id.
+
+    Raises
+    ------
+    NotFound
+        when there is none of that name.
+    Forbidden
+        when the caller's role is too low for it.
+    """
+    who.need("reader")
+    found = BY_ID.get(collection_id)
+    if found is None:
+        raise NotFound("collection", collection_id[:80])
+    who.need(found.role)
+    return found
+
+
+def _changes_by_itself(collection: Collection, asked: Asked) -> bool:
+    """Tell whether the number of features may change without a write, or cannot be told."""
+    return asked.tree is not None or any(collection.by_name[name].timely for name in asked.equal)
+
+
+def _key(collection: Collection, asked: Asked) -> Any:
+    area = None if asked.area is None else asked.area.wkb
+    equal = orjson.dumps(asked.equal, option=orjson.OPT_SORT_KEYS)
+    scope = None if asked.scope is None else tuple(asked.scope)
+    return collection.id, area, equal, asked.between, scope, hash(asked.features)
+
+
+def _not_evaluated(error: Exception) -> BadQuery:
+    """Return the refusal of a query PostgreSQL could not evaluate."""
+    said = str(error).splitlines()[0][:200]
+    return BadQuery(
+        f"The query cannot be evaluated: {said}.", parameter="filter", code="bad-filter"
+    )
