@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import camera, checkpoint, control_point, point, road
+from builders import building, camera, checkpoint, control_point, point, road
 
 Json = dict[str, Any]
 
@@ -31,6 +31,7 @@ async def gis(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
         ("cameras", cameras),
         ("checkpoints", [checkpoint()]),
         ("roads", [road()]),
+        ("buildings", [building()]),
         (
             "control-points",
             [control_point(), control_point("point-2", geometry=point(113.21, 35.21))],
