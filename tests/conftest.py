@@ -27,8 +27,8 @@ from app.settings import Settings
 
 SECRET = "secret of the tests"  # not a secret
 _EMPTIED = (
-    "jurisdiction, ring, control_point, checkpoint, camera, road, building, device_state, change, "
-    "revision, touched, waiver, analysis_answer, api_key"
+    "jurisdiction, ring, control_point, checkpoint, camera, road, building, device_state, "
+    "change_log, revision, touched, waiver, analysis_answer, api_key"
 )
 
 

@@ -76,6 +76,38 @@ async def test_cameras_keep_version_and_history_when_their_documents_gain_fields
     assert (document["code"], document["functions"], document["version"]) == ("c", ["face"], 1)
 
 
+async def test_the_history_reads_the_same_before_and_after_it_is_kept_as_text(
+    database: Database,
+) -> None:
+    told = "SELECT json_agg(c ORDER BY seq)::text FROM change c"
+
+    async def history() -> str:
+        async with database.reading() as connection:
+            return str((await connection.execute(text(told))).scalar_one())
+
+    async with database.engine.begin() as connection:
+        await connection.run_sync(lambda bare: command.downgrade(schema._config(bare), "0005"))
+    try:
+        async with database.engine.begin() as connection:
+            await connection.execute(
+                text("INSERT INTO jurisdiction (code, plan, requirements, coverage_parameters, "
+                     "stale_after_s, synthetic) VALUES ('410800', '{}', '{}', '{}', 60, false)")
+            )  # fmt: skip
+            await connection.execute(
+                text("INSERT INTO camera (code, jurisdiction, functions, lifecycle, zone, geometry) "
+                     "VALUES ('c', '410800', '{face}', 'in_use', 'core', 'SRID=4326;POINT(113 35)')")
+            )  # fmt: skip
+            await connection.execute(text("UPDATE camera SET address = 'a \"b\"'"))
+        first = await history()
+        await schema.migrate(database)
+        assert await history() == first
+        async with database.engine.begin() as connection:
+            await connection.run_sync(lambda bare: command.downgrade(schema._config(bare), "0005"))
+        assert await history() == first
+    finally:
+        await schema.migrate(database)
+
+
 async def test_a_newer_schema_is_refused(database: Database) -> None:
     async with database.engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

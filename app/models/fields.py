@@ -122,12 +122,23 @@ class Identified(SQLModel):
     notes: Line | None = Field(default=None, sa_type=Text, description="One line of free text.")
 
 
-class Accountable(SQLModel):
-    """Owner, purpose, legal basis, retention, sign and filing of an installation."""
+class Owned(SQLModel):
+    """Who answers for a thing, and what that unit itself calls it."""
 
     owner_unit: Line | None = Field(
         default=None, sa_type=Text, description="Unit that answers for it (an organisation)."
     )
+    owner_reference: Line | None = Field(
+        default=None,
+        sa_type=Text,
+        description="What the owner unit calls it in its own inventory; unique for the unit. "
+        "Needs owner_unit.",
+    )
+
+
+class Accountable(Owned):
+    """Owner, purpose, legal basis, retention, sign and filing of an installation."""
+
     maintenance_unit: Line | None = Field(
         default=None, sa_type=Text, description="Unit that maintains it (an organisation)."
     )
@@ -184,7 +195,7 @@ class Installed(SQLModel):
     )
 
 
-class ControlPointFields(Identified):
+class ControlPointFields(Identified, Owned):
     """A place that must be covered."""
 
     category: str = Field(sa_type=Text)

@@ -167,6 +167,10 @@ async def upsert(
 
 def _refused(kind: Kind, error: IntegrityError) -> Conflict:
     constraint = constraint_of(error) or ""
+    if constraint.endswith("_owner_reference") and constraint.startswith("uq_"):
+        detail = f"The owner unit has another {kind.title} of this owner_reference already."
+        fault = Fault("/owner_reference", "already-exists", detail)
+        return Conflict(detail, code="already-exists", faults=(fault,))
     column = constraint.partition(f"_{kind.name}_")[2]
     detail = f"The database refuses this: {constraint or 'a rule of the table'} does not hold."
     return Conflict(

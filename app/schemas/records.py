@@ -163,6 +163,14 @@ def _in_order(draft: "CameraDraft | CheckpointDraft") -> None:
             )
 
 
+def _owner_is_named(draft: "ControlPointDraft | CheckpointDraft | CameraDraft") -> None:
+    """Refuse what a unit calls a thing when the unit is not named."""
+    if draft.owner_reference is not None and draft.owner_unit is None:
+        raise PydanticCustomError(
+            "owner-missing", "owner_reference needs an owner_unit", {"member": "owner_unit"}
+        )
+
+
 class Reported(BaseModel):
     """The state a device is known to be in, sent along with its registration."""
 
@@ -194,6 +202,11 @@ class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pyd
     )
     geometry: AnyPlace = Field(description="Point, or Polygon for a site.")
 
+    @model_validator(mode="after")
+    def _owned(self) -> "ControlPointDraft":
+        _owner_is_named(self)
+        return self
+
 
 class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc]  # as above
     """A face or vehicle checkpoint with its lanes."""
@@ -207,6 +220,7 @@ class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc] 
     @model_validator(mode="after")
     def _life_in_order(self) -> "CheckpointDraft":
         _in_order(self)
+        _owner_is_named(self)
         return self
 
 
@@ -227,6 +241,7 @@ class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as ab
     @model_validator(mode="after")
     def _life_in_order(self) -> "CameraDraft":
         _in_order(self)
+        _owner_is_named(self)
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -115,7 +116,9 @@ async def test_removing_and_coming_back_continues_the_versions(database: Databas
     [
         "UPDATE change SET actor = 'somebody else'",
         "DELETE FROM change",
-        "TRUNCATE change",
+        "UPDATE change_log SET after = NULL",
+        "DELETE FROM change_log",
+        "TRUNCATE change_log",
         "DELETE FROM camera",
         "TRUNCATE camera CASCADE",
         "DELETE FROM jurisdiction",
@@ -126,6 +129,39 @@ async def test_history_and_records_cannot_be_lost(database: Database, sql: str) 
     with pytest.raises(DBAPIError, match="refused"):
         await _do(database, sql)
     assert len(await _rows(database, "SELECT 1 FROM change WHERE kind = 'camera'")) == 1
+
+
+@pytest.mark.parametrize("code", ["", "a" * 65, "a b", "é", "a\n"])
+async def test_the_database_refuses_what_is_not_a_code(database: Database, code: str) -> None:
+    with pytest.raises(DBAPIError, match="ck_camera_code"):
+        await _do(database, CAMERA.replace("'c' || n", ":code"), count=1, code=code)
+
+
+async def test_a_session_that_writes_days_its_own_way_writes_the_same_document(
+    database: Database,
+) -> None:
+    async with database.writing(WHO) as connection:
+        await connection.execute(text("SET LOCAL datestyle = 'German, DMY'"))
+        await connection.execute(text("SET LOCAL timezone = 'Asia/Shanghai'"))
+        await connection.execute(text(CAMERA), {"count": 1})
+        await connection.execute(text("UPDATE camera SET installed_on = '31.12.2025'"))
+    found = await records.find(database.fetch, CAMERA_RECORD, "c1", scope=None)
+    assert found is not None
+    body = orjson.loads(found.body)
+    assert body["installed_on"] == "2025-12-31"
+    assert body["updated_at"].endswith("+00:00")
+    at = await _rows(database, "SELECT updated_at FROM camera")
+    assert datetime.fromisoformat(body["updated_at"]) == at[0][0]
+
+
+async def test_history_written_through_the_view_is_history(database: Database) -> None:
+    await _do(
+        database,
+        "INSERT INTO change (actor, jurisdiction, kind, code, operation, after) "
+        "VALUES ('a', '410800', 'other', 'o', 'create', '{\"x\": 1, \"y\": null}')",
+    )
+    rows = await _rows(database, "SELECT after, transaction > 0 FROM change WHERE kind = 'other'")
+    assert rows == [({"x": 1}, True)]
 
 
 async def test_states_are_logged_when_they_change_and_only_then(database: Database) -> None:
