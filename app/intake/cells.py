@@ -331,3 +331,36 @@ def parts(text: str) -> list[str]:
     if bare[:1] in "[{" and bare[-1:] in "]}":
         bare = bare[1:-1].replace('"', "").replace("'", "")
     return [part for part in _SEPARATORS.split(bare) if part]
+
+
+_BY: Final = re.compile(r"\s*([x×*✕])\s*", re.IGNORECASE)
+_BY_HAND: Final = re.compile(r"(\d{2,6})\s*[x×*✕]\s*(\d{2,6})", re.IGNORECASE)
+_FORMATS: Final = {
+    "qcif": (176, 144), "cif": (352, 288), "4cif": (704, 576), "d1": (704, 576), "720p": (1280, 720),
+    "1080p": (1920, 1080), "2k": (2560, 1440), "4k": (3840, 2160), "1080i": (1920, 1080),
+    "1440p": (2560, 1440), "2160p": (3840, 2160),
+    "1": (176, 144), "2": (352, 288), "3": (704, 576), "4": (704, 576), "5": (1280, 720), "6": (1920, 1080), "7": (3840, 2160),
+}  # fmt: skip
+"""Named resolutions, and the codes of GB/T 28181 SDP: 1 QCIF, 2 CIF, 3 4CIF, 4 D1, 5 720P, 6 1080P."""
+
+
+def pixels(text: str) -> tuple[int, int]:
+    """Return width and height in pixels; of several resolutions the largest.
+
+    >>> pixels("1920x1080"), pixels("1080P"), pixels("5/6")
+    ((1920, 1080), (1920, 1080), (1920, 1080))
+    """
+    found = []
+    for part in parts(_BY.sub(r"\1", narrow(text))):
+        if pair := _BY_HAND.fullmatch(part):
+            found.append((int(pair[1]), int(pair[2])))
+        elif part.lower() in _FORMATS:
+            found.append(_FORMATS[part.lower()])
+    if not found:
+        raise Unreadable(
+            "not-a-resolution",
+            "the resolution cannot be read",
+            "分辨率无法识别",
+            "1920x1080 or 1080P",
+        )
+    return max(found)

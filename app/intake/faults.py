@@ -4,14 +4,10 @@ A fault names the row and the column as the file shows them. Values are cut shor
 of a dropped column.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.schemas import gbcode
@@ -20,20 +16,7 @@ LONGEST: Final = 80
 """Characters of a value that a fault repeats."""
 
 
-class Rows(Protocol):
-    """Some rows of a file, as ``app.formats`` reads them."""
-
-    @property
-    def row(self) -> NDArray[np.int64]:
-        """Row numbers as a person counts them."""
-
-    @property
-    def columns(self) -> Mapping[str, Any]:
-        """Cells by column: Arrow text, null is blank."""
-
-    @property
-    def geometry(self) -> NDArray[np.object_] | None:
-        """Shapes in the file's CRS."""
+Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +32,7 @@ class RowFault:
     message: str
     message_zh: str
     hint: str | None = None
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
 
 @dataclass(eq=False)
@@ -142,18 +125,3 @@ def _gb_in_chinese(code: str, kind: str) -> str:
         return _PROVINCE.format(parts.division[:2])
     told = _PERSON if parts.type in gbcode.PERSON_TYPES else _TYPE
     return told.format(f"{parts.type:03d}")
-
-
-def errors_of(error: ValidationError) -> Iterable[tuple[ErrorDetails, str | None]]:
-    """Yield what a draft found with the field it is about."""
-    for found in error.errors(include_url=False, include_input=False):
-        member = found.get("ctx", {}).get("member")
-        place: Sequence[int | str] = (
-            [*found["loc"], member] if isinstance(member, str) else found["loc"]
-        )
-        yield found, str(place[0]) if place else None
-
-
-def without_values(faults: Iterable[RowFault], hidden: frozenset[str]) -> list[RowFault]:
-    """Return faults with the values of some columns left out."""
-    return [replace(fault, value=None) if fault.column in hidden else fault for fault in faults]

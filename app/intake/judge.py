@@ -1,195 +1,142 @@
 """The verdict on rows: what is good, ready to be written; what is wrong, all of it.
 
-The draft of the kind is the one set of rules: a row that is not certainly good goes through it.
+The draft of the kind is the one set of rules. Rows that are certainly good are told by whole columns
+at once (`app.intake.fast`); every other row goes through the draft (`app.intake.rows`).
 """
 
-from base64 import b32encode
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
-import shapely
-from pydantic import ValidationError
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from app.intake import faults, places
-from app.intake.cells import Unreadable
-from app.intake.faults import Judged, RowFault, Rows
-from app.intake.plan import Feed, Plan
+from app.formats.source import Batch, Source
+from app.geo.arrays import Bools
+from app.intake import fast, places
+from app.intake.faults import Judged, RowFault
+from app.intake.plan import Plan
+from app.intake.rows import Row
+from app.intake.texts import text_of
 
-__all__ = ["Judged", "RowFault", "judge"]
+__all__ = ["Judged", "RowFault", "batches", "judge"]
 
-_ANYWHERE = shapely.Point(0, 0)
-"""Stands in for a place that is at fault already, so that the draft judges the rest."""
+_ALL_ROWS = 1_000_000
 
 
-def judge(plan: Plan, batch: Rows) -> Judged:
+def batches(plan: Plan, source: Source, rows: int = 20_000) -> Iterator[Batch]:
+    """Yield the rows of a file as `judge` takes them: all lanes of a checkpoint in one batch."""
+    if not plan.grouped:
+        yield from source.batches(rows)
+        return
+    parts = list(source.batches(_ALL_ROWS))
+    if not parts:
+        return
+    shapes = None
+    if all(part.geometry is not None for part in parts):
+        shapes = np.concatenate([np.asarray(part.geometry) for part in parts])
+    yield Batch(
+        np.concatenate([part.row for part in parts]),
+        {
+            name: pa.chunked_array([part.columns[name] for part in parts]).combine_chunks()
+            for name in parts[0].columns
+        },
+        shapes,
+        tuple(odd for part in parts for odd in part.odd),
+    )
+
+
+def judge(plan: Plan, batch: Batch) -> Judged:
     """Return the good rows of a batch and every fault of the others."""
     found = places.located(plan.place, plan.kind, batch)
     judged = Judged(pa.table({}), [], len(batch.row), int(found.good.sum()), found.swapped)
-    cells = {c: batch.columns[c].to_pylist() for feed in plan.feeds for c in feed.columns}
-    kept: list[int] = []
-    written: dict[str, list[str | None]] = {name: [] for name in plan.kind.fields}
-    by_row: dict[int, list[places.PlaceFault]] = {}
-    for fault in found.faults:
-        by_row.setdefault(fault.index, []).append(fault)
-    for index in range(len(batch.row)):
-        row = _Row(plan, int(batch.row[index]), {c: cells[c][index] for c in cells})
-        row.read()
-        for fault in by_row.get(index, ()):
-            row.place_fault(fault)
-        values = row.verdict(
-            None if not plan.kind.shapes or not found.good[index] else found.shape(index)
-        )
-        judged.faults += row.faults
-        if values is not None:
-            kept.append(index)
-            for name in written:
-                written[name].append(text_of(values.get(name)))
-    rows = np.array(kept, dtype=np.int64)
-    columns: dict[str, Any] = {"row": pa.array(batch.row[rows], pa.int64())}
-    columns |= {name: pa.array(texts, pa.string()) for name, texts in written.items()}
-    if plan.kind.shapes:
-        columns["geometry"] = places.hexed(found, plan.kind, rows)
-    judged.good = pa.table(columns)
+    spoilt = _odd(judged, batch)
+    certain, quick = fast.certain(plan, batch, found.good & ~spoilt)
+    slow = _slowly(plan, batch, found, np.nonzero(~certain & ~spoilt)[0], judged)
+    judged.good = _together(plan, batch, found, certain, quick, slow)
+    judged.faults.sort(key=lambda fault: fault.row)
     return judged
 
 
-class _Row:
-    """One row on its way through the draft."""
-
-    def __init__(self, plan: Plan, number: int, cells: Mapping[str, str | None]) -> None:
-        self.plan, self.number, self.cells = plan, number, cells
-        self.record: dict[str, Any] = {}
-        self.faults: list[RowFault] = []
-        self.unread: set[str] = set()
-        self.column_of = {feed.field.name: feed.columns[0] for feed in plan.feeds}
-
-    def read(self) -> None:
-        for feed in self.plan.feeds:
-            text = self._text(feed)
-            if text is None:
-                continue
-            try:
-                self._set(feed, feed.reader.read(text))
-            except Unreadable as reason:
-                self.unread.add(feed.field.name)
-                self._add(
-                    feed.columns[0],
-                    feed.field.name,
-                    text,
-                    reason.code,
-                    reason.english,
-                    reason.chinese,
-                    reason.hint,
-                )
-        for name, value in self.plan.defaults.items():
-            if name not in self.record and name not in self.unread:
-                self.record[name] = value
-        if self.plan.key == "owner_reference" and "code" not in self.record:
-            self._derive_code()
-
-    def _text(self, feed: Feed) -> str | None:
-        texts = [text for column in feed.columns if (text := self.cells[column]) is not None]
-        joint = "-" if feed.field.form == "code" else " "
-        return joint.join(texts) if texts else None
-
-    def _set(self, feed: Feed, value: Any) -> None:
-        self.record[feed.field.name] = value
-
-    def _derive_code(self) -> None:
-        owner, reference = self.record.get("owner_unit"), self.record.get("reference")
-        if owner and reference:
-            self.record["code"] = reference_code(owner, reference)
-
-    def place_fault(self, fault: places.PlaceFault) -> None:
-        columns = self.plan.place.columns
-        value = fault.value
-        self._add(
-            columns[0] if columns else None,
-            "geometry",
-            value,
-            fault.code,
-            fault.message,
-            fault.message_zh,
-            fault.hint,
-        )
-
-    def verdict(self, shape: Any) -> dict[str, Any] | None:
-        kind = self.plan.kind
-        record = {name: value for name, value in self.record.items() if name in kind.fields}
-        own_geometry = "geometry" in kind.draft.model_fields
-        if own_geometry:
-            record["geometry"] = _ANYWHERE if shape is None else shape
-        try:
-            draft = kind.draft.model_validate(record)
-        except ValidationError as error:
-            self._take(error, record)
-            return None
-        if any(fault.severity == "error" for fault in self.faults):
-            return None
-        values = draft.model_dump(mode="json", exclude={"geometry"})
-        if kind.name == "state" and "reported_at" not in record:
-            values["reported_at"] = None
-        return values
-
-    def _take(self, error: ValidationError, record: Mapping[str, Any]) -> None:
-        for found, name in faults.errors_of(error):
-            if name in self.unread:
-                continue
-            column = self.column_of.get(name or "")
-            code, english, chinese, hint = faults.of_error(
-                found, self.plan.kind.name, record.get("code")
-            )
-            value = None if column is None else self.cells.get(column)
-            self._add(column, name, value, code, english, chinese, hint)
-
-    def _add(self, column: str | None, field: str | None, value: Any, *told: str | None) -> None:
-        code, english, chinese, hint = told
-        self.faults.append(
+def _odd(judged: Judged, batch: Batch) -> Bools:
+    """Tell of rows whose form is wrong; the values of such a row cannot be trusted."""
+    spoilt = np.zeros(len(batch.row), dtype=bool)
+    for odd in batch.odd:
+        judged.faults.append(
             RowFault(
-                self.number,
-                column,
-                field,
-                faults.shown(value),
-                code or "",
-                english or "",
-                chinese or "",
-                hint,
+                odd.row, odd.column, None, None, odd.code, odd.message, _FORM_ZH.get(odd.code, odd.message),
+                None, odd.severity,
             )
-        )
+        )  # fmt: skip
+        if odd.severity == "error":
+            spoilt |= batch.row == odd.row
+    return spoilt
 
 
-def reference_code(owner: str, reference: str) -> str:
-    """Return the code of a thing known by its owner's number: always the same for the same two.
-
-    >>> reference_code("市公安局", "A-17")
-    'ref:UJ5JX7OC6PPOFKFZ'
-    """
-    digest = sha256(f"{owner}\x00{reference}".encode()).digest()
-    return "ref:" + b32encode(digest)[:16].decode()
+_FORM_ZH = {
+    "bad-geometry": "该行的几何无法读取",
+    "too-many-cells": "该行的单元格多于表头",
+    "too-few-cells": "该行的单元格少于表头",
+}
 
 
-def text_of(value: Any) -> str | None:
-    """Return a value as the text that PostgreSQL reads into its column.
+def _slowly(
+    plan: Plan, batch: Batch, found: places.Located, rows: NDArray[np.int64], judged: Judged
+) -> dict[int, dict[str, Any]]:
+    """Judge rows one by one; return the values of the good ones by place in the batch."""
+    names = {column for feed in plan.feeds for column in feed.columns}
+    taken = {name: batch.columns[name].take(pa.array(rows)).to_pylist() for name in names}
+    cells = [{name: taken[name][at] for name in names} for at in range(len(rows))]
+    bad: dict[int, list[places.PlaceFault]] = {}
+    for fault in found.faults:
+        bad.setdefault(fault.index, []).append(fault)
+    good = {}
+    for members in _groups(plan, cells):
+        first = int(rows[members[0]])
+        numbers = [int(batch.row[rows[at]]) for at in members]
+        row = Row(plan, numbers, [cells[at] for at in members])
+        row.read()
+        for fault in bad.get(first, ()):
+            row.refuse_place(fault)
+        placed = bool(plan.kind.shapes) and bool(found.good[first])
+        values = row.verdict(found.shape(first) if placed else None)
+        judged.faults += row.faults
+        if values is not None:
+            good[first] = values
+    return good
 
-    >>> text_of(["face", "vehicle"]), text_of(True), text_of(0.5), text_of([{"lane": 1}])
-    ('{face,vehicle}', 'true', '0.5', '[{"lane":1}]')
-    """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        return "{" + ",".join(_quoted(part) for part in value) + "}"
-    return orjson.dumps(value).decode()
+
+def _groups(plan: Plan, cells: list[dict[str, str | None]]) -> list[list[int]]:
+    """Return rows that make one record: one each, or all lanes of a checkpoint."""
+    if not plan.grouped:
+        return [[at] for at in range(len(cells))]
+    column = next((f.columns[0] for f in plan.feeds if f.field.name == "code"), None)
+    groups: dict[object, list[int]] = {}
+    for at, row in enumerate(cells):
+        code = None if column is None else row[column]
+        groups.setdefault(at if code is None else code, []).append(at)
+    return list(groups.values())
 
 
-def _quoted(text: str) -> str:
-    if text.replace("_", "").isalnum():
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _together(
+    plan: Plan,
+    batch: Batch,
+    found: places.Located,
+    certain: Bools,
+    quick: dict[str, Any],
+    slow: dict[int, dict[str, Any]],
+) -> Any:
+    """Return one table of the quick and the slow rows, in the order of the file."""
+    few = np.array(sorted(slow), dtype=np.int64)
+    rows = np.concatenate([np.nonzero(certain)[0], few])
+    columns = {}
+    for name in plan.kind.fields:
+        exact = pa.array([text_of(slow[int(at)].get(name)) for at in few], pa.string())
+        columns[name] = pa.chunked_array([quick[name], exact]) if name in quick else exact
+    if plan.kind.shapes:
+        columns["geometry"] = places.hexed(found, plan.kind, rows)
+    table = pa.table({"row": pa.array(batch.row[rows], pa.int64()), **columns})
+    if len(few) and certain.any():
+        table = table.take(pc.sort_indices(table["row"]))
+    return table.combine_chunks()

@@ -191,3 +191,10 @@ def check_profile(profile: Profile) -> None:
     """
     if faults := faults_of_profile(profile):
         raise Invalid(f"The profile is not valid: {faults[0].message}.", faults=faults)
+
+
+def lists_of(stated: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return topic -> list of what the sender says; the topic "" stands for all."""
+    if stated is None:
+        return {}
+    return {"": stated} if isinstance(stated, str) else dict(stated)

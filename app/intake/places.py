@@ -4,9 +4,10 @@ Promises the type of geometry the kind has, valid, finite, two-dimensional, to n
 registry keeps it; anything else is a fault with its reason. Nothing is moved silently.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +17,17 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from app.errors import Fault, Invalid
+from app.formats.source import Batch, Detected
 from app.geo import datum as datums
 from app.geo.arrays import Bools, Floats
-from app.intake import cells
+from app.intake import cells, ewkb
 from app.intake.cells import Unreadable
-from app.intake.faults import Rows
 from app.intake.targets import Kind
 from app.schemas.geojson import DECIMALS
 
 Mode = Literal["none", "file", "pair", "cell"]
 _LONLAT: Final = frozenset({"epsg:4326", "epsg:4490", "wgs84", "cgcs2000", "crs84", "ogc:crs84"})
-_PAIRS: Final = (("lon", "lat"), ("x", "y"), ("easting", "northing"))
 
 
 @dataclass(frozen=True)
@@ -42,33 +43,130 @@ class Place:
         return {"from": self.mode, "columns": list(self.columns), "crs": self.crs}
 
 
+class Column(NamedTuple):
+    """A column of coordinates, with the datum its heading names."""
+
+    name: str
+    datum: str | None = None
+
+
+Words = tuple[str, str, str]
+
+
 def chosen(
-    kind: Kind, found: Mapping[str, tuple[str, str | None]], told: Any, stated: str | None
-) -> tuple[Place, dict[str, str]]:
-    """Return what gives the geometry, and why other columns do not."""
+    kind: Kind,
+    found: Mapping[str, Column],
+    told: Detected | None,
+    stated: str | None,
+    sample: Batch | None,
+) -> tuple[Place, dict[str, str], list[Words]]:
+    """Return what gives the geometry, why other columns do not, and what to tell of it.
+
+    Raises
+    ------
+    Invalid
+        ``unknown-crs``, or ``crs-needed`` when coordinates are in metres and nothing says of what.
+    """
     if not kind.shapes:
-        return Place("none"), {column: "this kind has no geometry" for column, _ in found.values()}
-    place = _first(found, told, stated)
+        return Place("none"), {c.name: "this kind has no geometry" for c in found.values()}, []
+    crs = None if stated is None else checked_crs(stated)
+    place = _first(found, told, crs)
+    notes: list[Words] = []
+    if place.mode != "none" and place.crs == "":
+        place = Place(place.mode, place.columns, _assumed(place, sample))
+        if place.mode == "file":
+            notes.append(_ASSUMED)
+    read = " and ".join(place.columns) or "the geometry of the file"
     unused = {
-        column: f"the place is read from {' and '.join(place.columns) or 'the geometry of the file'}"
-        for column, _ in found.values()
-        if column not in place.columns
+        column.name: f"the place is read from {read}"
+        for column in found.values()
+        if column.name not in place.columns
     }
-    return place, unused
+    return place, unused, notes
 
 
-def _first(found: Mapping[str, tuple[str, str | None]], told: Any, stated: str | None) -> Place:
+_ASSUMED: Final = (
+    "crs-assumed",
+    "the file does not say in which CRS its geometry is; it is read as longitude and latitude (WGS 84)",
+    "文件未说明坐标系，按 WGS 84 经纬度读取",
+)
+
+
+def checked_crs(text: str) -> str:
+    """Return a CRS or datum as the rest of the module names it.
+
+    >>> checked_crs("GCJ-02"), checked_crs("epsg:2326"), checked_crs("4326")
+    ('gcj02', 'EPSG:2326', 'EPSG:4326')
+
+    Raises
+    ------
+    Invalid
+        ``unknown-crs``.
+    """
+    bare = re.sub(r"[\s_-]", "", text).lower()
+    if bare in ("gcj02", "bd09", "cgcs2000", "wgs84"):
+        return bare
+    try:
+        crs = pyproj.CRS.from_user_input(int(bare) if bare.isdigit() else text)
+    except (pyproj.exceptions.CRSError, ValueError):
+        message = f"there is no CRS {text[:60]!r}; say EPSG:4547, gcj02, bd09 ..."
+        fault = Fault("/crs", "unknown-crs", message)
+        raise Invalid(
+            f"The CRS is not known: {message}.", code="unknown-crs", faults=[fault]
+        ) from None
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else text
+
+
+def _projected(crs: str | None) -> bool:
+    return (
+        crs is not None and crs.startswith("EPSG:") and pyproj.CRS.from_user_input(crs).is_projected
+    )
+
+
+def _first(found: Mapping[str, Column], told: Detected | None, crs: str | None) -> Place:
+    """Return the surest source of a place; a CRS of "" is to be found out."""
     if told is not None and told.geometry:
-        return Place("file", (), stated or told.crs or "EPSG:4326")
-    pairs: Sequence[tuple[str, str]] = _PAIRS
-    for x, y in pairs:
+        return Place("file", (), crs or told.crs or "")
+    pairs = (("lon", "lat"), ("x", "y"), ("easting", "northing"))
+    for x, y in reversed(pairs) if _projected(crs) else pairs:
         if x in found and y in found:
-            datum = stated or found[x][1] or found[y][1] or "EPSG:4326"
-            return Place("pair", (found[x][0], found[y][0]), datum)
+            datum = crs or found[x].datum or found[y].datum
+            return Place("pair", (found[x].name, found[y].name), datum or _usual(x))
     for name in ("geometry", "position"):
         if name in found:
-            return Place("cell", (found[name][0],), stated or found[name][1] or "EPSG:4326")
+            column = found[name]
+            return Place("cell", (column.name,), crs or column.datum or _usual("lon"))
     return Place("none")
+
+
+def _usual(name: str) -> str:
+    return "EPSG:4326" if name == "lon" else ""
+
+
+def _assumed(place: Place, sample: Batch | None) -> str:
+    """Return lon/lat when the sampled numbers can be degrees.
+
+    Raises
+    ------
+    Invalid
+        ``crs-needed`` when they cannot.
+    """
+    if sample is None:
+        return "EPSG:4326"
+    if place.mode == "file":
+        xy = shapely.get_coordinates(np.array([] if sample.geometry is None else sample.geometry))
+    else:
+        xy = np.column_stack([_floats(sample.columns[column]) for column in place.columns])
+    xy = xy[np.isfinite(xy).all(axis=1)]
+    if not len(xy) or float(np.mean((np.abs(xy) <= 180).all(axis=1))) > 0.5:
+        return "EPSG:4326"
+    of = " and ".join(place.columns) or "the geometry"
+    message = f"{of} are no degrees, and nothing says of which CRS they are metres"
+    fault = Fault("/crs", "crs-needed", message)
+    raise Invalid(
+        f"A CRS is needed: {message}. Say crs=EPSG:...", code="crs-needed", faults=[fault]
+    )
 
 
 @dataclass(frozen=True)
@@ -108,7 +206,7 @@ class Located:
         self.faults.append(PlaceFault(index, code, english or "", chinese or "", hint, value))
 
 
-def located(place: Place, kind: Kind, batch: Rows) -> Located:
+def located(place: Place, kind: Kind, batch: Batch) -> Located:
     """Return where the rows of a batch lie."""
     count = len(batch.row)
     if place.mode == "file":
@@ -285,14 +383,12 @@ def _check_shape(place: Place, found: Located, index: int) -> None:
 
 def hexed(found: Located, kind: Kind, rows: NDArray[np.int64]) -> Any:
     """Return the geometry of good rows as EWKB hex, SRID 4326."""
-    if found.shapes is not None:
-        shapes = found.shapes[rows]
-    else:
-        shapes = np.asarray(shapely.points(found.xy[rows]), dtype=np.object_)
+    if found.shapes is None:
+        return ewkb.points(found.xy[rows])
+    shapes = found.shapes[rows]
     if kind.name == "ring":
         shapes = np.array([_multi(shape) for shape in shapes], dtype=np.object_)
-    marked = shapely.set_srid(shapes, 4326)
-    return pa.array(shapely.to_wkb(marked, hex=True, include_srid=True), pa.string())
+    return ewkb.shapes(shapes)
 
 
 def _multi(shape: BaseGeometry) -> BaseGeometry:

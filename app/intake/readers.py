@@ -62,7 +62,7 @@ class Reader:
             "word": self._word, "words": self._words, "number": self._number,
             "integer": self._integer, "boolean": self._boolean, "day": cells.day,
             "instant": self._instant, "code": self._code, "json": self._json,
-            "text": cells.line, "place": cells.line, "geometry": cells.line,
+            "text": cells.pixels if self.field.name == "resolution" else cells.line, "place": cells.line, "geometry": cells.line,
         }[self.field.form]  # fmt: skip
 
     def read(self, text: str) -> Any:

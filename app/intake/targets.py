@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from app.errors import Invalid
 from app.schemas.kinds import BY_NAME
@@ -120,6 +120,16 @@ def _kind(name: str, draft: type[BaseModel], device: bool, references: Mapping[s
         helpers |= _lane_fields(schema)
     helpers |= _helpers(fields)
     return Kind(name, draft, fields, helpers, shapes, device, references)
+
+
+@cache
+def rules_of(kind: Kind, name: str) -> TypeAdapter[Any]:
+    """Return the rules of one field by themselves, as strict as the draft."""
+    info = kind.draft.model_fields[name]
+    rules: Any = info.annotation
+    if info.metadata:
+        rules = Annotated[rules, *info.metadata]
+    return TypeAdapter(rules, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
 
 
 def _is_geometry(rule: Mapping[str, Any]) -> bool:

@@ -1,6 +1,5 @@
 """Whole rows through plan and verdict."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,27 +7,19 @@ import pyarrow as pa
 import pytest
 
 from app.errors import Invalid
+from app.formats.source import Batch
 from app.intake.judge import Judged, judge
 from app.intake.plan import Options, plan_for
 
 
-@dataclass
-class Sheet:
-    """Rows as a reader of files gives them."""
-
-    row: Any
-    columns: dict[str, Any]
-    geometry: Any = None
-
-
-def sheet(header: str, *rows: str) -> Sheet:
+def sheet(header: str, *rows: str) -> Batch:
     names = header.split(",")
     cells = [row.split(",") for row in rows]
     columns = {
         name: pa.array([line[at] or None for line in cells], pa.string())
         for at, name in enumerate(names)
     }
-    return Sheet(np.arange(2, len(rows) + 2), columns)
+    return Batch(np.arange(2, len(rows) + 2), columns)
 
 
 def judged(kind: str, header: str, *rows: str, **options: Any) -> Judged:

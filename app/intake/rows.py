@@ -1,0 +1,185 @@
+"""The exact way: one row through the draft of its kind, with everything that is wrong with it."""
+
+from base64 import b32encode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import shapely
+from pydantic import ValidationError
+
+from app.intake import faults
+from app.intake.cells import Unreadable
+from app.intake.faults import RowFault, Severity
+from app.intake.places import PlaceFault
+from app.intake.planned import Feed, Plan
+from app.intake.targets import LANE, LANES
+
+_ANYWHERE: Final = shapely.Point(0, 0)
+"""Stands in for a place that is at fault already, so that the draft judges the rest."""
+
+Cells = Mapping[str, str | None]
+
+
+class Row:
+    """One row of a file, or the rows of one checkpoint's lanes, on the way to a record."""
+
+    def __init__(self, plan: Plan, numbers: Sequence[int], cells: Sequence[Cells]) -> None:
+        self.plan, self.numbers, self.cells = plan, numbers, cells
+        self.record: dict[str, Any] = {}
+        self.faults: list[RowFault] = []
+        self.unread: set[str] = set()
+
+    def read(self) -> None:
+        """Read every cell; what cannot be read is a fault and left out."""
+        for feed in self.plan.feeds:
+            if not _of_lane(feed):
+                self._take(feed)
+        if self.plan.grouped:
+            self._read_lanes()
+        for name, value in self.plan.defaults.items():
+            if name not in self.record and name not in self.unread:
+                self.record[name] = value
+        if self.plan.key == "owner_reference" and "code" not in self.record:
+            owner, reference = self.record.get("owner_unit"), self.record.get("reference")
+            if owner and reference:
+                self.record["code"] = reference_code(owner, reference)
+
+    def _take(self, feed: Feed) -> None:
+        """Read a field from the first row that has it."""
+        for number, cells in zip(self.numbers, self.cells, strict=True):
+            text = text_at(feed, cells)
+            if text is None:
+                continue
+            value = self._value(feed, number, text)
+            if value is not None:
+                self._set(feed.field.name, value)
+                return
+
+    def _value(self, feed: Feed, number: int, text: str) -> Any:
+        try:
+            value = feed.reader.read(text)
+        except Unreadable as reason:
+            self.unread.add(feed.field.name)
+            told = (reason.code, reason.english, reason.chinese, reason.hint)
+            self.add(number, feed.columns[0], feed.field.name, text, *told)
+            return None
+        if value is None and feed.field.name not in self.plan.defaults:
+            self.record.setdefault(feed.field.name, None)
+        return value
+
+    def _set(self, name: str, value: Any) -> None:
+        if name == "resolution":
+            self.record["horizontal_pixels"], self.record["vertical_pixels"] = value
+        else:
+            self.record[name] = value
+
+    def _read_lanes(self) -> None:
+        lanes: list[dict[str, Any]] = []
+        for number, cells in zip(self.numbers, self.cells, strict=True):
+            lane: dict[str, Any] = {}
+            for feed in self.plan.feeds:
+                text = text_at(feed, cells) if _of_lane(feed) else None
+                if text is not None and (value := self._value(feed, number, text)) is not None:
+                    lane[_member(feed.field.name)] = value
+            if lane:
+                lanes.append({"lane": len(lanes) + 1} | lane)
+        if lanes:
+            self.record[LANES] = lanes
+
+    def refuse_place(self, fault: PlaceFault) -> None:
+        """Note what is wrong with the place."""
+        columns = self.plan.place.columns
+        told = (fault.code, fault.message, fault.message_zh, fault.hint)
+        self.add(self.numbers[0], columns[0] if columns else None, "geometry", fault.value, *told)
+
+    def verdict(self, shape: Any) -> dict[str, Any] | None:
+        """Return the values to store, None when something is wrong; see ``faults``."""
+        kind = self.plan.kind
+        record = {name: value for name, value in self.record.items() if name in kind.fields}
+        if "geometry" in kind.draft.model_fields:
+            record["geometry"] = _ANYWHERE if shape is None else shape
+        try:
+            draft = kind.draft.model_validate(record)
+        except ValidationError as error:
+            self._explain(error, record)
+            return None
+        if any(fault.severity == "error" for fault in self.faults):
+            return None
+        values = draft.model_dump(mode="json", exclude={"geometry"})
+        if kind.name == "state" and "reported_at" not in record:
+            values["reported_at"] = None  # the clock is the caller's
+        return values
+
+    def _explain(self, error: ValidationError, record: Mapping[str, Any]) -> None:
+        for found in error.errors(include_url=False, include_input=False):
+            member = found.get("ctx", {}).get("member")
+            place = [*found["loc"], member] if isinstance(member, str) else list(found["loc"])
+            name = str(place[0]) if place else None
+            number, cells, feed = self._where(place)
+            if name in self.unread or (feed is not None and feed.field.name in self.unread):
+                continue
+            told = faults.of_error(found, self.plan.kind.name, record.get("code"))
+            if feed is None:
+                self.add(number, None, name, None, *told)
+            else:
+                self.add(number, feed.columns[0], name, text_at(feed, cells), *told)
+
+    def _where(self, place: Sequence[int | str]) -> tuple[int, Cells, Feed | None]:
+        """Return the row number, cells and feed that an error of the draft is about."""
+        at, names = 0, {str(place[0])} if place else set()
+        if place and place[0] == LANES and len(place) > 1 and self.plan.grouped:
+            at = min(int(place[1]), len(self.numbers) - 1)
+            member = str(place[2]) if len(place) > 2 else "lane"
+            names = {member if member == "lane" else LANE + member}
+        for feed in self.plan.feeds:
+            if feed.field.name in names or (feed.field.name == "resolution" and names & _PIXELS):
+                return self.numbers[at], self.cells[at], feed
+        return self.numbers[at], self.cells[at], None
+
+    def add(
+        self,
+        number: int,
+        column: str | None,
+        field: str | None,
+        value: str | None,
+        code: str,
+        english: str,
+        chinese: str,
+        hint: str | None = None,
+        severity: Severity = "error",
+    ) -> None:
+        """Note something wrong."""
+        shown = faults.shown(value)
+        self.faults.append(
+            RowFault(number, column, field, shown, code, english, chinese, hint, severity)
+        )
+
+
+_PIXELS: Final = frozenset({"horizontal_pixels", "vertical_pixels"})
+
+
+def _of_lane(feed: Feed) -> bool:
+    return feed.field.name == "lane" or feed.field.name.startswith(LANE)
+
+
+def _member(name: str) -> str:
+    return name if name == "lane" else name.removeprefix(LANE)
+
+
+def text_at(feed: Feed, cells: Cells) -> str | None:
+    """Return the text of a field in a row: several columns are put together."""
+    if len(feed.columns) == 1:
+        return cells[feed.columns[0]]
+    texts = [text for column in feed.columns if (text := cells[column]) is not None]
+    return feed.joint.join(texts) if texts else None
+
+
+def reference_code(owner: str, reference: str) -> str:
+    """Return the code of a thing known by its owner's number: always the same for the same two.
+
+    >>> reference_code("市公安局", "A-17") == reference_code("市公安局", "A-17")
+    True
+    """
+    digest = sha256(f"{owner}\x00{reference}".encode()).digest()
+    return "ref:" + b32encode(digest)[:20].decode()
