@@ -120,9 +120,13 @@ async def writing(
     ] = None,
 ) -> AsyncIterator[AsyncConnection]:
     """Open the one transaction of a request; it commits before the answer leaves."""
-    context = WriteContext(who.name, request.scope.get("request_id", ""), _words(reason or ""))
-    async with base.writing(context) as connection:
+    async with base.writing(write_context(request, who, reason)) as connection:
         yield connection
+
+
+def write_context(request: Request, who: Principal, reason: str | None) -> WriteContext:
+    """Return who writes, in which request, and why."""
+    return WriteContext(who.name, request.scope.get("request_id", ""), _words(reason or ""))
 
 
 def _words(header: str) -> str:

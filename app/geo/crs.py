@@ -12,11 +12,12 @@ from typing import Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
+from app.geo.arrays import Floats
 
 _EPSG: Final = "http://www.opengis.net/def/crs/EPSG/0/"
 _FIRST_ZONE, _LAST_ZONE = 4534, 4554
@@ -95,6 +96,42 @@ def _transformer(srid: int) -> Transformer:
     return Transformer.from_crs(f"EPSG:{srid}", "EPSG:4326", always_xy=True)
 
 
+def lonlat(xy: ArrayLike, crs: Crs) -> Floats:
+    """Return positions in longitude and latitude.
+
+    Parameters
+    ----------
+    xy : array_like, shape (n, 2)
+        Coordinates in the order of the system's axes.
+    crs : Crs
+        The system they are in.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        Degrees, longitude first.
+
+    Raises
+    ------
+    InvalidShape
+        A position lies outside what the projection can express.
+
+    Examples
+    --------
+    >>> lonlat([(35.2, 113.2)], named("EPSG:4490"))
+    array([[113.2,  35.2]])
+    """
+    array = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+    east_first = array[:, ::-1] if crs.swapped else array
+    if crs.srid == CRS84.srid or not len(array):
+        return np.ascontiguousarray(east_first)
+    degrees = _transformer(crs.srid).transform(east_first[:, 0], east_first[:, 1])
+    found = np.column_stack(degrees)
+    if not np.isfinite(found).all():
+        raise InvalidShape(f"a coordinate is no place in {crs.uri}")
+    return found
+
+
 def to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
     """Return a geometry in longitude and latitude.
 
@@ -120,17 +157,7 @@ def to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
     if crs == CRS84:
         return geometry
 
-    def convert(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        east_first = xy[:, ::-1] if crs.swapped else xy
-        if crs.srid == CRS84.srid:
-            return np.ascontiguousarray(east_first)
-        lon, lat = _transformer(crs.srid).transform(east_first[:, 0], east_first[:, 1])
-        lonlat = np.column_stack([lon, lat])
-        if not np.isfinite(lonlat).all():
-            raise InvalidShape(f"a coordinate is no place in {crs.uri}")
-        return lonlat
-
-    return shapely.transform(geometry, convert)
+    return shapely.transform(geometry, lambda xy: lonlat(xy, crs))
 
 
 def boxes(sides: Iterable[float], crs: Crs) -> BaseGeometry:

@@ -8,13 +8,14 @@ the spatial index serves.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from shapely.geometry.base import BaseGeometry
 
 from app.geo.crs import CRS84, Crs
 from app.registry.bound import Bound
-from app.registry.cql2_time import TEMPORAL, Span, relation
+from app.registry.cql2_time import TEMPORAL, End, Ending, Span, relation
 from app.schemas.collections import Type
 from app.schemas.cql2 import DEEPEST, MOST_PARTS, MOST_VALUES, bad
 from app.schemas.cql2_values import day, geometry, instant
@@ -355,22 +356,27 @@ class _Compiler:
             ends = node["interval"]
             if not isinstance(ends, list) or len(ends) != 2:
                 raise bad("An interval has two ends.")
-            return Span.of(self._end(ends[0]), self._end(ends[1]))
+            return Span(self._end(ends[0]), self._end(ends[1]))
         found = self._end(node)
         if found is None:
             raise bad("'..' is an end of an interval, not an instant.")
-        return Span.of(found, found)
+        return Span(found, found)
 
-    def _end(self, node: Any) -> tuple[str, str] | None:
-        """Return SQL and type of one end, None when it is open."""
+    def _end(self, node: Any) -> End:
+        """Return one end, None when it is open; a literal is bound when it is used, or never."""
         if node == "..":
             return None
         if isinstance(node, str):
             node = {"date" if len(node) == 10 else "timestamp": node}
+        if isinstance(node, Mapping) and "date" in node:
+            return Ending("day", partial(self._bound.bind, day(node["date"]), "date"))
+        if isinstance(node, Mapping) and "timestamp" in node:
+            when = instant(node["timestamp"])
+            return Ending("instant", partial(self._bound.bind, when, "timestamptz"))
         term = self.term(node)
         if term.type not in ("day", "instant"):
             raise bad(f"{self._named(node)}: a time is needed.")
-        return term.sql, term.type
+        return Ending(term.type, lambda: term.sql)
 
     def _list(self, name: str, args: list[Any]) -> Term:
         left, right = (self.term(arg) for arg in args)

@@ -1,5 +1,6 @@
 """Temporal relations of CQL2 on instants and intervals, as SQL over the ends of both sides."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,8 +23,17 @@ TEMPORAL: Final = {
 }
 """CQL2 7.9 (Allen's relations): a from ``as_`` to ``ae`` and b from ``bs`` to ``be``, inclusive."""
 
-End = tuple[str, str] | None
-"""SQL and type (day or instant) of one end; None is open."""
+
+@dataclass(frozen=True)
+class Ending:
+    """One end of an interval: a day or an instant, and its SQL, made when a relation asks for it."""
+
+    type: str
+    sql: Callable[[], str]
+
+
+End = Ending | None
+"""One end; None is open."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +43,36 @@ class Span:
     start: End
     end: End
 
-    @classmethod
-    def of(cls, start: End, end: End) -> "Span":
-        """Return the interval between two ends."""
-        return cls(start, end)
-
     @property
     def instants(self) -> bool:
         """Tell whether an end is an instant, so that days must be seen as the time they last."""
-        return any(end is not None and end[1] == "instant" for end in (self.start, self.end))
+        return any(end is not None and end.type == "instant" for end in (self.start, self.end))
 
 
 def relation(name: str, a: Span, b: Span) -> str:
     """Return the SQL of a temporal relation; unknown where an end is unknown."""
     exact = a.instants or b.instants
-    words = {
-        "as_": _sql(a.start, exact, last=False),
-        "ae": _sql(a.end, exact, last=True),
-        "bs": _sql(b.start, exact, last=False),
-        "be": _sql(b.end, exact, last=True),
+    ends = {
+        "as_": (a.start, False),
+        "ae": (a.end, True),
+        "bs": (b.start, False),
+        "be": (b.end, True),
     }
-    return f"({TEMPORAL[name].format(**words)})"
+    template = TEMPORAL[name]
+    words = {
+        word: _sql(end, exact, last=last)
+        for word, (end, last) in ends.items()
+        if f"{{{word}}}" in template
+    }
+    return f"({template.format(**words)})"
 
 
 def _sql(end: End, exact: bool, *, last: bool) -> str:
     """Return one end as a day, or as the first or last instant of it."""
     if end is None:
         return f"'{'' if last else '-'}infinity'::{'timestamptz' if exact else 'date'}"
-    sql, kind = end
-    if kind == "instant" or not exact:
+    sql = end.sql()
+    if end.type == "instant" or not exact:
         return sql
     begins = f"(({sql})::timestamp AT TIME ZONE 'UTC')"
     return f"({begins} + interval '1 day' - interval '1 microsecond')" if last else begins

@@ -5,7 +5,7 @@ back is exactly what was stored.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -103,6 +103,41 @@ def parse(value: object, types: Sequence[str]) -> BaseGeometry:
         raise _fault("geometry-line-too-short", "a line has at least two positions")
     geometry = shape({"type": kind, "coordinates": coordinates})
     return shapely.transform(geometry, lambda xy: np.round(xy, DECIMALS))
+
+
+def converted(
+    geometry: Mapping[str, Any], convert: Callable[[list[list[float]]], Sequence[Sequence[float]]]
+) -> dict[str, Any]:
+    """Return a geometry whose positions are converted, all at once; what is no position stays."""
+    found: list[list[float]] = []
+    _collect(geometry.get("coordinates"), found, depth=4)
+    fresh = iter(convert(found))
+    return {**geometry, "coordinates": _replaced(geometry.get("coordinates"), fresh, depth=4)}
+
+
+def _is_position(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(n, int | float) and not isinstance(n, bool) for n in value)
+        and all(abs(number) < 1e12 for number in value)
+    )
+
+
+def _collect(value: object, found: list[list[float]], depth: int) -> None:
+    if _is_position(value):
+        found.append([float(number) for number in value])  # type: ignore[attr-defined]  # a list
+    elif isinstance(value, list) and depth:
+        for part in value:
+            _collect(part, found, depth - 1)
+
+
+def _replaced(value: object, fresh: Iterator[Sequence[float]], depth: int) -> object:
+    if _is_position(value):
+        return [float(number) for number in next(fresh)]
+    if isinstance(value, list) and depth:
+        return [_replaced(part, fresh, depth - 1) for part in value]
+    return value
 
 
 def to_geojson(geometry: BaseGeometry) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from starlette.routing import BaseRoute
 
-from app.routers.ogc import described, features
+from app.routers.ogc import described, features, writes
 
-ROUTES: list[BaseRoute] = [*features.ROUTES, *described.ROUTES]
+ROUTES: list[BaseRoute] = [*features.ROUTES, *described.ROUTES, *writes.ROUTES]
 """The hot ones first: routes are searched in order."""

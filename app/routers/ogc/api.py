@@ -181,8 +181,51 @@ def _items(collection: Collection) -> dict[str, Any]:
             "parameters": [*_references(*_PARAMETERS), *simple],
             "responses": _answer("A page of features.", GEOJSON, JSON, HTML, schema=reference)
             | _refusals(400, 403, 406),
-        }
+        },
+        **(
+            _write(collection, "post", f"Create a feature of {collection.title}", _201="Created.")
+            if "POST" in collection.writes
+            else {}
+        ),
     }
+
+
+_IF_MATCH: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "Version the feature must have.",
+    "schema": _TEXT,
+}
+_CONTENT_CRS: Final = {
+    "name": "Content-Crs",
+    "in": "header",
+    "required": False,
+    "description": "System of the coordinates sent, as its URI.",
+    "schema": _TEXT,
+}
+
+
+def _write(collection: Collection, method: str, summary: str, **answers: str) -> dict[str, Any]:
+    reference = {"schema": {"$ref": "#/components/schemas/Feature"}}
+    media = "application/merge-patch+json" if method == "patch" else GEOJSON
+    told: dict[str, Any] = {
+        "operationId": f"{method}_{collection.id}",
+        "tags": [collection.id],
+        "summary": summary,
+        "parameters": [
+            *([] if method == "post" else [_ITEM, _IF_MATCH]),
+            *([] if method == "delete" else [_CONTENT_CRS]),
+            *_references("f"),
+        ],
+        "responses": {
+            **{status[1:]: {"description": description} for status, description in answers.items()},
+            **_refusals(400, 403, 404, 409, 412, 413, 415, 422),
+        },
+    }
+    if method != "delete":
+        told["requestBody"] = {"required": True, "content": {media: reference}}
+    return {method: told}
 
 
 def _simple(known: Property) -> dict[str, Any]:
@@ -203,5 +246,22 @@ def _item(collection: Collection) -> dict[str, Any]:
             "parameters": [_ITEM, *_references("f", "crs", "properties", "skipGeometry")],
             "responses": _answer("The feature.", GEOJSON, JSON, HTML, schema=reference)
             | _refusals(400, 403, 404, 406),
-        }
+        },
+        **_item_writes(collection),
     }
+
+
+def _item_writes(collection: Collection) -> dict[str, Any]:
+    title = collection.title
+    told = {
+        "PUT": _write(
+            collection, "put", f"Create or replace a feature of {title}",
+            _201="Created.", _204="Replaced.",
+        ),
+        "PATCH": _write(collection, "patch", f"Change a feature of {title}", _204="Changed."),
+        "DELETE": _write(collection, "delete", f"Remove a feature of {title}", _204="Removed."),
+    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for method in collection.writes:
+        found |= told.get(method, {})
+    return found

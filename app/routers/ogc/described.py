@@ -91,6 +91,7 @@ ROUTES: list[BaseRoute] = [
     LeanRoute(path, handler, parameters=ONLY_FORMAT)
     for path, handler in (
         ("/ogc", landing),
+        ("/ogc/", landing),
         ("/ogc/conformance", conformance),
         ("/ogc/functions", functions),
         ("/ogc/api", api),

@@ -19,7 +19,6 @@ from app.services.ogc import features, query
 from app.services.ogc.features import PIECE, Asked, Page
 from app.services.preconditions import etag, unchanged
 
-_READS: Final = ("GET", "HEAD", "OPTIONS")
 _PARAMETERS: Final = None
 """Depend on the collection: ``app.services.ogc.query`` checks them."""
 
@@ -105,7 +104,7 @@ def _page(call: Call, collection: Collection, first: Page, matched: int | None) 
 
 
 async def item(call: Call) -> Response:
-    collection, code = _named(call)
+    collection, code = named(call)
     asked = query.one(collection, call.given, reveal=call.who.reveals)
     media_type = formats.chosen(call, formats.FEATURES)
     found = await service(call).item(collection, code, asked, call.who)
@@ -129,7 +128,8 @@ async def item(call: Call) -> Response:
     return Response(body, 200, headers, media_type)
 
 
-def _named(call: Call) -> tuple[Collection, str]:
+def named(call: Call) -> tuple[Collection, str]:
+    """Return the collection and the id a path names."""
     collection = features.named(call.path["collection"], call.who)
     code = call.path["feature"]
     if "\x00" in code or len(code) > 200:
@@ -137,9 +137,10 @@ def _named(call: Call) -> tuple[Collection, str]:
     return collection, code
 
 
-_ITEMS: Final = "/ogc/collections/{collection}/items"
+ITEMS: Final = "/ogc/collections/{collection}/items"
+ITEM: Final = f"{ITEMS}/{{feature}}"
 
 ROUTES: list[BaseRoute] = [
-    LeanRoute(_ITEMS, items, parameters=_PARAMETERS),
-    LeanRoute(f"{_ITEMS}/{{feature}}", item, parameters=_PARAMETERS),
+    LeanRoute(ITEMS, items, parameters=_PARAMETERS),
+    LeanRoute(ITEM, item, parameters=_PARAMETERS),
 ]

@@ -140,6 +140,16 @@ class Features:
         return await self._database.fetch_within(QUERY_TIMEOUT_S, statement, *values)
 
 
+READS: Final = ("GET", "HEAD", "OPTIONS")
+
+
+def may(who: Principal, collection: Collection, *, on_item: bool) -> tuple[str, ...]:
+    """Return the methods a caller may use on a collection, or on one of its features."""
+    if not who.holds("editor"):
+        return READS
+    return READS + tuple(m for m in collection.writes if (m != "POST") == on_item)
+
+
 def known_to(who: Principal) -> list[Collection]:
     """Return the collections a caller may read."""
     who.need("reader")

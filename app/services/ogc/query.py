@@ -119,6 +119,16 @@ def _crs(given: Parameters, parameter: str) -> Crs:
     return found
 
 
+def content_crs(header: str | None) -> Crs:
+    """Return the system a feature is sent in."""
+    if header is None:
+        return CRS84
+    found = named(header)
+    if found is None:
+        raise wrong("Content-Crs", f"Content-Crs: {header[:120]!r} is not offered.")
+    return found
+
+
 def _area(text: str, crs: Crs) -> Any:
     parts = text.split(",")
     if len(parts) not in (4, 6) or not all(_NUMBER.fullmatch(part.strip()) for part in parts):
