@@ -22,6 +22,7 @@ from app.geo.tables import (
     WRONG_DIRECTION,
     WRONG_FUNCTION,
     DeviceTable,
+    Roadside,
     bit,
 )
 from app.geo.units import spread
@@ -107,5 +108,19 @@ def _tested(
         | bit(too_coarse, TOO_COARSE)
     )
     near = has_function & (d <= parameters.search_m)
-    kept = np.flatnonzero(assigned | reached | near)
+    wanted_row = reached | near
+    if scene.roadside is not None:
+        off_road, across = _beside(scene, scene.roadside, unit, device)
+        wanted_row &= ~off_road
+        reasons |= bit(across & (wanted != 0), WRONG_DIRECTION)
+    kept = np.flatnonzero(assigned | wanted_row)
     return unit[kept], device[kept], d[kept], assigned[kept], reasons[kept]
+
+
+def _beside(scene: Scene, roadside: Roadside, unit: Ints, device: Ints) -> tuple[Bools, Bools]:
+    """Return which devices stand on another road, and which look across the point's road."""
+    point = scene.units.point[unit]
+    off_road = roadside.stands_on[device] != roadside.road[point]
+    off_axis = np.abs((scene.gear.azimuth_deg[device] - roadside.axis_deg[point]) % 180.0)
+    across = np.minimum(off_axis, 180.0 - off_axis) > roadside.across_deg  # NaN looks all round
+    return off_road, across

@@ -56,6 +56,7 @@ from app.geo.tables import (
     Need,
     Parameters,
     PointTable,
+    Roadside,
     UnitExplained,
     reasons_of,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "Need",
     "Parameters",
     "PointTable",
+    "Roadside",
     "UnitExplained",
     "assess",
     "reasons_of",
@@ -245,7 +247,11 @@ class Assessment:
 
 
 def assess(
-    points: PointTable, devices: DeviceTable, parameters: Parameters, frame: Frame
+    points: PointTable,
+    devices: DeviceTable,
+    parameters: Parameters,
+    frame: Frame,
+    roadside: Roadside | None = None,
 ) -> Assessment:
     """Return which control points are covered, and what is missing where they are not.
 
@@ -256,6 +262,8 @@ def assess(
     parameters : Parameters
     frame : Frame
         Where distances are measured.
+    roadside : Roadside, optional
+        For points that are places on roads.
 
     Returns
     -------
@@ -325,7 +333,7 @@ def assess(
     """
     if np.any(devices.assigned >= len(points)) or np.any(devices.installation >= len(devices)):
         raise ValueError("a device refers to a control point or checkpoint that is not there")
-    scene = Scene.of(points, devices, parameters, frame)
+    scene = Scene.of(points, devices, parameters, frame, roadside)
     return _concluded(scene, Candidates.of(scene))
 
 

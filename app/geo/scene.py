@@ -13,7 +13,7 @@ from app.geo.arrays import Floats, Ints
 from app.geo.frame import Frame
 from app.geo.gear import Gear
 from app.geo.reach import Sites, seen_all_round, seen_in_sector
-from app.geo.tables import DeviceTable, Parameters, PointTable
+from app.geo.tables import DeviceTable, Parameters, PointTable, Roadside
 from app.geo.units import Units
 
 
@@ -28,10 +28,16 @@ class Scene:
     sites: Sites
     gear: Gear
     units: Units
+    roadside: Roadside | None = None
 
     @classmethod
     def of(
-        cls, points: PointTable, devices: DeviceTable, parameters: Parameters, frame: Frame
+        cls,
+        points: PointTable,
+        devices: DeviceTable,
+        parameters: Parameters,
+        frame: Frame,
+        roadside: Roadside | None = None,
     ) -> "Scene":
         """Return points and devices in the metres of the frame, and the needs as rows."""
         xy = frame.to_metres(points.lonlat)
@@ -43,6 +49,7 @@ class Scene:
             Sites.of(xy, _shapes(points, frame)),
             Gear.of(devices, parameters, frame),
             Units.of(points, parameters),
+            roadside,
         )
 
     def looked_at(self, site: Ints, device: Ints) -> tuple[Floats, Floats, Floats]:

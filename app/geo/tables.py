@@ -232,6 +232,24 @@ class DeviceTable:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Roadside:
+    """What is known of roads where control points are places on roads; n points, m devices.
+
+    A device that a person did not assign to the point counts only on the point's own road, and a
+    camera that looks across the road serves no direction of it.
+    """
+
+    road: Ints
+    """Shape (n,): number of the point's road."""
+    axis_deg: Floats
+    """Shape (n,): true bearing of the road at the point, either way."""
+    stands_on: Ints
+    """Shape (m,): number of the road each device stands on, -1: on none."""
+    across_deg: float = 50.0
+    """A camera's axis may be this far from the road's, either way."""
+
+
 @dataclass(frozen=True)
 class Parameters:
     """What is assumed where a device states nothing.
