@@ -31,9 +31,16 @@ FAULTS: Final = (
     "unknown-order", "bad-geometry",
 )  # fmt: skip
 """What the numbers in `Places.fault` mean; 0 is a good place."""
-BLANK, HALF_BLANK, NOT_A_NUMBER, NOT_FINITE, OUT_OF_RANGE, OUTSIDE_CRS, UNKNOWN_ORDER, BAD_GEOMETRY = (
-    range(1, 9)
-)
+(
+    BLANK,
+    HALF_BLANK,
+    NOT_A_NUMBER,
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    OUTSIDE_CRS,
+    UNKNOWN_ORDER,
+    BAD_GEOMETRY,
+) = range(1, 9)
 _PLAIN: Final = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _PAIR: Final = (
     r"^\(?\s*(?P<first>[+-]?[0-9]+(?:\.[0-9]*)?)\s*(?:[,，;；/|]|\s)\s*"
@@ -57,7 +64,8 @@ class Places:
     @property
     def good(self) -> NDArray[np.bool_]:
         """Rows with a place."""
-        return self.fault == 0
+        good: NDArray[np.bool_] = self.fault == 0
+        return good
 
 
 def numbers(column: pa.StringArray) -> tuple[Floats, Faults, list[Axis | None] | None]:
@@ -134,8 +142,8 @@ def from_cells(
     xy = np.stack([_doubles(found.field("first")), _doubles(found.field("second"))], axis=1)
     missing = pc.is_null(found) if found.null_count else None
     turned = np.zeros(count, np.int8)  # 1: longitude is first, -1: latitude is
-    rest = np.flatnonzero(np.asarray(missing) & (fault == 0)) if missing is not None else []
-    for at in rest:
+    unread = np.asarray(missing) & (fault == 0) if missing is not None else np.zeros(count, bool)
+    for at in np.flatnonzero(unread):
         text = cells[int(at)].as_py()
         both = pair(text)
         if both is None:
@@ -210,12 +218,17 @@ def to_lonlat(places: Places, system: str = "EPSG:4326") -> Places:
 
 def swapped(places: Places, system: str) -> bool:
     """Tell whether most places fit the area of a system only with x and y exchanged."""
-    here, there = to_lonlat(places, system), to_lonlat(_places(places.xy[:, ::-1], places.fault), system)
+    here, there = (
+        to_lonlat(places, system),
+        to_lonlat(_places(places.xy[:, ::-1], places.fault), system),
+    )
     both = int(places.good.sum())
     return both > 0 and here.good.sum() < both * 0.5 and there.good.sum() > both * 0.9
 
 
-def shapes_to_lonlat(shapes: NDArray[np.object_], system: str) -> tuple[NDArray[np.object_], Faults]:
+def shapes_to_lonlat(
+    shapes: NDArray[np.object_], system: str
+) -> tuple[NDArray[np.object_], Faults]:
     """Return shapes of any system in WGS 84 longitude and latitude, None where that fails.
 
     Raises
@@ -238,7 +251,7 @@ def shapes_to_lonlat(shapes: NDArray[np.object_], system: str) -> tuple[NDArray[
     fault[there] = worst
     lonlat[wrong > 0] = 0.0  # shapes with such a vertex are left out below
     moved = shapely.set_coordinates(shapes[there].copy(), lonlat)
-    out[there] = np.where(worst == 0, moved, None)
+    out[there[worst == 0]] = moved[worst == 0]
     return out, fault
 
 

@@ -30,7 +30,14 @@ _WORDS: Final = (
     ("经°", "Λ"), ("纬°", "Φ"), ("經°", "Λ"), ("緯°", "Φ"), ("东", "E"), ("西", "W"), ("北", "N"),
     ("南", "S"), ("X:", ""), ("X=", ""), ("Y:", ""), ("Y=", ""),
 )  # fmt: skip
-_AXES: Final[dict[str, Axis]] = {"E": "lon", "W": "lon", "Λ": "lon", "N": "lat", "S": "lat", "Φ": "lat"}
+_AXES: Final[dict[str, Axis]] = {
+    "E": "lon",
+    "W": "lon",
+    "Λ": "lon",
+    "N": "lat",
+    "S": "lat",
+    "Φ": "lat",
+}
 _PLAIN: Final = re.compile(r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMA: Final = re.compile(r"\d+,\d+")
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -63,9 +70,10 @@ def angle(text: str) -> Angle | None:
 
     Examples
     --------
-    >>> angle("35°12'36\\"N"), angle("东经113度30分"), angle("113-30-00"), angle("３５，５")
-    (Angle(value=35.21, axis='lat'), Angle(value=113.5, axis='lon'), Angle(value=113.5, axis=None), \
-Angle(value=35.5, axis=None))
+    >>> angle("35°12′36″N"), angle("东经113度30分")
+    (Angle(value=35.21, axis='lat'), Angle(value=113.5, axis='lon'))
+    >>> angle("113-30-00"), angle("３５，５")
+    (Angle(value=113.5, axis=None), Angle(value=35.5, axis=None))
     >>> angle("35°72'") is None
     True
     """
