@@ -17,6 +17,7 @@ from app.services.access import anonymous
 from app.services.coverage import Answers
 from app.services.keys import Gate, service_secret
 from app.services.ogc.features import Features
+from app.services.ogc.tiles import Tiles
 from app.settings import Settings
 
 DESCRIPTION = (
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.gate = Gate(app.state.database, app.state.secret, anonymous(known.anonymous_role))
     app.state.answers = Answers(app.state.database)
     app.state.features = Features(app.state.database, app.state.answers)
+    app.state.tiles = Tiles(app.state.database, app.state.answers)
     problems.install(app)
     app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
     routers = [*records.ROUTERS]

@@ -95,7 +95,7 @@ async def of_features(
         "FROM unnest($9::bytea[], $10::text[]) AS given(shape, properties)) AS t "
         "WHERE t.geometry && ST_MakeEnvelope($5, $6, $7, $8, 4326)",
     )
-    west, south, east, north = _degrees(tile)
+    west, south, east, north = degrees(tile)
     box = tile.matrices.envelope(tile.matrix, tile.row, tile.column)
     rows = await fetch(statement, *box, west, south, east, north, list(shapes), list(properties))
     return bytes(rows[0][0] or b"")
@@ -104,10 +104,11 @@ async def of_features(
 def _bound(tile: Tile) -> list[Any]:
     """Return $1-$4: envelope in the CRS of the set, $5-$8: bounds in degrees, $9: scope."""
     box = tile.matrices.envelope(tile.matrix, tile.row, tile.column)
-    return [*box, *_degrees(tile), tile.scope]
+    return [*box, *degrees(tile), tile.scope]
 
 
-def _degrees(tile: Tile) -> tuple[float, float, float, float]:
+def degrees(tile: Tile) -> tuple[float, float, float, float]:
+    """Return (west, south, east, north) of what reaches into a tile."""
     return tile.matrices.bounds(tile.matrix, tile.row, tile.column, margin=BUFFER / EXTENT)
 
 

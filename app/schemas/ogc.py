@@ -49,6 +49,10 @@ CONFORMANCE: Final = (
             "basic-spatial-operators",  # the older name QGIS asks for
         )
     ),
+    *(
+        f"{_OGC}/ogcapi-tiles-1/1.0/conf/{name}"
+        for name in ("core", "tileset", "tilesets-list", "geodata-tilesets", "mvt")
+    ),
     *(f"{_OGC}/ogcapi-common-3/1.0/conf/{name}" for name in ("schemas", "queryables", "sortables")),
     f"{_OGC}/ogcapi-features-5/1.0/conf/schemas",  # the older name QGIS asks for
     *(
@@ -119,6 +123,8 @@ def landing(base: str, title: str, description: str) -> dict[str, Any]:
             link(f"{base}/conformance", "conformance", JSON, "What it conforms to"),
             link(f"{base}/collections", "data", JSON, "The collections"),
             link(f"{base}/functions", f"{_RELATION}/functions", JSON, "Functions in filters"),
+            link(f"{base}/tileMatrixSets", f"{_RELATION}/tiling-schemes", JSON, "Tile matrix sets"),
+            link(f"{base}/qgis.qgs", "related", "application/x-qgis-project", "A QGIS project"),
         ],
     }
 
@@ -170,6 +176,7 @@ def collection(base: str, of: Collection, extent: Sequence[float] | None) -> dic
             link(f"{home}/schema", "describedby", SCHEMA, "Schema of the features"),
             link(f"{home}/queryables", f"{_RELATION}/queryables", SCHEMA, "What filters may name"),
             link(f"{home}/sortables", f"{_RELATION}/sortables", SCHEMA, "What sorts"),
+            link(f"{home}/tiles", f"{_RELATION}/tilesets-vector", JSON, "Vector tiles"),
         ],
     }
 

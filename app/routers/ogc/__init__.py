@@ -1,8 +1,13 @@
-"""Routes of the GIS interface under ``/ogc``: OGC API Features for every collection."""
+"""Routes of the GIS interface under ``/ogc``: OGC API Features and Tiles for every collection."""
 
 from starlette.routing import BaseRoute
 
-from app.routers.ogc import described, features, writes
+from app.routers.ogc import described, features, tiles, writes
 
-ROUTES: list[BaseRoute] = [*features.ROUTES, *described.ROUTES, *writes.ROUTES]
+ROUTES: list[BaseRoute] = [
+    *features.ROUTES,
+    *tiles.ROUTES,
+    *described.ROUTES,
+    *writes.ROUTES,
+]
 """The hot ones first: routes are searched in order."""

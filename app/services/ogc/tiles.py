@@ -1,41 +1,37 @@
 """Vector tiles: made once for each state of the registry and each scope, then given from memory.
 
 A tile is kept under everything it depends on: the revisions of the jurisdictions its reader may see,
-and for devices the half minute, because a device goes stale without a write. So two readers with
-different rights never share a tile, and an outdated one is never given again.
+and for what ages without a write, the half minute. So two readers with different rights never share a
+tile, and an outdated one is never given again.
 """
 
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import anyio
 import orjson
+import shapely
 
-from app.db.engine import Database, Fetch
-from app.errors import NotFound
-from app.geo.tiling import DEEPEST, MATRIX_SETS, Box, MatrixSet
+from app.db.engine import Database
+from app.errors import BadQuery, NotFound
+from app.geo.tiling import MATRIX_SETS, MatrixSet
+from app.registry import features as features_registry
 from app.registry import tiles as registry
-from app.schemas.kinds import KINDS
-from app.services.access import Principal, Role
+from app.schemas.collections import Collection
+from app.services.access import Principal
+from app.services.coverage import Answers
+from app.services.ogc.answers import MOST_JURISDICTIONS, SOURCES
 
-STALE_SHOWS_WITHIN_S: Final = 30
-"""A device that went stale reads so on tiles after this time at the latest."""
+AGES_WITHIN_S: Final = 30
+"""What changes by time passing shows on tiles after this time at the latest."""
 _KEPT_BYTES: Final = 64 * 2**20
-_SHAPED: Final = {kind.plural: kind for kind in KINDS if kind.shaped}
-
-Features = Callable[[Principal], Awaitable[list[tuple[bytes, dict[str, Any]]]]]
-"""Gives the features of an analysis a caller may see: WKB in degrees, and properties."""
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """A layer whose features are computed, not stored."""
-
-    features: Features
-    role: Role = "analyst"
+_KEPT_ANSWERS: Final = 64
+Place = tuple[int, int, int]
+"""Matrix, row, column."""
 
 
 @dataclass(frozen=True)
@@ -46,80 +42,93 @@ class Given:
     body: bytes
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """An answer as it is drawn: its shapes, found by place, and what is told about each."""
+
+    answer: bytes
+    shapes: Sequence[bytes]
+    properties: Sequence[str]
+    tree: shapely.STRtree
+
+
 class Tiles:
     """The tiles of one process."""
 
-    def __init__(self, database: Database, analyses: dict[str, Analysis] | None = None) -> None:
+    def __init__(self, database: Database, answers: Answers) -> None:
         self._database = database
-        self._analyses = analyses or {}
+        self._answers = answers
+        self._drawn: OrderedDict[tuple[str, str], _Drawn] = OrderedDict()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
 
-    def layers(self) -> list[str]:
-        """Return the names of all layers."""
-        return [*_SHAPED, "rings", *self._analyses]
-
     async def tile(
-        self,
-        layer: str,
-        matrices: str,
-        place: tuple[int, int, int],
-        who: Principal,
-        *,
-        known: str | None = None,
+        self, collection: Collection, matrices: str, place: Place, who: Principal, known: str
     ) -> Given | None:
-        """Return one tile; ``place`` is matrix, row, column. None: it is the one ``known`` names.
+        """Return one tile, or None when its entity tag is among those ``known`` to the caller.
 
         Raises
         ------
         NotFound
-            when there is no such layer, matrix set or tile.
+            when there is no such matrix set or tile.
         """
-        scope = who.scope(self._role(layer))
         found = matrix_set(matrices)
         if not found.has(*place):
             raise NotFound("tile", "/".join(map(str, place)))
-        fetch = self._database.fetch
-        etag = await self._tag(fetch, layer, matrices, place, scope)
-        if known is not None and etag in known:
+        scope = who.scope(collection.role)
+        etag = await self._tag(collection, matrices, place, scope)
+        if etag in known:
             return None
         if etag in self._kept:
             self._kept.move_to_end(etag)
             return Given(etag, self._kept[etag])
-        body = await self._make(fetch, layer, registry.Tile(found, *place, scope), who)
+        body = await self._make(collection, registry.Tile(found, *place, scope), who)
         self._keep(etag, body)
         return Given(etag, body)
 
-    def _role(self, layer: str) -> Role:
-        if layer in _SHAPED or layer == "rings":
-            return "reader"
-        if layer not in self._analyses:
-            raise NotFound("collection", layer)
-        return self._analyses[layer].role
-
     async def _tag(
-        self,
-        fetch: Fetch,
-        layer: str,
-        matrices: str,
-        place: tuple[int, int, int],
-        scope: list[str] | None,
+        self, collection: Collection, matrices: str, place: Place, scope: list[str] | None
     ) -> str:
         """Return the entity tag: a digest of all the tile depends on."""
-        ages = layer in self._analyses or (layer in _SHAPED and _SHAPED[layer].device)
-        moment = int(time.time()) // STALE_SHOWS_WITHIN_S if ages else 0
-        parts = (layer, matrices, place, scope, moment, await registry.pulse(fetch, scope))
-        return '"' + hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest() + '"'
+        ages = collection.answer or any(known.timely for known in collection.properties)
+        moment = int(time.time()) // AGES_WITHIN_S if ages else 0
+        pulse = await registry.pulse(self._database.fetch, scope)
+        parts = (collection.id, matrices, place, scope, moment, pulse)
+        return f'"{hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()}"'
 
-    async def _make(self, fetch: Fetch, layer: str, tile: registry.Tile, who: Principal) -> bytes:
-        if layer in _SHAPED:
-            return await registry.of_kind(fetch, _SHAPED[layer], tile)
-        if layer == "rings":
+    async def _make(self, collection: Collection, tile: registry.Tile, who: Principal) -> bytes:
+        fetch = self._database.fetch
+        if collection.kind is not None:
+            return await registry.of_kind(fetch, collection.kind, tile)
+        if not collection.answer:
             return await registry.of_rings(fetch, tile)
-        features = await self._analyses[layer].features(who)
-        shapes = [shape for shape, _ in features]
-        properties = [orjson.dumps(told).decode() for _, told in features]
-        return await registry.of_features(fetch, layer, tile, shapes, properties)
+        owners = await features_registry.jurisdictions(fetch, tile.scope)
+        if len(owners) > MOST_JURISDICTIONS:
+            raise BadQuery(
+                f"This is computed for at most {MOST_JURISDICTIONS} jurisdictions at once.",
+                parameter="",
+                code="bad-query",
+            )
+        shapes: list[bytes] = []
+        properties: list[str] = []
+        box = shapely.box(*registry.degrees(tile))
+        for owner in owners:
+            drawn = await self._of_answer(collection.id, owner, who)
+            rows = drawn.tree.query(box)
+            shapes += [drawn.shapes[row] for row in rows]
+            properties += [drawn.properties[row] for row in rows]
+        return await registry.of_features(fetch, collection.id, tile, shapes, properties)
+
+    async def _of_answer(self, collection: str, jurisdiction: str, who: Principal) -> _Drawn:
+        answer = await SOURCES[collection](self._answers, jurisdiction, who)
+        kept = self._drawn.get((collection, jurisdiction))
+        if kept is not None and kept.answer is answer:
+            return kept
+        drawn = await anyio.to_thread.run_sync(_drawn, answer, jurisdiction)
+        self._drawn[collection, jurisdiction] = drawn
+        while len(self._drawn) > _KEPT_ANSWERS:
+            self._drawn.popitem(last=False)
+        return drawn
 
     def _keep(self, etag: str, body: bytes) -> None:
         if etag in self._kept:
@@ -131,6 +140,24 @@ class Tiles:
             self._size -= len(old) + len(gone)
 
 
+def _drawn(answer: bytes, jurisdiction: str) -> _Drawn:
+    """Return an answer as it is drawn: a tile holds plain values, nothing nested."""
+    features = orjson.loads(answer)["features"]
+    shapes = shapely.from_geojson([orjson.dumps(found["geometry"]) for found in features])
+    told = [_told(found, jurisdiction) for found in features]
+    return _Drawn(answer, shapely.to_wkb(shapes).tolist(), told, shapely.STRtree(shapes))
+
+
+def _told(feature: dict[str, Any], jurisdiction: str) -> str:
+    plain = {
+        name: value
+        for name, value in feature["properties"].items()
+        if value is not None and not isinstance(value, dict | list)
+    }
+    plain |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
+    return orjson.dumps(plain).decode()
+
+
 def matrix_set(name: str) -> MatrixSet:
     """Return a tile matrix set.
 
@@ -140,20 +167,5 @@ def matrix_set(name: str) -> MatrixSet:
         when there is none of this name.
     """
     if name not in MATRIX_SETS:
-        raise NotFound("tile matrix set", name)
+        raise NotFound("tile matrix set", name[:80])
     return MATRIX_SETS[name]
-
-
-def tilejson(layer: str, matrices: str, url: str, box: Box | None) -> dict[str, Any]:
-    """Return the TileJSON 3.0.0 document of a layer; ``url`` has {z}, {y} and {x}."""
-    matrix_set(matrices)
-    return {
-        "tilejson": "3.0.0",
-        "name": layer,
-        "scheme": "xyz",
-        "tiles": [url],
-        "minzoom": 0,
-        "maxzoom": DEEPEST,
-        "bounds": list(box or (-180.0, -85.051129, 180.0, 85.051129)),
-        "vector_layers": [{"id": layer, "fields": {}}],
-    }
