@@ -91,7 +91,8 @@ def _tested(
     range_m, basis = gear.range(device, density, assigned, parameters)
 
     looked = np.where(basis == 2, seen_all, seen)
-    here = d < ALWAYS_WITHIN_M
+    # A stretch of road is long: what stands on it still has to see some of it well enough.
+    here = (d < ALWAYS_WITHIN_M) & (scene.roadside is None)
     too_far = ~here & (d > range_m)
     out_of_view = ~here & (np.isinf(looked) | (~too_far & (looked > range_m)))
     reached = ~too_far & ~out_of_view

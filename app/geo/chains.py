@@ -1,15 +1,19 @@
 """Stretches of road between junctions: what a vehicle that enters at one end must run through.
 
 Promises that whoever watches any part of a chain in a direction watches all that passes along it in
-that direction, for there is no way off between its ends.
+that direction, for there is no way off between its ends. Vehicles appear and stay at the ends of
+chains: junctions, dead ends, and one stop on every road that leaves a ring and comes back without any.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from app.geo.arrays import Bools, Ints
-from app.geo.sides import Pieces
+from app.geo.sides import Pieces, Side
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +43,18 @@ class Chains:
         return len(self.tail)
 
 
-def chains(pieces: Pieces) -> Chains:
+def chains(pieces: Pieces, sides: Sequence[Side] = ()) -> Chains:
     """Return the chains of all pieces that may be driven.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    sides : sequence of Side
+        What rings see of them: every stretch off their lines gets a stop.
+
+    Returns
+    -------
+    Chains
 
     Examples
     --------
@@ -56,8 +70,9 @@ def chains(pieces: Pieces) -> Chains:
     n, m = len(pieces.node_xy), len(pieces.tail)
     used = np.flatnonzero(pieces.drivable)
     ends = np.concatenate([pieces.tail[used], pieces.head[used]])
-    degree = np.bincount(ends, minlength=n)
-    through = degree == 2
+    through = np.bincount(ends, minlength=n) == 2
+    for side in sides:
+        through[_stops(pieces, used, side, through)] = False
     single = used[~through[pieces.tail[used]] & ~through[pieces.head[used]]]
     at = _at_nodes(pieces, used, n)
     walks: list[tuple[list[int], list[bool]]] = []
@@ -69,6 +84,21 @@ def chains(pieces: Pieces) -> Chains:
             walks.append(_walk(pieces, row, through, at))
             done[walks[-1][0]] = True
     return _gathered(pieces, single, walks, m)
+
+
+def _stops(pieces: Pieces, used: Ints, side: Side, through: Bools) -> Ints:
+    """Return one node of every stretch off the line that has no end of a chain."""
+    n = len(pieces.node_xy)
+    tail, head = pieces.tail[used], pieces.head[used]
+    off = ~side.on_line[tail] & ~side.on_line[head]
+    graph = coo_matrix((np.ones(int(off.sum()), np.int8), (tail[off], head[off])), shape=(n, n))
+    count, stretch = connected_components(graph, directed=False)
+    has_end = np.zeros(count, np.bool_)
+    has_end[stretch[~through]] = True
+    x, y = pieces.node_xy.T
+    nodes = np.flatnonzero(through & ~side.on_line & ~has_end[stretch])
+    nodes = nodes[np.lexsort((y[nodes], x[nodes], stretch[nodes]))]
+    return np.asarray(nodes[np.append(True, np.diff(stretch[nodes]) != 0)[: len(nodes)]])
 
 
 def _at_nodes(pieces: Pieces, used: Ints, n: int) -> tuple[list[int], list[int]]:

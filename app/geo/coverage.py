@@ -157,6 +157,11 @@ class Assessment:
         rows = np.flatnonzero(self._counting)
         return self._rows.unit[rows], self._rows.device[rows]
 
+    @property
+    def judged(self) -> tuple[Ints, Ints]:
+        """Unit and device of every candidate, sorted by unit."""
+        return self._rows.unit, self._rows.device
+
     def explain(self, point: int) -> tuple[UnitExplained, ...]:
         """Return every need of one control point with every candidate explained.
 

@@ -129,8 +129,9 @@ def cut(found: Network, rings: Sequence[Ring], tree: shapely.STRtree) -> tuple[P
 
 
 def _cut(found: Network, near: Sequence[Closeness]) -> Pieces:
-    edge = np.concatenate([np.tile(of.line, 2) for of in near] or [np.empty(0, np.int64)])
-    at = np.concatenate([np.concatenate([of.from_m, of.to_m]) for of in near] or [np.empty(0)])
+    cuts = [_cuts(of) for of in near]
+    edge = np.concatenate([edge for edge, _ in cuts] or [np.empty(0, np.int64)])
+    at = np.concatenate([at for _, at in cuts] or [np.empty(0)])
     inner = (at > 0) & (at < found.length_m[edge])
     edge, at = edge[inner], at[inner]
     order = np.lexsort((at, edge))
@@ -159,6 +160,17 @@ def _cut(found: Network, near: Sequence[Closeness]) -> Pieces:
         to,
         found.group[every],
     )
+
+
+def _cuts(near: Closeness) -> tuple[Ints, Floats]:
+    """Return where the band of a ring begins and ends, and the middles of what lies between.
+
+    The middle is a node off the line on an edge that leaves it and comes back.
+    """
+    again = np.flatnonzero(near.line[1:] == near.line[:-1])
+    middle = (near.to_m[again] + near.from_m[again + 1]) / 2
+    edge = np.concatenate([near.line, near.line, near.line[again]])
+    return edge, np.concatenate([near.from_m, near.to_m, middle])
 
 
 def _side(found: Network, pieces: Pieces, ring: Ring, near: Closeness) -> Side:

@@ -4,9 +4,9 @@ Pure. Built once for each state of roads and rings and kept for as long as neith
 it to every analysis that needs roads.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import shapely
@@ -40,6 +40,8 @@ class Base:
     report: net.Report
     tree: shapely.STRtree
     """Over the lines of the edges."""
+    group_of_road: Ints
+    """Number of the group of each road record."""
     label: NDArray[np.object_]
     """What the registry calls each road group: its group, number or name; else the road's code."""
 
@@ -60,7 +62,6 @@ class RoadNet:
     name: dict[Level, list[str]]
     """Names (ids) of the crossings."""
     chains: Chains
-    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def frame(self) -> Frame:
@@ -71,6 +72,22 @@ class RoadNet:
     def network(self) -> net.Network:
         """The road graph."""
         return self.base.network
+
+    @property
+    def group_of_road(self) -> Ints:
+        """Group number of each road record, in the order of ``base.roads``."""
+        return self.base.group_of_road
+
+    @cached_property
+    def _by_group(self) -> tuple[Ints, Ints]:
+        order = np.argsort(self.base.group_of_road, kind="stable")
+        groups = np.arange(len(self.base.label) + 1)
+        return order, np.searchsorted(self.base.group_of_road[order], groups)
+
+    def roads_of(self, group: int) -> list[int]:
+        """Return the rows of the roads of a group."""
+        order, start = self._by_group
+        return [int(row) for row in order[start[group] : start[group + 1]]]
 
     @cached_property
     def terminal(self) -> NDArray[np.bool_]:
@@ -137,17 +154,20 @@ def _base(roads: Columns, snap_m: float, frame: Frame) -> Base:
         )
     ]  # fmt: skip
     numbers = {name: number for number, name in enumerate(sorted(set(called)))}
+    group = np.array([numbers[name] for name in called], np.int64)
     lines = shapely.from_wkb(np.array(roads["shape"], dtype=object))
     network, report = net.network(
         shapely.transform(lines, frame.to_metres),
         oneway=[_ONE_WAY[word] for word in roads["oneway"]],
         layer=roads["layer"],
         road_class=[_CLASS[word] for word in roads["road_class"]],
-        group=[numbers[name] for name in called],
+        group=group,
         snap_m=snap_m,
     )
     tree = shapely.STRtree(network.line)
-    return Base(roads, snap_m, frame, network, report, tree, np.array(list(numbers), dtype=object))
+    return Base(
+        roads, snap_m, frame, network, report, tree, group, np.array(list(numbers), dtype=object)
+    )
 
 
 def _net(base: Base, rings: Columns) -> RoadNet:
@@ -168,13 +188,13 @@ def _net(base: Base, rings: Columns) -> RoadNet:
         level: names(level, base.label[of_ring.group], frame.to_lonlat(of_ring.xy))
         for level, of_ring in crossed.items()
     }
-    return RoadNet(base, rings, levels, ring, pieces, side, crossed, name, chains(pieces))
+    return RoadNet(base, rings, levels, ring, pieces, side, crossed, name, chains(pieces, sides))
 
 
-def _in_metres(wkb: bytes, frame: Frame) -> shapely.MultiPolygon:
+def _in_metres(wkb: bytes, frame: Frame) -> shapely.Polygon | shapely.MultiPolygon:
     """Return a boundary in the frame, its edges divided so that they are the registered line."""
     registered = shapely.from_wkb(wkb)
     assert registered is not None  # noqa: S101  # the column is not null
     metric = frame.project(divided(registered))
-    assert isinstance(metric, shapely.MultiPolygon)  # noqa: S101  # nor anything else
+    assert isinstance(metric, shapely.Polygon | shapely.MultiPolygon)  # noqa: S101  # nor anything else
     return metric
