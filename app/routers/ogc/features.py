@@ -99,7 +99,12 @@ def _page(call: Call, collection: Collection, first: Page, matched: int | None) 
     end, following = _end(call, collection, first.count, first.after, matched)
     told = orjson.loads(b"".join((_BEGIN, first.bodies, end)))
     return formats.page(
-        "items.html", base=base(call), collection=collection, told=told, following=following
+        "items.html",
+        base=base(call),
+        collection=collection,
+        told=told,
+        following=following,
+        degrees="crs" not in call.given,
     )
 
 
@@ -112,7 +117,13 @@ async def item(call: Call) -> Response:
     here = f"{home}/items/{quote(code, safe='')}"
     if media_type == HTML:
         told = orjson.loads(found.body)
-        return formats.page("item.html", base=base(call), collection=collection, told=told)
+        return formats.page(
+            "item.html",
+            base=base(call),
+            collection=collection,
+            told=told,
+            degrees="crs" not in call.given,
+        )
     headers = formats.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
     if found.version is not None:
         headers["ETag"] = etag(found.version)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from app.errors import BadQuery, NotAcceptable
 from app.routers.lean import Call
+from app.routers.ogc.drawing import drawing
 from app.schemas.ogc import GEOJSON, HTML, JSON, OPENAPI, SCHEMA
 
 _templates = jinja2.Environment(
@@ -20,6 +21,8 @@ _templates = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.globals["drawing"] = drawing
+_templates.filters["plain"] = lambda value: _plain(value)
 PRIVATE: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
 _PAGE: Final = {
     **PRIVATE,
@@ -41,6 +44,7 @@ ONLY_JSON: Final = (Format("json", (JSON,)),)
 FEATURES: Final = (Format("geojson", (GEOJSON, JSON)), _HTML)
 SCHEMAS: Final = (Format("json", (SCHEMA, JSON)),)
 API: Final = (Format("json", (OPENAPI, "application/openapi+json;version=3.0", JSON)), _HTML)
+_LONGEST_SHOWN: Final = 400
 _NAMES: Final = frozenset({"json", "geojson", "html"})
 
 
@@ -116,6 +120,20 @@ def _weight(media: str, ranges: list[tuple[str, float]]) -> float:
 def document(value: Any, media_type: str = JSON, headers: dict[str, str] | None = None) -> Response:
     """Return a JSON document."""
     return Response(orjson.dumps(value), 200, PRIVATE | (headers or {}), media_type)
+
+
+def _plain(value: Any) -> str:
+    """Return a property as a reader of a page sees it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ", ".join(value)
+    if isinstance(value, dict | list):
+        told = orjson.dumps(value).decode()
+        return told if len(told) <= _LONGEST_SHOWN else f"{told[:_LONGEST_SHOWN]}…"
+    return str(value)
 
 
 def page(template: str, **values: Any) -> Response:

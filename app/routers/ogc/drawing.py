@@ -1,0 +1,131 @@
+"""A small map of features as SVG: needs no script, no tiles and nothing from another host.
+
+True to shape in the middle of what is drawn; north is up. Every feature leads to its page.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import cos, radians
+from typing import Any, Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+WIDTH: Final = 960
+_TALLEST: Final = 640
+_MARGIN: Final = 18
+_RADIUS: Final = 5
+_COLOURS: Final[Mapping[str, str]] = {
+    "backed_up": "#1a9850", "covered": "#7fbf4d", "partial": "#f59a23", "uncovered": "#d73027",
+    "guarded": "#1a9850", "open": "#d73027", "waived": "#787878", "online": "#1a9850",
+    "offline": "#d73027", "fault": "#d73027", "unknown": "#787878",
+}  # fmt: skip
+_PLAIN: Final = "#0b5cad"
+Json = Mapping[str, Any]
+
+
+def drawing(features: Sequence[Json], home: str) -> Markup:
+    """Return the map of features in degrees, longitude first; empty when none has a place.
+
+    Parameters
+    ----------
+    features : sequence of GeoJSON Feature
+        Their shapes may be null.
+    home : str
+        Address of the collection, below which each feature has its page.
+    """
+    shapes = [(found, found["geometry"]) for found in features if found.get("geometry")]
+    places = [place for _, shape in shapes for place in _places(shape["coordinates"])]
+    if not places:
+        return Markup("")
+    sheet = _Sheet(places)
+    drawn = Markup("").join(_linked(sheet, found, shape, home) for found, shape in shapes)
+    return Markup(
+        '<svg role="img" aria-label="Map" viewBox="0 0 {} {}" width="100%" '
+        'style="background:#f6f8fa;border:1px solid #dfe5ec;max-height:70vh">{}{}</svg>'
+    ).format(WIDTH, sheet.height, drawn, sheet.scale_bar())
+
+
+def _places(coordinates: Any) -> Iterator[Sequence[float]]:
+    """Yield every position of nested coordinates."""
+    if coordinates and isinstance(coordinates[0], int | float):
+        yield coordinates
+        return
+    for part in coordinates:
+        yield from _places(part)
+
+
+class _Sheet:
+    """The paper: from degrees to units of the drawing."""
+
+    def __init__(self, places: Sequence[Sequence[float]]) -> None:
+        lon, lat = [place[0] for place in places], [place[1] for place in places]
+        self._west, self._north = min(lon), max(lat)
+        self._squeeze = max(cos(radians((min(lat) + max(lat)) / 2)), 0.01)
+        wide = max((max(lon) - self._west) * self._squeeze, 0.002)
+        high = max(self._north - min(lat), 0.002 * _TALLEST / WIDTH)
+        room = WIDTH - 2 * _MARGIN, _TALLEST - 2 * _MARGIN
+        self._scale = min(room[0] / wide, room[1] / high)
+        self.height = round(high * self._scale) + 2 * _MARGIN
+
+    def at(self, place: Sequence[float]) -> str:
+        """Return a position as ``x,y``."""
+        x = _MARGIN + (place[0] - self._west) * self._squeeze * self._scale
+        y = _MARGIN + (self._north - place[1]) * self._scale
+        return f"{x:.1f},{y:.1f}"
+
+    def scale_bar(self) -> Markup:
+        """Return a bar of a round length, with its length written beside it."""
+        metre = self._scale / 111_320
+        length = next(size for size in _ROUND_M if size * metre > 60 or size == _ROUND_M[-1])
+        label = f"{length // 1000} km" if length >= 1000 else f"{length} m"
+        y = self.height - 10
+        return Markup(
+            '<path d="M{0},{1}h{2:.1f}" stroke="#1d2733" stroke-width="2"/>'
+            '<text x="{3:.1f}" y="{1}" dy="4" font-size="12" fill="#1d2733">{4}</text>'
+        ).format(_MARGIN, y, length * metre, _MARGIN + length * metre + 6, label)
+
+
+_ROUND_M: Final = tuple(
+    step * 10**power for power in range(1, 7) for step in (1, 2, 5)
+)  # 10 m to 5,000 km
+
+
+def _linked(sheet: _Sheet, feature: Json, shape: Json, home: str) -> Markup:
+    properties = feature.get("properties") or {}
+    word = properties.get("status") or properties.get("state")
+    colour = _COLOURS.get(str(word), _PLAIN)
+    name = properties.get("name_zh") or properties.get("name_en") or ""
+    told = " ".join(str(part) for part in (feature.get("id", ""), name, word or "") if part)
+    href = f"{home}/items/{quote(str(feature.get('id', '')), safe='')}?f=html"
+    return Markup('<a href="{}"><title>{}</title>{}</a>').format(
+        href, told, _mark(sheet, shape, colour)
+    )
+
+
+def _mark(sheet: _Sheet, shape: Json, colour: str) -> Markup:
+    """Return the SVG of one geometry."""
+    kind, coordinates = shape["type"], shape["coordinates"]
+    if kind in ("Point", "MultiPoint"):
+        places = [coordinates] if kind == "Point" else coordinates
+        return Markup("").join(_dot(sheet.at(place), colour) for place in places)
+    closed = kind.endswith("Polygon")
+    lines = coordinates
+    if kind == "LineString":
+        lines = [coordinates]
+    elif kind == "MultiPolygon":
+        lines = [ring for polygon in coordinates for ring in polygon]
+    path = "".join(
+        "M" + "L".join(sheet.at(place) for place in line) + ("Z" if closed else "")
+        for line in lines
+    )
+    fill = Markup('fill="{}" fill-opacity=".15" fill-rule="evenodd"').format(colour)
+    return Markup('<path d="{}" {} stroke="{}" stroke-width="1.6"/>').format(
+        path, fill if closed else Markup('fill="none"'), colour
+    )
+
+
+def _dot(at: str, colour: str) -> Markup:
+    x, _, y = at.partition(",")
+    return Markup(
+        '<circle cx="{}" cy="{}" r="{}" fill="{}" stroke="#fff" stroke-width="1"/>'
+    ).format(x, y, _RADIUS, colour)

@@ -1,0 +1,84 @@
+"""Pages for people: a small map of what is listed, safe whatever a name holds."""
+
+import re
+from xml.etree import ElementTree
+
+import builders
+import httpx
+import pytest
+from markupsafe import Markup
+
+from app.routers.ogc.drawing import WIDTH, drawing
+
+HTML = {"Accept": "text/html"}
+
+
+def feature(geometry: object, code: str = "one", **properties: object) -> dict[str, object]:
+    return {"type": "Feature", "id": code, "geometry": geometry, "properties": properties}
+
+
+def shapes(drawn: Markup) -> list[ElementTree.Element]:
+    return [
+        found for found in ElementTree.fromstring(drawn).iter() if found.tag in ("circle", "path")
+    ]
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        builders.point(),
+        {"type": "MultiPoint", "coordinates": [[113.2, 35.2], [113.3, 35.2]]},
+        {"type": "LineString", "coordinates": [[113.2, 35.2], [113.3, 35.3]]},
+        {"type": "MultiLineString", "coordinates": [[[113.2, 35.2], [113.3, 35.3]]]},
+        builders.square(0.1),
+        {"type": "MultiPolygon", "coordinates": [builders.square(0.1)["coordinates"]]},
+    ],
+)
+def test_every_shape_is_drawn_on_the_sheet(geometry: dict[str, object]) -> None:
+    drawn = drawing([feature(geometry)], "/home")
+    height = float(re.search(rf'viewBox="0 0 {WIDTH} (\d+)"', drawn)[1])  # type: ignore[index]  # else it fails
+    marks = shapes(drawn)[:-1]  # the last is the scale bar
+    assert marks
+    text = " ".join(f"{mark.get('d', '')} {mark.get('cx')},{mark.get('cy')}" for mark in marks)
+    places = re.findall(r"(-?[\d.]+),(-?[\d.]+)", text)
+    assert places
+    assert all(0 <= float(x) <= WIDTH and 0 <= float(y) <= height for x, y in places)
+
+
+def test_north_is_up_and_east_is_right() -> None:
+    there = [feature(builders.point(113.2, 35.2), "a"), feature(builders.point(113.3, 35.3), "b")]
+    low, high = [
+        (float(c.get("cx", 0)), float(c.get("cy", 0))) for c in shapes(drawing(there, "/h"))[:2]
+    ]
+    assert low[0] < high[0]
+    assert low[1] > high[1]
+
+
+def test_what_has_no_place_is_left_out() -> None:
+    assert drawing([feature(None)], "/home") == ""
+    assert drawing([], "/home") == ""
+
+
+def test_a_name_cannot_write_markup() -> None:
+    drawn = drawing([feature(builders.point(), 'x"><script>', name_zh="<b>&")], "/home")
+    assert "<script>" not in drawn
+    assert "<b>" not in drawn
+    assert ElementTree.fromstring(drawn) is not None
+
+
+async def test_a_list_shows_its_features_on_a_map_that_leads_to_them(
+    gis: httpx.AsyncClient,
+) -> None:
+    page = (await gis.get("/ogc/collections/cameras/items?limit=5", headers=HTML)).text
+    assert page.count("<circle") == 5
+    assert "/ogc/collections/cameras/items/cam-03?f=html" in page
+    item = await gis.get("/ogc/collections/cameras/items/cam-03", headers=HTML)
+    assert item.text.count("<circle") == 1
+    assert "Ünïcode" in item.text
+
+
+async def test_other_coordinates_than_degrees_are_not_drawn(gis: httpx.AsyncClient) -> None:
+    mercator = "http://www.opengis.net/def/crs/EPSG/0/3857"
+    answer = await gis.get(f"/ogc/collections/cameras/items?crs={mercator}", headers=HTML)
+    assert answer.status_code == 200
+    assert "<svg" not in answer.text
