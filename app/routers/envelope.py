@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import TooLarge
 
 log = structlog.get_logger("access")
+_LONGEST_QUERY: Final = 1000
+"""A query is logged up to here: what a client filters by shows whether it asks the service at all."""
 _ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
 
 
@@ -58,6 +60,7 @@ class Envelope:
                 "request",
                 method=scope["method"],
                 path=scope["path"],
+                query=scope["query_string"].decode("latin-1")[:_LONGEST_QUERY],
                 status=status,
                 ms=round((perf_counter() - began) * 1000, 1),
                 request_id=request_id,
