@@ -20,6 +20,7 @@ from app.db.engine import Database, WriteContext
 from app.errors import InvalidQuery, MalformedBody, UnsupportedMediaType
 from app.models.fields import Instant
 from app.services.access import Principal
+from app.services.flights import Gone
 from app.services.keys import Gate
 from app.services.preconditions import Precondition
 from app.settings import Settings
@@ -90,6 +91,17 @@ async def known_parameters(request: Request) -> None:
         seen.add(name)
 
 
+async def gone(request: Request) -> Gone:
+    """Return what waits until the caller has closed the connection."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return left
+
+
+GoneDep = Annotated[Gone, Depends(gone)]
 SettingsDep = Annotated[Settings, Depends(settings)]
 DatabaseDep = Annotated[Database, Depends(database)]
 PrincipalDep = Annotated[Principal, Depends(principal)]

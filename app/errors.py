@@ -17,6 +17,7 @@ Nothing here knows HTTP; ``app.routers.problems`` gives each family its status. 
     ├── NotAcceptable         no format the caller takes
     ├── NotPossible           a method the resource does not have
     ├── UnsupportedMediaType  a content type the route does not take
+    ├── Abandoned             the caller left before the answer was ready
     └── Unavailable           the database is away
 """
 
@@ -178,6 +179,13 @@ class UnsupportedMediaType(RegistryError):
             f"Content type {got or '(none)'!r} is not taken here; send {' or '.join(accepted)}."
         )
         super().__init__(detail, "unsupported-media-type", (), {"accepted": list(accepted)})
+
+
+class Abandoned(RegistryError):
+    """The caller closed the connection before the answer was ready; nobody reads this."""
+
+    def __init__(self) -> None:
+        super().__init__("The request was given up: its caller has left.", "abandoned")
 
 
 class Unavailable(RegistryError):

@@ -79,4 +79,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     with suppress(Unavailable):
         await schema.require_head(app.state.database)
     yield {}
+    await app.state.answers.close()
     await app.state.database.close()

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.deps import GeoJsonDep, PrincipalDep, known_parameters
+from app.deps import GeoJsonDep, GoneDep, PrincipalDep, known_parameters
 from app.models.vocabulary import Category, Level, Status, Zone
 from app.routers import answers
 from app.routers.openapi import problems
@@ -36,8 +36,10 @@ AnswersDep = Annotated[Answers, Depends(_answers)]
     summary="The summary: plan, statuses, zones, rings, devices",
     responses={200: {"model": CoverageSummary}, **problems(401, 403, 404, 409, 422)},
 )
-async def get_summary(code: Jurisdiction, who: PrincipalDep, coverage: AnswersDep) -> Response:
-    return answers.raw(await coverage.summary(code, who))
+async def get_summary(
+    code: Jurisdiction, who: PrincipalDep, coverage: AnswersDep, gone: GoneDep
+) -> Response:
+    return answers.raw(await coverage.summary(code, who, gone))
 
 
 @router.get(
@@ -53,12 +55,13 @@ async def list_points(
     who: PrincipalDep,
     coverage: AnswersDep,
     geojson: GeoJsonDep,
+    gone: GoneDep,
     status: Annotated[Status | None, Query(description="How it is covered.")] = None,
     category: Annotated[Category | None, Query(description="Category of control point.")] = None,
     zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
 ) -> Response:
     wanted = Wanted(status=status, category=category, zone=zone)
-    body = await coverage.points(code, who, wanted, geojson=geojson)
+    body = await coverage.points(code, who, wanted, geojson=geojson, gone=gone)
     return answers.raw(body, answers.GEOJSON if geojson else answers.JSON)
 
 
@@ -89,6 +92,7 @@ async def list_gaps(
     code: Jurisdiction,
     who: PrincipalDep,
     coverage: AnswersDep,
+    gone: GoneDep,
     type: Annotated[
         Literal["control_point", "crossing", "area"] | None, Query(description="Kind of gap.")
     ] = None,
@@ -100,4 +104,4 @@ async def list_gaps(
     ] = None,
 ) -> Response:
     wanted = Wanted(category=category, zone=zone, type=type, level=level)
-    return answers.raw(await coverage.gaps(code, who, wanted), answers.GEOJSON)
+    return answers.raw(await coverage.gaps(code, who, wanted, gone), answers.GEOJSON)

@@ -30,6 +30,7 @@ STATUS: Final[Mapping[type[RegistryError], int]] = {
     errors.NotAcceptable: 406,
     errors.NotPossible: 405,
     errors.UnsupportedMediaType: 415,
+    errors.Abandoned: 499,
     errors.Unavailable: 503,
 }
 TITLES: Final = {
@@ -44,6 +45,7 @@ TITLES: Final = {
     413: "Too large",
     415: "Unsupported media type",
     422: "Not valid",
+    499: "Given up",
     500: "Internal error",
     503: "Unavailable",
 }

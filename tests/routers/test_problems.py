@@ -122,6 +122,7 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
 }
 ELSEWHERE = {
     "forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error", "not-computable",
+    "abandoned",
 }  # fmt: skip
 """Codes that other tests of this file and its neighbours provoke."""
 
