@@ -96,11 +96,7 @@ class _Compiler:
         """Return any node."""
         if isinstance(node, Mapping):
             return self._nested(node)
-        self._values += 1
-        if self._values > MOST_VALUES:
-            raise bad(
-                f"The filter is too large: more than {MOST_VALUES:,} values.", "filter-too-large"
-            )
+        self._count_values(1)
         if isinstance(node, bool):
             return Term("TRUE" if node else "FALSE", "boolean")
         if isinstance(node, int | float):
@@ -110,6 +106,13 @@ class _Compiler:
         if isinstance(node, list):
             return self._words(node)
         raise bad("null is not a value: ask with IS NULL.")
+
+    def _count_values(self, more: int) -> None:
+        self._values += more
+        if self._values > MOST_VALUES:
+            raise bad(
+                f"The filter is too large: more than {MOST_VALUES:,} values.", "filter-too-large"
+            )
 
     def _nested(self, node: Mapping[str, Any]) -> Term:
         if "property" in node:
@@ -192,7 +195,7 @@ class _Compiler:
         return Term(self._bound.bind(_utf8(value), "text"), "text")
 
     def _words(self, values: list[Any]) -> Term:
-        self._values += len(values)
+        self._count_values(len(values))
         if not all(isinstance(value, str) for value in values):
             raise bad("A list in an array function holds texts.")
         return Term(self._bound.bind([_utf8(value) for value in values], "text[]"), "words")

@@ -64,7 +64,10 @@ def parse(text: str, language: Language) -> Any:
     """
     if "\x00" in text:
         raise bad("The filter has a NUL character.")
-    return _from_text(text) if language == "cql2-text" else _from_json(text)
+    tree = _from_text(text) if language == "cql2-text" else _from_json(text)
+    if tree is None:
+        raise bad("The filter is null, and a condition is needed.")
+    return tree
 
 
 def _from_json(text: str) -> Any:

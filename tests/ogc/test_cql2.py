@@ -1,0 +1,391 @@
+"""CQL2 filters on our own records: what each selects, what is refused, what SQL never sees."""
+
+import json
+import re
+import time
+from typing import Any
+
+import httpx
+import pytest
+from builders import Json
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.db.engine import Database
+from app.errors import BadQuery
+from app.geo.crs import CRS84
+from app.registry.bound import Bound
+from app.registry.cql2 import condition
+from app.registry.features import Asked, page_statement, vocabulary
+from app.schemas import cql2
+from app.schemas.collections import BY_ID, COLLECTIONS
+from ogc.asking import CAMERAS, cams, filtered, ids
+
+ODD, EVEN = ids(range(1, 12, 2)), ids(range(0, 12, 2))
+BOX = "113.1995,35.1,113.2025,35.3"
+RING = "113.1995 35.1, 113.2025 35.1, 113.2025 35.3, 113.1995 35.3, 113.1995 35.1"
+
+# cam-n lies at (113.2 + n/1000, 35.2), reaches n*10+5 m, was installed on January n+1; odd ones do face,
+# even ones vehicle and overview; cam-0 has no Chinese name and no sign, cam-1 to 6 no sign, 7 to 11 one;
+# cam-3 is called Ünïcode, cam-5 was removed on March 1
+SELECTED: list[tuple[str, list[str]]] = [
+    # comparison, logic
+    ("code = 'cam-03'", cams(3)),
+    ("range_m > 95 AND range_m <= 115", cams(10, 11)),
+    ("range_m < 15 OR NOT range_m < 105", cams(0, 10, 11)),
+    ("sign_present = TRUE", ids(range(7, 12))),
+    ("sign_present = FALSE", ids(range(1, 7))),
+    ("NOT sign_present = TRUE", ids(range(1, 7))),
+    ("sign_present IS NULL", cams(0)),
+    ("name_zh IS NOT NULL AND name_en IS NOT NULL", cams(3)),
+    ("range_m <> 5 AND version = 1", ids(range(1, 12))),
+    ("installed_on < DATE('2026-01-03')", cams(0, 1)),
+    ("installed_on = '2026-01-03'", cams(2)),
+    ("installed_on >= TIMESTAMP('2026-01-11T00:00:00Z')", cams(10, 11)),
+    ("created_at > TIMESTAMP('2020-01-01T00:00:00Z') AND code='cam-01'", cams(1)),
+    ("created_at < '2020-01-01'", []),
+    # advanced comparison
+    ("code LIKE 'cam-0_' AND range_m >= 85", cams(8, 9)),
+    ("code LIKE '%1%'", cams(1, 10, 11)),
+    ("code NOT LIKE 'cam-0%'", cams(10, 11)),
+    ("code LIKE '100\\%'", []),
+    ("range_m BETWEEN 15 AND 35", cams(1, 2, 3)),
+    ("range_m NOT BETWEEN 15 AND 105", cams(0, 11)),
+    ("code IN ('cam-01', 'cam-02', 'nothing')", cams(1, 2)),
+    ("range_m IN (15, 25.0, 7)", cams(1, 2)),
+    ("installed_on IN (DATE('2026-01-02'), DATE('2026-01-05'))", cams(1, 4)),
+    ("code NOT IN ('cam-00', 'cam-01')", ids(range(2, 12))),
+    # case and accents
+    ("CASEI(code) = CASEI('CAM-03')", cams(3)),
+    ("CASEI(name_en) LIKE CASEI('ÜNÏ%')", cams(3)),
+    ("CASEI(code) IN (CASEI('CAM-03'), CASEI('CAM-04'))", cams(3, 4)),
+    ("ACCENTI(name_en) = ACCENTI('Unicode')", cams(3)),
+    ("ACCENTI(CASEI(name_en)) = ACCENTI(CASEI('UNÍCODE'))", cams(3)),
+    ("name_en = 'Unicode'", []),
+    # places
+    (f"S_INTERSECTS(geometry, BBOX({BOX}))", cams(0, 1, 2)),
+    (f"S_INTERSECTS(geometry, POLYGON(({RING})))", cams(0, 1, 2)),
+    ("S_INTERSECTS(geometry, LINESTRING(113.2 35.2, 113.2005 35.2))", cams(0)),
+    ("S_INTERSECTS(geometry, GEOMETRYCOLLECTION(POINT(113.2 35.2), POINT(0 0)))", cams(0)),
+    (f"S_DISJOINT(geometry, BBOX({BOX}))", ids(range(3, 12))),
+    (f"S_WITHIN(geometry, BBOX({BOX}))", cams(0, 1, 2)),
+    ("S_EQUALS(geometry, POINT(113.203 35.2))", cams(3)),
+    ("S_CONTAINS(geometry, POINT(113.203 35.2))", cams(3)),
+    ("S_TOUCHES(geometry, BBOX(113.203, 35.2, 113.9, 35.3))", ids(range(3, 12))),
+    ("S_CROSSES(geometry, BBOX(113.1, 35.1, 113.9, 35.3))", []),
+    ("S_OVERLAPS(geometry, MULTIPOINT((113.203 35.2), (1 1)))", []),
+    ("S_INTERSECTS(geometry, BBOX(113.209, -90, 113.201, 90))", cams(0, 1, 9, 10, 11)),
+    # one thousandth of a degree of longitude is 91.1 m here
+    ("withinDistance(geometry, POINT(113.2 35.2), 100)", cams(0, 1)),
+    ("WITHINDISTANCE(geometry, POINT(113.2 35.2), 0)", cams(0)),
+    ("distance(geometry, POINT(113.2 35.2)) BETWEEN 90 AND 190", cams(1, 2)),
+    # times
+    ("T_AFTER(installed_on, DATE('2026-01-10'))", cams(10, 11)),
+    ("T_BEFORE(installed_on, DATE('2026-01-03'))", cams(0, 1)),
+    ("T_INTERSECTS(installed_on, INTERVAL('2026-01-02', '2026-01-03'))", cams(1, 2)),
+    ("T_INTERSECTS(installed_on, INTERVAL('2026-01-11', '..'))", cams(10, 11)),
+    ("T_DURING(INTERVAL(installed_on, removed_on), INTERVAL('..', '2026-06-01'))", cams(5)),
+    ("T_EQUALS(removed_on, DATE('2026-03-01'))", cams(5)),
+    ("T_DISJOINT(installed_on, INTERVAL('2026-01-02', '..'))", cams(0)),
+    # a day beside an instant lasts as long as a day does
+    ("T_INTERSECTS(installed_on, TIMESTAMP('2026-01-05T13:00:00Z'))", cams(4)),
+    ("T_CONTAINS(INTERVAL('2026-01-04', '2026-01-06'), INTERVAL(installed_on, installed_on))", cams(4)),
+    # lists
+    ("A_CONTAINS(functions, ('face'))", ODD),
+    ("A_CONTAINS(functions, ('overview', 'vehicle'))", EVEN),
+    ("A_EQUALS(functions, ('overview', 'vehicle'))", EVEN),
+    ("A_CONTAINEDBY(functions, ('face', 'electronic'))", ODD),
+    ("A_OVERLAPS(functions, ('face', 'vehicle'))", ids(range(12))),
+    ("A_OVERLAPS(rings, ('core'))", ids(range(12))),
+    # arithmetic and property against property
+    ("range_m * 2 + 1 = 31", cams(1)),
+    ("(range_m - 5) / 10 = 4", cams(4)),
+    ("range_m % 50 = 5", cams(0, 5, 10)),
+    ("range_m DIV 50 = 2", cams(10, 11)),
+    ("range_m ^ 2 < 300", cams(0, 1)),
+    ("range_m / 0 > 1", []),
+    ("installed_on = removed_on", []),
+    ("updated_at >= created_at AND range_m = range_m AND code = 'cam-02'", cams(2)),
+    ("-range_m < -110", cams(11)),
+    # domain
+    ("zone = 'core' AND NOT working = TRUE AND state = 'unknown' AND range_m < 10", cams(0)),
+]  # fmt: skip
+
+
+async def test_each_filter_selects_what_it_says(gis: httpx.AsyncClient) -> None:
+    """Every filter as text, and as JSON made of it."""
+    wrong = []
+    for text, expected in SELECTED:
+        found = await filtered(gis, text)
+        tree = json.dumps(cql2.parse(text, "cql2-text"))
+        asked = {"filter": tree, "filter-lang": "cql2-json", "limit": "100"}
+        as_json = (await gis.get(CAMERAS, params=asked)).json()
+        if found != expected or [f["id"] for f in as_json["features"]] != expected:
+            wrong.append((text, found, expected))
+    assert wrong == []
+
+
+async def test_geometries_of_a_filter_come_in_any_system(gis: httpx.AsyncClient) -> None:
+    # the corners of BOX in EPSG:4547, northing first (pyproj)
+    for crs, box in (
+        ("EPSG:4326", "35.1,113.1995,35.3,113.2025"),
+        ("EPSG:4547", "3886000,427120,3908000,427400"),
+    ):
+        asked = {"filter": f"S_INTERSECTS(geometry,BBOX({box}))", "filter-crs": crs}
+        answer = await gis.get(CAMERAS, params=asked)
+        assert answer.status_code == 200, answer.text
+        found = [feature["id"] for feature in answer.json()["features"]]
+        assert found == cams(0, 1, 2), crs
+
+
+REFUSED: list[tuple[str, str]] = [
+    ("range_m >", "column 10"),
+    ("range_m = 5 AND", "column 16"),
+    ("S_INTERSECTS(geometry, POINT(1 2)", "column 34"),
+    ("code = 'x", "column 8"),
+    ("nothing = 1", "'nothing'"),
+    ("document = 'x'", "'document'"),
+    ("network_addres = 'x'", "there are code"),
+    ("pg_sleep(10) = 1", "pg_sleep"),
+    ("range_m = 'far'", "text"),
+    ("code = 5", "'code'"),
+    ("code > DATE('2026-01-01')", "'code'"),
+    ("sign_present = 'true'", "boolean"),
+    ("geometry = geometry", "S_EQUALS"),
+    ("functions = 'face'", "cannot be compared"),
+    ("lanes = 'x'", "'lanes'"),
+    ("code LIKE 5", "LIKE"),
+    ("range_m LIKE '5%'", "LIKE"),
+    ("code LIKE 'x\\'", "backslash"),
+    ("CASEI(range_m) = 'x'", "CASEI"),
+    ("code + 1 = 2", "arithmetic"),
+    ("code", "condition"),
+    ("range_m", "condition"),
+    ("5", "condition"),
+    ("code = NULL", "IS NULL"),
+    ("installed_on = DATE('2026-02-30')", "not a day"),
+    ("created_at = TIMESTAMP('2026-01-01')", "not an instant"),
+    ("created_at = TIMESTAMP('0001-01-01T00:00:00+14:00')", "not an instant"),
+    ("T_AFTER(code, DATE('2026-01-01'))", "time"),
+    ("T_AFTER(installed_on, '..')", ".."),
+    ("T_AFTER(installed_on)", "2 arguments"),
+    ("installed_on = INTERVAL('2026-01-01','..')", "interval"),
+    ("S_INTERSECTS(geometry, POLYGON((0 0, 1 1, 0 1, 1 0, 0 0)))", "Self-intersection"),
+    ("S_INTERSECTS(geometry, POLYGON((0 0, 1 1, 0 1)))", "ring of a polygon"),
+    ("S_INTERSECTS(geometry, POINT(200 1))", "outside the Earth"),
+    ("S_INTERSECTS(geometry, POINT(35.2 113.2))", "outside the Earth"),
+    ("S_INTERSECTS(geometry, BBOX(1,2,3))", "four numbers"),
+    ("S_INTERSECTS(geometry, BBOX(1,5,3,4))", "lower corner first"),
+    ("S_INTERSECTS(geometry, 'POINT(1 2)')", "geometry is needed"),
+    ("S_WITHIN(geometry, GEOMETRYCOLLECTION(POINT(1 2)))", "GEOMETRYCOLLECTION"),
+    ("S_BUFFER(geometry, POINT(1 2))", "S_BUFFER"),
+    ("withinDistance(geometry, POINT(1 2), -1)", "metres"),
+    ("withinDistance(geometry, POINT(1 2), 1e9)", "metres"),
+    ("withinDistance(geometry, POINT(1 2), range_m)", "number of metres"),
+    ("A_CONTAINS(code, ('x'))", "lists"),
+    ("A_CONTAINS(functions, (1, 2))", "texts"),
+    ("range_m = 1e400", "out of range"),
+    ("range_m ^ 1000 > 1", "cannot be evaluated"),
+]
+
+
+async def test_what_does_not_fit_is_refused_and_the_place_is_told(gis: httpx.AsyncClient) -> None:
+    wrong: list[Any] = []
+    for text, told in REFUSED:
+        answer = await gis.get(CAMERAS, params={"filter": text})
+        problem = answer.json()
+        if (answer.status_code, problem.get("code")) != (400, "bad-filter"):
+            wrong.append((text, answer.status_code, problem))
+        elif told.lower() not in problem["detail"].lower():
+            wrong.append((text, told, problem["detail"]))
+    assert wrong == []
+
+
+async def test_json_that_is_no_filter_is_refused(gis: httpx.AsyncClient) -> None:
+    for text in (
+        "", "{", "[]", "null", "{}", '{"op": 5, "args": []}', '{"op": "=", "args": {}}', '"\\ud800"',
+        '{"op": "=", "args": [{"property": "code"}, "\\u0000"]}', '{"op": "and", "args": []}',
+        '{"op": "=", "args": [{"property": 5}, 5]}', '{"op": "=", "args": [{"property": "code"}]}',
+        '{"op": "s_intersects", "args": [{"property": "geometry"}, {"type": "Point"}]}',
+        '{"op": "s_intersects", "args": [{"property": "geometry"}, {"type": [], "coordinates": 1}]}',
+        '{"op": "s_intersects", "args": [{"property": "geometry"}, {"bbox": [1, 2, 3, "4"]}]}',
+        '{"op": "s_intersects", "args": [{"property": "geometry"}, {"type": "GeometryCollection", '
+        '"geometries": [5]}]}',
+        '{"op": "in", "args": [{"property": "code"}, "x"]}', '{"op": "in", "args": [1, [[1]]]}',
+        '{"op": "=", "args": [{"property": "range_m"}, 99999999999999999999999999999999999999e999]}',
+        '{"op": "t_after", "args": [{"property": "installed_on"}, {"interval": ["x"]}]}',
+        '{"op": "t_after", "args": [{"property": "installed_on"}, {"interval": [[], {}]}]}',
+        '{"op": "a_equals", "args": [{"property": "functions"}, [{"property": "code"}]]}',
+        '{"op": "between", "args": [{"property": "range_m"}, 1]}', '{"op": "casei", "args": ["x"]}',
+    ):  # fmt: skip
+        answer = await gis.get(CAMERAS, params={"filter": text, "filter-lang": "cql2-json"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad-filter"), text
+
+
+def test_a_filter_too_large_is_refused_before_it_is_read() -> None:
+    """Deep nesting would end the process inside the parser: these must come back, and quickly."""
+    began = time.process_time()
+    for text in (
+        " OR ".join(["range_m = 1"] * 10_000),
+        "(" * 10_000 + "range_m = 1" + ")" * 10_000,
+        "NOT " * 10_000 + "range_m = 1",
+        "range_m = " + "-" * 10_000 + "1",
+        "range_m = " + "1+" * 10_000 + "1",
+        "range_m = " + "^".join(["1"] * 10_000),
+        "f(" * 10_000 + "1" + ")" * 10_000 + " = 1",
+        "point(1" + "-1" * 10_000 + ") = 1",
+        "point(1" + "+1" * 10_000 + ") = 1",
+        "GEOMETRYCOLLECTION(" * 10_000,
+        "a = 1 AND (a = 1 OR " * 5000 + "a = 1" + ")" * 5000,
+        "POINT" + "(" * 10_000,
+    ):
+        with pytest.raises(BadQuery) as refused:
+            cql2.parse(text, "cql2-text")
+        assert refused.value.code == "filter-too-large", text[:40]
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"op": "or", "args": [{"op": "=", "args": [{"property": "range_m"}, 1]}] * 10_000},
+        {"op": "in", "args": [{"property": "range_m"}, [1] * 10_001]},
+        {"op": "in", "args": [{"property": "code"}, ["x"] * 10_001]},
+        {
+            "op": "s_intersects",
+            "args": [
+                {"property": "geometry"},
+                {"type": "LineString", "coordinates": [[1, 2]] * 10_001},
+            ],
+        },
+    ],
+)
+def test_a_tree_too_large_is_refused(tree: Json) -> None:
+    with pytest.raises(BadQuery) as refused:
+        condition(tree, vocabulary(BY_ID["cameras"], False), Bound())
+    assert refused.value.code == "filter-too-large"
+
+
+def test_a_tree_too_deep_is_refused() -> None:
+    tree: Json = {"op": "=", "args": [{"property": "range_m"}, 1]}
+    for _ in range(500):
+        tree = {"op": "not", "args": [tree]}
+    with pytest.raises(BadQuery) as refused:
+        condition(tree, vocabulary(BY_ID["cameras"], False), Bound())
+    assert refused.value.code == "filter-too-large"
+
+
+async def test_a_spatial_filter_goes_through_the_index(
+    gis: httpx.AsyncClient, database: Database
+) -> None:
+    for collection in (known for known in COLLECTIONS if known.kind is not None):
+        for text in (
+            f"S_INTERSECTS(geometry, BBOX({BOX}))",
+            f"S_WITHIN(geometry, POLYGON(({RING})))",
+            "withinDistance(geometry, POINT(113.2 35.2), 100)",
+        ):
+            tree = cql2.parse(text, "cql2-text")
+            statement, values = page_statement(collection, Asked(tree=tree))
+            async with database.snapshot() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                await raw.execute("SET LOCAL enable_seqscan = off")  # the table is tiny
+                await raw.execute("SET LOCAL enable_indexscan = on")
+                rows = await raw.fetch(f"EXPLAIN {statement}", *values)
+            plan = "\n".join(row[0] for row in rows)
+            assert re.search(r"Index Cond: .*geometry .*(&&|@|~)", plan), (text, plan)
+            assert f"ix_{collection.kind.name}_geometry" in plan, (text, plan)  # type: ignore[union-attr]
+
+
+async def test_a_filter_may_not_take_for_ever(
+    gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.ogc.features.QUERY_TIMEOUT_S", 1e-6)
+    answer = await gis.get(CAMERAS, params={"filter": "range_m > 5"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "query-too-expensive")
+    monkeypatch.undo()
+    assert (await gis.get(CAMERAS, params={"filter": "range_m > 5"})).status_code == 200
+
+
+_NAMES = st.sampled_from(["code", "range_m", "geometry", "functions", "installed_on", "state", "x"])
+_EVIL = st.sampled_from(
+    ["'; DROP TABLE camera; --", "\"", "$1", "%s", "{0}", "t.code", "\\", "') OR TRUE --", "é", "1"]
+)  # fmt: skip
+_LEAVES = st.one_of(
+    st.builds(lambda name: {"property": name}, _NAMES | _EVIL),
+    st.builds(lambda text: {"date": text}, _EVIL | st.just("2026-01-01")),
+    st.builds(lambda text: {"timestamp": text}, _EVIL | st.just("2026-01-01T00:00:00Z")),
+    st.builds(lambda ends: {"interval": ends}, st.lists(_EVIL | st.just(".."), max_size=3)),
+    st.builds(lambda sides: {"bbox": sides}, st.lists(st.floats(-180, 180), max_size=6)),
+    st.just({"type": "Point", "coordinates": [113.2, 35.2]}),
+    _EVIL,
+    st.text(max_size=5),
+    st.floats(allow_nan=False),
+    st.integers(-(10**20), 10**20),
+    st.booleans(),
+    st.none(),
+)
+_OPERATORS = st.sampled_from(
+    [
+        "and", "or", "not", "=", "<>", "<", ">", "<=", ">=", "like", "between", "in", "isNull",
+        "casei", "accenti", "+", "-", "*", "/", "%", "div", "^", "s_intersects", "s_within",
+        "s_crosses", "t_after", "t_during", "t_intersects", "a_contains", "a_equals",
+        "withinDistance", "distance", "'; DROP TABLE camera; --",
+    ]
+)  # fmt: skip
+_TREES = st.recursive(
+    _LEAVES,
+    lambda below: st.one_of(
+        st.builds(
+            lambda name, args: {"op": name, "args": args},
+            _OPERATORS,
+            st.lists(below, min_size=1, max_size=3),
+        ),
+        st.lists(below, max_size=3),
+    ),
+    max_leaves=8,
+)
+_WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^\s\w]|\w+")
+_VALUE = re.compile(r"\$\d+")
+
+
+def _words_of_our_own() -> set[str]:
+    """Return every word that compiling filters puts into SQL, collected from filters that are good."""
+    words: set[str] = set()
+    for text, _ in SELECTED:
+        bound = Bound()
+        tree = cql2.parse(text, "cql2-text")
+        sql = condition(tree, vocabulary(BY_ID["cameras"], False), bound)
+        words |= set(_WORD.findall(_VALUE.sub("", sql)))
+    known = vocabulary(BY_ID["cameras"], False)
+    for term in known.values():
+        words |= set(_WORD.findall(term.sql))
+    return words
+
+
+OUR_WORDS = _words_of_our_own()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(_TREES)
+def test_nothing_of_a_filter_becomes_sql(tree: Any) -> None:
+    """Whatever is sent is refused, or compiles to words of our own with every value bound."""
+    bound = Bound()
+    try:
+        sql = condition(tree, vocabulary(BY_ID["cameras"], False), bound, CRS84)
+    except BadQuery:
+        return
+    assert set(_WORD.findall(_VALUE.sub("", sql))) <= OUR_WORDS, sql
+    used = {int(found[1:]) for found in _VALUE.findall(sql)}
+    assert used == set(range(1, len(bound.values) + 1))
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(tree=_TREES)
+async def test_whatever_compiles_can_be_asked(gis: httpx.AsyncClient, tree: Any) -> None:
+    text = json.dumps(tree)
+    answer = await gis.get(CAMERAS, params={"filter": text, "filter-lang": "cql2-json"})
+    assert answer.status_code in (200, 400), (text, answer.text)
