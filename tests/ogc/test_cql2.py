@@ -344,6 +344,50 @@ _TREES = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+def _op(name: str, *args: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(lambda *made: {"op": name, "args": list(made)}, *args)
+
+
+def _property(*names: str) -> st.SearchStrategy[Any]:
+    return st.sampled_from(names).map(lambda name: {"property": name})
+
+
+_TEXT = _property("code", "name_zh", "state", "zone") | _EVIL | st.text(max_size=5)
+_CASED = _TEXT | _op("casei", _TEXT) | _op("accenti", _op("casei", _TEXT))
+_NUMBER = _property("range_m", "version", "point_class") | st.floats(-1e9, 1e9)
+_SUM = _NUMBER | st.one_of(*(_op(name, _NUMBER, _NUMBER) for name in "+-*/%^"))
+_DAY = _property("installed_on", "removed_on") | st.just({"date": "2026-01-05"})
+_TIME = _DAY | _property("updated_at") | st.just({"timestamp": "2026-01-05T00:00:00Z"})
+_SPAN = st.builds(lambda *ends: {"interval": list(ends)}, _TIME | st.just(".."), _TIME)
+_PLACE = st.sampled_from(
+    [
+        {"property": "geometry"},
+        {"type": "Point", "coordinates": [113.2, 35.2]},
+        {"bbox": [113.1, 35.1, 113.3, 35.3]},
+        {"type": "LineString", "coordinates": [[113.2, 35.2], [113.3, 35.2, 7]]},
+    ]
+)
+_LIST = _property("functions", "rings") | st.lists(_EVIL | st.text(max_size=3), max_size=3)
+_CONDITIONS = st.one_of(
+    *(_op(name, _CASED, _CASED) for name in ("=", "<", "<>")),
+    *(_op(name, _SUM, _SUM) for name in ("=", ">=")),
+    _op("between", _SUM, _NUMBER, _NUMBER),
+    _op("in", _TEXT, st.lists(_EVIL, min_size=1, max_size=3)),
+    _op("in", _NUMBER, st.lists(st.floats(-9, 9), min_size=1, max_size=3)),
+    _op("like", _CASED, _CASED),
+    _op("isNull", _TEXT | _NUMBER),
+    *(_op(name, _TIME | _SPAN, _TIME | _SPAN) for name in ("t_after", "t_during", "t_meets")),
+    *(_op(name, _PLACE, _PLACE) for name in ("s_intersects", "s_crosses", "s_equals")),
+    _op("withinDistance", _PLACE, _PLACE, st.floats(0, 1e6)),
+    *(_op(name, _LIST, _LIST) for name in ("a_contains", "a_equals")),
+)
+_GOOD = st.recursive(
+    _CONDITIONS,
+    lambda below: _op("and", below, below) | _op("or", below, below) | _op("not", below),
+    max_leaves=5,
+)
 _WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^\s\w]|\w+")
 _VALUE = re.compile(r"\$\d+")
 
@@ -366,7 +410,7 @@ OUR_WORDS = _words_of_our_own()
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(_TREES)
+@given(_TREES | _GOOD)
 def test_nothing_of_a_filter_becomes_sql(tree: Any) -> None:
     """Whatever is sent is refused, or compiles to words of our own with every value bound."""
     bound = Bound()
@@ -384,7 +428,7 @@ def test_nothing_of_a_filter_becomes_sql(tree: Any) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(tree=_TREES)
+@given(tree=_GOOD | _TREES)
 async def test_whatever_compiles_can_be_asked(gis: httpx.AsyncClient, tree: Any) -> None:
     text = json.dumps(tree)
     answer = await gis.get(CAMERAS, params={"filter": text, "filter-lang": "cql2-json"})

@@ -61,7 +61,7 @@ def chosen(call: Call, offered: tuple[Format, ...], *, lenient: bool = False) ->
     named = call.given.get("f")
     if named is not None:
         return _named(named.lower(), offered)
-    accept = call.request.headers.get("accept", "*/*")
+    accept = call.request.headers.get("accept") or "*/*"
     found = _accepted(accept[:1000], offered)
     if found is None:
         if lenient:

@@ -255,7 +255,7 @@ def _after(cursor: str | None, sortby: str | None, order: Sequence[Sort]) -> tup
         *keys, code = values
         if told_sortby != sortby or len(keys) != len(order) or not isinstance(code, str):
             raise refused
-        if "\x00" in told.decode():
+        if "\x00" in code:
             raise refused
         placed = [_kept(sort.property, key) for sort, key in zip(order, keys, strict=True)]
     except (binascii.Error, ValueError, TypeError, UnicodeError, BadQuery) as error:
