@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from typing import Final
 
 from app.errors import Invalid
 
@@ -95,10 +95,10 @@ def gunzip(path: Path, target: Path, limit: int = LARGEST) -> Path:
     return target
 
 
-def open_member(path: Path, member: Member) -> IO[bytes]:
-    """Open one member for reading in a stream; its size was checked by `members`."""
-    with _readable():
-        return zipfile.ZipFile(path).open(member.info)
+def beginning(path: Path, member: Member, size: int) -> bytes:
+    """Return the first bytes of one member."""
+    with _readable(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
+        return packed.read(size)
 
 
 def _copy(read: Callable[[int], bytes], target: Path, limit: int) -> None:

@@ -181,8 +181,7 @@ def _zip_kind(file: Named) -> str:
 
 
 def _document_kind(file: Named, member: Member) -> str:
-    with archive.open_member(file.path, member) as opened:
-        kind = opened.read(200).decode("ascii", "replace")
+    kind = archive.beginning(file.path, member, 200).decode("ascii", "replace")
     if "spreadsheet" in kind:
         return "ods"
     raise refused("an OpenDocument file that is no spreadsheet")

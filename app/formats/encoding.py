@@ -64,7 +64,7 @@ def detect(path: Path, stated: str | None = None) -> Encoding:
         head = file.read(_SAMPLE)
     mark = next(((sign, codec) for sign, codec in _MARKS if head.startswith(sign)), None)
     if stated:
-        codec = _codec(stated)
+        codec = codec_of(stated)
         sign = next((sign for sign, of in _MARKS if of == codec and head.startswith(sign)), b"")
         return Encoding(codec, len(sign), _line_count(path, codec))
     if mark is not None and mark[1] != "utf-8":
@@ -116,6 +116,13 @@ def text_blocks(path: Path, encoding: Encoding, size: int = _BLOCK) -> Iterator[
         yield b"\n"
 
 
+def text_pieces(path: Path, encoding: Encoding) -> Iterator[str]:
+    """Yield the text in pieces, as `text_blocks`."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
+    for block in text_blocks(path, encoding):
+        yield decoder.decode(block)
+
+
 def head_text(path: Path, encoding: Encoding, size: int) -> tuple[str, bool]:
     """Return about the first `size` bytes as text, and whether that is the whole file."""
     blocks = text_blocks(path, encoding, size)
@@ -141,6 +148,16 @@ def guess(sample: bytes) -> str:
         ]
         return min((codec for codec in equal if codec in _OTHERS), key=_OTHERS.index)
     return best if chinese[best] > 0 else "cp1252"
+
+
+def fits(sample: bytes, codec: str) -> bool:
+    """Tell whether a sample decodes, and into everyday characters where it is Chinese."""
+    try:
+        sample.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    chinese = codec in ("gb18030", "big5hkscs")
+    return not chinese or _common_share(sample, codec) >= _COMMON_SHARE / 2
 
 
 def wrong(codec: str, byte: int, line: int, value: int | None) -> Invalid:
@@ -218,7 +235,14 @@ def _utf8_blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:
             lines += text.count("\n")
 
 
-def _codec(stated: str) -> str:
+def codec_of(stated: str) -> str:
+    """Return the codec that a name means.
+
+    Raises
+    ------
+    Invalid
+        ``unknown-encoding``.
+    """
     try:
         name = codecs.lookup(stated.strip()).name
         b"".decode(name)

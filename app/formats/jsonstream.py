@@ -18,6 +18,8 @@ _BLANK: Final = " \t\r\n\x1e\ufeff"
 _ENOUGH: Final = 1 << 20
 # An escape or a literal that is cut may be reported up to this far before the end of the text.
 _CUT: Final = 12
+# Members of these endings wrap lists, as in GA/T 1400.
+_WRAPPERS: Final = ("List", "ListObject")
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -108,7 +110,7 @@ class JsonStream:
             if sign == "[" and key in lists:
                 met = True
                 yield from self._elements(key, lists)
-            elif sign == "{" and (key in lists or key.endswith(("List", "ListObject"))):
+            elif sign == "{" and (key in lists or key.endswith(_WRAPPERS)):
                 met = True
                 yield from self._object(key, lists, depth + 1)
             else:
@@ -189,20 +191,17 @@ def _inside(name: str, value: Any, lists: Collection[str]) -> Iterator[tuple[str
     if not isinstance(value, dict):
         yield name, value
         return
-    held = [key for key in value if key in lists and isinstance(value[key], list | dict)]
-    outer = [
-        key
-        for key, member in value.items()
-        if key.endswith(("List", "ListObject")) and isinstance(member, dict) and key not in lists
-    ]
-    if not held and not outer:
+    met = False
+    for key, member in value.items():
+        if isinstance(member, list) and key in lists:
+            met = True
+            for one in member:
+                yield key, one
+        elif isinstance(member, dict) and (key in lists or key.endswith(_WRAPPERS)):
+            met = True
+            yield from _inside(key, member, lists)
+    if not met:
         yield name, value
-    for key in held:
-        members = value[key] if isinstance(value[key], list) else [value[key]]
-        for member in members:
-            yield key, member
-    for key in outer:
-        yield from _inside(key, value[key], lists)
 
 
 def _too_deep() -> Invalid:

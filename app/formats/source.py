@@ -4,6 +4,7 @@ The seam that import builds on. Promises that what is not stated is found out an
 file that cannot be read is refused with a stable code and what was found instead.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,15 @@ from typing import Final
 from app.errors import Invalid
 from app.formats import detect
 from app.formats.delimited import open_delimited
+from app.formats.gat1400 import open_lists
+from app.formats.gb28181 import open_catalogue
 from app.formats.geojson import open_geojson
+from app.formats.kml import open_kml
 from app.formats.model import FORMATS, Batch, Detected, Named, Oddity, Opened, Source, Wanted
+from app.formats.parquet import open_parquet
+from app.formats.shapefile import open_shapefile
 from app.formats.spreadsheet import open_spreadsheet
+from app.formats.vector import open_vector
 
 # Formats that a look at the content may mistake for each other.
 _ALIKE: Final = (
@@ -67,7 +74,7 @@ def open_source(
         found = detect.kind(file)
         if format is not None:
             found = _agreed(detect.stated(format), found)
-        opened = _open(file, found, wanted)
+        opened = _open(file, found, wanted, lambda: detect.folder(stack))
         opened.closing.push(stack.pop_all())
         return opened
 
@@ -79,7 +86,7 @@ def _agreed(stated: str, found: str) -> str:
     raise Invalid(f"The file was named as {stated}, and it is {found}.", code="unsupported-format")
 
 
-def _open(file: Named, kind: str, wanted: Wanted) -> Opened:
+def _open(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
     match kind:
         case "csv" | "tsv":
             return open_delimited(file, wanted)
@@ -87,5 +94,17 @@ def _open(file: Named, kind: str, wanted: Wanted) -> Opened:
             return open_spreadsheet(file, kind, wanted)
         case "geojson" | "geojsonseq":
             return open_geojson(file, kind, wanted)
+        case "gpkg" | "fgb":
+            return open_vector(file, kind, wanted, folder)
+        case "shapefile":
+            return open_shapefile(file, wanted, folder)
+        case "parquet":
+            return open_parquet(file, wanted)
+        case "kml":
+            return open_kml(file, wanted, folder)
+        case "gb28181":
+            return open_catalogue(file, wanted)
+        case "gat1400":
+            return open_lists(file, wanted)
         case _:
             raise detect.refused(f"a file of format {kind}")

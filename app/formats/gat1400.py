@@ -1,0 +1,108 @@
+"""Lists of a GA/T 1400 view library: capture devices (APE), tollgates, lanes, device states.
+
+Takes the standard's wrappers (``APEListObject``/``APEObject`` and so on), bare lists and single
+objects. Lanes that stand in one file with their tollgates come as the column ``lanes`` of the
+tollgates, a JSON list of lane objects with the names of the standard; lanes alone are rows of
+their own, to be grouped by ``TollgateID``.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from app.errors import Invalid
+from app.formats import encoding as encodings
+from app.formats.encoding import Encoding
+from app.formats.jsonstream import JsonStream
+from app.formats.model import Detected, Named, Opened, Wanted
+from app.formats.records import Record, gather
+from app.formats.vector import chosen
+
+KINDS: Final = ("APE", "Tollgate", "Lane", "APEStatus")
+"""Names of the layers, in the order of preference."""
+_LISTS: Final = {
+    "APEObject": "APE", "ApeObject": "APE", "TollgateObject": "Tollgate", "LaneObject": "Lane",
+    "APEStatusObject": "APEStatus", "APEList": "APE", "TollgateList": "Tollgate", "LaneList": "Lane",
+    "data": None, "rows": None, "records": None, "list": None,
+}  # fmt: skip
+_LANES: Final = "lanes"
+
+
+def open_lists(file: Named, wanted: Wanted) -> Opened:
+    """Open the named list (APE, Tollgate, Lane, APEStatus), or the first there is.
+
+    Raises
+    ------
+    Invalid
+        ``damaged-file``, ``too-deep``, ``unknown-layer``, ``wrong-encoding``,
+        ``unsupported-format``: an object that is none of these.
+    """
+    coding = encodings.detect(file.path, wanted.encoding)
+    counts: dict[str, int] = {}
+    lanes: dict[str, list[Any]] = {}
+    for kind, value in _objects(file, coding):
+        counts[kind] = counts.get(kind, 0) + 1
+        if kind == "Lane":
+            lanes.setdefault(str(value.get("TollgateID")), []).append(value)
+    layers = tuple(kind for kind in KINDS if kind in counts)
+    layer, notes = chosen(layers, (), wanted.layer or wanted.sheet)
+    if layer != "Tollgate" or "Lane" not in counts:
+        lanes = {}
+    found = gather(lambda: _records(file, coding, layer, lanes), file.path.stat().st_size)
+    if lanes:
+        notes = _joined(notes, counts, lanes, found.again())
+    detected = Detected(
+        format="gat1400",
+        encoding=coding.name,
+        layer=layer,
+        layers=layers,
+        rows=found.count,
+        notes=(*coding.notes, *notes),
+    )
+    return Opened(detected, found.names, found.batches)
+
+
+def _joined(
+    notes: tuple[str, ...], counts: dict[str, int], lanes: dict[str, list[Any]], tollgates: Any
+) -> tuple[str, ...]:
+    known = {str(record.values.get("TollgateID")) for record in tollgates}
+    lost = sum(len(of) for gate, of in lanes.items() if gate not in known)
+    told = [f"{counts['Lane']:,} lanes are joined with their tollgates."]
+    if lost:
+        told.append(f"{lost:,} of them belong to no tollgate of the file and are not read.")
+    return (*notes, *told)
+
+
+def _records(
+    file: Named, coding: Encoding, layer: str, lanes: dict[str, list[Any]]
+) -> Iterator[Record]:
+    for kind, value in _objects(file, coding):
+        if kind != layer:
+            continue
+        own = lanes.get(str(value.get("TollgateID"))) if lanes else None
+        yield Record({**value, _LANES: own} if own else value)
+
+
+def _objects(file: Named, coding: Encoding) -> Iterator[tuple[str, dict[str, Any]]]:
+    stream = JsonStream(encodings.text_blocks(file.path, coding))
+    for name, value in stream.items(_LISTS):
+        if not isinstance(value, dict):
+            raise _refused(value)
+        yield _LISTS.get(name) or _kind(value), value
+
+
+def _kind(value: dict[str, Any]) -> str:
+    if "LaneId" in value or "LaneID" in value:
+        return "Lane"
+    if "TollgateID" in value:
+        return "Tollgate"
+    if "ApeID" in value:
+        return "APEStatus" if "Name" not in value and "CurrentTime" in value else "APE"
+    raise _refused(value)
+
+
+def _refused(value: Any) -> Invalid:
+    shown = ", ".join(repr(str(key)) for key in list(value)[:5]) if isinstance(value, dict) else "?"
+    return Invalid(
+        f"An object of the file is no APE, tollgate or lane of GA/T 1400: it has {shown or 'nothing'}.",
+        code="unsupported-format",
+    )

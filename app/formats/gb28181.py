@@ -1,0 +1,130 @@
+"""Catalogue of a GB/T 28181 platform: the items of one or many answers in one file.
+
+Reads what platforms really leave behind: answers one after the other, fragments of one answer,
+SIP headers between them, GB2312 declared above UTF-8. Each item is parsed by itself, so that one
+broken item is told and the rest is read. Children of ``Info`` are called ``Info.PTZType``.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from xml.etree.ElementTree import ParseError
+
+from app.formats.encoding import Encoding
+from app.formats.markup import coding_of, element, text_of
+from app.formats.model import Detected, Named, Opened, Tally, Wanted
+from app.formats.records import Record, gather
+
+LONGEST_ITEM: Final = 1 << 20
+_MARK: Final = re.compile(
+    r"<(?P<answer>Response|Notify|Query|Control)\b"
+    r"|<CmdType>\s*(?P<command>\w*)\s*</CmdType>"
+    r"|<SN>\s*(?P<number>\w*)\s*</SN>"
+    r"|<SumNum>\s*(?P<sum>\d{1,9})\s*</SumNum>"
+    r"|<(?P<item>Item)\b",
+    re.IGNORECASE,
+)
+_CLOSE: Final = re.compile(r"</Item\s*>", re.IGNORECASE)
+_ALONE: Final = re.compile(r"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
+_ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_BROKEN: Final = ("bad-item", "An item is not valid XML and cannot be read.")
+_CUT: Final = ("cut-item", "The last item is cut off.")
+
+
+def open_catalogue(file: Named, wanted: Wanted) -> Opened:
+    """Open a catalogue dump.
+
+    Raises
+    ------
+    Invalid
+        ``unsafe-file``, ``wrong-encoding``.
+    """
+    coding = coding_of(file, wanted.encoding)
+    told = Tally()
+    found = gather(lambda: _items(file, coding, told), file.path.stat().st_size)
+    detected = Detected(
+        format="gb28181",
+        encoding=coding.name,
+        layer="Catalog",
+        rows=found.count,
+        notes=(*coding.notes, *told.notes()),
+    )
+    return Opened(detected, found.names, found.batches)
+
+
+def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:
+    """Yield the items of catalogue answers, and note what else there was."""
+    command, number = "", ""
+    announced: dict[str, int] = {}
+    others: dict[str, int] = {}
+    count, held, at = 0, "", 0
+    for piece in text_of(file, coding):
+        held, at = held[at:] + piece, 0
+        while mark := _MARK.search(held, at):
+            if mark["answer"]:
+                command, number = "", ""
+            elif mark["command"] is not None:
+                command = mark["command"].lower()
+            elif mark["number"] is not None:
+                number = mark["number"]
+            elif mark["sum"] and command in ("", "catalog"):
+                announced[number] = int(mark["sum"])
+            elif mark["item"]:
+                end = _CLOSE.search(held, mark.end())
+                if end is None and len(held) - mark.start() <= LONGEST_ITEM:
+                    at = mark.start()
+                    break
+                if command in ("", "catalog"):
+                    count += 1
+                    yield _record(held[mark.start() : end.end()]) if end else _cut()
+                else:
+                    others[command] = others.get(command, 0) + 1
+                at = end.end() if end else mark.end()
+                continue
+            at = mark.end()
+        else:
+            # A mark may be cut by the end of the piece.
+            last = held.rfind("<", max(at, len(held) - 64))
+            at = last if last >= 0 else len(held)
+    if (
+        _MARK.match(held, at)
+        and held[at : at + 5].lower() == "<item"
+        and command in ("", "catalog")
+    ):
+        count += 1
+        yield _cut()
+    for name, items in others.items():
+        told.note(f"{items:,} items of answers of another kind ({name}) are not read.")
+    if announced and sum(announced.values()) != count:
+        told.note(
+            f"The answers announce {sum(announced.values()):,} items; the file has {count:,}."
+        )
+
+
+def _cut() -> Record:
+    return Record({}, fault=_CUT)
+
+
+def _record(text: str) -> Record:
+    repaired = _ALONE.sub("&amp;", _ILLEGAL.sub("", text))
+    try:
+        item = element(repaired)
+    except ParseError:
+        return Record({}, fault=_BROKEN)
+    values: dict[str, Any] = {}
+    for child in item:
+        if len(child):
+            for inner in child:
+                _put(values, f"{child.tag}.{inner.tag}", "".join(inner.itertext()))
+        else:
+            _put(values, str(child.tag), child.text or "")
+    return Record(values)
+
+
+def _put(values: dict[str, Any], name: str, text: str) -> None:
+    """Put a value; several of one name are joined as the standard joins lists."""
+    text = text.strip()
+    before = values.get(name)
+    if before and text and text not in before.split("/"):
+        text = f"{before}/{text}"
+    values[name] = text or before or ""

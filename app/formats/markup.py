@@ -1,0 +1,128 @@
+"""XML files as text: their encoding, and the refusal of what XML can do to a reader.
+
+A document type, and with it every entity that a file could define, is refused before anything is
+parsed. So no reader of this package can be made to expand or to fetch anything.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import ElementTree as safe
+from defusedxml.common import DefusedXmlException
+
+from app.errors import Invalid
+from app.formats import encoding as encodings
+from app.formats.encoding import Encoding
+from app.formats.model import Named
+
+_DECLARED: Final = re.compile(rb"""<\?xml[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
+_TYPE: Final = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_HEAD: Final = 4096
+
+
+def coding_of(file: Named, stated: str | None) -> Encoding:
+    """Return the encoding of an XML file: stated, or what its text reads as.
+
+    What the declaration says is told where the text is of another kind: devices write GB2312
+    above UTF-8 and the other way round.
+    """
+    coding = encodings.detect(file.path, stated)
+    if stated or coding.mark:
+        return coding
+    with file.path.open("rb") as opened:
+        declared = _DECLARED.search(opened.read(_HEAD))
+    if declared is None:
+        return coding
+    try:
+        codec = encodings.codec_of(declared[1].decode("ascii"))
+    except Invalid:
+        codec = ""
+    if coding.codec == "utf-8":
+        if codec in ("utf-8", "") or file.path.stat().st_size < 1 or _is_plain(file):
+            return coding
+        note = f"The file says {declared[1].decode()}, its text reads as UTF-8; that is taken."
+        return replace(coding, notes=(note,))
+    if codec and codec not in ("utf-8", coding.codec):
+        return Encoding(codec, 0, coding.lines)
+    if codec == coding.codec:
+        return replace(coding, notes=())
+    return coding
+
+
+def text_of(file: Named, coding: Encoding) -> Iterator[str]:
+    """Yield the text in pieces.
+
+    Raises
+    ------
+    Invalid
+        ``unsafe-file``: it has a document type or entities; ``wrong-encoding``.
+    """
+    end = ""
+    for piece in encodings.text_pieces(file.path, coding):
+        refuse_types(end + piece)  # the word may be cut by the end of a piece
+        end = piece[-16:]
+        yield piece
+
+
+def refuse_types(text: str) -> None:
+    """Refuse text that defines a document type or an entity."""
+    if _TYPE.search(text):
+        raise Invalid(
+            "The XML has a document type or entities, which are not read; save it without them.",
+            code="unsafe-file",
+        )
+
+
+def element(text: str) -> Any:
+    """Return one element parsed.
+
+    Raises
+    ------
+    ParseError
+        The text is no element.
+    """
+    try:
+        return safe.fromstring(text, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise ParseError(str(error)) from None
+
+
+def events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the starts and ends of elements of a document, whatever encoding it declares.
+
+    Raises
+    ------
+    Invalid
+        ``unsafe-file``, ``damaged-file`` with the line.
+    """
+    try:
+        # Text that is decoded already overrides the declaration.
+        yield from safe.iterparse(_Pieces(pieces), events=("start", "end"), forbid_dtd=True)
+    except DefusedXmlException:
+        raise Invalid(
+            "The XML has a document type or entities, which are not read; save it without them.",
+            code="unsafe-file",
+        ) from None
+    except ParseError as error:
+        line, sign = error.position
+        raise Invalid(
+            f"The file is not valid XML: line {line:,}, sign {sign + 1:,}.", code="damaged-file"
+        ) from None
+
+
+class _Pieces:
+    """What iterparse reads from."""
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+
+    def read(self, _size: int = -1) -> str:
+        return next((piece for piece in self._pieces if piece), "")
+
+
+def _is_plain(file: Named) -> bool:
+    with file.path.open("rb") as opened:
+        return all(block.isascii() for block in iter(lambda: opened.read(1 << 20), b""))

@@ -1,0 +1,182 @@
+"""GeoPackage and FlatGeobuf, streamed through GDAL as Arrow.
+
+Promises that GDAL opens nothing else than the file it is given, with the driver its content
+belongs to, and that integers arrive with all their digits.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, GeometryError
+
+from app.errors import Invalid
+from app.formats import crs as crses
+from app.formats.header import labels
+from app.formats.model import Batch, Detected, Named, Opened, Wanted
+from app.formats.shapes import Shapes, bad_geometry, from_wkb
+from app.formats.text import strings
+from app.formats.typed import column_text
+
+DRIVERS: Final = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "shapefile": "ESRI Shapefile"}
+"""The GDAL driver of each format; a file that another one answers for is refused."""
+
+# A view or a function inside a database file must not make GDAL fetch or open anything.
+pyogrio.set_gdal_config_options(
+    {
+        "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing-is-fetched",
+        "OGR_SQLITE_ALLOW_EXTERNAL_ACCESS": "NO",
+        "GDAL_HTTP_MAX_RETRY": "0",
+        "SHAPE_RESTORE_SHX": "YES",
+    }
+)
+
+
+def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
+    """Open the named layer, or the first one that has shapes.
+
+    Raises
+    ------
+    Invalid
+        ``damaged-file``, ``unknown-layer``, ``unsupported-format``.
+    """
+    path = folder() / f"file.{kind}"  # GDAL looks at endings, too
+    path.symlink_to(file.path.resolve())
+    with readable():
+        listed = pyogrio.list_layers(path)
+    layers = tuple(str(name) for name, _ in listed)
+    spatial = [str(name) for name, shape in listed if shape is not None]
+    layer, notes = chosen(layers, spatial, wanted.layer or wanted.sheet)
+    info = layer_info(path, kind, layer)
+    crs, more = crs_of(info)
+    raw = [str(name) for name in info["fields"]]
+    geometry = info["geometry_type"] is not None
+    names = labels(raw)
+    detected = Detected(
+        format=kind,
+        layer=layer,
+        layers=layers,
+        crs=crs if geometry else None,
+        geometry=geometry,
+        rows=max(0, int(info["features"])),
+        notes=(*notes, *(more if geometry else ())),
+    )
+
+    def read(rows: int) -> Iterator[Batch]:
+        first = 1
+        for table, shapes in arrow_batches(path, layer, rows, geometry):
+            columns = {
+                name: text_of(table.column(key)) for name, key in zip(names, raw, strict=True)
+            }
+            yield numbered(first, table.num_rows, columns, shapes)
+            first += table.num_rows
+
+    return Opened(detected, names, read)
+
+
+def chosen(
+    layers: Sequence[str], better: Sequence[str], stated: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the layer to read and what to tell about the others."""
+    if stated is not None:
+        if stated not in layers:
+            raise Invalid(
+                f"There is no layer {stated!r}; the file has {', '.join(layers)}.",
+                code="unknown-layer",
+            )
+        return stated, ()
+    if not layers:
+        raise Invalid("The file has no layers.", code="empty-file")
+    layer = (better or layers)[0]
+    others = ", ".join(name for name in layers if name != layer)
+    return layer, (f"Layer {layer!r} is read; the file also has {others}.",) if others else ()
+
+
+def layer_info(path: Path, kind: str, layer: str) -> dict[str, Any]:
+    """Return what GDAL says about a layer, once the driver is the expected one."""
+    with readable():
+        info: dict[str, Any] = pyogrio.read_info(path, layer=layer, force_feature_count=True)
+    if info["driver"] != DRIVERS[kind]:
+        raise Invalid(f"The file is one of {info['driver']}.", code="unsupported-format")
+    return info
+
+
+def crs_of(info: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the CRS of a layer, and what to tell where it has none that is known."""
+    stated = info["crs"]
+    code = crses.named(stated)
+    if code is not None:
+        return code, ()
+    told = "no CRS" if not stated else "a CRS that has no EPSG number"
+    return None, (f"The layer has {told}; state it.",)
+
+
+def arrow_batches(
+    path: Path, layer: str, rows: int, geometry: bool, **more: Any
+) -> Iterator[tuple[pa.RecordBatch, Shapes | None]]:
+    """Yield record batches with their shapes."""
+    with (
+        readable(),
+        pyogrio.raw.open_arrow(
+            path,
+            layer=layer,
+            use_pyarrow=True,
+            batch_size=rows,
+            read_geometry=geometry,
+            datetime_as_string=True,
+            **more,
+        ) as (meta, reader),
+    ):
+        for table in reader:
+            shapes = None
+            if geometry:
+                column = table.column(meta["geometry_name"] or "wkb_geometry")
+                shapes = np.array(column.to_pylist(), dtype=object)
+            yield table, shapes
+
+
+def numbered(
+    first: int, count: int, columns: dict[str, pa.StringArray], wkb: Shapes | None
+) -> Batch:
+    """Return a batch of items counted from `first`."""
+    row = np.arange(first, first + count, dtype=np.int64)
+    if wkb is None:
+        return Batch(row, columns)
+    shapes, bad = from_wkb(wkb)
+    return Batch(row, columns, shapes, tuple(bad_geometry(first + at) for at in bad))
+
+
+def text_of(column: pa.Array) -> pa.StringArray:
+    """Return a column as text; binary content is left out."""
+    if holds_bytes(column.type):
+        return strings([None] * len(column))
+    return column_text(column)
+
+
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Tell a column of binary content, such as pictures."""
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn what GDAL and Arrow complain about into a refusal of the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (
+        OSError, DataSourceError, DataLayerError, CRSError, FeatureError, GeometryError,
+        pa.ArrowException, UnicodeDecodeError,
+    ) as error:  # fmt: skip
+        shown = str(error).split("; ")[0][:200]
+        raise Invalid(f"The file cannot be read: {shown}.", code="damaged-file") from None

@@ -1,0 +1,69 @@
+"""KML and KMZ: placemarks of all folders with their data; nothing is followed."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import shapely
+
+from app.errors import Invalid
+from formats.files import read, written
+
+KML = """<?xml version="1.0" encoding="{codec}"?>
+<kml xmlns="http://www.opengis.net/kml/2.2"><Document><name>卡口</name>
+<NetworkLink><Link><href>http://127.0.0.1:1/more.kml</href></Link></NetworkLink>
+<Folder><name>一环</name>
+<Placemark id="p1"><name>东门</name><ExtendedData><Data name="code"><value>A1</value></Data>
+<SchemaData schemaUrl="#s"><SimpleData name="azimuth">90</SimpleData></SchemaData></ExtendedData>
+<Point><coordinates> 113.2, 35.1, 80 </coordinates></Point></Placemark>
+<Placemark><name>路</name><LineString><coordinates>113,35,0 114,36,0</coordinates></LineString>
+</Placemark>
+</Folder>
+<Placemark><name>面</name><Polygon><outerBoundaryIs><LinearRing><coordinates>0,0 4,0 4,4 0,4 0,0
+</coordinates></LinearRing></outerBoundaryIs><innerBoundaryIs><LinearRing><coordinates>1,1 2,1 2,2 1,1
+</coordinates></LinearRing></innerBoundaryIs></Polygon></Placemark>
+<Placemark><name>多</name><MultiGeometry><Point><coordinates>1,2</coordinates></Point>
+<Point><coordinates>3,4</coordinates></Point></MultiGeometry></Placemark>
+<Placemark><name>坏</name><Point><coordinates>x,y</coordinates></Point></Placemark>
+</Document></kml>"""
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "gbk"])
+def test_placemarks(tmp_path: Path, codec: str) -> None:
+    found = read(written(tmp_path, KML.format(codec=codec), "x.kml", codec))
+    assert (found.detected.format, found.detected.crs) == ("kml", "EPSG:4326")
+    assert found.columns == ("@id", "folder", "name", "code", "azimuth")
+    assert found.rows[0] == {
+        "@id": "p1", "folder": "卡口/一环", "name": "东门", "code": "A1", "azimuth": "90",
+    }  # fmt: skip
+    assert found.column("name") == ["东门", "路", "面", "多", "坏"]
+    assert found.shapes[:2] == [
+        shapely.Point(113.2, 35.1),
+        shapely.LineString([(113, 35), (114, 36)]),
+    ]
+    assert found.shapes[2].area == 15.5
+    assert found.shapes[3] == shapely.MultiPoint([(1, 2), (3, 4)])
+    assert found.shapes[4] is None
+    assert [(odd.row, odd.code) for odd in found.odd] == [(5, "bad-geometry")]
+
+
+def test_kmz(tmp_path: Path) -> None:
+    path = tmp_path / "x.kmz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images/a.png", b"\x89PNG")
+        archive.writestr("doc.kml", KML.format(codec="utf-8"))
+    assert read(path).column("name")[0] == "东门"
+    with pytest.raises(Invalid) as refusal:
+        read(path, layer="none.kml")
+    assert refusal.value.code == "unknown-layer"
+
+
+def test_broken_and_unsafe_kml(tmp_path: Path) -> None:
+    text = KML.format(codec="utf-8")
+    with pytest.raises(Invalid) as refusal:
+        read(written(tmp_path, text[:900], "x.kml"))
+    assert refusal.value.code == "damaged-file"
+    bomb = text.replace("<kml", '<!DOCTYPE kml [<!ENTITY x SYSTEM "file:///etc/passwd">]><kml')
+    with pytest.raises(Invalid) as refusal:
+        read(written(tmp_path, bomb, "x.kml"))
+    assert refusal.value.code == "unsafe-file"

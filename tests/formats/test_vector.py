@@ -1,0 +1,268 @@
+"""Files of GIS programs: typed columns as text, shapes in the file's CRS, encodings of Shapefiles."""
+
+import datetime as dt
+import json
+import shutil
+import sqlite3
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+
+from app.errors import Invalid
+from formats.files import read
+
+POINTS = [shapely.Point(430966.9, 3898808.8), shapely.Point(430967, 3898809), None]
+
+
+def frame(**more: Any) -> geopandas.GeoDataFrame:
+    columns = {
+        "code": ["41080000001320000001", "A2", None],
+        "名称": ["东门", "西\u3000门 ", "路"],
+        "whole": pd.array([2**60 + 1, None, 5], dtype="Int64"),
+        "real": [90.0, 0.1, 4.108e19],
+        "seen": pd.to_datetime(["2024-01-02T03:04:05", None, None]),
+        **more,
+    }
+    return geopandas.GeoDataFrame(columns, geometry=POINTS, crs=4547)
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"), [("gpkg", "gpkg"), ("fgb", "fgb"), ("parquet", "parquet")]
+)
+def test_typed_columns_come_as_text(tmp_path: Path, ending: str, kind: str) -> None:
+    path = tmp_path / f"x.{ending}"
+    table = frame() if kind != "fgb" else frame().iloc[:2]  # FlatGeobuf cannot hold a null shape
+    if kind == "parquet":
+        table.to_parquet(path)
+    else:
+        table.to_file(path, **({"SPATIAL_INDEX": "NO"} if kind == "fgb" else {}))
+    found = read(path.rename(tmp_path / "upload"), at_once=2)
+    assert (found.detected.format, found.detected.crs) == (kind, "EPSG:4547")
+    count = len(table)
+    assert found.numbers == list(range(1, count + 1))
+    assert found.column("code") == ["41080000001320000001", "A2", None][:count]
+    assert found.column("名称") == ["东门", "西 门", "路"][:count]
+    assert found.column("whole") == ["1152921504606846977", None, "5"][:count]
+    assert found.column("real") == ["90", "0.1", "4.1080000000000E+19"][:count]
+    assert found.column("seen") == ["2024-01-02T03:04:05", None, None][:count]
+    assert found.shapes == POINTS[:count]
+
+
+def test_layers_of_a_geopackage(tmp_path: Path) -> None:
+    path = tmp_path / "x.gpkg"
+    pyogrio.write_dataframe(pd.DataFrame({"note": ["x"]}), path, layer="about")
+    frame().to_file(path, layer="相机", mode="a")
+    frame().iloc[:1].to_file(path, layer="two", mode="a")
+    found = read(path)
+    assert (found.detected.layer, found.detected.layers) == ("相机", ("相机", "two", "about"))
+    assert len(read(path, layer="two").rows) == 1
+    about = read(path, layer="about")
+    assert (about.rows, about.detected.geometry, about.detected.crs) == (
+        [{"note": "x"}],
+        False,
+        None,
+    )
+    with pytest.raises(Invalid) as refusal:
+        read(path, layer="none")
+    assert refusal.value.code == "unknown-layer"
+
+
+def test_binary_columns_keep_their_name_and_lose_their_content(tmp_path: Path) -> None:
+    path = tmp_path / "x.gpkg"
+    frame().to_file(path, layer="a")
+    with sqlite3.connect(path) as database:
+        for trigger in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'a'"
+        ).fetchall():
+            database.execute(f'DROP TRIGGER "{trigger[0]}"')
+        database.execute("ALTER TABLE a ADD COLUMN photo BLOB")
+        database.execute("UPDATE a SET photo = x'FFD8'")
+    database.close()
+    assert read(path).column("photo") == [None, None, None]
+
+
+def shapefile(folder: Path, codec: str, *, claim: str | None = None, **more: Any) -> Path:
+    """A zipped Shapefile; `claim` replaces what its .cpg says, "" leaves it out."""
+    made = folder / "made"
+    made.mkdir()
+    day = [dt.date(2024, 1, 2), None, None]
+    works = pd.array([True, False, None], dtype="boolean")
+    table = frame(day=day, works=works, **more).drop(columns=["seen", "whole"])
+    table.to_file(made / "相机.shp", encoding=codec)
+    side = made / "相机.cpg"
+    if claim is not None:
+        side.unlink(missing_ok=True)
+        if claim:
+            side.write_text(claim)
+    dbf = bytearray((made / "相机.dbf").read_bytes())
+    dbf[29] = 0  # no language driver
+    (made / "相机.dbf").write_bytes(dbf)
+    path = folder / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in sorted(made.iterdir()):
+            archive.write(part, f"资料/{part.name}")
+    shutil.rmtree(made)
+    return path
+
+
+@pytest.mark.parametrize(("codec", "claim", "taken"), [
+    ("GBK", None, "gb18030"), ("UTF-8", None, "utf-8"), ("GBK", "", "gb18030"), ("UTF-8", "", "utf-8"),
+    ("GBK", "UTF-8", "gb18030"), ("GBK", "936", "gb18030"), ("UTF-8", "nonsense", "utf-8"),
+])  # fmt: skip
+def test_the_encoding_of_a_shapefile(
+    tmp_path: Path, codec: str, claim: str | None, taken: str
+) -> None:
+    found = read(shapefile(tmp_path, codec, claim=claim))
+    assert (found.detected.format, found.detected.encoding) == ("shapefile", taken)
+    assert (found.detected.layer, found.detected.crs) == ("相机", "EPSG:4547")
+    assert found.column("名称") == ["东门", "西 门", "路"]
+    assert found.column("code") == ["41080000001320000001", "A2", None]
+    assert found.column("real") == ["90", "0.1", "4.1080000000000E+19"]
+    assert found.column("day") == ["2024-01-02", None, None]
+    assert found.column("works") == ["true", "false", None]
+    assert found.shapes == POINTS
+    assert bool(found.detected.notes) == ((codec, claim) != ("GBK", "936") and claim is not None)
+
+
+def rewritten(path: Path, suffix: str, change: Any) -> Path:
+    """The same zip with one part changed."""
+    out = path.with_name("changed.zip")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        for info in old.infolist():
+            content = old.read(info)
+            if info.filename.endswith(suffix):
+                content = change(content)
+            if content is not None:
+                new.writestr(info.filename, content)
+    return out
+
+
+def test_numbers_of_a_shapefile_keep_their_digits(tmp_path: Path) -> None:
+    path = shapefile(tmp_path, "UTF-8", big=[1.0, 2.0, 3.0])
+    with zipfile.ZipFile(path) as archive:
+        dbf = archive.read("资料/相机.dbf")
+    at = dbf.index(b"big")
+    assert dbf[at + 11 : at + 12] == b"N"
+    code = b"41080000001320000001".rjust(dbf[at + 16])
+    first = dbf.rindex(b"1.000000000000000".rjust(dbf[at + 16]))
+    found = read(rewritten(path, ".dbf", lambda old: old[:first] + code + old[first + len(code) :]))
+    assert found.column("big") == ["41080000001320000001", "2", "3"]
+
+
+def test_deleted_records_and_cut_texts(tmp_path: Path) -> None:
+    def change(dbf: bytes) -> bytes:
+        begin, record = int.from_bytes(dbf[8:10], "little"), int.from_bytes(dbf[10:12], "little")
+        cut = dbf.replace("东门".encode("gbk"), "东门".encode("gbk")[:3] + b" ")
+        return cut[: begin + record] + b"*" + cut[begin + record + 1 :]
+
+    found = read(rewritten(shapefile(tmp_path, "GBK"), ".dbf", change), at_once=2)
+    assert found.numbers == [1, 3]
+    assert found.column("名称") == ["东", "路"]
+    assert found.shapes == [POINTS[0], None]
+    assert [(odd.row, odd.code) for odd in found.odd] == [(1, "cut-text")]
+
+
+def test_a_shapefile_without_its_parts(tmp_path: Path) -> None:
+    path = shapefile(tmp_path, "GBK")
+    assert read(rewritten(path, ".prj", lambda _: None)).detected.crs is None
+    assert read(rewritten(path, ".shx", lambda _: None)).shapes == POINTS
+    with pytest.raises(Invalid) as refusal:
+        read(rewritten(path, ".dbf", lambda _: None))
+    assert refusal.value.code == "damaged-file"
+
+
+def test_several_shapefiles_in_one_zip(tmp_path: Path) -> None:
+    for name in ("links", "nodes"):
+        frame().drop(columns=["seen"]).to_file(tmp_path / f"{name}.shp")
+    path = tmp_path / "both.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for part in sorted(tmp_path.glob("*.*")):
+            if part.suffix != ".zip":
+                archive.write(part, part.name.upper())
+    found = read(path)
+    assert (found.detected.layer, found.detected.layers) == ("LINKS", ("LINKS", "NODES"))
+    assert read(path, layer="NODES").detected.layer == "NODES"
+
+
+def test_parquet_of_other_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    table = pa.table(
+        {
+            "code": pa.array(["A1", None]).dictionary_encode(),
+            "exact": pa.array([41080000001320000001, None], pa.decimal128(20, 0)),
+            "flags": [True, None],
+            "single": pa.array([0.1, 3], pa.float32()),
+            "lanes": [[{"no": 1}], None],
+            "day": [dt.date(2024, 1, 2), None],
+            "ids": pa.array([2**64 - 1, 0], pa.uint64()),
+            "raw": [b"x", None],
+        }
+    )
+    pq.write_table(table, path)
+    found = read(path)
+    assert found.rows[0] == {
+        "code": "A1", "exact": "41080000001320000001", "flags": "true", "single": "0.1",
+        "lanes": '[{"no":1}]', "day": "2024-01-02", "ids": "18446744073709551615", "raw": None,
+    }  # fmt: skip
+    assert found.rows[1]["single"] == "3"
+    assert found.detected.geometry is False
+
+
+def test_geoparquet_without_a_crs_is_lonlat(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    wkb = pa.array([shapely.to_wkb(shapely.Point(113, 35)), b"broken"])
+    for about, crs in (({}, "EPSG:4326"), ({"crs": None}, None)):
+        geo = {"primary_column": "shape", "columns": {"shape": {"encoding": "WKB", **about}}}
+        table = pa.table({"shape": wkb}).replace_schema_metadata({"geo": json.dumps(geo)})
+        pq.write_table(table, path)
+        found = read(path)
+        assert (found.detected.crs, found.shapes) == (crs, [shapely.Point(113, 35), None])
+        assert [(odd.row, odd.code) for odd in found.odd] == [(2, "bad-geometry")]
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "fgb", "parquet"])
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x.{ending}"
+    table = geopandas.GeoDataFrame(
+        {"code": [f"A{at}" * 50 for at in range(3000)]}, geometry=[POINTS[0]] * 3000, crs=4547
+    )
+    table.to_parquet(path) if ending == "parquet" else table.to_file(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Invalid) as refusal:
+        read(path)
+    assert refusal.value.code in ("damaged-file", "unsupported-format")
+
+
+@pytest.mark.parametrize(("statement", "told"), [
+    ("CREATE VIRTUAL TABLE outside USING VirtualOGR('{secret}')", "no such module"),
+    ("CREATE VIEW outside AS SELECT 1 AS id, gdal_get_pixel_value('{secret}', 1, 'pixel', 0, 0) AS p",
+     "not available"),
+])  # fmt: skip
+def test_a_database_cannot_make_gdal_open_other_files(
+    tmp_path: Path, statement: str, told: str
+) -> None:
+    path = tmp_path / "x.gpkg"
+    frame().to_file(path, layer="相机")
+    kind, name = ("view", "outside") if "VIEW" in statement else ("table", "outside")
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier) "
+            "VALUES ('outside', 'attributes', 'outside')"
+        )
+        database.execute("PRAGMA writable_schema=1")
+        database.execute(
+            "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, 0, ?)",
+            (kind, name, name, statement.format(secret=tmp_path / "secret.tif")),
+        )
+    database.close()
+    with pytest.raises(Invalid) as refusal:
+        read(path, layer="outside")
+    assert told in refusal.value.detail
