@@ -1,0 +1,330 @@
+"""Cordons against brute force on small graphs: every answer is found again by trying everything."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.geo.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
+
+from .cordons import Case, cases, closed, walk
+
+EITHER = st.one_of(closed(), cases())
+
+
+def cordon_of(case: Case) -> Cordon:
+    return Cordon.of(case.arcs, case.sources, case.sinks)
+
+
+def arcs_of(n: int, ends: list[tuple[int, int]], watched: dict[int, list[int]]) -> Arcs:
+    pairs = [(arc, group) for arc, groups in watched.items() for group in groups]
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    columns = np.array(ends, np.int64).reshape(-1, 2)
+    return Arcs(
+        n,
+        columns[:, 0],
+        columns[:, 1],
+        np.arange(len(ends)),
+        np.full(len(ends), 10.0),
+        *guards(len(ends), table[:, 0], table[:, 1]),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_sealed_and_the_shortest_leak_are_those_of_trying_everything(case: Case) -> None:
+    cordon = cordon_of(case)
+    length = case.leak_m()
+    assert cordon.sealed == (length is None)
+    if cordon.leak is None:
+        assert length is None
+    else:
+        walk(case, cordon.leak)
+        assert cordon.leak.length_m == length
+
+
+@settings(max_examples=100, deadline=None)
+@given(EITHER)
+def test_depth_is_the_least_number_of_groups_whose_failure_makes_a_leak(case: Case) -> None:
+    depth = cordon_of(case).depth()
+    expected = case.depth()
+    if depth is None:
+        assert expected is None
+        return
+    assert depth.exact
+    assert depth.at_most == expected
+    assert depth.route is not None
+    walk(case, depth.route, set(depth.route.groups))
+    assert len(depth.route.groups) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(EITHER, st.integers(0, 12))
+def test_a_depth_cut_short_still_bounds_the_true_one(case: Case, work: int) -> None:
+    depth = cordon_of(case).depth(work)
+    expected = case.depth()
+    if depth is None or expected is None:
+        assert depth is None
+        assert expected is None
+        return
+    assert depth.at_least <= expected <= depth.at_most
+    assert depth.met is not None
+    assert depth.met >= expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(EITHER)
+def test_critical_groups_and_their_leaks_are_those_of_failing_each_in_turn(case: Case) -> None:
+    cordon = cordon_of(case)
+    expected = case.opening(1) if case.leak_m() is None else {}
+    assert {(group,) for group in cordon.critical} == set(expected)
+    found = cordon.failures()
+    assert {one.groups: one.leak.length_m for one in found} == expected
+    assert [one.leak.length_m for one in found] == sorted(expected.values())
+    for one in found:
+        walk(case, one.leak, set(one.groups))
+
+
+@settings(max_examples=150, deadline=None)
+@given(EITHER, st.integers(1, 4))
+def test_pairs_are_those_of_failing_every_two(case: Case, most: int) -> None:
+    expected = case.opening(2) if case.leak_m() is None else {}
+    found = cordon_of(case).pairs(most)
+    assert found.complete
+    assert found.number_exact
+    assert found.number == len(expected)
+    assert [one.leak.length_m for one in found.ranked] == sorted(expected.values())[:most]
+    for one in found.ranked:
+        assert expected[one.groups] == one.leak.length_m
+        walk(case, one.leak, set(one.groups))
+
+
+@settings(max_examples=100, deadline=None)
+@given(EITHER, st.integers(0, 3), st.integers(0, 2))
+def test_pairs_cut_short_are_true_and_say_that_there_may_be_more(
+    case: Case, work: int, rows: int
+) -> None:
+    expected = case.opening(2) if case.leak_m() is None else {}
+    found = cordon_of(case).pairs(3, work, rows)
+    assert all(expected[one.groups] == one.leak.length_m for one in found.ranked)
+    assert found.number <= len(expected)
+    assert found.number == len(expected) or not found.number_exact
+    complete = [one.leak.length_m for one in found.ranked] == sorted(expected.values())[:3]
+    assert complete or not found.complete
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases(nodes=9, edges=9, watched=0.3), st.data())
+def test_the_sealing_plan_costs_the_least_of_all_that_seal(case: Case, data: st.DataObject) -> None:
+    k = len(case.arcs)
+    cost = data.draw(st.lists(st.sampled_from([1, 1, 2, 5, UNGUARDABLE]), min_size=k, max_size=k))
+    cordon = cordon_of(case)
+    plan = cordon.plan(cost)
+    expected = case.cheapest(cost)
+    assert plan.possible == (expected is not None)
+    if expected is None:
+        assert plan.unguardable is not None
+        walk(case, plan.unguardable)
+        assert all(cost[arc] < 0 for arc in plan.unguardable.arcs.tolist())
+        return
+    assert plan.cost == plan.flow == expected == sum(cost[arc] for arc in plan.arcs.tolist())
+    assert plan.sealed_after
+    assert plan.proven
+    assert cordon.sealed_by(plan.arcs)
+    # The same said by the graph itself: with those arcs guarded the cordon is sealed.
+    watched = [(arc, group) for arc in range(k) for group in case.guards(arc)]
+    watched += [(arc, 99) for arc in plan.arcs.tolist()]
+    table = np.array(watched, np.int64).reshape(-1, 2)
+    assert cordon.guarded_by(*guards(k, table[:, 0], table[:, 1])).sealed
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(nodes=8, edges=12, watched=0.2), st.integers(1, 4))
+def test_disjoint_leaks_are_the_shortest_set_of_their_number(case: Case, most: int) -> None:
+    found = cordon_of(case).leaks(most)
+    for route in found:
+        walk(case, route)
+    edges = [edge for route in found for edge in case.arcs.edge[route.arcs].tolist()]
+    assert len(edges) == len(set(edges))
+    assert [one.length_m for one in found] == sorted(one.length_m for one in found)
+    number, total = _best_disjoint(case, most)
+    assert len(found) == number
+    assert sum(route.length_m for route in found) == pytest.approx(total)
+
+
+def _best_disjoint(case: Case, most: int) -> tuple[int, float]:
+    """The greatest number of ways up to `most` without a common edge, and their least total length."""
+    ways = [
+        (float(case.arcs.length_m[way].sum()), frozenset(case.arcs.edge[way].tolist()))
+        for way in case.simple_ways()
+    ]
+    best: dict[int, float] = {0: 0.0}
+
+    def on(first: int, taken: frozenset[int], number: int, total: float) -> None:
+        best[number] = min(total, best.get(number, np.inf))
+        if number == most:
+            return
+        for place in range(first, len(ways)):
+            length, edges = ways[place]
+            if not edges & taken:
+                on(place + 1, taken | edges, number + 1, total + length)
+
+    on(0, frozenset(), 0, 0.0)
+    return max(best), best[max(best)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_prepared_once_and_guarded_anew_is_the_same_as_prepared_anew(case: Case) -> None:
+    bare = Arcs(
+        case.arcs.n,
+        case.arcs.tail,
+        case.arcs.head,
+        case.arcs.edge,
+        case.arcs.length_m,
+        *no_guards(len(case.arcs)),
+    )
+    kept = Cordon.of(bare, case.sources, case.sinks)
+    kept = kept.guarded_by(case.arcs.guard_start, case.arcs.guard_group)
+    anew = cordon_of(case)
+    assert (kept.sealed, kept.critical) == (anew.sealed, anew.critical)
+    assert (kept.leak is None) == (anew.leak is None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.integers(0, 4))
+def test_one_more_working_group_never_opens_anything(case: Case, group: int) -> None:
+    before, k = cordon_of(case), len(case.arcs)
+    pairs = [(arc, one) for arc in range(k) for one in case.guards(arc)] + [(0, 50 + group)]
+    table = np.array(pairs, np.int64)
+    after = before.guarded_by(*guards(k, table[:, 0], table[:, 1]))
+    assert after.sealed >= before.sealed
+    one, other = before.depth(), after.depth()
+    assert (one is None) == (other is None)
+    if one is not None and other is not None:
+        assert other.at_most >= one.at_most
+
+
+def test_a_group_with_gates_one_behind_the_other_counts_once() -> None:
+    # 0 -> 1 -> 2 -> 3, all watched by one pole: three gates, one failure.
+    arcs = arcs_of(4, [(0, 1), (1, 2), (2, 3)], {0: [5], 1: [5], 2: [5]})
+    cordon = Cordon.of(arcs, [0], [3])
+    depth = cordon.depth()
+    assert depth is not None
+    assert (depth.at_most, depth.met) == (1, 3)
+    assert cordon.critical == (5,)
+    assert cordon.failures()[0].leak.arcs.tolist() == [0, 1, 2]
+
+
+def test_which_group_failed_matters_where_it_guards_again_further_in() -> None:
+    # Three belts. Groups 1 and 2 open the first alike, but 2 guards the last as well, 1 does not.
+    arcs = arcs_of(4, [(0, 1), (0, 1), (1, 2), (2, 3)], {0: [1], 1: [2], 2: [3], 3: [2]})
+    depth = Cordon.of(arcs, [0], [3]).depth()
+    assert depth is not None
+    assert (depth.at_most, depth.route and depth.route.groups) == (2, (2, 3))
+
+
+def test_an_arc_with_two_groups_opens_when_both_fail() -> None:
+    arcs = arcs_of(2, [(0, 1)], {0: [3, 8]})
+    cordon = Cordon.of(arcs, [0], [1])
+    depth = cordon.depth()
+    assert depth is not None
+    assert depth.at_most == 2
+    assert cordon.critical == ()
+    pairs = cordon.pairs(5)
+    assert [one.groups for one in pairs.ranked] == [(3, 8)]
+
+
+def test_a_group_twice_on_the_shortest_way_is_found_where_once_is_longer() -> None:
+    # Through gates 0 and 2 of group 1 it is 30 m; through gate 3 alone it is 100 m.
+    ends = [(0, 1), (1, 2), (2, 3), (0, 3)]
+    arcs = arcs_of(4, ends, {0: [1], 2: [1], 3: [1]})
+    arcs.length_m[3] = 100.0
+    (opening,) = Cordon.of(arcs, [0], [3]).failures()
+    assert (opening.leak.length_m, opening.leak.arcs.tolist()) == (30.0, [0, 1, 2])
+
+
+def test_nothing_leads_in() -> None:
+    arcs = arcs_of(4, [(0, 1), (2, 3)], {})
+    cordon = Cordon.of(arcs, [0], [3])
+    assert (cordon.connected, cordon.sealed, cordon.leak, cordon.depth()) == (
+        False,
+        True,
+        None,
+        None,
+    )
+    assert cordon.critical == ()
+    assert cordon.leaks(3) == []
+    assert cordon.pairs(3).number == 0
+    assert cordon.plan([1, 1]).proven
+
+
+def test_no_arcs_at_all() -> None:
+    cordon = Cordon.of(arcs_of(2, [], {}), [0], [1])
+    assert (cordon.connected, cordon.sealed, cordon.depth()) == (False, True, None)
+    assert cordon.plan([]).arcs.tolist() == []
+
+
+def test_one_side_is_empty() -> None:
+    cordon = Cordon.of(arcs_of(2, [(0, 1)], {}), [0], [])
+    assert not cordon.connected
+    assert cordon.sealed
+
+
+@pytest.mark.parametrize(
+    ("sources", "sinks", "message"),
+    [
+        ([0, 1], [1], "a source and a sink"),
+        ([-1], [1], "does not exist"),
+        ([0], [9], "does not exist"),
+    ],
+)
+def test_sides_that_cannot_be(sources: list[int], sinks: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Cordon.of(arcs_of(2, [(0, 1)], {}), sources, sinks)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head": [5]}, "does not exist"),
+        ({"length_m": [-1.0]}, "not a length"),
+        ({"length_m": [np.nan]}, "not a length"),
+        ({"edge": [0, 1]}, "unequal"),
+        ({"guard_start": [0, 1]}, "do not belong"),
+        ({"guard_start": [0]}, "do not belong"),
+    ],
+)
+def test_columns_that_cannot_be(change: dict[str, list[float]], message: str) -> None:
+    columns: dict[str, list[float]] = {
+        "tail": [0],
+        "head": [1],
+        "edge": [0],
+        "length_m": [1.0],
+        "guard_start": [0, 0],
+        "guard_group": [],
+    }
+    columns |= change
+    whole = {
+        name: np.array(value, np.int64) for name, value in columns.items() if name != "length_m"
+    }
+    with pytest.raises(ValueError, match=message):
+        Arcs(
+            2,
+            whole["tail"],
+            whole["head"],
+            whole["edge"],
+            np.array(columns["length_m"]),
+            whole["guard_start"],
+            whole["guard_group"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [([0], "1 or more"), ([1, 1], "one cost for each"), ([2**30], "add up to")],
+)
+def test_costs_that_cannot_be(cost: list[int], message: str) -> None:
+    cordon = Cordon.of(arcs_of(2, [(0, 1)], {}), [0], [1])
+    with pytest.raises(ValueError, match=message):
+        cordon.plan(cost)
