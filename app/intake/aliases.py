@@ -74,7 +74,7 @@ COMMON: Final[dict[str, str]] = {
     "y": "y坐标 坐标y ycoord ycoordinate pointy coordy",
     "position": "经纬度 坐标 经纬度坐标 空间坐标 地理坐标 latlon latlng lonlat lnglat latlong coordinates coordinate coords gps",
     "geometry": "geom wkt geojson shape thegeom wktgeom geometrywkt wkb 空间信息 图形",
-    "reference": "资产编号 自编号 内部编号 单位编号 ownerreference externalid assetid assetnumber",
+    "owner_reference": "资产编号 自编号 内部编号 单位编号 ownerreference externalid assetid assetnumber",
 }
 
 OF_KIND: Final[dict[str, dict[str, str]]] = {

@@ -26,6 +26,9 @@ from app.schemas import gbcode
 Array = Any
 """An Arrow array of text."""
 
+Rule = Callable[[Mapping[str, Array], int], Bools]
+"""Tells where a rule between fields needs the draft."""
+
 _RARE: Final = 0.5
 """Share of distinct cells above which a column is not worth remembering cell by cell."""
 
@@ -36,12 +39,12 @@ def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, A
     Parameters
     ----------
     placed : bool array
-        Rows whose place is good.
+        Rows that are worth looking at: their place is good.
     """
     count = len(batch.row)
-    if plan.grouped or not _rules_known(plan.kind) or not count:
+    if plan.grouped or not _rules_known(plan.kind) or not placed.any():
         return np.zeros(count, dtype=bool), _nothing(plan.kind)
-    sure = placed.copy() if plan.kind.shapes else np.ones(count, dtype=bool)
+    sure = placed.copy()
     columns: dict[str, Array] = {}
     for feed in plan.feeds:
         for name, array, good in _column(plan.kind, feed, batch):
@@ -86,9 +89,11 @@ def _fill(plan: Plan, columns: dict[str, Array], count: int) -> Bools:
 
 
 def _derive_codes(plan: Plan, columns: dict[str, Array]) -> None:
-    if plan.key != "owner_reference" or not {"owner_unit", "reference"} <= columns.keys():
+    if plan.key != "owner_reference" or not {"owner_unit", "owner_reference"} <= columns.keys():
         return
-    pairs = zip(columns["owner_unit"].to_pylist(), columns["reference"].to_pylist(), strict=True)
+    pairs = zip(
+        columns["owner_unit"].to_pylist(), columns["owner_reference"].to_pylist(), strict=True
+    )
     derived = pa.array(
         [reference_code(*pair) if pair[0] and pair[1] else None for pair in pairs], pa.string()
     )
@@ -301,7 +306,7 @@ def _never(columns: Mapping[str, Array], count: int) -> Bools:
     return np.zeros(count, dtype=bool)
 
 
-def _given(*names: str) -> Callable[[Mapping[str, Array], int], Bools]:
+def _given(*names: str) -> Rule:
     def doubtful(columns: Mapping[str, Array], count: int) -> Bools:
         found = np.zeros(count, dtype=bool)
         for name in names:
@@ -325,6 +330,20 @@ def _removed_before(columns: Mapping[str, Array], count: int) -> Bools:
     return found
 
 
+def _reference_without_owner(columns: Mapping[str, Array], count: int) -> Bools:
+    return _given("owner_reference")(columns, count) & ~_given("owner_unit")(columns, count)
+
+
+def _either(*rules: Rule) -> Rule:
+    def doubtful(columns: Mapping[str, Array], count: int) -> Bools:
+        found = np.zeros(count, dtype=bool)
+        for rule in rules:
+            found |= rule(columns, count)
+        return found
+
+    return doubtful
+
+
 def _blind(columns: Mapping[str, Array], count: int) -> Bools:
     found = np.zeros(count, dtype=bool)
     for name in ("range_m", "reach_m"):
@@ -339,11 +358,12 @@ def _blind(columns: Mapping[str, Array], count: int) -> Bools:
     return found
 
 
-_BETWEEN: Final[dict[str, Callable[[Mapping[str, Array], int], Bools]]] = {
+_BETWEEN: Final[dict[str, Rule]] = {
     "_flatten": _never,
     "_code_fits": _never,
     "_a_time_has_a_state": _report_without_state,
-    "_life_in_order": _removed_before,
+    "_life_in_order": _either(_removed_before, _reference_without_owner),
+    "_owned": _reference_without_owner,
     "_can_see_something": _blind,
     "_drawn_where_it_hangs": _given("view_polygon"),
     "_level_is_of_its_scale": _given("required_level", "level_scale"),

@@ -216,7 +216,7 @@ def located(place: Place, kind: Kind, batch: Batch) -> Located:
         return _of_pair(place, *(batch.columns[column] for column in place.columns))
     if place.mode == "cell":
         return _of_cells(place, kind, batch.columns[place.columns[0]])
-    return Located(np.zeros(count, dtype=bool))
+    return Located(np.ones(count, dtype=bool))
 
 
 def _of_pair(place: Place, x: Any, y: Any) -> Located:

@@ -272,7 +272,7 @@ def _refuse_missing(
     chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any], place: Place
 ) -> None:
     fed = {feed.field.name for feed in feeds} | set(defaults)
-    if chooser.wanted.key == "owner_reference" and "reference" in fed:
+    if chooser.wanted.key == "owner_reference" and "owner_reference" in fed:
         fed.add("code")
     kind = chooser.kind
     missing = [name for name, target in kind.fields.items() if target.required and name not in fed]

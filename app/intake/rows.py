@@ -41,7 +41,7 @@ class Row:
             if name not in self.record and name not in self.unread:
                 self.record[name] = value
         if self.plan.key == "owner_reference" and "code" not in self.record:
-            owner, reference = self.record.get("owner_unit"), self.record.get("reference")
+            owner, reference = self.record.get("owner_unit"), self.record.get("owner_reference")
             if owner and reference:
                 self.record["code"] = reference_code(owner, reference)
 

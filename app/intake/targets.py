@@ -110,7 +110,7 @@ def _kind(name: str, draft: type[BaseModel], device: bool, references: Mapping[s
             shapes = tuple(rule["properties"]["type"]["enum"])
             continue
         info = draft.model_fields[key]
-        default = None if key in required else info.get_default(call_default_factory=False)
+        default = None if key in required or info.default_factory else info.get_default()
         fields[key] = _field(key, rule, key in required, default)
     if name == "ring":
         shapes = _POLYGONAL
@@ -200,9 +200,5 @@ def _helpers(fields: Mapping[str, Field]) -> dict[str, Field]:
     if "horizontal_pixels" in fields:
         helpers["resolution"] = Field(
             "resolution", "text", description="Resolution, e.g. 1920x1080."
-        )
-    if "owner_unit" in fields:
-        helpers["reference"] = Field(
-            "reference", "text", longest=200, description="The owner's own number of the thing."
         )
     return helpers

@@ -58,6 +58,12 @@ ZH: Final[dict[str, str]] = {
     "sensor_width_mm": "传感器宽度",
     "mount_height_m": "安装高度",
     "tilt_deg": "俯仰角",
+    "view_polygon": "可视范围图形",
+    "required_level": "要求画面等级",
+    "level_scale": "画面等级标准",
+    "reach_m": "覆盖半径",
+    "height_m": "高度",
+    "levels": "楼层数",
     "indoor": "是否室内",
     "point_class": "监控点位类型",
     "serial_number": "序列号",
@@ -78,7 +84,7 @@ ZH: Final[dict[str, str]] = {
     "lat": "纬度",
     "state": "在线状态",
     "reported_at": "上报时间",
-    "reference": "自有编号",
+    "owner_reference": "自有编号",
     "version": "版本",
     "created_at": "创建时间",
     "updated_at": "更新时间",
@@ -94,7 +100,7 @@ ZH: Final[dict[str, str]] = {
 
 EN: Final[dict[str, str]] = {
     "name_zh": "Name (Chinese)", "name_en": "Name (English)", "lon": "Longitude", "lat": "Latitude",
-    "kind": "Checkpoint kind", "lane": "Lane number", "tilt_deg": "Tilt", "reference": "Own reference",
+    "kind": "Checkpoint kind", "lane": "Lane number", "tilt_deg": "Tilt",
 }  # fmt: skip
 
 UNITS: Final[dict[str, tuple[str, str]]] = {
