@@ -261,14 +261,16 @@ def _zone(text: str | None) -> timezone | None:
     return timezone(turn if text[0] == "+" else -turn)
 
 
+OSM_ID: Final = re.compile(r"^(node|way|relation)/(?=[0-9]+$)")
+"""What OpenStreetMap calls its things; a code has no slash."""
 _WRAPPED: Final = re.compile(r'="?([^"]*)"?|\'(.+)')
 
 
-def code(text: str, field: str) -> str:
+def code(text: str) -> str:
     """Return a code as it is meant: without the marks that keep a spreadsheet from counting it.
 
-    >>> code('="41080000001321000001"', "code"), code("'0012", "code"), code("4108 0000", "code")
-    ('41080000001321000001', '0012', '41080000')
+    >>> code('="41080000001321000001"'), code("'0012"), code("4108 0000"), code("way/12")
+    ('41080000001321000001', '0012', '41080000', 'way:12')
     """
     plain = narrow(text).strip()
     if wrapped := _WRAPPED.fullmatch(plain):
@@ -276,7 +278,7 @@ def code(text: str, field: str) -> str:
     if LOST.fullmatch(plain) and (plain.upper().count("E+") or "." in plain):
         raise lost(plain)
     bare = plain.replace(" ", "")
-    return bare if bare.isdigit() else plain
+    return bare if bare.isdigit() else OSM_ID.sub(r"\1:", plain)
 
 
 def lost(text: str) -> Unreadable:

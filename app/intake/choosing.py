@@ -135,7 +135,7 @@ class Chooser:
         if column in self.wanted.mapping:
             return Found(self.wanted.mapping[column], "mapping", 0, apart.unit, apart.datum)
         for rank, profile in enumerate(self.bases, start=1):
-            named, target = _in_profile(profile, column)
+            named, target = _in_profile(self._for_kind(profile), column)
             if named and target is None:
                 return Found(None, "the profile leaves it out", _LAST)
             if target is not None and self.kind.field(target.partition("@")[0]) is not None:
@@ -145,6 +145,12 @@ class Chooser:
             return self._by_cells(column, apart)
         target = found.field if found.code_list is None else f"{found.field}@{found.code_list}"
         return Found(target, "heading", 3 + found.rank, found.unit, found.datum)
+
+    def _for_kind(self, profile: Profile) -> Profile:
+        own = options.BY_KIND.get((profile.name, self.kind.name))
+        return (
+            profile.model_copy(update={"columns": {**profile.columns, **own}}) if own else profile
+        )
 
     def _fitting(self, target: str) -> str:
         """Return a profile's target without a list that this kind's field has not."""
@@ -217,8 +223,7 @@ class Chooser:
         for profile in reversed(self.bases):
             values |= profile.values.get(target.name, {})
         values |= self.wanted.values.get(target.name, {})
-        osm = any(profile.name == "osm" for profile in self.bases)
-        return Reader(target, code_list, unit, values, osm, self.wanted.offset_h)
+        return Reader(target, code_list, unit, values, self.wanted.offset_h)
 
 
 def _readable(reader: Reader, cell: str) -> bool:

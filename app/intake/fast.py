@@ -112,8 +112,8 @@ def _column(kind: Kind, feed: Feed, batch: Batch) -> list[tuple[str, Array, Bool
         array = pc.if_else(pc.equal(array, ""), None, array)
     if feed.field.name == "resolution":
         return _resolution(feed, array)
-    if feed.reader.osm and feed.field.form == "code":
-        array = pc.replace_substring(array, "/", ":")
+    if feed.field.form == "code" and pc.any(pc.match_substring(array, "/")).as_py():
+        array = pc.replace_substring_regex(array, r"^(node|way|relation)/([0-9]+)$", r"\1:\2")
     good, simple = _simple(kind, feed, array)
     if not simple:
         return [_cell_by_cell(kind, feed, array)]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from app.formats.source import Batch, Source
 from app.geo.arrays import Bools
-from app.intake import fast, places
+from app.intake import fast
 from app.intake.faults import Judged, RowFault
+from app.intake.locating import Located, PlaceFault, located
 from app.intake.plan import Plan
 from app.intake.rows import Row
 from app.intake.texts import text_of
@@ -55,7 +56,7 @@ def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:
     exact : bool
         Send every row through the draft; the answer is the same, and takes longer.
     """
-    found = places.located(plan.place, plan.kind, batch)
+    found = located(plan.place, plan.kind, batch)
     points = int(found.good.sum()) if plan.kind.shapes else 0
     judged = Judged(pa.table({}), [], len(batch.row), points, found.swapped)
     spoilt = _odd(judged, batch)
@@ -90,13 +91,13 @@ _FORM_ZH = {
 
 
 def _slowly(
-    plan: Plan, batch: Batch, found: places.Located, rows: NDArray[np.int64], judged: Judged
+    plan: Plan, batch: Batch, found: Located, rows: NDArray[np.int64], judged: Judged
 ) -> dict[int, dict[str, Any]]:
     """Judge rows one by one; return the values of the good ones by place in the batch."""
     names = {column for feed in plan.feeds for column in feed.columns}
     taken = {name: batch.columns[name].take(pa.array(rows)).to_pylist() for name in names}
     cells = [{name: taken[name][at] for name in names} for at in range(len(rows))]
-    bad: dict[int, list[places.PlaceFault]] = {}
+    bad: dict[int, list[PlaceFault]] = {}
     for fault in found.faults:
         bad.setdefault(fault.index, []).append(fault)
     good = {}
@@ -130,7 +131,7 @@ def _groups(plan: Plan, cells: list[dict[str, str | None]]) -> list[list[int]]:
 def _together(
     plan: Plan,
     batch: Batch,
-    found: places.Located,
+    found: Located,
     certain: Bools,
     quick: dict[str, Any],
     slow: dict[int, dict[str, Any]],
@@ -143,7 +144,7 @@ def _together(
         exact = pa.array([text_of(slow[int(at)].get(name)) for at in few], pa.string())
         columns[name] = pa.chunked_array([quick[name], exact]) if name in quick else exact
     if plan.kind.shapes:
-        columns["geometry"] = places.hexed(found, plan.kind, rows)
+        columns["geometry"] = found.hexed(plan.kind, rows)
     table = pa.table({"row": pa.array(batch.row[rows], pa.int64()), **columns})
     if len(few) and certain.any():
         table = table.take(pc.sort_indices(table["row"]))

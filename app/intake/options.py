@@ -118,6 +118,14 @@ NATIVE: Final = Profile(
     name="native", title_zh="本系统字段", title_en="The registry's own field names and titles"
 )
 
+BY_KIND: Final[dict[tuple[str, str], dict[str, str]]] = {
+    ("gat1400", "checkpoint"): {"ApeID": "lane_camera", "IsOnline": "state@isonline"},
+    ("gat1400", "camera"): {"TollgateID": "checkpoint", "CityPass": "direction@citypass"},
+    ("gat1400", "state"): {"CurrentTime": "reported_at"},
+    ("osm", "building"): {"height": "height_m", "building:levels": "levels"},
+}
+"""Columns of a built-in profile that mean something else for one kind."""
+
 BUILT_IN: Final[dict[str, Profile]] = {p.name: p for p in (YJYD, GBT28181, GAT1400, OSM, NATIVE)}
 
 _SIGNS: Final[dict[str, frozenset[str]]] = {
@@ -128,7 +136,7 @@ _SIGNS: Final[dict[str, frozenset[str]]] = {
         "gat1400": "apeid tollgateid placecode orgcode isonline monitordirection tollgatecat laneid "
         "citypass ownerapsid",
         "osm": "manmade highway surveillancetype cameratype cameradirection osmid osmwayid "
-        "surveillance cameramount",
+        "surveillance cameramount buildinglevels roofshape addrstreet",
     }.items()
 }
 _BY_FORMAT: Final = {"gb28181": "gbt28181", "gat1400": "gat1400"}
@@ -142,7 +150,7 @@ def recognised(columns: Sequence[str], file_format: str | None) -> Profile:
     scores = {name: len(signs & names) for name, signs in _SIGNS.items()}
     best = max(scores, key=lambda name: scores[name])
     alone = sum(score == scores[best] for score in scores.values()) == 1
-    needed = 1 if best == "osm" and names & {"manmade", "highway"} else 2
+    needed = 1 if best == "osm" and names & {"manmade", "highway", "buildinglevels"} else 2
     return BUILT_IN[best] if scores[best] >= needed and alone else NATIVE
 
 

@@ -43,7 +43,6 @@ class Reader:
     unit: str | None = None
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What the sender says cells mean."""
-    osm: bool = False
     offset_h: float = 8.0
     _known: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -148,8 +147,7 @@ class Reader:
     def _code(self, text: str) -> str:
         if self.field.name in ("jurisdiction", "division_code"):
             return cells.division(text)
-        code = cells.code(text, self.field.name)
-        return code.replace("/", ":") if self.osm else code
+        return cells.code(text)
 
     def _json(self, text: str) -> Any:
         try:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from app.intake import faults
 from app.intake.cells import Unreadable
 from app.intake.faults import RowFault, Severity
-from app.intake.places import PlaceFault
+from app.intake.locating import PlaceFault
 from app.intake.planned import Feed, Plan
 from app.intake.targets import LANE, LANES
 

@@ -1,0 +1,274 @@
+"""Where the rows of a batch lie: lon/lat of WGS 84, the type of geometry the kind has, or a fault.
+
+Promises valid, finite, two-dimensional geometry to nine decimals, as the registry keeps it. Reading
+and conversion are those of `app.formats.coordinates`; nothing is moved or swapped silently.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from app.formats import coordinates
+from app.formats.coordinates import (
+    BAD_GEOMETRY,
+    BLANK,
+    HALF_BLANK,
+    NOT_A_NUMBER,
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    OUTSIDE_CRS,
+    UNKNOWN_ORDER,
+    Places,
+)
+from app.formats.source import Batch
+from app.geo.arrays import Bools, Floats
+from app.intake import ewkb
+from app.intake.places import Place
+from app.intake.targets import Kind
+from app.schemas.geojson import DECIMALS
+
+Shapes = NDArray[np.object_]
+
+_WORDS: Final[dict[int, tuple[str, str, str, str | None]]] = {
+    BLANK: ("geometry-missing", "there is no place", "缺少位置", None),
+    HALF_BLANK: ("missing-coordinates", "a coordinate is missing", "缺少坐标", None),
+    NOT_A_NUMBER: (
+        "not-a-coordinate", "the coordinates cannot be read", "坐标无法识别",
+        "degrees such as 113.2418, or degrees, minutes and seconds",
+    ),
+    NOT_FINITE: ("geometry-not-finite", "coordinates must be finite numbers", "坐标应为有限的数字", None),
+    OUT_OF_RANGE: (
+        "geometry-out-of-range", "this is no longitude and latitude in degrees", "不是以度为单位的经纬度",
+        "say in which CRS the coordinates are",
+    ),
+    OUTSIDE_CRS: (
+        "outside-crs", "the place lies outside the area the CRS is made for", "位置超出该坐标系的适用范围",
+        "another CRS or zone may be meant",
+    ),
+    UNKNOWN_ORDER: (
+        "unknown-order", "which of the two numbers is the longitude cannot be told", "无法判断哪个是经度、哪个是纬度",
+        "give longitude and latitude columns of their own",
+    ),
+    BAD_GEOMETRY: ("not-a-geometry", "the geometry cannot be read: WKT, GeoJSON or WKB is needed",
+                   "几何无法识别，应为 WKT、GeoJSON 或 WKB", None),
+}  # fmt: skip
+_SWAPPED: Final = (
+    "swapped-coordinates", "this is no longitude and latitude; with the axes swapped it is one",
+    "不是经度、纬度；对调后才成立", "map the two columns the other way round",
+)  # fmt: skip
+_ZERO: Final = (
+    "zero-coordinates",
+    "the place is 0, 0: no place was entered",
+    "坐标为 0, 0：未填写位置",
+    None,
+)
+
+
+@dataclass(frozen=True)
+class PlaceFault:
+    """What is wrong with the place of one row of a batch."""
+
+    index: int
+    code: str
+    message: str
+    message_zh: str
+    hint: str | None = None
+    value: str | None = None
+
+
+@dataclass(eq=False)
+class Located:
+    """Places of the rows of a batch: points as numbers, anything else as shapes."""
+
+    good: Bools
+    xy: Floats = field(default_factory=lambda: np.empty((0, 2)))
+    """lon, lat of points, shape (n, 2); NaN where there is none."""
+    shapes: Shapes | None = None
+    faults: list[PlaceFault] = field(default_factory=list)
+    swapped: int = 0
+
+    def shape(self, index: int) -> BaseGeometry:
+        """Return the geometry of one good row."""
+        if self.shapes is not None:
+            shape: BaseGeometry = self.shapes[index]
+            return shape
+        return shapely.Point(self.xy[index])
+
+    def hexed(self, kind: Kind, rows: NDArray[np.int64]) -> Any:
+        """Return the geometry of good rows as EWKB hex, SRID 4326."""
+        if self.shapes is None:
+            return ewkb.points(self.xy[rows])
+        shapes = self.shapes[rows]
+        if kind.name == "ring":
+            shapes = np.array([_multi(shape) for shape in shapes], dtype=np.object_)
+        return ewkb.shapes(shapes)
+
+    def refuse(
+        self, index: int, words: tuple[str, str, str, str | None], value: str | None
+    ) -> None:
+        """Note what is wrong with a row."""
+        code, english, chinese, hint = words
+        self.good[index] = False
+        self.faults.append(PlaceFault(index, code, english, chinese, hint, value))
+
+
+def located(place: Place, kind: Kind, batch: Batch) -> Located:
+    """Return where the rows of a batch lie; a kind without geometry lies well everywhere."""
+    count = len(batch.row)
+    if place.mode == "file":
+        shapes = batch.geometry if batch.geometry is not None else np.full(count, None)
+        return _of_shapes(shapes, np.zeros(count, np.int64), place, kind, None)
+    columns = [batch.columns[column] for column in place.columns]
+    if place.mode == "pair":
+        return _of_points(coordinates.from_columns(*columns), place, columns)
+    if place.mode == "cell":
+        return _of_cells(columns[0], place, kind)
+    return Located(np.ones(count, dtype=bool))
+
+
+def _of_points(read: Places, place: Place, columns: list[Any]) -> Located:
+    """Judge points read from columns of text."""
+    there = coordinates.to_lonlat(read, place.crs)
+    found = Located(there.good.copy(), np.round(there.xy, DECIMALS))
+    exchanged = _exchanged(read, there, place)
+    for index in np.flatnonzero(there.fault):
+        words = _SWAPPED if exchanged[index] else _WORDS[int(there.fault[index])]
+        found.refuse(int(index), words, _cells_at(columns, int(index)))
+    found.swapped = int(exchanged.sum())
+    for index in np.flatnonzero(found.good & (found.xy == 0).all(axis=1)):
+        found.refuse(int(index), _ZERO, _cells_at(columns, int(index)))
+    return found
+
+
+def _exchanged(read: Places, there: Places, place: Place) -> Bools:
+    """Return the points that are no place, and would be one with x and y exchanged."""
+    off = np.asarray((there.fault == OUT_OF_RANGE) | (there.fault == OUTSIDE_CRS), dtype=bool)
+    if not off.any():
+        return off
+    other = coordinates.to_lonlat(Places(read.xy[:, ::-1], np.where(off, 0, BLANK)), place.crs)
+    return np.asarray(off & other.good, dtype=bool)
+
+
+def _cells_at(columns: list[Any], index: int) -> str | None:
+    cells = [text for column in columns if (text := column[index].as_py()) is not None]
+    return ", ".join(cells) or None
+
+
+def _of_cells(column: Any, place: Place, kind: Kind) -> Located:
+    """Judge a column with a whole place in each cell, written as shape or as a pair."""
+    shapes, fault, srid = coordinates.shapes_from_cells(column)
+    pairs = np.flatnonzero(fault == BAD_GEOMETRY) if "Point" in kind.shapes else np.empty(0, int)
+    if len(pairs):
+        read = coordinates.from_cells(column.take(pa.array(pairs)), order=place.order)
+        shapes[pairs[read.good]] = shapely.points(read.xy[read.good])
+        fault[pairs] = read.fault
+    found = _of_shapes(shapes, srid, place, kind, column)
+    told = {int(index): int(fault[index]) for index in np.flatnonzero(fault > BLANK)}
+    found.faults = [one for one in found.faults if one.index not in told]
+    for index, what in told.items():
+        found.refuse(index, _WORDS[what], column[index].as_py())
+    return found
+
+
+def _of_shapes(
+    shapes: Shapes, srid: NDArray[np.int64], place: Place, kind: Kind, column: Any
+) -> Located:
+    count = len(shapes)
+    kept = _single(np.asarray(shapes, dtype=object), kind)
+    there, fault = _to_lonlat(kept, srid, place)
+    found = Located(fault == 0, shapes=there)
+    exchanged = _exchanged_shapes(kept, fault, place)
+    for index in np.flatnonzero(fault):
+        words = _SWAPPED if exchanged[index] else _WORDS[int(fault[index])]
+        found.refuse(
+            int(index), words, _cells_at([column], int(index)) if column is not None else None
+        )
+    found.swapped = int(exchanged.sum())
+    _check_types(found, kept, kind)
+    if kind.shapes == ("Point",):
+        found.xy = np.full((count, 2), np.nan)
+        found.xy[found.good] = np.round(shapely.get_coordinates(there[found.good]), DECIMALS)
+        found.shapes = None
+        for index in np.flatnonzero(found.good & (found.xy == 0).all(axis=1)):
+            found.refuse(int(index), _ZERO, "0, 0")
+        return found
+    _check_validity(found)
+    return found
+
+
+def _single(shapes: Shapes, kind: Kind) -> Shapes:
+    """Return shapes where a collection of one member is the member, and touching lines are one."""
+    kept = shapes.copy()
+    types = shapely.get_type_id(kept)
+    for index in np.flatnonzero(types > 3):
+        shape = kept[index]
+        if shape.geom_type not in kind.shapes:
+            parts = shapely.get_parts(shape)
+            kept[index] = parts[0] if len(parts) == 1 else _merged(shape)
+    empty = shapely.is_empty(kept)
+    kept[empty] = None
+    return kept
+
+
+def _merged(shape: BaseGeometry) -> BaseGeometry:
+    return (
+        shapely.line_merge(shape, directed=True) if shape.geom_type == "MultiLineString" else shape
+    )
+
+
+def _to_lonlat(shapes: Shapes, srid: NDArray[np.int64], place: Place) -> tuple[Shapes, Any]:
+    there = np.full(len(shapes), None, dtype=object)
+    fault = np.zeros(len(shapes), np.uint8)
+    for number in np.unique(srid):
+        of = srid == number
+        system = place.crs if number == 0 else f"EPSG:{number}"
+        there[of], fault[of] = coordinates.shapes_to_lonlat(shapes[of], system)
+    return there, fault
+
+
+def _exchanged_shapes(shapes: Shapes, fault: Any, place: Place) -> Bools:
+    off = (fault == OUT_OF_RANGE) | (fault == OUTSIDE_CRS)
+    if off.any():
+        turned = shapely.transform(shapes[off], lambda xy: xy[:, ::-1])
+        _, again = coordinates.shapes_to_lonlat(turned, place.crs)
+        off[np.flatnonzero(off)] = again == 0
+    return np.asarray(off, dtype=bool)
+
+
+def _check_types(found: Located, shapes: Shapes, kind: Kind) -> None:
+    needed = " or ".join(kind.shapes)
+    for index in np.flatnonzero(found.good):
+        name = shapes[index].geom_type
+        if name not in kind.shapes:
+            words = (
+                "geometry-type", f"the geometry must be a {needed}, not a {name}",
+                f"几何类型应为 {needed}，而不是 {name}", None,
+            )  # fmt: skip
+            found.refuse(int(index), words, None)
+
+
+def _check_validity(found: Located) -> None:
+    assert found.shapes is not None  # noqa: S101  # points do not come here
+    rows = np.flatnonzero(found.good)
+    found.shapes[rows] = shapely.transform(found.shapes[rows], lambda xy: np.round(xy, DECIMALS))
+    for index in rows[~shapely.is_valid(found.shapes[rows])]:
+        reason = shapely.is_valid_reason(found.shapes[index])
+        found.refuse(
+            int(index), ("invalid-geometry", reason, f"几何图形无效：{reason}", None), None
+        )
+    zero = [
+        index
+        for index in rows
+        if found.good[index] and not shapely.get_coordinates(found.shapes[index]).any()
+    ]
+    for index in zero:
+        found.refuse(int(index), _ZERO, "0, 0")
+
+
+def _multi(shape: BaseGeometry) -> BaseGeometry:
+    return shapely.MultiPolygon([shape]) if isinstance(shape, shapely.Polygon) else shape
