@@ -71,9 +71,9 @@ def plan(passage: Passage, cost: Ints) -> Plan:
     if (cost == 0).any():
         raise ValueError("guarding an arc costs 1 or more, or is impossible (negative)")
     none = np.empty(0, np.int64)
-    hopeless = passage.shortest(passage.free & (cost < 0))
-    if hopeless is not None:
-        return Plan(False, none, 0, 0, False, hopeless)
+    unguardable = passage.free & (cost < 0)
+    if passage.reached(unguardable)[SINK]:
+        return Plan(False, none, 0, 0, False, passage.shortest(unguardable) or [])
     useful = _useful(passage)
     if not len(useful):
         return Plan(True, none, 0, 0, not passage.reached(passage.free)[SINK], [])

@@ -138,14 +138,14 @@ class Passage:
         tail, head = node[arcs.tail], node[arcs.head]
         own = np.flatnonzero((head != SOURCE) & (tail != SINK) & (tail != head))
         own = own[_between(tail[own], head[own], arcs.n + 2)]
-        used, renamed = np.unique(
-            np.concatenate([[SOURCE, SINK], tail[own], head[own]]), return_inverse=True
-        )
-        k = len(own)
-        tail, head = renamed[2 : 2 + k], renamed[2 + k :]
-        order = np.lexsort((arcs.length_m[own], head, tail))
+        tail, head = tail[own], head[own]
+        used = np.zeros(arcs.n + 2, np.bool_)
+        used[[SOURCE, SINK]] = used[tail] = used[head] = True
+        renamed, n = np.cumsum(used) - 1, int(used.sum())
+        tail, head = renamed[tail], renamed[head]
+        order = np.lexsort((arcs.length_m[own], tail * n + head))
         own, tail, head = own[order], tail[order], head[order]
-        return cls(arcs, sides, len(used), own, tail, head, arcs.length_m[own])
+        return cls(arcs, sides, n, own, tail, head, arcs.length_m[own])
 
     def guarded_by(self, guard_start: Ints, guard_group: Ints) -> "Passage":
         """Return the same passage under other guards; nothing is searched again."""
@@ -205,6 +205,7 @@ class Passage:
         distance, before = dijkstra(
             graph, indices=SINK if backward else SOURCE, return_predecessors=True
         )
+        before = before.astype(np.int64)  # it becomes part of keys
         at = np.flatnonzero(before >= 0)
         pair = (at, before[at]) if backward else (before[at], at)
         arc = np.full(self.n, -1, np.int64)
@@ -227,22 +228,20 @@ class Passage:
 
 def _between(tail: Ints, head: Ints, n: int) -> Bools:
     """Which arcs lie between what the source reaches and what reaches the sink."""
-    one = np.ones(len(tail))
-    ahead = breadth_first_order(_csr(n, tail, head, one, False), SOURCE, return_predecessors=False)
-    behind = breadth_first_order(_csr(n, tail, head, one, True), SINK, return_predecessors=False)
+    order = np.argsort(tail, kind="stable")
+    graph = _csr(n, tail[order], head[order], np.ones(len(tail)), False)
     from_source, to_sink = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    from_source[ahead], to_sink[behind] = True, True
+    from_source[breadth_first_order(graph, SOURCE, return_predecessors=False)] = True
+    to_sink[breadth_first_order(csr_array(graph.T), SINK, return_predecessors=False)] = True
     return np.asarray(from_source[tail] & to_sink[head])
 
 
 def _csr(n: int, tail: Ints, head: Ints, weight: Floats, backward: bool) -> csr_array:
-    """Return arcs as a matrix, every one kept even where its weight is 0."""
-    if backward:
-        tail, head = head, tail
-    order = np.argsort(tail, kind="stable")
+    """Return arcs sorted by tail as a matrix, every one kept even where its weight is 0."""
     start = np.zeros(n + 1, np.int32)
     np.cumsum(np.bincount(tail, minlength=n), out=start[1:])
-    return csr_array((weight[order], head[order].astype(np.int32), start), shape=(n, n))
+    graph = csr_array((weight, head.astype(np.int32), start), shape=(n, n))
+    return csr_array(graph.T) if backward else graph
 
 
 def no_guards(k: int) -> tuple[Ints, Ints]:

@@ -244,6 +244,26 @@ def test_a_group_twice_on_the_shortest_way_is_found_where_once_is_longer() -> No
     assert (opening.leak.length_m, opening.leak.arcs.tolist()) == (30.0, [0, 1, 2])
 
 
+def test_a_graph_with_more_nodes_than_fit_in_32_bits_when_squared() -> None:
+    n = 60_000  # one long street, driven from its last node to its first
+    arcs = Arcs(
+        n,
+        np.arange(1, n),
+        np.arange(n - 1),
+        np.arange(n - 1),
+        np.ones(n - 1),
+        *guards(n - 1, np.array([n // 2]), np.array([4])),
+    )
+    cordon = Cordon.of(arcs, [n - 1], [0])
+    assert cordon.critical == (4,)
+    (opening,) = cordon.failures()
+    assert opening.leak.arcs.tolist() == list(range(n - 2, -1, -1))
+    bare = cordon.guarded_by(*no_guards(n - 1))
+    assert bare.leak is not None
+    assert bare.leak.arcs.tolist() == list(range(n - 2, -1, -1))
+    assert [route.length_m for route in bare.leaks(2)] == [n - 1.0]
+
+
 def test_nothing_leads_in() -> None:
     arcs = arcs_of(4, [(0, 1), (2, 3)], {})
     cordon = Cordon.of(arcs, [0], [3])
