@@ -1,13 +1,14 @@
-"""Run every measurement, or those named: ``python -m benchmarks [membership] [coverage] [service]``."""
+"""Run every measurement, or those named: ``python -m benchmarks [membership] [coverage] [service] [cordon]``."""
 
 import sys
 
-from benchmarks import bench_coverage_engine, bench_membership, bench_service
+from benchmarks import bench_cordon, bench_coverage_engine, bench_membership, bench_service
 
 MEASUREMENTS = {
     "membership": bench_membership.main,
     "coverage": bench_coverage_engine.main,
     "service": bench_service.main,
+    "cordon": lambda: bench_cordon.main([]),
 }
 
 

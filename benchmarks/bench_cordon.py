@@ -1,4 +1,4 @@
-"""Time the cordon questions against networkx: ``python -m benchmarks cordon [edges ...]``.
+"""Time the cordon questions against networkx: ``python -m benchmarks.bench_cordon [edges ...]``.
 
 A generated city of streets (two-way and one-way) with two belts of guards; outside is the rim of the
 map, inside a block in its middle, so that nothing is decided near the line alone. The peer answers
@@ -142,7 +142,9 @@ def measure(edges: int) -> None:
     both(
         "critical guards",
         lambda: len(_fresh(one_belt).critical),
-        (lambda: _critical_peer(one_belt.passage.arcs, sources, sinks)) if edges <= 10_000 else None,
+        (lambda: _critical_peer(one_belt.passage.arcs, sources, sinks))
+        if edges <= 10_000
+        else None,
     )
     both("critical guards, each with its leak", lambda: len(_fresh(one_belt).failures()), None)
     both("depth, exact, of two belts", lambda: _fresh(two_belts).depth(), None)
@@ -211,13 +213,13 @@ def _everything(arcs: Arcs, sources: np.ndarray, sinks: np.ndarray) -> None:
         _ = (found.leak, found.depth(), found.critical, found.leaks(3))
 
 
-def main() -> None:
-    """Run the sizes named on the command line, else the usual ones."""
-    sizes = [int(word) for word in sys.argv[1:] if word.isdigit()] or list(EDGES)
+def main(words: list[str]) -> None:
+    """Run the sizes named, else the usual ones."""
+    sizes = [int(word) for word in words] or list(EDGES)
     for edges in sizes:
         measure(edges)
     print(f"\n{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB resident at most")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
