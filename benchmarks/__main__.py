@@ -1,4 +1,4 @@
-"""Run every measurement, or those named: ``python -m benchmarks [membership] [coverage] [service] [cordon]``."""
+"""Run every measurement, or those named: ``python -m benchmarks [cordon] [coverage] ...``."""
 
 import sys
 
