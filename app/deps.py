@@ -122,17 +122,24 @@ async def reading(base: DatabaseDep, _who: PrincipalDep) -> AsyncIterator[AsyncC
         yield connection
 
 
-async def writing(
+async def context(
     request: Request,
-    base: DatabaseDep,
     who: WriterDep,
     reason: Annotated[
         str | None,
         Header(alias="X-Change-Reason", max_length=500, description="Why; kept in the history."),
     ] = None,
-) -> AsyncIterator[AsyncConnection]:
+) -> WriteContext:
+    """Return who writes and why, for services that open their transaction themselves."""
+    return write_context(request, who, reason)
+
+
+ContextDep = Annotated[WriteContext, Depends(context)]
+
+
+async def writing(base: DatabaseDep, told: ContextDep) -> AsyncIterator[AsyncConnection]:
     """Open the one transaction of a request; it commits before the answer leaves."""
-    async with base.writing(write_context(request, who, reason)) as connection:
+    async with base.writing(told) as connection:
         yield connection
 
 

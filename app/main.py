@@ -11,7 +11,18 @@ from app.db import schema
 from app.db.engine import Database
 from app.errors import Unavailable
 from app.logs import configure
-from app.routers import coverage, health, keys, ogc, openapi, problems, records, rings, states
+from app.routers import (
+    coverage,
+    crossings,
+    health,
+    keys,
+    ogc,
+    openapi,
+    problems,
+    records,
+    rings,
+    states,
+)
 from app.routers.envelope import Envelope
 from app.services.access import anonymous
 from app.services.coverage import Answers
@@ -64,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
     routers = [*records.ROUTERS]
-    routers += [module.router for module in (rings, states, coverage, keys, health)]
+    routers += [module.router for module in (rings, states, coverage, crossings, keys, health)]
     for router in routers:
         # Routes side by side are found once; routers inside routers are searched on every level.
         app.router.routes.extend(router.routes)

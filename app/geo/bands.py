@@ -75,6 +75,9 @@ def closeness(
     capsule, row = tree.query(
         shapely.linestrings(np.stack([start, end], axis=1)), predicate="dwithin", distance=within_m
     )
+    if not len(row):
+        nothing, nowhere = np.empty(0, np.int64), np.empty(0)
+        return Closeness(nothing, nowhere, nowhere, nothing, nowhere, np.empty((0, 2)))
     rows, where = np.unique(row, return_inverse=True)
     xy, of = shapely.get_coordinates(lines[rows], return_index=True)
     vertices = np.bincount(of, minlength=len(rows))

@@ -27,7 +27,7 @@ from app.db.engine import Database
 from app.errors import Conflict, InvalidShape, NotFound, RegistryError
 from app.registry import answers as shared
 from app.registry import coverage as registry
-from app.services import loading, report
+from app.services import crossings, loading, report
 from app.services.access import Principal
 from app.services.assess import Computed, compute
 from app.services.flights import Flights, Gone
@@ -121,6 +121,35 @@ class Answers:
         if explained is None:
             raise NotFound("control point", code)
         return orjson.dumps(explained, option=_OPTIONS)
+
+    async def crossings(
+        self,
+        jurisdiction: str,
+        who: Principal,
+        wanted: crossings.Wanted,
+        *,
+        geojson: bool,
+        gone: Gone | None = None,
+    ) -> bytes:
+        """Return the crossings asked for, guarded, open or waived, beside the plan."""
+        make = partial(crossings.listed, wanted=wanted, geojson=geojson)
+        return await self.document(jurisdiction, who, f"crossings {wanted} {geojson}", make, gone)
+
+    async def crossing(
+        self, jurisdiction: str, who: Principal, name: str, *, geojson: bool
+    ) -> bytes:
+        """Return one crossing.
+
+        Raises
+        ------
+        NotFound
+            when the jurisdiction has no such crossing.
+        """
+        computed = await self.computed(jurisdiction, who)
+        told = await self.aside(crossings.one, computed, name, geojson)
+        if told is None:
+            raise NotFound("crossing", name)
+        return orjson.dumps(told, option=_OPTIONS)
 
     async def document(
         self, jurisdiction: str, who: Principal, name: str, make: Make, gone: Gone | None = None

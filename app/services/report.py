@@ -5,28 +5,16 @@ Pure: from a computed state to plain values. Whatever was not computed is said i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from app.geo import coverage as engine
-from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES
+from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Level
 from app.schemas.geojson import to_geojson
+from app.services import crossings
+from app.services.answer import FIXES, about, collection, nearest
 from app.services.assess import Computed
-
-FIXES: Final = {
-    "none": "install or assign a device with this function",
-    "not_in_use": "put the device into use",
-    "offline": "repair the device or its link",
-    "stale": "report the device's state: it is silent, or was never heard of",
-    "wrong_function": "give the place a device with this function",
-    "wrong_direction": "serve this direction: a lane, or the camera's stated direction",
-    "too_far": "move the device nearer, or give it a longer lens",
-    "out_of_view": "turn the device towards the place",
-    "too_coarse": "more pixels or a narrower opening",
-}
-"""What would close a gap, by its primary reason."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +25,13 @@ class Wanted:
     category: str | None = None
     zone: str | None = None
     type: str | None = None
-    level: str | None = None
+    level: Level | None = None
 
 
 def summary(found: Computed) -> dict[str, Any]:
     """Return the state of the jurisdiction on one page."""
     plan = found.loaded.rules.plan
-    return _about(
+    return about(
         found,
         plan={
             "total": sum(plan.values()),
@@ -62,55 +50,9 @@ def summary(found: Computed) -> dict[str, Any]:
         by_zone={
             zone: _counts(found, _rows_where(found.loaded.points["zone"], zone)) for zone in ZONES
         },
-        rings=[_ring(level) for level in reversed(LEVELS)],
+        rings=[_ring(found, level) for level in reversed(LEVELS)],
         devices=_devices(found),
     )
-
-
-def _about(found: Computed, **answer: Any) -> dict[str, Any]:
-    """Return an answer with what every answer carries: where from, how, and what was left out."""
-    return {
-        "jurisdiction": found.loaded.jurisdiction,
-        "revision": found.loaded.revision,
-        "computed_at": found.loaded.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        **answer,
-        "parameters": _parameters(found),
-        "not_assessed": _not_assessed(found),
-    }
-
-
-def _parameters(found: Computed) -> dict[str, Any]:
-    used = found.parameters
-    return {
-        "search_m": used.search_m,
-        "assumed_range_m": used.assumed_range_m,
-        "assigned_range_m": used.assigned_range_m,
-        "assumed_opening_deg": used.assumed_opening_deg,
-        "px_per_m": dict(used.density),
-        "stale_after_s": found.loaded.rules.stale_after_s,
-        "metric_epsg": found.frame.epsg if found.frame else None,
-    }
-
-
-def _not_assessed(found: Computed) -> list[dict[str, Any]]:
-    rules = found.loaded.rules
-    told: list[dict[str, Any]] = [
-        {"what": "zone", "level": level, "reason": "this ring is not registered"}
-        for level in LEVELS
-        if level not in rules.rings
-    ]
-    reason = (
-        "the crossing and cordon analysis is not part of this version"
-        if rules.roads
-        else "no road is registered"
-    )
-    told += [
-        {"what": what, "level": level, "reason": reason}
-        for what in ("crossings", "cordon")
-        for level in reversed(LEVELS)
-    ]
-    told.append({"what": "area", "reason": "the area analysis is not part of this version"})
-    return told
 
 
 def _rows_where(column: Sequence[str], word: str) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -123,12 +65,12 @@ def _counts(found: Computed, rows: np.ndarray[Any, Any]) -> dict[str, int]:
     return {"registered": len(rows), **{status: by_name[status] for status in STATUSES}}
 
 
-def _ring(level: str) -> dict[str, Any]:
-    """Return a ring whose crossings and cordon are not assessed: null is not zero."""
+def _ring(found: Computed, level: Level) -> dict[str, Any]:
+    """Return a ring; null is not zero: what is null was not assessed."""
     cordon = {"sealed": None, "depth": None, "to_seal": None, "critical": None}
     return {
         "level": level,
-        "crossings": {"total": None, "guarded": None, "open": None, "waived": None},
+        "crossings": crossings.counts(found, level),
         "inbound": dict(cordon),
         "outbound": dict(cordon),
     }
@@ -152,17 +94,19 @@ def points(found: Computed, wanted: Wanted, *, geojson: bool) -> dict[str, Any]:
     """Return status and needs of the control points asked for."""
     rows = list(_wanted_rows(found, wanted))
     if geojson:
-        return _collection(found, [_feature(_point(found, row)) for row in rows])
-    return _about(found, items=[_point(found, row) for row in rows])
+        return collection(found, [_feature(_point(found, row)) for row in rows])
+    return about(found, items=[_point(found, row) for row in rows])
 
 
 def gaps(found: Computed, wanted: Wanted) -> dict[str, Any]:
-    """Return the control points that are not fully covered, each with what is missing and why."""
+    """Return what is not covered, control points and open crossings: what is missing, and why."""
     about_points = wanted.type in (None, "control_point") and wanted.level is None
     rows = _wanted_rows(found, wanted) if about_points else iter(())
     gap_codes = (engine.PARTIAL, engine.UNCOVERED)
     features = [_gap(found, row) for row in rows if found.assessment.status[row] in gap_codes]
-    return _collection(found, features)
+    if wanted.type in (None, "crossing") and wanted.category is None and wanted.zone is None:
+        features += crossings.gaps(found, wanted.level)
+    return collection(found, features)
 
 
 def point(found: Computed, code: str, geojson: bool) -> dict[str, Any] | None:
@@ -175,7 +119,7 @@ def point(found: Computed, code: str, geojson: bool) -> dict[str, Any] | None:
     for need, unit in zip(explained["needs"], found.assessment.explain(row), strict=True):
         need["candidates"] = [_candidate(candidate) for candidate in unit.candidates]
     answer = _feature(explained) if geojson else explained
-    return _about(found, **answer)
+    return about(found, **answer)
 
 
 def _wanted_rows(found: Computed, wanted: Wanted) -> Iterator[int]:
@@ -230,23 +174,8 @@ def _need(found: Computed, row: int, unit: int) -> dict[str, Any]:
             for name, number in zip(engine.REASONS, counted, strict=True)
             if number
         },
-        "nearest": _nearest(found, unit),
+        "nearest": nearest(found.devices, assessment, unit),
         "fix": None if reason is None else FIXES[reason],
-    }
-
-
-def _nearest(found: Computed, unit: int) -> dict[str, Any] | None:
-    assessment, devices = found.assessment, found.devices
-    best = int(assessment.best[unit])
-    if best < 0:
-        return None
-    return {
-        "kind": devices.kind[best],
-        "code": devices.code[best],
-        "distance_m": round(float(assessment.best_distance_m[unit]), 2),
-        "assigned": int(devices.assigned[best]) == int(assessment.unit_point[unit]),
-        "counts": bool(assessment.met[unit]),
-        "reasons": list(engine.reasons_of(int(assessment.best_reasons[unit]))),
     }
 
 
@@ -298,11 +227,3 @@ def _gap(found: Computed, row: int) -> dict[str, Any]:
         "fix": first["fix"],
     }
     return feature
-
-
-def _collection(found: Computed, features: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "type": "FeatureCollection",
-        "numberReturned": len(features),
-        **_about(found, features=features),
-    }

@@ -25,6 +25,7 @@ from app.services.assess import Computed
 
 _CLASS: Final = {name: code for code, name in enumerate(net.CLASSES)}
 _ONE_WAY: Final = {name: code for code, name in enumerate(net.ONE_WAY)}
+_KM_DEG: Final = 0.009
 DEAD_END_M: Final = 50.0
 """A road that ends so near a ring's line without crossing it is told."""
 
@@ -155,7 +156,8 @@ def _base(roads: Columns, snap_m: float, frame: Frame) -> Base:
     ]  # fmt: skip
     numbers = {name: number for number, name in enumerate(sorted(set(called)))}
     group = np.array([numbers[name] for name in called], np.int64)
-    lines = shapely.from_wkb(np.array(roads["shape"], dtype=object))
+    # Roads are straight in degrees as rings are: over a kilometre that differs by a centimetre.
+    lines = shapely.segmentize(shapely.from_wkb(np.array(roads["shape"], dtype=object)), _KM_DEG)
     network, report = net.network(
         shapely.transform(lines, frame.to_metres),
         oneway=[_ONE_WAY[word] for word in roads["oneway"]],

@@ -41,7 +41,7 @@ async def test_the_loaded_city_answers_as_documented(
     assert summary["plan"]["total"] == points["registered"] == 409
     assert sum(zone["registered"] for zone in summary["by_zone"].values()) == 409
 
-    gaps = await _json(city, f"{COVERAGE}/gaps")
+    gaps = await _json(city, f"{COVERAGE}/gaps?type=control_point")
     found = {
         (feature["id"], need["function"], need["direction"], need["reason"])
         for feature in gaps["features"]

@@ -1,0 +1,63 @@
+"""All SQL about waivers of crossings."""
+
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_TOLD = (
+    "json_build_object('crossing', crossing, 'jurisdiction', jurisdiction, 'level', level, "
+    "'road', road, 'reason', reason, 'expires_at', expires_at, 'waived_by', waived_by, "
+    "'version', version, 'created_at', created_at, 'updated_at', updated_at)::text"
+)
+
+
+async def lock(connection: AsyncConnection, code: str) -> int | None:
+    """Lock one waiver and return its version, None when it is not there."""
+    row = (
+        await connection.execute(
+            text("SELECT version, removed_at FROM waiver WHERE code = :code FOR UPDATE"),
+            {"code": code},
+        )
+    ).first()
+    return None if row is None or row[1] is not None else int(row[0])
+
+
+async def get(connection: AsyncConnection, code: str) -> tuple[int, str] | None:
+    """Return version and JSON of one waiver."""
+    row = (
+        await connection.execute(
+            text(f"SELECT version, {_TOLD} FROM waiver WHERE code = :code AND removed_at IS NULL"),
+            {"code": code},
+        )
+    ).first()
+    return None if row is None else (int(row[0]), row[1])
+
+
+async def put(
+    connection: AsyncConnection, properties: dict[str, Any], lon: float, lat: float
+) -> int:
+    """Write a waiver and return its version."""
+    names = [
+        "code", "jurisdiction", "crossing", "level", "road", "reason", "expires_at", "waived_by",
+    ]  # fmt: skip
+    row = await connection.execute(
+        text(
+            f"INSERT INTO waiver ({', '.join(names)}, geometry) "
+            f"SELECT {', '.join(names)}, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) "
+            "FROM json_populate_record(CAST(NULL AS waiver), CAST(:row AS json)) "
+            "ON CONFLICT (code) DO UPDATE SET "
+            + ", ".join(f"{name} = excluded.{name}" for name in names[3:])
+            + ", geometry = excluded.geometry, removed_at = NULL RETURNING version"
+        ),
+        {"row": orjson.dumps(properties).decode(), "lon": lon, "lat": lat},
+    )
+    return int(row.scalar_one())
+
+
+async def remove(connection: AsyncConnection, code: str) -> None:
+    """Remove a waiver softly."""
+    await connection.execute(
+        text("UPDATE waiver SET removed_at = now() WHERE code = :code"), {"code": code}
+    )

@@ -1,0 +1,174 @@
+"""Waivers: a person decides that a crossing need not be guarded, with a reason and an end.
+
+A waiver belongs to the crossing of a road at a ring, not to a number: when the road is surveyed anew
+and the crossing moves a little, the waiver stays with it.
+"""
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database, WriteContext
+from app.errors import Fault, Invalid, NotFound
+from app.models.vocabulary import Level
+from app.registry import records as records_registry
+from app.registry import states
+from app.registry import waivers as registry
+from app.schemas.waivers import WaiverDraft
+from app.services import crossings, drafts, guards
+from app.services.access import Principal
+from app.services.assess import Computed
+from app.services.coverage import Answers
+from app.services.preconditions import Precondition
+from app.services.records import Written
+
+
+async def get(
+    connection: AsyncConnection, jurisdiction: str, crossing: str, who: Principal
+) -> tuple[int, str]:
+    """Return version and JSON of the waiver of a crossing.
+
+    Raises
+    ------
+    NotFound
+        when it has none.
+    """
+    who.need_in("analyst", [jurisdiction])
+    found = await registry.get(connection, _code(jurisdiction, crossing))
+    if found is None:
+        raise NotFound("waiver", crossing)
+    return found
+
+
+async def history(
+    connection: AsyncConnection,
+    jurisdiction: str,
+    crossing: str,
+    who: Principal,
+    *,
+    before: int | None,
+    limit: int,
+) -> tuple[list[str], int | None]:
+    """Return the changes of the waiver of a crossing, newest first.
+
+    Raises
+    ------
+    NotFound
+        when it never had one.
+    """
+    who.need_in("analyst", [jurisdiction])
+    rows = await records_registry.history(
+        connection, "waiver", _code(jurisdiction, crossing), scope=[jurisdiction], hidden=[],
+        before=before, limit=limit + 1,
+    )  # fmt: skip
+    if not rows and before is None:
+        raise NotFound("waiver", crossing)
+    shown = rows[:limit]
+    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
+
+
+async def put(
+    database: Database,
+    answers: Answers,
+    jurisdiction: str,
+    crossing: str,
+    payload: object,
+    who: Principal,
+    precondition: Precondition,
+    context: WriteContext,
+) -> tuple[Written, str]:
+    """Waive a crossing, or say anew why and until when; return the waiver as JSON beside it.
+
+    Raises
+    ------
+    NotFound
+        when there is no such crossing now.
+    Invalid
+        when the reason is missing, or the end is not in the future.
+    """
+    who.need_in("admin", [jurisdiction])
+    draft = _draft(payload)
+    found = await answers.computed(jurisdiction, who)
+    place = await answers.aside(_place, found, crossing)
+    if place is None:
+        raise NotFound("crossing", crossing)
+    level, road, (lon, lat), known_as = place
+    code = _code(jurisdiction, crossing)
+    row = {
+        "code": code, "jurisdiction": jurisdiction, "crossing": crossing, "level": level,
+        "road": road, "waived_by": who.name, **draft.model_dump(mode="json"),
+    }  # fmt: skip
+    async with database.writing(context) as connection:
+        if draft.expires_at <= await states.now(connection):
+            raise _past()
+        present = await registry.lock(connection, code)
+        precondition.check(present)
+        if known_as not in (None, crossing):
+            await registry.remove(connection, _code(jurisdiction, str(known_as)))
+        version = await registry.put(connection, row, lon, lat)
+        _, body = await get(connection, jurisdiction, crossing, who)
+    return Written(code, version, created=present is None), body
+
+
+async def remove(
+    database: Database,
+    jurisdiction: str,
+    crossing: str,
+    who: Principal,
+    precondition: Precondition,
+    context: WriteContext,
+) -> None:
+    """End a waiver before its time; the crossing may be gone.
+
+    Raises
+    ------
+    NotFound
+        when the crossing has none.
+    """
+    who.need_in("admin", [jurisdiction])
+    code = _code(jurisdiction, crossing)
+    async with database.writing(context) as connection:
+        present = await registry.lock(connection, code)
+        precondition.check(present)
+        if present is None:
+            raise NotFound("waiver", crossing)
+        await registry.remove(connection, code)
+
+
+def _code(jurisdiction: str, crossing: str) -> str:
+    return f"{jurisdiction}/{crossing}"
+
+
+def _draft(payload: object) -> WaiverDraft:
+    try:
+        return WaiverDraft.model_validate(payload)
+    except ValidationError as error:
+        faults = drafts.faults_of(error)
+        detail = f"The waiver is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
+        raise Invalid(detail, faults=faults) from error
+
+
+def _past() -> Invalid:
+    message = "a waiver ends in the future"
+    return Invalid(
+        f"The waiver is not valid: /expires_at: {message}.",
+        faults=(Fault("/expires_at", "past-time", message),),
+    )
+
+
+def _place(
+    found: Computed, crossing: str
+) -> tuple[Level, str, tuple[float, float], str | None] | None:
+    """Return ring, road and place of a crossing, and the name under which it is waived now."""
+    guarded = guards.of(found)
+    if guarded is None:
+        return None
+    net = guarded.net
+    for level, verdict in crossings.of(found).items():
+        if crossing in net.name[level]:
+            row = net.name[level].index(crossing)
+            lon, lat = net.frame.to_lonlat(net.crossed[level].xy[row]).ravel().round(9).tolist()
+            waiver = int(verdict.waiver[row])
+            known = found.loaded.waivers["crossing"][waiver] if waiver >= 0 else None
+            road = str(net.base.label[net.crossed[level].group[row]])
+            return level, road, (lon, lat), known
+    return None

@@ -1,0 +1,265 @@
+"""Crossings over HTTP: guarded by direction, waived, told beside the plan, honest without data."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from builders import CITY, GEOJSON, LAT, LON, Json, KeyFor, camera, checkpoint, control_point, road
+
+CITY_URL = f"/v1/jurisdictions/{CITY}"
+CROSSINGS = f"{CITY_URL}/coverage/crossings"
+WEST = LON - 0.02
+"""Longitude of the western side of the core."""
+NEXT_YEAR = "2999-01-01T00:00:00Z"
+
+
+def line(*lonlat: tuple[float, float]) -> Json:
+    return {"type": "LineString", "coordinates": [list(one) for one in lonlat]}
+
+
+async def put(client: httpx.AsyncClient, url: str, body: Json, **headers: str) -> httpx.Response:
+    answer = await client.put(url, json=body, headers=headers)
+    assert answer.status_code in (200, 201), answer.text
+    return answer
+
+
+async def get(client: httpx.AsyncClient, url: str) -> Any:
+    answer = await client.get(url)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.fixture
+async def streets(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return a client of a city with a road from its middle to the west, out of two of the rings."""
+    way = line((LON, LAT), (113.16, LAT), (113.1, LAT))
+    await put(ringed, "/v1/roads/west-1", road("west-1", geometry=way, name_en="West Road"))
+    side = line((113.16, LAT), (113.16, LAT + 0.01))
+    await put(ringed, "/v1/roads/side-1", road("side-1", geometry=side))
+    return ringed
+
+
+async def test_a_crossing_from_open_to_guarded_and_back(streets: httpx.AsyncClient) -> None:
+    told = await get(streets, f"{CROSSINGS}?level=core")
+    (crossing,) = told["items"]
+    assert crossing["status"] == "open"
+    assert crossing["directions"] == crossing["missing_directions"] == ["inbound", "outbound"]
+    assert crossing["geometry"]["coordinates"] == pytest.approx([WEST, LAT], abs=1e-6)
+    assert crossing["road"]["name_en"] == "West Road"
+    assert crossing["road"]["codes"] == ["west-1"]
+    assert crossing["grade"] == "level"
+    assert crossing["inbound_bearing_deg"] == pytest.approx(90, abs=1)
+    assert [need["reason"] for need in crossing["needs"]] == ["none", "none"]
+    url = f"{CROSSINGS}/{crossing['id']}"
+
+    # A checkpoint on the road, 30 m inward, with one lane in: outbound stays open.
+    at = {"type": "Point", "coordinates": [WEST + 0.0003, LAT]}
+    lanes = [{"lane": 1, "direction": "inbound", "bearing_deg": 90}]
+    body = checkpoint("k-1", geometry=at, lanes=lanes, state="online", road="west-1")
+    await put(streets, "/v1/checkpoints/k-1", body)
+    half = await get(streets, url)
+    assert (half["status"], half["missing_directions"]) == ("open", ["outbound"])
+    assert half["needs"][0]["guards"] == [{"kind": "checkpoint", "code": "k-1"}]
+    assert half["needs"][1]["reason"] == "wrong_direction"
+
+    lanes.append({"lane": 2, "direction": "outbound", "bearing_deg": 270})
+    await put(streets, "/v1/checkpoints/k-1", body)
+    assert (await get(streets, url))["status"] == "guarded"
+    summary = await get(streets, f"{CITY_URL}/coverage")
+    rings = {ring["level"]: ring["crossings"] for ring in summary["rings"]}
+    assert rings["core"] == {"total": 1, "guarded": 1, "open": 0, "waived": 0}
+    assert rings["urban"] == {"total": 1, "guarded": 0, "open": 1, "waived": 0}
+
+    off = [{"kind": "checkpoint", "code": "k-1", "state": "offline"}]
+    assert (await streets.post("/v1/states", json=off)).json()["applied"] == 1
+    assert (await get(streets, url))["needs"][0]["reason"] == "offline"
+    assert len((await get(streets, f"{CROSSINGS}?guarded=false"))["items"]) == 2
+
+
+async def test_open_crossings_are_gaps_of_their_type(streets: httpx.AsyncClient) -> None:
+    gaps = f"{CITY_URL}/coverage/gaps"
+    every = await get(streets, gaps)
+    assert {one["properties"]["type"] for one in every["features"]} == {"crossing"}
+    (core,) = (await get(streets, f"{gaps}?level=core"))["features"]
+    assert core["properties"]["level"] == "core"
+    assert core["properties"]["reason"] == "none"
+    assert core["properties"]["fix"]
+    assert core["geometry"]["type"] == "Point"
+    assert (await get(streets, f"{gaps}?type=control_point"))["features"] == []
+
+
+async def test_a_waiver_from_decision_to_end(streets: httpx.AsyncClient, key_for: KeyFor) -> None:
+    crossing = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
+    url = f"{CROSSINGS}/{crossing}/waiver"
+    assert (await streets.get(url)).status_code == 404
+
+    revision = (await get(streets, f"{CITY_URL}/coverage"))["revision"]
+    given = {"reason": "closed by a gate", "expires_at": NEXT_YEAR}
+    made = await put(streets, url, given, **{"X-Change-Reason": "council"})
+    assert made.status_code == 201
+    assert made.json()["waived_by"]
+    assert (await get(streets, url))["reason"] == "closed by a gate"
+
+    told = await get(streets, f"{CROSSINGS}/{crossing}")
+    assert (told["status"], told["guarded"]) == ("waived", False)
+    assert told["waiver"]["reason"] == "closed by a gate"
+    assert told["revision"] == revision + 1
+    assert (await get(streets, f"{CITY_URL}/coverage/gaps?level=core"))["features"] == []
+    assert (await get(streets, f"{CROSSINGS}?status=waived"))["items"][0]["id"] == crossing
+    summary = await get(streets, f"{CITY_URL}/coverage")
+    rings = {ring["level"]: ring["crossings"] for ring in summary["rings"]}
+    assert rings["core"] == {"total": 1, "guarded": 0, "open": 0, "waived": 1}
+
+    stale = {"If-Match": '"9"'}
+    assert (await streets.put(url, json=given, headers=stale)).status_code == 412
+    again = await put(streets, url, {**given, "reason": "gate stays"}, **{"If-Match": '"1"'})
+    assert (again.status_code, again.headers["etag"]) == (200, '"2"')
+
+    editor = await key_for("editor")
+    assert (await streets.put(url, json=given, headers=editor)).status_code == 403
+    assert (await streets.delete(url, headers=editor)).status_code == 403
+    assert (await streets.delete(url)).status_code == 204
+    assert (await streets.delete(url)).status_code == 404
+    assert (await get(streets, f"{CROSSINGS}/{crossing}"))["status"] == "open"
+    history = await get(streets, f"{url}/history")
+    assert [change["operation"] for change in history["items"]] == ["remove", "update", "create"]
+    assert history["items"][-1]["reason"] == "council"
+    await put(streets, url, given)
+    assert (await get(streets, f"{CROSSINGS}/{crossing}"))["status"] == "waived"
+
+
+async def test_a_waiver_ends_by_itself(streets: httpx.AsyncClient) -> None:
+    crossing = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
+    soon = (datetime.now(UTC) + timedelta(seconds=1.2)).isoformat()
+    await put(streets, f"{CROSSINGS}/{crossing}/waiver", {"reason": "works", "expires_at": soon})
+    assert (await get(streets, f"{CROSSINGS}/{crossing}"))["status"] == "waived"
+    await asyncio.sleep(1.3)
+    assert (await get(streets, f"{CROSSINGS}/{crossing}"))["status"] == "open"
+
+
+async def test_a_waiver_stays_with_a_road_that_is_surveyed_anew(
+    streets: httpx.AsyncClient,
+) -> None:
+    old = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
+    given = {"reason": "closed by a gate", "expires_at": NEXT_YEAR}
+    await put(streets, f"{CROSSINGS}/{old}/waiver", given)
+    moved = line((LON, LAT), (WEST, LAT - 0.00045), (113.1, LAT))
+    await put(streets, "/v1/roads/west-1", road("west-1", geometry=moved, name_en="West Road"))
+    (now,) = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
+    assert now["geometry"]["coordinates"][1] == pytest.approx(LAT - 0.00045, abs=1e-6)
+    assert now["id"] != old
+    assert (now["status"], now["waiver"]["crossing"]) == ("waived", old)
+    # Waived anew it goes by its new name, and by that alone.
+    await put(streets, f"{CROSSINGS}/{now['id']}/waiver", given)
+    assert (await streets.get(f"{CROSSINGS}/{old}/waiver")).status_code == 404
+    told = await get(streets, f"{CROSSINGS}/{now['id']}")
+    assert told["waiver"]["crossing"] == now["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/reason"),
+        ({"reason": "", "expires_at": NEXT_YEAR}, "/reason"),
+        ({"reason": "why", "expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
+        ({"reason": "why", "expires_at": "soon"}, "/expires_at"),
+        ({"reason": "why", "expires_at": 5}, "/expires_at"),
+        ({"reason": "why", "expires_at": NEXT_YEAR, "who": "me"}, "/who"),
+        ([], ""),
+    ],
+)
+async def test_a_waiver_without_reason_or_end_is_refused(
+    streets: httpx.AsyncClient, body: object, pointer: str
+) -> None:
+    crossing = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
+    answer = await streets.put(f"{CROSSINGS}/{crossing}/waiver", json=body)
+    assert answer.status_code == 422
+    assert pointer in [fault["pointer"] for fault in answer.json()["errors"]]
+
+
+async def test_what_is_not_there_is_not_found(streets: httpx.AsyncClient) -> None:
+    nowhere = f"{CROSSINGS}/core-000000000000"
+    given = {"reason": "why", "expires_at": NEXT_YEAR}
+    assert (await streets.get(nowhere)).status_code == 404
+    assert (await streets.put(f"{nowhere}/waiver", json=given)).status_code == 404
+    assert (await streets.get(f"{nowhere}/waiver/history")).status_code == 404
+    assert (await streets.get(f"{CROSSINGS}/elsewhere-1")).status_code == 422
+    assert (await streets.get(f"{CROSSINGS}?status=shut")).status_code == 422
+
+
+async def test_the_plan_beside_the_crossings(streets: httpx.AsyncClient) -> None:
+    at = {"type": "Point", "coordinates": [WEST, LAT]}
+    far = {"type": "Point", "coordinates": [WEST, LAT + 0.01]}
+    body = control_point("cp-1", category="core_road", road_name="West Road", geometry=at)
+    await put(streets, "/v1/control-points/cp-1", body)
+    await put(streets, "/v1/control-points/cp-2",
+              control_point("cp-2", category="core_road", geometry=far))  # fmt: skip
+    told = await get(streets, CROSSINGS)
+    core = next(plan for plan in told["by_plan"] if plan["level"] == "core")
+    assert core["control_points_without_crossing"] == ["cp-2"]
+    assert core["crossings_without_control_point"] == []
+    urban = next(plan for plan in told["by_plan"] if plan["level"] == "urban")
+    assert len(urban["crossings_without_control_point"]) == urban["crossings"] == 1
+    crossing = next(item for item in told["items"] if item["level"] == "core")
+    assert crossing["control_points"] == ["cp-1"]
+
+    # A camera assigned to the control point guards its crossing from where it stands.
+    watcher = camera(
+        "c-1", functions=["vehicle"], direction="both", control_point="cp-1", state="online",
+        geometry={"type": "Point", "coordinates": [WEST, LAT + 0.0005]},
+    )  # fmt: skip
+    await put(streets, "/v1/cameras/c-1", watcher)
+    assert (await get(streets, f"{CROSSINGS}/{crossing['id']}"))["status"] == "guarded"
+    # One that looks across the road serves no direction of it.
+    await put(streets, "/v1/cameras/c-1", {**watcher, "azimuth_deg": 180.0})
+    told = await get(streets, f"{CROSSINGS}/{crossing['id']}")
+    assert (told["status"], told["needs"][0]["reason"]) == ("open", "wrong_direction")
+
+
+async def test_a_device_on_another_road_guards_nothing_here(streets: httpx.AsyncClient) -> None:
+    """A parallel lane 20 m north, with a checkpoint of its own."""
+    lane = line((LON - 0.015, LAT + 0.0002), (LON - 0.025, LAT + 0.0002))
+    await put(streets, "/v1/roads/lane-1", road("lane-1", geometry=lane, road_class="service"))
+    at = {"type": "Point", "coordinates": [WEST, LAT + 0.00019]}
+    await put(streets, "/v1/checkpoints/k-1", checkpoint("k-1", geometry=at, state="online"))
+    told = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
+    by_road = {item["road"]["codes"][0]: item["status"] for item in told}
+    assert by_road == {"west-1": "open", "lane-1": "guarded"}
+
+
+async def test_geojson_and_rights(streets: httpx.AsyncClient, key_for: KeyFor) -> None:
+    answer = await streets.get(CROSSINGS, headers=GEOJSON)
+    assert answer.headers["content-type"] == "application/geo+json"
+    assert answer.json()["features"][0]["id"] == answer.json()["features"][0]["properties"]["id"]
+    reader = await key_for("reader")
+    assert (await streets.get(CROSSINGS, headers=reader)).status_code == 403
+    elsewhere = await key_for("analyst", ["410100"])
+    assert (await streets.get(CROSSINGS, headers=elsewhere)).status_code == 404
+
+
+def _reasons(answer: Json) -> dict[str, str]:
+    return {
+        told["level"]: told["reason"]
+        for told in answer["not_assessed"]
+        if told["what"] == "crossings"
+    }
+
+
+async def test_absence_of_data_is_never_zero_gaps(ringed: httpx.AsyncClient) -> None:
+    summary = await get(ringed, f"{CITY_URL}/coverage")
+    assert {ring["crossings"]["total"] for ring in summary["rings"]} == {None}
+    assert set(_reasons(summary).values()) == {"no road is registered"}
+
+    inside = line((LON, LAT), (LON + 0.01, LAT))
+    await put(ringed, "/v1/roads/inner", road("inner", geometry=inside))
+    reasons = _reasons(await get(ringed, CROSSINGS))
+    assert set(reasons) == {"core", "urban", "city"}
+    assert "do not reach beyond" in reasons["core"]
+
+    await put(ringed, "/v1/roads/outer", road("outer", geometry=line((113.3, LAT), (113.33, LAT))))
+    reasons = _reasons(await get(ringed, CROSSINGS))
+    assert "no road crosses this ring" in reasons["core"]
+    assert (await ringed.delete(f"{CITY_URL}/rings/core")).status_code == 204
+    assert _reasons(await get(ringed, CROSSINGS))["core"] == "this ring is not registered"
