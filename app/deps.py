@@ -4,7 +4,7 @@ All are coroutines: FastAPI runs plain functions in a thread, which costs more t
 """
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from weakref import WeakKeyDictionary
@@ -23,10 +23,12 @@ from app.services.access import Principal
 from app.services.flights import Gone
 from app.services.keys import Gate
 from app.services.preconditions import Precondition
+from app.services.states import lines
 from app.settings import Settings
 
 GEOJSON = "application/geo+json"
 JSON_TYPES = ("application/json", GEOJSON)
+LINES_TYPES = ("application/x-ndjson", "application/jsonl")
 PATCH_TYPES = ("application/merge-patch+json", *JSON_TYPES)
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -160,16 +162,24 @@ ReadDep = Annotated[AsyncConnection, Depends(reading, scope="function")]
 WriteDep = Annotated[AsyncConnection, Depends(writing, scope="function")]
 
 
-async def json_body(request: Request) -> Any:
-    """Return the JSON of the body, strictly: no NaN, no duplicate encodings, bounded depth."""
-    accepted = PATCH_TYPES if request.method == "PATCH" else JSON_TYPES
+def _content_type(request: Request, accepted: Sequence[str]) -> str:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in accepted:
         raise UnsupportedMediaType(content_type, accepted)
+    return content_type
+
+
+async def _body(request: Request) -> bytes:
     try:
-        body = await request.body()
+        return await request.body()
     except ClientDisconnect as error:
         raise MalformedBody("The body ended before it was complete.") from error
+
+
+async def json_body(request: Request) -> Any:
+    """Return the JSON of the body, strictly: no NaN, no duplicate encodings, bounded depth."""
+    _content_type(request, PATCH_TYPES if request.method == "PATCH" else JSON_TYPES)
+    body = await _body(request)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -177,6 +187,17 @@ async def json_body(request: Request) -> Any:
 
 
 BodyDep = Annotated[Any, Depends(json_body)]
+
+
+async def json_or_lines(request: Request) -> Any:
+    """Return the JSON of the body, or the list of values of newline-delimited JSON."""
+    content_type = _content_type(request, (*JSON_TYPES, *LINES_TYPES))
+    if content_type in LINES_TYPES:
+        return lines(await _body(request))
+    return await json_body(request)
+
+
+LinesDep = Annotated[Any, Depends(json_or_lines)]
 
 
 async def precondition(

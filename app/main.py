@@ -12,6 +12,7 @@ from app.db.engine import Database
 from app.errors import Unavailable
 from app.logs import configure
 from app.routers import (
+    changes,
     coverage,
     crossings,
     health,
@@ -25,6 +26,7 @@ from app.routers import (
 )
 from app.routers.envelope import Envelope
 from app.services.access import anonymous
+from app.services.changes import Streams
 from app.services.coverage import Answers
 from app.services.keys import Gate, service_secret
 from app.services.ogc.features import Features
@@ -70,12 +72,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.gate = Gate(app.state.database, app.state.secret, anonymous(known.anonymous_role))
     app.state.answers = Answers(app.state.database)
+    app.state.streams = Streams(app.state.database)
     app.state.features = Features(app.state.database, app.state.answers)
     app.state.tiles = Tiles(app.state.database, app.state.answers)
     problems.install(app)
     app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
     routers = [*records.ROUTERS]
-    routers += [module.router for module in (rings, states, coverage, crossings, keys, health)]
+    routers += [
+        module.router for module in (rings, states, changes, coverage, crossings, keys, health)
+    ]
     for router in routers:
         # Routes side by side are found once; routers inside routers are searched on every level.
         app.router.routes.extend(router.routes)

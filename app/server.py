@@ -6,9 +6,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -86,7 +87,25 @@ def application() -> ASGIApp:
         threading.Thread(target=_end_after, args=(service,), daemon=True).start()
     from app.main import create_app  # slow to import, and most commands serve nothing
 
-    return create_app()
+    app = create_app()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _first(number, app.state.streams.end)
+    return app
+
+
+def _first(number: int, act: Callable[[], None]) -> None:
+    """Do something when a signal comes, before what is done then anyway.
+
+    The server waits for answers that are under way; a stream has to be told to end.
+    """
+    before = signal.getsignal(number)
+
+    def both(got: int, frame: FrameType | None) -> None:
+        act()
+        if callable(before):
+            before(got, frame)
+
+    signal.signal(number, both)
 
 
 def _end_after(service: BaseProcess) -> None:

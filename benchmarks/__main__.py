@@ -2,13 +2,20 @@
 
 import sys
 
-from benchmarks import bench_cordon, bench_coverage_engine, bench_membership, bench_service
+from benchmarks import (
+    bench_cordon,
+    bench_coverage_engine,
+    bench_membership,
+    bench_service,
+    bench_states,
+)
 
 MEASUREMENTS = {
     "membership": bench_membership.main,
     "coverage": bench_coverage_engine.main,
     "service": bench_service.main,
     "cordon": lambda: bench_cordon.main([]),
+    "states": bench_states.main,
 }
 
 

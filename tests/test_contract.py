@@ -20,6 +20,8 @@ from app.routers.problems import MEDIA_TYPE
 METHODS = {"get", "put", "post", "patch", "delete"}
 READS = {"include-method": "GET", "parameters": {"path.code": CITY, "path.control_point": CITY}}
 """Reads ask for records that are there, so that there is something to hold against the schema."""
+STREAM = {"include-path": "/v1/changes/stream", "parameters": {"query.wait_s": 0}}
+"""A stream has no end unless it is asked for one."""
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -136,7 +138,7 @@ def config(key: str) -> SchemathesisConfig:
             },
             "phases": {"stateful": {"enabled": False}},
             "checks": {"enabled": False, **{name: {"enabled": True} for name in CHECKS}},
-            "operations": [READS],
+            "operations": [STREAM, READS],
             "continue-on-failure": True,
             "suppress-health-check": ["all"],
         }

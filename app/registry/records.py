@@ -232,39 +232,6 @@ async def dependents(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def history(
-    connection: AsyncConnection,
-    kind_name: str,
-    code: str,
-    *,
-    scope: Sequence[str] | None,
-    hidden: Sequence[str],
-    before: int | None,
-    limit: int,
-) -> list[tuple[int, str]]:
-    """Return changes of one record, newest first, as (sequence, JSON)."""
-    where = ["kind = :kind", "code = :code"]
-    bound: dict[str, Any] = {
-        "kind": kind_name, "code": code, "hidden": list(hidden), "limit": limit,
-    }  # fmt: skip
-    if scope is not None:
-        where.append("jurisdiction = ANY(CAST(:scope AS text[]))")
-        bound["scope"] = list(scope)
-    if before is not None:
-        where.append("seq < :before")
-        bound["before"] = before
-    rows = await connection.execute(
-        text(
-            "SELECT seq, row_to_json((SELECT d FROM (SELECT seq, at, actor, request_id, reason, "
-            "operation, version, before - CAST(:hidden AS text[]) AS before, "
-            "after - CAST(:hidden AS text[]) AS after) AS d))::text "
-            f"FROM change WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit"
-        ),
-        bound,
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
 async def as_of(
     connection: AsyncConnection,
     kind_name: str,

@@ -1,17 +1,17 @@
 """All SQL about device states: many, small, latest wins."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-import orjson
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_REPORT = text("""
+from app.db.engine import Fetch, within
+
+REPORT: Final = """
 WITH report AS (
     SELECT DISTINCT ON (kind, code) kind, code, state, reported_at
-    FROM json_to_recordset(CAST(:rows AS json))
-         AS r(kind text, code text, state text, reported_at timestamptz)
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+         AS r(kind, code, state, reported_at)
     ORDER BY kind, code, reported_at DESC
 ), known AS (
     SELECT r.*, coalesce(c.jurisdiction, p.jurisdiction) AS jurisdiction
@@ -20,7 +20,7 @@ WITH report AS (
     LEFT JOIN checkpoint p ON r.kind = 'checkpoint' AND p.code = r.code AND p.removed_at IS NULL
 ), allowed AS (
     SELECT * FROM known WHERE jurisdiction IS NOT NULL
-    AND (CAST(:scope AS text[]) IS NULL OR jurisdiction = ANY(CAST(:scope AS text[])))
+    AND ($5::text[] IS NULL OR jurisdiction = ANY($5::text[]))
 ), written AS (
     INSERT INTO device_state AS d (kind, code, jurisdiction, state, reported_at, received_at)
     SELECT kind, code, jurisdiction, state, reported_at, now() FROM allowed ORDER BY kind, code
@@ -30,23 +30,29 @@ WITH report AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM written) AS applied,
-       (SELECT coalesce(json_agg(json_build_object('kind', k.kind, 'code', k.code)), '[]')
-        FROM known k LEFT JOIN allowed a USING (kind, code) WHERE a.code IS NULL) AS unknown
-""")
+       ARRAY(SELECT ARRAY[k.kind, k.code] FROM known k LEFT JOIN allowed a USING (kind, code)
+             WHERE a.code IS NULL ORDER BY k.kind, k.code) AS unknown
+"""
+"""Records reports given as columns; codes are locked in order, so that batches cannot deadlock."""
 
 
 async def report(
     connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], scope: Sequence[str] | None
-) -> tuple[int, list[dict[str, str]]]:
+) -> tuple[int, list[tuple[str, str]]]:
     """Record reports that are newer than what is known; return how many, and the unknown devices."""
-    answer = await connection.execute(
-        _REPORT,
-        {"rows": orjson.dumps(rows).decode(), "scope": None if scope is None else list(scope)},
-    )
-    applied, unknown = answer.one()
-    return int(applied), list(unknown)
+    columns = [[row[name] for row in rows] for name in ("kind", "code", "state", "reported_at")]
+    return await report_columns(await within(connection), columns, scope)
+
+
+async def report_columns(
+    fetch: Fetch, columns: Sequence[Sequence[Any]], scope: Sequence[str] | None
+) -> tuple[int, list[tuple[str, str]]]:
+    """Do the same with columns: kinds, codes, states, times."""
+    applied, unknown = (await fetch(REPORT, *columns, scope))[0]
+    return int(applied), [(kind, code) for kind, code in unknown]
 
 
 async def now(connection: AsyncConnection) -> Any:
     """Return the time of the database, the one clock all workers agree on."""
-    return (await connection.execute(text("SELECT now()"))).scalar_one()
+    fetch = await within(connection)
+    return (await fetch("SELECT now()"))[0][0]

@@ -60,9 +60,9 @@ def one(
     )
 
 
-def raw(body: bytes, media_type: str = JSON) -> Response:
+def raw(body: bytes, media_type: str = JSON, **headers: str) -> Response:
     """Return JSON that is ready."""
-    return Response(body, 200, dict(_PRIVATE), media_type)
+    return Response(body, 200, {**_PRIVATE, **headers}, media_type)
 
 
 def computed(value: Mapping[str, Any] | Sequence[Any], media_type: str = JSON) -> Response:

@@ -48,8 +48,10 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def body_of(model: type[BaseModel], *, patch: bool = False) -> dict[str, Any]:
-    """Return the request body of a route that reads its body raw."""
+def body_of(
+    model: type[BaseModel], *, patch: bool = False, lines_of: type[BaseModel] | None = None
+) -> dict[str, Any]:
+    """Return the request body of a route that reads its body raw; ``lines_of``: also NDJSON of it."""
     _bodies[model.__name__] = model
     reference = {"$ref": f"#/components/schemas/{model.__name__}"}
     if patch:
@@ -60,6 +62,10 @@ def body_of(model: type[BaseModel], *, patch: bool = False) -> dict[str, Any]:
         content = {"application/merge-patch+json": {"schema": schema}}
     else:
         content = {"application/json": {"schema": reference}}
+    if lines_of is not None:
+        _bodies[lines_of.__name__] = lines_of
+        line = {"$ref": f"#/components/schemas/{lines_of.__name__}"}
+        content["application/x-ndjson"] = {"schema": line}
     return {"requestBody": {"required": True, "content": content}}
 
 

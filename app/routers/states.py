@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Depends
 
-from app.deps import BodyDep, WriteDep, WriterDep, known_parameters
+from app.deps import LinesDep, WriteDep, WriterDep, known_parameters
 from app.routers.openapi import body_of, problems
-from app.schemas.states import StateOutcome, StateReports
+from app.schemas.states import StateOutcome, StateReport, StateReports
 from app.services import states
 
 router = APIRouter(prefix="/v1", tags=["states"], dependencies=[Depends(known_parameters)])
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1", tags=["states"], dependencies=[Depends(known_pa
     "/states",
     summary="Report device states; the newest of each device counts",
     responses=problems(401, 403, 413, 415, 422),
-    openapi_extra=body_of(StateReports),
+    openapi_extra=body_of(StateReports, lines_of=StateReport),
 )
-async def report_states(who: WriterDep, payload: BodyDep, connection: WriteDep) -> StateOutcome:
+async def report_states(who: WriterDep, payload: LinesDep, connection: WriteDep) -> StateOutcome:
     return await states.report(connection, states.parse(payload), who)

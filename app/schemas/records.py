@@ -461,9 +461,9 @@ class CameraPast(CameraDraft, Kept):  # type: ignore[misc]  # as above
 
 
 class HistoryEntry(BaseModel):
-    """One change of one record."""
+    """One change of one record, or the moment a device fell silent."""
 
-    seq: int
+    seq: int | None = Field(description="Number in the history; null for a derived entry.")
     at: datetime
     actor: str
     request_id: str | None
@@ -472,3 +472,6 @@ class HistoryEntry(BaseModel):
     version: int | None
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+    derived: bool = Field(
+        description="True for a silence: nothing was written, the state reads as unknown since."
+    )

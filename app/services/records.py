@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Fetch, within
 from app.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
 from app.geo.frame import Frame
+from app.registry import changes as changes_registry
 from app.registry import records as registry
 from app.registry import rings as rings_registry
 from app.registry import states as states_registry
@@ -275,9 +276,10 @@ async def history(
     """
     scope = who.scope("analyst")
     hidden = [] if who.reveals else sorted(kind.restricted)
-    rows = await registry.history(
-        connection, kind.name, code, scope=scope, hidden=hidden, before=before, limit=limit + 1
-    )
+    rows = await changes_registry.history(
+        connection, kind.name, code, device=kind.device, scope=scope, hidden=hidden, before=before,
+        limit=limit + 1,
+    )  # fmt: skip
     if not rows and before is None:
         raise NotFound(kind.title, code)
     shown = rows[:limit]

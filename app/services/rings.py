@@ -18,6 +18,7 @@ from app.geo import datum as datums
 from app.geo import validity
 from app.geo.frame import Frame
 from app.models.vocabulary import LEVELS, Datum, Level
+from app.registry import changes as changes_registry
 from app.registry import records as records_registry
 from app.registry import rings as registry
 from app.schemas import geojson
@@ -85,9 +86,10 @@ async def history(
     """Return the changes of one boundary, newest first."""
     who.need_in("analyst", [jurisdiction])
     code = f"{jurisdiction}/{level}"
-    rows = await records_registry.history(
-        connection, "ring", code, scope=[jurisdiction], hidden=[], before=before, limit=limit + 1
-    )
+    rows = await changes_registry.history(
+        connection, "ring", code, device=False, scope=[jurisdiction], hidden=[], before=before,
+        limit=limit + 1,
+    )  # fmt: skip
     if not rows and before is None:
         raise NotFound("ring", code)
     shown = rows[:limit]

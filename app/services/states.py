@@ -1,20 +1,86 @@
-"""Device states as the equipment reports them: out of order, in duplicate, in great number."""
+"""Device states as the equipment reports them: out of order, in duplicate, in great number.
 
-from datetime import timedelta
+A batch is read column by column. Reports of the ordinary form are checked by a few set and pattern
+operations; any other report goes through the model, which has the last word and the exact faults.
+"""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, get_args
+
+import orjson
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import Fault, Invalid, TooLarge
+from app.db.engine import within
+from app.errors import Fault, Invalid, MalformedBody, TooLarge
+from app.models.vocabulary import DEVICE_KINDS, State
 from app.registry import states as registry
-from app.schemas.states import MAX_REPORTS, REPORTS, StateOutcome, StateReport, UnknownDevice
+from app.schemas.states import MAX_REPORTS, REPORTS, StateOutcome, UnknownDevice
 from app.services import drafts
 from app.services.access import Principal
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 
+_STATES: Final = frozenset(get_args(State))
+_KINDS: Final = frozenset(DEVICE_KINDS)
+_CODES: Final = re.compile(r"(?:[A-Za-z0-9._:\-]{1,64}\n)*")
+_TIMES: Final = re.compile(
+    r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)\n)*"
+)
+_ORDINARY: Final = (
+    frozenset({"kind", "code", "state", "reported_at"}),
+    frozenset({"code", "state", "reported_at"}),
+)
 
-def parse(payload: object) -> list[StateReport]:
+
+@dataclass(frozen=True)
+class Reports:
+    """A batch by columns."""
+
+    kind: Sequence[str]
+    code: Sequence[str]
+    state: Sequence[str]
+    reported_at: Sequence[datetime]
+    prefix: str = ""
+    """Where they stand in the body."""
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+
+def lines(body: bytes) -> list[Any]:
+    """Return the values of newline-delimited JSON; blank lines are passed over.
+
+    Raises
+    ------
+    MalformedBody
+        with the number of the first line that is not JSON.
+    """
+    found = [line for line in body.split(b"\n") if line.strip()]
+    try:
+        values: list[Any] = orjson.loads(b"[" + b",".join(found) + b"]")
+    except orjson.JSONDecodeError:
+        values = []
+    if len(values) == len(found):
+        return values
+    return _line_by_line(body)
+
+
+def _line_by_line(body: bytes) -> list[Any]:
+    values = []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        try:
+            if line.strip():
+                values.append(orjson.loads(line))
+        except orjson.JSONDecodeError as error:
+            raise MalformedBody(f"Line {number} is not valid JSON: {error}.") from error
+    return values
+
+
+def parse(payload: object) -> Reports:
     """Return the reports of a body: an array, or an object with a member ``states``.
 
     Raises
@@ -25,19 +91,55 @@ def parse(payload: object) -> list[StateReport]:
     prefix = ""
     if isinstance(payload, dict) and "states" in payload and len(payload) == 1:
         payload, prefix = payload["states"], "/states"
-    if isinstance(payload, list) and len(payload) > MAX_REPORTS:
-        raise TooLarge(f"At most {MAX_REPORTS:,} reports are taken at once.", MAX_REPORTS)
+    if isinstance(payload, list):
+        if len(payload) > MAX_REPORTS:
+            raise TooLarge(f"At most {MAX_REPORTS:,} reports are taken at once.", MAX_REPORTS)
+        ordinary = _ordinary(payload, prefix)
+        if ordinary is not None:
+            return ordinary
     try:
-        return REPORTS.validate_python(payload)
+        found = REPORTS.validate_python(payload)
     except ValidationError as error:
         faults = [fault.under(prefix) for fault in drafts.faults_of(error)]
         detail = f"The reports are not valid: {faults[0].pointer or '/'}: {faults[0].message}."
         raise Invalid(detail, faults=faults) from error
+    return Reports(
+        [report.kind for report in found],
+        [report.code for report in found],
+        [report.state for report in found],
+        [report.reported_at for report in found],
+        prefix,
+    )
 
 
-async def report(
-    connection: AsyncConnection, reports: list[StateReport], who: Principal
-) -> StateOutcome:
+def _ordinary(payload: list[Any], prefix: str) -> Reports | None:
+    """Return reports that are certain to be valid, None when one is of another form.
+
+    A newline cannot stand in a code or a time, so joined by newlines they are matched all at once.
+    """
+    try:
+        if not all(report.keys() in _ORDINARY for report in payload):
+            return None
+        kinds = [report.get("kind", "camera") for report in payload]
+        codes = [report["code"] for report in payload]
+        states = [report["state"] for report in payload]
+        times = [report["reported_at"] for report in payload]
+        if not (_KINDS.issuperset(kinds) and _STATES.issuperset(states)):
+            return None
+        if not (_all_match(_CODES, codes) and _all_match(_TIMES, times)):
+            return None
+        moments = {time: datetime.fromisoformat(time).astimezone(UTC) for time in set(times)}
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        return None
+    return Reports(kinds, codes, states, [moments[time] for time in times], prefix)
+
+
+def _all_match(pattern: re.Pattern[str], texts: list[str]) -> bool:
+    joined = "\n".join(texts) + "\n" if texts else ""
+    return joined.count("\n") == len(texts) and pattern.fullmatch(joined) is not None
+
+
+async def report(connection: AsyncConnection, reports: Reports, who: Principal) -> StateOutcome:
     """Record reports; the newest of each device counts.
 
     Raises
@@ -46,11 +148,29 @@ async def report(
         when a report comes from the future.
     """
     scope = who.scope("editor")
-    latest = await registry.now(connection) + FUTURE_TOLERANCE
+    _refuse_future(reports, await registry.now(connection) + FUTURE_TOLERANCE)
+    columns = (reports.kind, reports.code, reports.state, reports.reported_at)
+    applied, unknown = await registry.report_columns(await within(connection), columns, scope)
+    strangers = set(unknown)
+    counted = len(reports)
+    if strangers:
+        pairs = zip(reports.kind, reports.code, strict=True)
+        counted -= sum(pair in strangers for pair in pairs)
+    return StateOutcome(
+        received=len(reports),
+        applied=applied,
+        ignored=counted - applied,
+        unknown=[UnknownDevice(kind=kind, code=code) for kind, code in unknown],
+    )
+
+
+def _refuse_future(reports: Reports, latest: datetime) -> None:
     ahead = [
-        Fault(f"/{position}/reported_at", "future-time", "the report comes from the future")
-        for position, found in enumerate(reports)
-        if found.reported_at > latest
+        Fault(
+            f"{reports.prefix}/{at}/reported_at", "future-time", "the report comes from the future"
+        )
+        for at, moment in enumerate(reports.reported_at)
+        if moment > latest
     ]
     if ahead:
         minutes = int(FUTURE_TOLERANCE.total_seconds() // 60)
@@ -59,13 +179,3 @@ async def report(
             code="future-time",
             faults=ahead[:1000],
         )
-    rows = [found.model_dump() for found in reports]
-    applied, unknown = await registry.report(connection, rows, scope)
-    strangers = {(found["kind"], found["code"]) for found in unknown}
-    counted = sum((found.kind, found.code) not in strangers for found in reports)
-    return StateOutcome(
-        received=len(reports),
-        applied=applied,
-        ignored=counted - applied,
-        unknown=[UnknownDevice(**found) for found in unknown],
-    )

@@ -269,7 +269,7 @@ async def test_a_device_reports_and_falls_silent(city: httpx.AsyncClient) -> Non
     await city.patch(f"/v1/jurisdictions/{CITY}", json=silent, headers=MERGE_PATCH)
     assert await told() == ("unknown", False)
     assert (await city.get(url)).json()["version"] == 1
-    assert [operation for operation, _ in await _history(city, url)] == ["state"] * 3 + ["create"]
+    assert [operation for operation, _ in await _history(city, url)] == ["state"] * 4 + ["create"]
 
 
 async def test_a_device_that_is_not_in_use_does_not_work(city: httpx.AsyncClient) -> None:

@@ -118,7 +118,10 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
     (422, "batch-refused"): [Call("POST", f"{CAMERAS}:batch", [camera(), 5], at="/items/1")],
     (422, "future-time"): [Call("POST", "/v1/states", [TOMORROW], at="/0/reported_at")],
     (422, "unknown-parameter"): [Call("GET", f"{CAMERAS}?page=2", at="?page")],
-    (422, "invalid-query"): [Call("GET", f"{CAMERAS}?limit=1&limit=2", at="?limit")],
+    (422, "invalid-query"): [
+        Call("GET", f"{CAMERAS}?limit=1&limit=2", at="?limit"),
+        Call("GET", "/v1/changes?after=elsewhere", at="?after"),
+    ],
 }
 ELSEWHERE = {
     "forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error", "not-computable",

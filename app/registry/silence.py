@@ -1,0 +1,61 @@
+"""Silence as SQL: when a device began to read as unknown, found at read time from what is kept.
+
+A device is silent from its last report plus `stale_after_s`, as that was in force then; a report that
+is too old when it arrives is silent at once. Nothing is written when it happens: the entries of the
+history and of the feed are derived from the state entries (the next one carries the report before it)
+and, for a silence that lasts, from `device_state`.
+"""
+
+from typing import Final
+
+RULES: Final = """
+rules AS MATERIALIZED (
+    SELECT owner, seconds,
+           CASE WHEN lag(at) OVER told IS NULL THEN '-infinity' ELSE at END AS begins,
+           lead(at, 1, 'infinity') OVER told AS gives_way
+    FROM (SELECT code AS owner, seq, at, (after ->> 'stale_after_s')::int AS seconds,
+                 lag(after ->> 'stale_after_s') OVER (PARTITION BY code ORDER BY seq) AS earlier
+          FROM change WHERE kind = 'jurisdiction' AND operation <> 'remove') AS all_told
+    WHERE seconds IS NOT NULL AND earlier IS DISTINCT FROM seconds::text
+    WINDOW told AS (PARTITION BY owner ORDER BY seq)
+)"""
+"""Which `stale_after_s` was in force from when to when, one row for each value in turn."""
+
+
+def silence(owner: str, reported: str, since: str, before: str) -> str:
+    """Return the SQL of the silence that followed a report, if it began before something else.
+
+    Rows of ``at`` (report plus `stale_after_s`) and ``effective`` (not before the report arrived).
+    """
+    ends = f"{reported} + make_interval(secs => rules.seconds)"
+    effective = f"greatest({ends}, {since})"
+    return (
+        f"SELECT {ends} AS at, {effective} AS effective FROM rules WHERE rules.owner = {owner} "
+        f"AND {effective} >= rules.begins AND {effective} < rules.gives_way "
+        f"AND {effective} < {before} ORDER BY 2 LIMIT 1"
+    )
+
+
+BELIEVED: Final = (
+    "(c.before ->> 'state' <> 'unknown' OR c.before ->> 'reported_at' = c.after ->> 'reported_at')"
+)
+"""Whether the report before a state entry said anything that silence could take back.
+
+An entry with one and the same report was made by another `stale_after_s`.
+"""
+
+EARLIER: Final = (
+    "SELECT max(p.at) AS at FROM (SELECT at FROM change_log p WHERE p.kind = c.kind "
+    "AND p.code = c.code AND p.operation = 'state' AND p.seq < c.seq ORDER BY p.seq DESC LIMIT 1) AS p"
+)
+"""When the state entry before one arrived."""
+
+ENDED: Final = (
+    f"LATERAL ({EARLIER}) AS earlier LEFT JOIN LATERAL ("
+    + silence(
+        "c.jurisdiction", "(c.before ->> 'reported_at')::timestamptz",
+        "coalesce(earlier.at, '-infinity')", "c.at",
+    )
+    + f") AS ended ON c.operation = 'state' AND c.before IS NOT NULL AND {BELIEVED}"
+)  # fmt: skip
+"""The silence that a state entry ``c`` ended: joins ``ended``, null where there was none."""
