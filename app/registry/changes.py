@@ -63,7 +63,7 @@ async def history(
     kind_name: str,
     code: str,
     *,
-    device: bool,
+    device: bool = False,
     scope: Sequence[str] | None,
     hidden: Sequence[str],
     before: int | None,

@@ -87,9 +87,8 @@ async def history(
     who.need_in("analyst", [jurisdiction])
     code = f"{jurisdiction}/{level}"
     rows = await changes_registry.history(
-        connection, "ring", code, device=False, scope=[jurisdiction], hidden=[], before=before,
-        limit=limit + 1,
-    )  # fmt: skip
+        connection, "ring", code, scope=[jurisdiction], hidden=[], before=before, limit=limit + 1
+    )
     if not rows and before is None:
         raise NotFound("ring", code)
     shown = rows[:limit]

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database, WriteContext
 from app.errors import Fault, Invalid, NotFound
 from app.models.vocabulary import Level
-from app.registry import records as records_registry
+from app.registry import changes as changes_registry
 from app.registry import states
 from app.registry import waivers as registry
 from app.schemas.waivers import WaiverDraft
@@ -56,7 +56,7 @@ async def history(
         when it never had one.
     """
     who.need_in("analyst", [jurisdiction])
-    rows = await records_registry.history(
+    rows = await changes_registry.history(
         connection, "waiver", _code(jurisdiction, crossing), scope=[jurisdiction], hidden=[],
         before=before, limit=limit + 1,
     )  # fmt: skip
