@@ -21,6 +21,7 @@ from app.errors import InvalidQuery, MalformedBody, UnsupportedMediaType
 from app.models.fields import Instant
 from app.services.access import Principal
 from app.services.flights import Gone
+from app.services.imports.jobs import Imports
 from app.services.keys import Gate
 from app.services.preconditions import Precondition
 from app.services.states import lines
@@ -296,3 +297,30 @@ async def bbox(
 
 
 BboxDep = Annotated[tuple[float, float, float, float] | None, Depends(bbox)]
+
+
+async def language(
+    accept_language: Annotated[str | None, Header(description="`zh` or `en`.")] = None,
+) -> Literal["zh", "en"]:
+    """Return the language of messages: Chinese when it is asked for before English."""
+    weights = {"zh": 0.0, "en": 0.0}
+    for part in (accept_language or "").lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        known = name.partition("-")[0]
+        if known in weights:
+            given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+            weight = float(given) if _QVALUE.fullmatch(given) else 0.0
+            weights[known] = max(weights[known], weight)
+    return "zh" if weights["zh"] > weights["en"] else "en"
+
+
+LanguageDep = Annotated[Literal["zh", "en"], Depends(language)]
+
+
+async def imports(request: Request) -> Imports:
+    """Return the imports of this process."""
+    found: Imports = request.app.state.imports
+    return found
+
+
+ImportsDep = Annotated[Imports, Depends(imports)]

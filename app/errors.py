@@ -18,7 +18,8 @@ Nothing here knows HTTP; ``app.routers.problems`` gives each family its status. 
     ├── NotPossible           a method the resource does not have
     ├── UnsupportedMediaType  a content type the route does not take
     ├── Abandoned             the caller left before the answer was ready
-    └── Unavailable           the database is away
+    ├── Unavailable           the database is away
+    └── NoSpace               a file cannot be kept: the disk is full
 """
 
 from collections.abc import Mapping, Sequence
@@ -193,3 +194,11 @@ class Unavailable(RegistryError):
 
     def __init__(self, detail: str = "The database is not reachable at the moment.") -> None:
         super().__init__(detail, "unavailable")
+
+
+class NoSpace(RegistryError):
+    """A file that was sent cannot be kept."""
+
+    def __init__(self) -> None:
+        detail = "There is no space left to keep the file; nothing of it was kept."
+        super().__init__(detail, "no-space")

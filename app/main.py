@@ -16,6 +16,7 @@ from app.routers import (
     coverage,
     crossings,
     health,
+    imports,
     keys,
     ogc,
     openapi,
@@ -28,6 +29,7 @@ from app.routers.envelope import Envelope
 from app.services.access import anonymous
 from app.services.changes import Streams
 from app.services.coverage import Answers
+from app.services.imports.jobs import Imports
 from app.services.keys import Gate, service_secret
 from app.services.ogc.features import Features
 from app.services.ogc.tiles import Tiles
@@ -76,10 +78,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.features = Features(app.state.database, app.state.answers)
     app.state.tiles = Tiles(app.state.database, app.state.answers)
     problems.install(app)
-    app.add_middleware(Envelope, max_body_bytes=known.max_body_bytes)
+    app.state.imports = Imports(
+        app.state.database,
+        known.import_dir,
+        keep_days=known.import_keep_days,
+        max_vertices=known.max_ring_vertices,
+    )
+    app.add_middleware(
+        Envelope,
+        max_body_bytes=known.max_body_bytes,
+        larger={imports.PATH: known.import_max_bytes},
+    )
     routers = [*records.ROUTERS]
     routers += [
-        module.router for module in (rings, states, changes, coverage, crossings, keys, health)
+        module.router
+        for module in (rings, states, changes, imports, coverage, crossings, keys, health)
     ]
     for router in routers:
         # Routes side by side are found once; routers inside routers are searched on every level.
@@ -94,6 +107,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Refuse to serve on another schema; a database that is away now may come back."""
     with suppress(Unavailable):
         await schema.require_head(app.state.database)
+        await app.state.imports.start()
     yield {}
     await app.state.answers.close()
+    await app.state.imports.stop()
     await app.state.database.close()

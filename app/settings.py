@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         "the same one. Default: made once and kept in `DATA_DIR/secret`.",
     )
     max_body_mb: float = Field(64.0, gt=0, description="Largest request body, in MiB.")
+    import_max_mb: float = Field(2048.0, gt=0, description="Largest file to import, in MiB.")
+    import_keep_days: float = Field(
+        30.0, ge=0, description="How long the rows of an import can be asked for after its end."
+    )
     max_ring_vertices: int = Field(
         1_000_000, ge=4, description="Most vertices a ring boundary may have."
     )
@@ -66,6 +70,16 @@ class Settings(BaseSettings):
     def max_body_bytes(self) -> int:
         """Largest body in bytes."""
         return int(self.max_body_mb * 1024 * 1024)
+
+    @property
+    def import_max_bytes(self) -> int:
+        """Largest file in bytes."""
+        return int(self.import_max_mb * 1024 * 1024)
+
+    @property
+    def import_dir(self) -> Path:
+        """Folder of files on their way in."""
+        return Path(self.data_dir) / "imports"
 
 
 def is_loopback(host: str) -> bool:

@@ -15,7 +15,6 @@ import orjson
 from app.intake import cells, codes
 from app.intake.cells import Unreadable
 from app.intake.headers import plain
-from app.intake.lanes import lanes_of
 from app.intake.targets import LANES, Field
 from app.intake.words import ALL_ROUND
 
@@ -152,8 +151,7 @@ class Reader:
 
     def _json(self, text: str) -> Any:
         try:
-            value = orjson.loads(text)
-            return lanes_of(value) if self.field.name == LANES else value
+            return orjson.loads(text)
         except orjson.JSONDecodeError:
             if self.field.name == LANES:
                 raise _no_json() from None

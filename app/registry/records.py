@@ -161,11 +161,12 @@ async def upsert(
     try:
         answer = await connection.execute(statement, {"rows": orjson.dumps(rows).decode()})
     except IntegrityError as error:
-        raise _refused(kind, error) from error
+        raise refused(kind, error) from error
     return {row[0]: row[1] for row in answer}
 
 
-def _refused(kind: Kind, error: IntegrityError) -> Conflict:
+def refused(kind: Kind, error: IntegrityError) -> Conflict:
+    """Return the database's refusal of a row in our words."""
     constraint = constraint_of(error) or ""
     if constraint.endswith("_owner_reference") and constraint.startswith("uq_"):
         detail = f"The owner unit has another {kind.title} of this owner_reference already."

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import orjson
 from fastapi import Request, Response
@@ -102,3 +102,14 @@ def decode_sequence(cursor: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise _bad_cursor()
     return int(text)
+
+
+def joined(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return values as JSON with commas between, as ``page`` takes them."""
+    return ",".join(orjson.dumps(row, option=orjson.OPT_UTC_Z).decode() for row in rows)
+
+
+def attachment(name: str) -> str:
+    """Return the Content-Disposition of a file to be saved under a name, which may be Chinese."""
+    plain = "".join(sign if sign.isascii() and sign not in '"\\' else "_" for sign in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

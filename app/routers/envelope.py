@@ -5,6 +5,7 @@ HEAD is answered as GET without the body, wherever there is a GET (RFC 9110, 9.3
 
 import re
 import secrets
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Final
 
@@ -22,9 +23,13 @@ _ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
 class Envelope:
     """ASGI middleware: request id in and out, bodies counted while they arrive, access log."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, larger: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
+        self.larger = larger or {}
+        """Paths whose bodies are files, with the limit of each."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -68,7 +73,7 @@ class Envelope:
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         """Return a ``receive`` that refuses a body once it is known to be too large."""
-        limit = self.max_body_bytes
+        limit = self.larger.get(scope["path"], self.max_body_bytes)
         stated = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
         expected = int(stated) if stated.isdigit() else 0
         seen = 0

@@ -32,6 +32,7 @@ STATUS: Final[Mapping[type[RegistryError], int]] = {
     errors.UnsupportedMediaType: 415,
     errors.Abandoned: 499,
     errors.Unavailable: 503,
+    errors.NoSpace: 507,
 }
 TITLES: Final = {
     400: "Bad request",
@@ -48,6 +49,7 @@ TITLES: Final = {
     499: "Given up",
     500: "Internal error",
     503: "Unavailable",
+    507: "No space",
 }
 RETRY_AFTER_S: Final = 2
 MEDIA_TYPE: Final = "application/problem+json"

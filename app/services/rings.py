@@ -105,8 +105,11 @@ async def put(
     *,
     datum: Datum,
     max_vertices: int,
+    received: Datum | None = None,
 ) -> Written:
     """Put a boundary in force and place every record of the jurisdiction anew.
+
+    ``received`` is the datum a boundary came in, when it has been converted since.
 
     Raises
     ------
@@ -122,7 +125,7 @@ async def put(
     where = await territory.of(connection, jurisdiction)
     geometry_json, properties = _parts(payload)
     _refuse_large(geometry_json, max_vertices)
-    draft = _draft({**properties, "jurisdiction": jurisdiction, "level": level}, datum)
+    draft = _draft({**properties, "jurisdiction": jurisdiction, "level": level}, received or datum)
     polygon = await anyio.to_thread.run_sync(_polygon, geometry_json, datum)
     if fault := territory.misplaced(where, polygon):
         raise Invalid(fault.message, code=fault.code, faults=(fault,))

@@ -1,0 +1,321 @@
+"""The one transaction of a file: batch after batch is judged, staged, checked and written.
+
+While PostgreSQL writes one batch, a thread judges the next. Whatever is found wrong is told of every
+row; whether the transaction is kept is decided at the end. A dry run is the same, and not kept.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import anyio
+import numpy as np
+import pyarrow as pa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.engine import Database, WriteContext
+from app.errors import Conflict, NotFound
+from app.formats.source import Batch, Source
+from app.intake.judge import batches, judge
+from app.intake.plan import Plan
+from app.registry import intake
+from app.registry import records as registry
+from app.registry import states as states_registry
+from app.schemas.jobs import ImportRequest
+from app.schemas.kinds import BY_NAME, Kind
+from app.services import records, territory
+from app.services.access import Principal
+from app.services.imports import told
+from app.services.imports.pages import Page
+from app.services.imports.ready import Desk, Ready
+from app.services.states import FUTURE_TOLERANCE
+
+ROWS: Final = 20_000
+"""Rows of a batch: what is in memory at once."""
+
+
+class Cancelled(Exception):
+    """Somebody asked for the import to stop."""
+
+
+class Watch(Protocol):
+    """Who is told how the import goes."""
+
+    async def turn(self, connection: AsyncConnection) -> None:
+        """Wait until no other import writes the jurisdiction; raises ``Cancelled``."""
+
+    async def page(self, page: Page, counts: dict[str, int], jurisdictions: list[str]) -> None:
+        """Keep what became of a batch; raises ``Cancelled`` when the import is to stop."""
+
+    async def finish(self, connection: AsyncConnection, outcome: "Outcome") -> None:
+        """Say in the very transaction that it is done; raises ``Cancelled`` when that is too late."""
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What an import came to."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    jurisdictions: list[str] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
+    problem: dict[str, Any] | None = None
+
+    def add(self, counts: dict[str, int]) -> None:
+        """Count in a page."""
+        for name, count in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+
+
+@dataclass(eq=False)
+class Work:
+    """What is to be done with one file."""
+
+    source: Source
+    plan: Plan
+    wanted: ImportRequest
+    who: Principal
+    context: WriteContext
+    watch: Watch
+    max_vertices: int = 1_000_000
+    """Of a ring."""
+
+
+class _NotKept(Exception):
+    """Ends the transaction of a dry run or of a refused file."""
+
+
+async def run(database: Database, work: Work) -> Outcome:
+    """Bring a file into the registry, or tell why not; in one transaction.
+
+    Raises
+    ------
+    Cancelled
+        when somebody asked for it; nothing is written.
+    RegistryError
+        when the file as a whole is refused; nothing is written.
+    """
+    from app.services.imports import others  # rings and states call back into this module
+
+    outcome = Outcome()
+    try:
+        async with database.writing(work.context) as connection:
+            await work.watch.turn(connection)
+            special = others.IMPORTERS.get(work.plan.kind.name)
+            if special is not None:
+                await special(connection, work, outcome)
+            else:
+                await Importer(connection, work, outcome).run()
+            if work.wanted.dry_run or outcome.problem is not None:
+                raise _NotKept
+            await work.watch.finish(connection, outcome)
+    except _NotKept:
+        pass
+    return outcome
+
+
+class Importer:
+    """Takes the batches of a file of one kind of record through the transaction."""
+
+    def __init__(self, connection: AsyncConnection, work: Work, outcome: Outcome) -> None:
+        self.connection, self.work, self.outcome = connection, work, outcome
+        self.wanted, self.plan = work.wanted, work.plan
+        self.kind: Kind = BY_NAME[work.plan.kind.name]
+        self.fed = work.plan.fields
+        self.desk = Desk(self.kind)
+        self.unknown: set[str] = set()
+        self.speaking = asyncio.Lock()
+        """The connection answers one question at a time, and two batches are under way."""
+
+    async def run(self) -> None:
+        """Read, judge, check and write all rows, then what the file does not have."""
+        await intake.prepare(self.connection, self.kind)
+        async with aclosing(self._batches()) as coming:
+            async for page, ready in coming:
+                await self._take(page, ready)
+                self.outcome.add(page.counts())
+                owners = self.outcome.jurisdictions = sorted(self.desk.territories)
+                await self.work.watch.page(page, self.outcome.counts, owners)
+        if self.wanted.replace_missing == "remove":
+            await self._remove_missing()
+        conclude(self.work, self.outcome)
+
+    # -- reading, in a thread ---------------------------------------------------------------------
+
+    async def _batches(self) -> AsyncGenerator[tuple[Page, Ready], None]:
+        """Yield batches that are ready; the next one is made while one is written."""
+        rows = batches(self.plan, self.work.source, ROWS)
+        following = asyncio.create_task(self._next(rows))
+        try:
+            while (found := await following) is not None:
+                following = asyncio.create_task(self._next(rows))
+                yield found
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _next(self, rows: Iterator[Batch]) -> tuple[Page, Ready] | None:
+        judged = await anyio.to_thread.run_sync(judged_batch, rows, self.plan)
+        if judged is None:
+            return None
+        page, good, owners = judged
+        await self._survey(owners)
+        return page, await anyio.to_thread.run_sync(self.desk.ready, good)
+
+    async def _survey(self, owners: set[str]) -> None:
+        """Get to know the jurisdictions of rows, and keep their rings still."""
+        for owner in sorted(owners - set(self.desk.territories) - self.unknown):
+            try:
+                self.work.who.need_in("editor", [owner])
+                async with self.speaking:
+                    await records.hold(self.connection, self.kind, [owner])
+                    self.desk.territories[owner] = await territory.of(self.connection, owner)
+            except NotFound:
+                self.unknown.add(owner)
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    async def _take(self, page: Page, ready: Ready) -> None:
+        page.refuse(ready.faults)
+        page.good, page.codes = ready.rows, ready.codes
+        if not len(ready.rows):
+            return
+        async with self.speaking:
+            await intake.stage(self.connection, ready.csv, ready.columns)
+            if self.plan.key == "owner_reference":
+                await intake.adopt_codes(self.connection, self.kind)
+                found = await intake.codes(self.connection)
+                page.good = np.array([row for row, _ in found], np.int64)
+                page.codes = pa.array([code for _, code in found], pa.string())
+            known = await intake.lock_known(self.connection, self.kind)
+            await self._check(page, known)
+            if self.wanted.replace_missing == "remove":
+                await intake.remember(self.connection)
+            if known:
+                await self._compare(page)
+            if self._pointless:
+                return
+            await intake.write(self.connection, self.kind, self.fed, known=known > 0)
+            if self.kind.device and "state" in ready.columns:
+                states = await intake.record_states(self.connection, self.kind)
+                self.outcome.add({"states": states})
+
+    @property
+    def _pointless(self) -> bool:
+        """Whether nothing can be kept any more, so that writing on would only cost."""
+        refused = self.outcome.counts.get("refused", 0) > 0
+        return refused and self.wanted.on_error == "reject_all" and not self.wanted.dry_run
+
+    async def _check(self, page: Page, known: int) -> None:
+        """Find what only the registry can tell is wrong, and leave those rows out."""
+        ask = self.connection
+        codes = _Codes(page)
+        if known:
+            page.refuse(
+                told.taken(row, codes[row], self.kind.title)
+                for row in await intake.of_others(ask, self.kind)
+            )
+            for rule in intake.RULES.get(self.kind.name, ()):
+                if set(rule.fields) & self.fed and set(rule.fields) - self.fed:
+                    found = await intake.breaking(ask, self.kind, rule, self.fed)
+                    page.refuse(told.broken(row, rule.member, rule.code) for row in found)
+        if self.wanted.mode == "create_only" and known:
+            there = await intake.there(ask, self.kind)
+            page.refuse(told.exists(row, codes[row]) for row in there)
+        if self.wanted.mode == "update_only":
+            absent = await intake.not_there(ask, self.kind)
+            page.refuse(told.absent(row, codes[row]) for row in absent)
+        for column, table in self.kind.references.items():
+            if column in self.fed:
+                page.refuse(
+                    told.pointing_nowhere(row, column, BY_NAME[table].title, owner, code)
+                    for row, owner, code in await intake.pointing_nowhere(ask, column, table)
+                )
+        if "owner_reference" in self.fed:
+            clashing = await intake.reference_taken(ask, self.kind)
+            page.refuse(told.reference_taken(row, other) for row, other in clashing)
+        if "reported_at" in self.fed:
+            latest = await states_registry.now(ask) + FUTURE_TOLERANCE
+            page.refuse(told.ahead(row) for row in await intake.ahead(ask, latest))
+        bad = np.intersect1d(page.good, page.refused)
+        if len(bad):
+            await intake.leave_out(ask, bad.tolist())
+
+    async def _compare(self, page: Page) -> None:
+        changed = await intake.changed(self.connection, self.kind, self.fed)
+        page.changes = dict(changed)
+        there = await intake.there(self.connection, self.kind)
+        page.unchanged = np.setdiff1d(np.array(there, np.int64), list(page.changes))
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    async def _remove_missing(self) -> None:
+        """Remove the records of the file's jurisdictions that no row spoke of."""
+        if self.outcome.counts.get("refused", 0):
+            self.outcome.notes.append(
+                {
+                    "code": "nothing-removed",
+                    "message": "records that are not in the file were not looked for, because rows "
+                    "were refused",
+                    "message_zh": "因有数据行被拒绝，未处理文件中缺失的记录",
+                }
+            )
+            return
+        owners = sorted(self.desk.territories)
+        gone, count = await intake.missing(self.connection, self.kind, owners)
+        if gone and len(gone) > self.wanted.max_remove_share * count:
+            raise Conflict(
+                f"{len(gone)} of {count} {self.kind.plural} are not in the file and would be removed; "
+                f"at most {self.wanted.max_remove_share:.0%} may be: say max_remove_share if this is "
+                "meant.",
+                code="too-many-removed",
+            )
+        page = Page(np.empty(0, np.int64))
+        for code, table, dependent in await registry.dependents(
+            self.connection, self.kind, gone, limit=None
+        ):
+            page.refuse([told.still_referenced(code, table, dependent)])
+        spared = {fault.value for fault in page.faults.get(0, ())}
+        page.removed = [code for code in gone if code not in spared]
+        await registry.remove(self.connection, self.kind, page.removed)
+        self.outcome.add(page.counts() | {"refused": len(spared)})
+        await self.work.watch.page(page, self.outcome.counts, owners)
+
+
+def conclude(work: Work, outcome: Outcome) -> None:
+    """Say why nothing is written, when one bad row is enough for that."""
+    refused, rows = outcome.counts.get("refused", 0), outcome.counts.get("rows", 0)
+    if refused and work.wanted.on_error == "reject_all":
+        outcome.problem = {
+            "code": "rows-refused",
+            "detail": f"{refused} of {rows} rows are refused, so none is written.",
+            "errors": [],
+        }
+
+
+def judged_batch(rows: Iterator[Batch], plan: Plan) -> tuple[Page, Any, set[str]] | None:
+    """Return the next batch judged, its good rows and their jurisdictions; in a thread."""
+    batch = next(rows, None)
+    if batch is None:
+        return None
+    judged = judge(plan, batch)
+    page = Page(batch.row, geometry=batch.geometry)
+    page.cells = {name: cells for name, cells in batch.columns.items() if name not in plan.dropped}
+    page.refuse(judged.faults)
+    owners = judged.good["jurisdiction"] if "jurisdiction" in judged.good.column_names else None
+    return page, judged.good, set() if owners is None else set(owners.unique().to_pylist())
+
+
+class _Codes:
+    """Codes of rows by row number, looked up when something is wrong with one."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._known: dict[int, str] | None = None
+
+    def __getitem__(self, row: int) -> str:
+        if self._known is None:
+            pairs = zip(self._page.good.tolist(), self._page.codes.to_pylist(), strict=True)
+            self._known = dict(pairs)
+        return self._known[row]

@@ -1,0 +1,177 @@
+"""A file and what its sender says, made into a source of rows and a plan; in a thread, no database.
+
+What cannot be read at all is refused here, before anything is kept of it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from app.errors import Fault, Invalid
+from app.formats.source import Detected, Source, open_source
+from app.intake.options import Options
+from app.intake.plan import Plan, plan_for
+from app.schemas.imports import Profile
+from app.schemas.jobs import ImportRequest
+from app.services import drafts
+
+_SAMPLE = 2000
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file on this machine's disk, and the name it was sent under."""
+
+    path: Path
+    name: str
+    size: int
+    sha256: str
+
+
+def arrived(path: Path, name: str | None = None) -> Arrived:
+    """Return a file with its size and digest."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return Arrived(path, name or path.name, size, digest.hexdigest())
+
+
+def request_of(payload: Mapping[str, Any]) -> ImportRequest:
+    """Return what is asked for.
+
+    Raises
+    ------
+    Invalid
+        with every fault.
+    """
+    try:
+        return ImportRequest.model_validate(payload)
+    except ValidationError as error:
+        faults = drafts.faults_of(error)
+        detail = f"The import is not valid: {faults[0].pointer}: {faults[0].message}."
+        raise Invalid(detail, faults=faults) from error
+
+
+_MAPS = frozenset({"mapping", "defaults", "values"})
+
+
+def payload_of(given: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return the options of form fields, query parameters or a command line, all of them text.
+
+    A map is JSON, or ``column=field`` as often as it takes; a list is JSON, or repeated. What is
+    blank is not given.
+
+    >>> payload_of([("kind", "camera"), ("mapping", "编码=code"), ("drop_columns", "姓名")])
+    {'kind': 'camera', 'mapping': {'编码': 'code'}, 'drop_columns': ['姓名']}
+
+    Raises
+    ------
+    Invalid
+        when JSON is none, or an option is given twice.
+    """
+    payload: dict[str, Any] = {}
+    for name, text in given:
+        if not text.strip():
+            continue
+        if name in _MAPS:
+            payload[name] = payload.get(name, {}) | _map(name, text)
+        elif name == "drop_columns":
+            payload[name] = [*payload.get(name, []), *_list(name, text)]
+        elif name in payload:
+            raise _bad(name, f"{name} is given twice")
+        else:
+            payload[name] = _json(name, text) if text.lstrip().startswith("{") else text
+    return payload
+
+
+def _map(name: str, text: str) -> dict[str, Any]:
+    if text.lstrip().startswith("{"):
+        found: dict[str, Any] = _json(name, text)
+        return found
+    key, equals, value = text.rpartition("=") if name == "mapping" else text.partition("=")
+    if not equals or not key:
+        raise _bad(name, f"{name} is JSON, or looks like column=field")
+    return {key.strip(): value.strip() or None}
+
+
+def _list(name: str, text: str) -> list[Any]:
+    if not text.lstrip().startswith("["):
+        return [text]
+    found: list[Any] = _json(name, text)
+    return found
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise _bad(name, f"{name} is not valid JSON: {error}") from error
+
+
+def _bad(name: str, message: str) -> Invalid:
+    detail = f"The import is not valid: {message}."
+    return Invalid(detail, faults=(Fault(f"/{name}", "invalid-option", message),))
+
+
+@contextmanager
+def opened(
+    file: Arrived, wanted: ImportRequest, profile: Profile | None
+) -> Iterator[tuple[Source, Plan]]:
+    """Give the rows of a file and how they are read.
+
+    Raises
+    ------
+    Invalid
+        when the file cannot be read, has forbidden columns, or does not give what the kind needs.
+    """
+    with open_source(
+        file.path, name=file.name, format=wanted.format, encoding=wanted.encoding,
+        delimiter=wanted.delimiter, header_row=wanted.header_row, sheet=wanted.sheet,
+        layer=wanted.layer,
+    ) as source:  # fmt: skip
+        sample = next(iter(source.batches(_SAMPLE)), None)
+        yield source, plan_for(options(wanted, profile), source.detected, source.columns, sample)
+
+
+def options(wanted: ImportRequest, profile: Profile | None) -> Options:
+    """Return what the judge of rows is told."""
+    key = wanted.key or (profile.key if profile else None) or "code"
+    return Options(
+        kind=wanted.kind,
+        jurisdiction=wanted.jurisdiction,
+        mapping=wanted.mapping,
+        profile=profile,
+        values=wanted.values,
+        code_lists=wanted.code_lists,
+        crs=wanted.crs,
+        drop_columns=wanted.drop_columns,
+        defaults=wanted.defaults,
+        key=key,
+    )
+
+
+def described(file: Arrived, found: Detected) -> dict[str, Any]:
+    """Return what the job tells about its file."""
+    return {
+        "name": file.name,
+        "size": file.size,
+        "sha256": file.sha256,
+        "format": found.format,
+        "encoding": found.encoding,
+        "delimiter": found.delimiter,
+        "header_row": found.header_row,
+        "layer": found.layer,
+        "layers": list(found.layers),
+        "crs": found.crs,
+        "rows": found.rows,
+        "notes": list(found.notes),
+    }

@@ -1,0 +1,140 @@
+"""Rows that are no located records: rings, through the rules of rings, and device states."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, cast
+
+import anyio
+import numpy as np
+import pyarrow as pa
+import shapely
+from shapely.geometry import mapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import RegistryError
+from app.intake.faults import RowFault
+from app.intake.judge import batches
+from app.models.vocabulary import LEVELS, Datum, Level
+from app.registry import rings as rings_registry
+from app.registry import states as states_registry
+from app.services import rings
+from app.services.imports import told
+from app.services.imports.applying import ROWS, Outcome, Work, conclude, judged_batch
+from app.services.imports.pages import Page
+from app.services.imports.seen import Seen
+from app.services.preconditions import Precondition
+from app.services.states import FUTURE_TOLERANCE
+
+_PRECONDITIONS = {
+    "upsert": Precondition(None, None),
+    "create_only": Precondition(None, "*"),
+    "update_only": Precondition("*", None),
+}
+
+
+async def import_rings(connection: AsyncConnection, work: Work, outcome: Outcome) -> None:
+    """Put every boundary of a file in force, the outermost first, each by the rules of rings."""
+    rows = batches(work.plan, work.source, ROWS)
+    seen = Seen()
+    while (found := await anyio.to_thread.run_sync(judged_batch, rows, work.plan)) is not None:
+        page, good, owners = found
+        records = good.to_pylist()
+        numbers = np.array([record["row"] for record in records], np.int64)
+        codes = [f"{record['jurisdiction']}/{record['level']}" for record in records]
+        for at, first in seen.repeats(codes, numbers):
+            page.refuse([told.duplicate(int(numbers[at]), codes[at], first)])
+        refused = set(page.refused)
+        outer_first = sorted(records, key=lambda record: -LEVELS.index(record["level"]))
+        for record in outer_first:
+            if record["row"] not in refused:
+                await _put(connection, work, page, record)
+        _fill(page, numbers, codes)
+        outcome.add(page.counts())
+        outcome.jurisdictions = sorted({*outcome.jurisdictions, *owners})
+        await work.watch.page(page, outcome.counts, outcome.jurisdictions)
+    conclude(work, outcome)
+
+
+async def _put(connection: AsyncConnection, work: Work, page: Page, record: dict[str, Any]) -> None:
+    row, jurisdiction, level = record.pop("row"), record.pop("jurisdiction"), record.pop("level")
+    received = record.pop("datum_received", None) or "wgs84"
+    shape = shapely.from_wkb(record.pop("geometry"))
+    properties = {name: value for name, value in record.items() if value is not None}
+    if "tolerance_m" in properties:
+        properties["tolerance_m"] = float(properties["tolerance_m"])
+    feature = {"type": "Feature", "geometry": _lists(mapping(shape)), "properties": properties}
+    before = await rings_registry.lock(connection, f"{jurisdiction}/{level}")
+    try:
+        async with connection.begin_nested():
+            done = await rings.put(
+                connection, jurisdiction, cast(Level, level), feature, work.who,
+                _PRECONDITIONS[work.wanted.mode], datum="wgs84", max_vertices=work.max_vertices,
+                received=cast(Datum, received),
+            )  # fmt: skip
+    except RegistryError as error:
+        page.refuse([told.refused(row, "geometry", error.code, error.detail)])
+        return
+    if done.version == before:
+        page.unchanged = np.append(page.unchanged, row)
+    elif before is not None:
+        page.changes[row] = "{}"
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _lists(part) for name, part in value.items()}
+    return [_lists(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _fill(page: Page, numbers: Any, codes: list[str]) -> None:
+    page.good, page.codes = numbers, pa.array(codes, pa.string())
+
+
+async def import_states(connection: AsyncConnection, work: Work, outcome: Outcome) -> None:
+    """Record the states of a file; those that are no news are harmless, unknown devices are told."""
+    scope = work.who.scope("editor")
+    latest = await states_registry.now(connection)
+    rows = batches(work.plan, work.source, ROWS)
+    while (found := await anyio.to_thread.run_sync(judged_batch, rows, work.plan)) is not None:
+        page, good, _ = found
+        reports = good.to_pylist()
+        numbers = good["row"].to_numpy().astype(np.int64)
+        page.refuse(await _report(connection, reports, scope, latest, outcome))
+        _fill(page, numbers, [report["code"] for report in reports])
+        page.changes = dict.fromkeys(np.setdiff1d(numbers, page.refused).tolist(), "{}")
+        outcome.add(page.counts())
+        await work.watch.page(page, outcome.counts, outcome.jurisdictions)
+    conclude(work, outcome)
+
+
+async def _report(
+    connection: AsyncConnection,
+    reports: list[dict[str, Any]],
+    scope: list[str] | None,
+    latest: datetime,
+    outcome: Outcome,
+) -> list[RowFault]:
+    limit = latest + FUTURE_TOLERANCE
+    faults, kept = [], []
+    for report in reports:
+        text = report["reported_at"]
+        when = latest if text is None else datetime.fromisoformat(text)
+        if when > limit:
+            faults.append(told.ahead(report["row"]))
+        else:
+            kept.append({**report, "reported_at": when})
+    applied, unknown = await states_registry.report(
+        connection, [{k: v for k, v in r.items() if k != "row"} for r in kept], scope
+    )
+    outcome.add({"states": applied})
+    strangers = set(unknown)
+    faults += [
+        told.unknown_device(report["row"], report["kind"], report["code"])
+        for report in kept
+        if (report["kind"], report["code"]) in strangers
+    ]
+    return faults
+
+
+Special = Callable[[AsyncConnection, Work, Outcome], Awaitable[None]]
+IMPORTERS: dict[str, Special] = {"ring": import_rings, "state": import_states}

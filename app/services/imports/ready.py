@@ -1,0 +1,194 @@
+"""Judged rows made ready for COPY: duplicates found, places checked, zones and distances added.
+
+Works on whole columns and runs in a thread. Promises that what it hands on lies in a jurisdiction the
+sender may write, inside its extent, once per code in the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import shapely
+from numpy.typing import NDArray
+
+from app.geo.arrays import Bools, Ints
+from app.geo.membership import RingIndex
+from app.intake.faults import RowFault
+from app.registry.intake import staged_columns
+from app.schemas.kinds import Kind
+from app.services import territory
+from app.services.imports import told
+from app.services.imports.seen import Seen
+from app.services.territory import Territory
+
+Objects = NDArray[np.object_]
+_OPTIONS = pa_csv.WriteOptions(include_header=False)
+_NAMES = ("zone", "rings", "on_boundary", "distance_m")
+
+
+@dataclass(eq=False)
+class Ready:
+    """One batch as COPY takes it, and what is wrong with the rows that are left out."""
+
+    csv: bytes
+    columns: tuple[str, ...]
+    rows: Ints
+    codes: Any
+    """Codes of the rows, as an Arrow array."""
+    faults: list[RowFault]
+
+
+@dataclass(eq=False)
+class Desk:
+    """What is known while the batches of one file are made ready."""
+
+    kind: Kind
+    territories: dict[str, Territory] = field(default_factory=dict)
+    """Jurisdictions the sender may write; others are refused."""
+    codes: Seen = field(default_factory=Seen)
+    references: Seen = field(default_factory=Seen)
+
+    def ready(self, good: Any) -> Ready:
+        """Return the good rows of a batch, an Arrow table, for COPY."""
+        sorting = _Sorting(self, good)
+        sorting.refuse_strangers()
+        sorting.refuse_repeats()
+        sorting.refuse_misplaced()
+        good, rows, owners, shapes = sorting.kept()
+        if self.kind.placed:
+            good = self._placed(good, owners, shapes)
+        names = ("row", *staged_columns(self.kind))
+        filled = [n for n in names if n in good.column_names and good[n].null_count < len(good)]
+        sink = BytesIO()
+        pa_csv.write_csv(good.select(filled), sink, _OPTIONS)
+        codes = good["code"].combine_chunks()
+        return Ready(sink.getvalue(), tuple(filled), rows, codes, sorting.faults)
+
+    def _placed(self, good: Any, owners: Objects, shapes: Objects) -> Any:
+        """Return the table with zone, rings, on_boundary and distance_m of every row."""
+        indexes = {owner: where.index for owner, where in self.territories.items()}
+        present = sorted(set(owners.tolist()))
+        if len(present) == 1:
+            columns = memberships(indexes[present[0]], shapes)
+        else:
+            columns = _of_several(indexes, owners, shapes)
+        for name in _NAMES:
+            good = good.append_column(name, columns[name])
+        return good
+
+
+class _Sorting:
+    """One batch while bad rows are taken out."""
+
+    def __init__(self, desk: Desk, good: Any) -> None:
+        self.desk, self.good = desk, good
+        self.rows = good["row"].to_numpy().astype(np.int64)
+        self.owners: Objects = np.array(good["jurisdiction"].to_pylist(), dtype=object)
+        self.shapes: Objects = np.array(shapely.from_wkb(good["geometry"].to_numpy()), dtype=object)
+        self.keep: Bools = np.ones(len(self.rows), dtype=bool)
+        self.faults: list[RowFault] = []
+
+    def kept(self) -> tuple[Any, Ints, Objects, Objects]:
+        """Return table, row numbers, jurisdictions and shapes of what is left."""
+        if self.keep.all():
+            return self.good, self.rows, self.owners, self.shapes
+        keep = self.keep
+        return (
+            self.good.filter(pa.array(keep)),
+            self.rows[keep],
+            self.owners[keep],
+            self.shapes[keep],
+        )
+
+    def refuse_strangers(self) -> None:
+        """Refuse rows of jurisdictions that are not there, or not the sender's."""
+        for owner in sorted(set(self.owners.tolist()) - set(self.desk.territories)):
+            wrong = self.owners == owner
+            self.keep &= ~wrong
+            self.faults += [told.no_jurisdiction(int(row), owner) for row in self.rows[wrong]]
+
+    def refuse_repeats(self) -> None:
+        """Refuse rows whose code, or whose owner's reference, an earlier row has."""
+        codes = self.good["code"].to_pylist()
+        for at, first in self.desk.codes.repeats(codes, self.rows):
+            self.keep[at] = False
+            self.faults.append(told.duplicate(int(self.rows[at]), codes[at], first))
+        if "owner_reference" not in self.good.column_names:
+            return
+        given = np.flatnonzero(~self.good["owner_reference"].is_null().to_numpy() & self.keep)
+        some = self.good.take(pa.array(given))
+        own = some["owner_reference"].to_pylist()
+        words = [
+            f"{owner}\0{unit}\0{word}"
+            for owner, unit, word in zip(
+                self.owners[given], some["owner_unit"].to_pylist(), own, strict=True
+            )
+        ]
+        for at, first in self.desk.references.repeats(words, self.rows[given]) if words else ():
+            self.keep[given[at]] = False
+            row = int(self.rows[given[at]])
+            self.faults.append(told.duplicate_reference(row, own[at], first))
+
+    def refuse_misplaced(self) -> None:
+        """Refuse rows outside the extent of their jurisdiction."""
+        bounds = shapely.bounds(self.shapes)
+        for owner, where in self.desk.territories.items():
+            if where.extent is None:
+                continue
+            west, south, east, north = where.extent
+            inside = (bounds >= (west, south, west, south)) & (bounds <= (east, north, east, north))
+            outside = ~inside.all(axis=1) & (self.owners == owner) & self.keep
+            for at in np.flatnonzero(outside).tolist():
+                fault = territory.misplaced(where, self.shapes[at])
+                if fault is not None:
+                    self.keep[at] = False
+                    row = int(self.rows[at])
+                    self.faults.append(told.misplaced(row, fault.code, fault.message))
+
+
+def _of_several(
+    indexes: Mapping[str, RingIndex | None], owners: Objects, shapes: Objects
+) -> dict[str, Any]:
+    parts: dict[str, list[Any]] = {name: [pa.array([], pa.string())] for name in _NAMES}
+    places = [np.empty(0, np.int64)]
+    for owner in sorted(set(owners.tolist())):
+        mine = np.flatnonzero(owners == owner)
+        places.append(mine)
+        for name, values in memberships(indexes[owner], shapes[mine]).items():
+            parts[name].append(values)
+    back = pa.array(np.argsort(np.concatenate(places), kind="stable"))
+    return {name: pa.concat_arrays(values).take(back) for name, values in parts.items()}
+
+
+def memberships(index: RingIndex | None, shapes: Objects) -> dict[str, Any]:
+    """Return the columns that say where shapes lie, as text that PostgreSQL reads."""
+    if index is None or not len(shapes):
+        return dict.fromkeys(_NAMES, pa.nulls(len(shapes), pa.string()))
+    found = index.locate(territory.representatives(list(shapes)))
+    levels = [boundary.level for boundary in index.boundaries]
+    distances = np.round(found.distance_m, 2)
+    texts: list[Any] = []
+    for place, level in enumerate(levels):
+        key = f'{"," if place else "{"}"{level}":'
+        texts += [key, pc.cast(pa.array(distances[:, place]), pa.string())]
+    return {
+        "zone": pa.array(found.zone, pa.string()),
+        "rings": _listed(found.inside, levels),
+        "on_boundary": _listed(found.on_boundary, levels),
+        "distance_m": pc.binary_join_element_wise(*texts, "}", ""),
+    }
+
+
+def _listed(flags: Bools, levels: list[Any]) -> Any:
+    """Return array literals of the levels that are flagged; there are few different ones."""
+    words = [
+        "{" + ",".join(level for bit, level in enumerate(levels) if code >> bit & 1) + "}"
+        for code in range(1 << len(levels))
+    ]
+    codes = flags @ (1 << np.arange(len(levels)))
+    return pa.array(words).take(pa.array(codes))
