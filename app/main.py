@@ -13,6 +13,7 @@ from app.errors import Unavailable
 from app.logs import configure
 from app.routers import (
     changes,
+    cordons,
     coverage,
     crossings,
     health,
@@ -92,7 +93,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     routers = [*records.ROUTERS]
     routers += [
         module.router
-        for module in (rings, states, changes, imports, coverage, crossings, keys, health)
+        for module in (
+            rings,
+            states,
+            changes,
+            imports,
+            coverage,
+            crossings,
+            cordons,
+            keys,
+            health,
+        )
     ]
     for router in routers:
         # Routes side by side are found once; routers inside routers are searched on every level.

@@ -33,18 +33,12 @@ def _zones(found: Computed) -> Iterator[dict[str, Any]]:
             yield {"what": "zone", "level": level, "reason": "this ring is not registered"}
 
 
-def _no_cordon(found: Computed) -> Iterator[dict[str, Any]]:
-    del found
-    reason = "the cordon analysis is not part of this version"
-    yield from ({"what": "cordon", "level": level, "reason": reason} for level in reversed(LEVELS))
-
-
 def _no_area(found: Computed) -> Iterator[dict[str, Any]]:
     del found
     yield {"what": "area", "reason": "the area analysis is not part of this version"}
 
 
-_tellers: Final[dict[str, Teller]] = {"zone": _zones, "cordon": _no_cordon, "area": _no_area}
+_tellers: Final[dict[str, Teller]] = {"zone": _zones, "area": _no_area}
 
 
 def telling(what: str) -> Callable[[Teller], Teller]:

@@ -202,7 +202,8 @@ def _leak(known: Cordons, route: Route, wanted: Wanted, rank: int) -> dict[str, 
 
 def _roads(known: Cordons, arcs: Ints) -> list[str]:
     """Return the codes of the roads arcs run over, in order, each once in a row."""
-    net, told = known.watch.net, []
+    net = known.watch.net
+    told: list[str] = []
     for arc in arcs.tolist():
         for road in net.network.road[known.edges(arc)].tolist():
             code = str(net.base.roads["code"][road])
@@ -342,7 +343,9 @@ def _place(
         "properties": {
             "cost": cost,
             "stands_at": ("control_point", "crossing", "road")[standing],
-            "crossings": [{"level": level, "id": net.name[level][row]} for level, row in rows.items()],
+            "crossings": [
+                {"level": level, "id": net.name[level][row]} for level, row in rows.items()
+            ],
             "control_points": [
                 code for level, row in rows.items() for code in matched[level].get(row, ())
             ],
@@ -354,7 +357,9 @@ def _place(
                 "kind": "vehicle",
                 "road": str(net.base.roads["code"][place.road]),
                 "geometry": {"type": "Point", "coordinates": place.lonlat},
-                "lanes": [{"direction": wanted.direction, "bearing_deg": place.bearing_deg}],
+                "lanes": [
+                    {"lane": 1, "direction": wanted.direction, "bearing_deg": place.bearing_deg}
+                ],
             },
         },
     }

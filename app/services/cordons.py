@@ -26,6 +26,7 @@ Direction = Literal["inbound", "outbound"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("inbound", "outbound")
 THROUGH: Final = "through"
 """The name of the cordon from outside the outermost ring to the inside of the innermost."""
+_TANGENT_M: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,17 @@ class Asked:
     direction: Direction
     within_m: float = 0.0
     """How far from the line a vehicle may be and is still on its way through."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """A place on a road where a checkpoint would guard an arc."""
+
+    road: int
+    """Row of the road."""
+    lonlat: list[float]
+    bearing_deg: float
+    """True bearing of travel along the arc."""
 
 
 class Cordons:
@@ -98,12 +110,14 @@ class Cordons:
 
     def crossed(self, route: Route) -> list[tuple[Level, str]]:
         """Return ring and name of the crossings a route leads through, in driving order."""
-        net, told = self.watch.net, []
-        for arc in route.arcs.tolist():
-            for level in net.levels:
-                if (row := int(self.crossing[level][arc])) >= 0:
-                    told.append((level, net.name[level][row]))
-        return list(dict.fromkeys(told))
+        net = self.watch.net
+        told = {
+            (level, net.name[level][self.crossing[level][arc]]): None
+            for arc in route.arcs.tolist()
+            for level in net.levels
+            if self.crossing[level][arc] >= 0
+        }
+        return list(told)
 
     def lines(self, arcs: Ints) -> list[list[list[float]]]:
         """Return the geometry of arcs in driving direction: lists of longitude and latitude."""
@@ -123,6 +137,28 @@ class Cordons:
             xy = xy[::-1]
         told: list[list[float]] = net.frame.to_lonlat(xy).round(7).tolist()
         return told
+
+    def post(self, arc: int, level: Level | Literal["through"]) -> Post:
+        """Return where a checkpoint would guard an arc: at the crossing of the ring, else half way."""
+        net, chain = self.watch.net, int(self.watch.ways.chain[arc])
+        line = shapely.LineString(chain_xy(net, chain))
+        at = line.length / 2
+        if level != THROUGH:
+            of_ring = net.crossed[level]
+            mine = np.flatnonzero(net.chains.chain_of[of_ring.piece] == chain)
+            if len(mine):
+                at = float(line.project(shapely.Point(of_ring.passage_xy[mine[0]])))
+        ends = [line.interpolate(max(at - _TANGENT_M, 0.0)), line.interpolate(at + _TANGENT_M)]
+        start, stop = ends if self.watch.ways.ahead[arc] else ends[::-1]
+        place = line.interpolate(at)
+        lonlat = net.frame.to_lonlat([(place.x, place.y)])
+        grid = np.degrees(np.arctan2(stop.x - start.x, stop.y - start.y))
+        bearing = float((grid + net.frame.convergence_deg(lonlat)[0]) % 360)
+        pieces = net.chains.piece[net.chains.start[chain] : net.chains.start[chain + 1]]
+        along = np.cumsum(net.pieces.length_m[pieces])
+        piece = pieces[min(int(np.searchsorted(along, at)), len(pieces) - 1)]
+        road = int(net.network.road[net.pieces.edge[piece]])
+        return Post(road, lonlat[0].round(7).tolist(), round(bearing, 1) % 360)
 
     def edges(self, arc: int) -> Ints:
         """Return the edges of the network an arc runs over, each once, in order of the chain."""

@@ -12,9 +12,10 @@ import numpy as np
 from app.geo import coverage as engine
 from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Level
 from app.schemas.geojson import to_geojson
-from app.services import crossings
+from app.services import cordon_report, crossings
 from app.services.answer import FIXES, about, collection, nearest
 from app.services.assess import Computed
+from app.services.cordons import DIRECTIONS
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,10 @@ def _counts(found: Computed, rows: np.ndarray[Any, Any]) -> dict[str, int]:
 
 def _ring(found: Computed, level: Level) -> dict[str, Any]:
     """Return a ring; null is not zero: what is null was not assessed."""
-    cordon = {"sealed": None, "depth": None, "to_seal": None, "critical": None}
     return {
         "level": level,
         "crossings": crossings.counts(found, level),
-        "inbound": dict(cordon),
-        "outbound": dict(cordon),
+        **{direction: cordon_report.counts(found, level, direction) for direction in DIRECTIONS},
     }
 
 

@@ -1,0 +1,227 @@
+"""Cordons over HTTP: leaks, depth, what opens them, and sealing plans that hold when carried out."""
+
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+from builders import CITY, LAT, LON, Json, KeyFor, checkpoint, control_point, road
+
+CITY_URL = f"/v1/jurisdictions/{CITY}"
+CORDON = f"{CITY_URL}/cordon"
+
+
+def line(*lonlat: tuple[float, float]) -> Json:
+    return {"type": "LineString", "coordinates": [list(one) for one in lonlat]}
+
+
+async def put(client: httpx.AsyncClient, url: str, body: Json, **headers: str) -> httpx.Response:
+    answer = await client.put(url, json=body, headers=headers)
+    assert answer.status_code in (200, 201), answer.text
+    return answer
+
+
+async def get(client: httpx.AsyncClient, url: str) -> Any:
+    answer = await client.get(url)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.fixture
+async def crossroads(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return a client of a city with two roads from outside all rings to a junction in the middle.
+
+    Each has a junction between any two rings, so that vehicles can turn there.
+    """
+    stops = {"west": (112.95, 113.08, 113.165), "east": (113.45, 113.32, 113.235)}
+    for name, (far, middle, near) in stops.items():
+        way = line((far, LAT), (middle, LAT), (near, LAT), (LON, LAT))
+        body = road(f"{name}-1", geometry=way, name_en=f"{name.title()} Road", road_class="county")
+        await put(ringed, f"/v1/roads/{name}-1", body)
+        for number, lon in enumerate((far, middle, near)):
+            side = road(f"{name}-side-{number}", geometry=line((lon, LAT), (lon, LAT + 0.002)))
+            await put(ringed, f"/v1/roads/{name}-side-{number}", side)
+    end = road("end-1", geometry=line((LON, LAT), (LON, LAT + 0.002)), road_class="service")
+    await put(ringed, "/v1/roads/end-1", end)
+    return ringed
+
+
+async def carry_out(
+    client: httpx.AsyncClient, plan: Json, prefix: str, **changed: Any
+) -> list[str]:
+    """Register the checkpoints a plan proposes, and return their codes."""
+    codes = []
+    for number, feature in enumerate(plan["features"]):
+        code = f"{prefix}-{number}"
+        proposed = feature["properties"]["checkpoint"]
+        body = checkpoint(code, **proposed, state="online", **changed)
+        await put(client, f"/v1/checkpoints/{code}", body)
+        codes.append(code)
+    return codes
+
+
+async def test_from_a_leak_to_a_sealed_ring_and_back(crossroads: httpx.AsyncClient) -> None:
+    await put(
+        crossroads,
+        "/v1/control-points/p-1",
+        control_point(
+            "p-1",
+            category="core_road",
+            geometry={"type": "Point", "coordinates": [LON - 0.02, LAT]},
+        ),
+    )
+    told = await get(crossroads, f"{CORDON}/core")
+    inbound = told["inbound"]
+    assert (inbound["connected"], inbound["sealed"], inbound["depth"]) == (True, False, 0)
+    assert inbound["to_seal"] == 2
+    assert inbound["critical"] == []
+
+    leak = await get(crossroads, f"{CORDON}/core/leak")
+    assert leak["type"] == "Feature"
+    assert leak["geometry"]["type"] == "LineString"
+    route = leak["geometry"]["coordinates"]
+    # From the junction outside the core to the one in its middle, both roads are 0.035 degrees long.
+    assert sorted([route[0][0], route[-1][0]])[0] in (113.165, LON)
+    assert route[-1] == [LON, LAT]
+    assert leak["properties"]["length_m"] == pytest.approx(0.035 * 91_100, rel=0.01)
+    assert [one["level"] for one in leak["properties"]["crossings"]] == ["core"]
+
+    plan = await get(crossroads, f"{CORDON}/core/sealing-plan")
+    assert (plan["possible"], plan["places"], plan["cost"]) == (True, 2, 2)
+    assert plan["proof"]["cut"] == plan["proof"]["flow"]
+    assert plan["proof"]["proven"]
+    assert {one["properties"]["stands_at"] for one in plan["features"]} == {
+        "control_point",
+        "crossing",
+    }
+
+    codes = await carry_out(crossroads, plan, "k")
+    sealed = (await get(crossroads, f"{CORDON}/core"))["inbound"]
+    assert (sealed["sealed"], sealed["depth"], sealed["to_seal"]) == (True, 1, 0)
+    named = [one["groups"][0]["devices"] for one in sealed["critical"]]
+    assert sorted(device["code"] for (device,) in named) == codes
+    assert (await crossroads.get(f"{CORDON}/core/leak")).status_code == 204
+    assert (await get(crossroads, f"{CORDON}/core/sealing-plan"))["features"] == []
+    # The lanes of the plan lead inward: out of the core it leaks as before.
+    outbound = (await get(crossroads, f"{CORDON}/core"))["outbound"]
+    assert (outbound["sealed"], outbound["to_seal"]) == (False, 2)
+
+    summary = await get(crossroads, f"{CITY_URL}/coverage")
+    core = next(ring for ring in summary["rings"] if ring["level"] == "core")
+    assert core["inbound"] == {"sealed": True, "depth": 1, "to_seal": 0, "critical": 2}
+    assert core["outbound"] == {"sealed": False, "depth": 0, "to_seal": 2, "critical": 0}
+
+    off = [{"kind": "checkpoint", "code": codes[0], "state": "fault"}]
+    assert (await crossroads.post("/v1/states", json=off)).json()["applied"] == 1
+    assert (await crossroads.get(f"{CORDON}/core/leak")).status_code == 200
+    assert (await get(crossroads, f"{CORDON}/core"))["inbound"]["to_seal"] == 1
+
+
+async def test_what_fails_together_is_one_failure(crossroads: httpx.AsyncClient) -> None:
+    plan = await get(crossroads, f"{CORDON}/core/sealing-plan")
+    await carry_out(crossroads, plan, "a", failure_group="cabinet 7")
+    inbound = (await get(crossroads, f"{CORDON}/core"))["inbound"]
+    (failure,) = inbound["critical"]
+    (group,) = failure["groups"]
+    assert [device["code"] for device in group["devices"]] == ["a-0", "a-1"]
+    assert failure["leak"]["length_m"] == pytest.approx(0.035 * 91_100, rel=0.01)
+
+    await carry_out(crossroads, plan, "b")
+    inbound = (await get(crossroads, f"{CORDON}/core"))["inbound"]
+    assert (inbound["depth"], inbound["critical"]) == (2, [])
+    assert inbound["pairs"]["number"] == 2  # the cabinet with either of the others
+    (first, second) = inbound["pairs"]["shortest"]
+    for pair in (first, second):
+        names = sorted(one["code"] for of in pair["groups"] for one in of["devices"])
+        assert names in (["a-0", "a-1", "b-0"], ["a-0", "a-1", "b-1"])
+    fewer = (await get(crossroads, f"{CORDON}/core?pairs=1"))["inbound"]["pairs"]
+    assert (fewer["number"], len(fewer["shortest"])) == (2, 1)
+
+
+async def test_through_all_rings(crossroads: httpx.AsyncClient) -> None:
+    inbound = (await get(crossroads, f"{CORDON}/through"))["inbound"]
+    assert (inbound["sealed"], inbound["to_seal"], inbound["depth"]) == (False, 2, 0)
+    leaks = await get(crossroads, f"{CORDON}/through/leak?k=5")
+    assert leaks["numberReturned"] == 2
+    for feature in leaks["features"]:
+        levels = [one["level"] for one in feature["properties"]["crossings"]]
+        assert levels == ["city", "urban", "core"]
+        steps = feature["geometry"]["coordinates"]
+        assert all(one != other for one, other in pairwise(steps))
+    for level in ("city", "urban", "core"):
+        plan = await get(crossroads, f"{CORDON}/{level}/sealing-plan")
+        await carry_out(crossroads, plan, level)
+    told = await get(crossroads, f"{CORDON}/through")
+    inbound = told["inbound"]
+    assert told["levels"] == ["city", "urban", "core"]
+    assert (inbound["sealed"], inbound["depth"], inbound["depth_exact"]) == (True, 3, True)
+    met = [device["code"] for one in inbound["depth_route"]["guards"] for device in one["devices"]]
+    assert [code.partition("-")[0] for code in sorted(met)] == ["city", "core", "urban"]
+
+
+async def test_costs_and_roads_that_cannot_be_guarded(crossroads: httpx.AsyncClient) -> None:
+    url = f"{CORDON}/core/sealing-plan?direction=outbound"
+    dear = await get(crossroads, f"{url}&cost.county=7")
+    assert (dear["places"], dear["cost"], dear["costs"]["county"]) == (2, 14, 7)
+    never = await get(crossroads, f"{url}&cost.county=never")
+    assert (never["possible"], never["cost"], never["features"]) == (False, None, [])
+    assert never["unguardable"]["roads"]
+    assert never["unguardable"]["geometry"]["type"] == "LineString"
+    # With room to look farther in, the two meet at the service road's junction: nothing is cheaper.
+    assert (await get(crossroads, f"{url}&within_m=500"))["places"] == 2
+
+
+async def test_what_is_missing_is_never_told_as_sealed(
+    city: httpx.AsyncClient, ringed: httpx.AsyncClient
+) -> None:
+    told = await get(ringed, f"{CORDON}/core")
+    assert (told["inbound"], told["outbound"]) == (None, None)
+    reasons = {
+        one["level"]: one["reason"] for one in told["not_assessed"] if one["what"] == "cordon"
+    }
+    assert set(reasons.values()) == {"no road is registered"}
+    for url in ("core/leak", "through/leak", "core/sealing-plan", "through/sealing-plan"):
+        answer = await ringed.get(f"{CORDON}/{url}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "not-assessed"), url
+    told = await get(ringed, f"{CORDON}/through")
+    assert told["inbound"] is None
+    assert any(one["what"] == "through" for one in told["not_assessed"])
+    summary = await get(ringed, f"{CITY_URL}/coverage")
+    assert summary["rings"][0]["inbound"] == {
+        "sealed": None, "depth": None, "to_seal": None, "critical": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "core/leak?k=0",
+        "core/leak?k=101",
+        "core/leak?direction=up",
+        "core/sealing-plan?cost.motorway=0",
+        "core/sealing-plan?cost.motorway=1001",
+        "core/sealing-plan?cost.motorway=1e3",
+        "core/sealing-plan?cost.motorway=%D9%A3",
+        "core/sealing-plan?cost.path=1",
+        "core?within_m=-1",
+        "core?within_m=inf",
+        "core?pairs=51",
+        "nowhere",
+        "through?direction=inbound",
+    ],
+)
+async def test_bad_questions_are_refused(ringed: httpx.AsyncClient, query: str) -> None:
+    answer = await ringed.get(f"{CORDON}/{query}")
+    assert answer.status_code == 422, answer.text
+
+
+async def test_only_analysts_of_the_city_see_where_it_leaks(
+    crossroads: httpx.AsyncClient, key_for: KeyFor
+) -> None:
+    for url in ("core", "through", "core/leak", "core/sealing-plan"):
+        for headers, status in (
+            (await key_for("reader"), 403),
+            (await key_for("analyst", ["410100"]), 404),
+            (await key_for("analyst", [CITY]), 200),
+        ):
+            assert (await crossroads.get(f"{CORDON}/{url}", headers=headers)).status_code == status
