@@ -90,7 +90,7 @@ class Table:
             case "B" | "O" if field.width == 8:
                 return strings([number_text(value) for value in part.view("<f8").ravel().tolist()])
         if (part < 128).all():
-            texts = clean(pa.array(values, pa.binary()).cast(pa.string()))
+            texts = clean(pc.ascii_rtrim(pa.array(values, pa.binary()).cast(pa.string()), " \x00"))
         else:
             texts = strings([self._text(value, first + at, odd) for at, value in enumerate(values)])
         if field.kind in _NUMBERS:

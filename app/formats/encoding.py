@@ -192,19 +192,19 @@ def _check_utf8(path: Path) -> _Checked:
                 return _Checked(
                     place - len(held) + error.start,
                     error.object[error.start],
-                    sequences + _multibyte(valid),
+                    sequences + _multibyte(valid, error.start),
                     lines + valid.count("\n"),
                 )
             if not block:
                 return _Checked(None, None, sequences, lines)
-            if sequences < _SURELY_UTF8:
-                sequences += _multibyte(text)
+            sequences += _multibyte(text, len(held) + len(block) - len(decoder.getstate()[0]))
             lines += block.count(b"\n")
             place += len(block)
 
 
-def _multibyte(text: str) -> int:
-    return 0 if text.isascii() else sum(character > "\x7f" for character in text)
+def _multibyte(text: str, size: int) -> int:
+    """Return at least how many characters of a text of so many bytes take more than one."""
+    return (size - len(text)) // 3
 
 
 def _utf8_blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:

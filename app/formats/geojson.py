@@ -19,8 +19,7 @@ from app.formats.header import labels
 from app.formats.jsonstream import JsonStream
 from app.formats.model import Batch, Detected, Named, Oddity, Opened, Wanted
 from app.formats.shapes import bad_geometry, from_objects
-from app.formats.text import strings
-from app.formats.typed import value_text
+from app.formats.typed import values_text
 
 GEOMETRIES: Final = frozenset(
     ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon",
@@ -137,9 +136,9 @@ def _batches(
         named = columns[len(columns) - len(raw) :]
         cells = {}
         if len(named) < len(columns):
-            cells[columns[0]] = strings([value_text(feature.get("id")) for feature in part])
+            cells[columns[0]] = values_text([feature.get("id") for feature in part])
         for name, key in zip(named, raw, strict=True):
-            cells[name] = strings([value_text(held.get(key)) for held in properties])
+            cells[name] = values_text([held.get(key) for held in properties])
         odd: tuple[Oddity, ...] = ()
         geometry = None
         if shapes:

@@ -13,8 +13,7 @@ import numpy as np
 
 from app.formats.header import labels
 from app.formats.model import Batch, Oddity
-from app.formats.text import strings
-from app.formats.typed import value_text
+from app.formats.typed import values_text
 
 KEPT_BYTES: Final = 8 << 20
 """Size of a file that is kept after the first pass."""
@@ -47,7 +46,7 @@ class Gathered:
         records, first = iter(self.again()), 1
         while part := list(islice(records, rows)):
             columns = {
-                name: strings([value_text(record.values.get(key)) for record in part])
+                name: values_text([record.values.get(key) for record in part])
                 for name, key in zip(self.names, self.raw, strict=True)
             }
             geometry = None

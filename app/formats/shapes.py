@@ -40,8 +40,9 @@ def from_objects(geometries: list[Any]) -> tuple[Shapes, list[int]]:
 
 def from_wkb(values: NDArray[np.object_]) -> tuple[Shapes, list[int]]:
     """Return shapes of WKB values, and the places of those that are none."""
-    out = shapely.force_2d(shapely.from_wkb(values, on_invalid="ignore"))
-    shapes = np.asarray(out, dtype=object)
+    shapes: Shapes = np.asarray(shapely.from_wkb(values, on_invalid="ignore"), dtype=object)
+    if shapely.has_z(shapes).any():
+        shapes = np.asarray(shapely.force_2d(shapes), dtype=object)
     return shapes, [
         at for at, shape in enumerate(shapes) if shape is None and values[at] is not None
     ]

@@ -24,12 +24,17 @@ _INVISIBLE: Final = (
 _GAPS: Final = "\t\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000\u3164"
 _REMOVED: Final = re.compile(f"[{_INVISIBLE}]")
 _SPACED: Final = re.compile(f"[{_GAPS}]")
-# Byte sequences one of which is in any text that has an invisible character or an odd gap.
-_SIGNS: Final = (
-    b"\x7f", b"\xc2\x85", b"\xc2\xa0", b"\xc2\xad", b"\xd8\x9c", b"\xe1\x9a\x80",
-    b"\xe1\xa0\x8e", b"\xe2\x80", b"\xe2\x81", b"\xe2\xa0\x80", b"\xe3\x80\x80", b"\xe3\x85\xa4",
-    b"\xef\xbb\xbf", b"\xef\xbf\xb9", b"\xef\xbf\xba", b"\xef\xbf\xbb",
-)  # fmt: skip
+# Byte sequences one of which is in any text that has an invisible character or an odd gap, by their
+# first byte: most text has none of these bytes.
+_SIGNS: Final = {
+    b"\x7f": (b"\x7f",),
+    b"\xc2": (b"\xc2\x85", b"\xc2\xa0", b"\xc2\xad"),
+    b"\xd8": (b"\xd8\x9c",),
+    b"\xe1": (b"\xe1\x9a\x80", b"\xe1\xa0\x8e"),
+    b"\xe2": (b"\xe2\x80", b"\xe2\x81", b"\xe2\xa0\x80"),
+    b"\xe3": (b"\xe3\x80\x80", b"\xe3\x85\xa4"),
+    b"\xef": (b"\xef\xbb\xbf", b"\xef\xbf\xb9", b"\xef\xbf\xba", b"\xef\xbf\xbb"),
+}
 
 
 def clean_cell(text: str | None) -> str | None:
@@ -96,7 +101,9 @@ def _parts(array: pa.StringArray) -> tuple[memoryview, NDArray[np.int64]]:
 def _suspicious(values: memoryview) -> bool:
     content = values.tobytes()
     controls = np.count_nonzero(np.frombuffer(content, np.uint8) < 32) - content.count(b"\n")
-    return bool(controls > 0) or any(sign in content for sign in _SIGNS)
+    return bool(controls > 0) or any(
+        lead in content and any(sign in content for sign in signs) for lead, signs in _SIGNS.items()
+    )
 
 
 def _ragged_ends(values: memoryview, offsets: NDArray[np.int64]) -> bool:

@@ -83,6 +83,22 @@ def value_text(value: object, exact: int = EXACT_BINARY) -> str | None:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
+def values_text(values: list[Any]) -> pa.StringArray:
+    """Return a column of JSON values as cleaned text; the same as `value_text` for each."""
+    kinds = set(map(type, values))
+    kinds.discard(type(None))
+    if kinds <= {str}:
+        return strings(values)
+    if kinds == {float}:
+        return _floats(pa.array(values, pa.float64()))
+    if kinds == {int}:
+        # Beyond this, lost digits are looked for.
+        small = all(value is None or -EXACT_BINARY < value < EXACT_BINARY for value in values)
+        if small:
+            return pa.array(values, pa.int64()).cast(pa.string())
+    return strings([value_text(value) for value in values])
+
+
 def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
     """Return an Arrow column of any type as cleaned text."""
     if isinstance(array, pa.ChunkedArray):
@@ -101,6 +117,11 @@ def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
         return array.cast(pa.string())
     if pa.types.is_floating(kind):
         return _floats(array)
+    if pa.types.is_date(kind):
+        return array.cast(pa.string())
+    if pa.types.is_timestamp(kind):
+        texts = pc.replace_substring_regex(array.cast(pa.string()), r"\.0+(Z?)$", r"\1")
+        return pc.replace_substring(texts, " ", "T", max_replacements=1)
     return strings([_scalar(value) for value in array.to_pylist()])
 
 
@@ -127,7 +148,10 @@ def _floats(array: pa.Array) -> pa.StringArray:
     integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.string())
     others = texts if texts is not None else array.cast(pa.string())
     out = pc.if_else(pa.array(whole), integers, others)
-    if large.any():
-        shown = [f"{value:.13E}" if big else None for value, big in zip(values, large, strict=True)]
+    # Arrow turns to exponents sooner than Python, and an exponent is the sign of lost digits.
+    apart = large | (finite & ~whole & ((np.abs(values) >= 1e9) | (np.abs(values) < 1e-3)))
+    if apart.any():
+        shown = np.full(len(values), None, dtype=object)
+        shown[apart] = [number_text(value) for value in values[apart].tolist()]
         out = pc.coalesce(pa.array(shown, pa.string()), out)
     return pc.if_else(pa.array(finite), out, pa.scalar(None, pa.string()))

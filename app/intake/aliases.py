@@ -90,7 +90,7 @@ OF_KIND: Final[dict[str, dict[str, str]]] = {
         "kind": "卡口种类 卡口功能 功能 功能类型 sxjgnlx functiontype checkpointkind checkpointtype",
         "tollgate_category": "卡口类别 卡口位置类型 tollgatecat",
         "tollgate_usage": "tollgateusage",
-        "capture_side": "抓拍部位 抓拍位置 抓拍车头车尾 capdirection",
+        "capture_side": "抓拍位置 抓拍车头车尾 capdirection",
         "road": "所属道路 所在道路编码 roadcode roadid",
         "lanes": "车道信息 车道列表 lanelist",
         "lane": "车道编号 车道序号 laneid laneno lanenumber",

@@ -14,7 +14,7 @@ from app.intake import codes, headers, options
 from app.intake.aliases import KNOWN_BUT_NOT_KEPT
 from app.intake.cells import Unreadable
 from app.intake.headers import plain, recognise, taken_apart
-from app.intake.options import Options, known_list
+from app.intake.options import Options, has_list
 from app.intake.planned import Note
 from app.intake.readers import Reader
 from app.intake.targets import Field, kind_of
@@ -155,7 +155,7 @@ class Chooser:
     def _fitting(self, target: str) -> str:
         """Return a profile's target without a list that this kind's field has not."""
         name, _, code_list = target.partition("@")
-        return target if not code_list or known_list(name, code_list) else name
+        return target if not code_list or has_list(codes.TOPICS.get(name), code_list) else name
 
     def _by_cells(self, column: str, apart: headers.Heading) -> Found:
         between = headers.choices(apart.plain, self.kind)
@@ -199,13 +199,13 @@ class Chooser:
             return stated
         chosen = options.lists_of(self.wanted.code_lists)
         for source in (chosen.get(name), chosen.get(topic), chosen.get("")):
-            if source and known_list(topic, source):
+            if source and has_list(topic, source):
                 return source
         if topic == "direction" and stated is None:
             return "degrees"
         for profile in self.bases:
             if source := profile.code_lists.get(name) or profile.code_lists.get(topic):
-                return source if known_list(topic, source) else None
+                return source if has_list(topic, source) else None
         return codes.DEFAULTS.get(topic)
 
     def assumed(self, name: str, stated: str) -> bool:

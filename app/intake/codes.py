@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from app.intake.words import ALL_ROUND, WORDS
 
+__all__ = ["ALL_ROUND", "DEFAULTS", "DISAGREE", "LISTS", "TOPICS", "WORDS", "table", "topic_of"]
+
 TOPICS: Final[dict[str, str]] = {
     "azimuth_deg": "direction", "lane_bearing_deg": "direction", "bearing_deg": "direction",
     "inbound_bearing_deg": "direction", "functions": "function", "structure": "structure",

@@ -125,3 +125,33 @@ def _gb_in_chinese(code: str, kind: str) -> str:
         return _PROVINCE.format(parts.division[:2])
     told = _PERSON if parts.type in gbcode.PERSON_TYPES else _TYPE
     return told.format(f"{parts.type:03d}")
+
+
+ROW_CODES: Final[dict[str, str]] = {
+    "digits-lost": "a code that a spreadsheet has turned into a number; it is never rounded back",
+    "digits-doubtful": "(warning) a twenty-digit code that ends in five zeros",
+    "gb28181-code": "twenty digits that are no code of such a thing",
+    "unknown-code": "a word or code that is in no list in force",
+    "not-a-number": "no number",
+    "ambiguous-number": "1,234 may be a thousand and some, or one and some",
+    "unknown-unit": "a number with a unit that does not belong to the field",
+    "not-whole": "a fraction where a whole number is needed",
+    "not-a-day": "no day of the calendar, or one that could be two",
+    "not-yes-or-no": "neither yes nor no",
+    "not-json": "no JSON",
+    "not-a-resolution": "no resolution such as 1920x1080",
+    "forbidden-content": "a lane with members that tell of people, images or logins",
+    "geometry-missing": "no place",
+    "missing-coordinates": "one coordinate of two",
+    "not-a-coordinate": "coordinates that cannot be read",
+    "not-a-geometry": "no WKT, GeoJSON or WKB",
+    "zero-coordinates": "0, 0",
+    "swapped-coordinates": "no longitude and latitude, and one with the axes swapped",
+    "geometry-out-of-range": "no longitude and latitude in degrees",
+    "geometry-not-finite": "NaN or infinity",
+    "geometry-type": "another type of geometry than the kind has",
+    "invalid-geometry": "a geometry that crosses itself, or the like",
+    "outside-crs": "a place outside the area of the stated CRS",
+    "unknown-order": "two numbers of which either may be the longitude",
+}
+"""What can be wrong with a row, beside what the draft itself says (as for a PUT of the record)."""

@@ -146,7 +146,7 @@ def _names(kind: str) -> Mapping[str, tuple[str, int]]:
     return names
 
 
-_SHARED: Final = frozenset({"direction", "抓拍方向"})
+_SHARED: Final = frozenset({"direction"})
 """Names of our own that elsewhere mean another thing as well: the cells decide."""
 
 

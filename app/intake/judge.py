@@ -18,12 +18,13 @@ from app.intake import fast
 from app.intake.faults import Judged, RowFault
 from app.intake.locating import Located, PlaceFault, located
 from app.intake.plan import Plan
-from app.intake.rows import Row
+from app.intake.rows import ROUNDED, Row
 from app.intake.texts import text_of
 
 __all__ = ["Judged", "RowFault", "batches", "judge"]
 
 _ALL_ROWS = 1_000_000
+_ENOUGH = 2
 
 
 def batches(plan: Plan, source: Source, rows: int = 20_000) -> Iterator[Batch]:
@@ -101,10 +102,11 @@ def _slowly(
     for fault in found.faults:
         bad.setdefault(fault.index, []).append(fault)
     good = {}
+    rounded = _rounded(plan, batch)
     for members in _groups(plan, cells):
         first = int(rows[members[0]])
         numbers = [int(batch.row[rows[at]]) for at in members]
-        row = Row(plan, numbers, [cells[at] for at in members])
+        row = Row(plan, numbers, [cells[at] for at in members], rounded=rounded)
         row.read()
         for fault in bad.get(first, ()):
             row.refuse_place(fault)
@@ -114,6 +116,17 @@ def _slowly(
         if values is not None:
             good[first] = values
     return good
+
+
+def _rounded(plan: Plan, batch: Batch) -> bool:
+    """Tell whether the twenty-digit codes of a batch were rounded by a spreadsheet: most end in zeros."""
+    feed = next((feed for feed in plan.feeds if feed.field.name == "code"), None)
+    if feed is None:
+        return False
+    column = batch.columns[feed.columns[0]]
+    long = pc.sum(pc.match_substring_regex(column, "^[0-9]{20}$")).as_py() or 0
+    zeros = pc.sum(pc.match_substring_regex(column, f"^{ROUNDED.pattern}$")).as_py() or 0
+    return bool(zeros >= _ENOUGH and 2 * zeros >= long)
 
 
 def _groups(plan: Plan, cells: list[dict[str, str | None]]) -> list[list[int]]:

@@ -178,14 +178,19 @@ def faults_of_profile(profile: Profile) -> list[Fault]:
 
 def known_list(field_or_topic: str, code_list: str) -> bool:
     """Tell whether a field or topic has a code list of this name."""
-    topic = codes.TOPICS.get(field_or_topic, field_or_topic)
-    return code_list in codes.LISTS.get(topic, {})
+    topics = {field_or_topic, codes.TOPICS.get(field_or_topic)}
+    return any(has_list(topic, code_list) for topic in topics)
+
+
+def has_list(topic: str | None, code_list: str) -> bool:
+    """Tell whether a topic has a code list of this name."""
+    return code_list in codes.LISTS.get(topic or "", {})
 
 
 def no_list(name: str, code_list: str) -> str:
     """Return the sentence that a code list is not there."""
-    topic = codes.TOPICS.get(name, name)
-    known = ", ".join(codes.LISTS.get(topic, {})) or "none"
+    topics = (name, codes.TOPICS.get(name, ""))
+    known = ", ".join(listed for topic in topics for listed in codes.LISTS.get(topic, {})) or "none"
     return f"there is no code list {code_list!r} for {name}; there are {known}"
 
 

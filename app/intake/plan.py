@@ -16,6 +16,7 @@ from app.intake import codes, places
 from app.intake.cells import Unreadable, parts
 from app.intake.choosing import Choice, Chooser
 from app.intake.headers import plain, recognise
+from app.intake.locating import located
 from app.intake.options import BUILT_IN, Options, check_profile, known_list, lists_of, no_list
 from app.intake.places import Place
 from app.intake.planned import Feed, Note, Plan
@@ -62,6 +63,8 @@ def plan_for(
     _refuse_forbidden(chooser, dropped)
     chooser.choose(dropped)
     place = _place(chooser, told)
+    if sample is not None:
+        chooser.notes += _swapped(place, chooser.kind, sample)
     feeds = _feeds(chooser)
     defaults = _defaults(chooser, place)
     _refuse_missing(chooser, feeds, defaults, place)
@@ -163,6 +166,22 @@ def _place(chooser: Chooser, told: Detected | None) -> Place:
     chooser.ignored |= unused
     chooser.notes += [Note(*words) for words in notes]
     return place
+
+
+def _swapped(place: Place, kind: Kind, sample: Batch) -> list[Note]:
+    """Tell when most places of the sample are none, and would be with the axes swapped."""
+    found = located(place, kind, sample)
+    if not kind.shapes or 2 * found.swapped <= len(sample.row):
+        return []
+    columns = " and ".join(place.columns) or "the coordinates"
+    return [
+        Note(
+            "axes-swapped",
+            f"{columns} look swapped: most places are none as they stand, and are with the axes "
+            "exchanged. Nothing was exchanged; map the columns the other way round.",
+            "坐标疑似经纬度颠倒：多数位置对调后才成立。系统未作对调，请在映射中交换两列。",
+        )
+    ]
 
 
 def _feeds(chooser: Chooser) -> tuple[Feed, ...]:

@@ -15,6 +15,7 @@ import orjson
 from app.intake import cells, codes
 from app.intake.cells import Unreadable
 from app.intake.headers import plain
+from app.intake.lanes import lanes_of
 from app.intake.targets import LANES, Field
 from app.intake.words import ALL_ROUND
 
@@ -151,7 +152,8 @@ class Reader:
 
     def _json(self, text: str) -> Any:
         try:
-            return orjson.loads(text)
+            value = orjson.loads(text)
+            return lanes_of(value) if self.field.name == LANES else value
         except orjson.JSONDecodeError:
             if self.field.name == LANES:
                 raise _no_json() from None

@@ -1,5 +1,6 @@
 """The exact way: one row through the draft of its kind, with everything that is wrong with it."""
 
+import re
 from base64 import b32encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -24,8 +25,12 @@ Cells = Mapping[str, str | None]
 class Row:
     """One row of a file, or the rows of one checkpoint's lanes, on the way to a record."""
 
-    def __init__(self, plan: Plan, numbers: Sequence[int], cells: Sequence[Cells]) -> None:
+    def __init__(
+        self, plan: Plan, numbers: Sequence[int], cells: Sequence[Cells], *, rounded: bool = False
+    ) -> None:
         self.plan, self.numbers, self.cells = plan, numbers, cells
+        self.rounded = rounded
+        """Whether codes of the file that end in zeros were rounded by a spreadsheet."""
         self.record: dict[str, Any] = {}
         self.faults: list[RowFault] = []
         self.unread: set[str] = set()
@@ -40,10 +45,38 @@ class Row:
         for name, value in self.plan.defaults.items():
             if name not in self.record and name not in self.unread:
                 self.record[name] = value
+        self._complete_lanes()
+        self._check_rounded()
         if self.plan.key == "owner_reference" and "code" not in self.record:
             owner, reference = self.record.get("owner_unit"), self.record.get("owner_reference")
             if owner and reference:
                 self.record["code"] = reference_code(owner, reference)
+
+    def _complete_lanes(self) -> None:
+        """Put in what defaults say of lanes."""
+        given = {
+            _member(name): value
+            for name, value in self.plan.defaults.items()
+            if name.startswith(LANE) and name in self.plan.kind.helpers
+        }
+        lanes = self.record.get(LANES)
+        if given and isinstance(lanes, list):
+            self.record[LANES] = [
+                {**given, **lane} if isinstance(lane, dict) else lane for lane in lanes
+            ]
+
+    def _check_rounded(self) -> None:
+        """Tell of a code that ends as one does that was a number in a spreadsheet."""
+        code = self.record.get("code")
+        if not isinstance(code, str) or not ROUNDED.fullmatch(code):
+            return
+        feed = next(feed for feed in self.plan.feeds if feed.field.name == "code")
+        told = (self.numbers[0], feed.columns[0], "code", text_at(feed, self.cells[0]))
+        if self.rounded:
+            self.unread.add("code")
+            self.add(*told, *_LOST)
+        else:
+            self.add(*told, *_DOUBTFUL, severity="warning")
 
     def _take(self, feed: Feed) -> None:
         """Read a field from the first row that has it."""
@@ -62,7 +95,8 @@ class Row:
         except Unreadable as reason:
             self.unread.add(feed.field.name)
             told = (reason.code, reason.english, reason.chinese, reason.hint)
-            self.add(number, feed.columns[0], feed.field.name, text, *told)
+            shown = None if reason.code == "forbidden-content" else text
+            self.add(number, feed.columns[0], feed.field.name, shown, *told)
             return None
         if value is None and feed.field.name not in self.plan.defaults:
             self.record.setdefault(feed.field.name, None)
@@ -156,6 +190,21 @@ class Row:
         )
 
 
+ROUNDED: Final = re.compile(r"[1-9][0-9]{14}00000")
+"""Twenty digits of which a spreadsheet has kept fifteen."""
+_LOST: Final = (
+    "digits-lost",
+    "the code has lost its last five digits: like most codes of the file it ends in zeros, as numbers "
+    "of a spreadsheet do",
+    "编码末五位已丢失：与文件中多数编码一样以 00000 结尾，应是被表格软件当作数字",
+    "take the codes from the source again, with the column formatted as text before they are pasted",
+)
+_DOUBTFUL: Final = (
+    "digits-doubtful",
+    "the code ends in five zeros, as one does that a spreadsheet has rounded",
+    "编码以五个 0 结尾，可能被表格软件取整",
+    "compare it with the source",
+)
 _PIXELS: Final = frozenset({"horizontal_pixels", "vertical_pixels"})
 
 

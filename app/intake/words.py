@@ -34,8 +34,6 @@ _ALL: Final = dict.fromkeys(
         "所有方向",
         "all",
         "allround",
-        "360",
-        "none",
         "各方向",
     ),
     ALL_ROUND,

@@ -40,7 +40,7 @@ ZH: Final[dict[str, str]] = {
     "kind": "卡口类型",
     "tollgate_category": "卡口分类",
     "tollgate_usage": "卡口用途",
-    "capture_side": "抓拍方向",
+    "capture_side": "抓拍部位",
     "road": "道路编码",
     "lanes": "车道",
     "functions": "功能类型",
@@ -82,6 +82,13 @@ ZH: Final[dict[str, str]] = {
     "geometry": "几何",
     "lon": "经度",
     "lat": "纬度",
+    "easting": "东坐标",
+    "northing": "北坐标",
+    "x": "X坐标",
+    "y": "Y坐标",
+    "position": "经纬度",
+    "name": "名称",
+    "resolution": "分辨率",
     "state": "在线状态",
     "reported_at": "上报时间",
     "owner_reference": "自有编号",
@@ -99,7 +106,7 @@ ZH: Final[dict[str, str]] = {
 }
 
 EN: Final[dict[str, str]] = {
-    "name_zh": "Name (Chinese)", "name_en": "Name (English)", "lon": "Longitude", "lat": "Latitude",
+    "name_zh": "Chinese name", "name_en": "English name", "lon": "Longitude", "lat": "Latitude",
     "kind": "Checkpoint kind", "lane": "Lane number", "tilt_deg": "Tilt",
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import app.formats
 from app.formats.text import clean, clean_cell, narrow
-from app.formats.typed import number_text, value_text, whole_text
+from app.formats.typed import number_text, value_text, values_text, whole_text
 
 MODULES = sorted(found.name for found in pkgutil.iter_modules(app.formats.__path__, "app.formats."))
 _ODD = st.text(alphabet="a1 路\t\n\r\x00\x1f\x7f\x85\xa0\xad\u061c\u1680\u180e\u200b\u200f\u2028\u202e"
@@ -51,6 +51,21 @@ def test_what_is_kept_and_what_goes() -> None:
 ])  # fmt: skip
 def test_values_as_text(value: object, text: str | None) -> None:
     assert value_text(value) == text
+
+
+_JSON = st.one_of(
+    st.none(), st.text(max_size=5), st.booleans(), st.floats(), st.integers(-(2**70), 2**70),
+    st.lists(st.integers(), max_size=2),
+)  # fmt: skip
+
+
+@given(
+    st.one_of(
+        st.lists(_JSON, max_size=5), st.lists(st.none() | st.floats()), st.lists(st.integers())
+    )
+)
+def test_a_column_of_values_is_written_as_its_values(values: list[object]) -> None:
+    assert values_text(values).to_pylist() == [clean_cell(value_text(value)) for value in values]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

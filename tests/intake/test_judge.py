@@ -12,9 +12,9 @@ from app.intake.judge import Judged, judge
 from app.intake.plan import Options, plan_for
 
 
-def sheet(header: str, *rows: str) -> Batch:
-    names = header.split(",")
-    cells = [row.split(",") for row in rows]
+def sheet(header: str, *rows: str, divided: str = ",") -> Batch:
+    names = header.split(divided)
+    cells = [row.split(divided) for row in rows]
     columns = {
         name: pa.array([line[at] or None for line in cells], pa.string())
         for at, name in enumerate(names)
@@ -22,8 +22,8 @@ def sheet(header: str, *rows: str) -> Batch:
     return Batch(np.arange(2, len(rows) + 2), columns)
 
 
-def judged(kind: str, header: str, *rows: str, **options: Any) -> Judged:
-    found = sheet(header, *rows)
+def judged(kind: str, header: str, *rows: str, divided: str = ",", **options: Any) -> Judged:
+    found = sheet(header, *rows, divided=divided)
     wanted = Options(kind, **{"jurisdiction": "410800", **options})
     return judge(plan_for(wanted, None, tuple(found.columns), found), found)
 
