@@ -131,6 +131,7 @@ ROW_CODES: Final[dict[str, str]] = {
     "digits-lost": "a code that a spreadsheet has turned into a number; it is never rounded back",
     "digits-doubtful": "(warning) a twenty-digit code that ends in five zeros",
     "gb28181-code": "twenty digits that are no code of such a thing",
+    "not-a-device": "(warning) a node of the tree of a GB/T 28181 catalogue; passed over",
     "unknown-code": "a word or code that is in no list in force",
     "not-a-number": "no number",
     "ambiguous-number": "1,234 may be a thousand and some, or one and some",

@@ -20,6 +20,7 @@ from app.intake.locating import Located, PlaceFault, located
 from app.intake.plan import Plan
 from app.intake.rows import ROUNDED, Row
 from app.intake.texts import text_of
+from app.schemas import gbcode
 
 __all__ = ["Judged", "RowFault", "batches", "judge"]
 
@@ -60,7 +61,7 @@ def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:
     found = located(plan.place, plan.kind, batch)
     points = int(found.good.sum()) if plan.kind.shapes else 0
     judged = Judged(pa.table({}), [], len(batch.row), points, found.swapped)
-    spoilt = _odd(judged, batch)
+    spoilt = _odd(judged, batch) | _no_devices(plan, batch, judged)
     hopeful = np.zeros_like(spoilt) if exact else found.good & ~spoilt
     certain, quick = fast.certain(plan, batch, hopeful)
     slow = _slowly(plan, batch, found, np.nonzero(~certain & ~spoilt)[0], judged)
@@ -84,6 +85,27 @@ def _odd(judged: Judged, batch: Batch) -> Bools:
     return spoilt
 
 
+def _no_devices(plan: Plan, batch: Batch, judged: Judged) -> Bools:
+    """Pass over the tree of a GB/T 28181 catalogue: divisions, platforms, groups, organisations."""
+    feed = next((feed for feed in plan.feeds if feed.field.name == "code"), None)
+    if plan.recognised != "gbt28181" or plan.kind.name not in gbcode.TYPES_OF or feed is None:
+        return np.zeros(len(batch.row), dtype=bool)
+    column = batch.columns[feed.columns[0]]
+    found = pc.fill_null(pc.match_substring_regex(column, _TREE), False)
+    nodes = np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+    for index in np.flatnonzero(nodes):
+        judged.faults.append(
+            RowFault(
+                int(batch.row[index]), feed.columns[0], "code", column[int(index)].as_py(), "not-a-device",
+                "a division, platform, group or organisation of the catalogue, not a device; passed over",
+                "目录中的行政区划、平台、分组或组织节点，不是设备，已略过", None, "warning",
+            )
+        )  # fmt: skip
+    return nodes
+
+
+_TREE = r"^(?:[0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{8}|[0-9]{10}(?:2[0-9]{2})[0-9]{7})$"
+"""Codes of the tree: a division of 2 to 8 digits, or twenty digits of a platform type (200-299)."""
 _FORM_ZH = {
     "bad-geometry": "该行的几何无法读取",
     "too-many-cells": "该行的单元格多于表头",

@@ -64,7 +64,10 @@ def chosen(
     if not kind.shapes:
         return Place("none"), {c.name: "this kind has no geometry" for c in found.values()}, []
     crs = None if stated is None else checked_crs(stated)
-    place = _first(found, told, crs)
+    shaped = told is not None and told.geometry and _has_shapes(sample)
+    place = _first(found, told if shaped else None, crs)
+    if place.mode == "none" and told is not None and told.geometry:
+        place = _first({}, told, crs)
     notes: list[Words] = []
     if place.mode != "none" and place.crs == "":
         place = Place(place.mode, place.columns, _assumed(place, sample))
@@ -77,6 +80,13 @@ def chosen(
         if column.name not in place.columns
     }
     return place, unused, notes
+
+
+def _has_shapes(sample: Batch | None) -> bool:
+    """Tell whether the sample has any geometry; a file may have the column and nothing in it."""
+    if sample is None or sample.geometry is None:
+        return sample is None
+    return bool((~shapely.is_missing(sample.geometry)).any())
 
 
 _ASSUMED: Final = (

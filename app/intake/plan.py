@@ -79,6 +79,7 @@ def plan_for(
         tuple(column for column in columns if column in dropped),
         tuple(chooser.notes),
         wanted.profile is None,
+        chooser.bases[-1].name,
         tuple(columns),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from app.intake import cells
@@ -64,6 +65,8 @@ class Plan:
     dropped: tuple[str, ...]
     notes: tuple[Note, ...] = ()
     profile_detected: bool = False
+    recognised: str = "native"
+    """The built-in profile the file speaks for."""
     columns: tuple[str, ...] = field(default=())
 
     @property
@@ -78,10 +81,22 @@ class Plan:
             {"geometry"} if self.kind.shapes else set()
         )
 
+    @cached_property
+    def lane_feeds(self) -> tuple[Feed, ...]:
+        """Feeds of the fields of one lane."""
+        return tuple(
+            f for f in self.feeds if f.field.name == "lane" or f.field.name.startswith(LANE)
+        )
+
+    @cached_property
+    def own_feeds(self) -> tuple[Feed, ...]:
+        """Feeds of the fields of the record itself."""
+        return tuple(feed for feed in self.feeds if feed not in self.lane_feeds)
+
     @property
     def grouped(self) -> bool:
         """Whether rows are lanes, several of which make one checkpoint."""
-        return any(f.field.name == "lane" or f.field.name.startswith(LANE) for f in self.feeds)
+        return bool(self.lane_feeds)
 
     @property
     def key(self) -> Key:

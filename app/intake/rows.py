@@ -14,7 +14,7 @@ from app.intake.cells import Unreadable
 from app.intake.faults import RowFault, Severity
 from app.intake.locating import PlaceFault
 from app.intake.planned import Feed, Plan
-from app.intake.targets import LANE, LANES
+from app.intake.targets import LANE, LANES, draft_rules
 
 _ANYWHERE: Final = shapely.Point(0, 0)
 """Stands in for a place that is at fault already, so that the draft judges the rest."""
@@ -37,9 +37,8 @@ class Row:
 
     def read(self) -> None:
         """Read every cell; what cannot be read is a fault and left out."""
-        for feed in self.plan.feeds:
-            if not _of_lane(feed):
-                self._take(feed)
+        for feed in self.plan.own_feeds:
+            self._take(feed)
         if self.plan.grouped:
             self._read_lanes()
         for name, value in self.plan.defaults.items():
@@ -91,16 +90,13 @@ class Row:
 
     def _value(self, feed: Feed, number: int, text: str) -> Any:
         try:
-            value = feed.reader.read(text)
+            return feed.reader.read(text)
         except Unreadable as reason:
             self.unread.add(feed.field.name)
             told = (reason.code, reason.english, reason.chinese, reason.hint)
             shown = None if reason.code == "forbidden-content" else text
             self.add(number, feed.columns[0], feed.field.name, shown, *told)
             return None
-        if value is None and feed.field.name not in self.plan.defaults:
-            self.record.setdefault(feed.field.name, None)
-        return value
 
     def _set(self, name: str, value: Any) -> None:
         if name == "resolution":
@@ -112,8 +108,8 @@ class Row:
         lanes: list[dict[str, Any]] = []
         for number, cells in zip(self.numbers, self.cells, strict=True):
             lane: dict[str, Any] = {}
-            for feed in self.plan.feeds:
-                text = text_at(feed, cells) if _of_lane(feed) else None
+            for feed in self.plan.lane_feeds:
+                text = text_at(feed, cells)
                 if text is not None and (value := self._value(feed, number, text)) is not None:
                     lane[_member(feed.field.name)] = value
             if lane:
@@ -134,13 +130,13 @@ class Row:
         if "geometry" in kind.draft.model_fields:
             record["geometry"] = _ANYWHERE if shape is None else shape
         try:
-            draft = kind.draft.model_validate(record)
+            draft = draft_rules(kind).validate_python(record)
         except ValidationError as error:
             self._explain(error, record)
             return None
         if any(fault.severity == "error" for fault in self.faults):
             return None
-        values = draft.model_dump(mode="json", exclude={"geometry"})
+        values: dict[str, Any] = draft.model_dump(mode="json", exclude={"geometry"})
         if kind.name == "state" and "reported_at" not in record:
             values["reported_at"] = None  # the clock is the caller's
         return values
@@ -206,10 +202,6 @@ _DOUBTFUL: Final = (
     "compare it with the source",
 )
 _PIXELS: Final = frozenset({"horizontal_pixels", "vertical_pixels"})
-
-
-def _of_lane(feed: Feed) -> bool:
-    return feed.field.name == "lane" or feed.field.name.startswith(LANE)
 
 
 def _member(name: str) -> str:

@@ -132,6 +132,12 @@ def rules_of(kind: Kind, name: str) -> TypeAdapter[Any]:
     return TypeAdapter(rules, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
 
 
+@cache
+def draft_rules(kind: Kind) -> TypeAdapter[Any]:
+    """Return the rules of a whole draft, without what SQLModel adds around them at every call."""
+    return TypeAdapter(kind.draft)
+
+
 def _is_geometry(rule: Mapping[str, Any]) -> bool:
     return str(rule.get("title", "")).startswith("GeoJSON ")
 
