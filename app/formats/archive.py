@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import IO, Final
 
 from app.errors import Invalid
 
@@ -99,6 +99,13 @@ def beginning(path: Path, member: Member, size: int) -> bytes:
     """Return the first bytes of one member."""
     with _readable(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
         return packed.read(size)
+
+
+@contextmanager
+def reading(path: Path, member: Member) -> Iterator[IO[bytes]]:
+    """Open one member to be read as a stream; no more comes out than `members` allowed."""
+    with _readable(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
+        yield packed
 
 
 def _copy(read: Callable[[int], bytes], target: Path, limit: int) -> None:

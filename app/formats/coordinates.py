@@ -6,6 +6,7 @@ go through `app.formats.degrees` one by one. Decides nothing silently: which ord
 taken is told.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -20,6 +21,7 @@ from pyproj.exceptions import CRSError
 
 from app.errors import Invalid
 from app.formats.degrees import Axis, angle, pair
+from app.formats.shapes import from_hex, from_json, from_wkt
 from app.geo.datum import DATUMS, to_wgs84
 
 Floats = NDArray[np.float64]
@@ -46,6 +48,7 @@ _PAIR: Final = (
     r"^\(?\s*(?P<first>[+-]?[0-9]+(?:\.[0-9]*)?)\s*(?:[,，;；/|]|\s)\s*"
     r"(?P<second>[+-]?[0-9]+(?:\.[0-9]*)?)\s*\)?$"
 )
+_CODE: Final = re.compile(r"(?:EPSG:)?([0-9]{4,6})", re.IGNORECASE)
 # A system is used a little beyond the area it is registered for.
 _MARGIN_DEG: Final = 2.0
 
@@ -272,13 +275,10 @@ def shapes_from_cells(
         srid[has] = np.array(stated.field("srid").filter(pa.array(has)).to_pylist(), dtype=np.int64)
         texts[has] = np.array(stated.field("rest").filter(pa.array(has)).to_pylist(), dtype=object)
     kinds = np.array([_written_as(text) for text in texts])
-    with np.errstate(all="ignore"):  # numbers beyond a double make no shape
-        for kind, read in (
-            ("json", shapely.from_geojson), ("hex", shapely.from_wkb), ("wkt", shapely.from_wkt),
-        ):  # fmt: skip
-            chosen = kinds == kind
-            if chosen.any():
-                out[chosen] = read(texts[chosen], on_invalid="ignore")
+    for kind, read in (("json", from_json), ("hex", from_hex), ("wkt", from_wkt)):
+        chosen = kinds == kind
+        if chosen.any():
+            out[chosen] = read(texts[chosen].tolist())
     inner = shapely.get_srid(out)
     srid = np.where((srid == 0) & (inner > 0), inner, srid)
     out = shapely.force_2d(out)
@@ -310,13 +310,16 @@ def _known(system: str) -> _System:
     plain = system.strip()
     if plain.lower() in DATUMS:
         return _System(plain.lower(), None, None, degrees=True)
+    found = _CODE.fullmatch(plain)
     try:
-        crs = CRS.from_user_input(plain if ":" in plain or not plain.isdigit() else f"EPSG:{plain}")
+        crs = CRS.from_epsg(int(found[1])) if found else None
     except CRSError:
+        crs = None
+    if crs is None:
         raise Invalid(
-            f"There is no coordinate system {system!r}; use EPSG:n, {', '.join(DATUMS)}.",
+            f"There is no coordinate system {system[:40]!r}; use EPSG:n, {', '.join(DATUMS)}.",
             code="unknown-crs",
-        ) from None
+        )
     if not (crs.is_geographic or crs.is_projected):
         raise Invalid(f"{system!r} is no system of places on the ground.", code="unknown-crs")
     bounds = crs.area_of_use.bounds if crs.area_of_use else None

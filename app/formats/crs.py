@@ -7,6 +7,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 LONLAT: Final = "EPSG:4326"
+_LONGEST: Final = 20_000
 _CRS84: Final = re.compile(r"(?:^|[:/])CRS84h?$", re.IGNORECASE)
 _EPSG: Final = re.compile(r"EPSG[:/]+(?:[\d.]*[:/]+)?(\d{4,6})$", re.IGNORECASE)
 
@@ -19,7 +20,7 @@ def named(text: str | None) -> str | None:
     >>> named("urn:ogc:def:crs:EPSG::4547"), named("urn:ogc:def:crs:OGC:1.3:CRS84"), named("x")
     ('EPSG:4547', 'EPSG:4326', None)
     """
-    if not text:
+    if not text or len(text) > _LONGEST:
         return None
     if _CRS84.search(text.strip()):
         return LONLAT
@@ -32,7 +33,7 @@ def of(definition: Any) -> str | None:
     """Return the short name of any definition that pyproj reads; None when there is none."""
     try:
         crs = CRS.from_user_input(definition)
-    except (CRSError, TypeError, ValueError):
+    except (CRSError, TypeError, ValueError, RecursionError):
         return None
     if crs.to_authority() == ("OGC", "CRS84"):
         return LONLAT

@@ -161,7 +161,9 @@ def _binary() -> Sequence[tuple[bytes, Callable[[Named], str]]]:
 def _zip_kind(file: Named) -> str:
     held = archive.members(file.path)
     names = {member.name for member in held}
-    if {"xl/workbook.xml", "xl/workbook.bin"} & names:
+    if "xl/workbook.bin" in names:
+        raise refused("a binary Excel workbook (XLSB); save it as XLSX")
+    if "xl/workbook.xml" in names:
         return "xlsx"
     if "mimetype" in names and "content.xml" in names:
         return _document_kind(file, next(m for m in held if m.name == "mimetype"))

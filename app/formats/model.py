@@ -16,6 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from app.errors import Invalid
+
 FORMATS: Final = (
     "csv", "tsv", "xlsx", "xls", "ods", "geojson", "geojsonseq", "gpkg", "fgb", "shapefile",
     "parquet", "kml", "gb28181", "gat1400",
@@ -132,13 +134,19 @@ class Opened(Source):
     def batches(self, rows: int = 20_000) -> Iterator[Batch]:
         self.tally.restart()
         count = 0
-        for batch in self.read(rows):
+        for batch in self._guarded(rows):
             count += len(batch.row)
             self.tally.take(batch.odd)
             if len(batch.row) or batch.odd:
                 yield batch
         notes = tuple(dict.fromkeys((*self.found.notes, *self.tally.notes())))
         self.found = replace(self.found, rows=count, notes=notes)
+
+    def _guarded(self, rows: int) -> Iterator[Batch]:
+        try:
+            yield from self.read(rows)
+        except RecursionError:
+            raise Invalid("A value of the file is nested too deeply.", code="too-deep") from None
 
     @override
     def close(self) -> None:

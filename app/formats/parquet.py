@@ -102,7 +102,7 @@ def _metadata(schema: pa.Schema) -> dict[str, Any]:
     raw = (schema.metadata or {}).get(b"geo")
     try:
         meta = json.loads(raw) if raw else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         meta = {}
     return meta if isinstance(meta, dict) else {}
 
@@ -117,7 +117,7 @@ def _extension_crs(field: pa.Field) -> str | None:
     raw = (field.metadata or {}).get(b"ARROW:extension:metadata")
     try:
         stated = json.loads(raw).get("crs") if raw else None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return crses.LONLAT if stated is None else crses.of(stated)
 

@@ -5,7 +5,6 @@ values, and merged cells as values of all rows they span. A workbook is read as 
 unpacked size is limited.
 """
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +14,12 @@ import numpy as np
 import python_calamine as calamine
 
 from app.errors import Invalid
-from app.formats import archive
+from app.formats import sheetsize
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
 from app.formats.text import clean_cell, strings
 from app.formats.typed import EXACT_SPREADSHEET, value_text
 
-LARGEST: Final = 512 << 20
-"""Unpacked bytes of a workbook: about 400,000 rows of 20 columns, as much again in memory."""
 _SAMPLE_ROWS: Final = 100
 _Merged = list[tuple[tuple[int, int], tuple[int, int]]]
 
@@ -35,8 +32,7 @@ def open_spreadsheet(file: Named, kind: str, wanted: Wanted) -> Opened:
     Invalid
         ``encrypted-file``, ``damaged-file``, ``unknown-layer``, ``no-such-row``.
     """
-    if zipfile.is_zipfile(file.path):
-        archive.within(sum(member.size for member in archive.members(file.path)), LARGEST)
+    sheetsize.check(file.path, kind)
     with _readable():
         book = calamine.CalamineWorkbook.from_path(file.path)
         visible = [
@@ -173,6 +169,11 @@ def _readable() -> Iterator[None]:
         ) from None
     except (calamine.CalamineError, OSError, ValueError) as error:
         raise Invalid(f"The workbook cannot be read: {error}.", code="damaged-file") from None
+    except BaseException as error:
+        # A panic of the Rust reader is no Exception, so that it should not be overlooked.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Invalid("The workbook cannot be read: it is broken.", code="damaged-file") from None
 
 
 def supports(path: Path) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import xlsxwriter
 
 from app.errors import Invalid
-from app.formats import archive, delimited, spreadsheet
+from app.formats import archive, delimited, sheetsize
 from app.formats.dbf import open_table
 from app.formats.source import open_source
 from formats.files import read, written
@@ -142,7 +142,7 @@ def test_what_comes_out_is_counted_and_not_what_is_claimed(tmp_path: Path) -> No
 
 
 def test_a_workbook_that_unpacks_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spreadsheet, "LARGEST", 50_000)
+    monkeypatch.setattr(sheetsize, "LARGEST", 50_000)
     path = tmp_path / "x.xlsx"
     with xlsxwriter.Workbook(path) as book:
         sheet = book.add_worksheet()
