@@ -27,6 +27,7 @@ from app.routers import (
     states,
 )
 from app.routers.envelope import Envelope
+from app.routers.lean import Below
 from app.services.access import anonymous
 from app.services.changes import Streams
 from app.services.coverage import Answers
@@ -108,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in routers:
         # Routes side by side are found once; routers inside routers are searched on every level.
         app.router.routes.extend(router.routes)
-    app.router.routes.extend(ogc.ROUTES)
+    app.router.routes.insert(0, Below("/ogc", ogc.ROUTES))
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 

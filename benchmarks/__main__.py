@@ -6,6 +6,7 @@ from benchmarks import (
     bench_cordon,
     bench_coverage_engine,
     bench_membership,
+    bench_ogc,
     bench_service,
     bench_states,
 )
@@ -16,6 +17,7 @@ MEASUREMENTS = {
     "service": bench_service.main,
     "cordon": lambda: bench_cordon.main([]),
     "states": bench_states.main,
+    "ogc": bench_ogc.main,
 }
 
 

@@ -51,7 +51,9 @@ def _tipg() -> Path:
 
 
 @contextmanager
-def _running(command: Sequence[str | Path], url: str, **environment: str) -> Iterator[None]:
+def _running(
+    command: Sequence[str | Path], url: str, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [str(word) for word in command],
         env=os.environ | environment,
@@ -68,7 +70,7 @@ def _running(command: Sequence[str | Path], url: str, **environment: str) -> Ite
                 continue
         else:
             raise SystemExit(f"{command[0]} did not answer at {url}")
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(30)
@@ -141,6 +143,33 @@ def _key(data: Path, url: str) -> str:
     return made.stdout.strip()
 
 
+def socket_of(url: str) -> Path:
+    """Return the folder of the socket a private cluster listens on."""
+    return Path(re.sub(r".*host=([^&]+).*", r"\1", url))
+
+
+def serve_both(stack: ExitStack, url: str, data: Path) -> tuple[str, str, tuple[int, int]]:
+    """Start the service and tipg on a database; return their addresses and processes."""
+    base, theirs = f"http://127.0.0.1:{OURS}", f"http://127.0.0.1:{THEIRS}"
+    mine = stack.enter_context(
+        _running(
+            [sys.executable, "-m", "app.cli", "serve"], f"{base}/readyz",
+            REGISTRY_DATABASE_URL=url, REGISTRY_PORT=str(OURS), REGISTRY_DATA_DIR=str(data),
+            REGISTRY_ANONYMOUS_ROLE="analyst", REGISTRY_LOG_LEVEL="warning",
+        )
+    )  # fmt: skip
+    database = quote(str(socket_of(url)), safe="")
+    peer = stack.enter_context(
+        _running(
+            [_tipg(), "-m", "uvicorn", "tipg.main:app", "--port", str(THEIRS),
+             "--log-level", "warning"], f"{theirs}/healthz",
+            DATABASE_URL=f"postgresql://registry@{database}:5432/registry",
+            TIPG_DB_SPATIAL_EXTENT="false", TIPG_DB_DATETIME_EXTENT="false",
+        )
+    )  # fmt: skip
+    return base, theirs, (mine.pid, peer.pid)
+
+
 def main() -> None:
     """Measure and print table rows."""
     if shutil.which("wrk") is None:
@@ -152,24 +181,8 @@ def main() -> None:
         cluster.start()
         stack.callback(cluster.stop)
         fill(cluster.url)
-        socket = Path(re.sub(r".*host=([^&]+).*", r"\1", cluster.url))
-        base, theirs = f"http://127.0.0.1:{OURS}", f"http://127.0.0.1:{THEIRS}"
-        stack.enter_context(
-            _running(
-                [sys.executable, "-m", "app.cli", "serve"], f"{base}/readyz",
-                REGISTRY_DATABASE_URL=cluster.url, REGISTRY_PORT=str(OURS),
-                REGISTRY_DATA_DIR=str(data), REGISTRY_ANONYMOUS_ROLE="analyst",
-                REGISTRY_LOG_LEVEL="warning",
-            )
-        )  # fmt: skip
-        stack.enter_context(
-            _running(
-                [_tipg(), "-m", "uvicorn", "tipg.main:app", "--port", str(THEIRS),
-                 "--log-level", "warning"], f"{theirs}/healthz",
-                DATABASE_URL=f"postgresql://registry@{quote(str(socket), safe='')}:5432/registry",
-                TIPG_DB_SPATIAL_EXTENT="false", TIPG_DB_DATETIME_EXTENT="false",
-            )
-        )  # fmt: skip
+        socket = socket_of(cluster.url)
+        base, theirs, _ = serve_both(stack, cluster.url, data)
         key = _key(data, cluster.url)
         time.sleep(SETTLE_S)  # PostgreSQL writes out what was loaded; that is nobody's request
         mine, peer = f"{base}/v1/cameras", f"{theirs}/collections/public.camera/items"

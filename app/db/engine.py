@@ -56,6 +56,8 @@ class Database:
                 "application_name": "coverage-registry",
                 "timezone": "UTC",
                 "jit": "off",
+                # Starting workers takes longer than most of our statements, and there are few cores.
+                "max_parallel_workers_per_gather": "0",
                 "statement_timeout": str(int(statement_timeout_s * 1000)),
                 "lock_timeout": "20000",
                 "idle_in_transaction_session_timeout": "120000",

@@ -7,8 +7,8 @@ JSON. Names come from the collection's description; what callers say is bound.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from typing import Any, Final
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple
 
 import orjson
 from shapely.geometry.base import BaseGeometry
@@ -46,6 +46,15 @@ class Sort:
     descending: bool = False
 
 
+class Looks(NamedTuple):
+    """How features are to look."""
+
+    crs: Crs
+    names: tuple[str, ...] | None
+    shapes: bool
+    reveal: bool
+
+
 @dataclass(frozen=True)
 class Asked:
     """Which features of a collection, and how they are to look."""
@@ -70,6 +79,11 @@ class Asked:
     scope: Sequence[str] | None = None
     features: str | None = None
     """The features of an answer, as the JSON ``answer_rows`` made."""
+
+    @property
+    def looks(self) -> Looks:
+        """Return how features are to look."""
+        return Looks(self.crs, self.names, self.shapes, self.reveal)
 
     @property
     def filtered(self) -> bool:
@@ -130,7 +144,7 @@ def _answer(collection: Collection) -> str:
     )
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _properties(collection: Collection, names: tuple[str, ...] | None, reveal: bool) -> str:
     """Return the SQL of a feature's properties as JSON text."""
     if names is None and collection.kind is not None:
@@ -240,40 +254,69 @@ def _sorted_by(collection: Collection, asked: Asked) -> str:
     return ", ".join([*keys, _key(collection)])
 
 
-def _stated(collection: Collection, asked: Asked, *, shown: bool) -> bool:
-    """Tell whether a statement speaks of device states."""
-    if collection.kind is None or not collection.kind.device:
-        return False
-    return shown or asked.tree is not None or bool(_STATED.keys() & asked.equal.keys())
+def _speaks_of_states(parts: Sequence[str]) -> bool:
+    """Tell whether conditions are about device states, which are kept in a table of their own."""
+    return any(_STATED["reported_at"] in part for part in parts)
 
 
 def page_statement(collection: Collection, asked: Asked) -> tuple[str, list[Any]]:
     """Return the statement of a page and its values."""
+    if asked.filtered or asked.order or asked.after is not None or collection.answer:
+        return _page_statement(collection, asked)
+    statement = _plain_page(collection, asked.looks, asked.scope is not None)
+    return statement, [*_plain_values(asked), asked.limit + 1]
+
+
+@lru_cache(maxsize=500)
+def _plain_page(collection: Collection, looks: Looks, scoped: bool) -> str:
+    """Return the statement of a first page of everything: made once, asked over and over."""
+    return _page_statement(collection, Asked(**looks._asdict(), scope=() if scoped else None))[0]
+
+
+def _plain_values(asked: Asked) -> list[Any]:
+    """Return the values of a plain statement but for its last, in the order they are bound."""
+    system = [] if asked.crs.srid == CRS84.srid or not asked.shapes else [asked.crs.srid]
+    return [*system, *([] if asked.scope is None else [list(asked.scope)])]
+
+
+def _page_statement(collection: Collection, asked: Asked) -> tuple[str, list[Any]]:
+    """Return the statement of any page and its values.
+
+    Where something narrows or sorts, the keys of the page are found first, without the rows' JSON and
+    without the joins of device states that a filter does not speak of; then their rows are fetched.
+    """
     bound = Bound()
-    table = _from(
-        collection, stated=_stated(collection, asked, shown=True), asked=asked, bound=bound
-    )
-    body = _feature(collection, asked, bound)
+    table = _from(collection, stated=True, asked=asked, bound=bound)
+    body, last = _feature(collection, asked, bound), _last(collection, asked)
     parts = _conditions(collection, asked, bound)
     if asked.after is not None:
         parts.append(_following(collection, asked, bound))
-    key = _key(collection)
-    last = key
-    if asked.order:
-        values = [expression(collection, sort.property.name) for sort in asked.order]
-        last = f"json_build_array({', '.join([*values, key])})::text"
     most = bound.bind(asked.limit + 1, "bigint")
+    chosen = f"WHERE {' AND '.join(parts) or 'TRUE'} ORDER BY {_sorted_by(collection, asked)}"
+    chosen = f"{chosen} LIMIT {most}"
+    if (asked.filtered or asked.order) and not collection.answer:
+        narrow = _from(collection, stated=_speaks_of_states(parts), asked=asked, bound=bound)
+        table = f"{table} JOIN (SELECT t.code FROM {narrow} {chosen}) AS k ON k.code = t.code"
+        chosen = f"ORDER BY {_sorted_by(collection, asked)}"
     shown = f"FILTER (WHERE place < {most})"
     told = f"max(last) FILTER (WHERE place = {most} - 1)" if asked.order else f"max(last) {shown}"
     return (
         f"SELECT count(*) {shown}, convert_to(string_agg(body, ',') {shown}, 'UTF8'), {told}, "
         "count(*), (SELECT count(*) || '.' || coalesce(sum(revision), 0) FROM revision) "
         "FROM (SELECT body, last, row_number() OVER () AS place FROM ("
-        f"SELECT {body} AS body, {last} AS last FROM {table} "
-        f"WHERE {' AND '.join(parts) or 'TRUE'} ORDER BY {_sorted_by(collection, asked)} LIMIT {most}"
+        f"SELECT {body} AS body, {last} AS last FROM {table} {chosen}"
         ") AS found) AS numbered",
         bound.values,
     )
+
+
+def _last(collection: Collection, asked: Asked) -> str:
+    """Return the SQL of what a next page starts after."""
+    key = _key(collection)
+    if not asked.order:
+        return key
+    values = [expression(collection, sort.property.name) for sort in asked.order]
+    return f"json_build_array({', '.join([*values, key])})::text"
 
 
 async def page(fetch: Fetch, collection: Collection, asked: Asked) -> Page:
@@ -291,9 +334,8 @@ async def count(
 ) -> int:
     """Return how many features there are, or ``most`` when there are more."""
     bound = Bound()
-    stated = _stated(collection, asked, shown=False)
-    table = _from(collection, stated=stated, asked=asked, bound=bound)
     parts = _conditions(collection, asked, bound)
+    table = _from(collection, stated=_speaks_of_states(parts), asked=asked, bound=bound)
     found = f"FROM {table} WHERE {' AND '.join(parts) or 'TRUE'}"
     if most is not None:
         found = f"FROM (SELECT {found} LIMIT {bound.bind(most, 'bigint')}) AS found"
@@ -305,16 +347,28 @@ async def item(
     fetch: Fetch, collection: Collection, code: str, asked: Asked
 ) -> tuple[int | None, bytes] | None:
     """Return version and JSON of one feature, None when there is none."""
-    statement, values = _item_statement(collection, code, asked)
+    statement, values = item_statement(collection, code, asked)
     rows = await fetch(statement, *values)
     return (rows[0][0], rows[0][1]) if rows else None
 
 
+def item_statement(collection: Collection, code: str, asked: Asked) -> tuple[str, list[Any]]:
+    """Return the statement of one feature and its values."""
+    if collection.answer:
+        return _item_statement(collection, code, asked)
+    statement = _plain_item(collection, asked.looks, asked.scope is not None)
+    return statement, [*_plain_values(asked), code]
+
+
+@lru_cache(maxsize=500)
+def _plain_item(collection: Collection, looks: Looks, scoped: bool) -> str:
+    asked = Asked(**looks._asdict(), scope=() if scoped else None)
+    return _item_statement(collection, "", asked)[0]
+
+
 def _item_statement(collection: Collection, code: str, asked: Asked) -> tuple[str, list[Any]]:
     bound = Bound()
-    table = _from(
-        collection, stated=_stated(collection, asked, shown=True), asked=asked, bound=bound
-    )
+    table = _from(collection, stated=True, asked=asked, bound=bound)
     body = _feature(collection, asked, bound)
     parts = _conditions(collection, asked, bound)
     parts.append(f"{expression(collection, 'code')} = {bound.bind(code, 'text')}")

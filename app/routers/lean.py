@@ -4,15 +4,16 @@ A lean route promises what every route promises: the caller is asked for, and un
 are refused (``tests/test_architecture.py``). A handler gets both; it cannot be reached without.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from app.errors import BadQuery
 from app.services.access import Principal
@@ -20,6 +21,7 @@ from app.services.keys import Gate
 from app.services.ogc.query import check_known
 
 _MOST_PARAMETERS: Final = 200
+_CHOSEN: Final = "registry.lean_route"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Call:
     @property
     def base(self) -> str:
         """Return the address of the service, as the caller knows it."""
-        return str(self.request.base_url).rstrip("/")
+        scope = self.request.scope
+        host = self.request.headers.get("host") or "localhost"
+        return f"{scope['scheme']}://{host}{scope.get('root_path', '')}"
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -82,6 +86,42 @@ class _Endpoint:
             check_known(given, self._parameters)
         answer = await self._handler(Call(request, who, given))
         await answer(scope, receive, send)
+
+
+class Below(BaseRoute):
+    """Routes under one prefix, searched only for addresses that have it: a long list costs everybody."""
+
+    def __init__(self, prefix: str, routes: Sequence[Route]) -> None:
+        self.prefix = prefix
+        self.routes = tuple(routes)
+
+    @override
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return how well a request fits, and the route it fits."""
+        partial: tuple[Match, Scope] = (Match.NONE, {})
+        if scope["type"] != "http" or self.prefix not in scope["path"]:
+            return partial
+        for route in self.routes:
+            match, child = route.matches(scope)
+            if match == Match.FULL:
+                return match, {**child, _CHOSEN: route}
+            if match == Match.PARTIAL and partial[0] == Match.NONE:
+                partial = (match, {**child, _CHOSEN: route})
+        return partial
+
+    @override
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the route that fits answer."""
+        await scope[_CHOSEN].handle(scope, receive, send)
+
+
+def flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """Yield routes, those below a prefix one by one."""
+    for route in routes:
+        if isinstance(route, Below):
+            yield from route.routes
+        else:
+            yield route
 
 
 def read_parameters(query: bytes) -> dict[str, str]:

@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 from app import errors
 from app.db.engine import is_away
 from app.errors import Fault, RegistryError
+from app.routers.lean import flat
 from app.services.drafts import pointer
 from app.services.preconditions import etag
 
@@ -148,7 +149,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """Return the methods of every route at a path; the framework names those of the first."""
     found: set[str] = set()
-    for route in request.app.routes:
+    for route in flat(request.app.routes):
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             found |= route.methods or set()
     return sorted(found | {"HEAD"} if "GET" in found else found)

@@ -49,6 +49,7 @@ TOMORROW = {"code": "camera-1", "state": "online", "reported_at": "2999-01-01T00
 OLD, WEAK, ANY, NEW = (
     {"If-Match": '"9"'}, {"If-Match": 'W/"1"'}, {"If-Match": "*"}, {"If-None-Match": "*"},
 )  # fmt: skip
+GIS = "/ogc/collections/cameras/items"
 PROBLEMS: dict[tuple[int, str], list[Call]] = {
     (401, "unauthenticated"): [Call("GET", CAMERAS, headers={"Authorization": ""})],
     (404, "not-found"): [
@@ -117,6 +118,17 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
     (422, "unknown-reference"): [Call("PUT", CAMERA, camera(checkpoint="none"), at="/checkpoint")],
     (422, "batch-refused"): [Call("POST", f"{CAMERAS}:batch", [camera(), 5], at="/items/1")],
     (422, "future-time"): [Call("POST", "/v1/states", [TOMORROW], at="/0/reported_at")],
+    (400, "bad-query"): [
+        Call("GET", f"{GIS}?limit=0", at="?limit"),
+        Call("GET", f"{GIS}?bbox=1,2,3", at="?bbox"),
+        Call("GET", "/ogc?f=csv", at="?f"),
+    ],
+    (400, "unknown-parameter"): [Call("GET", f"{GIS}?page=2", at="?page")],
+    (400, "bad-filter"): [Call("GET", f"{GIS}?filter=colour=1", at="?filter")],
+    (400, "filter-too-large"): [
+        Call("GET", f"{GIS}?filter=" + "(" * 100, at="?filter"),
+    ],
+    (406, "not-acceptable"): [Call("GET", GIS, headers={"Accept": "text/csv"})],
     (422, "unknown-parameter"): [Call("GET", f"{CAMERAS}?page=2", at="?page")],
     (422, "invalid-query"): [
         Call("GET", f"{CAMERAS}?limit=1&limit=2", at="?limit"),
@@ -124,7 +136,7 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
     ],
 }
 ELSEWHERE = {
-    "forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error", "not-computable",
+    "query-too-expensive", "forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error", "not-computable",
     "abandoned",
 }  # fmt: skip
 """Codes that other tests of this file and its neighbours provoke."""

@@ -1,10 +1,9 @@
 """Routes of the GIS interface under ``/ogc``: OGC API Features and Tiles for every collection."""
 
-from starlette.routing import BaseRoute
-
+from app.routers.lean import LeanRoute
 from app.routers.ogc import described, features, tiles, writes
 
-ROUTES: list[BaseRoute] = [
+ROUTES: list[LeanRoute] = [
     *features.ROUTES,
     *tiles.ROUTES,
     *described.ROUTES,

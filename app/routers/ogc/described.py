@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from app.routers.lean import Call, LeanRoute
 from app.routers.ogc import formats
@@ -87,7 +86,7 @@ def _schema(make: Callable[..., dict[str, Any]]) -> Callable[[Call], Any]:
 
 _COLLECTION: Final = "/ogc/collections/{collection}"
 
-ROUTES: list[BaseRoute] = [
+ROUTES: list[LeanRoute] = [
     LeanRoute(path, handler, parameters=ONLY_FORMAT)
     for path, handler in (
         ("/ogc", landing),

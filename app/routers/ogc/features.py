@@ -7,7 +7,6 @@ from urllib.parse import quote, urlencode
 
 import orjson
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute
 
 from app.errors import NotFound
 from app.routers.lean import Call, LeanRoute
@@ -74,15 +73,16 @@ def _end(
 ) -> tuple[bytes, str | None]:
     """Return what comes after the features, and where the next page is."""
     home = f"{base(call)}/collections/{collection.id}"
+    here = f"{home}/items"
     links = [
-        link(_address(f"{home}/items", call.given), "self", GEOJSON, "This page"),
-        link(_address(f"{home}/items", call.given, f="html"), "alternate", HTML, "As HTML"),
+        link(_address(here, call.given), "self", GEOJSON, "This page"),
+        link(_address(here, call.given, f="html"), "alternate", HTML, "As HTML"),
         link(home, "collection", "application/json", "The collection"),
     ]
     following = None
     if after is not None:
         cursor = query.encode_cursor(after, call.given.get("sortby"))
-        following = _address(f"{home}/items", call.given, cursor=cursor)
+        following = _address(here, call.given, cursor=cursor)
         links.append(link(following, "next", GEOJSON, "The next page"))
     told: dict[str, Any] = {"numberReturned": count, "links": links}
     if matched is not None:
@@ -151,7 +151,7 @@ def named(call: Call) -> tuple[Collection, str]:
 ITEMS: Final = "/ogc/collections/{collection}/items"
 ITEM: Final = f"{ITEMS}/{{feature}}"
 
-ROUTES: list[BaseRoute] = [
+ROUTES: list[LeanRoute] = [
     LeanRoute(ITEMS, items, parameters=_PARAMETERS),
     LeanRoute(ITEM, item, parameters=_PARAMETERS),
 ]

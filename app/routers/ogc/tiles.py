@@ -3,7 +3,6 @@
 from typing import Final
 
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from app.errors import NotFound
 from app.routers.lean import Call, LeanRoute
@@ -99,7 +98,7 @@ async def style(call: Call) -> Response:
 _TILES: Final = "/ogc/collections/{collection}/tiles"
 _NOTHING: Final[frozenset[str]] = frozenset()
 
-ROUTES: list[BaseRoute] = [
+ROUTES: list[LeanRoute] = [
     LeanRoute(path, handler, parameters=parameters)
     for path, handler, parameters in (
         (f"{_TILES}/{{matrices}}/{{matrix}}/{{row}}/{{column}}", tile, _NOTHING),

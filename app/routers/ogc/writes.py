@@ -6,7 +6,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from app.deps import JSON_TYPES, PATCH_TYPES, json_body, write_context
 from app.errors import NotPossible
@@ -118,7 +117,7 @@ def _most_vertices(call: Call) -> int:
     return most
 
 
-ROUTES: list[BaseRoute] = [
+ROUTES: list[LeanRoute] = [
     LeanRoute(path, handler, methods=(method,), parameters=ONLY_FORMAT)
     for method, path, handler in (
         ("POST", ITEMS, create),

@@ -83,17 +83,16 @@ class Features:
         """Return how many features there are in all, or None when that would be dear."""
         if scoped.after is None and page.after is None:
             return page.count
-        wanted = replace(scoped, after=None, limit=0, order=(), crs=CRS84, names=None)
-        if _changes_by_itself(collection, wanted):
-            return None if scoped.after else await self._counted(collection, wanted)
-        key = _key(collection, wanted)
+        if _changes_by_itself(collection, scoped):
+            return None if scoped.after else await self._counted(collection, _all_of(scoped))
+        key = _key(collection, scoped)
         kept = self._counts.get(key)
         if kept is not None and kept[0] == page.revision:
             self._counts.move_to_end(key)
             return kept[1]
         if scoped.after is not None:
             return None
-        counted = await registry.count(self._fetch, collection, wanted)
+        counted = await registry.count(self._fetch, collection, _all_of(scoped))
         self._counts[key] = (page.revision, counted)
         while len(self._counts) > _COUNTS_KEPT:
             self._counts.popitem(last=False)
@@ -179,7 +178,15 @@ def _changes_by_itself(collection: Collection, asked: Asked) -> bool:
     return asked.tree is not None or any(collection.by_name[name].timely for name in asked.equal)
 
 
+def _all_of(asked: Asked) -> Asked:
+    """Return the question for everything that matches, however it is to look."""
+    return replace(asked, after=None, limit=0, order=(), crs=CRS84, names=None)
+
+
 def _key(collection: Collection, asked: Asked) -> Any:
+    """Return what a count depends on, but for the revision."""
+    if not asked.filtered and not collection.answer:
+        return collection.id, None if asked.scope is None else tuple(asked.scope)
     area = None if asked.area is None else asked.area.wkb
     equal = orjson.dumps(asked.equal, option=orjson.OPT_SORT_KEYS)
     scope = None if asked.scope is None else tuple(asked.scope)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -38,7 +39,9 @@ def items(collection: Collection, given: Parameters, *, reveal: bool) -> Asked:
         naming the parameter that is wrong, and what would be right.
     """
     simple = equal_names(collection, reveal=reveal)
-    check_known(given, ITEMS_PARAMETERS | simple)
+    for name in given:
+        if name not in ITEMS_PARAMETERS and name not in simple:
+            check_known(given, ITEMS_PARAMETERS | simple)
     order = _order(collection, given.get("sortby"))
     return Asked(
         limit=_limit(given.get("limit")),
@@ -59,6 +62,7 @@ def one(collection: Collection, given: Parameters, *, reveal: bool) -> Asked:
     return Asked(**_looks(collection, given, reveal=reveal))
 
 
+@lru_cache
 def equal_names(collection: Collection, *, reveal: bool) -> frozenset[str]:
     """Return the properties that are query parameters by themselves."""
     shown = collection.shown(reveal=reveal)
