@@ -7,11 +7,11 @@ too. A collection of answers says what its features carry; whoever adds an answe
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel
 
-from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Datum, Level
+from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Datum, Level, RoadClass
 from app.schemas import kinds
 from app.schemas.kinds import Kind
 from app.schemas.records import Kept, RingDraft
@@ -28,7 +28,9 @@ _ZH: Final = {
     "rings": "所在控制圈", "on_boundary": "位于边界", "distance_m": "到边界距离", "vertices": "顶点数",
     "status": "覆盖状态", "needs": "需求明细", "type": "缺口类型", "reason": "主要原因",
     "reasons": "全部原因", "missing": "未满足需求", "nearest_code": "最近设备",
-    "nearest_distance_m": "最近设备距离", "fix": "整改建议",
+    "nearest_distance_m": "最近设备距离", "fix": "整改建议", "road_group": "道路组",
+    "missing_directions": "缺失方向", "guarded": "已把守", "grade": "穿越方式", "passages": "通道数",
+    "directions": "可通行方向", "control_points": "控制点", "same_place": "同位路口", "waiver": "豁免",
 }  # fmt: skip
 """Chinese titles of what is computed."""
 _KEPT: Final = frozenset({"version", "created_at", "updated_at"})
@@ -229,7 +231,14 @@ _POINT_ANSWER: Final = (
     Property("name_en", "text", "Name in English."),
     Property("category", "text", "What kind of place it is.", CATEGORIES),
     Property("zone", "text", "Innermost ring that contains it.", ZONES),
-    Property("status", "text", "How it is covered.", STATUSES),
+    Property("status", "text", "How it is covered; `open`: a crossing.", (*STATUSES, "open")),
+)
+
+DIRECTIONS: Final = ("inbound", "outbound")
+_OF_ROAD: Final = (
+    Property("road_group", "text", "Group of the road that crosses."),
+    Property("road_number", "text", "Number of the road."),
+    Property("road_class", "text", "Class of the road.", get_args(RoadClass)),
 )
 
 COVERAGE: Final = Collection(
@@ -255,6 +264,8 @@ GAPS: Final = Collection(
         *_POINT_ANSWER,
         Property("type", "text", "Kind of gap.", ("control_point", "crossing", "area")),
         Property("level", "text", "Ring of an open crossing.", LEVELS),
+        *_OF_ROAD,
+        Property("missing_directions", "words", "Directions nothing guards.", DIRECTIONS),
         Property("reason", "text", "Main reason."),
         Property("reasons", "words", "Every reason."),
         Property("missing", "json", "The needs that are not met."),
@@ -263,6 +274,36 @@ GAPS: Final = Collection(
         Property("fix", "text", "What would fix it."),
     ),
     shapes=("Point", "LineString", "Polygon", "MultiPolygon"),
+    answer=True,
+)
+
+CROSSINGS: Final = Collection(
+    id="crossings",
+    title_zh="过界路口",
+    title_en="Crossings",
+    description="Where roads cross the rings: guarded, open or waived, by direction.",
+    properties=(
+        Property("code", "text", "Name of the crossing.", role="id"),
+        Property("jurisdiction", "text", "Division code of the jurisdiction."),
+        Property("level", "text", "Ring it crosses.", LEVELS),
+        Property("status", "text", "Whether it is guarded.", ("guarded", "open", "waived")),
+        Property("guarded", "boolean", "Every direction is guarded."),
+        Property("name_zh", "text", "Name of the road in Chinese."),
+        Property("name_en", "text", "Name of the road in English."),
+        *_OF_ROAD,
+        Property(
+            "grade", "text", "On a bridge, in a tunnel, or level.", ("bridge", "tunnel", "level")
+        ),
+        Property("directions", "words", "Directions traffic can take.", DIRECTIONS),
+        Property("missing_directions", "words", "Directions nothing guards.", DIRECTIONS),
+        Property("inbound_bearing_deg", "number", "Travel bearing of inbound traffic."),
+        Property("passages", "integer", "Carriageways and slip roads that pass there."),
+        Property("control_points", "words", "Control points that stand for it."),
+        Property("same_place", "words", "Crossings of other rings in the same place."),
+        Property("needs", "json", "For each direction what guards it, or why nothing does."),
+        Property("waiver", "json", "Why it need not be guarded, and until when."),
+    ),
+    shapes=("Point",),
     answer=True,
 )
 
@@ -282,6 +323,7 @@ COLLECTIONS: Final[tuple[Collection, ...]] = (
     ),
     RINGS,
     COVERAGE,
+    CROSSINGS,
     GAPS,
 )
 """Every collection, in the order they are listed."""

@@ -15,6 +15,8 @@ import orjson
 import shapely
 
 from app.errors import BadQuery
+from app.schemas.collections import BY_ID, Collection
+from app.services import crossings
 from app.services.access import Principal
 from app.services.coverage import Answers
 from app.services.report import Wanted
@@ -31,7 +33,13 @@ async def _gaps(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
     return await answers.gaps(jurisdiction, who, Wanted())
 
 
-SOURCES: Final[Mapping[str, Source]] = {"coverage": _coverage, "gaps": _gaps}
+async def _crossings(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.crossings(jurisdiction, who, crossings.Wanted(), geojson=True)
+
+
+SOURCES: Final[Mapping[str, Source]] = {
+    "coverage": _coverage, "crossings": _crossings, "gaps": _gaps,
+}  # fmt: skip
 """Where the features of each collection of answers come from."""
 
 MOST_JURISDICTIONS: Final = 32
@@ -76,21 +84,31 @@ class AnswerRows:
         if kept is not None and kept.answer is answer:
             self._kept.move_to_end((collection, jurisdiction))
             return kept.rows
-        rows = await anyio.to_thread.run_sync(_rows, answer, jurisdiction)
+        rows = await anyio.to_thread.run_sync(_rows, BY_ID[collection], answer, jurisdiction)
         self._kept[collection, jurisdiction] = _Made(answer, rows)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return rows
 
 
-def _rows(answer: bytes, jurisdiction: str) -> str:
-    """Return features as rows: their properties, the same as text, and the geometry."""
+def _rows(collection: Collection, answer: bytes, jurisdiction: str) -> str:
+    """Return features as rows: the properties the collection has, the same as text, the geometry."""
     features = orjson.loads(answer)["features"]
     shapes = shapely.from_geojson([orjson.dumps(f["geometry"]).decode() for f in features])
     rows = []
     for feature, wkb in zip(features, shapely.to_wkb(shapes, hex=True).tolist(), strict=True):
-        properties: dict[str, Any] = feature["properties"] | {"jurisdiction": jurisdiction}
-        properties["code"] = str(feature["id"])
+        told = _flat(feature["properties"])
+        told |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
+        properties = {known.name: told.get(known.name) for known in collection.properties}
         document = orjson.dumps(properties).decode()
         rows.append(orjson.dumps(properties | {"document": document, "wkb": wkb}).decode())
     return ",".join(rows)
+
+
+def _flat(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return properties a GIS can ask about: those of a road beside the others, not inside."""
+    road = properties.get("road")
+    if not isinstance(road, dict):
+        return dict(properties)
+    beside = {name: road.get(name) for name in ("name_zh", "name_en", "road_number", "road_class")}
+    return {**properties, **beside, "road_group": road.get("group")}
