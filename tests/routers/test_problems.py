@@ -136,8 +136,8 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
     ],
 }
 ELSEWHERE = {
-    "query-too-expensive", "forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error", "not-computable",
-    "abandoned",
+    "forbidden", "malformed-json", "rule-broken", "unavailable", "internal-error", "not-computable",
+    "abandoned", "query-too-expensive",
 }  # fmt: skip
 """Codes that other tests of this file and its neighbours provoke."""
 
