@@ -78,9 +78,9 @@ def crossings(found: Network, pieces: Pieces, side: Side, ring: Ring) -> Crossin
 
     Notes
     -----
-    The place of a passage is the nearest point at which its group meets the line itself, within what the
-    band can hide; else the foot on the line. The place of a crossing is that of the passage
-    nearest to the middle of all its passages.
+    The place of a passage is the nearest point, within `MERGE_M`, at which its group meets the line
+    itself; else the foot on the line. The place of a crossing is that of its passage; of
+    several, the place on the line nearest to the middle of theirs.
 
     Examples
     --------
@@ -96,11 +96,11 @@ def crossings(found: Network, pieces: Pieces, side: Side, ring: Ring) -> Crossin
     >>> pieces, (side,) = cut(roads, [ring], shapely.STRtree(roads.line))
     >>> one = crossings(roads, pieces, side, ring)
     >>> one.group.tolist(), one.xy.tolist(), one.inbound.tolist(), one.outbound.tolist()
-    ([7], [[0.0, 0.0]], [True], [True])
+    ([7], [[10.0, 0.0]], [True], [True])
     """
     group = pieces.group[side.passage]
     xy = _places(pieces, side, ring, group)
-    label, place = _merged(group, xy)
+    label, place = _merged(group, xy, ring)
     order = np.lexsort((side.end, side.passage, label))
     label, xy = label[order], xy[order]
     piece, end = side.passage[order], side.end[order]
@@ -128,9 +128,7 @@ def _places(pieces: Pieces, side: Side, ring: Ring, group: Ints) -> Floats:
     at = pieces.node_xy[side.end]
     if not len(at):
         return np.empty((0, 2))
-    line = ring.polygon.boundary
-    shapely.prepare(line)
-    xy = shapely.get_coordinates(shapely.shortest_line(line, shapely.points(at)))[::2]
+    xy = _feet(ring, at)
     # The meetings of the same group in the same place on the line, nearest first.
     met_at = side.place[pieces.tail[side.hit_piece]]
     met_at = np.where(met_at < 0, side.place[pieces.head[side.hit_piece]], met_at)
@@ -143,14 +141,21 @@ def _places(pieces: Pieces, side: Side, ring: Ring, group: Ints) -> Floats:
     passage, _, hit = spread(size, first)
     hit_xy = side.hit_xy[order[hit]]
     away = np.hypot(*(hit_xy - at[passage]).T)
-    near = np.flatnonzero(away <= max(6 * ring.band_m, 30.0))
+    near = np.flatnonzero(away <= MERGE_M)
     best = near[np.lexsort((hit_xy[near, 1], hit_xy[near, 0], away[near], passage[near]))]
     rows, one = np.unique(passage[best], return_index=True)
     xy[rows] = hit_xy[best[one]]
     return np.asarray(xy)
 
 
-def _merged(group: Ints, xy: Floats) -> tuple[Ints, Floats]:
+def _feet(ring: Ring, xy: Floats) -> Floats:
+    """Return the nearest places on the line of the ring."""
+    line = ring.polygon.boundary
+    shapely.prepare(line)
+    return np.asarray(shapely.get_coordinates(shapely.shortest_line(line, shapely.points(xy)))[::2])
+
+
+def _merged(group: Ints, xy: Floats, ring: Ring) -> tuple[Ints, Floats]:
     """Return the crossing of each passage, and the places of the crossings in their order."""
     p = len(group)
     if not p:
@@ -162,13 +167,15 @@ def _merged(group: Ints, xy: Floats) -> tuple[Ints, Floats]:
     count, label = connected_components(graph, directed=False)
     size = np.bincount(label)
     middle = np.column_stack([np.bincount(label, xy[:, axis]) / size for axis in (0, 1)])
-    away = np.hypot(*(xy - middle[label]).T).round(6)
-    order = np.lexsort((xy[:, 1], xy[:, 0], away, label))
-    first = order[np.append(True, np.diff(label[order]) != 0)]
+    several = np.flatnonzero(size > 1)
+    if len(several):
+        middle[several] = _feet(ring, middle[several])
+    of = np.empty(count, np.int64)
+    of[label] = group
+    by = np.lexsort((middle[:, 1], middle[:, 0], of))
     rank = np.empty(count, np.int64)
-    by = np.lexsort((xy[first, 1], xy[first, 0], group[first]))
     rank[by] = np.arange(count)
-    return rank[label], xy[first][by]
+    return rank[label], middle[by]
 
 
 def names(level: str, road: NDArray[np.object_], lonlat: Floats) -> list[str]:

@@ -90,7 +90,7 @@ class Report:
     dead_end: Ints
     """Nodes at which a single edge ends."""
     duplicate: Ints
-    """Rows of roads of which a piece repeats a piece of an earlier one; it is used once."""
+    """Rows of roads of which a piece repeats one of another, greater or earlier; it is used once."""
     zero_length: Ints
     """Rows of roads without extent, or that snapping left without any; they are left out."""
     self_crossing: Ints
@@ -169,7 +169,7 @@ def network(
     if snap_m > 0:
         drawn, moved = snapped(drawn, columns[1], snap_m)
     pieces = _noded(drawn, columns[1])
-    kept, twin = _unrepeated(pieces, columns[1])
+    kept, twin = _unrepeated(pieces, *columns[1:])
     built = _built(pieces, kept, twin, columns)
     return built, _report(built, pieces, kept, len(drawn), moved)
 
@@ -311,10 +311,10 @@ def _across(place: Ints, layer: Ints, ends: Ints, count: Ints) -> Ints:
     return joined
 
 
-def _unrepeated(pieces: _Pieces, layer: Ints) -> tuple[Ints, Ints]:
+def _unrepeated(pieces: _Pieces, layer: Ints, road_class: Ints, group: Ints) -> tuple[Ints, Ints]:
     """Return the pieces to keep, and for every piece the kept one it is the same as.
 
-    Same: in one layer with the same vertices, drawn either way.
+    Same: in one layer with the same vertices, drawn either way. The greatest road is kept.
     """
     p = len(pieces.start)
     low, high = np.minimum(pieces.tail, pieces.head), np.maximum(pieces.tail, pieces.head)
@@ -328,7 +328,9 @@ def _unrepeated(pieces: _Pieces, layer: Ints) -> tuple[Ints, Ints]:
     run = np.cumsum(~alike)
     doubtful = np.flatnonzero(np.bincount(run, minlength=p + 1)[run] > 1)
     seen: dict[bytes, int] = {}
-    for row in np.sort(order[doubtful]).tolist():
+    rows = order[doubtful]
+    road = pieces.road[rows]
+    for row in rows[np.lexsort((rows, group[road], road_class[road]))].tolist():
         path = pieces.place[pieces.start[row] : pieces.end[row] + 1]
         told = min(path.tobytes(), path[::-1].tobytes()) + bytes(str(of[row]), "ascii")
         twin[row] = seen.setdefault(told, row)
