@@ -12,6 +12,7 @@ from app.db.engine import Database
 from app.errors import Unavailable
 from app.logs import configure
 from app.routers import (
+    area,
     changes,
     cordons,
     coverage,
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             coverage,
             crossings,
             cordons,
+            area,
             keys,
             health,
         )

@@ -6,7 +6,7 @@ field of view, and that what was drawn by hand is taken as it is. See docs/field
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -99,6 +99,31 @@ class Views:
     """See `app.geo.obstacles.STANDING`."""
     cut_by: tuple[Ints, Ints]
     """Camera and building of each pair in which the building takes something away."""
+
+    def at(self, rows: Ints) -> "Views":
+        """Return some of the rows, in their order."""
+        place = np.full(len(self.shape), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        camera, building = self.cut_by
+        kept = place[camera] >= 0
+        pairs = place[camera[kept]], building[kept]
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        return Views(**columns, cut_by=pairs)
+
+    def beside(self, other: "Views") -> "Views":
+        """Return these rows and those of another table after them."""
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _COLUMNS
+        }
+        camera, building = self.cut_by
+        pairs = (
+            np.concatenate([camera, other.cut_by[0] + len(self.shape)]),
+            np.concatenate([building, other.cut_by[1]]),
+        )
+        return Views(**columns, cut_by=pairs)
+
+
+_COLUMNS: Final = tuple(name for name in Views.__dataclass_fields__ if name != "cut_by")
 
 
 def views(

@@ -47,6 +47,14 @@ async def pulse(fetch: Fetch, jurisdiction: str) -> Pulse | None:
     return Pulse(*rows[0]) if rows else None
 
 
+async def camera_owner(fetch: Fetch, code: str) -> str | None:
+    """Return the jurisdiction of a camera, None when there is no such camera."""
+    rows = await fetch(
+        "SELECT jurisdiction FROM camera WHERE code = $1 AND removed_at IS NULL", code
+    )
+    return rows[0][0] if rows else None
+
+
 _PULSE = (
     "SELECT coalesce(r.revision, 0), now() FROM jurisdiction j "
     "LEFT JOIN revision r ON r.jurisdiction = j.code WHERE j.code = $1 AND j.removed_at IS NULL"
@@ -98,6 +106,7 @@ _DEVICE: Final = {
 }
 _CAMERAS: Final = {
     **_DEVICE,
+    "zone": "coalesce(t.zone, '')",
     "functions": "('face' = ANY(t.functions))::int + 2 * ('vehicle' = ANY(t.functions))::int "
     "+ 4 * ('structured' = ANY(t.functions))::int + 8 * ('overview' = ANY(t.functions))::int "
     "+ 16 * ('electronic' = ANY(t.functions))::int",
@@ -107,9 +116,11 @@ _CAMERAS: Final = {
         name: f"t.{name}"
         for name in (
             "azimuth_deg", "opening_deg", "range_m", "near_m", "horizontal_pixels", "focal_mm",
-            "sensor_width_mm", "mount_height_m", "tilt_deg", "vertical_opening_deg",
+            "sensor_width_mm", "mount_height_m", "tilt_deg", "vertical_opening_deg", "reach_m",
+            "indoor", "required_level", "level_scale",
         )
     },
+    "view_polygon": "t.view_polygon::text",
 }  # fmt: skip
 _CHECKPOINTS: Final = {**_DEVICE, "kind": "t.kind", "lanes": "t.lanes::text", "road": "t.road"}
 _ROADS: Final = {
@@ -129,6 +140,12 @@ _RINGS: Final = {
     "tolerance_m": "t.tolerance_m",
     "shape": "ST_AsBinary(t.geometry)",
 }
+_BUILDINGS: Final = {
+    "code": "t.code",
+    "shape": "ST_AsBinary(t.geometry)",
+    "height_m": "t.height_m",
+    "levels": "t.levels::float8",
+}
 _WAIVERS: Final = {
     "code": "t.code",
     "crossing": "t.crossing",
@@ -146,6 +163,7 @@ TABLES: Final = {
     "checkpoint": _CHECKPOINTS,
     "road": _ROADS,
     "ring": _RINGS,
+    "building": _BUILDINGS,
     "waiver": _WAIVERS,
 }
 """What is read of each table: name of the column, and its SQL."""

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.deps import GeoJsonDep, GoneDep, PrincipalDep, known_parameters
-from app.models.vocabulary import Category, Level, Status, Zone
+from app.models.vocabulary import Category, Function, Level, Status, Zone
 from app.routers import answers
 from app.routers.openapi import problems
 from app.schemas.coverage import CoverageSummary, PointCoverage, PointCoverageList
+from app.services.area import MOST_TIMES
+from app.services.area import Wanted as AreaWanted
 from app.services.coverage import Answers
 from app.services.report import Wanted
 
@@ -99,9 +101,22 @@ async def list_gaps(
     level: Annotated[Level | None, Query(description="Ring of an open crossing.")] = None,
     category: Annotated[Category | None, Query(description="Category of control point.")] = None,
     zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
+    function: Annotated[
+        Function | None, Query(description="Area: function whose pixel density limits the views.")
+    ] = None,
+    k: Annotated[
+        int, Query(ge=1, le=MOST_TIMES, description="Area: seen by fewer than so many cameras.")
+    ] = 1,
+    min_gap_m2: Annotated[
+        float, Query(ge=0, le=1e9, description="Area: smaller pieces are left out.")
+    ] = 100.0,
+    working: Annotated[
+        bool, Query(description="Area: only cameras that work now; `false`: all in use.")
+    ] = True,
     _f: Annotated[
         Literal["geojson"] | None, Query(alias="f", description="GeoJSON is the one format.")
     ] = None,
 ) -> Response:
-    wanted = Wanted(category=category, zone=zone, type=type, level=level)
+    ground = AreaWanted(zone, function, k, min_gap_m2, working)
+    wanted = Wanted(category=category, zone=zone, type=type, level=level, ground=ground)
     return answers.raw(await coverage.gaps(code, who, wanted, gone), answers.GEOJSON)

@@ -127,7 +127,7 @@ def _points(loaded: Loaded) -> engine.PointTable:
     ]
     areas = enumerate(table["area"])
     shapes = {row: shapely.from_wkb(wkb) for row, wkb in areas if wkb is not None}
-    lonlat = _pairs(table["lon"], table["lat"])
+    lonlat = pairs(table["lon"], table["lat"])
     return engine.PointTable(code=table["code"], lonlat=lonlat, shape=shapes, needs=needs)
 
 
@@ -141,13 +141,15 @@ def _needs(requirements: Sequence[dict[str, Any]]) -> tuple[engine.Need, ...]:
     )
 
 
-def _pairs(lon: Sequence[float], lat: Sequence[float]) -> NDArray[np.float64]:
+def pairs(lon: Sequence[float], lat: Sequence[float]) -> NDArray[np.float64]:
+    """Return longitudes and latitudes side by side, shape (n, 2)."""
     return np.column_stack([np.asarray(lon, np.float64), np.asarray(lat, np.float64)]).reshape(
         -1, 2
     )
 
 
-def _numbers(column: Sequence[float | None]) -> NDArray[np.float64]:
+def numbers(column: Sequence[float | None]) -> NDArray[np.float64]:
+    """Return a column of numbers, NaN where nothing is stated."""
     return np.array(column, dtype=np.float64)
 
 
@@ -166,7 +168,7 @@ def _devices(loaded: Loaded, point_codes: Sequence[str]) -> engine.DeviceTable:
     return engine.DeviceTable(
         kind=["camera"] * n + ["checkpoint"] * m,
         code=[*cameras["code"], *checkpoints["code"]],
-        lonlat=_pairs(
+        lonlat=pairs(
             [*cameras["lon"], *checkpoints["lon"]], [*cameras["lat"], *checkpoints["lat"]]
         ),
         functions=np.array(
@@ -180,11 +182,11 @@ def _devices(loaded: Loaded, point_codes: Sequence[str]) -> engine.DeviceTable:
         ).astype(np.uint8),
         state=state,
         stale=stale,
-        azimuth_deg=np.concatenate([_numbers(cameras["azimuth_deg"]), nothing]),
-        opening_deg=np.concatenate([_openings(cameras), nothing]),
-        range_m=np.concatenate([_numbers(cameras["range_m"]), nothing]),
-        near_m=np.concatenate([_nears(cameras), nothing]),
-        h_pixels=np.concatenate([_numbers(cameras["horizontal_pixels"]), nothing]),
+        azimuth_deg=np.concatenate([azimuths(cameras), nothing]),
+        opening_deg=np.concatenate([openings(cameras), nothing]),
+        range_m=np.concatenate([ranges(cameras), nothing]),
+        near_m=np.concatenate([nears(cameras), nothing]),
+        h_pixels=np.concatenate([pixels(cameras), nothing]),
         assigned=np.array(
             [
                 row_of_point.get(code, -1)
@@ -218,19 +220,36 @@ def _lane_bits(lanes: Sequence[dict[str, Any]]) -> int:
     return bits
 
 
-def _openings(cameras: Columns) -> NDArray[np.float64]:
+def azimuths(cameras: Columns) -> NDArray[np.float64]:
+    """Return stated azimuths, none for a camera that states how far it reaches all round."""
+    return np.where(np.isnan(numbers(cameras["reach_m"])), numbers(cameras["azimuth_deg"]), np.nan)
+
+
+def ranges(cameras: Columns) -> NDArray[np.float64]:
+    """Return stated ranges, the reach of a camera that states one."""
+    reach = numbers(cameras["reach_m"])
+    return np.where(np.isnan(reach), numbers(cameras["range_m"]), reach)
+
+
+def pixels(cameras: Columns) -> NDArray[np.float64]:
+    """Return pixels across, unknown for a camera that reaches all round: it zooms."""
+    reach = numbers(cameras["reach_m"])
+    return np.where(np.isnan(reach), numbers(cameras["horizontal_pixels"]), np.nan)
+
+
+def openings(cameras: Columns) -> NDArray[np.float64]:
     """Return stated openings, and where there is none but a lens, the lens's."""
-    focal, sensor = _numbers(cameras["focal_mm"]), _numbers(cameras["sensor_width_mm"])
+    focal, sensor = numbers(cameras["focal_mm"]), numbers(cameras["sensor_width_mm"])
     known = ~np.isnan(focal + sensor)
-    return _or_else(_numbers(cameras["opening_deg"]), known, opening_from_lens, sensor, focal)
+    return _or_else(numbers(cameras["opening_deg"]), known, opening_from_lens, sensor, focal)
 
 
-def _nears(cameras: Columns) -> NDArray[np.float64]:
+def nears(cameras: Columns) -> NDArray[np.float64]:
     """Return stated blind zones, and where height, tilt and vertical opening are known, theirs."""
-    height, down = _numbers(cameras["mount_height_m"]), -_numbers(cameras["tilt_deg"])
-    vertical = _numbers(cameras["vertical_opening_deg"])
+    height, down = numbers(cameras["mount_height_m"]), -numbers(cameras["tilt_deg"])
+    vertical = numbers(cameras["vertical_opening_deg"])
     known = ~np.isnan(height + down + vertical)
-    near = _or_else(_numbers(cameras["near_m"]), known, near_blind_m, height, down, vertical)
+    near = _or_else(numbers(cameras["near_m"]), known, near_blind_m, height, down, vertical)
     return np.minimum(near, _NEVER_M)
 
 

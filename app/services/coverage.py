@@ -25,9 +25,10 @@ import orjson
 import app
 from app.db.engine import Database
 from app.errors import Conflict, InvalidShape, NotFound, RegistryError
+from app.models.vocabulary import Function
 from app.registry import answers as shared
 from app.registry import coverage as registry
-from app.services import crossings, loading, report
+from app.services import area, crossings, fields_of_view, loading, report
 from app.services.access import Principal
 from app.services.assess import Computed, compute
 from app.services.flights import Flights, Gone
@@ -150,6 +151,51 @@ class Answers:
         if told is None:
             raise NotFound("crossing", name)
         return orjson.dumps(told, option=_OPTIONS)
+
+    async def covered_area(
+        self, jurisdiction: str, who: Principal, wanted: area.Wanted, gone: Gone | None = None
+    ) -> bytes:
+        """Return the covered area of the zones asked for."""
+        make = partial(area.summary, wanted=wanted)
+        return await self.document(jurisdiction, who, f"area {wanted}", make, gone)
+
+    async def view_of(
+        self, camera: str, who: Principal, function: Function | None, gone: Gone | None = None
+    ) -> bytes:
+        """Return what one camera sees as a GeoJSON Feature.
+
+        Raises
+        ------
+        NotFound
+            when there is no such camera in the caller's scope.
+        """
+        scope = who.scope("analyst")
+        jurisdiction = await registry.camera_owner(self._database.fetch, camera)
+        if jurisdiction is None or (scope is not None and jurisdiction not in scope):
+            raise NotFound("camera", camera)
+        computed = await self.computed(jurisdiction, who, gone)
+        told = await self.aside(fields_of_view.one, computed, camera, function)
+        if told is None:
+            raise NotFound("camera", camera)
+        return orjson.dumps(told, option=_OPTIONS)
+
+    async def views(
+        self,
+        jurisdiction: str,
+        who: Principal,
+        wanted: fields_of_view.Wanted,
+        *,
+        limit: int,
+        after: str | None,
+        gone: Gone | None = None,
+    ) -> tuple[str, int, str | None]:
+        """Return a page of fields of view: features with commas between, how many, what follows."""
+        computed = await self.computed(jurisdiction, who, gone)
+        features, following = await self.aside(
+            partial(fields_of_view.listed, computed, wanted, limit=limit, after=after)
+        )
+        bodies = ",".join(orjson.dumps(one, option=_OPTIONS).decode() for one in features)
+        return bodies, len(features), following
 
     async def document(
         self, jurisdiction: str, who: Principal, name: str, make: Make, gone: Gone | None = None

@@ -21,7 +21,7 @@ from app.registry.coverage import Columns, Rules
 
 MOST_CHANGES: Final = 20_000
 """Changes up to which a state is brought up to date; beyond, loading everything is quicker."""
-_RECORDS: Final = ("control_point", "camera", "checkpoint", "waiver")
+_RECORDS: Final = ("control_point", "camera", "checkpoint", "building", "waiver")
 """Tables of which changed rows are replaced; others change rarely and are read again."""
 _READ_WHOLE: Final = ("road", "ring")
 _MAKES_ALL_OLD: Final = ("ring",)
@@ -80,6 +80,7 @@ class Loaded:
     checkpoint_states: States = field(default=_NO_STATES)
     roads: Columns = field(default_factory=dict)
     rings: Columns = field(default_factory=dict)
+    buildings: Columns = field(default_factory=dict)
     waivers: Columns = field(default_factory=dict)
     snapshot: str = ""
     """What the database calls the state: which transactions it has seen."""
@@ -96,6 +97,7 @@ _FIELDS: Final = {
     "checkpoint": "checkpoints",
     "road": "roads",
     "ring": "rings",
+    "building": "buildings",
     "waiver": "waivers",
 }
 _STATES: Final = {"camera": "camera_states", "checkpoint": "checkpoint_states"}

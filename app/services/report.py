@@ -4,7 +4,7 @@ Pure: from a computed state to plain values. Whatever was not computed is said i
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from app.geo import coverage as engine
 from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Level
 from app.schemas.geojson import to_geojson
-from app.services import cordon_report, crossings
+from app.services import area, cordon_report, crossings
 from app.services.answer import FIXES, about, collection, nearest
 from app.services.assess import Computed
 from app.services.cordons import DIRECTIONS
@@ -27,6 +27,8 @@ class Wanted:
     zone: str | None = None
     type: str | None = None
     level: Level | None = None
+    ground: area.Wanted = field(default_factory=area.Wanted)
+    """What is asked of gaps of area."""
 
 
 def summary(found: Computed) -> dict[str, Any]:
@@ -99,6 +101,8 @@ def points(found: Computed, wanted: Wanted, *, geojson: bool) -> dict[str, Any]:
 
 def gaps(found: Computed, wanted: Wanted) -> dict[str, Any]:
     """Return what is not covered, control points and open crossings: what is missing, and why."""
+    if wanted.type == "area":
+        return area.gaps(found, wanted.ground)
     about_points = wanted.type in (None, "control_point") and wanted.level is None
     rows = _wanted_rows(found, wanted) if about_points else iter(())
     gap_codes = (engine.PARTIAL, engine.UNCOVERED)
