@@ -79,7 +79,7 @@ def plan_for(
         tuple(column for column in columns if column in dropped),
         tuple(chooser.notes),
         wanted.profile is None,
-        chooser.bases[-1].name,
+        next(profile.name for profile in chooser.bases if profile.name in BUILT_IN),
         tuple(columns),
     )
 

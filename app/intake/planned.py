@@ -66,7 +66,7 @@ class Plan:
     notes: tuple[Note, ...] = ()
     profile_detected: bool = False
     recognised: str = "native"
-    """The built-in profile the file speaks for."""
+    """The built-in profile the sender names, or the file speaks for."""
     columns: tuple[str, ...] = field(default=())
 
     @property

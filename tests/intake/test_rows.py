@@ -261,3 +261,40 @@ def test_states_need_no_place_and_leave_the_clock_to_the_caller() -> None:
         {"kind": "camera", "state": "online", "reported_at": "2024-03-05T00:30:00Z"},
         {"kind": "camera", "state": "fault", "reported_at": None},
     ]
+
+
+def test_the_tree_of_a_catalogue_is_passed_over_and_told_of() -> None:
+    header = "DeviceID,CivilCode,Parental,Longitude,Latitude,Status"
+    rows = [
+        "4108,,,,,", "41080000002000000001,,,,,", "41080000002160000001,,,,,",
+        "41080200001320000001,410802,0,113.2,35.2,ON",
+    ]  # fmt: skip
+    answer = judged("camera", header, *rows)
+    assert [(f.row, f.code, f.severity) for f in answer.faults] == [
+        (row, "not-a-device", "warning") for row in (2, 3, 4)
+    ]
+    assert answer.good.select(["code", "functions", "state"]).to_pylist() == [
+        {"code": "41080200001320000001", "functions": "{overview}", "state": "online"}
+    ]
+
+
+class _Told:
+    format, crs, geometry = "geojson", "EPSG:4326", True
+
+
+def test_columns_give_the_place_where_the_geometries_of_a_file_are_all_null() -> None:
+    batch = sheet("code,lon,lat,functions", "c1,113,35,face")
+    batch = replace(batch, geometry=np.array([None], dtype=object))
+    plan = plan_for(Options("camera", jurisdiction="410800"), _Told(), tuple(batch.columns), batch)  # type: ignore[arg-type]  # only what the plan reads
+    assert point(judge(plan, batch)) == (113.0, 35.0)
+
+
+def test_a_geometry_of_the_file_is_brought_to_degrees() -> None:
+    batch = sheet("code,functions", "c1,face", "c2,face")
+    shapes = np.array([shapely.Point(833549, 812187), None], dtype=object)
+    batch = replace(batch, geometry=shapes)
+    wanted = Options("camera", jurisdiction="810000", crs="EPSG:2326")
+    plan = plan_for(wanted, _Told(), tuple(batch.columns), batch)  # type: ignore[arg-type]  # as above
+    answer = judge(plan, batch)
+    assert point(answer) == pytest.approx((114.1505, 22.24845), abs=2e-5)
+    assert [(fault.row, fault.code) for fault in answer.faults] == [(3, "geometry-missing")]

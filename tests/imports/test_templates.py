@@ -1,0 +1,31 @@
+"""Templates as files: what is sent out comes back in."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import NotFound
+from app.formats.source import open_source
+from app.intake.judge import judge
+from app.intake.plan import Options, plan_for
+from app.services.imports.templates import template
+
+KINDS = ("cameras", "checkpoints", "control-points", "roads", "rings", "states", "buildings")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_a_template_imports_as_it_is_sent(kind: str, form: Any, tmp_path: Path) -> None:
+    file = tmp_path / f"template.{form}"
+    file.write_bytes(template(kind, form, "zh"))
+    with open_source(file) as source:
+        batch = next(iter(source.batches()))
+        plan = plan_for(Options(kind), source.detected, source.columns, batch)
+    answer = judge(plan, batch)
+    assert (answer.good.num_rows, answer.faults) == (2, [])
+
+
+def test_there_is_no_template_of_what_is_not_imported() -> None:
+    with pytest.raises(NotFound):
+        template("persons", "csv", "zh")
