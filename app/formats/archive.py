@@ -4,8 +4,10 @@ Promises that nothing is written outside the folder given, that no more is unpac
 says whatever the archive claims, and that names are readable (GBK names of old Chinese programs).
 """
 
+import errno
 import gzip
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -54,12 +56,13 @@ def members(path: Path) -> list[Member]:
     """
     with _readable(), zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
+        files = [info for info in infos if not info.is_dir()]
     if len(infos) > MOST_MEMBERS:
         raise Invalid(
             f"The archive has {len(infos):,} files; at most {MOST_MEMBERS:,} are taken.",
             code="unpacks-too-large",
         )
-    found = [Member(_name(info), info.file_size, info) for info in infos if not info.is_dir()]
+    found = [Member(_name(info), info.file_size, info) for info in files]
     for member in found:
         _check(member)
     within(sum(member.size for member in found), LARGEST)
@@ -154,11 +157,16 @@ def _added(name: str) -> bool:
 def _readable() -> Iterator[None]:
     try:
         yield
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # a broken disk is not a broken archive
+            raise
+        raise _broken(error) from None
     except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        gzip.BadGzipFile,
-        NotImplementedError,
-    ) as error:
-        raise Invalid(f"The archive cannot be read: {error}.", code="damaged-file") from None
+        zipfile.BadZipFile, zlib.error, EOFError, ValueError, IndexError, OverflowError, RuntimeError,
+        struct.error,
+    ) as error:  # fmt: skip
+        raise _broken(error) from None
+
+
+def _broken(error: Exception) -> Invalid:
+    return Invalid(f"The archive cannot be read: {error}.", code="damaged-file")

@@ -199,7 +199,7 @@ def _sqlite_kind(file: Named) -> str:
     try:
         with sqlite3.connect(f"file:{file.path}?mode=ro&immutable=1", uri=True) as database:
             found = database.execute("SELECT count(*) FROM gpkg_contents").fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         raise refused("an SQLite database that is no GeoPackage") from None
     if not found[0]:
         raise Invalid("The GeoPackage has no layers.", code="empty-file")

@@ -28,6 +28,8 @@ _MARKS: Final = (
 # So many well-formed UTF-8 sequences in other text do not happen by chance.
 _SURELY_UTF8: Final = 12
 _COMMON_SHARE: Final = 0.7
+CHINESE: Final = ("gb18030", "big5hkscs")
+"""Encodings that are told by how common their characters are."""
 # In the order of preference among those that read equally well.
 _OTHERS: Final = (
     "cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp866",
@@ -51,8 +53,11 @@ class Encoding:
         return f"{self.codec} with BOM" if self.mark else self.codec
 
 
-def detect(path: Path, stated: str | None = None) -> Encoding:
+def detect(path: Path, stated: str | None = None, *, narrow: bool = False) -> Encoding:
     """Return the encoding of a text file, the stated one when it is given.
+
+    `narrow` is for formats whose text is UTF-8 by their standard: only Chinese is taken beside it,
+    so that one broken byte is told instead of making the file windows-1252.
 
     Raises
     ------
@@ -74,12 +79,26 @@ def detect(path: Path, stated: str | None = None) -> Encoding:
     checked = _check_utf8(path)
     length = len(mark[0]) if mark else 0
     if checked.failed_at is None:
-        return Encoding("utf-8", length, checked.lines + _unended(path))
+        return _utf8(path, length, checked)
     if length or checked.sequences >= _SURELY_UTF8:
         raise wrong("utf-8", checked.failed_at, checked.lines + 1, checked.byte)
     codec = guess(_telling(path, checked.failed_at, head))
+    if narrow and codec not in CHINESE:
+        raise wrong("utf-8", checked.failed_at, checked.lines + 1, checked.byte)
     note = f"The file is not UTF-8; it reads as {codec}. Name the encoding if that is wrong."
     return Encoding(codec, 0, _line_count(path, codec), (note,))
+
+
+def as_utf8(path: Path) -> Encoding | None:
+    """Return UTF-8 when the whole file is that, else None."""
+    checked = _check_utf8(path)
+    with path.open("rb") as file:
+        mark = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
+    return _utf8(path, mark, checked) if checked.failed_at is None else None
+
+
+def _utf8(path: Path, mark: int, checked: "_Checked") -> Encoding:
+    return Encoding("utf-8", mark, checked.lines + _unended(path))
 
 
 def rough(head: bytes) -> Encoding:
@@ -133,7 +152,7 @@ def head_text(path: Path, encoding: Encoding, size: int) -> tuple[str, bool]:
 
 def guess(sample: bytes) -> str:
     """Return the encoding that makes the most ordinary text of a sample that is not UTF-8."""
-    chinese = {codec: _common_share(sample, codec) for codec in ("gb18030", "big5hkscs")}
+    chinese = {codec: _common_share(sample, codec) for codec in CHINESE}
     best = max(chinese, key=lambda codec: chinese[codec])
     if chinese[best] >= _COMMON_SHARE:
         return best
@@ -156,8 +175,7 @@ def fits(sample: bytes, codec: str) -> bool:
         sample.decode(codec)
     except UnicodeDecodeError:
         return False
-    chinese = codec in ("gb18030", "big5hkscs")
-    return not chinese or _common_share(sample, codec) >= _COMMON_SHARE / 2
+    return codec not in CHINESE or _common_share(sample, codec) >= _COMMON_SHARE / 2
 
 
 def wrong(codec: str, byte: int, line: int, value: int | None) -> Invalid:
@@ -305,18 +323,12 @@ def _telling(path: Path, failed_at: int, head: bytes) -> bytes:
 
 def _common_share(sample: bytes, codec: str) -> float:
     """Return the share of non-ASCII characters that are everyday ones of a Chinese encoding."""
-    try:
-        text = sample.decode(codec)
-    except UnicodeDecodeError as error:
-        # The last character may be cut by the end of the sample.
-        if error.start < len(sample) - 4:
-            return 0.0
-        text = sample[: error.start].decode(codec)
-    other = [character for character in text if character > "\x7f"]
+    # A broken byte must not hide what the rest is: reading will name it.
+    other = [character for character in sample.decode(codec, "replace") if character > "\x7f"]
     if not other:
         return 0.0
     encode = codecs.getencoder(codec)
-    common = sum(_everyday(encode(character)[0], codec) for character in other)
+    common = sum(_everyday(encode(character, "ignore")[0], codec) for character in other)
     return common / len(other)
 
 

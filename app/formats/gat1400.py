@@ -36,7 +36,7 @@ def open_lists(file: Named, wanted: Wanted) -> Opened:
         ``damaged-file``, ``too-deep``, ``unknown-layer``, ``wrong-encoding``,
         ``unsupported-format``: an object that is none of these.
     """
-    coding = encodings.detect(file.path, wanted.encoding)
+    coding = encodings.detect(file.path, wanted.encoding, narrow=True)
     counts: dict[str, int] = {}
     lanes: dict[str, list[Any]] = {}
     for kind, value in _objects(file, coding):

@@ -39,7 +39,7 @@ def open_geojson(file: Named, kind: str, wanted: Wanted) -> Opened:
         ``damaged-file``, ``too-deep``, ``wrong-encoding``, ``unsupported-format`` (JSON that is
         not GeoJSON).
     """
-    coding = encodings.detect(file.path, wanted.encoding)
+    coding = encodings.detect(file.path, wanted.encoding, narrow=True)
     small = file.path.stat().st_size <= _KEPT_BYTES
     stream = JsonStream(encodings.text_blocks(file.path, coding))
     names: dict[str, None] = {}

@@ -6,6 +6,7 @@ parsed. So no reader of this package can be made to expand or to fetch anything.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
@@ -29,27 +30,21 @@ def coding_of(file: Named, stated: str | None) -> Encoding:
     What the declaration says is told where the text is of another kind: devices write GB2312
     above UTF-8 and the other way round.
     """
-    coding = encodings.detect(file.path, stated)
-    if stated or coding.mark:
-        return coding
     with file.path.open("rb") as opened:
         declared = _DECLARED.search(opened.read(_HEAD))
-    if declared is None:
-        return coding
-    try:
-        codec = encodings.codec_of(declared[1].decode("ascii"))
-    except Invalid:
-        codec = ""
-    if coding.codec == "utf-8":
-        if codec in ("utf-8", "") or file.path.stat().st_size < 1 or _is_plain(file):
-            return coding
-        note = f"The file says {declared[1].decode()}, its text reads as UTF-8; that is taken."
-        return replace(coding, notes=(note,))
-    if codec and codec not in ("utf-8", coding.codec):
-        return Encoding(codec, 0, coding.lines)
-    if codec == coding.codec:
-        return replace(coding, notes=())
-    return coding
+    name = declared[1].decode("ascii", "replace") if declared else "utf-8"
+    codec = "utf-8"
+    with suppress(Invalid):
+        codec = encodings.codec_of(name)
+    if stated or codec.startswith("utf"):
+        return encodings.detect(file.path, stated, narrow=True)
+    found = encodings.as_utf8(file.path)
+    if found is None:
+        return Encoding(codec, 0, None)
+    if _is_plain(file):
+        return found
+    note = f"The file says {name}, its text reads as UTF-8; that is taken."
+    return replace(found, notes=(note,))
 
 
 def text_of(file: Named, coding: Encoding) -> Iterator[str]:

@@ -49,6 +49,8 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
     with readable():
         listed = pyogrio.list_layers(path)
     layers = tuple(str(name) for name, _ in listed)
+    if not layers:
+        raise Invalid("The file cannot be read: it has no layers.", code="damaged-file")
     spatial = [str(name) for name, shape in listed if shape is not None]
     layer, notes = chosen(layers, spatial, wanted.layer or wanted.sheet)
     info = layer_info(path, kind, layer)
@@ -90,7 +92,7 @@ def chosen(
             )
         return stated, ()
     if not layers:
-        raise Invalid("The file has no layers.", code="empty-file")
+        raise Invalid("The file has nothing that can be read.", code="empty-file")
     layer = (better or layers)[0]
     others = ", ".join(name for name in layers if name != layer)
     return layer, (f"Layer {layer!r} is read; the file also has {others}.",) if others else ()

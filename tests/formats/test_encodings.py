@@ -88,3 +88,19 @@ def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refusal:
         read(path, encoding="utf-8")
     assert refusal.value.code == "wrong-encoding"
+
+
+@pytest.mark.parametrize("text", [
+    '{"type":"FeatureCollection","features":[{"type":"Feature","geometry":null,"properties":{"a":"%s"}}]}',
+    '<?xml version="1.0" encoding="%s"?><kml><Placemark><name>%s</name></Placemark></kml>',
+    "<Response><CmdType>Catalog</CmdType><Item><Name>%s</Name></Item></Response>",
+])  # fmt: skip
+def test_formats_of_utf8_take_chinese_beside_it_and_nothing_else(tmp_path: Path, text: str) -> None:
+    parts = ("utf-8", "人民路") if text.count("%s") == 2 else ("人民路",)
+    found = read(written(tmp_path, text % parts, codec="gbk"))
+    assert "人民路" in found.rows[0].values()
+    broken = (text % parts).encode().replace("民".encode(), b"\xff")
+    with pytest.raises(Invalid) as refusal:
+        read(written(tmp_path, broken))
+    assert refusal.value.code == "wrong-encoding"
+    assert "0xFF" in refusal.value.detail
