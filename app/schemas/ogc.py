@@ -173,7 +173,7 @@ def collection(base: str, of: Collection, extent: Sequence[float] | None) -> dic
             link(f"{home}/items", "items", GEOJSON, "The features"),
             link(f"{home}/items?f=html", "items", HTML, "The features as HTML"),
             link(f"{home}/schema", f"{_RELATION}/schema", SCHEMA, "Schema of the features"),
-            link(f"{home}/schema", "describedby", SCHEMA, "Schema of the features"),
+            link(f"{home}/schema/feature", "describedby", SCHEMA, "Schema of a GeoJSON Feature"),
             link(f"{home}/queryables", f"{_RELATION}/queryables", SCHEMA, "What filters may name"),
             link(f"{home}/sortables", f"{_RELATION}/sortables", SCHEMA, "What sorts"),
             link(f"{home}/tiles", f"{_RELATION}/tilesets-vector", JSON, "Vector tiles"),
@@ -190,6 +190,20 @@ def schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     document = _document(f"{base}/collections/{of.id}/schema", of, properties | _geometry(of))
     document["required"] = [known.name for known in shown if known.required] if of.writes else []
     document["additionalProperties"] = False
+    return document
+
+
+def feature_schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
+    """Return the JSON Schema of a feature as GeoJSON; GDAL takes its field types from it."""
+    shown = {known.name: _described(base, known) for known in of.shown(reveal=reveal)}
+    members = {
+        "type": {"type": "string", "enum": ["Feature"]},
+        "id": {"type": "string"},
+        "geometry": {"type": "object", "title": " or ".join(of.shapes)},
+        "properties": {"type": "object", "properties": shown},
+    }
+    document = _document(f"{base}/collections/{of.id}/schema/feature", of, members)
+    document["required"] = ["type", "geometry", "properties"]
     return document
 
 

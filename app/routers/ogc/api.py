@@ -147,9 +147,9 @@ def _paths() -> Iterator[tuple[str, dict[str, Any]]]:
     for collection in COLLECTIONS:
         home = f"/collections/{collection.id}"
         yield home, _get(home, collection.id, f"About {collection.title}", (JSON, HTML), 403)
-        for name in ("schema", "queryables", "sortables"):
+        for name in ("schema", "schema/feature", "queryables", "sortables"):
             path = f"{home}/{name}"
-            summary = f"{name.capitalize()} of {collection.title}"
+            summary = f"{name.partition('/')[0].capitalize()} of {collection.title}"
             yield path, _get(path, collection.id, summary, (SCHEMA,), 403)
         yield f"{home}/items", _items(collection)
         yield f"{home}/items/{{featureId}}", _item(collection)

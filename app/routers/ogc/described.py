@@ -97,6 +97,7 @@ ROUTES: list[LeanRoute] = [
         ("/ogc/collections", collections),
         (_COLLECTION, collection),
         (f"{_COLLECTION}/schema", _schema(ogc.schema)),
+        (f"{_COLLECTION}/schema/feature", _schema(ogc.feature_schema)),
         (f"{_COLLECTION}/queryables", _schema(ogc.queryables)),
         (f"{_COLLECTION}/sortables", _schema(ogc.sortables)),
     )

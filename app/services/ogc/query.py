@@ -232,7 +232,7 @@ def _read(known: Property, text: str) -> Any:
     if known.type in ("text", "words"):
         return text
     if known.type == "boolean":
-        return {"true": True, "false": False}[text.strip().lower()]
+        return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
     if known.type == "day":
         return cql2_values.day(text.strip())
     if known.type == "instant":
