@@ -31,6 +31,8 @@ LONGEST_ROW: Final = 4 << 20
 _SAMPLE_BYTES: Final = 1 << 18
 _SAMPLE_ROWS: Final = 100
 _BLOCKS: Final = (1 << 18, 1 << 23)
+# How programs keep a spreadsheet from making a number of a code: ="4108", and an apostrophe.
+_FORCED: Final = {b'="': r'^="([^"]*)"$', b"'": r"^'([0-9]+)$"}
 _Rows = list[tuple[int, list[str]]]
 
 
@@ -255,7 +257,9 @@ def _stray_quotes(block: bytes, delimiter: str) -> bool:
     edges[[ord(delimiter), ord("\n"), ord("\r"), ord('"')]] = True
     begins = opening[opening > 0]
     ends = closing[closing < len(codes) - 1]
-    return not (edges[codes[begins - 1]].all() and edges[codes[ends + 1]].all())
+    closed = edges[codes[ends + 1]].all()
+    edges[ord("=")] = True  # ="4108" is one cell to every reader
+    return not (closed and edges[codes[begins - 1]].all())
 
 
 def _parse(
@@ -373,4 +377,10 @@ def _unclosed(row: int) -> Invalid:
 
 
 def _one(column: pa.ChunkedArray) -> pa.StringArray:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    data = array.buffers()[2]
+    content = memoryview(data).tobytes() if data is not None else b""
+    for sign, pattern in _FORCED.items():
+        if sign in content:
+            array = pc.replace_substring_regex(array, pattern, r"\1")
+    return array

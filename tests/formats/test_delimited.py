@@ -108,6 +108,15 @@ def test_codes_stay_text(tmp_path: Path) -> None:
     assert found.column("zeros") == ["007", "1e5"]
 
 
+def test_codes_that_are_kept_from_becoming_numbers(tmp_path: Path) -> None:
+    text = 'code,name\n="41080000001320000001",x\n"=""41080000001320000002""",y\n'
+    text += '\'41080000001320000003,\'s\n="",\'12a\n"4108\t",z\n'
+    found = read(written(tmp_path, text))
+    codes = [f"4108000000132000000{at}" for at in (1, 2, 3)]
+    assert found.column("code") == [*codes, None, "4108"]
+    assert found.column("name") == ["x", "y", "'s", "'12a", "z"]
+
+
 def test_the_hint_of_a_spreadsheet_about_its_delimiter_is_followed(tmp_path: Path) -> None:
     found = read(written(tmp_path, "sep=;\ncode;name\nA1;x,y,z\n"))
     assert (found.columns, found.numbers) == (("code", "name"), [3])
