@@ -1,22 +1,19 @@
-"""`coverage-registry`: serve, migrate, demo, keys, healthcheck, version.
+"""`coverage-registry`: serve, migrate, demo, import, keys, healthcheck, version.
 
 The command line is the one place that starts and stops the private cluster; the application itself
-is always handed a database.
+is always handed a database. What commands share stands in ``app.terminal``.
 """
 
 import asyncio
 import json
 import os
-import re
 import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -25,25 +22,23 @@ from rich.table import Column, Table
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__, server
+from app.cli_import import import_file
 from app.db import schema
-from app.db.cluster import ClusterError, LocalCluster, ServiceLock
+from app.db.cluster import ClusterError, ServiceLock
 from app.db.engine import Database, WriteContext
 from app.errors import RegistryError
 from app.services import keys
 from app.services.access import OPERATOR, ROLES, Role
 from app.settings import Settings, is_loopback
+from app.terminal import DatabaseUnusable, cause, console, database_url, give_up, opened
 
 cli = typer.Typer(
     help="The checkpoint coverage registry.", no_args_is_help=True, add_completion=False
 )
 keys_cli = typer.Typer(help="API keys.", no_args_is_help=True)
 cli.add_typer(keys_cli, name="keys")
-console = Console(stderr=True, highlight=False)
+cli.command("import")(import_file)
 DEMO = "410800"
-
-
-class DatabaseUnusable(Exception):
-    """The database that was named cannot be connected to; the message says why."""
 
 
 _REFUSALS = (
@@ -58,7 +53,7 @@ def main() -> None:
     try:
         cli()
     except _REFUSALS as error:
-        _give_up(_message(error))
+        give_up(_message(error))
 
 
 def _message(error: Exception) -> str:
@@ -68,63 +63,8 @@ def _message(error: Exception) -> str:
             for found in error.errors()
         ).replace("Value error, ", "")
     if isinstance(error, DBAPIError):
-        return f"the database refuses: {_cause(error)}"
+        return f"the database refuses: {cause(error)}"
     return str(error)
-
-
-def _cause(error: BaseException) -> str:
-    """Return what the driver said, in one line and without the names of its classes."""
-    while isinstance(error, DBAPIError) and error.orig is not None:
-        error = error.orig.__cause__ or error.orig
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _give_up(message: str) -> NoReturn:
-    console.print(f"[red]coverage-registry:[/red] {message}", soft_wrap=True)
-    raise SystemExit(1)
-
-
-@contextmanager
-def _database_url(settings: Settings, *, make: bool = True) -> Iterator[str]:
-    """Give the URL of the database, running the private cluster when none is named."""
-    if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
-        return
-    cluster = LocalCluster(settings.data_dir)
-    if not make and not cluster.folder.exists():
-        where = Path(settings.data_dir).resolve()
-        _give_up(f"there is no registry in {where}; name its folder with REGISTRY_DATA_DIR")
-    with ExitStack() as leaving:
-        with server.signals_wait():
-            cluster.start()
-            leaving.callback(_leave, cluster)
-        yield cluster.url
-
-
-def _leave(cluster: LocalCluster) -> None:
-    with server.signals_wait():
-        cluster.close()
-
-
-@asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[Database]:
-    database = Database(url, pool_size=4, statement_timeout_s=3600)
-    try:
-        await _connect(database, url)
-        yield database
-    finally:
-        await database.close()
-
-
-async def _connect(database: Database, url: str) -> None:
-    """Find out, before anything is done, whether the database can be used at all."""
-    try:
-        async with database.engine.connect():
-            pass
-    except Exception as error:  # each layer of the driver has its own kinds
-        shown = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", url)
-        msg = f"cannot use the database {shown}: {_cause(error)}; see REGISTRY_DATABASE_URL."
-        raise DatabaseUnusable(msg) from error
 
 
 @cli.command()
@@ -144,7 +84,7 @@ def serve(
     with (
         server.claim(settings.host, settings.port) as claimed,
         ServiceLock(settings.data_dir),
-        _database_url(settings) as url,
+        database_url(settings) as url,
     ):
         admin_key = asyncio.run(_prepare(settings, url, demo=demo))
         _greet(settings, admin_key, demo=demo)
@@ -154,7 +94,7 @@ def serve(
 
 async def _prepare(settings: Settings, url: str, *, demo: bool) -> str | None:
     """Migrate, load the demo into an empty registry, and make the first admin key."""
-    async with _opened(url) as database:
+    async with opened(url) as database:
         await schema.migrate(database)
         if demo:
             await _load_demo(database, only_when_empty=True)
@@ -219,10 +159,10 @@ def migrate() -> None:
     settings = Settings()
 
     async def run(url: str) -> str:
-        async with _opened(url) as database:
+        async with opened(url) as database:
             return await schema.migrate(database)
 
-    with _database_url(settings) as url:
+    with database_url(settings) as url:
         console.print(f"The database is at schema {asyncio.run(run(url))}.")
 
 
@@ -232,13 +172,13 @@ def demo() -> None:
     settings = Settings()
 
     async def run(url: str) -> bool:
-        async with _opened(url) as database:
+        async with opened(url) as database:
             await schema.migrate(database)
             return await _load_demo(database, only_when_empty=True)
 
-    with _database_url(settings) as url:
+    with database_url(settings) as url:
         if not asyncio.run(run(url)):
-            _give_up("the registry is not empty; the demo city is loaded into an empty one only")
+            give_up("the registry is not empty; the demo city is loaded into an empty one only")
     console.print("The demo city is loaded.")
 
 
@@ -255,9 +195,9 @@ def healthcheck(
         with straight.open(target, timeout=5) as answer:
             console.print(json.load(answer)["status"])
     except urllib.error.HTTPError as refusal:
-        _give_up(f"not ready: {_failed_checks(refusal)}")
+        give_up(f"not ready: {_failed_checks(refusal)}")
     except (OSError, ValueError) as error:
-        _give_up(f"not ready: {target}: {getattr(error, 'reason', error)}")
+        give_up(f"not ready: {target}: {getattr(error, 'reason', error)}")
 
 
 def _failed_checks(refusal: urllib.error.HTTPError) -> str:
@@ -288,11 +228,11 @@ def create_key(
     """Make a key and print it, once."""
     chosen: Role | None = next((known for known in ROLES if known == role), None)
     if chosen is None:
-        _give_up(f"there is no role {role!r}; the roles are {', '.join(ROLES)}")
+        give_up(f"there is no role {role!r}; the roles are {', '.join(ROLES)}")
     settings = Settings()
 
     async def run(url: str, granted: Role) -> str:
-        async with _opened(url) as database:
+        async with opened(url) as database:
             await schema.migrate(database)
             async with database.writing(WriteContext(OPERATOR.name)) as connection:
                 _, key = await keys.create(
@@ -301,7 +241,7 @@ def create_key(
                 )  # fmt: skip
                 return key
 
-    with _database_url(settings, make=False) as url:
+    with database_url(settings, make=False) as url:
         sys.stdout.write(asyncio.run(run(url, chosen)) + "\n")
 
 
@@ -311,10 +251,10 @@ def list_keys() -> None:
     settings = Settings()
 
     async def run(url: str) -> list[dict[str, Any]]:
-        async with _opened(url) as database, database.reading() as connection:
+        async with opened(url) as database, database.reading() as connection:
             return await keys.listed(connection)
 
-    with _database_url(settings, make=False) as url:
+    with database_url(settings, make=False) as url:
         table = Table(Column("id", no_wrap=True, min_width=12))
         for name in ("role", "jurisdictions", "label", "last used", "revoked"):
             table.add_column(name, overflow="fold")
@@ -336,12 +276,12 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key.")]) ->
 
     async def run(url: str) -> None:
         async with (
-            _opened(url) as database,
+            opened(url) as database,
             database.writing(WriteContext(OPERATOR.name)) as connection,
         ):
             await keys.revoke(connection, key_id)
 
-    with _database_url(settings, make=False) as url:
+    with database_url(settings, make=False) as url:
         asyncio.run(run(url))
     console.print(f"Revoked {key_id}.")
 

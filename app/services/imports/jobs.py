@@ -19,10 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from app.db.engine import Database, WriteContext, is_away
-from app.errors import Invalid, RegistryError, Unavailable
+from app.errors import Invalid, NotFound, RegistryError, Unavailable
 from app.formats.source import Source
 from app.intake.plan import Plan
 from app.registry import jobs as registry
+from app.registry import rings as rings_registry
 from app.schemas.jobs import ImportJob, ImportRequest
 from app.schemas.kinds import BY_NAME
 from app.services.access import Principal
@@ -162,8 +163,10 @@ class Imports:
         if wanted.jurisdiction is not None:
             who.need_in("editor", [wanted.jurisdiction])
         async with self.database.reading() as connection:
-            named = wanted.profile
+            named, owner = wanted.profile, wanted.jurisdiction
             profile = None if named is None else await profiles.find(connection, named)
+            if owner is not None and await rings_registry.territory(connection, owner) is None:
+                raise NotFound("jurisdiction", owner)
         closing = ExitStack()
         try:
             source, plan = await anyio.to_thread.run_sync(
