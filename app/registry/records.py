@@ -172,6 +172,11 @@ def refused(kind: Kind, error: IntegrityError) -> Conflict:
         detail = f"The owner unit has another {kind.title} of this owner_reference already."
         fault = Fault("/owner_reference", "already-exists", detail)
         return Conflict(detail, code="already-exists", faults=(fault,))
+    if constraint == f"uq_{kind.name}_code":
+        detail = f"Somebody registered a {kind.title} of the same code meanwhile."
+        return Conflict(
+            detail, code="already-exists", faults=(Fault("/code", "already-exists", detail),)
+        )
     column = constraint.partition(f"_{kind.name}_")[2]
     detail = f"The database refuses this: {constraint or 'a rule of the table'} does not hold."
     return Conflict(

@@ -1,18 +1,206 @@
 """The life of an import over HTTP: a file in, its job, its rows, the file given back."""
 
-import httpx
+import csv
+import io
+from pathlib import Path
 
-from imports.files import brought, cameras
+import builders
+import httpx
+from builders import KeyFor
+from python_calamine import CalamineWorkbook
+
+from app.db.engine import Database
+from imports.files import brought, cameras, row, rows_of, send, table
+
+
+def _told(job: builders.Json) -> dict[str, int]:
+    return {name: count for name, count in job["counts"].items() if count}
 
 
 async def test_a_file_goes_in_and_again_changes_nothing(ringed: httpx.AsyncClient) -> None:
     job = await brought(ringed, cameras(7))
     assert (job["state"], job["written"], job["problem"]) == ("done", True, None)
-    assert {k: v for k, v in job["counts"].items() if v} == {"rows": 7, "created": 7}
+    assert _told(job) == {"rows": 7, "created": 7}
     found = (await ringed.get("/v1/cameras/cam-3")).json()
     assert (found["name_zh"], found["zone"], found["rings"]) == (
         "摄像机3", "core", ["core", "urban", "city"],
     )  # fmt: skip
+    assert list(found["distance_m"]) == ["city", "core", "urban"]
     again = await brought(ringed, cameras(7))
-    assert {k: v for k, v in again["counts"].items() if v} == {"rows": 7, "unchanged": 7}
+    assert _told(again) == {"rows": 7, "unchanged": 7}
     assert (await ringed.get("/v1/cameras/cam-3")).json()["version"] == 1
+
+
+async def test_places_are_those_a_single_write_would_have(ringed: httpx.AsyncClient) -> None:
+    """The set-based way in and the single way in are one registry."""
+    job = await brought(ringed, cameras(3))
+    assert job["state"] == "done"
+    derived = ("zone", "rings", "on_boundary", "distance_m")
+    for number in range(3):
+        imported = (await ringed.get(f"/v1/cameras/cam-{number}")).json()
+        body = builders.camera(f"single-{number}", geometry=imported["geometry"])
+        single = (await ringed.post("/v1/cameras", json=body)).json()
+        assert [imported[name] for name in derived] == [single[name] for name in derived]
+
+
+async def test_history_names_sender_import_and_reason(city: httpx.AsyncClient) -> None:
+    job = await brought(city, cameras(1))
+    entry = (await city.get("/v1/cameras/cam-0/history")).json()["items"][0]
+    assert (entry["operation"], entry["request_id"]) == ("create", job["id"])
+    assert (entry["actor"], entry["reason"]) == (job["actor"], "import of cameras.csv")
+    assert entry["after"]["name_zh"] == "摄像机0"
+
+
+async def test_an_update_tells_what_changes_and_keeps_what_the_file_does_not_give(
+    city: httpx.AsyncClient,
+) -> None:
+    await brought(city, table([row(0, range_m="20", address="旧址"), row(1)]))
+    job = await brought(city, table([row(0, name_zh="新名"), row(1)]))
+    assert _told(job) == {"rows": 2, "updated": 1, "unchanged": 1}
+    changed = await rows_of(city, job, "updated")
+    assert [(item["row"], item["code"], item["changes"]) for item in changed] == [
+        (2, "cam-0", {"name_zh": ["摄像机0", "新名"]})
+    ]
+    found = (await city.get("/v1/cameras/cam-0")).json()
+    assert (found["name_zh"], found["range_m"], found["address"]) == ("新名", 20, "旧址")
+    blank = await brought(city, table([row(0, name_zh="新名", address="")]))
+    assert _told(blank) == {"rows": 1, "updated": 1}
+    assert (await city.get("/v1/cameras/cam-0")).json()["address"] is None
+
+
+async def test_a_dry_run_tells_the_same_and_writes_nothing(
+    city: httpx.AsyncClient, database: Database
+) -> None:
+    await brought(city, cameras(2))
+    before = await builders.contents(database)
+    rows = [row(0, name_zh="新名"), row(1), row(2), row(3, functions="nonsense")]
+    job = await brought(city, table(rows), dry_run=True)
+    assert (job["state"], job["written"], job["dry_run"]) == ("done", False, True)
+    assert _told(job) == {
+        "rows": 4, "created": 1, "updated": 1, "unchanged": 1, "refused": 1, "errors": 1,
+    }  # fmt: skip
+    assert job["problem"]["code"] == "rows-refused"
+    statuses = [item["status"] for item in await rows_of(city, job)]
+    assert statuses == ["updated", "unchanged", "created", "refused"]
+    assert await builders.contents(database) == before
+
+
+async def test_one_bad_row_refuses_the_file_unless_rows_may_be_skipped(
+    city: httpx.AsyncClient, database: Database
+) -> None:
+    before = await builders.contents(database)
+    content = table([row(0), row(1, lon="400"), row(2)])
+    refused = await brought(city, content)
+    assert (refused["state"], refused["written"]) == ("failed", False)
+    assert refused["problem"]["code"] == "rows-refused"
+    assert await builders.contents(database) == before
+    taken = await brought(city, content, on_error="skip_rows")
+    assert (taken["state"], taken["written"], taken["problem"]) == ("done", True, None)
+    assert _told(taken) == {"rows": 3, "created": 2, "refused": 1, "errors": 1}
+    codes = [item["code"] for item in (await city.get("/v1/cameras")).json()["items"]]
+    assert codes == ["cam-0", "cam-2"]
+
+
+async def test_every_fault_of_every_row_in_two_languages(city: httpx.AsyncClient) -> None:
+    rows = [row(0), row(0), row(1, lon="0", lat="0"), row(2, functions="", retention_days="7")]
+    job = await brought(city, table(rows))
+    assert _told(job)["refused"] == 3
+    english = await rows_of(city, job, "error")
+    assert [item["row"] for item in english] == [3, 4, 5]
+    codes = [[problem["code"] for problem in item["problems"]] for item in english]
+    assert codes[0] == ["duplicate-code"]
+    assert codes[1] == ["outside-extent"] or len(codes[1]) == 1
+    assert len(codes[2]) == 2
+    chinese = await rows_of(city, job, "error", **{"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"})
+    assert chinese[0]["problems"][0]["message"] == "编码“cam-0”在第 2 行已出现"
+    assert "row 2" in english[0]["problems"][0]["message"]
+
+
+async def test_the_file_comes_back_with_its_errors(city: httpx.AsyncClient, tmp_path: Path) -> None:
+    rows = [row(0, notes="=1+1"), row(1, lon="200"), row(2, notes="-12.5")]
+    job = await brought(city, table(rows), on_error="skip_rows")
+    answer = await city.get(job["links"]["file"], headers={"Accept-Language": "zh"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    lines = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert lines[0][-1] == "错误"
+    assert [bool(line[-1]) for line in lines[1:]] == [False, True, False]
+    notes = lines[0].index("notes")
+    assert [line[notes] for line in lines[1:]] == ["'=1+1", "", "-12.5"]
+    only = await city.get(job["links"]["file"] + "?format=xlsx&status=error")
+    path = tmp_path / "told.xlsx"
+    path.write_bytes(only.content)
+    sheet = CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python()
+    assert [line[0] for line in sheet] == ["code", "cam-1"]
+    assert sheet[0][-1] == "errors"
+
+
+async def test_dropped_columns_are_kept_nowhere(
+    city: httpx.AsyncClient, database: Database
+) -> None:
+    rows = [row(0, 联系人姓名="张三丰"), row(1, 联系人姓名="李四光", lon="bad")]
+    refused = await send(city, table(rows))
+    assert (refused.status_code, refused.json()["code"]) == (422, "forbidden-content")
+    job = await brought(city, table(rows), drop_columns="联系人姓名", on_error="skip_rows")
+    assert job["plan"]["dropped"] == ["联系人姓名"]
+    shown = (await city.get(job["links"]["file"])).text + str(await rows_of(city, job))
+    assert "张三丰" not in shown
+    assert "李四光" not in shown
+    history = (await city.get("/v1/cameras/cam-0/history")).text
+    assert "张三丰" not in history
+
+
+async def test_jobs_are_listed_newest_first_and_seen_by_their_jurisdiction_only(
+    city: httpx.AsyncClient, key_for: KeyFor
+) -> None:
+    await city.put(
+        f"/v1/jurisdictions/{builders.OTHER}", json=builders.jurisdiction(builders.OTHER)
+    )
+    first = await brought(city, cameras(1))
+    second = await brought(city, cameras(2))
+    page = (await city.get("/v1/imports?limit=1")).json()
+    assert [job["id"] for job in page["items"]] == [second["id"]]
+    rest = (await city.get(page["next"])).json()
+    assert [job["id"] for job in rest["items"]] == [first["id"]]
+    stranger = await key_for("editor", [builders.OTHER])
+    assert (await city.get("/v1/imports", headers=stranger)).json()["items"] == []
+    for path in (first["links"]["self"], first["links"]["rows"], first["links"]["file"]):
+        assert (await city.get(path, headers=stranger)).status_code == 404
+    own = await key_for("editor", [builders.CITY])
+    assert len((await city.get("/v1/imports", headers=own)).json()["items"]) == 2
+
+
+async def test_without_waiting_the_answer_tells_where_to_ask(city: httpx.AsyncClient) -> None:
+    url = f"/v1/imports?kind=camera&jurisdiction={builders.CITY}&name=raw.csv"
+    answer = await city.post(url, content=cameras(3), headers={"Content-Type": "text/csv"})
+    assert answer.status_code in (200, 202)
+    job = answer.json()
+    for _ in range(600):
+        if job["finished_at"]:
+            break
+        job = (await city.get(answer.headers["location"])).json()
+    assert (job["state"], job["file"]["name"], job["counts"]["created"]) == ("done", "raw.csv", 3)
+
+
+async def test_profiles_are_saved_used_and_removed(city: httpx.AsyncClient) -> None:
+    built_in = (await city.get("/v1/import-profiles")).json()["items"]
+    assert {"gbt28181", "gat1400", "osm"} <= {profile["name"] for profile in built_in}
+    body = {
+        "columns": {"标号": "code", "甲": "lon", "乙": "lat"},
+        "defaults": {"functions": ["face"]},
+    }
+    saved = await city.put("/v1/import-profiles/ours", json=body)
+    assert (saved.status_code, saved.json()["built_in"]) == (201, False)
+    assert (await city.put("/v1/import-profiles/ours", json=body)).status_code == 200
+    job = await brought(city, "标号,甲,乙\nx1,113.2,35.2\n".encode(), profile="ours")
+    assert (job["state"], job["plan"]["profile"]) == ("done", "ours")
+    assert (await city.delete("/v1/import-profiles/ours")).status_code == 204
+    assert (await city.get("/v1/import-profiles/ours")).status_code == 404
+
+
+async def test_templates_go_in_as_they_come(ringed: httpx.AsyncClient) -> None:
+    for extension in ("csv", "xlsx"):
+        answer = await ringed.get(f"/v1/import-templates/camera.{extension}?lang=zh")
+        assert answer.status_code == 200
+        job = await brought(ringed, answer.content, name=f"t.{extension}", dry_run=True)
+        assert (job["problem"], job["counts"]["created"]) == (None, 2), job
+    assert (await ringed.get("/v1/import-templates/unknown.csv")).status_code == 404

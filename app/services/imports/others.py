@@ -8,7 +8,6 @@ import anyio
 import numpy as np
 import pyarrow as pa
 import shapely
-from shapely.geometry import mapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import RegistryError
@@ -17,6 +16,7 @@ from app.intake.judge import batches
 from app.models.vocabulary import LEVELS, Datum, Level
 from app.registry import rings as rings_registry
 from app.registry import states as states_registry
+from app.schemas.geojson import to_geojson
 from app.services import rings
 from app.services.imports import told
 from app.services.imports.applying import ROWS, Outcome, Work, conclude, judged_batch
@@ -62,7 +62,7 @@ async def _put(connection: AsyncConnection, work: Work, page: Page, record: dict
     properties = {name: value for name, value in record.items() if value is not None}
     if "tolerance_m" in properties:
         properties["tolerance_m"] = float(properties["tolerance_m"])
-    feature = {"type": "Feature", "geometry": _lists(mapping(shape)), "properties": properties}
+    feature = {"type": "Feature", "geometry": to_geojson(shape), "properties": properties}
     before = await rings_registry.lock(connection, f"{jurisdiction}/{level}")
     try:
         async with connection.begin_nested():
@@ -78,12 +78,6 @@ async def _put(connection: AsyncConnection, work: Work, page: Page, record: dict
         page.unchanged = np.append(page.unchanged, row)
     elif before is not None:
         page.changes[row] = "{}"
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _lists(part) for name, part in value.items()}
-    return [_lists(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _fill(page: Page, numbers: Any, codes: list[str]) -> None:

@@ -1,18 +1,15 @@
-"""A table to fill in: the headings of a kind in one language, with rows as examples, as a file."""
+"""Templates of the kinds as files: text for any program, a workbook whose cells keep twenty digits."""
 
 import io
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import xlsxwriter
 
 from app.errors import Invalid, NotFound
+from app.intake import templates
 from app.intake.targets import kind_of
-from app.intake.templates import Template, csv_text
-from app.intake.templates import template as table
 
-_WIDE: Final = 18
-_TOLD: Final = {"zh": "说明", "en": "Columns"}
+_WIDE = 18
 
 
 def template(
@@ -30,28 +27,28 @@ def template(
     except Invalid as error:
         raise NotFound("import template", kind) from error
     if file_format == "csv":
-        return ("\ufeff" + csv_text(name, language)).encode()
-    return _workbook(table(name, language))
+        text = templates.csv_text(name, language)
+        return (text if text.startswith("\ufeff") else "\ufeff" + text).encode()
+    return _workbook(templates.template(name, language))
 
 
-def _workbook(found: Template) -> bytes:
-    """Return a workbook whose cells are text, so that no code of twenty digits loses any.
-
-    Its second sheet says what each column takes.
-    """
+def _workbook(wanted: templates.Template) -> bytes:
+    """Return a workbook: the table to fill in, and what each column takes."""
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file, {"in_memory": True})
-    _sheet(book, found.kind, [found.headings, *found.examples])
-    _sheet(book, _TOLD[found.language], [found.columns_heading, *found.columns])
+    text, bold = book.add_format({"num_format": "@"}), book.add_format({"bold": True})
+    table = book.add_worksheet(wanted.kind)
+    table.set_column(0, len(wanted.headings) - 1, _WIDE, text)
+    _fill(table, [wanted.headings, *wanted.examples], bold)
+    told = book.add_worksheet("列说明" if wanted.language == "zh" else "columns")
+    told.set_column(0, len(wanted.columns_heading) - 1, _WIDE, text)
+    _fill(told, [wanted.columns_heading, *wanted.columns], bold)
     book.close()
     return file.getvalue()
 
 
-def _sheet(book: Any, name: str, rows: Sequence[Sequence[str]]) -> None:
-    sheet = book.add_worksheet(name)
-    text, bold = book.add_format({"num_format": "@"}), book.add_format({"bold": True})
-    sheet.set_column(0, len(rows[0]) - 1, _WIDE, text)
+def _fill(sheet: Any, rows: list[tuple[str, ...]], bold: Any) -> None:
     for at, row in enumerate(rows):
-        for place, cell in enumerate(row):
-            sheet.write_string(at, place, cell, text if at else bold)
+        for column, cell in enumerate(row):
+            sheet.write_string(at, column, cell, *([bold] if at == 0 else []))
     sheet.freeze_panes(1, 0)

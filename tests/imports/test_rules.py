@@ -1,0 +1,400 @@
+"""What the registry itself finds wrong with rows and files, one code at a time."""
+
+from typing import Any
+
+import builders
+import httpx
+import orjson
+import pytest
+from builders import KeyFor
+from sqlalchemy import text
+
+from app.db.engine import Database
+from app.registry import intake
+from imports.files import brought, cameras, row, rows_of, send, table
+
+
+async def _codes(client: httpx.AsyncClient, job: builders.Json) -> list[tuple[Any, str]]:
+    return [
+        (item["row"], problem["code"])
+        for item in await rows_of(client, job, "error")
+        for problem in item["problems"]
+    ]
+
+
+async def _other_city(client: httpx.AsyncClient) -> None:
+    body = builders.jurisdiction(builders.OTHER)
+    assert (await client.put(f"/v1/jurisdictions/{builders.OTHER}", json=body)).status_code == 201
+
+
+async def test_duplicates_are_found_across_batches(
+    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.imports.applying.ROWS", 2)
+    rows = [row(number) for number in range(5)] + [row(1), row(1), row(4)]
+    job = await brought(city, table(rows))
+    assert await _codes(city, job) == [(row, "duplicate-code") for row in (7, 8, 9)]
+    messages = [item["problems"][0]["message"] for item in await rows_of(city, job, "error")]
+    assert [message.split("row ")[1].split()[0] for message in messages] == ["3", "3", "6"]
+
+
+async def test_a_code_of_another_jurisdiction_is_taken(city: httpx.AsyncClient) -> None:
+    await _other_city(city)
+    await brought(city, cameras(1), jurisdiction=builders.OTHER)
+    job = await brought(city, cameras(2))
+    assert await _codes(city, job) == [(2, "already-exists")]
+    assert (await city.get("/v1/cameras/cam-0")).json()["jurisdiction"] == builders.OTHER
+
+
+async def test_rows_may_name_their_jurisdictions(city: httpx.AsyncClient) -> None:
+    await _other_city(city)
+    rows = [row(0, jurisdiction=builders.CITY), row(1, jurisdiction=builders.OTHER)]
+    rows.append(row(2, jurisdiction="999999"))
+    job = await brought(city, table(rows), jurisdiction=None, on_error="skip_rows")
+    assert job["jurisdictions"] == [builders.OTHER, builders.CITY]
+    assert await _codes(city, job) == [(4, "unknown-reference")]
+    assert (await city.get("/v1/cameras/cam-1")).json()["jurisdiction"] == builders.OTHER
+
+
+async def test_rows_outside_the_rights_of_the_key_are_refused_like_absent_ones(
+    city: httpx.AsyncClient, key_for: KeyFor
+) -> None:
+    await _other_city(city)
+    key = await key_for("editor", [builders.CITY])
+    rows = [row(0, jurisdiction=builders.CITY), row(1, jurisdiction=builders.OTHER)]
+    job = await brought(city, table(rows), jurisdiction=None, headers=key, on_error="skip_rows")
+    assert job["counts"]["created"] == 1
+    found = await city.get(job["links"]["rows"] + "?status=error", headers=key)
+    assert found.json()["items"][0]["problems"][0]["code"] == "unknown-reference"
+    refused = await send(city, cameras(1), jurisdiction=builders.OTHER, headers=key)
+    assert refused.status_code == 404
+    reader = await key_for("analyst")
+    assert (await send(city, cameras(1), headers=reader)).status_code == 403
+
+
+async def test_references_stay_in_the_jurisdiction(city: httpx.AsyncClient) -> None:
+    await city.post("/v1/control-points", json=builders.control_point("p1"))
+    rows = [row(0, control_point="p1"), row(1, control_point="p2"), row(2)]
+    job = await brought(city, table(rows))
+    assert await _codes(city, job) == [(3, "unknown-reference")]
+    problem = (await rows_of(city, job, "error"))[0]["problems"][0]
+    assert problem["message"] == f"there is no control point 'p2' in {builders.CITY}"
+
+
+async def test_places_outside_and_swapped_axes(city: httpx.AsyncClient) -> None:
+    rows = [row(0), row(1, lon="120.5"), row(2, lon=str(builders.LAT), lat=str(builders.LON))]
+    job = await brought(city, table(rows))
+    assert await _codes(city, job) == [(3, "outside-extent"), (4, "swapped-coordinates")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "codes"),
+    [("create_only", [(2, "already-exists")]), ("update_only", [(3, "not-found")])],
+)
+async def test_modes(city: httpx.AsyncClient, mode: str, codes: list[Any]) -> None:
+    await brought(city, cameras(1))
+    job = await brought(city, cameras(2), mode=mode)
+    assert await _codes(city, job) == codes
+
+
+async def test_a_report_from_the_future(city: httpx.AsyncClient) -> None:
+    rows = [row(0, state="online", reported_at="2090-01-01T00:00:00Z")]
+    job = await brought(city, table(rows))
+    assert await _codes(city, job) == [(2, "future-time")]
+
+
+async def test_states_come_with_the_rows(city: httpx.AsyncClient) -> None:
+    job = await brought(city, table([row(0, state="online"), row(1, state="fault"), row(2)]))
+    assert (job["counts"]["created"], job["counts"]["states"]) == (3, 2)
+    assert (await city.get("/v1/cameras/cam-1")).json()["state"] == "fault"
+
+
+async def test_a_row_and_what_stays_registered_must_agree(city: httpx.AsyncClient) -> None:
+    await brought(city, table([row(0, installed_on="2024-05-01", range_m="30")]))
+    late = await brought(city, table([row(0, removed_on="2024-04-30")]))
+    assert await _codes(city, late) == [(2, "dates-in-disorder")]
+    blind = await brought(city, table([row(0, near_m="30")]))
+    assert await _codes(city, blind) == [(2, "sees-nothing")]
+
+
+async def test_records_are_known_by_their_owners_reference(city: httpx.AsyncClient) -> None:
+    camera = builders.camera("known", owner_unit="甲", owner_reference="A-1")
+    assert (await city.post("/v1/cameras", json=camera)).status_code == 201
+    rows = [
+        {"自编号": "A-1", "单位": "甲", "lon": "113.3", "lat": "35.2"},
+        {"自编号": "A-2", "单位": "甲", "lon": "113.3", "lat": "35.2"},
+    ]
+    options = {
+        "key": "owner_reference", "defaults": "functions=face",
+        "mapping": '{"自编号": "owner_reference", "单位": "owner_unit"}',
+    }  # fmt: skip
+    content = table(rows, ("自编号", "单位", "lon", "lat"))
+    job = await brought(city, content, **options)
+    assert (job["counts"]["created"], job["counts"]["updated"]) == (1, 1), job
+    codes = {item["row"]: item["code"] for item in await rows_of(city, job)}
+    assert codes[2] == "known"
+    again = await brought(city, content, **options)
+    assert again["counts"]["unchanged"] == 2
+    assert (await city.get(f"/v1/cameras/{codes[3]}")).json()["owner_reference"] == "A-2"
+    twice = await brought(
+        city, table([*rows, rows[0]], ("自编号", "单位", "lon", "lat")), **options
+    )
+    assert [code for _, code in await _codes(city, twice)] == ["duplicate-code"]
+
+
+async def test_two_records_cannot_have_one_reference(city: httpx.AsyncClient) -> None:
+    first = builders.camera("c1", owner_unit="甲", owner_reference="A-1")
+    assert (await city.post("/v1/cameras", json=first)).status_code == 201
+    second = await city.post("/v1/cameras", json={**first, "code": "c2"})
+    assert (second.status_code, second.json()["code"]) == (409, "already-exists")
+    alone = await city.post("/v1/cameras", json=builders.camera("c3", owner_reference="A-1"))
+    assert alone.status_code == 422
+    job = await brought(city, table([row(0, owner_unit="甲", owner_reference="A-1")]))
+    assert await _codes(city, job) == [(2, "already-exists")]
+    rows = [row(n, owner_unit="乙", owner_reference="B-1") for n in range(2)]
+    job = await brought(city, table(rows))
+    assert await _codes(city, job) == [(3, "duplicate-reference")]
+
+
+async def test_what_the_file_does_not_have_is_removed_within_a_limit(
+    city: httpx.AsyncClient,
+) -> None:
+    await brought(city, cameras(20))
+    few = await brought(city, cameras(10), replace_missing="remove")
+    assert (few["state"], few["problem"]["code"]) == ("failed", "too-many-removed")
+    assert "10 of 20" in few["problem"]["detail"]
+    meant = await brought(city, cameras(10), replace_missing="remove", max_remove_share=0.5)
+    assert (meant["counts"]["unchanged"], meant["counts"]["removed"]) == (10, 10)
+    gone = [item["code"] for item in await rows_of(city, meant, "removed")]
+    assert gone == sorted(f"cam-{number}" for number in range(10, 20))
+    assert (await city.get("/v1/cameras/cam-15")).status_code == 404
+    back = await brought(city, cameras(11))
+    assert (back["counts"]["created"], back["counts"]["unchanged"]) == (1, 10)
+    assert (await city.get("/v1/cameras/cam-10")).json()["version"] == 3
+
+
+async def test_records_that_are_pointed_to_are_not_removed(city: httpx.AsyncClient) -> None:
+    for code in ("p1", "p2"):
+        await city.post("/v1/control-points", json=builders.control_point(code))
+    await city.post("/v1/cameras", json=builders.camera(control_point="p2"))
+    content = b"code,category,lon,lat\np1,core_site,113.2,35.2\n"
+    options: dict[str, Any] = {
+        "kind": "control_point", "replace_missing": "remove", "max_remove_share": 1,
+    }  # fmt: skip
+    job = await brought(city, content, **options)
+    assert (job["state"], job["problem"]["code"]) == ("failed", "rows-refused")
+    assert await _codes(city, job) == [(None, "still-referenced")]
+    spared = await brought(city, content, **options, on_error="skip_rows")
+    assert (spared["state"], spared["counts"]["removed"]) == ("done", 0)
+    assert (await city.get("/v1/control-points/p2")).status_code == 200
+
+
+async def test_nothing_is_removed_when_rows_are_skipped(city: httpx.AsyncClient) -> None:
+    await brought(city, cameras(3))
+    job = await brought(
+        city, table([row(0), row(1, lon="x")]), replace_missing="remove", on_error="skip_rows",
+        max_remove_share=1,
+    )  # fmt: skip
+    assert (job["state"], job["counts"]["removed"]) == ("done", 0)
+    assert "nothing-removed" in [note["code"] for note in job["notes"]]
+
+
+async def test_checkpoints_with_lanes_a_row_each(city: httpx.AsyncClient) -> None:
+    content = (
+        "code,kind,lon,lat,lane,lane_direction\n"
+        "k1,vehicle,113.2,35.2,1,inbound\nk1,vehicle,113.2,35.2,2,outbound\n"
+        "k2,vehicle,113.2,35.2,1,both\n"
+    )
+    job = await brought(city, content.encode(), kind="checkpoint")
+    assert (job["counts"]["created"], job["counts"]["rows"]) == (2, 3), job
+    lanes = (await city.get("/v1/checkpoints/k1")).json()["lanes"]
+    assert [(lane["lane"], lane["direction"]) for lane in lanes] == [
+        (1, "inbound"),
+        (2, "outbound"),
+    ]
+
+
+async def test_rings_go_in_by_the_rules_of_rings(city: httpx.AsyncClient) -> None:
+    features = [
+        {"type": "Feature", "geometry": builders.square(half), "properties": {"level": level}}
+        for level, half in builders.HALF_DEG.items()
+    ]
+    collection = {"type": "FeatureCollection", "features": features}
+    job = await brought(city, _json(collection), name="rings.geojson", kind="ring")
+    assert (job["state"], job["counts"]["created"]) == ("done", 3), job
+    again = await brought(city, _json(collection), name="rings.geojson", kind="ring")
+    assert again["counts"]["unchanged"] == 3
+    features[0]["geometry"] = builders.square(0.5)
+    wrong = await brought(city, _json(collection), name="rings.geojson", kind="ring")
+    assert [code for _, code in await _codes(city, wrong)] == ["rings-not-nested"]
+    kept = (await city.get(f"/v1/jurisdictions/{builders.CITY}/rings/core")).json()
+    assert kept["geometry"]["coordinates"][0][0][0] == [113.18, 35.18]
+
+
+def _json(value: object) -> bytes:
+    return orjson.dumps(value)
+
+
+async def test_device_states_at_volume(city: httpx.AsyncClient) -> None:
+    await brought(city, cameras(3))
+    content = (
+        "kind,code,state,reported_at\n"
+        "camera,cam-0,online,2026-01-01T00:00:00Z\ncamera,cam-1,offline,2026-01-01T00:00:00Z\n"
+        "camera,none,online,2026-01-01T00:00:00Z\ncamera,cam-2,online,2090-01-01T00:00:00Z\n"
+    )
+    job = await brought(
+        city, content.encode(), kind="state", jurisdiction=None, on_error="skip_rows"
+    )
+    assert (job["state"], job["counts"]["states"], job["counts"]["refused"]) == ("done", 2, 2), job
+    assert await _codes(city, job) == [(4, "unknown-reference"), (5, "future-time")]
+    again = await brought(
+        city, content.encode(), kind="state", jurisdiction=None, on_error="skip_rows"
+    )
+    assert again["counts"]["states"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"kind": "nothing"}, "unknown-kind"),
+        ({"kind": ""}, "invalid"),
+        ({"mapping": "x=code"}, "unknown-column"),
+        ({"mapping": "code"}, "invalid"),
+        ({"mapping": "{"}, "invalid"),
+        ({"mode": "sometimes"}, "invalid"),
+        ({"max_remove_share": "2"}, "invalid"),
+        ({"colour": "red"}, "invalid"),
+        ({"profile": "none"}, "not-found"),
+        ({"jurisdiction": "999999"}, "not-found"),
+        ({"kind": "ring", "replace_missing": "remove"}, None),
+    ],
+)
+async def test_what_is_asked_for_wrongly(
+    city: httpx.AsyncClient, options: dict[str, Any], code: str | None
+) -> None:
+    answer = await send(city, cameras(1), **options)
+    assert answer.status_code in (404, 422), answer.text
+    assert answer.json()["code"] == code or code is None
+    assert (await city.get("/v1/imports")).json()["items"] == []
+
+
+LINE = {"type": "LineString", "coordinates": [[113, 35], [113.1, 35]]}
+
+
+@pytest.mark.parametrize(
+    ("geometry", "properties", "options"),
+    [
+        (builders.square(0.1), {"level": "core"}, {"kind": "ring", "replace_missing": "remove"}),
+        (
+            LINE,
+            {"code": "r", "road_class": "path"},
+            {"kind": "road", "key": "owner_reference", "defaults": "code=r"},
+        ),
+    ],
+)
+async def test_what_a_kind_cannot_do(
+    city: httpx.AsyncClient,
+    geometry: builders.Json,
+    properties: builders.Json,
+    options: dict[str, Any],
+) -> None:
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    content = _json({"type": "FeatureCollection", "features": [feature]})
+    answer = await send(city, content, name="f.geojson", **options)
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-for-this-kind")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"", "empty-file"), (b"\x89PNG\r\n\x1a\n1234", "unsupported-format")],
+)
+async def test_files_that_are_none(city: httpx.AsyncClient, content: bytes, code: str) -> None:
+    answer = await send(city, content)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+async def test_a_header_alone_is_a_file_without_rows(city: httpx.AsyncClient) -> None:
+    job = await brought(city, table([]))
+    assert (job["state"], job["counts"]["rows"], job["progress"]) == ("done", 0, 1.0)
+
+
+async def test_a_form_without_its_file(city: httpx.AsyncClient) -> None:
+    answer = await city.post("/v1/imports", data={"kind": "camera"}, files={"other": b"x"})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "file-missing")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"--b", b"--b\r\nContent-Disposition: form-data; name=file\r\n\r\nhalf", b"x" * 100],
+)
+async def test_a_broken_form(city: httpx.AsyncClient, body: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await city.post("/v1/imports", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "malformed-json")
+
+
+async def test_another_kind_of_multipart(city: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "multipart/mixed; boundary=b"}
+    answer = await city.post("/v1/imports", content=b"--b--", headers=headers)
+    assert answer.status_code == 415
+
+
+async def test_a_file_over_the_limit_leaves_nothing_behind(
+    serve: builders.Serve, key_for: KeyFor, database: Database
+) -> None:
+    async with serve(import_max_mb=0.001, max_body_mb=1) as client:
+        client.headers.update(await key_for("admin"))
+        body = builders.jurisdiction()
+        await client.put(f"/v1/jurisdictions/{builders.CITY}", json=body)
+        answer = await send(client, cameras(100))
+        assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+        assert (await client.get("/v1/imports")).json()["items"] == []
+
+
+async def test_an_ended_import_cannot_be_cancelled(city: httpx.AsyncClient) -> None:
+    job = await brought(city, cameras(1))
+    answer = await city.post(job["links"]["self"] + ":cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "import-ended")
+    unknown = "/v1/imports/00000000-0000-0000-0000-000000000000"
+    assert (await city.post(unknown + ":cancel")).status_code == 404
+    assert (await city.get(unknown)).status_code == 404
+    assert (await city.get(job["links"]["rows"] + "?cursor=!!")).status_code == 422
+    assert (await city.get(job["links"]["rows"] + "?cursor=eA")).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["gbt28181", "osm"])
+async def test_profiles_of_the_product_stay(city: httpx.AsyncClient, name: str) -> None:
+    put = await city.put(f"/v1/import-profiles/{name}", json={})
+    removed = await city.delete(f"/v1/import-profiles/{name}")
+    assert [put.status_code, removed.status_code] == [409, 409]
+    assert put.json()["code"] == "profile-built-in"
+
+
+async def test_profiles_that_speak_of_nothing(city: httpx.AsyncClient) -> None:
+    bodies: list[Any] = [{"kind": "camera", "columns": {"a": "nothing"}}, {"colour": 1}, []]
+    for body in bodies:
+        answer = await city.put("/v1/import-profiles/ours", json=body)
+        assert answer.status_code == 422, body
+
+
+async def test_somebody_registers_a_code_meanwhile(
+    city: httpx.AsyncClient, database: Database
+) -> None:
+    """The file loses, whole; the writer who was first wins."""
+    real = intake.write
+
+    async def late(*given: Any, **more: Any) -> None:
+        async with database.engine.begin() as connection:
+            await connection.execute(
+                text(
+                    "INSERT INTO camera (code, jurisdiction, functions, lifecycle, geometry) "
+                    "VALUES ('cam-1', '410800', '{face}', 'in_use', 'SRID=4326;POINT(113 35)')"
+                )
+            )
+        await real(*given, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "write", late)
+        job = await brought(city, cameras(3))
+    assert (job["state"], job["problem"]["code"]) == ("failed", "already-exists")
+    assert len((await city.get("/v1/cameras")).json()["items"]) == 1
