@@ -9,6 +9,7 @@ from benchmarks import (
     bench_ogc,
     bench_service,
     bench_states,
+    bench_tiles,
 )
 
 MEASUREMENTS = {
@@ -18,6 +19,7 @@ MEASUREMENTS = {
     "cordon": lambda: bench_cordon.main([]),
     "states": bench_states.main,
     "ogc": bench_ogc.main,
+    "tiles": bench_tiles.main,
 }
 
 

@@ -17,12 +17,14 @@ EXTENT: Final = 4096
 """Units along a tile's side."""
 BUFFER: Final = 64
 """Units drawn beyond a tile's side, so that symbols are not cut."""
-MOST_POINTS: Final = 4000
+MOST_POINTS: Final = 3000
 """Points a tile holds before it is thinned."""
+_SPARSE_FROM: Final = 13
+"""Matrix from which a tile is seldom crowded: it is made first and counted after."""
 MOST_SHAPES: Final = 20_000
 """Lines or areas a tile holds; the largest of them are beyond what a screen can show."""
-_CELLS: Final = 64
-"""Cells along the side of a thinned tile: one for every four pixels."""
+_CELLS: Final = 48
+"""Cells along the side of a thinned tile: one for about every five pixels, the size of a symbol."""
 _MINOR_FROM: Final = {
     "county": 9,
     "urban_arterial": 10,
@@ -64,10 +66,19 @@ async def pulse(fetch: Fetch, scope: Sequence[str] | None) -> str:
 
 async def of_kind(fetch: Fetch, kind: Kind, tile: Tile) -> bytes:
     """Return one tile of records, empty bytes when nothing lies there."""
-    if await _is_dense(fetch, kind, tile):
-        rows = await fetch(_thinned(kind, tile), *_bound(tile), _CELLS)
-    else:
-        rows = await fetch(_whole(kind, tile), *_bound(tile))
+    pointlike = kind.device or kind.name == "control_point"
+    if pointlike and tile.matrix < _SPARSE_FROM and await _is_dense(fetch, kind, tile):
+        return await _thinned_body(fetch, kind, tile)
+    rows = await fetch(
+        _whole(kind, tile, MOST_POINTS + 1 if pointlike else MOST_SHAPES), *_bound(tile)
+    )
+    if pointlike and rows[0][1] > MOST_POINTS:
+        return await _thinned_body(fetch, kind, tile)
+    return bytes(rows[0][0] or b"")
+
+
+async def _thinned_body(fetch: Fetch, kind: Kind, tile: Tile) -> bytes:
+    rows = await fetch(_thinned(kind, tile), *_bound(tile), _CELLS)
     return bytes(rows[0][0] or b"")
 
 
@@ -76,7 +87,7 @@ async def of_rings(fetch: Fetch, tile: Tile) -> bytes:
     rows = await fetch(
         _encoded(
             "rings",
-            "SELECT t.code, t.jurisdiction, t.level, t.name_zh, t.name_en, "
+            "SELECT t.code, t.jurisdiction, t.level, coalesce(t.name_zh, t.name_en) AS name, "
             f"{_drawn(tile)} AS geom FROM ring AS t WHERE {_inside()}",
         ),
         *_bound(tile),
@@ -121,8 +132,6 @@ def _inside(box: str = "$5, $6, $7, $8") -> str:
 
 async def _is_dense(fetch: Fetch, kind: Kind, tile: Tile) -> bool:
     """Tell whether a tile has more points than it holds, looking at no more than that many."""
-    if not kind.device and kind.name != "control_point":
-        return False
     rows = await fetch(
         f"SELECT count(*) FROM (SELECT FROM {kind.name} AS t WHERE {_inside()} "
         f"LIMIT {MOST_POINTS + 1}) AS found, (SELECT $1::float8, $2::float8, $3::float8, "
@@ -132,11 +141,11 @@ async def _is_dense(fetch: Fetch, kind: Kind, tile: Tile) -> bool:
     return bool(rows[0][0] > MOST_POINTS)
 
 
-def _whole(kind: Kind, tile: Tile) -> str:
+def _whole(kind: Kind, tile: Tile, most: int) -> str:
     return _encoded(
         kind.plural,
         f"SELECT {_members(kind)}, {_drawn(tile)} AS geom FROM {source(kind)} "
-        f"WHERE {_inside()}{_large_enough(kind, tile)} LIMIT {MOST_SHAPES}",
+        f"WHERE {_inside()}{_large_enough(kind, tile)} LIMIT {most}",
     )
 
 
@@ -159,7 +168,7 @@ def _thinned(kind: Kind, tile: Tile) -> str:
 
 def _encoded(layer: str, features: str) -> str:
     return (
-        f"SELECT ST_AsMVT(q, '{layer}', {EXTENT}, 'geom') FROM ({features}) AS q "
+        f"SELECT ST_AsMVT(q, '{layer}', {EXTENT}, 'geom'), count(*) FROM ({features}) AS q "
         "WHERE q.geom IS NOT NULL"
     )
 
@@ -174,8 +183,8 @@ def _drawn(tile: Tile) -> str:
 
 
 def _members(kind: Kind) -> str:
-    names = ("code", "jurisdiction", "name_zh", "name_en", *_PROPERTIES.get(kind.name, ()))
-    members = [f"t.{quoted(name)}" for name in names]
+    names = ("code", "jurisdiction", *_PROPERTIES.get(kind.name, ()))
+    members = ["coalesce(t.name_zh, t.name_en) AS name", *(f"t.{quoted(name)}" for name in names)]
     if kind.name == "camera":
         members.append("array_to_string(t.functions, ',') AS functions")
     if kind.device:

@@ -103,8 +103,8 @@ async def test_a_crowded_tile_is_thinned_evenly(
     west, south, east, north = tile.matrices.bounds(8, tile.row, tile.column, margin=1 / 64)
     occupied = {
         (
-            int((113.1 + 0.2 * x / side - west) / (east - west) * 64),
-            int((35.1 + 0.2 * y / side - south) / (north - south) * 64),
+            int((113.1 + 0.2 * x / side - west) / (east - west) * 48),
+            int((35.1 + 0.2 * y / side - south) / (north - south) * 48),
         )
         for x in range(1, side + 1)
         for y in range(1, side + 1)
