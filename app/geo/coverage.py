@@ -20,6 +20,7 @@ from app.geo.candidates import FAILS, Candidates
 from app.geo.explained import candidates_explained
 from app.geo.frame import Frame
 from app.geo.scene import Scene
+from app.geo.sight import Sight
 from app.geo.tables import (
     BACKED_UP,
     COVERED,
@@ -257,6 +258,7 @@ def assess(
     parameters: Parameters,
     frame: Frame,
     roadside: Roadside | None = None,
+    sight: Sight | None = None,
 ) -> Assessment:
     """Return which control points are covered, and what is missing where they are not.
 
@@ -269,6 +271,8 @@ def assess(
         Where distances are measured.
     roadside : Roadside, optional
         For points that are places on roads.
+    sight : Sight, optional
+        Buildings that may stand in the way, and views drawn by hand.
 
     Returns
     -------
@@ -295,8 +299,9 @@ def assess(
 
     **Tests**, in the order of `REASONS`: ``not_in_use``; ``offline``, also when faulty; ``stale``,
     also when unknown; ``wrong_function``; ``wrong_direction``; ``too_far``, beyond the range;
-    ``out_of_view``, outside the sector or nearer than the near limit; ``too_coarse``, within view
-    but with fewer pixels than demanded, which only a stated range can lead to.
+    ``out_of_view``, outside the sector, nearer than the near limit or behind a building;
+    ``too_coarse``, within view but with fewer pixels than demanded, which only a stated range can
+    lead to.
 
     **Counting.** A checkpoint is not counted in addition to its own cameras. A unit is met by
     `Need.working` counting devices, and backed up when this stays true whichever failure group is
@@ -338,7 +343,7 @@ def assess(
     """
     if np.any(devices.assigned >= len(points)) or np.any(devices.installation >= len(devices)):
         raise ValueError("a device refers to a control point or checkpoint that is not there")
-    scene = Scene.of(points, devices, parameters, frame, roadside)
+    scene = Scene.of(points, devices, parameters, frame, roadside, sight)
     return _concluded(scene, Candidates.of(scene))
 
 

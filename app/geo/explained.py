@@ -11,7 +11,7 @@ from app.geo.candidates import Candidates
 from app.geo.gear import ALWAYS_WITHIN_M
 from app.geo.reach import off_axis_deg
 from app.geo.scene import Scene
-from app.geo.tables import RANGE_BASES, Candidate, reasons_of
+from app.geo.tables import OUT_OF_VIEW, RANGE_BASES, Candidate, reasons_of
 
 
 def candidates_explained(scene: Scene, rows: Candidates, counting: Bools) -> tuple[Candidate, ...]:
@@ -47,9 +47,20 @@ def candidates_explained(scene: Scene, rows: Candidates, counting: Bools) -> tup
             bool(counting[place]),
             bool(rows.reasons[place] == 0 and not counting[place]),
             reasons_of(int(rows.reasons[place])),
+            _hider(scene, int(point[place]), row)
+            if rows.reasons[place] >> OUT_OF_VIEW & 1
+            else None,
         )
         for place, row in enumerate(device.tolist())
     )
+
+
+def _hider(scene: Scene, point: int, device: int) -> int | None:
+    """Return the building that hides a point from a device, where one does."""
+    if scene.sight is None:
+        return None
+    found = scene.sight.hider(scene.sites, scene.gear, point, device)
+    return None if found < 0 else found
 
 
 def _known(value: float) -> float | None:

@@ -13,6 +13,7 @@ from app.geo.arrays import Floats, Ints
 from app.geo.frame import Frame
 from app.geo.gear import Gear
 from app.geo.reach import Sites, seen_all_round, seen_in_sector
+from app.geo.sight import Sight
 from app.geo.tables import DeviceTable, Parameters, PointTable, Roadside
 from app.geo.units import Units
 
@@ -29,6 +30,7 @@ class Scene:
     gear: Gear
     units: Units
     roadside: Roadside | None = None
+    sight: Sight | None = None
 
     @classmethod
     def of(
@@ -38,18 +40,21 @@ class Scene:
         parameters: Parameters,
         frame: Frame,
         roadside: Roadside | None = None,
+        sight: Sight | None = None,
     ) -> "Scene":
         """Return points and devices in the metres of the frame, and the needs as rows."""
         xy = frame.to_metres(points.lonlat)
+        gear = Gear.of(devices, parameters, frame)
         return cls(
             points,
             devices,
             parameters,
             frame,
             Sites.of(xy, _shapes(points, frame)),
-            Gear.of(devices, parameters, frame),
+            gear if sight is None else sight.fitted(gear),
             Units.of(points, parameters),
             roadside,
+            sight,
         )
 
     def looked_at(self, site: Ints, device: Ints) -> tuple[Floats, Floats, Floats]:
@@ -60,18 +65,35 @@ class Scene:
         seen_all = seen_all_round(sites, site, xy, distance, near)
         seen = seen_all.copy()
         one_way = np.flatnonzero(~np.isnan(gear.azimuth_deg[device]))
+        bearing = np.full(len(device), np.nan)
         if len(one_way):
             rows = device[one_way]
+            bearing[one_way] = self._bearings(rows)
             seen[one_way] = seen_in_sector(
                 sites,
                 site[one_way],
                 xy[one_way],
                 seen_all[one_way],
                 near[one_way],
-                self._bearings(rows),
+                bearing[one_way],
                 gear.opening_deg[rows],
             )
+        if self.sight is not None:
+            within = self._reach()[device]
+            seen = self.sight.limited(sites, gear, (site, device), seen, bearing, seen <= within)
+            # Looking all round matters where a person says that the device watches the place.
+            said = (self.devices.assigned[device] == site) & (seen_all <= within)
+            nowhere = np.full(len(device), np.nan)
+            seen_all = self.sight.limited(sites, gear, (site, device), seen_all, nowhere, said)
         return distance, seen, seen_all
+
+    def _reach(self) -> Floats:
+        """Return how far each device may reach at most, shape (m,)."""
+        gear, parameters = self.gear, self.parameters
+        derived = gear.pixels_at_1m / np.nanmin(self.units.density, initial=np.inf)
+        assumed = max(parameters.assumed_range_m, parameters.assigned_range_m)
+        farthest = np.where(np.isnan(gear.range_m), derived, gear.range_m)
+        return np.where(np.isnan(farthest), assumed, farthest)
 
     def _bearings(self, device: Ints) -> Floats:
         """Return the grid bearing of the middle of the view of device rows."""

@@ -317,6 +317,8 @@ class Candidate:
     """A checkpoint that passes every test and is counted through its own cameras."""
     reasons: tuple[str, ...]
     """What it lacks, in the order of `REASONS`; empty when it counts."""
+    hidden_by: int | None = None
+    """Row of the building that stands between it and the point, where that puts it out of view."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,12 @@ class Cut:
     """Camera and building of every pair in which the building takes something away, sorted."""
 
 
-def cut(shape: NDArray[np.object_], looks: Looks, obstacles: Obstacles) -> Cut:
+def cut(
+    shape: NDArray[np.object_],
+    looks: Looks,
+    obstacles: Obstacles,
+    spared: tuple[Ints, Ints] | None = None,
+) -> Cut:
     """Return what buildings leave of fields of view.
 
     Parameters
@@ -80,6 +85,8 @@ def cut(shape: NDArray[np.object_], looks: Looks, obstacles: Obstacles) -> Cut:
     looks : Looks
         What they were made from.
     obstacles : Obstacles
+    spared : tuple of ndarray, optional
+        Camera and building of pairs in which the building does not stand in the way.
 
     Returns
     -------
@@ -99,6 +106,10 @@ def cut(shape: NDArray[np.object_], looks: Looks, obstacles: Obstacles) -> Cut:
         return Cut(shape, np.zeros(n, np.int64), (np.empty(0, np.int64), np.empty(0, np.int64)))
     feet = footing(looks.xy, looks.mount_height_m, looks.indoor, obstacles)
     camera, building = _pairs(looks, obstacles, feet)
+    if spared is not None:
+        m = len(obstacles)
+        blocks = ~np.isin(camera * m + building, spared[0] * m + spared[1])
+        camera, building = camera[blocks], building[blocks]
     with np.errstate(invalid="ignore"):
         low = obstacles.height_m[building] < looks.mount_height_m[camera]
     low &= feet.code[camera] != INDOORS

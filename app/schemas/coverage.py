@@ -111,6 +111,9 @@ class Candidate(BaseModel):
     assigned: bool
     counts: bool
     reasons: list[str] = Field(description="What it lacks; empty when it counts.")
+    hidden_by: str | None = Field(
+        None, description="Code of the building that hides the place from it, where one does."
+    )
 
 
 class NeedCoverage(BaseModel):

@@ -211,7 +211,7 @@ def _covered(found: Computed, wanted: Wanted) -> _Covered | None:
 
 def _zones(found: Computed, frame: Frame, before: _Zones | None) -> _Zones:
     table = found.loaded.rings
-    if before is not None and before.source is table and before.frame is frame:
+    if before is not None and before.source is table and before.frame == frame:
         return before
     shape_of = zip(table["level"], table["shape"], strict=True)
     rings = {level: shapely.from_wkb(wkb) for level, wkb in shape_of}

@@ -3,11 +3,10 @@
 Everything in this module may run in a worker thread.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -19,38 +18,15 @@ from app.geo.frame import Frame, frame, frame_for
 from app.geo.view import near_blind_m, opening_from_lens
 from app.models.vocabulary import FUNCTIONS
 from app.registry.coverage import Columns
+from app.services.buildings import sight_of
 from app.services.loading import Loaded
-
-T = TypeVar("T")
+from app.services.parts import Parts
 
 DIRECTION_BITS: Final = {"": 0, "none": 0, "inbound": 1, "outbound": 2, "both": 3}
 _NEVER_M: Final = 1e6
 """Blind zone of a camera that never looks down to its target."""
 _BIT_OF: Final = {function: 1 << place for place, function in enumerate(FUNCTIONS)}
 _LENGTHS: Final = ("search_m", "assumed_range_m", "assigned_range_m", "assumed_opening_deg")
-
-
-class Parts:
-    """What else follows from one state: each part made once, by whoever asks first.
-
-    A part may be made from the same part of the state before, so that only what changed is computed.
-    """
-
-    def __init__(self, before: "Parts | None" = None) -> None:
-        self._made: dict[str, Any] = {}
-        self._before: dict[str, Any] = {}
-        if before is not None:
-            self._before = {**before._before, **before._made}
-        self._locks: dict[str, threading.RLock] = {}
-
-    def get(self, name: str, make: Callable[[T | None], T]) -> T:
-        """Return a part; ``make`` is given the part of the state before, or None."""
-        lock = self._locks.setdefault(name, threading.RLock())
-        with lock:
-            if name not in self._made:
-                self._made[name] = make(self._before.pop(name, None))
-            made: T = self._made[name]
-            return made
 
 
 @dataclass(frozen=True)
@@ -82,7 +58,8 @@ def compute(loaded: Loaded, before: Computed | None = None) -> Computed:
     devices = _devices(loaded, points.code)
     metric = _frame(loaded)
     parameters = engine.Parameters(**_lengths(loaded.rules.parameters))
-    assessment = engine.assess(points, devices, parameters, metric or frame(4547))
+    sight = None if metric is None else sight_of(loaded, metric, parts)
+    assessment = engine.assess(points, devices, parameters, metric or frame(4547), sight=sight)
     return Computed(loaded, points, devices, assessment, parameters, metric, until, parts)
 
 
@@ -92,6 +69,7 @@ def _only_states_differ(loaded: Loaded, before: Loaded) -> bool:
         loaded.points is before.points
         and loaded.cameras is before.cameras
         and loaded.checkpoints is before.checkpoints
+        and loaded.buildings is before.buildings
         and (rules.requirements, rules.parameters, rules.metric_epsg)
         == (earlier.requirements, earlier.parameters, earlier.metric_epsg)
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.geo import coverage as engine
 from app.geo.frame import Frame, frame_for
-from app.geo.obstacles import STANDING, WALL_M, Obstacles, heights
+from app.geo.obstacles import STANDING, WALL_M
 from app.geo.sectors import VIEW_BASES, Optics, Views, views
 from app.geo.view import SCALES
 from app.models.vocabulary import FUNCTIONS, Function
@@ -32,6 +32,7 @@ from app.services.assess import (
     pixels,
     ranges,
 )
+from app.services.buildings import Buildings, buildings_of, contents, renamed
 
 _NEAR_M: Final = WALL_M + 1.0
 _stamps = count(1)
@@ -47,22 +48,10 @@ class Seen:
     """Drawn views as they are registered."""
     parameters: engine.Parameters
     frame: Frame
-    buildings: "Buildings"
+    buildings: Buildings
     views: Views
     stamp: NDArray[np.int64]
     """Names of the fields of view: one that changed has another."""
-
-
-@dataclass(frozen=True, eq=False)
-class Buildings:
-    """The buildings of a jurisdiction, ready to be asked."""
-
-    source: Any
-    """The table they were made from."""
-    codes: Sequence[str]
-    shapes: Sequence[bytes]
-    frame: Frame
-    obstacles: Obstacles
 
 
 @dataclass(frozen=True)
@@ -91,22 +80,10 @@ def seen(found: Computed, function: Function | None) -> Seen | None:
     frame = metric(found)
     if frame is None or not found.loaded.cameras["code"]:
         return None
-    buildings = found.parts.get("buildings", lambda before: _buildings(found, frame, before))
+    buildings = buildings_of(found.loaded, frame, found.parts)
     return found.parts.get(
         f"seen:{function}", lambda before: _seen(found, function, frame, buildings, before)
     )
-
-
-def _buildings(found: Computed, frame: Frame, before: Buildings | None) -> Buildings:
-    table = found.loaded.buildings
-    if before is not None and before.source is table and before.frame is frame:
-        return before
-    lonlat = np.array([shapely.from_wkb(wkb) for wkb in table["shape"]], dtype=object)
-    shapes = shapely.transform(lonlat, frame.to_metres) if len(lonlat) else lonlat
-    broken = ~shapely.is_valid(shapes)
-    shapes[broken] = shapely.make_valid(shapes[broken])
-    high = heights(numbers(table["height_m"]), numbers(table["levels"]))
-    return Buildings(table, table["code"], table["shape"], frame, Obstacles(shapes, high))
 
 
 def _optics(found: Computed, function: Function | None) -> Optics:
@@ -168,8 +145,8 @@ def _seen(
     stamp[fresh] = [next(_stamps) for _ in range(len(fresh))]
     if before is not None and len(kept):
         earlier = before.views.at(old)
-        renamed = _renamed(before.buildings, buildings)[earlier.cut_by[1]]
-        earlier = replace(earlier, cut_by=(earlier.cut_by[0], renamed))
+        now_called = renamed(before.buildings, buildings)[earlier.cut_by[1]]
+        earlier = replace(earlier, cut_by=(earlier.cut_by[0], now_called))
         order = np.argsort(np.concatenate([kept, fresh]))
         made = earlier.beside(made).at(order)
         stamp[kept] = before.stamp[old]
@@ -193,7 +170,7 @@ def _unchanged(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows whose optics are as before, and the rows they had then."""
     nothing = np.empty(0, np.int64)
-    if before is None or before.frame is not frame or before.parameters != found.parameters:
+    if before is None or before.frame != frame or before.parameters != found.parameters:
         return nothing, nothing
     if before.codes is codes or list(before.codes) == list(codes):
         now = then = np.arange(len(codes))
@@ -218,7 +195,7 @@ def _touched(before: Seen, buildings: Buildings) -> NDArray[np.bool_]:
     touched = np.zeros(len(before.codes), np.bool_)
     if before.buildings is buildings:
         return touched
-    one, other = _contents(before.buildings), _contents(buildings)
+    one, other = contents(before.buildings), contents(buildings)
     changed = [shape for key, shape in one.items() if key not in other]
     changed += [shape for key, shape in other.items() if key not in one]
     if changed:
@@ -227,19 +204,6 @@ def _touched(before: Seen, buildings: Buildings) -> NDArray[np.bool_]:
         rows, _ = tree.query(shapely.points(before.views.xy), predicate="dwithin", distance=reach)
         touched[rows] = True
     return touched
-
-
-def _contents(buildings: Buildings) -> dict[tuple[str, bytes, float], shapely.Geometry]:
-    obstacles = buildings.obstacles
-    high = np.nan_to_num(obstacles.height_m, nan=-1.0).tolist()
-    keys = zip(buildings.codes, buildings.shapes, high, strict=True)
-    return dict(zip(keys, obstacles.shape, strict=True))
-
-
-def _renamed(before: Buildings, now: Buildings) -> NDArray[np.int64]:
-    """Return where the buildings of before are now; those that have gone cut nothing any more."""
-    row_of = {code: row for row, code in enumerate(now.codes)}
-    return np.array([row_of.get(code, -1) for code in before.codes], np.int64)
 
 
 # -- told -----------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def point(found: Computed, code: str, geojson: bool) -> dict[str, Any] | None:
         return None
     explained = _point(found, row)
     for need, unit in zip(explained["needs"], found.assessment.explain(row), strict=True):
-        need["candidates"] = [_candidate(candidate) for candidate in unit.candidates]
+        need["candidates"] = [_candidate(found, candidate) for candidate in unit.candidates]
     answer = _feature(explained) if geojson else explained
     return about(found, **answer)
 
@@ -182,7 +182,7 @@ def _need(found: Computed, row: int, unit: int) -> dict[str, Any]:
     }
 
 
-def _candidate(candidate: engine.Candidate) -> dict[str, Any]:
+def _candidate(found: Computed, candidate: engine.Candidate) -> dict[str, Any]:
     return {
         "kind": candidate.kind,
         "code": candidate.code,
@@ -196,6 +196,9 @@ def _candidate(candidate: engine.Candidate) -> dict[str, Any]:
         "range_m": round(candidate.range_m, 2),
         "range_basis": candidate.range_basis,
         "px_per_m": _rounded(candidate.px_per_m),
+        "hidden_by": None
+        if candidate.hidden_by is None
+        else found.loaded.buildings["code"][candidate.hidden_by],
     }
 
 

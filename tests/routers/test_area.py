@@ -15,6 +15,7 @@ from builders import (
     KeyFor,
     building,
     camera,
+    control_point,
     jurisdiction,
     point,
     square,
@@ -171,6 +172,29 @@ async def test_who_may_see_what_is_not_watched(city: httpx.AsyncClient, key_for:
 )  # fmt: skip
 async def test_questions_that_make_no_sense(city: httpx.AsyncClient, url: str) -> None:
     assert (await city.get(url)).status_code == 422
+
+
+async def test_a_control_point_behind_a_building_is_out_of_view(city: httpx.AsyncClient) -> None:
+    lon, lat = at(40, 0)
+    place = control_point("p", geometry=point(lon, lat))
+    await _put(city, "control-points", place)
+    await _put(city, "cameras", camera("c", **EAST))
+
+    async def face() -> tuple[bool, list[str], str | None]:
+        told = await _get(city, f"{COVERAGE}/control-points/p")
+        need = next(need for need in told["needs"] if need["function"] == "face")
+        (candidate,) = need["candidates"]
+        return need["met"], candidate["reasons"], candidate["hidden_by"]
+
+    assert await face() == (True, [], None)
+    await _put(city, "buildings", building("b", geometry=block(20, -50, 22, 50)))
+    assert await face() == (False, ["out_of_view"], "b")
+    await city.patch("/v1/buildings/b", json={"levels": 1}, headers=MERGE_PATCH)
+    await city.patch("/v1/cameras/c", json={"mount_height_m": 12.0}, headers=MERGE_PATCH)
+    assert await face() == (True, [], None)  # over 4 m at 22 m one sees again from 29 m on
+    drawn = {"view_polygon": block(0, 10, 50, 20)}
+    await city.patch("/v1/cameras/c", json=drawn, headers=MERGE_PATCH)
+    assert await face() == (False, ["out_of_view"], None)
 
 
 # -- many -----------------------------------------------------------------------------------------
