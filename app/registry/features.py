@@ -78,7 +78,9 @@ class Asked:
     reveal: bool = False
     scope: Sequence[str] | None = None
     features: str | None = None
-    """The features of an answer, as the JSON ``answer_rows`` made."""
+    """The features of an answer that may be needed, as JSON rows."""
+    total: int | None = None
+    """How many features there are in all, where that is known before."""
 
     @property
     def looks(self) -> Looks:
@@ -161,7 +163,7 @@ def _properties(collection: Collection, names: tuple[str, ...] | None, reveal: b
     return f"row_to_json((SELECT d FROM (SELECT {', '.join(shown)}) AS d))::text"
 
 
-def _shape(asked: Asked, bound: Bound) -> str:
+def _shape(asked: Asked, bound: Bound, *, nullable: bool) -> str:
     """Return the SQL of a feature's geometry as JSON text, axes in the order of its system."""
     if not asked.shapes:
         return "'null'"
@@ -170,13 +172,15 @@ def _shape(asked: Asked, bound: Bound) -> str:
         sql = f"ST_Transform({sql}, {bound.bind(asked.crs.srid, 'integer')})"
     if asked.crs.swapped:
         sql = f"ST_FlipCoordinates({sql})"
-    return f"ST_AsGeoJSON({sql}, {asked.crs.decimals})"
+    text = f"ST_AsGeoJSON({sql}, {asked.crs.decimals})"
+    return f"coalesce({text}, 'null')" if nullable else text
 
 
 def _feature(collection: Collection, asked: Asked, bound: Bound) -> str:
     code = expression(collection, "code")
+    shape = _shape(asked, bound, nullable=collection.answer)
     return (
-        f"""'{{"type":"Feature","id":"' || {code} || '","geometry":' || {_shape(asked, bound)} """
+        f"""'{{"type":"Feature","id":"' || {code} || '","geometry":' || {shape} """
         f"""|| ',"properties":' || {_properties(collection, asked.names, asked.reveal)} || '}}'"""
     )
 

@@ -1,205 +1,19 @@
-"""The collections of the GIS interface, described by data: what each holds, and what may be asked of it.
+"""The collections of the GIS interface, described by data.
 
 A collection of records takes its properties from the kind's own view: a field declared once shows here
 too. A collection of answers says what its features carry; whoever adds an answer adds one entry.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final, Literal, get_args
+from typing import Final
 
-from pydantic import BaseModel
-
-from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Datum, Level, RoadClass
+from app.models.vocabulary import Datum, Level
 from app.schemas import kinds
-from app.schemas.kinds import Kind
+from app.schemas.answer_collections import ANSWERS
+from app.schemas.collection import Collection as Collection
+from app.schemas.collection import Property as Property
+from app.schemas.collection import Type as Type
+from app.schemas.collection import of_kind, of_model
 from app.schemas.records import Kept, RingDraft
-from app.schemas.titles import title
-
-Type = Literal["text", "integer", "number", "boolean", "day", "instant", "words", "json"]
-"""``words`` is a list of texts; ``json`` is anything nested, shown and never asked about."""
-
-_SIMPLE: Final[frozenset[Type]] = frozenset(
-    {"text", "integer", "number", "boolean", "day", "instant"}
-)
-_UNITS: Final = {"_deg": "deg", "_mm": "mm", "_m": "m", "_days": "d", "_pixels": "px"}
-_ZH: Final = {
-    "rings": "所在控制圈", "on_boundary": "位于边界", "distance_m": "到边界距离", "vertices": "顶点数",
-    "status": "覆盖状态", "needs": "需求明细", "type": "缺口类型", "reason": "主要原因",
-    "reasons": "全部原因", "missing": "未满足需求", "nearest_code": "最近设备",
-    "nearest_distance_m": "最近设备距离", "fix": "整改建议", "road_group": "道路组",
-    "missing_directions": "缺失方向", "guarded": "已把守", "grade": "穿越方式", "passages": "通道数",
-    "directions": "可通行方向", "control_points": "控制点", "same_place": "同位路口", "waiver": "豁免",
-}  # fmt: skip
-"""Chinese titles of what is computed."""
-_KEPT: Final = frozenset({"version", "created_at", "updated_at"})
-
-
-@dataclass(frozen=True)
-class Property:
-    """One property of the features of a collection."""
-
-    name: str
-    type: Type
-    description: str = ""
-    words: tuple[Any, ...] = ()
-    """The closed list of values, empty when it is open."""
-    role: str | None = None
-    restricted: bool = False
-    """Shown to editors only."""
-    kept: bool = False
-    """Set by the registry, never by a writer."""
-    required: bool = False
-    refers_to: str | None = None
-    """Collection of the feature whose id this is."""
-    timely: bool = False
-    """Changes by time passing, without a write."""
-
-    @property
-    def title(self) -> str:
-        """Return the title in both languages."""
-        chinese = _ZH.get(self.name) or title(self.name, "zh")
-        return f"{chinese} {title(self.name)}"
-
-    @property
-    def unit(self) -> str | None:
-        """Return the unit its name tells, as a UCUM code."""
-        found = next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), None)
-        return None if self.type == "json" else found
-
-    @property
-    def queryable(self) -> bool:
-        """Tell whether filters may speak of it."""
-        return self.type != "json"
-
-    @property
-    def sortable(self) -> bool:
-        """Tell whether features may be put in its order."""
-        return self.type in _SIMPLE and not self.timely
-
-
-@dataclass(frozen=True, eq=False)
-class Collection:
-    """One collection: where its features come from, and what they carry."""
-
-    id: str
-    title_zh: str
-    title_en: str
-    description: str
-    properties: tuple[Property, ...]
-    shapes: tuple[str, ...]
-    """GeoJSON types of the geometries."""
-    kind: Kind | None = None
-    """The records it shows; None for rings and for answers."""
-    answer: bool = False
-    """Its features are computed; needs the role of an analyst."""
-    writes: tuple[str, ...] = ()
-    """Methods that change it, POST on the collection and the others on an item."""
-    interval: tuple[str | None, str | None] = (None, None)
-    """Properties between which a feature holds, for ``datetime``; equal names: an instant."""
-
-    @property
-    def title(self) -> str:
-        """Return the title in both languages."""
-        return f"{self.title_zh} {self.title_en}"
-
-    @property
-    def role(self) -> Literal["reader", "analyst"]:
-        """Return the role that may read it."""
-        return "analyst" if self.answer else "reader"
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Property]:
-        """Return the properties by name."""
-        return {known.name: known for known in self.properties}
-
-    def shown(self, *, reveal: bool) -> tuple[Property, ...]:
-        """Return the properties a caller sees."""
-        return self.properties if reveal else self._open
-
-    @cached_property
-    def _open(self) -> tuple[Property, ...]:
-        return tuple(known for known in self.properties if not known.restricted)
-
-
-def _alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a member is when it is not null."""
-    options = [found for found in schema.get("anyOf", []) if found.get("type") != "null"]
-    return options[0] if options else schema
-
-
-def _type(schema: Mapping[str, Any]) -> Type:
-    kind = schema.get("type")
-    if kind == "array":
-        return "words" if schema.get("items", {}).get("type") == "string" else "json"
-    if kind == "string":
-        named: dict[str, Type] = {"date": "day", "date-time": "instant"}
-        return named.get(schema.get("format", ""), "text")
-    plain: dict[str, Type] = {"integer": "integer", "number": "number", "boolean": "boolean"}
-    return plain.get(str(kind), "json")
-
-
-_ROLES: Final = {"code": "id"}
-_TIMELY: Final = frozenset({"state", "reported_at", "working"})
-_REFERENCES: Final = {
-    "control_point": "control-points", "checkpoint": "checkpoints", "road": "roads",
-}  # fmt: skip
-
-
-def _of_model(
-    model: type[BaseModel], draft: type[BaseModel], restricted: frozenset[str] = frozenset()
-) -> Iterator[Property]:
-    """Yield the properties of a view, in the order its documents have."""
-    described = model.model_json_schema()["properties"]
-    wanted = draft.model_fields
-    for name in sorted(described, key=_place(list(described))):
-        if name == "geometry":
-            continue
-        found = _alternatives(described[name])
-        words = found.get("enum") or found.get("items", {}).get("enum") or ()
-        yield Property(
-            name,
-            _type(found),
-            described[name].get("description", ""),
-            tuple(words),
-            role=_ROLES.get(name),
-            restricted=name in restricted,
-            kept=name not in wanted,
-            required=name in wanted and wanted[name].is_required(),
-            refers_to=_REFERENCES.get(name),
-            timely=name in _TIMELY,
-        )
-
-
-def _place(names: list[str]) -> Any:
-    first = ("code", "jurisdiction", "name_zh", "name_en", "level", "category", "kind", "functions")
-
-    def key(name: str) -> tuple[int, int]:
-        if name in first:
-            return 0, first.index(name)
-        return 2 if name in _KEPT else 1, names.index(name)
-
-    return key
-
-
-def of_kind(kind: Kind, title_zh: str, title_en: str, description: str) -> Collection:
-    """Return the collection of one kind of record."""
-    geometry = kind.view.model_json_schema()["properties"]["geometry"]
-    names = kind.view.model_fields
-    life = ("installed_on", "removed_on")
-    interval = life if set(life) <= names.keys() else ("updated_at", "updated_at")
-    return Collection(
-        id=kind.plural,
-        title_zh=title_zh,
-        title_en=title_en,
-        description=description,
-        properties=tuple(_of_model(kind.view, kind.draft, kind.restricted)),
-        shapes=tuple(geometry["properties"]["type"]["enum"]),
-        kind=kind,
-        writes=("POST", "PUT", "PATCH", "DELETE"),
-        interval=interval,
-    )
 
 
 class _RingView(RingDraft, Kept):  # type: ignore[misc]  # pydantic merges the configs
@@ -216,95 +30,12 @@ RINGS: Final = Collection(
     description="Boundaries in force of the three control rings: city border, urban area, main core.",
     properties=(
         Property("code", "text", "Jurisdiction and level.", role="id", kept=True),
-        *_of_model(_RingView, RingDraft),
+        *of_model(_RingView, RingDraft),
         Property("vertices", "integer", "Vertices of the boundary.", kept=True),
     ),
     shapes=("MultiPolygon",),
     writes=("POST", "PUT", "PATCH", "DELETE"),
     interval=("valid_from", None),
-)
-
-_POINT_ANSWER: Final = (
-    Property("code", "text", "Code of the control point.", role="id", refers_to="control-points"),
-    Property("jurisdiction", "text", "Division code of the jurisdiction."),
-    Property("name_zh", "text", "Name in Chinese."),
-    Property("name_en", "text", "Name in English."),
-    Property("category", "text", "What kind of place it is.", CATEGORIES),
-    Property("zone", "text", "Innermost ring that contains it.", ZONES),
-    Property("status", "text", "How it is covered; `open`: a crossing.", (*STATUSES, "open")),
-)
-
-DIRECTIONS: Final = ("inbound", "outbound")
-_OF_ROAD: Final = (
-    Property("road_group", "text", "Group of the road that crosses."),
-    Property("road_number", "text", "Number of the road."),
-    Property("road_class", "text", "Class of the road.", get_args(RoadClass)),
-)
-
-COVERAGE: Final = Collection(
-    id="coverage",
-    title_zh="控制点覆盖",
-    title_en="Coverage of control points",
-    description="Every control point with its coverage status and, for each need, what counts and what "
-    "does not.",
-    properties=(
-        *_POINT_ANSWER,
-        Property("needs", "json", "What it needs, what counts, and what does not."),
-    ),
-    shapes=("Point", "Polygon", "MultiPolygon"),
-    answer=True,
-)
-
-GAPS: Final = Collection(
-    id="gaps",
-    title_zh="覆盖缺口",
-    title_en="Coverage gaps",
-    description="What is not covered, each with its reasons and what would fix it.",
-    properties=(
-        *_POINT_ANSWER,
-        Property("type", "text", "Kind of gap.", ("control_point", "crossing", "area")),
-        Property("level", "text", "Ring of an open crossing.", LEVELS),
-        *_OF_ROAD,
-        Property("missing_directions", "words", "Directions nothing guards.", DIRECTIONS),
-        Property("reason", "text", "Main reason."),
-        Property("reasons", "words", "Every reason."),
-        Property("missing", "json", "The needs that are not met."),
-        Property("nearest_code", "text", "Nearest device that could serve."),
-        Property("nearest_distance_m", "number", "How far it is."),
-        Property("fix", "text", "What would fix it."),
-    ),
-    shapes=("Point", "LineString", "Polygon", "MultiPolygon"),
-    answer=True,
-)
-
-CROSSINGS: Final = Collection(
-    id="crossings",
-    title_zh="过界路口",
-    title_en="Crossings",
-    description="Where roads cross the rings: guarded, open or waived, by direction.",
-    properties=(
-        Property("code", "text", "Name of the crossing.", role="id"),
-        Property("jurisdiction", "text", "Division code of the jurisdiction."),
-        Property("level", "text", "Ring it crosses.", LEVELS),
-        Property("status", "text", "Whether it is guarded.", ("guarded", "open", "waived")),
-        Property("guarded", "boolean", "Every direction is guarded."),
-        Property("name_zh", "text", "Name of the road in Chinese."),
-        Property("name_en", "text", "Name of the road in English."),
-        *_OF_ROAD,
-        Property(
-            "grade", "text", "On a bridge, in a tunnel, or level.", ("bridge", "tunnel", "level")
-        ),
-        Property("directions", "words", "Directions traffic can take.", DIRECTIONS),
-        Property("missing_directions", "words", "Directions nothing guards.", DIRECTIONS),
-        Property("inbound_bearing_deg", "number", "Travel bearing of inbound traffic."),
-        Property("passages", "integer", "Carriageways and slip roads that pass there."),
-        Property("control_points", "words", "Control points that stand for it."),
-        Property("same_place", "words", "Crossings of other rings in the same place."),
-        Property("needs", "json", "For each direction what guards it, or why nothing does."),
-        Property("waiver", "json", "Why it need not be guarded, and until when."),
-    ),
-    shapes=("Point",),
-    answer=True,
 )
 
 _TOLD: Final = {
@@ -322,9 +53,7 @@ COLLECTIONS: Final[tuple[Collection, ...]] = (
         if kind.shaped
     ),
     RINGS,
-    COVERAGE,
-    CROSSINGS,
-    GAPS,
+    *ANSWERS,
 )
 """Every collection, in the order they are listed."""
 

@@ -5,7 +5,7 @@ import pytest
 from builders import CITY, KeyFor
 
 RECORDS = ["control-points", "checkpoints", "cameras", "rings", "roads", "buildings"]
-ANSWERS = ["coverage", "gaps", "crossings"]
+ANSWERS = ["coverage", "gaps", "crossings", "fields-of-view", "area-gaps", "leaks"]
 
 
 async def test_the_landing_page_leads_to_everything(gis: httpx.AsyncClient) -> None:

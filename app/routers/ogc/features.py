@@ -34,7 +34,7 @@ async def items(call: Call) -> Response:
         return _page(call, collection, first, matched)
     headers = formats.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
     if scoped.limit > PIECE and first.after is not None:
-        pieces = found.pieces(collection, scoped, first)
+        pieces = found.pieces(collection, asked, call.who, first)
         stream = _streamed(call, collection, pieces, matched)
         return StreamingResponse(stream, 200, headers, media_type)
     end, following = _end(call, collection, first.count, first.after, matched)

@@ -1,28 +1,39 @@
 """Answers of the analysis as features: computed once per state of a jurisdiction, asked like records.
 
 An answer is a function that returns a GeoJSON FeatureCollection as bytes, the same bytes as long as
-nothing changes. To show another answer, describe its collection in ``app.schemas.collections`` and name
-its function in ``SOURCES``.
+nothing changes. To show another answer, describe its collection in ``app.schemas.answer_collections``
+and name its function in ``SOURCES``. PostgreSQL is handed the rows a page may need, so that the same
+compiler filters, sorts and converts for records and answers alike.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import anyio
+import numpy as np
 import orjson
 import shapely
 
-from app.errors import BadQuery
+from app.errors import BadQuery, Conflict
+from app.models.vocabulary import LEVELS, Level
+from app.registry.features import Asked
 from app.schemas.collections import BY_ID, Collection
-from app.services import crossings
+from app.services import area, cordon_report, crossings, fields_of_view
 from app.services.access import Principal
+from app.services.assess import Computed
+from app.services.cordons import Direction
 from app.services.coverage import Answers
 from app.services.report import Wanted
 
 Source = Callable[[Answers, str, Principal], Awaitable[bytes]]
 """Returns the features of one jurisdiction."""
+
+MOST_LEAKS: Final = 20
+"""Leaks shown of each ring and direction."""
 
 
 async def _coverage(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
@@ -37,8 +48,50 @@ async def _crossings(answers: Answers, jurisdiction: str, who: Principal) -> byt
     return await answers.crossings(jurisdiction, who, crossings.Wanted(), geojson=True)
 
 
+async def _views(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.document(jurisdiction, who, "views as features", _all_views)
+
+
+def _all_views(found: Computed) -> dict[str, Any]:
+    everything = fields_of_view.Wanted()
+    return {"features": fields_of_view.listed(found, everything, limit=2**31, after=None)[0]}
+
+
+async def _area(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.document(jurisdiction, who, "area as features", _area_gaps)
+
+
+def _area_gaps(found: Computed) -> dict[str, Any]:
+    return _of_jurisdiction(found, area.gaps(found, area.Wanted())["features"])
+
+
+_CORDONS: Final[tuple[Level | Literal["through"], ...]] = (*reversed(LEVELS), "through")
+
+
+async def _leaks(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.document(jurisdiction, who, "leaks as features", _all_leaks)
+
+
+def _all_leaks(found: Computed) -> dict[str, Any]:
+    """Return the leaks of every ring that can be assessed, in both directions."""
+    features: list[dict[str, Any]] = []
+    for level in _CORDONS:
+        for direction in get_args(Direction):
+            wanted = cordon_report.Wanted(level, direction, most=MOST_LEAKS)
+            with suppress(Conflict):
+                features += cordon_report.leak(found, wanted).get("features", [])
+    return _of_jurisdiction(found, features)
+
+
+def _of_jurisdiction(found: Computed, features: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return features whose names say whose they are: they are unique in a jurisdiction only."""
+    owner = found.loaded.jurisdiction
+    return {"features": [{**feature, "id": f"{owner}-{feature['id']}"} for feature in features]}
+
+
 SOURCES: Final[Mapping[str, Source]] = {
-    "coverage": _coverage, "crossings": _crossings, "gaps": _gaps,
+    "coverage": _coverage, "crossings": _crossings, "gaps": _gaps, "fields-of-view": _views,
+    "area-gaps": _area, "leaks": _leaks,
 }  # fmt: skip
 """Where the features of each collection of answers come from."""
 
@@ -47,10 +100,46 @@ MOST_JURISDICTIONS: Final = 32
 _KEPT: Final = 64
 
 
-@dataclass(frozen=True)
-class _Made:
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """The features of one answer, in the order of their codes."""
+
     answer: bytes
-    rows: str
+    codes: list[str]
+    rows: list[str]
+    tree: shapely.STRtree
+
+    def chosen(self, asked: Asked, code: str | None) -> Sequence[int]:
+        """Return the places of rows that may be asked for, no fewer than those that are."""
+        if code is not None:
+            return self._between(code, code)
+        if asked.area is not None:
+            places = np.sort(self.tree.query(asked.area, predicate="intersects"))
+            return [int(place) for place in places]
+        return range(len(self.codes))
+
+    def _between(self, first: str, last: str) -> range:
+        end = bisect_right(self.codes, last)
+        start = end
+        while start and self.codes[start - 1] >= first:
+            start -= 1
+        return range(start, end)
+
+    def of_page(self, places: Sequence[int], asked: Asked) -> Sequence[int]:
+        """Return the places of the next page and one more, when it is in the order of codes."""
+        start = 0
+        if asked.after is not None:
+            past = bisect_right(self.codes, asked.after[-1])
+            start = next((i for i, place in enumerate(places) if place >= past), len(places))
+        return places[start : start + asked.limit + 1]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows for PostgreSQL, and how many features there are in all where that is known."""
+
+    text: str
+    total: int | None
 
 
 class AnswerRows:
@@ -58,10 +147,17 @@ class AnswerRows:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._kept: OrderedDict[tuple[str, str], _Made] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Layer] = OrderedDict()
 
-    async def of(self, collection: str, jurisdictions: Sequence[str], who: Principal) -> str:
-        """Return the features of jurisdictions as a JSON array of rows.
+    async def of(
+        self,
+        collection: str,
+        jurisdictions: Sequence[str],
+        who: Principal,
+        asked: Asked,
+        code: str | None,
+    ) -> Rows:
+        """Return the features of jurisdictions that a page, or one code, may need.
 
         Raises
         ------
@@ -75,26 +171,33 @@ class AnswerRows:
                 parameter="jurisdiction",
                 code="bad-query",
             )
-        parts = [await self._one(collection, code, who) for code in jurisdictions]
-        return f"[{','.join(part for part in parts if part)}]"
+        layers = [await self._layer(collection, owner, who) for owner in jurisdictions]
+        chosen = [(layer, layer.chosen(asked, code)) for layer in layers]
+        plain = not asked.order and asked.tree is None and asked.between is None
+        plain = plain and asked.equal.keys() <= {"jurisdiction"}
+        total = sum(len(places) for _, places in chosen) if plain else None
+        if plain and code is None:
+            chosen = [(layer, layer.of_page(places, asked)) for layer, places in chosen]
+        rows = [layer.rows[place] for layer, places in chosen for place in places]
+        return Rows(f"[{','.join(rows)}]", total)
 
-    async def _one(self, collection: str, jurisdiction: str, who: Principal) -> str:
+    async def _layer(self, collection: str, jurisdiction: str, who: Principal) -> _Layer:
         answer = await SOURCES[collection](self._answers, jurisdiction, who)
         kept = self._kept.get((collection, jurisdiction))
         if kept is not None and kept.answer is answer:
             self._kept.move_to_end((collection, jurisdiction))
-            return kept.rows
-        rows = await anyio.to_thread.run_sync(_rows, BY_ID[collection], answer, jurisdiction)
-        self._kept[collection, jurisdiction] = _Made(answer, rows)
+            return kept
+        layer = await anyio.to_thread.run_sync(_layer, BY_ID[collection], answer, jurisdiction)
+        self._kept[collection, jurisdiction] = layer
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-        return rows
+        return layer
 
 
-def _rows(collection: Collection, answer: bytes, jurisdiction: str) -> str:
+def _layer(collection: Collection, answer: bytes, jurisdiction: str) -> _Layer:
     """Return features as rows: the properties the collection has, the same as text, the geometry."""
-    features = orjson.loads(answer)["features"]
-    shapes = shapely.from_geojson([orjson.dumps(f["geometry"]).decode() for f in features])
+    features = sorted(orjson.loads(answer)["features"], key=lambda feature: str(feature["id"]))
+    shapes = shapely.from_geojson([_geojson(feature["geometry"]) for feature in features])
     rows = []
     for feature, wkb in zip(features, shapely.to_wkb(shapes, hex=True).tolist(), strict=True):
         told = _flat(feature["properties"])
@@ -102,7 +205,12 @@ def _rows(collection: Collection, answer: bytes, jurisdiction: str) -> str:
         properties = {known.name: told.get(known.name) for known in collection.properties}
         document = orjson.dumps(properties).decode()
         rows.append(orjson.dumps(properties | {"document": document, "wkb": wkb}).decode())
-    return ",".join(rows)
+    codes = [str(feature["id"]) for feature in features]
+    return _Layer(answer, codes, rows, shapely.STRtree(shapes))
+
+
+def _geojson(geometry: dict[str, Any] | None) -> str | None:
+    return None if geometry is None else orjson.dumps(geometry).decode()
 
 
 def _flat(properties: dict[str, Any]) -> dict[str, Any]:

@@ -68,14 +68,14 @@ class Features:
             raise _not_evaluated(error) from error
 
     async def pieces(
-        self, collection: Collection, scoped: Asked, first: Page
+        self, collection: Collection, asked: Asked, who: Principal, first: Page
     ) -> AsyncIterator[Page]:
         """Yield the pieces of a long page, the first of which is there; memory stays flat."""
-        left, piece = scoped.limit - first.count, first
+        left, piece = asked.limit - first.count, first
         yield piece
         while piece.after is not None and left > 0:
-            again = query.replaced(scoped, piece.after, min(left, PIECE))
-            piece = await self.piece(collection, again)
+            again = query.replaced(asked, piece.after, min(left, PIECE))
+            piece = await self.page(collection, again, who)
             left -= piece.count
             yield piece
 
@@ -83,6 +83,8 @@ class Features:
         """Return how many features there are in all, or None when that would be dear."""
         if scoped.after is None and page.after is None:
             return page.count
+        if scoped.total is not None:
+            return scoped.total
         if _changes_by_itself(collection, scoped):
             return None if scoped.after else await self._counted(collection, _all_of(scoped))
         key = _key(collection, scoped)
@@ -112,7 +114,7 @@ class Features:
         NotFound
             when there is none in the caller's scope.
         """
-        scoped = await self.scoped(collection, asked, who)
+        scoped = await self.scoped(collection, asked, who, code)
         try:
             found = await registry.item(self._fetch, collection, code, scoped)
         except asyncpg.InternalServerError as error:
@@ -121,7 +123,9 @@ class Features:
             raise NotFound(collection.title_en.lower().removesuffix("s"), code)
         return Found(found[1], found[0])
 
-    async def scoped(self, collection: Collection, asked: Asked, who: Principal) -> Asked:
+    async def scoped(
+        self, collection: Collection, asked: Asked, who: Principal, code: str | None = None
+    ) -> Asked:
         """Return what is asked for, within the caller's rights."""
         scope = who.scope(collection.role)
         if not collection.answer:
@@ -129,7 +133,8 @@ class Features:
         named = asked.equal.get("jurisdiction")
         owners = await registry.jurisdictions(self._database.fetch, scope)
         wanted = owners if named is None else [owner for owner in owners if owner in named]
-        return replace(asked, features=await self._rows.of(collection.id, wanted, who))
+        rows = await self._rows.of(collection.id, wanted, who, asked, code)
+        return replace(asked, features=rows.text, total=rows.total)
 
     async def extent(self, who: Principal) -> tuple[float, float, float, float] | None:
         """Return the box that holds everything the caller may see."""
