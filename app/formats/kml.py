@@ -61,23 +61,29 @@ def open_kml(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
 
 def _placemarks(file: Named, coding: Encoding) -> Iterator[Record]:
     path: list[Any] = []
+    names: list[str] = []  # of the folders on the path, "" for what is none or has none
     for event, element in events(text_of(file, coding)):
         if event == "start":
             path.append(element)
+            names.append("")
             continue
         path.pop()
-        if _local(element) == "Placemark":
-            yield _record(element, path)
-            path[-1].remove(element)  # nothing is kept that was told
+        names.pop()
+        tag = _local(element)
+        if tag == "name" and path and _local(path[-1]) in _FOLDERS:
+            names[-1] = (element.text or "").strip()
+        elif tag == "Placemark":
+            yield _record(element, "/".join(filter(None, names)))
+            if path:
+                path[-1].remove(element)  # nothing is kept that was told
 
 
-def _record(placemark: Any, path: list[Any]) -> Record:
+def _record(placemark: Any, folder: str) -> Record:
     values: dict[str, Any] = {}
     if placemark.get("id"):
         values["@id"] = placemark.get("id")
-    folders = [_child(outer, "name") for outer in path if _local(outer) in _FOLDERS]
-    if named := "/".join(name for name in folders if name):
-        values["folder"] = named
+    if folder:
+        values["folder"] = folder
     shape: BaseGeometry | None = None
     fault = None
     for child in placemark:
