@@ -22,6 +22,7 @@ from app.routers import (
     keys,
     ogc,
     openapi,
+    planning,
     problems,
     records,
     rings,
@@ -104,6 +105,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             crossings,
             cordons,
             area,
+            planning,
             keys,
             health,
         )

@@ -77,6 +77,25 @@ def camera(code: str = "camera-1", **changed: Any) -> Json:
     return {"code": code, **known, **changed}
 
 
+async def lay_crossroads(client: httpx.AsyncClient) -> None:
+    """Register two roads from outside all rings to a junction in the middle.
+
+    Each has a junction between any two rings, so that vehicles can turn there.
+    """
+    stops = {"west": (112.95, 113.08, 113.165), "east": (113.45, 113.32, 113.235)}
+    lines: dict[str, list[tuple[float, float]]] = {"end-1": [(LON, LAT), (LON, LAT + 0.002)]}
+    for name, lons in stops.items():
+        lines[f"{name}-1"] = [*((lon, LAT) for lon in lons), (LON, LAT)]
+        for number, lon in enumerate(lons):
+            lines[f"{name}-side-{number}"] = [(lon, LAT), (lon, LAT + 0.002)]
+    for code, line in lines.items():
+        geometry = {"type": "LineString", "coordinates": line}
+        words = {"road_class": "county", "name_en": f"{code[:4].title()} Road"}
+        body = road(code, geometry=geometry, **(words if code.endswith("t-1") else {}))
+        answer = await client.put(f"/v1/roads/{code}", json=body)
+        assert answer.status_code == 201, answer.text
+
+
 TABLES = (
     "jurisdiction", "ring", "control_point", "checkpoint", "camera", "road", "building", "device_state",
     "change", "revision", "touched",

@@ -335,7 +335,6 @@ def _place(
     edge = known.edges(arc)
     classes = net.network.road_class[edge]
     roads = list(dict.fromkeys(str(net.base.roads["code"][row]) for row in net.network.road[edge]))
-    place = known.post(arc, wanted.level)
     return {
         "type": "Feature",
         "id": f"{wanted.level}-{wanted.direction}-{arc}",
@@ -353,13 +352,6 @@ def _place(
             "roads": roads,
             "road_class": CLASSES[int(classes.min())],
             "length_m": round(float(known.arcs.length_m[arc]), 1),
-            "checkpoint": {
-                "kind": "vehicle",
-                "road": str(net.base.roads["code"][place.road]),
-                "geometry": {"type": "Point", "coordinates": place.lonlat},
-                "lanes": [
-                    {"lane": 1, "direction": wanted.direction, "bearing_deg": place.bearing_deg}
-                ],
-            },
+            "checkpoint": known.checkpoint(wanted.asked, arc),
         },
     }

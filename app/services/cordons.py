@@ -7,26 +7,24 @@ again under other guards, and what has the same guards as before is not asked at
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import shapely
 
-from app.geo.arrays import Bools, Ints
+from app.geo.arrays import Ints
 from app.geo.cordon import Arcs, Cordon, Route
 from app.geo.passage import Passage
 from app.geo.units import spread
 from app.models.vocabulary import LEVELS, Level
-from app.services import roadnet, watch
+from app.services import roadnet, seals, watch
 from app.services.assess import Computed
-from app.services.roadnet import RoadNet
 from app.services.watch import Watch
 
 Direction = Literal["inbound", "outbound"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("inbound", "outbound")
 THROUGH: Final = "through"
 """The name of the cordon from outside the outermost ring to the inside of the innermost."""
-_TANGENT_M: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,17 +37,6 @@ class Asked:
     """How far from the line a vehicle may be and is still on its way through."""
 
 
-@dataclass(frozen=True)
-class Post:
-    """A place on a road where a checkpoint would guard an arc."""
-
-    road: int
-    """Row of the road."""
-    lonlat: list[float]
-    bearing_deg: float
-    """True bearing of travel along the arc."""
-
-
 class Cordons:
     """The cordons of one state, each made when it is first asked for."""
 
@@ -60,7 +47,8 @@ class Cordons:
         self._earlier: dict[Asked, Cordon] = {}
         self._lock = threading.RLock()
         if before is not None and before.watch.ways is of_watch.ways:
-            self._earlier = {**before._earlier, **before._made}
+            with before._lock:
+                self._earlier = {**before._earlier, **before._made}
 
     def get(self, asked: Asked) -> Cordon:
         """Return a cordon."""
@@ -132,33 +120,18 @@ class Cordons:
 
     def _line(self, arc: int) -> list[list[float]]:
         ways, net = self.watch.ways, self.watch.net
-        xy = chain_xy(net, int(ways.chain[arc]))
+        xy = seals.chain_xy(net, int(ways.chain[arc]))
         if not ways.ahead[arc]:
             xy = xy[::-1]
         told: list[list[float]] = net.frame.to_lonlat(xy).round(7).tolist()
         return told
 
-    def post(self, arc: int, level: Level | Literal["through"]) -> Post:
-        """Return where a checkpoint would guard an arc: at the crossing of the ring, else half way."""
-        net, chain = self.watch.net, int(self.watch.ways.chain[arc])
-        line = shapely.LineString(chain_xy(net, chain))
-        at = line.length / 2
-        if level != THROUGH:
-            of_ring = net.crossed[level]
-            mine = np.flatnonzero(net.chains.chain_of[of_ring.piece] == chain)
-            if len(mine):
-                at = float(line.project(shapely.Point(of_ring.passage_xy[mine[0]])))
-        ends = [line.interpolate(max(at - _TANGENT_M, 0.0)), line.interpolate(at + _TANGENT_M)]
-        start, stop = ends if self.watch.ways.ahead[arc] else ends[::-1]
-        place = line.interpolate(at)
-        lonlat = net.frame.to_lonlat([(place.x, place.y)])
-        grid = np.degrees(np.arctan2(stop.x - start.x, stop.y - start.y))
-        bearing = float((grid + net.frame.convergence_deg(lonlat)[0]) % 360)
-        pieces = net.chains.piece[net.chains.start[chain] : net.chains.start[chain + 1]]
-        along = np.cumsum(net.pieces.length_m[pieces])
-        piece = pieces[min(int(np.searchsorted(along, at)), len(pieces) - 1)]
-        road = int(net.network.road[net.pieces.edge[piece]])
-        return Post(road, lonlat[0].round(7).tolist(), round(bearing, 1) % 360)
+    def checkpoint(self, asked: Asked, arc: int) -> dict[str, Any]:
+        """Return a checkpoint that would guard an arc: at a crossing on it, else half way."""
+        net, ways = self.watch.net, self.watch.ways
+        chain = int(ways.chain[arc])
+        near = seals.passage_on(net, chain, None if asked.level == THROUGH else asked.level)
+        return seals.checkpoint(net, chain, near, [(asked.direction, bool(ways.ahead[arc]))])
 
     def edges(self, arc: int) -> Ints:
         """Return the edges of the network an arc runs over, each once, in order of the chain."""
@@ -172,23 +145,6 @@ def _guarding(arcs: Arcs, own: Ints) -> tuple[Ints, Ints]:
     """Return how many groups some arcs have, and which."""
     count = arcs.guard_start[own + 1] - arcs.guard_start[own]
     return count, arcs.guard_group[spread(count, arcs.guard_start[own])[2]]
-
-
-def chain_xy(net: RoadNet, chain: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Return the vertices of a chain from tail to head, in metres."""
-    chains, pieces = net.chains, net.pieces
-    parts = []
-    for place in range(int(chains.start[chain]), int(chains.start[chain + 1])):
-        piece = int(chains.piece[place])
-        line = net.network.line[pieces.edge[piece]]
-        whole = pieces.from_m[piece] == 0.0 and pieces.to_m[piece] >= line.length
-        if not whole:
-            line = shapely.ops.substring(line, pieces.from_m[piece], pieces.to_m[piece])
-        xy = shapely.get_coordinates(line)
-        parts.append(xy[::-1] if chains.turned[place] else xy)
-    joined = np.concatenate(parts)
-    fresh: Bools = np.append(True, (joined[1:] != joined[:-1]).any(axis=1))
-    return np.asarray(joined[fresh])
 
 
 def of(found: Computed) -> Cordons | None:

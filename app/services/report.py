@@ -41,20 +41,20 @@ def summary(found: Computed) -> dict[str, Any]:
             "by_category": {category: plan.get(category, 0) for category in CATEGORIES},
         },
         control_points={
-            **_counts(found, np.arange(len(found.points))),
+            **counts(found, np.arange(len(found.points))),
             "by_category": {
                 category: {
                     "planned": plan.get(category, 0),
-                    **_counts(found, _rows_where(found.loaded.points["category"], category)),
+                    **counts(found, _rows_where(found.loaded.points["category"], category)),
                 }
                 for category in CATEGORIES
             },
         },
         by_zone={
-            zone: _counts(found, _rows_where(found.loaded.points["zone"], zone)) for zone in ZONES
+            zone: counts(found, _rows_where(found.loaded.points["zone"], zone)) for zone in ZONES
         },
         rings=[_ring(found, level) for level in reversed(LEVELS)],
-        devices=_devices(found),
+        devices=devices(found),
     )
 
 
@@ -62,7 +62,8 @@ def _rows_where(column: Sequence[str], word: str) -> np.ndarray[Any, np.dtype[np
     return np.flatnonzero(np.array(column, dtype=object) == word)
 
 
-def _counts(found: Computed, rows: np.ndarray[Any, Any]) -> dict[str, int]:
+def counts(found: Computed, rows: np.ndarray[Any, Any]) -> dict[str, int]:
+    """Return how many control points of some rows have which status."""
     by_code = np.bincount(found.assessment.status[rows], minlength=len(engine.STATUSES))
     by_name = dict(zip(engine.STATUSES, by_code.tolist(), strict=True))
     return {"registered": len(rows), **{status: by_name[status] for status in STATUSES}}
@@ -77,11 +78,12 @@ def _ring(found: Computed, level: Level) -> dict[str, Any]:
     }
 
 
-def _devices(found: Computed) -> dict[str, int]:
-    devices = found.devices
-    in_use = devices.lifecycle == engine.IN_USE
-    stale = in_use & (devices.stale | (devices.state == engine.UNKNOWN))
-    online = in_use & ~stale & (devices.state == engine.ONLINE)
+def devices(found: Computed) -> dict[str, int]:
+    """Return how many devices work, and what is wrong with the others."""
+    table = found.devices
+    in_use = table.lifecycle == engine.IN_USE
+    stale = in_use & (table.stale | (table.state == engine.UNKNOWN))
+    online = in_use & ~stale & (table.state == engine.ONLINE)
     return {
         "total": len(in_use),
         "working": int(online.sum()),

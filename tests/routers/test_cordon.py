@@ -5,14 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, LAT, LON, Json, KeyFor, checkpoint, control_point, road
+from builders import CITY, LAT, LON, Json, KeyFor, checkpoint, control_point, lay_crossroads
 
 CITY_URL = f"/v1/jurisdictions/{CITY}"
 CORDON = f"{CITY_URL}/cordon"
-
-
-def line(*lonlat: tuple[float, float]) -> Json:
-    return {"type": "LineString", "coordinates": [list(one) for one in lonlat]}
 
 
 async def put(client: httpx.AsyncClient, url: str, body: Json, **headers: str) -> httpx.Response:
@@ -29,20 +25,8 @@ async def get(client: httpx.AsyncClient, url: str) -> Any:
 
 @pytest.fixture
 async def crossroads(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Return a client of a city with two roads from outside all rings to a junction in the middle.
-
-    Each has a junction between any two rings, so that vehicles can turn there.
-    """
-    stops = {"west": (112.95, 113.08, 113.165), "east": (113.45, 113.32, 113.235)}
-    for name, (far, middle, near) in stops.items():
-        way = line((far, LAT), (middle, LAT), (near, LAT), (LON, LAT))
-        body = road(f"{name}-1", geometry=way, name_en=f"{name.title()} Road", road_class="county")
-        await put(ringed, f"/v1/roads/{name}-1", body)
-        for number, lon in enumerate((far, middle, near)):
-            side = road(f"{name}-side-{number}", geometry=line((lon, LAT), (lon, LAT + 0.002)))
-            await put(ringed, f"/v1/roads/{name}-side-{number}", side)
-    end = road("end-1", geometry=line((LON, LAT), (LON, LAT + 0.002)), road_class="service")
-    await put(ringed, "/v1/roads/end-1", end)
+    """Return a client of a city with two roads from outside all rings to a junction in the middle."""
+    await lay_crossroads(ringed)
     return ringed
 
 

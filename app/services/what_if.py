@@ -1,0 +1,353 @@
+"""What if: the analysis over imagined changes, answered as a difference. The registry is not touched.
+
+What is imagined is judged by the rules a real write is judged by, and computed by the same engine; so
+an answer is what the summary would say after doing it (tested by doing it).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import orjson
+import shapely
+from pydantic import ValidationError
+
+from app.db.engine import Database
+from app.errors import Fault, Invalid, TooLarge
+from app.geo.arrays import Bools
+from app.registry import planning as registry
+from app.schemas.kinds import BY_NAME, CAMERA, CHECKPOINT, DEVICES, Kind
+from app.schemas.overlay import MOST_CHANGES, OVERLAY, Change, Failing, Overlay, Sealing
+from app.schemas.records import Draft
+from app.services import drafts, guards, overlay, records, seals, territory
+from app.services.access import Principal
+from app.services.assess import Computed, compute
+from app.services.coverage import Answers
+from app.services.diff import difference
+from app.services.flights import Gone
+from app.services.loading import Loaded
+from app.services.overlay import Edits
+from app.services.territory import Territory
+
+
+@dataclass(frozen=True)
+class Question:
+    """Imagined changes with everything that has to be looked up for them."""
+
+    jurisdiction: str
+    overlay: Overlay
+    where: Territory
+    current: Mapping[tuple[str, str], str]
+    """JSON of the records that are patched, by kind and code."""
+    chosen: Mapping[int, Mapping[str, list[str]]]
+    """For failures by unit or make: codes of the devices, by place of the change and kind."""
+
+
+@dataclass
+class Applied:
+    """What the changes amount to."""
+
+    edits: Edits = field(default_factory=Edits)
+    sealed: int = 0
+    states: dict[tuple[str, str], str] = field(default_factory=dict)
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """Return it as it travels."""
+        upserted = {kind: len(of) for kind, of in self.edits.drafts.items() if of}
+        if self.sealed:
+            upserted["checkpoint"] -= self.sealed
+        failing = Counter(kind for kind, _ in self.failed)
+        return {
+            "upserted": {kind: number for kind, number in upserted.items() if number},
+            "deleted": {kind: len(of) for kind, of in self.edits.gone.items() if of},
+            "sealed": self.sealed,
+            "states": len(self.states),
+            "failed": dict(failing),
+        }
+
+
+def read(payload: object) -> Overlay:
+    """Return the overlay of a payload.
+
+    Raises
+    ------
+    TooLarge
+        when it has more changes than are taken.
+    Invalid
+        with every fault of the payload.
+    """
+    changes = payload.get("changes") if isinstance(payload, Mapping) else None
+    if isinstance(changes, list) and len(changes) > MOST_CHANGES:
+        detail = f"At most {MOST_CHANGES:,} changes are imagined at once, not {len(changes):,}."
+        raise TooLarge(detail, MOST_CHANGES)
+    try:
+        return OVERLAY.validate_python(payload)
+    except ValidationError as error:
+        faults = drafts.faults_of(error)
+        detail = f"The changes are not valid: {faults[0].pointer or '/'}: {faults[0].message}."
+        raise Invalid(detail, faults=faults) from error
+
+
+async def asked(
+    database: Database, jurisdiction: str, changes: Overlay, *, reveal: bool = False
+) -> Question:
+    """Return the question with what has to be looked up for it.
+
+    Raises
+    ------
+    NotFound
+        when there is no such jurisdiction.
+    """
+    patched: dict[str, list[str]] = {}
+    for change in changes.changes:
+        if change.patch is not None and isinstance(change.patch.get("code"), str):
+            patched.setdefault(str(change.kind), []).append(change.patch["code"])
+    current: dict[tuple[str, str], str] = {}
+    for name, codes in patched.items():
+        found = await registry.documents(
+            database.fetch, BY_NAME[name], jurisdiction, codes, reveal=reveal
+        )
+        current |= {(name, code): body for code, body in found.items()}
+    chosen: dict[int, dict[str, list[str]]] = {}
+    for place, change in enumerate(changes.changes):
+        wanted = {} if change.fail is None else _chosen_by(change.fail)
+        if wanted:
+            chosen[place] = {
+                kind.name: await registry.devices(database.fetch, kind, jurisdiction, wanted)
+                for kind in DEVICES
+            }
+    async with database.reading() as connection:
+        where = await territory.of(connection, jurisdiction)
+    return Question(jurisdiction, changes, where, current, chosen)
+
+
+def _chosen_by(failing: Failing) -> dict[str, str]:
+    told = {name: getattr(failing, name) for name in registry.FILTERS}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+async def answer(
+    database: Database,
+    answers: Answers,
+    jurisdiction: str,
+    payload: object,
+    who: Principal,
+    gone: Gone | None = None,
+) -> dict[str, Any]:
+    """Return what would change.
+
+    Raises
+    ------
+    Invalid
+        with every fault of the changes, each with its place.
+    """
+    who.need_in("analyst", [jurisdiction])
+    changes = read(payload)
+    base = await answers.computed(jurisdiction, who, gone)
+    question = await asked(database, jurisdiction, changes)
+    told: dict[str, Any] = await answers.aside(partial(_answer, base, question))
+    return told
+
+
+def _answer(base: Computed, question: Question) -> dict[str, Any]:
+    after, changes = imagined(base, question)
+    return difference(base, after, applied=changes.told())
+
+
+def imagined(base: Computed, question: Question) -> tuple[Computed, Applied]:
+    """Return the state with all changes in it, and what they amount to.
+
+    Raises
+    ------
+    Invalid
+        with every fault of the changes, each with its place.
+    """
+    done, faults = Applied(), list[Fault]()
+    for place, change in enumerate(question.overlay.changes):
+        faults += _edit(base.loaded, question, place, change, done.edits)
+    _refuse(faults)
+    with_records = compute(overlay.applied(base.loaded, done.edits, question.where), base)
+    for place, change in enumerate(question.overlay.changes):
+        if change.seal is not None:
+            faults += _seal(with_records, question.jurisdiction, place, change.seal, done)
+    _refuse(faults)
+    loaded = overlay.applied(base.loaded, done.edits, question.where)
+    _refuse(overlay.faults(loaded, done.edits))
+    present = compute(loaded, base) if done.sealed else with_records
+    for place, change in enumerate(question.overlay.changes):
+        if change.state is not None:
+            faults += _say(present, place, change, done)
+        if change.fail is not None:
+            faults += _fail(present, question, place, change.fail, done)
+    _refuse(faults)
+    spoken = overlay.said(present.loaded, {**done.states, **done.failed})
+    return compute(spoken, present), done
+
+
+def _refuse(faults: Sequence[Fault]) -> None:
+    if faults:
+        first = faults[0]
+        detail = f"The changes are not valid: {first.pointer}: {first.message}."
+        raise Invalid(detail, faults=faults)
+
+
+def _edit(
+    loaded: Loaded, question: Question, place: int, change: Change, edits: Edits
+) -> Iterator[Fault]:
+    """Take in one change of a record, or yield what is wrong with it."""
+    if change.kind is None or change.state is not None:
+        return
+    kind, pointer = BY_NAME[change.kind], f"/changes/{place}"
+    if change.delete is not None:
+        pointer += "/delete"
+        if edits.has(loaded, kind.name, change.delete):
+            edits.take(kind.name, change.delete, pointer)
+        else:
+            yield Fault(pointer, "not-found", f"there is no {kind.title} {change.delete!r}")
+        return
+    member = "upsert" if change.upsert is not None else "patch"
+    pointer += f"/{member}"
+    try:
+        draft = (
+            _drafted(kind, question, change.upsert)
+            if change.upsert is not None
+            else _patched(kind, question, edits, change.patch or {})
+        )
+    except Invalid as error:
+        yield from (fault.under(pointer) for fault in error.faults)
+        return
+    code = records.code_of(draft)
+    wrong = territory.misplaced(question.where, getattr(draft, "geometry"))  # noqa: B009
+    if records.owner_of(kind, draft) != question.jurisdiction:
+        message = f"only records of {question.jurisdiction} can be imagined here"
+        yield Fault(f"{pointer}/jurisdiction", "jurisdiction-fixed", message)
+    elif wrong is not None:
+        yield wrong.under(pointer)
+    else:
+        edits.put(kind.name, code, draft, pointer)
+
+
+def _drafted(kind: Kind, question: Question, record: Mapping[str, Any]) -> Draft:
+    if "jurisdiction" not in record and record.get("type") != "Feature":
+        record = {**record, "jurisdiction": question.jurisdiction}
+    return drafts.draft(kind, record)
+
+
+def _patched(kind: Kind, question: Question, edits: Edits, patch: Mapping[str, Any]) -> Draft:
+    """Return a record after a patch, on top of what was imagined of it before."""
+    code = patch.get("code")
+    if not isinstance(code, str):
+        message = "a patch needs the code of its record"
+        raise Invalid(message, faults=(Fault("/code", "missing", message),))
+    before = edits.drafts.get(kind.name, {}).get(code)
+    if before is not None:
+        current = before.model_dump(mode="json", exclude_none=True)
+    elif (kind.name, code) in question.current and code not in edits.gone.get(kind.name, ()):
+        current = drafts.patchable(orjson.loads(question.current[kind.name, code]), kind)
+    else:
+        message = f"there is no {kind.title} {code!r}"
+        raise Invalid(message, faults=(Fault("/code", "not-found", message),))
+    return drafts.draft(kind, drafts.merged(current, patch), code=code)
+
+
+def _seal(
+    found: Computed, jurisdiction: str, place: int, sealing: Sealing, done: Applied
+) -> Iterator[Fault]:
+    """Imagine checkpoints where a place is to be guarded."""
+    pointer = f"/changes/{place}/seal"
+    guarded = guards.of(found)
+    bodies = [] if guarded is None else seals.checkpoints(guarded, sealing)
+    if not bodies:
+        word = "crossing" if sealing.crossing is not None else "road"
+        message = f"there is no such {word} with traffic to guard"
+        yield Fault(f"{pointer}/{word}", "not-found", message)
+        return
+    for number, body in enumerate(bodies):
+        code = f"seal.{place}.{number}"
+        record = {**body, "code": code, "jurisdiction": jurisdiction, "state": "online"}
+        done.edits.put("checkpoint", code, drafts.draft(CHECKPOINT, record), pointer)
+        done.sealed += 1
+
+
+def _say(found: Computed, place: int, change: Change, done: Applied) -> Iterator[Fault]:
+    kind, code, word = str(change.kind), str(change.code), str(change.state)
+    known = getattr(found.loaded, overlay.STATES[kind]).row_of
+    if code not in known:
+        yield Fault(f"/changes/{place}/code", "not-found", f"there is no {kind} {code!r}")
+        return
+    done.states[kind, code] = word
+
+
+def _fail(
+    found: Computed, question: Question, place: int, failing: Failing, done: Applied
+) -> Iterator[Fault]:
+    devices = found.devices
+    fits = np.ones(len(devices), np.bool_)
+    if failing.kind is not None:
+        fits &= np.array(devices.kind, dtype=object) == failing.kind
+    if failing.codes is not None:
+        fits &= np.isin(np.array(devices.code, dtype=str), failing.codes)
+    if failing.area is not None:
+        shapely.prepare(failing.area)
+        fits &= shapely.intersects_xy(failing.area, *devices.lonlat.T)
+    if failing.failure_group is not None:
+        fits &= _in_group(found, failing.failure_group)
+    if place in question.chosen:
+        fits &= _chosen(found, question.chosen[place], _chosen_by(failing), done.edits)
+    if failing.road is not None:
+        on_road = _on_road(found, failing.road)
+        if on_road is None:
+            message = f"there is no road {failing.road!r}"
+            yield Fault(f"/changes/{place}/fail/road", "not-found", message)
+            return
+        fits &= on_road
+    for row in np.flatnonzero(fits).tolist():
+        done.failed[devices.kind[row], devices.code[row]] = "fault"
+
+
+def _in_group(found: Computed, name: str) -> Bools:
+    """Tell which devices share the failure group of this name, said of them or of their checkpoint."""
+    loaded = found.loaded
+    stated = np.array(
+        [*loaded.cameras["failure_group"], *loaded.checkpoints["failure_group"]], dtype=object
+    )
+    groups = found.devices.group[stated == name]
+    return np.isin(found.devices.group, groups)
+
+
+def _chosen(
+    found: Computed, chosen: Mapping[str, list[str]], wanted: Mapping[str, str], edits: Edits
+) -> Bools:
+    """Tell which devices have the units and makes asked for, imagined ones by what is imagined."""
+    fits: list[bool] = []
+    for kind in (CAMERA, CHECKPOINT):
+        codes = set(chosen[kind.name])
+        drawn = edits.drafts.get(kind.name, {})
+        for code in getattr(found.loaded, overlay.FIELDS[kind.name])["code"]:
+            if code in drawn:
+                told = all(getattr(drawn[code], name) == value for name, value in wanted.items())
+                fits.append(told)
+            else:
+                fits.append(code in codes)
+    return np.array(fits, np.bool_)
+
+
+def _on_road(found: Computed, road: str) -> Bools | None:
+    """Tell which vehicle devices stand on a road, None when there is none called so."""
+    guarded = guards.of(found)
+    if guarded is None:
+        return None
+    net = guarded.net
+    rows = net.base.roads["code"]
+    groups = {int(net.group_of_road[row]) for row, code in enumerate(rows) if code == road}
+    groups |= {
+        group for group in range(len(net.base.label)) if road in guards.road_names(net, group)
+    }
+    if not groups:
+        return None
+    on: Bools = np.isin(guarded.stands.group, list(groups))
+    return on

@@ -1,0 +1,329 @@
+"""What if: an answer is what the summary says after doing it, and asking changes nothing."""
+
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import shapely
+from builders import (
+    CITY,
+    LAT,
+    LON,
+    MERGE_PATCH,
+    Json,
+    KeyFor,
+    box,
+    camera,
+    checkpoint,
+    contents,
+    control_point,
+    lay_crossroads,
+    point,
+    road,
+)
+
+from app.db.engine import Database
+from app.services import overlay, what_if
+from app.services.access import OPERATOR
+
+CITY_URL = f"/v1/jurisdictions/{CITY}"
+WHAT_IF = f"{CITY_URL}/coverage/what-if"
+WEST = LON - 0.02
+"""Longitude of the western side of the core."""
+
+
+async def ask(client: httpx.AsyncClient, *changes: Json) -> Any:
+    answer = await client.post(WHAT_IF, json={"changes": list(changes)})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def do(client: httpx.AsyncClient, kind: str, *items: Json) -> None:
+    answer = await client.post(f"/v1/{kind}:batch", json=list(items))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["summary"]["refused"] == 0, answer.text
+
+
+async def summary(client: httpx.AsyncClient) -> Any:
+    answer = await client.get(f"{CITY_URL}/coverage")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def rings_of(told: Json) -> dict[tuple[str, str], Json]:
+    return {
+        (ring["level"], way): ring[way] for ring in told["rings"] for way in ("inbound", "outbound")
+    }
+
+
+async def same_as_done(client: httpx.AsyncClient, imagined: Json) -> None:
+    """Compare what was imagined with the summary of now, in which it has been done."""
+    now = await summary(client)
+    counts = {name: value for name, value in now["control_points"].items() if name != "by_category"}
+    assert imagined["control_points"]["counts"]["after"] == counts
+    assert imagined["devices"]["after"] == now["devices"]
+    after = {(one["level"], one["direction"]): one["after"] for one in imagined["rings"]}
+    assert after == rings_of(now)
+    points = (await client.get(f"{CITY_URL}/coverage/control-points")).json()["items"]
+    status = {one["code"]: one["status"] for one in points}
+    for one in imagined["control_points"]["changed"]:
+        assert status.get(one["code"]) == one["after"]
+    listed = (await client.get(f"{CITY_URL}/coverage/crossings")).json()["items"]
+    crossings = {one["id"]: (one["status"], one["missing_directions"]) for one in listed}
+    for one in imagined["crossings"]:
+        assert crossings.get(one["id"], (None, [])) == (one["after"], one["missing_after"])
+
+
+LANES = [
+    {"lane": 1, "direction": "inbound", "bearing_deg": 90},
+    {"lane": 2, "direction": "outbound", "bearing_deg": 270},
+]
+
+
+def guard(code: str = "k-1", **changed: Any) -> Json:
+    known: Json = {"geometry": point(WEST + 0.0003), "lanes": LANES, "road": "west-1"}
+    return checkpoint(code, **{**known, **changed})
+
+
+@pytest.fixture
+async def equipped(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return the client of a city with a guarded crossing, points, cameras."""
+    await lay_crossroads(ringed)
+    await do(
+        ringed,
+        "control-points",
+        control_point("p-site", geometry=point(LON + 0.003, LAT + 0.003)),
+        control_point("p-west", category="core_road", geometry=point(WEST), road_name="West Road"),
+        control_point(
+            "p-area", geometry=box(LON + 0.004, LAT, LON + 0.0041, LAT + 0.0001),
+            requirements=[{"function": "face"}],
+        ),
+    )  # fmt: skip
+    await do(ringed, "checkpoints", guard(state="online", control_point="p-west"))
+    await do(
+        ringed,
+        "cameras",
+        camera(
+            "c-1", geometry=point(LON + 0.003, LAT + 0.0029), state="online",
+            functions=["face", "structured"], control_point="p-site", horizontal_pixels=3840,
+            owner_unit="North unit", manufacturer="Maker A", failure_group="pole 4",
+        ),
+        camera("c-2", geometry=point(LON + 0.0041, LAT), state="online", manufacturer="Maker B",
+               azimuth_deg=10, opening_deg=90, range_m=50, near_m=1, focal_mm=4, sensor_width_mm=6),
+        camera("c-3", geometry=point(WEST + 0.0003), functions=["vehicle"], checkpoint="k-1",
+               state="online", mount_height_m=6, tilt_deg=-20, vertical_opening_deg=30),
+    )  # fmt: skip
+    return ringed
+
+
+async def test_asking_changes_nothing_and_nothing_changed_is_no_change(
+    equipped: httpx.AsyncClient, database: Database
+) -> None:
+    await summary(equipped)
+    before = await contents(database)
+    told = await ask(equipped)
+    assert told["control_points"]["changed"] == told["crossings"] == []
+    assert not any(one["changed"] for one in told["rings"])
+    assert told["devices"]["before"] == told["devices"]["after"]
+    await ask(
+        equipped, {"kind": "checkpoint", "delete": "k-1"}, {"kind": "camera", "delete": "c-3"}
+    )
+    assert await contents(database) == before
+
+
+async def test_a_record_imagined_as_it_is_reads_as_it_is(equipped: httpx.AsyncClient) -> None:
+    """Every column of a draft's row is the one that SQL reads."""
+    state = equipped._transport.app.state  # type: ignore[attr-defined]  # the application under test
+    base = await state.answers.computed(CITY, OPERATOR)
+    for kind, field in overlay.FIELDS.items():
+        table = getattr(base.loaded, field)
+        assert table["code"]
+        payload = {"changes": [{"kind": kind, "patch": {"code": code}} for code in table["code"]]}
+        question = await what_if.asked(state.database, CITY, what_if.read(payload))
+        after, _ = what_if.imagined(base, question)
+        again = getattr(after.loaded, field)
+        for name in table:
+            was, now = table[name], again[name]
+            assert [readable(name, one) for one in now] == [readable(name, one) for one in was], (
+                name
+            )
+
+
+def readable(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return shapely.normalize(shapely.from_wkb(value)).wkt
+    if name in ("requirements", "lanes") and value is not None:
+        return orjson.loads(value)
+    return value
+
+
+async def test_a_new_guard_and_a_lost_one(equipped: httpx.AsyncClient) -> None:
+    east = guard("k-east", geometry=point(LON + 0.0197), road="east-1",
+                 lanes=[{"lane": 1, "direction": "inbound", "bearing_deg": 270}])  # fmt: skip
+    told = await ask(equipped, {"kind": "checkpoint", "upsert": east})
+    (core,) = [one for one in told["rings"] if one["changed"]]
+    assert (core["level"], core["direction"]) == ("core", "inbound")
+    assert (core["before"]["sealed"], core["before"]["to_seal"]) == (False, 1)
+    assert core["after"] == {"sealed": True, "depth": 1, "to_seal": 0, "critical": 2}
+    (crossing,) = told["crossings"]
+    assert crossing["missing_after"] == ["outbound"]
+    assert told["applied"]["upserted"] == {"checkpoint": 1}
+    await do(equipped, "checkpoints", {**east, "state": "online"})
+    await same_as_done(equipped, told)
+
+    told = await ask(equipped, {"kind": "checkpoint", "code": "k-1", "state": "offline"},
+                     {"kind": "camera", "code": "c-3", "state": "fault"})  # fmt: skip
+    assert told["control_points"]["opened"] == ["p-west"]
+    reports = [{"kind": "checkpoint", "code": "k-1", "state": "offline"},
+               {"kind": "camera", "code": "c-3", "state": "fault"}]  # fmt: skip
+    assert (await equipped.post("/v1/states", json=reports)).json()["applied"] == 2
+    await same_as_done(equipped, told)
+
+
+async def test_moving_turning_and_removing(equipped: httpx.AsyncClient) -> None:
+    changes: list[Json] = [
+        {"kind": "camera", "patch": {"code": "c-1", "geometry": point(LON + 0.01)}},
+        {"kind": "camera", "patch": {"code": "c-1", "control_point": None}},
+        {"kind": "camera", "patch": {"code": "c-2", "azimuth_deg": 180, "lifecycle": "repair"}},
+        {"kind": "camera", "patch": {"code": "c-2", "range_m": 20}},
+        {"kind": "camera", "delete": "c-3"},
+        {"kind": "checkpoint", "delete": "k-1"},
+        {"kind": "control_point", "delete": "p-west"},
+        {"kind": "control_point", "upsert": control_point("p-new", geometry=point(LON + 0.04, LAT))},
+        {"kind": "road", "upsert": road("new-1", road_class="county", geometry={
+            "type": "LineString", "coordinates": [[LON, LAT], [LON, LAT + 0.1]]})},
+    ]  # fmt: skip
+    told = await ask(equipped, *changes)
+    assert told["applied"]["deleted"] == {"camera": 1, "checkpoint": 1, "control_point": 1}
+    new = next(one for one in told["control_points"]["changed"] if one["code"] == "p-new")
+    assert (new["before"], new["after"], new["zone"]) == (None, "uncovered", "urban")
+    assert any(one["before"] is None for one in told["crossings"])  # of the new road
+    for change in changes:
+        plural = {"camera": "cameras", "checkpoint": "checkpoints", "control_point": "control-points",
+                  "road": "roads"}[change["kind"]]  # fmt: skip
+        if "patch" in change:
+            url = f"/v1/{plural}/{change['patch']['code']}"
+            answer = await equipped.patch(url, json=change["patch"], headers=MERGE_PATCH)
+            assert answer.status_code == 200, answer.text
+        else:
+            await do(
+                equipped,
+                plural,
+                {name: change[name] for name in ("upsert", "delete") if name in change},
+            )
+    await same_as_done(equipped, told)
+
+
+FAILURES: list[tuple[Json, Json]] = [
+    ({"manufacturer": "Maker A"}, {"camera": 1}),
+    ({"owner_unit": "North unit", "kind": "camera"}, {"camera": 1}),
+    ({"owner_unit": "North unit", "manufacturer": "Maker B"}, {}),
+    ({"road": "West Road"}, {"camera": 1, "checkpoint": 1}),
+    ({"road": "west-1", "kind": "checkpoint"}, {"checkpoint": 1}),
+    ({"failure_group": "pole 4"}, {"camera": 1}),
+    ({"codes": ["k-1", "c-2"]}, {"camera": 1, "checkpoint": 1}),
+    (
+        {"area": box(WEST - 0.01, LAT - 0.01, WEST + 0.01, LAT + 0.01)},
+        {"camera": 1, "checkpoint": 1},
+    ),
+    ({"area": box(112.6, 34.6, 112.7, 34.7)}, {}),
+]
+
+
+async def test_rehearsing_a_failure(equipped: httpx.AsyncClient) -> None:
+    for failing, failed in FAILURES:
+        told = await ask(equipped, {"fail": failing})
+        assert told["applied"]["failed"] == failed, failing
+        lost = told["devices"]["before"]["working"] - told["devices"]["after"]["working"]
+        assert lost == sum(failed.values()), failing
+
+
+async def test_sealing_crossings_closes_the_ring(equipped: httpx.AsyncClient) -> None:
+    listed = (await equipped.get(f"{CITY_URL}/coverage/crossings?guarded=false")).json()["items"]
+    assert len(listed) == 5
+    told = await ask(equipped, *({"seal": {"crossing": one["id"]}} for one in listed))
+    assert {one["after"] for one in told["crossings"]} == {"guarded"}
+    assert len(told["crossings"]) == 5
+    assert all(one["after"]["sealed"] for one in told["rings"])
+    assert told["applied"]["sealed"] == 5
+    half = await ask(equipped, {"seal": {"crossing": listed[0]["id"], "directions": ["inbound"]}})
+    assert half["crossings"][0]["missing_after"] == ["outbound"]
+    road_told = await ask(equipped, {"seal": {"road": "east-1"}})
+    core = next(
+        one for one in road_told["rings"] if (one["level"], one["direction"]) == ("core", "inbound")
+    )
+    assert core["after"]["sealed"]
+
+
+async def test_failures_see_what_is_imagined(equipped: httpx.AsyncClient) -> None:
+    new = guard("k-2", geometry=point(LON + 0.0197), road="east-1", manufacturer="Maker C")
+    told = await ask(
+        equipped,
+        {"fail": {"manufacturer": "Maker C"}},
+        {"kind": "checkpoint", "upsert": new},
+        {"kind": "camera", "patch": {"code": "c-2", "manufacturer": "Maker C"}},
+    )
+    assert told["applied"]["failed"] == {"camera": 1, "checkpoint": 1}
+
+
+def upsert(**changed: Any) -> Json:
+    return {"kind": "camera", "upsert": camera("a", **changed)}
+
+
+WRONG: list[tuple[Json, str, str]] = [
+    ({}, "", "one-action"),
+    ({"kind": "camera"}, "", "one-action"),
+    ({"kind": "camera", "delete": "a", "upsert": {}}, "", "one-action"),
+    ({"delete": "a"}, "/kind", "kind-of-change"),
+    ({"kind": "ring", "delete": "a"}, "/kind", "literal-error"),
+    ({"kind": "road", "code": "a", "state": "online"}, "/kind", "kind-of-change"),
+    ({"kind": "camera", "state": "online"}, "", "code-of-change"),
+    ({"kind": "camera", "code": "nobody", "state": "online"}, "/code", "not-found"),
+    ({"kind": "camera", "upsert": {"code": "a"}}, "/upsert/functions", "missing"),
+    (upsert(password="x"), "/upsert/password", "forbidden-content"),
+    (upsert(jurisdiction="410100"), "/upsert/jurisdiction", "jurisdiction-fixed"),
+    (upsert(geometry=point(80.0)), "/upsert/geometry", "outside-extent"),
+    (upsert(geometry=point(LAT, 80.0)), "/upsert/geometry", "outside-extent"),
+    (upsert(control_point="nowhere"), "/upsert/control_point", "unknown-reference"),
+    ({"kind": "camera", "patch": {"azimuth_deg": 3}}, "/patch/code", "missing"),
+    ({"kind": "camera", "patch": {"code": "nobody"}}, "/patch/code", "not-found"),
+    (
+        {"kind": "camera", "patch": {"code": "c-1", "azimuth_deg": 360}},
+        "/patch/azimuth_deg",
+        "less-than",
+    ),
+    ({"kind": "checkpoint", "delete": "k-1"}, "/delete", "still-referenced"),
+    ({"kind": "camera", "delete": "nobody"}, "/delete", "not-found"),
+    ({"fail": {}}, "/fail", "nothing-said"),
+    ({"fail": {"road": "nowhere"}}, "/fail/road", "not-found"),
+    ({"fail": {"area": point()}}, "/fail/area", "geometry-type"),
+    ({"seal": {"crossing": "core-0123456789ab"}}, "/seal/crossing", "not-found"),
+    ({"seal": {"road": "nowhere"}}, "/seal/road", "not-found"),
+    ({"seal": {}}, "/seal", "one-place"),
+]
+
+
+async def test_what_cannot_be_is_refused_with_its_place(equipped: httpx.AsyncClient) -> None:
+    for change, pointer, code in WRONG:
+        answer = await equipped.post(WHAT_IF, json={"changes": [change]})
+        assert answer.status_code == 422, (change, answer.text)
+        found = {one["pointer"]: one["code"] for one in answer.json()["errors"]}
+        assert found.get(f"/changes/0{pointer}") == code, (change, found)
+
+
+async def test_too_many_changes_and_bodies_that_are_none(
+    equipped: httpx.AsyncClient, key_for: KeyFor
+) -> None:
+    many = {"changes": [{"kind": "camera", "delete": "c-1"}] * 5_001}
+    assert (await equipped.post(WHAT_IF, json=many)).status_code == 413
+    bodies: list[Any] = [[], {}, {"changes": {}}, {"changes": None}, 3]
+    for body in bodies:
+        assert (await equipped.post(WHAT_IF, json=body)).status_code == 422
+    for headers, status in (
+        (await key_for("reader"), 403),
+        (await key_for("analyst", ["410100"]), 404),
+        (await key_for("analyst", [CITY]), 200),
+    ):
+        answer = await equipped.post(WHAT_IF, json={"changes": []}, headers=headers)
+        assert answer.status_code == status
