@@ -15,7 +15,7 @@ from app.schemas.crossings import CrossingStatus, Passing
 from app.schemas.geojson import Area
 
 MOST_CHANGES: Final = 5_000
-Imagined = Literal["camera", "checkpoint", "control_point", "road"]
+Imagined = Literal["camera", "checkpoint", "control_point", "road", "building"]
 Device = Literal["camera", "checkpoint"]
 _ACTIONS: Final = ("upsert", "patch", "delete", "state", "fail", "seal")
 

@@ -29,6 +29,7 @@ FIELDS: Final = {
     "camera": "cameras",
     "checkpoint": "checkpoints",
     "road": "roads",
+    "building": "buildings",
 }
 """Kinds that can be imagined, and the table of the state each is in."""
 STATES: Final = {"camera": "camera_states", "checkpoint": "checkpoint_states"}
@@ -97,7 +98,7 @@ def applied(loaded: Loaded, edits: Edits, where: Territory) -> Loaded:
 
 
 def _zones(kind: str, drafts: Mapping[str, Draft], where: Territory) -> dict[str, str]:
-    if kind != "control_point":
+    if "zone" not in TABLES[kind]:
         return {}
     shapes = [_shape(draft) for draft in drafts.values()]
     placed = territory.placed(where, shapes) if shapes else []
@@ -217,6 +218,11 @@ def _functions(draft: Draft) -> int:
     return sum(1 << FUNCTIONS.index(word) for word in words)
 
 
+def _levels(draft: Draft) -> float | None:
+    levels: int | None = getattr(draft, "levels")  # noqa: B009  # a building may have them
+    return None if levels is None else float(levels)
+
+
 _SPECIAL: Final[dict[tuple[str, str], Callable[[Draft], Any]]] = {
     ("", "lon"): lambda draft: float(_lonlat(draft)[0]),
     ("", "lat"): lambda draft: float(_lonlat(draft)[1]),
@@ -226,6 +232,8 @@ _SPECIAL: Final[dict[tuple[str, str], Callable[[Draft], Any]]] = {
     ("control_point", "requirements"): _text("requirements"),
     ("camera", "functions"): _functions,
     ("camera", "direction"): lambda draft: getattr(draft, "direction") or "",  # noqa: B009
+    ("camera", "view_polygon"): _text("view_polygon"),
     ("checkpoint", "lanes"): _text("lanes"),
+    ("building", "levels"): _levels,
 }
 """Columns that are not simply a field of the draft, by kind ("": any) and name."""

@@ -14,6 +14,7 @@ from builders import (
     Json,
     KeyFor,
     box,
+    building,
     camera,
     checkpoint,
     contents,
@@ -110,10 +111,12 @@ async def equipped(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
             owner_unit="North unit", manufacturer="Maker A", failure_group="pole 4",
         ),
         camera("c-2", geometry=point(LON + 0.0041, LAT), state="online", manufacturer="Maker B",
+               view_polygon=box(LON + 0.004, LAT - 0.0001, LON + 0.0042, LAT),
                azimuth_deg=10, opening_deg=90, range_m=50, near_m=1, focal_mm=4, sensor_width_mm=6),
         camera("c-3", geometry=point(WEST + 0.0003), functions=["vehicle"], checkpoint="k-1",
                state="online", mount_height_m=6, tilt_deg=-20, vertical_opening_deg=30),
     )  # fmt: skip
+    await do(ringed, "buildings", building("b-1", levels=4), building("b-2", height_m=9))
     return ringed
 
 
@@ -153,7 +156,7 @@ async def test_a_record_imagined_as_it_is_reads_as_it_is(equipped: httpx.AsyncCl
 def readable(name: str, value: Any) -> Any:
     if isinstance(value, bytes):
         return shapely.normalize(shapely.from_wkb(value)).wkt
-    if name in ("requirements", "lanes") and value is not None:
+    if name in ("requirements", "lanes", "view_polygon") and value is not None:
         return orjson.loads(value)
     return value
 
@@ -187,6 +190,7 @@ async def test_moving_turning_and_removing(equipped: httpx.AsyncClient) -> None:
         {"kind": "camera", "patch": {"code": "c-1", "control_point": None}},
         {"kind": "camera", "patch": {"code": "c-2", "azimuth_deg": 180, "lifecycle": "repair"}},
         {"kind": "camera", "patch": {"code": "c-2", "range_m": 20}},
+        {"kind": "building", "patch": {"code": "b-1", "geometry": box(LON, LAT, 113.201, 35.201)}},
         {"kind": "camera", "delete": "c-3"},
         {"kind": "checkpoint", "delete": "k-1"},
         {"kind": "control_point", "delete": "p-west"},
@@ -201,7 +205,7 @@ async def test_moving_turning_and_removing(equipped: httpx.AsyncClient) -> None:
     assert any(one["before"] is None for one in told["crossings"])  # of the new road
     for change in changes:
         plural = {"camera": "cameras", "checkpoint": "checkpoints", "control_point": "control-points",
-                  "road": "roads"}[change["kind"]]  # fmt: skip
+                  "road": "roads", "building": "buildings"}[change["kind"]]  # fmt: skip
         if "patch" in change:
             url = f"/v1/{plural}/{change['patch']['code']}"
             answer = await equipped.patch(url, json=change["patch"], headers=MERGE_PATCH)
