@@ -31,7 +31,8 @@ BLOCK: Final = 2_000_000
 """Rows of units and devices that are tested at a time."""
 FAILS: Final = np.array([value.bit_count() for value in range(256)], dtype=np.uint8)
 """How many reasons each set of reasons holds."""
-_STATE_BITS: Final = 0b111
+STATE_BITS: Final = 0b111
+"""The reasons that lie in the state of a device alone."""
 _KINDS: Final = (np.int64, np.int64, np.float64, np.bool_, np.uint8)
 
 
@@ -74,7 +75,7 @@ class Candidates:
 
     def restated(self, devices: DeviceTable) -> "Candidates":
         """Return the same rows after devices changed lifecycle or state, and nothing else."""
-        kept_bits = self.reasons & np.uint8(0xFF ^ _STATE_BITS)
+        kept_bits = self.reasons & np.uint8(0xFF ^ STATE_BITS)
         return replace(self, reasons=kept_bits | devices.state_bits[self.device])
 
 

@@ -61,7 +61,7 @@ from app.geo.tables import (
     UnitExplained,
     reasons_of,
 )
-from app.geo.verdict import foremost, statuses, tallied
+from app.geo.verdict import Foremost, foremost, statuses, tallied
 
 __all__ = [
     "BACKED_UP",
@@ -249,7 +249,11 @@ class Assessment:
         for kept in ("is_checkpoint", "rank"):  # neither depends on what changed
             if kept in vars(old):
                 vars(devices)[kept] = vars(old)[kept]
-        return _concluded(replace(self._scene, devices=devices), self._rows.restated(devices))
+        scene, rows = replace(self._scene, devices=devices), self._rows.restated(devices)
+        before = Foremost(
+            self.reason_count, self.primary, self.best, self.best_distance_m, self.best_reasons
+        )
+        return _concluded(scene, rows, before)
 
 
 def assess(
@@ -347,11 +351,11 @@ def assess(
     return _concluded(scene, Candidates.of(scene))
 
 
-def _concluded(scene: Scene, rows: Candidates) -> Assessment:
+def _concluded(scene: Scene, rows: Candidates, before: Foremost | None = None) -> Assessment:
     """Return what follows from the candidates and what they lack."""
     units = scene.units
     tally = tallied(scene, rows)
-    first = foremost(scene, rows, tally)
+    first = foremost(scene, rows, tally, before)
     return Assessment(
         status=statuses(units, tally),
         no_requirement=np.diff(units.start) == 0,

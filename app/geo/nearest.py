@@ -23,6 +23,8 @@ def nearest_other(scene: Scene, rows: Candidates, unit: Ints) -> tuple[Ints, Flo
     units, sites, gear = scene.units, scene.sites, scene.gear
     devices, m = scene.devices, max(len(scene.devices), 1)
     found, distance = np.full(len(unit), -1, np.int64), np.full(len(unit), np.nan)
+    if not len(unit):
+        return found, distance
     mine = np.isin(rows.unit, unit)
     taken = rows.unit[mine] * m + rows.device[mine]
     already = np.bincount(rows.unit[mine], minlength=len(units))[unit]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.candidates import FAILS, Candidates
+from app.geo.candidates import FAILS, STATE_BITS, Candidates
 from app.geo.nearest import lacks, nearest_other
 from app.geo.scene import Scene
 from app.geo.tables import (
@@ -101,8 +101,14 @@ class Foremost:
     best_reasons: Bytes
 
 
-def foremost(scene: Scene, rows: Candidates, tally: Tally) -> Foremost:
-    """Return the best candidate and the primary reason of every unit."""
+def foremost(
+    scene: Scene, rows: Candidates, tally: Tally, before: Foremost | None = None
+) -> Foremost:
+    """Return the best candidate and the primary reason of every unit.
+
+    ``before`` is what it was when devices differed in lifecycle and state alone: whom to name where
+    nobody is near does not depend on either.
+    """
     u, met = len(scene.units), tally.met
     reason_count = np.zeros((u, len(REASONS)), np.int64)
     for code in range(NONE):
@@ -124,6 +130,13 @@ def foremost(scene: Scene, rows: Candidates, tally: Tally) -> Foremost:
     nobody = np.flatnonzero(primary == NONE)
     if len(nobody):
         reason_count[nobody, NONE] = 1
+        if before is not None:
+            was = before.primary[nobody] == NONE
+            same, nobody = nobody[was], nobody[~was]
+            best[same], best_distance[same] = before.best[same], before.best_distance_m[same]
+            named = same[best[same] >= 0]
+            kept = before.best_reasons[named] & np.uint8(0xFF ^ STATE_BITS)
+            best_reasons[named] = kept | scene.devices.state_bits[best[named]]
         found, best_distance[nobody] = nearest_other(scene, rows, nobody)
         best[nobody] = found
         at = nobody[found >= 0]

@@ -217,23 +217,27 @@ async def snapshot(connection: AsyncConnection) -> str:
     return str((await connection.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one())
 
 
+async def settled(fetch: Fetch) -> int:
+    """Return the number up to which the history is complete: a later snapshot sees all of it."""
+    return int((await fetch("SELECT number FROM registry_horizon()"))[0][0])
+
+
 async def changed(
-    connection: AsyncConnection, jurisdiction: str, since: str, limit: int
+    connection: AsyncConnection, jurisdiction: str, since: str, number: int, limit: int
 ) -> list[tuple[str, bool, str]] | None:
     """Return kind, whether it was a device's state alone, and code of what changed since a snapshot.
 
-    None: more than ``limit``.
+    ``number`` is how far the history was settled before that snapshot. None: more than ``limit``.
     """
     rows = (
         await connection.execute(
             text(
-                "SELECT DISTINCT kind, operation = 'state', code FROM change, "
-                "(SELECT CAST(CAST(:since AS text) AS pg_snapshot) AS seen) AS earlier "
-                "WHERE transaction >= pg_snapshot_xmin(seen)::text::bigint "
-                "AND jurisdiction = :jurisdiction "
-                "AND NOT pg_visible_in_snapshot(transaction::text::xid8, seen) LIMIT :limit"
+                "SELECT DISTINCT kind, operation = 'state', code FROM change_log "
+                "WHERE seq > :number AND jurisdiction = :jurisdiction "
+                "AND NOT pg_visible_in_snapshot(transaction::text::xid8, "
+                "CAST(CAST(:since AS text) AS pg_snapshot)) LIMIT :limit"
             ),
-            {"jurisdiction": jurisdiction, "since": since, "limit": limit + 1},
+            {"jurisdiction": jurisdiction, "since": since, "number": number, "limit": limit + 1},
         )
     ).all()
     return None if len(rows) > limit else [(row[0], row[1], row[2]) for row in rows]

@@ -5,7 +5,6 @@ vehicle device in each direction traffic can take, its area being the road up to
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -66,18 +65,8 @@ class Guards:
     watches: Watching
     assessment: engine.Assessment
     """Of the passages; a unit is one direction of one passage."""
-
-    @cached_property
-    def unit_direction(self) -> Ints:
-        """`INBOUND` or `OUTBOUND` of each unit."""
-        return self.passage_units[1]
-
-    @cached_property
-    def passage_units(self) -> tuple[Ints, Ints]:
-        """Passage and direction of each unit."""
-        passage, need = self.assessment.unit_point, self.assessment.unit_need
-        carries = self.passages.carries[passage]
-        return passage, np.where((need == 0) & (carries & engine.INBOUND > 0), 1, 2)
+    passage_units: tuple[Ints, Ints]
+    """Passage and direction (`INBOUND` or `OUTBOUND`) of each unit."""
 
     def restated(self, devices: engine.DeviceTable) -> "Guards":
         """Return the guards after devices changed state."""
@@ -122,8 +111,29 @@ def _guards(found: Computed, net: RoadNet) -> Guards:
     assessment = engine.assess(
         table, replace(devices, assigned=assigned), found.parameters, frame, roadside
     )
-    watches = _watching(found, net, stands, xy)
-    return Guards(net, found.points, passages, point_crossing, stands, watches, assessment)
+    direction = _directions(passages, assessment)
+    units = (assessment.unit_point, direction)
+    watches = _unjudged(_watching(found, net, stands, xy), passages, assessment)
+    return Guards(net, found.points, passages, point_crossing, stands, watches, assessment, units)
+
+
+def _directions(passages: Passages, assessment: engine.Assessment) -> Ints:
+    """Return the direction of each unit: inbound comes first where a passage carries both."""
+    carries = passages.carries[assessment.unit_point]
+    inward = (assessment.unit_need == 0) & (carries & engine.INBOUND > 0)
+    return np.where(inward, engine.INBOUND, engine.OUTBOUND)
+
+
+def _unjudged(watches: Watching, passages: Passages, assessment: engine.Assessment) -> Watching:
+    """Return the watching devices without those judged at a passage of their chain.
+
+    That verdict stands; and who is a candidate there does not depend on anybody's state.
+    """
+    unit, device = assessment.judged
+    chain = passages.chain[assessment.unit_point[unit]]
+    width = int(max(device.max(initial=0), watches.device.max(initial=0))) + 1
+    free = ~np.isin(watches.chain * width + watches.device, chain * width + device)
+    return Watching(watches.device[free], watches.chain[free], watches.ahead[free])
 
 
 def _passages(net: RoadNet) -> tuple[Passages, Polygons]:

@@ -84,6 +84,8 @@ class Loaded:
     waivers: Columns = field(default_factory=dict)
     snapshot: str = ""
     """What the database calls the state: which transactions it has seen."""
+    settled: int = 0
+    """Number in the history up to which it has seen everything."""
 
     @property
     def oldest(self) -> float:
@@ -111,6 +113,7 @@ async def load(database: Database, jurisdiction: str, earlier: Loaded | None = N
     NotFound
         when there is no such jurisdiction.
     """
+    settled = await registry.settled(database.fetch)
     async with database.snapshot() as connection:
         # A first statement through SQLAlchemy opens the transaction the others share.
         rules = await registry.rules(connection, jurisdiction)
@@ -120,11 +123,11 @@ async def load(database: Database, jurisdiction: str, earlier: Loaded | None = N
         snapshot = await registry.snapshot(connection)
         base = Loaded(
             jurisdiction, pulse.revision, pulse.at, rules, _NOTHING, _NOTHING, _NOTHING,
-            snapshot=snapshot,
+            snapshot=snapshot, settled=settled,
         )  # fmt: skip
         if earlier is not None and earlier.snapshot:
             changes = await registry.changed(
-                connection, jurisdiction, earlier.snapshot, MOST_CHANGES
+                connection, jurisdiction, earlier.snapshot, earlier.settled, MOST_CHANGES
             )
             if changes is not None and not any(kind in _MAKES_ALL_OLD for kind, *_ in changes):
                 return await _brought_up(connection, base, earlier, changes)

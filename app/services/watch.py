@@ -32,6 +32,10 @@ class Ways:
     """Shape (k,): from tail to head of the chain, or back."""
     arc: Ints
     """Shape (c, 2): arc of each chain back (column 0) and ahead (column 1), -1: not to be driven."""
+    tail: Ints
+    """Shape (k,): node each arc leaves."""
+    head: Ints
+    length_m: Floats
 
 
 class ArcColumns(TypedDict):
@@ -113,25 +117,27 @@ def _ways(net: RoadNet) -> Ways:
     arc[there, 1] = np.arange(len(there))
     arc[back, 0] = len(there) + np.arange(len(back))
     ahead = np.arange(len(there) + len(back)) < len(there)
-    return Ways(node, number, np.concatenate([there, back]), ahead, arc)
-
-
-def _arcs(found: Computed, guarded: Guards, ways: Ways) -> ArcColumns:
-    net, devices = guarded.net, found.devices
-    chains = net.chains
-    tail = np.where(ways.ahead, chains.tail[ways.chain], chains.head[ways.chain])
-    head = np.where(ways.ahead, chains.head[ways.chain], chains.tail[ways.chain])
+    chain = np.concatenate([there, back])
     if len(chains):
         length = np.add.reduceat(net.pieces.length_m[chains.piece], chains.start[:-1])
     else:
         length = np.empty(0)
-    arc, group = _guarding(devices, guarded, ways)
+    return Ways(
+        node, number, chain, ahead, arc,
+        number[np.where(ahead, chains.tail[chain], chains.head[chain])],
+        number[np.where(ahead, chains.head[chain], chains.tail[chain])],
+        length[chain],
+    )  # fmt: skip
+
+
+def _arcs(found: Computed, guarded: Guards, ways: Ways) -> ArcColumns:
+    arc, group = _guarding(found.devices, guarded, ways)
     return ArcColumns(
         n=len(ways.node),
-        tail=ways.number[tail],
-        head=ways.number[head],
+        tail=ways.tail,
+        head=ways.head,
         edge=ways.chain,
-        length_m=length[ways.chain],
+        length_m=ways.length_m,
         guard_start=np.searchsorted(arc, np.arange(len(ways.chain) + 1)),
         guard_group=group,
     )
@@ -148,19 +154,12 @@ def _guarding(devices: engine.DeviceTable, guarded: Guards, ways: Ways) -> tuple
     )
     group = devices.group[device]
     watches = guarded.watches
-    on = np.flatnonzero(working(devices)[watches.device] & ~_judged(guarded))
+    on = np.flatnonzero(working(devices)[watches.device])
     chain = np.concatenate([chain, watches.chain[on]])
     ahead = np.concatenate([ahead, watches.ahead[on]])
     group = np.concatenate([group, devices.group[watches.device[on]]])
     width = int(devices.group.max(initial=0)) + 1
     arc = np.where(chain >= 0, ways.arc[chain, ahead.astype(np.int64)], -1)
-    pairs = np.unique(arc[arc >= 0] * width + group[arc >= 0])
+    pairs = np.sort(arc[arc >= 0] * width + group[arc >= 0])
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return pairs // width, pairs % width
-
-
-def _judged(guarded: Guards) -> Bools:
-    """Tell which watching devices were judged at a passage of their chain: that verdict stands."""
-    unit, device = guarded.assessment.judged
-    chain = guarded.passages.chain[guarded.passage_units[0][unit]]
-    watches, width = guarded.watches, len(guarded.stands.edge) + 1
-    return np.isin(watches.chain * width + watches.device, chain * width + device)

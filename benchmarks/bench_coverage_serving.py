@@ -1,0 +1,292 @@
+"""Time the whole way of an answer on a large city: load, build, compute, one change, the answer again.
+
+``python -m benchmarks.bench_coverage_serving [--points 10000 --devices 100000 --edges 100000]`` makes a
+city with three rings in a private database and asks for what a summary needs; with ``--peer`` networkx
+does the graph part in the same run. Prints milliseconds; asserts nothing.
+"""
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+import shapely
+from sqlalchemy import text
+
+from app.db import schema
+from app.db.cluster import LocalCluster
+from app.db.engine import Database, WriteContext
+from app.geo.frame import Frame
+from app.services import crossings, guards, loading, report, roadnet, watch
+from app.services.access import OPERATOR
+from app.services.assess import Computed, compute
+from app.services.coverage import Answers
+
+CODE = "410800"
+FRAME = Frame(4547)
+MIDDLE = (430_000.0, 3_898_000.0)
+T = TypeVar("T")
+RADII = {"city": 0.86, "urban": 0.5, "core": 0.22}
+
+
+class Clock:
+    """Prints what each step took."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+
+    def note(self, name: str, started: float, also: str = "") -> None:
+        """Print what a step took since it started."""
+        self.took[name] = (time.perf_counter() - started) * 1e3
+        print(f"  {name:<58} {self.took[name]:9.1f} ms  {also}")
+
+    def run(self, name: str, work: Callable[[], T]) -> T:
+        """Time a function."""
+        started = time.perf_counter()
+        made = work()
+        self.note(name, started)
+        return made
+
+    async def wait(self, name: str, work: Awaitable[T]) -> T:
+        """Time something awaited."""
+        started = time.perf_counter()
+        made = await work
+        self.note(name, started)
+        return made
+
+
+def streets(
+    edges: int, rng: np.random.Generator
+) -> tuple[list[bytes], list[str], list[str], float]:
+    """Return a bent grid of about so many street pieces: WKB, group, class; and half its width."""
+    side = max(int(np.sqrt(edges / 2)), 3)
+    block = 200.0
+    half = block * (side - 1) / 2
+    axis = np.arange(side) * block - half
+    nodes = np.stack(np.meshgrid(axis, axis), axis=-1) + rng.normal(0, 18, (side, side, 2))
+    along, across = np.repeat(np.arange(side), side - 1), np.tile(np.arange(side), side - 1)
+    ends = [
+        (nodes[:, :-1].reshape(-1, 2), nodes[:, 1:].reshape(-1, 2), "EW", along),
+        (nodes[:-1].reshape(-1, 2), nodes[1:].reshape(-1, 2), "NS", across),
+    ]
+    lines, groups, classes = [], [], []
+    for start, stop, word, number in ends:
+        share = np.linspace(0, 1, 6)[None, :, None]
+        xy = start[:, None] * (1 - share) + stop[:, None] * share
+        xy[:, 1:-1] += rng.normal(0, 2, (len(xy), 4, 2))
+        lonlat = FRAME.to_lonlat((xy + MIDDLE).reshape(-1, 2)).reshape(xy.shape)
+        lines += shapely.to_wkb(shapely.linestrings(lonlat)).tolist()
+        groups += [f"{word}{one}" for one in number.tolist()]
+        classes += ["urban_arterial" if one % 5 == 0 else "urban_minor" for one in number.tolist()]
+    return lines, groups, classes, half
+
+
+def ring(radius: float, seed: int) -> str:
+    """Return a ring of 2,000 vertices around the middle, as WKT in degrees."""
+    rng = np.random.default_rng(seed)
+    angle = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    reach = radius * (1 + 0.04 * np.sin(5 * angle + seed) + rng.normal(0, 0.0015, len(angle)))
+    xy = np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None] + MIDDLE
+    return shapely.MultiPolygon([shapely.Polygon(FRAME.to_lonlat(xy))]).wkt
+
+
+async def fill(database: Database, points: int, devices: int, edges: int) -> None:
+    """Write the city straight into the tables; triggers keep the history as always."""
+    rng = np.random.default_rng(7)
+    lines, groups, classes, half = streets(edges, rng)
+    place = rng.uniform(-half, half, (points, 2)) * 0.95
+    categories = np.array(["core_junction", "core_site", "city_road", "urban_road", "core_road"])
+    of = rng.integers(0, points, devices)
+    stand = place[of] + rng.normal(0, 40, (devices, 2))
+    at = [FRAME.to_lonlat(xy + MIDDLE).tolist() for xy in (place, stand)]
+    checkpoint = rng.random(devices) < 0.2
+    state = np.where(rng.random(devices) < 0.9, "online", "offline")
+    words = np.array(["vehicle", "face", "overview"])[rng.integers(0, 3, devices)]
+
+    def point_of(row: int) -> str | None:
+        return f"p{of[row]}" if row % 3 else None
+
+    async with database.writing(WriteContext("benchmark")) as connection:
+
+        async def put(sql: str, rows: list[Any], size: int = 20_000) -> None:
+            for start in range(0, len(rows), size):
+                part = orjson.dumps(rows[start : start + size]).decode()
+                await connection.execute(text(sql), {"rows": part})
+
+        await connection.execute(
+            text(
+                "INSERT INTO jurisdiction (code, plan, requirements, coverage_parameters, "
+                "stale_after_s, synthetic, metric_epsg) SELECT :code, '{}', "
+                "CAST(:needs AS jsonb), '{}', 864000, true, 4547"
+            ),
+            {"code": CODE, "needs": orjson.dumps(NEEDS).decode()},
+        )
+        for seed, (level, radius) in enumerate(RADII.items()):
+            await connection.execute(
+                text(
+                    "INSERT INTO ring (code, jurisdiction, level, tolerance_m, datum_received, "
+                    "geometry) SELECT :code || '/' || :level, :code, :level, 5, 'wgs84', "
+                    "ST_GeomFromText(:wkt, 4326)"
+                ),
+                {"code": CODE, "level": level, "wkt": ring(half * radius, seed)},
+            )
+        await put(
+            'INSERT INTO road (code, jurisdiction, road_class, "group", oneway, layer, bridge, '
+            "tunnel, geometry) SELECT r->>0, '410800', r->>1, r->>2, r->>3, 0, false, false, "
+            "ST_SetSRID(ST_GeomFromWKB(decode(r->>4, 'hex')), 4326) "
+            "FROM json_array_elements(CAST(:rows AS json)) r",
+            [
+                [f"r{row}", kind, group, "forward" if row % 23 == 0 else "no", wkb.hex()]
+                for row, (wkb, group, kind) in enumerate(zip(lines, groups, classes, strict=True))
+            ],
+        )
+        await put(
+            "INSERT INTO control_point (code, jurisdiction, category, zone, geometry) "
+            "SELECT r->>0, '410800', r->>1, 'core', ST_SetSRID(ST_MakePoint((r->>2)::float8, "
+            "(r->>3)::float8), 4326) FROM json_array_elements(CAST(:rows AS json)) r",
+            [[f"p{row}", str(categories[row % 5]), *lonlat] for row, lonlat in enumerate(at[0])],
+        )
+        lanes = '[{"lane": 1, "direction": "both"}]'
+        await put(
+            "INSERT INTO checkpoint (code, jurisdiction, kind, lifecycle, lanes, control_point, "
+            f"geometry) SELECT r->>0, '410800', 'vehicle', 'in_use', '{lanes}', r->>1, "
+            "ST_SetSRID(ST_MakePoint((r->>2)::float8, (r->>3)::float8), 4326) "
+            "FROM json_array_elements(CAST(:rows AS json)) r",
+            [
+                [f"k{row}", point_of(row), *at[1][row]]
+                for row in np.flatnonzero(checkpoint).tolist()
+            ],
+        )
+        await put(
+            "INSERT INTO camera (code, jurisdiction, functions, lifecycle, direction, azimuth_deg, "
+            "opening_deg, horizontal_pixels, control_point, geometry) SELECT r->>0, '410800', "
+            "ARRAY[r->>1], 'in_use', 'both', (r->>2)::float8, 35, 3840, r->>3, "
+            "ST_SetSRID(ST_MakePoint((r->>4)::float8, (r->>5)::float8), 4326) "
+            "FROM json_array_elements(CAST(:rows AS json)) r",
+            [
+                [f"c{row}", str(words[row]), row * 37 % 360, point_of(row), *at[1][row]]
+                for row in np.flatnonzero(~checkpoint).tolist()
+            ],
+        )  # fmt: skip
+        await put(
+            "INSERT INTO device_state (kind, code, jurisdiction, state, reported_at) "
+            "SELECT r->>0, r->>1, '410800', r->>2, now() - interval '1 hour' "
+            "FROM json_array_elements(CAST(:rows AS json)) r",
+            [
+                ["checkpoint" if mark == "k" else "camera", f"{mark}{row}", str(state[row])]
+                for row, mark in enumerate(np.where(checkpoint, "k", "c").tolist())
+            ],
+        )  # fmt: skip
+    async with database.reading() as connection:
+        await connection.execute(text("ANALYZE"))
+
+
+_BOTH = [{"function": "vehicle", "directions": ["inbound", "outbound"], "working": 1}]
+NEEDS = {
+    "city_road": _BOTH, "urban_road": _BOTH, "core_road": _BOTH,
+    "core_junction": [{"function": "vehicle", "working": 1}, {"function": "face", "working": 1}],
+    "core_site": [{"function": "face", "working": 1}, {"function": "overview", "working": 1}],
+}  # fmt: skip
+
+
+async def switch(database: Database, word: str) -> None:
+    async with database.writing(WriteContext("benchmark")) as connection:
+        await connection.execute(
+            text(
+                "UPDATE device_state SET state = :word, reported_at = now() WHERE kind = 'checkpoint' "
+                "AND code = (SELECT min(code) FROM checkpoint)"
+            ),
+            {"word": word},
+        )
+
+
+def peer(found: Computed) -> None:
+    """Do the graph part of the summary with networkx: reach and minimum cut, three rings, both ways."""
+    import networkx as nx
+
+    watched = watch.of(found)
+    assert watched is not None
+    arcs = watched.arcs
+    free = np.diff(arcs["guard_start"]) == 0
+    for level in watched.net.levels:
+        for inward in (True, False):
+            graph = nx.DiGraph()
+            ends = zip(arcs["tail"].tolist(), arcs["head"].tolist(), free.tolist(), strict=True)
+            for tail, head, is_free in ends:
+                if is_free:
+                    graph.add_edge(tail, head, capacity=1)
+            for node in watched.nodes(level, inside=not inward).tolist():
+                graph.add_edge("s", node)
+            for node in watched.nodes(level, inside=inward).tolist():
+                graph.add_edge(node, "t")
+            nx.maximum_flow_value(graph, "s", "t", flow_func=nx.algorithms.flow.preflow_push)
+
+
+async def measure(url: str, arguments: argparse.Namespace) -> None:
+    database, clock = Database(url, statement_timeout_s=600), Clock()
+    await schema.migrate(database)
+    await clock.wait(
+        "fill the registry", fill(database, arguments.points, arguments.devices, arguments.edges)
+    )
+    print("cold, step by step")
+    loaded = await clock.wait("load all columns", loading.load(database, CODE))
+    found = clock.run("control points: the coverage engine", lambda: compute(loaded))
+    net = clock.run("road network, sides, crossings, chains", lambda: roadnet.of(found))
+    clock.run("guards of the crossings", lambda: guards.of(found))
+    watched = clock.run("who watches which way", lambda: watch.of(found))
+    clock.run("summary (with the cordons of three rings, both ways)", lambda: report.summary(found))
+    clock.run(
+        "all crossings, listed", lambda: crossings.listed(found, crossings.Wanted(), geojson=False)
+    )
+    assert net is not None
+    assert watched is not None
+    print(
+        f"  {len(net.network):,} edges, {watched.arcs['n']:,} junctions, crossings "
+        f"{[len(one) for one in net.crossed.values()]}, {len(loaded.cameras['code']):,} cameras, "
+        f"{len(loaded.checkpoints['code']):,} checkpoints"
+    )
+    print("as served: cold, unchanged, after one state change")
+    answers = Answers(database)
+    await clock.wait("summary, cold", answers.summary(CODE, OPERATOR))
+    started = time.perf_counter()
+    for _ in range(50):
+        await answers.summary(CODE, OPERATOR)
+    clock.note("summary, nothing changed (50 times)", started)
+    for word in ("fault", "online", "fault", "online"):
+        await switch(database, word)
+        await clock.wait(f"summary after a checkpoint went {word}", answers.summary(CODE, OPERATOR))
+    await answers.settled()
+    other = Answers(database)
+    await clock.wait("summary in another process, shared", other.summary(CODE, OPERATOR))
+    await answers.close()
+    await database.close()
+    if arguments.peer:
+        clock.run("networkx: six minimum cuts on the same graph", lambda: peer(found))
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+
+
+def main() -> None:
+    """Measure in a private database that is gone afterwards."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=10_000)
+    parser.add_argument("--devices", type=int, default=100_000)
+    parser.add_argument("--edges", type=int, default=100_000)
+    parser.add_argument("--peer", action="store_true", help="time networkx on the same graph")
+    with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
+        Path(folder).chmod(0o755)
+        own = LocalCluster(Path(folder), durable=False)
+        own.start()
+        try:
+            asyncio.run(measure(own.url, parser.parse_args()))
+        finally:
+            own.stop()
+
+
+if __name__ == "__main__":
+    main()
