@@ -6,62 +6,28 @@ the spatial index serves.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from shapely.geometry.base import BaseGeometry
-
 from app.geo.crs import CRS84, Crs
 from app.registry.bound import Bound
+from app.registry.cql2_parts import (
+    ARITHMETIC,
+    COMPARISONS,
+    LISTS,
+    SPATIAL,
+    Term,
+    Vocabulary,
+    as_instant,
+    called,
+    counted,
+    near_box,
+    utf8,
+)
 from app.registry.cql2_time import TEMPORAL, End, Ending, Span, relation
-from app.schemas.collections import Type
 from app.schemas.cql2 import DEEPEST, MOST_PARTS, MOST_VALUES, bad
 from app.schemas.cql2_values import day, geometry, instant
-
-_COMPARISONS: Final = {"=": "=", "<>": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">="}
-_ARITHMETIC: Final = {
-    "+": "({} + {})",
-    "-": "({} - {})",
-    "*": "({} * {})",
-    "/": "({} / nullif({}, 0))",
-    "%": "mod(({})::numeric, nullif({}, 0)::numeric)::float8",
-    "div": "trunc({} / nullif({}, 0))",
-    "^": "power({}, {})",
-}
-_SPATIAL: Final = {
-    f"s_{name}": f"ST_{name.capitalize()}"
-    for name in (
-        "intersects", "equals", "disjoint", "touches", "within", "overlaps", "crosses", "contains",
-    )
-}  # fmt: skip
-_LISTS: Final = {
-    "a_contains": "({0} @> {1})",
-    "a_containedby": "({0} <@ {1})",
-    "a_equals": "({0} @> {1} AND {0} <@ {1})",
-    "a_overlaps": "({0} && {1})",
-}
-_CAST: Final = {
-    "text": "text", "number": "float8", "integer": "float8", "boolean": "boolean", "day": "date",
-    "instant": "timestamptz",
-}  # fmt: skip
-_METRES_PER_DEGREE: Final = 110_000.0
-"""A little less than a degree of latitude has anywhere, so that a box in degrees is large enough."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """SQL of a known type."""
-
-    sql: str
-    type: Type | str
-    shape: BaseGeometry | None = None
-    """The geometry when it is a literal."""
-
-
-Vocabulary = Mapping[str, Term]
-"""What a filter may speak of: property name to SQL."""
 
 
 def condition(tree: Any, vocabulary: Vocabulary, bound: Bound, crs: Crs = CRS84) -> str:
@@ -150,24 +116,24 @@ class _Compiler:
         if low in ("and", "or"):
             return self._joined(low, args)
         families: tuple[tuple[Any, int, Callable[..., Term]], ...] = (
-            (_COMPARISONS, 2, self._comparison),
-            (_ARITHMETIC, 2, self._arithmetic),
-            (_SPATIAL, 2, self._spatial),
+            (COMPARISONS, 2, self._comparison),
+            (ARITHMETIC, 2, self._arithmetic),
+            (SPATIAL, 2, self._spatial),
             (TEMPORAL, 2, self._temporal),
-            (_LISTS, 2, self._list),
+            (LISTS, 2, self._list),
             (_SINGLE, 0, self._single),
         )
         for family, count, make in families:
             if low in family:
                 if count:
-                    _counted(name, args, count)
+                    counted(name, args, count)
                 return make(low, args)
         known = "withinDistance, distance, CASEI, ACCENTI, S_..., T_... and A_..."
         raise bad(f"There is no function {name[:60]!r}; there are {known}.")
 
     def _single(self, name: str, args: list[Any]) -> Term:
         count, method = _SINGLE[name]
-        _counted(name, args, count)
+        counted(name, args, count)
         made: Term = method(self, args)
         return made
 
@@ -192,13 +158,13 @@ class _Compiler:
         return Term(self._bound.bind(number, "float8"), "number")
 
     def _text(self, value: str) -> Term:
-        return Term(self._bound.bind(_utf8(value), "text"), "text")
+        return Term(self._bound.bind(utf8(value), "text"), "text")
 
     def _words(self, values: list[Any]) -> Term:
         self._count_values(len(values))
         if not all(isinstance(value, str) for value in values):
             raise bad("A list in an array function holds texts.")
-        return Term(self._bound.bind([_utf8(value) for value in values], "text[]"), "words")
+        return Term(self._bound.bind([utf8(value) for value in values], "text[]"), "words")
 
     # -- logic and comparison -------------------------------------------------------------------
 
@@ -224,9 +190,9 @@ class _Compiler:
         ]
         found = {"number" if term.type == "integer" else term.type for term in terms}
         if found == {"day", "instant"}:
-            return [_as_instant(term) for term in terms]
+            return [as_instant(term) for term in terms]
         if len(found) > 1:
-            told = " and ".join(_called(term.type) for term in terms[:2])
+            told = " and ".join(called(term.type) for term in terms[:2])
             raise bad(f"{self._named(nodes[0])}: {told} cannot be compared.")
         if found <= {"geometry", "words", "json"}:
             raise bad("Geometries and lists are compared by functions (S_EQUALS, A_EQUALS).")
@@ -247,7 +213,7 @@ class _Compiler:
 
     def _comparison(self, name: str, args: list[Any]) -> Term:
         left, right = self._alike(*args)
-        return Term(f"({left.sql} {_COMPARISONS[name]} {right.sql})", "boolean")
+        return Term(f"({left.sql} {COMPARISONS[name]} {right.sql})", "boolean")
 
     def _between(self, args: list[Any]) -> Term:
         value, low, high = self._alike(*args)
@@ -287,7 +253,7 @@ class _Compiler:
 
     def _arithmetic(self, name: str, args: list[Any]) -> Term:
         left, right = (self._measure(arg) for arg in args)
-        return Term(_ARITHMETIC[name].format(left, right), "number")
+        return Term(ARITHMETIC[name].format(left, right), "number")
 
     def _measure(self, node: Any) -> str:
         term = self.term(node)
@@ -313,7 +279,7 @@ class _Compiler:
             raise bad(f"{name.upper()} cannot take a GEOMETRYCOLLECTION.")
         if name == "s_disjoint":
             return Term(f"(NOT ST_Intersects({left.sql}, {right.sql}))", "boolean")
-        return Term(f"{_SPATIAL[name]}({left.sql}, {right.sql})", "boolean")
+        return Term(f"{SPATIAL[name]}({left.sql}, {right.sql})", "boolean")
 
     def _distance(self, args: list[Any]) -> Term:
         left, right = (self._place(arg) for arg in args)
@@ -328,28 +294,8 @@ class _Compiler:
             raise bad("withinDistance takes 0 to 1,000,000 metres.")
         reach = self._bound.bind(float(metres), "float8")
         exact = f"ST_DWithin(({left.sql})::geography, ({right.sql})::geography, {reach})"
-        near = self._near(left, right, float(metres))
+        near = near_box(left, right, float(metres), self._bound)
         return Term(f"({near}{exact})", "boolean")
-
-    def _near(self, left: Term, right: Term, metres: float) -> str:
-        """Return a condition on boxes in degrees that lets the index narrow, where one can be said."""
-        known = [side.shape for side in (left, right)]
-        if (known[0] is None) == (known[1] is None):
-            return ""
-        place = known[0] if known[0] is not None else known[1]
-        assert place is not None  # noqa: S101  # one of them is known
-        west, south, east, north = place.bounds
-        up = metres / _METRES_PER_DEGREE
-        widest = max(abs(south), abs(north)) + up
-        if widest >= 85:
-            return ""
-        across = up / math.cos(math.radians(widest))
-        sides = (west - across, south - up, east + across, north + up)
-        if sides[0] < -180 or sides[2] > 180:
-            return ""
-        corners = ", ".join(self._bound.bind(side, "float8") for side in sides)
-        column = left.sql if left.shape is None else right.sql
-        return f"{column} && ST_MakeEnvelope({corners}, 4326) AND "
 
     def _temporal(self, name: str, args: list[Any]) -> Term:
         return Term(relation(name, *(self._span(arg) for arg in args)), "boolean")
@@ -385,7 +331,7 @@ class _Compiler:
         left, right = (self.term(arg) for arg in args)
         if (left.type, right.type) != ("words", "words"):
             raise bad(f"{name.upper()} is for lists of texts.")
-        return Term(_LISTS[name].format(left.sql, right.sql), "boolean")
+        return Term(LISTS[name].format(left.sql, right.sql), "boolean")
 
 
 _SINGLE: Final[dict[str, tuple[int, Callable[..., Term]]]] = {
@@ -399,31 +345,3 @@ _SINGLE: Final[dict[str, tuple[int, Callable[..., Term]]]] = {
     "distance": (2, _Compiler._distance),
     "withindistance": (3, _Compiler._within_distance),
 }
-
-
-def _counted(name: str, args: Sequence[Any], count: int) -> None:
-    if len(args) != count:
-        raise bad(f"{name[:60]} takes {count} argument{'s' * (count > 1)}, not {len(args)}.")
-
-
-def _as_instant(term: Term) -> Term:
-    """Return a day as the instant it begins, in UTC."""
-    if term.type != "day":
-        return term
-    return Term(f"(({term.sql})::timestamp AT TIME ZONE 'UTC')", "instant")
-
-
-def _called(kind: str) -> str:
-    names = {"words": "a list", "day": "a day", "instant": "an instant", "json": "an object"}
-    return names.get(kind, f"a {kind}")
-
-
-def _utf8(text: str) -> str:
-    """Return a text that PostgreSQL can hold."""
-    if "\x00" in text:
-        raise bad("The filter has a NUL character.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise bad("The filter has half a character.") from error
-    return text

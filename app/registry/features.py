@@ -17,7 +17,7 @@ from app.db.engine import Fetch
 from app.geo.crs import CRS84, Crs
 from app.registry import cql2
 from app.registry.bound import Bound
-from app.registry.cql2 import Term
+from app.registry.cql2_parts import Term
 from app.registry.documents import EFFECTIVE_STATE, opened, quoted, source
 from app.schemas.collections import Collection, Property, Type
 

@@ -17,7 +17,8 @@ import shapely
 
 from app.db.engine import Database
 from app.registry.bound import Bound
-from app.registry.cql2 import Term, condition
+from app.registry.cql2 import condition
+from app.registry.cql2_parts import Term
 from app.schemas import cql2
 from app.schemas.ogc import CONFORMANCE
 
