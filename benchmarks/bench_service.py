@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from benchmarks.city import fill
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 4
 SETTLE_S = 20
 HERE = Path(__file__).parent
-OURS, THEIRS = 8391, 8392
 ITEM = "41080000041320500100"
 PAGE_SQL = (
     f"SELECT t.code, {document(CAMERA, feature=True)} AS body FROM {source(CAMERA)} "
@@ -61,7 +61,7 @@ def _running(
         stderr=subprocess.DEVNULL,
     )
     try:
-        for _ in range(100):
+        for _ in range(300):
             time.sleep(0.2)
             try:
                 urllib.request.urlopen(url, timeout=2).read()
@@ -143,6 +143,11 @@ def _key(data: Path, url: str) -> str:
     return made.stdout.strip()
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def socket_of(url: str) -> Path:
     """Return the folder of the socket a private cluster listens on."""
     return Path(re.sub(r".*host=([^&]+).*", r"\1", url))
@@ -150,18 +155,19 @@ def socket_of(url: str) -> Path:
 
 def serve_both(stack: ExitStack, url: str, data: Path) -> tuple[str, str, tuple[int, int]]:
     """Start the service and tipg on a database; return their addresses and processes."""
-    base, theirs = f"http://127.0.0.1:{OURS}", f"http://127.0.0.1:{THEIRS}"
+    ours, peers = _free_port(), _free_port()
+    base, theirs = f"http://127.0.0.1:{ours}", f"http://127.0.0.1:{peers}"
     mine = stack.enter_context(
         _running(
             [sys.executable, "-m", "app.cli", "serve"], f"{base}/readyz",
-            REGISTRY_DATABASE_URL=url, REGISTRY_PORT=str(OURS), REGISTRY_DATA_DIR=str(data),
+            REGISTRY_DATABASE_URL=url, REGISTRY_PORT=str(ours), REGISTRY_DATA_DIR=str(data),
             REGISTRY_ANONYMOUS_ROLE="analyst", REGISTRY_LOG_LEVEL="warning",
         )
     )  # fmt: skip
     database = quote(str(socket_of(url)), safe="")
     peer = stack.enter_context(
         _running(
-            [_tipg(), "-m", "uvicorn", "tipg.main:app", "--port", str(THEIRS),
+            [_tipg(), "-m", "uvicorn", "tipg.main:app", "--port", str(peers),
              "--log-level", "warning"], f"{theirs}/healthz",
             DATABASE_URL=f"postgresql://registry@{database}:5432/registry",
             TIPG_DB_SPATIAL_EXTENT="false", TIPG_DB_DATETIME_EXTENT="false",
