@@ -17,6 +17,7 @@ from app.routers import (
     cordons,
     coverage,
     crossings,
+    exports,
     health,
     imports,
     keys,
@@ -33,6 +34,7 @@ from app.routers.lean import Below
 from app.services.access import anonymous
 from app.services.changes import Streams
 from app.services.coverage import Answers
+from app.services.exports import Exports
 from app.services.imports.jobs import Imports
 from app.services.keys import Gate, service_secret
 from app.services.ogc.features import Features
@@ -79,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.gate = Gate(app.state.database, app.state.secret, anonymous(known.anonymous_role))
     app.state.answers = Answers(app.state.database)
     app.state.streams = Streams(app.state.database)
+    app.state.exports = Exports(app.state.database, app.state.answers)
     app.state.features = Features(app.state.database, app.state.answers)
     app.state.tiles = Tiles(app.state.database, app.state.answers)
     problems.install(app)
@@ -106,6 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             cordons,
             area,
             planning,
+            exports,
             keys,
             health,
         )

@@ -23,7 +23,7 @@ from app.formats import encoding as encodings
 from app.formats.encoding import Encoding
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Oddity, Opened, Tally, Wanted
-from app.formats.text import clean, clean_cell
+from app.formats.text import clean, clean_cell, unguarded
 
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LONGEST_ROW: Final = 4 << 20
@@ -149,7 +149,7 @@ def _batches(
 def _cut(
     numbers: NDArray[np.int64], table: pa.Table, odd: list[Oddity], shape: _Shape, rows: int
 ) -> Iterator[Batch]:
-    cells = [clean(_one(column)) for column in table.columns]
+    cells = [unguarded(clean(_one(column))) for column in table.columns]
     filled = _not_blank(cells, len(numbers))
     if not filled.all():
         mask = pa.array(filled)

@@ -148,7 +148,7 @@ def _carry(
 
 
 def _batch(numbers: list[int], columns: list[list[str | None]], header: Header) -> Batch:
-    cells = [strings(column) for column in columns]
+    cells = [unguarded(strings(column)) for column in columns]
     filled = np.zeros(len(numbers), bool)
     for column in cells:
         filled |= np.asarray(column.is_valid())

@@ -68,6 +68,21 @@ def clean(array: pa.StringArray) -> pa.StringArray:
     return array
 
 
+def unguarded(array: pa.StringArray) -> pa.StringArray:
+    """Return a column without the apostrophe that keeps a cell from being read as a formula.
+
+    Spreadsheet programmes write it so, and so does our export (`app.formats.writing.guarded`).
+
+    Examples
+    --------
+    >>> unguarded(pa.array(["'=1+1", "''-5", "'s", "-5"])).to_pylist()
+    ['=1+1', "'-5", "'s", '-5']
+    """
+    if array.nbytes == 0 or b"'" not in _parts(array)[0].tobytes():
+        return array
+    return pc.replace_substring_regex(array, "^'('*[=+\\-@])", "\\1")
+
+
 def narrow(text: str) -> str:
     """Return text with fullwidth letters, digits and signs as plain ones.
 

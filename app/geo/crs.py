@@ -132,6 +132,32 @@ def lonlat(xy: ArrayLike, crs: Crs) -> Floats:
     return found
 
 
+def from_lonlat(positions: ArrayLike, crs: Crs) -> Floats:
+    """Return positions in a system, x before y whatever the authority says, as files have it.
+
+    Parameters
+    ----------
+    positions : array_like, shape (n, 2)
+        Degrees, longitude first.
+    crs : Crs
+        The system they are wanted in.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+
+    Examples
+    --------
+    >>> from_lonlat([(113.2418, 35.2159)], named("EPSG:4547")).round(1)
+    array([[ 430966.7, 3898808.4]])
+    """
+    array = np.asarray(positions, dtype=np.float64).reshape(-1, 2)
+    if crs.srid == CRS84.srid or not len(array):
+        return array
+    found = _transformer(crs.srid).transform(array[:, 0], array[:, 1], direction="INVERSE")
+    return np.column_stack(found)
+
+
 def to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
     """Return a geometry in longitude and latitude.
 

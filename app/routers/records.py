@@ -146,7 +146,7 @@ async def _camera_filter(
     return {**device, "structure": structure, "checkpoint": checkpoint}
 
 
-_FILTERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+FILTERS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     JURISDICTION.name: _no_filter,
     CONTROL_POINT.name: _control_point_filter,
     ROAD.name: _road_filter,
@@ -173,7 +173,7 @@ def router_of(kind: Kind) -> APIRouter:
 
 
 def _add_reads(router: APIRouter, kind: Kind) -> None:
-    own_filter = Depends(_FILTERS[kind.name])
+    own_filter = Depends(FILTERS[kind.name])
     spatial = Depends(_spatial if kind.shaped else _not_spatial)
     page_of: dict[int | str, dict[str, Any]] = {
         200: {"description": f"A page of {kind.plural}.", **_listed(kind)}
