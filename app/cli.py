@@ -1,4 +1,4 @@
-"""`coverage-registry`: serve, migrate, demo, import, keys, healthcheck, version.
+"""`coverage-registry`: serve, migrate, demo, import, export, keys, healthcheck, version.
 
 The command line is the one place that starts and stops the private cluster; the application itself
 is always handed a database. What commands share stands in ``app.terminal``.
@@ -22,6 +22,7 @@ from rich.table import Column, Table
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__, server
+from app.cli_export import export_file
 from app.cli_import import import_file
 from app.db import schema
 from app.db.cluster import ClusterError, ServiceLock
@@ -38,6 +39,7 @@ cli = typer.Typer(
 keys_cli = typer.Typer(help="API keys.", no_args_is_help=True)
 cli.add_typer(keys_cli, name="keys")
 cli.command("import")(import_file)
+cli.command("export")(export_file)
 DEMO = "410800"
 
 

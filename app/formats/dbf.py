@@ -248,7 +248,13 @@ def _name(raw: bytes, codec: str) -> str:
 
 
 def _plain_numbers(texts: pa.StringArray) -> pa.StringArray:
-    """Drop zeros that only fill up the decimals; read E-notation; show where digits are lost."""
+    """Drop zeros that only fill up the decimals; read E-notation; show where digits are lost.
+
+    Stars are no number: GDAL and others fill a field with them where there is none.
+    """
+    stars = pc.match_substring_regex(texts, r"^\*+$")
+    if pc.any(stars).as_py():
+        texts = pc.if_else(stars, pa.scalar(None, pa.string()), texts)
     texts = pc.replace_substring_regex(texts, r"^([+-]?[0-9]+)\.0*$", r"\1")
     texts = pc.replace_substring_regex(texts, r"^([+-]?[0-9]*\.[0-9]*[1-9])0+$", r"\1")
     if not pc.any(pc.match_substring_regex(texts, "[eE]|[0-9]{16}")).as_py():

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
+import shapely
 
 from app.errors import Invalid
 from app.formats import archive
@@ -83,6 +84,8 @@ def _batches(path: Path, table: Table, rows: int) -> Iterator[Batch]:
         columns, deleted, odd = table.cells(first, count)
         wkb = next(shapes)[: len(deleted)]
         geometry, bad = from_wkb(wkb)
+        # The format winds outer rings clockwise; everywhere else they are anticlockwise (RFC 7946).
+        geometry = np.asarray(shapely.orient_polygons(geometry), dtype=object)
         odd += [bad_geometry(first + at + 1) for at in bad]
         row = np.arange(first + 1, first + len(deleted) + 1, dtype=np.int64)
         if deleted.any():

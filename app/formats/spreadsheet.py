@@ -17,7 +17,7 @@ from app.errors import Invalid
 from app.formats import sheetsize
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
-from app.formats.text import clean_cell, strings
+from app.formats.text import clean_cell, strings, unguarded
 from app.formats.typed import EXACT_SPREADSHEET, value_text
 
 _SAMPLE_ROWS: Final = 100

@@ -187,7 +187,8 @@ _SHORT: Final = {
     "mount_height_m": "height", "serial_number": "serial_no", "legal_basis": "legal",
     "distance_m": "distance", "reported_at": "reported",
     "created_at": "created", "updated_at": "updated", "on_boundary": "on_border",
-    "datum_received": "datum", "tolerance_m": "tolerance", "view_polygon": "view_poly", "point_class": "pt_class",
+    "datum_received": "datum", "tolerance_m": "tolerance", "view_polygon": "view_poly",
+    "point_class": "pt_class",
     "required_level": "req_level", "level_scale": "lvl_scale",
 }  # fmt: skip
 
@@ -295,7 +296,8 @@ def _zipped(
     told = [*shapefile_notes(layout), f"Texts cut to 254 bytes: {cut}."]
     columns = "\n".join(f"{short:<10}  {name}" for name, short in names.items())
     mapping = {
-        short: column.name for column, short in zip(layout.columns, names.values(), strict=True)
+        short: None if column.kept else column.name
+        for column, short in zip(layout.columns, names.values(), strict=True)
     }
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in made.values():

@@ -87,7 +87,7 @@ def _division(row: Row) -> str:
 
 def _words(row: Row, codes: Mapping[str, str]) -> str:
     found = [codes[word] for word in orjson.loads(row["functions"] or "[]") if word in codes]
-    return "/".join(sorted(set(found), key=int))
+    return "/".join(dict.fromkeys(found))
 
 
 # -- GB/T 28181 -------------------------------------------------------------------------------------

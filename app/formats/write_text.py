@@ -165,19 +165,17 @@ def _placemarks(layout: Layout, batch: pa.RecordBatch) -> Iterator[str]:
     columns = [_plain(texts(batch.column(column.name), column.type)) for column in layout.columns]
     openings = [f"<Data name={quoteattr(column.header)}><value>" for column in layout.columns]
     names = [column.name for column in layout.columns]
-    named = [names.index(name) for name in ("name_zh", "name_en", "code") if name in names]
+    named = [names.index(name) for name in ("name_zh", "name_en") if name in names]
     shapes = shapes_of(batch)
     for shape, row in zip(shapes, zip(*columns, strict=True), strict=True):
-        title = next((row[at] for at in named if row[at] is not None), "")
+        title = next((row[at] for at in named if row[at] is not None), None)
+        name = "" if title is None else f"<name>{escape(title)}</name>"
         data = "".join(
             f"{opening}{escape(value)}</value></Data>"
             for opening, value in zip(openings, row, strict=True)
             if value is not None
         )
-        yield (
-            f"<Placemark><name>{escape(title)}</name><ExtendedData>{data}</ExtendedData>"
-            f"{_kml(shape)}</Placemark>\n"
-        )
+        yield (f"<Placemark>{name}<ExtendedData>{data}</ExtendedData>{_kml(shape)}</Placemark>\n")
 
 
 def _plain(array: pa.Array) -> list[str | None]:

@@ -36,6 +36,8 @@ class Column:
     name: str
     header: str
     type: Type
+    kept: bool = False
+    """Set by the registry: an import leaves it out."""
 
 
 @dataclass(frozen=True)

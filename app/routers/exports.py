@@ -116,7 +116,7 @@ def _add(collection: Collection) -> None:
         },
     )
     async def export(
-        format: Annotated[  
+        format: Annotated[
             known,  # type: ignore[valid-type]  # a name made for this collection
             Path(description="End of the file name."),
         ],

@@ -160,7 +160,7 @@ class Exports:
         told = FORMATS[asked.format].notes(_layout(replace(asked, language="en"), properties))
         rows = [0]
         pieces = self._written(asked, who, layout, properties, rows)
-        first = await anext(pieces)
+        first = await anext(pieces, b"")  # a file may have nothing in it
         return Export(
             _file_name(asked), FORMATS[asked.format].media_type, tuple(told),
             _after(first, pieces), rows,
@@ -325,7 +325,7 @@ def _layout(asked: Wanted, properties: Sequence[Property]) -> Layout:
     platform = f"{asked.jurisdiction or '000000'}00002000000001"
     return Layout(
         name=asked.collection.id,
-        columns=tuple(Column(p.name, headers[p.name], p.type) for p in properties),
+        columns=tuple(Column(p.name, headers[p.name], p.type, p.kept) for p in properties),
         shapes=asked.collection.shapes,
         srid=asked.crs.srid,
         places=places,

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import anyio
 import numpy as np
+import orjson
 import pyarrow as pa
 import shapely
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +17,6 @@ from app.intake.judge import batches
 from app.models.vocabulary import LEVELS, Datum, Level
 from app.registry import rings as rings_registry
 from app.registry import states as states_registry
-from app.schemas.geojson import to_geojson
 from app.services import rings
 from app.services.imports import told
 from app.services.imports.applying import ROWS, Outcome, Work, conclude, judged_batch
@@ -62,7 +62,8 @@ async def _put(connection: AsyncConnection, work: Work, page: Page, record: dict
     properties = {name: value for name, value in record.items() if value is not None}
     if "tolerance_m" in properties:
         properties["tolerance_m"] = float(properties["tolerance_m"])
-    feature = {"type": "Feature", "geometry": to_geojson(shape), "properties": properties}
+    geometry = orjson.loads(shapely.to_geojson(shape))  # lists, as a body has them
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
     before = await rings_registry.lock(connection, f"{jurisdiction}/{level}")
     try:
         async with connection.begin_nested():
