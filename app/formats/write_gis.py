@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyogrio
 import shapely
@@ -41,9 +42,16 @@ def _headed(layout: Layout, batches: Batches) -> pa.RecordBatchReader:
     schema = pa.schema(
         [pa.field(name, known.type) for name, known in zip(names, layout.schema, strict=True)]
     )
-    return pa.RecordBatchReader.from_batches(
-        schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in batches)
-    )
+    return pa.RecordBatchReader.from_batches(schema, (_cut(batch, schema) for batch in batches))
+
+
+def _cut(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch with times cut to the millisecond: GDAL rounds, which makes some later."""
+    arrays = [
+        pc.floor_temporal(array, unit="millisecond") if pa.types.is_timestamp(array.type) else array
+        for array in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _write_ogr(layout: Layout, batches: Batches, path: Path, driver: str, **options: Any) -> None:
@@ -90,6 +98,8 @@ def write_fgb(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]
 def fgb_notes(layout: Layout) -> Sequence[str]:
     """Return what FlatGeobuf cannot hold."""
     notes = ["Rows are in the order of the spatial index."]
+    if times := listed(layout, "instant"):
+        notes.append(f"Times are cut to the millisecond: {times}.")
     if lists := listed(layout, "words", "json"):
         notes.append(f"Lists are JSON text: {lists}.")
     return notes
