@@ -15,6 +15,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
 Bytes: TypeAlias = NDArray[np.uint8]
+Shapes: TypeAlias = NDArray[np.object_]
 
 
 def positions(lonlat: ArrayLike) -> Floats:

@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import ArrayLike
 from shapely.geometry import MultiPolygon
 
-from app.geo.arrays import Bools, Bytes, Floats, Ints, positions
+from app.geo.arrays import Bools, Bytes, Floats, Ints, Shapes, positions
 from app.geo.frame import Frame
 from app.geo.outline import Outline, divided
 
@@ -167,11 +167,12 @@ class RingIndex:
         home = (lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)
         near, far = np.flatnonzero(home), np.flatnonzero(~home)
         xy = self.frame.to_metres(points[near])
+        places = np.asarray(shapely.points(xy), dtype=object)
         codes = np.full(n, OUTSIDE)
         for place in reversed(range(k)):
             ring = self._rings[place]
             inside[:, place] = ring.covers(points)
-            distance[near, place] = ring.signed(points[near], xy, inside[near, place])
+            distance[near, place] = ring.signed(points[near], xy, inside[near, place], places)
             distance[far, place] = ring.outline.far_distance(points[far])
             codes[inside[:, place]] = ring.bit_place
         tolerances = [boundary.tolerance_m for boundary in self.boundaries]
@@ -285,9 +286,11 @@ class _Ring:
         """Tell which points are exactly on the line."""
         return covered & ~np.asarray(shapely.contains_xy(self.polygon, points[:, 0], points[:, 1]))
 
-    def signed(self, points: Floats, xy: Floats, covered: Bools) -> Floats:
+    def signed(
+        self, points: Floats, xy: Floats, covered: Bools, places: Shapes | None = None
+    ) -> Floats:
         """Return signed distances to the line; sign and zero follow the test in lon/lat."""
-        away = np.maximum(self.outline.distance(xy), _NEVER_M)
+        away = np.maximum(self.outline.distance(xy, places), _NEVER_M)
         close = np.flatnonzero(away < _TOUCH_M)
         away[close[self.touches(points[close], covered[close])]] = 0.0
         return np.where(covered, -away, away) + 0.0

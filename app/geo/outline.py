@@ -11,7 +11,7 @@ from pyproj import Geod
 from scipy.spatial import cKDTree
 from shapely.geometry.base import BaseGeometry
 
-from app.geo.arrays import Bools, Floats
+from app.geo.arrays import Bools, Floats, Shapes
 from app.geo.frame import Frame
 
 STEP_DEG = 0.00135
@@ -61,10 +61,14 @@ class Outline:
         shapely.dwithin(self.line, probe, 0.5)
         shapely.shortest_line(self.line, probe)
 
-    def distance(self, xy: Floats) -> Floats:
-        """Return unsigned distances in metres from places in the frame, shape (n, 2)."""
+    def distance(self, xy: Floats, points: Shapes | None = None) -> Floats:
+        """Return unsigned distances in metres from places in the frame, shape (n, 2).
+
+        Who measures the same places from several borders hands over ``points``, made of them once.
+        """
+        places = shapely.points(xy) if points is None else points
         # shapely.distance would go through every edge; this one uses the prepared index.
-        return np.asarray(shapely.length(shapely.shortest_line(self.line, shapely.points(xy))))
+        return np.asarray(shapely.length(shapely.shortest_line(self.line, places)))
 
     def within(self, xy: Floats, distance_m: float) -> Bools:
         """Tell which places in the frame, shape (n, 2), are at most so far from the border."""

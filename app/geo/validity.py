@@ -6,20 +6,17 @@ of kilometres; only what sticks out by more than a tolerance is a fault.
 
 import re
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
-from app.geo.arrays import Floats, Ints, positions
+from app.geo.arrays import Floats, Ints, Shapes, positions
 from app.geo.frame import Frame
 from app.geo.outline import STEP_DEG, Outline
-
-Shapes: TypeAlias = NDArray[np.object_]
 
 NOISE_M: Final = 0.001
 """Less than this cannot be told from rounding and is never a fault."""

@@ -42,3 +42,26 @@ def shapes(geometries: NDArray[np.object_]) -> Any:
     """Return shapes as an Arrow array of EWKB hex."""
     marked = shapely.set_srid(geometries, 4326)
     return pa.array(shapely.to_wkb(marked, hex=True, include_srid=True), pa.string())
+
+
+def lonlat(hexed: Any) -> Floats | None:
+    """Return lon and lat of an Arrow array of points as `points` writes them; None for others.
+
+    Examples
+    --------
+    >>> lonlat(points(np.array([[113.2, 35.2]])))
+    array([[113.2,  35.2]])
+    """
+    texts = hexed.combine_chunks() if isinstance(hexed, pa.ChunkedArray) else hexed
+    count = len(texts)
+    if not count or texts.null_count:
+        return None
+    _, places, signs = texts.buffers()
+    offsets = np.frombuffer(places, np.int32, count + 1, 4 * texts.offset)
+    if (np.diff(offsets) != 50).any():
+        return None
+    text = signs.slice(int(offsets[0]), 50 * count).to_pybytes().decode("ascii")
+    body = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(count, 25)
+    if (body[:, :9] != _POINT).any():
+        return None
+    return np.ascontiguousarray(body[:, 9:]).view("<f8").reshape(count, 2).astype(np.float64)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import shapely
-from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
-from app.geo.arrays import Bools, Ints
+from app.geo.arrays import Bools, Floats, Ints, Shapes
 from app.geo.membership import RingIndex
+from app.intake import ewkb
 from app.intake.faults import RowFault
 from app.registry.intake import staged_columns
 from app.schemas.kinds import Kind
@@ -26,7 +27,7 @@ from app.services.imports import told
 from app.services.imports.seen import Seen
 from app.services.territory import Territory
 
-Objects = NDArray[np.object_]
+Objects = Shapes
 _OPTIONS = pa_csv.WriteOptions(include_header=False)
 _NAMES = ("zone", "rings", "on_boundary", "distance_m")
 
@@ -59,9 +60,9 @@ class Desk:
         sorting.refuse_strangers()
         sorting.refuse_repeats()
         sorting.refuse_misplaced()
-        good, rows, owners, shapes = sorting.kept()
+        good, rows, owners, places = sorting.kept()
         if self.kind.placed:
-            good = self._placed(good, owners, shapes)
+            good = self._placed(good, owners, places.lonlat)
         names = ("row", *staged_columns(self.kind))
         filled = [n for n in names if n in good.column_names and good[n].null_count < len(good)]
         sink = BytesIO()
@@ -69,17 +70,47 @@ class Desk:
         codes = good["code"].combine_chunks()
         return Ready(sink.getvalue(), tuple(filled), rows, codes, sorting.faults)
 
-    def _placed(self, good: Any, owners: Objects, shapes: Objects) -> Any:
+    def _placed(self, good: Any, owners: Objects, lonlat: Floats) -> Any:
         """Return the table with zone, rings, on_boundary and distance_m of every row."""
         indexes = {owner: where.index for owner, where in self.territories.items()}
         present = sorted(set(owners.tolist()))
         if len(present) == 1:
-            columns = memberships(indexes[present[0]], shapes)
+            columns = memberships(indexes[present[0]], lonlat)
         else:
-            columns = _of_several(indexes, owners, shapes)
+            columns = _of_several(indexes, owners, lonlat)
         for name in _NAMES:
             good = good.append_column(name, columns[name])
         return good
+
+
+class Places:
+    """Geometries as they are judged good, EWKB in hexadecimal; points are read without making shapes."""
+
+    def __init__(self, hexed: Any) -> None:
+        self._hexed = hexed
+        self._points = ewkb.lonlat(hexed)
+        self._shapes: Objects = np.empty(0, dtype=object)
+        if self._points is None:
+            self._shapes = np.array(shapely.from_wkb(hexed.to_numpy()), dtype=object)
+
+    @property
+    def bounds(self) -> Floats:
+        """West, south, east and north of each, shape (n, 4)."""
+        if self._points is not None:
+            return np.hstack([self._points, self._points])
+        return shapely.bounds(self._shapes).reshape(-1, 4)
+
+    @property
+    def lonlat(self) -> Floats:
+        """One place for each, shape (n, 2): the point itself, or a point inside the area."""
+        if self._points is not None:
+            return self._points
+        return territory.representatives(list(self._shapes))
+
+    def __getitem__(self, at: int) -> BaseGeometry:
+        shape: BaseGeometry | None = shapely.from_wkb(self._hexed[at].as_py())
+        assert shape is not None  # noqa: S101  # it was read before
+        return shape
 
 
 class _Sorting:
@@ -89,21 +120,16 @@ class _Sorting:
         self.desk, self.good = desk, good
         self.rows = good["row"].to_numpy().astype(np.int64)
         self.owners: Objects = np.array(good["jurisdiction"].to_pylist(), dtype=object)
-        self.shapes: Objects = np.array(shapely.from_wkb(good["geometry"].to_numpy()), dtype=object)
+        self.places = Places(good["geometry"])
         self.keep: Bools = np.ones(len(self.rows), dtype=bool)
         self.faults: list[RowFault] = []
 
-    def kept(self) -> tuple[Any, Ints, Objects, Objects]:
-        """Return table, row numbers, jurisdictions and shapes of what is left."""
+    def kept(self) -> tuple[Any, Ints, Objects, Places]:
+        """Return table, row numbers, jurisdictions and places of what is left."""
         if self.keep.all():
-            return self.good, self.rows, self.owners, self.shapes
-        keep = self.keep
-        return (
-            self.good.filter(pa.array(keep)),
-            self.rows[keep],
-            self.owners[keep],
-            self.shapes[keep],
-        )
+            return self.good, self.rows, self.owners, self.places
+        good = self.good.filter(pa.array(self.keep))
+        return good, self.rows[self.keep], self.owners[self.keep], Places(good["geometry"])
 
     def refuse_strangers(self) -> None:
         """Refuse rows of jurisdictions that are not there, or not the sender's."""
@@ -136,7 +162,7 @@ class _Sorting:
 
     def refuse_misplaced(self) -> None:
         """Refuse rows outside the extent of their jurisdiction."""
-        bounds = shapely.bounds(self.shapes)
+        bounds = self.places.bounds
         for owner, where in self.desk.territories.items():
             if where.extent is None:
                 continue
@@ -144,7 +170,7 @@ class _Sorting:
             inside = (bounds >= (west, south, west, south)) & (bounds <= (east, north, east, north))
             outside = ~inside.all(axis=1) & (self.owners == owner) & self.keep
             for at in np.flatnonzero(outside).tolist():
-                fault = territory.misplaced(where, self.shapes[at])
+                fault = territory.misplaced(where, self.places[at])
                 if fault is not None:
                     self.keep[at] = False
                     row = int(self.rows[at])
@@ -152,24 +178,24 @@ class _Sorting:
 
 
 def _of_several(
-    indexes: Mapping[str, RingIndex | None], owners: Objects, shapes: Objects
+    indexes: Mapping[str, RingIndex | None], owners: Objects, lonlat: Floats
 ) -> dict[str, Any]:
     parts: dict[str, list[Any]] = {name: [pa.array([], pa.string())] for name in _NAMES}
     places = [np.empty(0, np.int64)]
     for owner in sorted(set(owners.tolist())):
         mine = np.flatnonzero(owners == owner)
         places.append(mine)
-        for name, values in memberships(indexes[owner], shapes[mine]).items():
+        for name, values in memberships(indexes[owner], lonlat[mine]).items():
             parts[name].append(values)
     back = pa.array(np.argsort(np.concatenate(places), kind="stable"))
     return {name: pa.concat_arrays(values).take(back) for name, values in parts.items()}
 
 
-def memberships(index: RingIndex | None, shapes: Objects) -> dict[str, Any]:
-    """Return the columns that say where shapes lie, as text that PostgreSQL reads."""
-    if index is None or not len(shapes):
-        return dict.fromkeys(_NAMES, pa.nulls(len(shapes), pa.string()))
-    found = index.locate(territory.representatives(list(shapes)))
+def memberships(index: RingIndex | None, lonlat: Floats) -> dict[str, Any]:
+    """Return the columns that say where places lie, as text that PostgreSQL reads."""
+    if index is None or not len(lonlat):
+        return dict.fromkeys(_NAMES, pa.nulls(len(lonlat), pa.string()))
+    found = index.locate(lonlat)
     levels = [boundary.level for boundary in index.boundaries]
     distances = np.round(found.distance_m, 2)
     texts: list[Any] = []
