@@ -28,8 +28,8 @@ from app.settings import Settings
 SECRET = "secret of the tests"  # not a secret
 _EMPTIED = (
     "jurisdiction, ring, control_point, checkpoint, camera, road, building, device_state, "
-    "change_log, revision, touched, waiver, analysis_answer, api_key, import_job, import_page, "
-    "import_profile"
+    "change_log, revision, touched, waiver, scenario, analysis_answer, api_key, import_job, "
+    "import_page, import_profile"
 )
 
 

@@ -305,4 +305,4 @@ class ApiKey(SQLModel, table=True):
     last_used_at: datetime | None = Field(default=None, sa_type=_TIME)
 
 
-from app.models import analysis, imports  # noqa: E402, F401  # tables of their own topic, one metadata
+from app.models import analysis, imports, planning  # noqa: E402, F401  # tables of their own topic, one metadata

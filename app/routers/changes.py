@@ -28,7 +28,8 @@ Division = Annotated[
 ]
 KindName = Annotated[
     Literal[
-        "jurisdiction", "ring", "control_point", "checkpoint", "camera", "road", "building", "waiver"
+        "jurisdiction", "ring", "control_point", "checkpoint", "camera", "road", "building", "waiver",
+        "scenario",
     ]
     | None,
     Query(description="Only changes of this kind of record."),

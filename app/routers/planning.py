@@ -1,13 +1,34 @@
-"""Routes of planning: what would change if."""
+"""Routes of planning: what would change if, and scenarios kept under a name."""
 
-from fastapi import APIRouter, Depends, Response
+from typing import Annotated
 
-from app.deps import BodyDep, DatabaseDep, GoneDep, PrincipalDep, known_parameters
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from app.deps import (
+    BodyDep,
+    ContextDep,
+    DatabaseDep,
+    GoneDep,
+    PageDep,
+    PreconditionDep,
+    PrincipalDep,
+    ReadDep,
+    WriterDep,
+    known_parameters,
+)
 from app.routers import answers
 from app.routers.coverage import AnswersDep, Jurisdiction
 from app.routers.openapi import body_of, problems
+from app.routers.records import HistoryPage
 from app.schemas.overlay import Overlay, WhatIf
-from app.services import what_if
+from app.schemas.scenarios import (
+    Scenario,
+    ScenarioDraft,
+    ScenarioPage,
+    ScenarioPlan,
+    ScenarioResult,
+)
+from app.services import scenarios, what_if
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}",
@@ -31,3 +52,136 @@ async def post_what_if(
     gone: GoneDep,
 ) -> Response:
     return answers.computed(await what_if.answer(database, coverage, code, payload, who, gone))
+
+
+ScenarioName = Annotated[
+    str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of the scenario.")
+]
+
+
+@router.get(
+    "/scenarios",
+    summary="The scenarios of the jurisdiction, in the order of their names",
+    responses={200: {"model": ScenarioPage}, **problems(401, 403, 404, 422)},
+)
+async def list_scenarios(
+    request: Request, code: Jurisdiction, who: PrincipalDep, connection: ReadDep, paging: PageDep
+) -> Response:
+    bodies, after = await scenarios.listed(
+        connection, code, who, after=answers.decode_cursor(paging.cursor), limit=paging.limit
+    )
+    return answers.page(request, ",".join(bodies), len(bodies), after)
+
+
+@router.get(
+    "/scenarios/{name}",
+    summary="One scenario",
+    responses={200: {"model": Scenario}, **problems(401, 403, 404, 422)},
+)
+async def get_scenario(
+    code: Jurisdiction, name: ScenarioName, who: PrincipalDep, connection: ReadDep
+) -> Response:
+    version, body = await scenarios.get(connection, code, name, who)
+    return answers.one(body, version)
+
+
+@router.put(
+    "/scenarios/{name}",
+    summary="Keep imagined changes under a name, or replace them",
+    responses={
+        200: {"model": Scenario},
+        201: {"model": Scenario},
+        **problems(401, 403, 404, 409, 412, 413, 415, 422),
+    },
+    openapi_extra=body_of(ScenarioDraft),
+)
+async def put_scenario(
+    code: Jurisdiction,
+    name: ScenarioName,
+    who: WriterDep,
+    payload: BodyDep,
+    condition: PreconditionDep,
+    coverage: AnswersDep,
+    database: DatabaseDep,
+    context: ContextDep,
+) -> Response:
+    done, body = await scenarios.put(
+        database, coverage, code, name, payload, who, condition, context
+    )
+    place = f"/v1/jurisdictions/{code}/scenarios/{name}"
+    return answers.one(body, done.version, status=201 if done.created else 200, Location=place)
+
+
+@router.delete(
+    "/scenarios/{name}",
+    status_code=204,
+    summary="Remove a scenario; its history stays",
+    responses={204: {"description": "Removed."}, **problems(401, 403, 404, 412, 422)},
+)
+async def remove_scenario(
+    code: Jurisdiction,
+    name: ScenarioName,
+    who: WriterDep,
+    condition: PreconditionDep,
+    database: DatabaseDep,
+    context: ContextDep,
+) -> Response:
+    await scenarios.remove(database, code, name, who, condition, context)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/scenarios/{name}/history",
+    summary="Changes of a scenario, newest first",
+    responses={200: {"model": HistoryPage}, **problems(401, 403, 404, 422)},
+)
+async def list_scenario_history(
+    request: Request,
+    code: Jurisdiction,
+    name: ScenarioName,
+    who: PrincipalDep,
+    connection: ReadDep,
+    paging: PageDep,
+) -> Response:
+    bodies, following = await scenarios.history(
+        connection, code, name, who,
+        before=answers.decode_sequence(paging.cursor), limit=paging.limit,
+    )  # fmt: skip
+    after = None if following is None else str(following)
+    return answers.page(request, ",".join(bodies), len(bodies), after)
+
+
+@router.get(
+    "/scenarios/{name}/result",
+    summary="What a scenario would change, from now or from another scenario",
+    responses={200: {"model": ScenarioResult}, **problems(401, 403, 404, 409, 422)},
+)
+async def get_scenario_result(
+    code: Jurisdiction,
+    name: ScenarioName,
+    who: PrincipalDep,
+    database: DatabaseDep,
+    coverage: AnswersDep,
+    gone: GoneDep,
+    against: Annotated[
+        str | None,
+        Query(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Scenario to compare with."),
+    ] = None,
+) -> Response:
+    told = await scenarios.result(database, coverage, code, name, against, who, gone)
+    return answers.computed(told)
+
+
+@router.post(
+    "/scenarios/{name}:plan",
+    summary="A scenario as batches of records: to register as planned, and to send when it is done",
+    responses={200: {"model": ScenarioPlan}, **problems(401, 403, 404, 409, 422)},
+)
+async def plan_scenario(
+    code: Jurisdiction,
+    name: ScenarioName,
+    who: WriterDep,
+    database: DatabaseDep,
+    coverage: AnswersDep,
+) -> Response:
+    return answers.computed(await scenarios.planned(database, coverage, code, name, who))
