@@ -16,9 +16,11 @@ from app.errors import BadQuery
 from app.geo.crs import CRS84
 from app.registry.bound import Bound
 from app.registry.cql2 import condition
-from app.registry.features import Asked, page_statement, vocabulary
+from app.registry.features import Asked, Page, page_statement, vocabulary
 from app.schemas import cql2
 from app.schemas.collections import BY_ID, COLLECTIONS
+from app.services.coverage import Answers
+from app.services.ogc.features import Features
 from ogc.asking import CAMERAS, cams, filtered, ids
 
 ODD, EVEN = ids(range(1, 12, 2)), ids(range(0, 12, 2))
@@ -294,6 +296,19 @@ async def test_a_spatial_filter_goes_through_the_index(
             plan = "\n".join(row[0] for row in rows)
             assert re.search(r"Index Cond: .*geometry .*(&&|@|~)", plan), (text, plan)
             assert f"ix_{collection.kind.name}_geometry" in plan, (text, plan)  # type: ignore[union-attr]
+
+
+async def test_a_filter_that_fails_on_a_later_row_is_no_failure_of_ours(
+    gis: httpx.AsyncClient, database: Database
+) -> None:
+    """115 to the power of 200 has no number; the page may be there when the count finds out."""
+    answer = await gis.get(CAMERAS, params={"filter": "range_m ^ 200 > 0", "limit": "1"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-filter")
+    features = Features(database, Answers(database))
+    asked = Asked(limit=1, tree=cql2.parse("range_m ^ 200 > 0", "cql2-text"))
+    with pytest.raises(BadQuery) as refused:
+        await features.matched(BY_ID["cameras"], asked, Page(1, b"{}", '["cam-00"]', "1.1"))
+    assert refused.value.code == "bad-filter"
 
 
 async def test_a_filter_may_not_take_for_ever(

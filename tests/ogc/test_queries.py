@@ -151,7 +151,15 @@ async def test_the_count_is_exact_and_follows_writes(gis: httpx.AsyncClient) -> 
     await gis.delete("/v1/cameras/cam-01")
     assert (await page(gis, limit=1))["numberMatched"] == 11
     assert (await page(gis, limit=1, code="cam-01,cam-02,x"))["numberMatched"] == 1
-    assert (await page(gis, limit=1, filter="range_m > 20"))["numberMatched"] == 10
+    for _ in range(2):
+        assert (await page(gis, limit=1, filter="range_m > 20"))["numberMatched"] == 10
+    report = [{"code": "cam-02", "state": "online"}, {"code": "cam-03", "state": "online"}]
+    for filtered, before in (("working = TRUE", 0), ("NOT working = TRUE", 11)):
+        told = (await page(gis, limit=1, filter=filtered)).get("numberMatched")
+        assert told == before
+    assert (await gis.post("/v1/states", json=report)).status_code == 200
+    assert (await page(gis, limit=1, filter="working = TRUE"))["numberMatched"] == 2
+    assert (await page(gis, limit=1, filter="NOT working = TRUE"))["numberMatched"] == 9
 
 
 async def test_a_limit_beyond_the_greatest_gives_the_greatest(gis: httpx.AsyncClient) -> None:

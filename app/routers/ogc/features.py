@@ -43,7 +43,7 @@ async def items(call: Call) -> Response:
     if following is not None:
         headers["Link"] = f'<{following}>; rel="next"; type="{GEOJSON}"'
     headers["ETag"] = tag
-    if call.request.headers.get("if-none-match") == tag:
+    if tag in call.request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)
     return Response(body, 200, headers, media_type)
 

@@ -5,7 +5,8 @@ the first one does. ``numberMatched`` is exact or absent.
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,8 +30,10 @@ PIECE: Final = 1000
 QUERY_TIMEOUT_S: Final = 15.0
 """How long a filter may take."""
 _COUNTS_KEPT: Final = 1000
-_SURELY_COUNTED: Final = 10_000
+_MOST_ASKED: Final = 10_000
 """A count that cannot be kept is made up to this many."""
+_MOST_COUNTED: Final = 200_000
+"""Any count is; a client that asks for more than that pages anyway."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Features:
     def __init__(self, database: Database, answers: Answers) -> None:
         self._database = database
         self._rows = AnswerRows(answers)
-        self._counts: OrderedDict[Any, tuple[str, int]] = OrderedDict()
+        self._counts: OrderedDict[Any, tuple[str, int | None]] = OrderedDict()
 
     async def page(self, collection: Collection, asked: Asked, who: Principal) -> Page:
         """Return one page of at most ``PIECE`` features.
@@ -62,10 +65,8 @@ class Features:
 
     async def piece(self, collection: Collection, scoped: Asked) -> Page:
         """Return one page of what was scoped before."""
-        try:
+        with _evaluated():
             return await registry.page(self._fetch, collection, scoped)
-        except (asyncpg.DataError, asyncpg.InternalServerError) as error:
-            raise _not_evaluated(error) from error
 
     async def pieces(
         self, collection: Collection, asked: Asked, who: Principal, first: Page
@@ -85,8 +86,8 @@ class Features:
             return page.count
         if scoped.total is not None:
             return scoped.total
-        if _changes_by_itself(collection, scoped):
-            return None if scoped.after else await self._counted(collection, _all_of(scoped))
+        if scoped.filtered and _changes_by_itself(collection, scoped):
+            return None if scoped.after else await self._counted(collection, scoped, _MOST_ASKED)
         key = _key(collection, scoped)
         kept = self._counts.get(key)
         if kept is not None and kept[0] == page.revision:
@@ -94,17 +95,19 @@ class Features:
             return kept[1]
         if scoped.after is not None:
             return None
-        counted = await registry.count(self._fetch, collection, _all_of(scoped))
+        most = _MOST_COUNTED if scoped.tree is None else _MOST_ASKED
+        counted = await self._counted(collection, scoped, most)
         self._counts[key] = (page.revision, counted)
         while len(self._counts) > _COUNTS_KEPT:
             self._counts.popitem(last=False)
         return counted
 
-    async def _counted(self, collection: Collection, wanted: Asked) -> int | None:
-        """Return a count that cannot be kept: exact when small, else None."""
-        most = _SURELY_COUNTED + 1
-        counted = await registry.count(self._fetch, collection, wanted, most=most)
-        return counted if counted < most else None
+    async def _counted(self, collection: Collection, scoped: Asked, most: int) -> int | None:
+        """Return how many there are, None when there are more than ``most``."""
+        wanted = _all_of(scoped)
+        with _evaluated():
+            found = await registry.count(self._fetch, collection, wanted, most=most + 1)
+        return found if found <= most else None
 
     async def item(self, collection: Collection, code: str, asked: Asked, who: Principal) -> Found:
         """Return one feature.
@@ -115,10 +118,8 @@ class Features:
             when there is none in the caller's scope.
         """
         scoped = await self.scoped(collection, asked, who, code)
-        try:
+        with _evaluated():
             found = await registry.item(self._fetch, collection, code, scoped)
-        except asyncpg.InternalServerError as error:
-            raise _not_evaluated(error) from error
         if found is None:
             raise NotFound(collection.title_en.lower().removesuffix("s"), code)
         return Found(found[1], found[0])
@@ -179,8 +180,21 @@ def named(collection_id: str, who: Principal) -> Collection:
 
 
 def _changes_by_itself(collection: Collection, asked: Asked) -> bool:
-    """Tell whether the number of features may change without a write, or cannot be told."""
-    return asked.tree is not None or any(collection.by_name[name].timely for name in asked.equal)
+    """Tell whether the number of features may change by time passing, without a write."""
+    named = asked.equal.keys() | set(_properties_in(asked.tree))
+    return any(name in named for name, known in collection.by_name.items() if known.timely)
+
+
+def _properties_in(tree: Any) -> Iterator[str]:
+    """Yield the names of properties a filter speaks of."""
+    if isinstance(tree, dict):
+        if isinstance(name := tree.get("property"), str):
+            yield name
+        for part in tree.values():
+            yield from _properties_in(part)
+    elif isinstance(tree, list):
+        for part in tree:
+            yield from _properties_in(part)
 
 
 def _all_of(asked: Asked) -> Asked:
@@ -193,14 +207,19 @@ def _key(collection: Collection, asked: Asked) -> Any:
     if not asked.filtered and not collection.answer:
         return collection.id, None if asked.scope is None else tuple(asked.scope)
     area = None if asked.area is None else asked.area.wkb
-    equal = orjson.dumps(asked.equal, option=orjson.OPT_SORT_KEYS)
+    options = orjson.OPT_SORT_KEYS
+    question = orjson.dumps([asked.equal, asked.tree, asked.filter_crs.uri], option=options)
     scope = None if asked.scope is None else tuple(asked.scope)
-    return collection.id, area, equal, asked.between, scope, hash(asked.features)
+    return collection.id, area, question, asked.between, scope, asked.reveal, hash(asked.features)
 
 
-def _not_evaluated(error: Exception) -> BadQuery:
-    """Return the refusal of a query PostgreSQL could not evaluate."""
-    said = str(error).splitlines()[0][:200]
-    return BadQuery(
-        f"The query cannot be evaluated: {said}.", parameter="filter", code="bad-filter"
-    )
+@contextmanager
+def _evaluated() -> Iterator[None]:
+    """Refuse a query that PostgreSQL or PROJ cannot evaluate on some row: nothing is wrong with us."""
+    try:
+        yield
+    except (asyncpg.DataError, asyncpg.InternalServerError) as error:
+        said = str(error).splitlines()[0][:200]
+        raise BadQuery(
+            f"The query cannot be evaluated: {said}.", parameter="filter", code="bad-filter"
+        ) from error
