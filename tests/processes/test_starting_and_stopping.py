@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from app.server import GRACE_S
 from app.services.keys import REMEMBERED_S
 from processes.running import Service, camera, command, free_port, processes, until
 
@@ -117,3 +118,18 @@ def test_a_stop_while_it_starts_leaves_nothing_behind(fresh: Service) -> None:
     assert fresh.stop() == 0, fresh.said
     assert not any(str(fresh.folder) in words for _, words in processes().values())
     assert "Traceback" not in fresh.said
+
+
+def test_a_stream_of_changes_ends_in_order_when_the_service_stops(service: Service) -> None:
+    """Nobody waits for the grace period of answers that are under way."""
+    with (
+        service.client() as client,
+        client.stream("GET", "/v1/changes/stream") as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry: ")
+        stopping = time.monotonic()
+        service.process.terminate()
+        assert ": the service is stopping" in list(lines)
+    assert service.ended() == 0
+    assert time.monotonic() - stopping < GRACE_S

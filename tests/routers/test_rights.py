@@ -53,6 +53,8 @@ ROUTES = [
     Route("analyst", "GET", f"{CITY_URL}/rings/core/history"),
     Route("analyst", "GET", f"{CITY_URL}/rings/core?as_of={NOW}"),
     Route("analyst", "GET", "/v1/changes"),
+    Route("analyst", "GET", "/v1/exports/cameras.csv"),
+    Route("analyst", "GET", f"/v1/exports/gaps.csv?jurisdiction={CITY}"),
     Route("analyst", "GET", "/v1/changes/stream?wait_s=0"),
     Route("analyst", "GET", f"{CITY_URL}/coverage"),
     Route("analyst", "GET", f"{CITY_URL}/coverage/control-points"),
