@@ -23,6 +23,8 @@ from app.schemas.kinds import Kind
 
 _PLACED: Final = ("zone", "rings", "on_boundary", "distance_m")
 _REPORT: Final = {"state": "text", "reported_at": "timestamptz"}
+_ABOUT_DEG: Final = 0.02
+"""How far about a place a road is looked for: some two kilometres."""
 _PAIRS: Final = 45  # a function takes a hundred arguments
 WORK_MEM: Final = "96MB"
 """A batch with its documents stays in memory while triggers look at it."""
@@ -348,3 +350,26 @@ async def missing(
         text(f"SELECT count(*) FROM {kind.name} AS t WHERE {mine}"), bound
     )
     return found, int(count.scalar_one())
+
+
+async def road_distances(
+    connection: AsyncConnection, jurisdiction: str, lonlat: Sequence[tuple[float, float]]
+) -> list[float | None]:
+    """Return how far each place is from the nearest road in metres, None when there is none about."""
+    rows = await connection.execute(
+        text(
+            "SELECT ARRAY(SELECT (SELECT ST_Distance(r.geometry::geography, p.place::geography) "
+            "FROM road AS r WHERE r.jurisdiction = :owner AND r.removed_at IS NULL "
+            f"AND r.geometry && ST_Expand(p.place, {_ABOUT_DEG}) "
+            "ORDER BY r.geometry <-> p.place LIMIT 1) "
+            "FROM (SELECT ST_SetSRID(ST_MakePoint(lon, lat), 4326) AS place, place_number "
+            "FROM unnest(CAST(:lon AS float8[]), CAST(:lat AS float8[])) "
+            "WITH ORDINALITY AS given (lon, lat, place_number)) AS p ORDER BY place_number)"
+        ),
+        {
+            "owner": jurisdiction,
+            "lon": [place[0] for place in lonlat],
+            "lat": [place[1] for place in lonlat],
+        },
+    )
+    return list(rows.scalar_one())

@@ -10,6 +10,7 @@ from builders import KeyFor
 from sqlalchemy import text
 
 from app.db.engine import Database
+from app.geo import datum
 from app.registry import intake
 from imports.files import brought, cameras, row, rows_of, send, table
 
@@ -85,6 +86,26 @@ async def test_places_outside_and_swapped_axes(city: httpx.AsyncClient) -> None:
     rows = [row(0), row(1, lon="120.5"), row(2, lon=str(builders.LAT), lat=str(builders.LON))]
     job = await brought(city, table(rows))
     assert await _codes(city, job) == [(3, "outside-extent"), (4, "swapped-coordinates")]
+
+
+async def test_shifted_coordinates_are_told_of_and_not_moved(city: httpx.AsyncClient) -> None:
+    await city.post("/v1/roads", json=builders.road())  # along builders.LAT
+    places = [(builders.LON - 0.09 + 0.008 * number, builders.LAT) for number in range(22)]
+    right = await brought(
+        city, table([row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(places)])
+    )
+    assert "datum-suspected" not in [note["code"] for note in right["notes"]]
+    moved = [(float(x), float(y)) for x, y in datum.from_wgs84(places, "gcj02")]
+    rows = [row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(moved)]
+    job = await brought(city, table(rows))
+    note = next(note for note in job["notes"] if note["code"] == "datum-suspected")
+    assert "crs=gcj02" in note["message"]
+    kept = (await city.get("/v1/cameras/cam-3")).json()["geometry"]["coordinates"]
+    assert kept == [round(moved[3][0], 6), round(moved[3][1], 6)]
+    said = await brought(city, table(rows), crs="gcj02")
+    assert "datum-suspected" not in [note["code"] for note in said["notes"]]
+    back = (await city.get("/v1/cameras/cam-3")).json()["geometry"]["coordinates"]
+    assert back == pytest.approx(places[3], abs=2e-6)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from app.schemas.jobs import ImportRequest
 from app.schemas.kinds import BY_NAME, Kind
 from app.services import records, territory
 from app.services.access import Principal
-from app.services.imports import told
+from app.services.imports import suspicion, told
 from app.services.imports.pages import Page
 from app.services.imports.ready import Desk, Ready
 from app.services.states import FUTURE_TOLERANCE
@@ -125,6 +125,7 @@ class Importer:
         self.fed = work.plan.fields
         self.desk = Desk(self.kind)
         self.unknown: set[str] = set()
+        self.suspected = False
         self.speaking = asyncio.Lock()
         """The connection answers one question at a time, and two batches are under way."""
 
@@ -182,6 +183,7 @@ class Importer:
         if not len(ready.rows):
             return
         async with self.speaking:
+            await self._suspect(ready)
             await intake.stage(self.connection, ready.csv, ready.columns)
             if self.plan.key == "owner_reference":
                 await intake.adopt_codes(self.connection, self.kind)
@@ -200,6 +202,15 @@ class Importer:
             if self.kind.device and "state" in ready.columns:
                 states = await intake.record_states(self.connection, self.kind)
                 self.outcome.add({"states": states})
+
+    async def _suspect(self, ready: Ready) -> None:
+        """Look, once, whether the places of a file are shifted."""
+        stated = self.plan.place.crs in ("gcj02", "bd09")
+        if self.suspected or stated or ready.owner is None:
+            return
+        self.suspected = True
+        note = await suspicion.shifted(self.connection, ready.owner, ready.sample)
+        self.outcome.notes += [note] if note else []
 
     @property
     def _pointless(self) -> bool:

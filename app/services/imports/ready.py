@@ -29,6 +29,7 @@ from app.services.territory import Territory
 
 Objects = Shapes
 _OPTIONS = pa_csv.WriteOptions(include_header=False)
+_SAMPLE = 200
 _NAMES = ("zone", "rings", "on_boundary", "distance_m")
 
 
@@ -42,6 +43,9 @@ class Ready:
     codes: Any
     """Codes of the rows, as an Arrow array."""
     faults: list[RowFault]
+    sample: Floats
+    """Some of the places, shape (n, 2), all of jurisdiction ``owner``."""
+    owner: str | None
 
 
 @dataclass(eq=False)
@@ -68,7 +72,10 @@ class Desk:
         sink = BytesIO()
         pa_csv.write_csv(good.select(filled), sink, _OPTIONS)
         codes = good["code"].combine_chunks()
-        return Ready(sink.getvalue(), tuple(filled), rows, codes, sorting.faults)
+        owner = owners[0] if self.kind.placed and len(owners) else None
+        some = np.flatnonzero(owners == owner)[:: max(1, len(owners) // _SAMPLE)][:_SAMPLE]
+        sample = places.lonlat[some] if owner is not None else np.empty((0, 2))
+        return Ready(sink.getvalue(), tuple(filled), rows, codes, sorting.faults, sample, owner)
 
     def _placed(self, good: Any, owners: Objects, lonlat: Floats) -> Any:
         """Return the table with zone, rings, on_boundary and distance_m of every row."""
