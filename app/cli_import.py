@@ -189,7 +189,9 @@ async def _tell(database: Database, job: ImportJob, show: int, language: Languag
     counts = {name: count for name, count in job.counts.model_dump().items() if count}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "no rows"
     ended = {"done": "[green]done[/green]"}.get(job.state, f"[red]{job.state}[/red]")
-    word = "dry run, nothing written" if job.dry_run else "written" if job.written else ""
+    changes = job.counts.created + job.counts.updated + job.counts.removed + job.counts.states
+    word = "written" if changes else "nothing to write"
+    word = "dry run, nothing written" if job.dry_run else word if job.written else ""
     console.print(f"{ended} {told}{f' ({word})' if word else ''}")
     if job.problem is not None:
         console.print(escape(job.problem.detail), soft_wrap=True)
