@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks import (
+    bench_area,
     bench_cordon,
     bench_coverage_engine,
     bench_membership,
@@ -15,6 +16,7 @@ from benchmarks import (
 MEASUREMENTS = {
     "membership": bench_membership.main,
     "coverage": bench_coverage_engine.main,
+    "area": bench_area.main,
     "service": bench_service.main,
     "cordon": lambda: bench_cordon.main([]),
     "states": bench_states.main,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.demo import devices, faults, gates, points, rings, roads
+from app.demo import devices, faults, gates, houses, points, rings, roads
 from app.demo.faults import PlantedFault
 from app.demo.frame import EPSG, to_lonlat
 from app.demo.kit import Kit
@@ -37,6 +37,7 @@ class DemoCity:
     control_points: list[Draft]
     checkpoints: list[Draft]
     cameras: list[Draft]
+    buildings: list[Draft]
     faults: list[PlantedFault]
 
 
@@ -92,5 +93,6 @@ def build() -> DemoCity:
         control_points=[points.draft(place, CODE) for place in places],
         checkpoints=checkpoints,
         cameras=cameras,
+        buildings=houses.build(places, CODE),
         faults=faults.faults(planned),
     )

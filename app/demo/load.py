@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database, WriteContext
 from app.demo.city import build
 from app.models.vocabulary import LEVELS
-from app.schemas.kinds import CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, ROAD, Kind
+from app.schemas.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, ROAD, Kind
 from app.services import batches, drafts, records, rings
 from app.services.access import Principal
 from app.services.preconditions import Precondition
@@ -39,6 +39,7 @@ async def load(database: Database, who: Principal) -> None:
             )  # fmt: skip
         for kind, items in (
             (ROAD, city.roads),
+            (BUILDING, city.buildings),
             (CONTROL_POINT, city.control_points),
             (CHECKPOINT, city.checkpoints),
             (CAMERA, city.cameras),

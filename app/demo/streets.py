@@ -18,7 +18,7 @@ BLOCK_M: Final = 350.0
 LOOP_M: Final = 180.0
 """Distance of the inner ring road from the core line."""
 _REACH: Final = (10, 8)
-_TILT: Final = np.radians(3.0)
+TILT: Final = np.radians(3.0)
 _SNAP_M: Final = 60.0
 
 
@@ -103,7 +103,7 @@ def loop_point(rings: Rings, angle: Floats | float) -> Floats:
 
 
 def _crossroads(rng: np.random.Generator, rings: Rings) -> dict[Cell, Floats]:
-    turn = np.array([[np.cos(_TILT), np.sin(_TILT)], [-np.sin(_TILT), np.cos(_TILT)]])
+    turn = np.array([[np.cos(TILT), np.sin(TILT)], [-np.sin(TILT), np.cos(TILT)]])
     nodes = {}
     for i in range(-_REACH[0], _REACH[0] + 1):
         for j in range(-_REACH[1], _REACH[1] + 1):
