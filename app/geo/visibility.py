@@ -28,6 +28,7 @@ MAX_PAIRS: Final = 10_000_000
 """More pairs of camera and building than this are refused; a city has about a million."""
 _LOOK_UPS: Final = 50_000_000
 _MOST_STRETCH: Final = 1e6
+_SLIVER_M: Final = 0.0005
 _SWEEP_DEG: Final = 30.0
 
 
@@ -247,8 +248,15 @@ def _shadowed(
     rows = camera[first]
     together = np.array([shapely.union_all(group) for group in groups], dtype=object)
     if len(rows):
-        shape[rows] = areas(shapely.difference(shape[rows], together))
+        shape[rows] = _opened(areas(shapely.difference(shape[rows], together)))
     return camera, building
+
+
+def _opened(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return shapes without slivers, which rounding leaves between shadows that share an edge."""
+    less = shapely.buffer(shapes, -_SLIVER_M, join_style="mitre", mitre_limit=50.0)
+    back = shapely.buffer(less, _SLIVER_M, join_style="mitre", mitre_limit=50.0)
+    return np.asarray(back)
 
 
 def _shadows(

@@ -163,7 +163,7 @@ def test_a_low_building_hides_itself_and_its_shadow() -> None:
     wall = shapely.box(20, -50, 22, 50)
     shape = seen(camera, wall, heights=[3.0])
     axis = shapely.intersection(shape, shapely.LineString([(0, 0), (99, 0)]))
-    assert [tuple(round(x, 6) for x in part.bounds[::2]) for part in shapely.get_parts(axis)] == [
+    assert [tuple(round(x, 3) for x in part.bounds[::2]) for part in shapely.get_parts(axis)] == [
         (0, 20), (33, 99),
     ]  # fmt: skip
     lower_than_the_target = seen(camera, wall, heights=[1.0])
@@ -289,3 +289,18 @@ def test_a_lower_building_hides_less(camera: Camera, house: Polygon, height: int
     low, high = (seen(camera, house, heights=[h]) for h in (float(height), float(height + 1)))
     assert beyond(high, low) < 1e-4
     assert common(low, house) < 1e-4
+
+
+def test_shadows_that_share_an_edge_leave_no_sliver_between_them() -> None:
+    # A sector of zero width, from a corner of the shadow of one wall along that of the next.
+    court = shapely.box(
+        23.365378578549933, -36.28448487436472, 49.17086561864578, -23.74133300369713
+    )
+    house = shapely.box(
+        17.365378578549933, -42.28448487436472, 55.17086561864578, -17.74133300369713
+    )
+    turned = affinity.rotate(house.difference(court), 213.94801087189086, origin=(0, 0))
+    camera = Camera(0, 0, 0, 360, 80, mount_m=6.49274857874417)
+    shape = seen(camera, turned, heights=[2.33545214368127])
+    opened = shape.buffer(-0.0004, join_style="mitre").buffer(0.0006, join_style="mitre")
+    assert opened.covers(shape)
