@@ -212,10 +212,12 @@ RECIPES: Final[dict[Category, tuple[Recipe, ...]]] = {
                "the inbound gantry reports a fault"),
         Recipe(_road_cameras(60, 0, opening_deg=9.0, range_m=25.0), _BOTH_WAYS, "too_far",
                "both cameras stand 60 m away and see 25 m"),
-        Recipe(_one_sided("outbound"), _IN, "wrong_direction", "lanes only for outbound traffic"),
-        Recipe(_road_cameras(26, 0, **_COARSE_ROAD), _BOTH_WAYS, "too_coarse",
-               "wide lenses: under 60 px/m on the road"),
-        Recipe(_other_kinds, _BOTH_WAYS, "wrong_function", "a dome and a collector, no checkpoint"),
+        Recipe(_road_cameras(24, 180), _BOTH_WAYS, "out_of_view",
+               "both cameras look away from the line, along the road"),
+        Recipe(_road_cameras(45, 0, opening_deg=9.0, range_m=20.0), _BOTH_WAYS, "too_far",
+               "both cameras stand 45 m away and see 20 m"),
+        Recipe(_road_cameras(30, 180), _BOTH_WAYS, "out_of_view",
+               "both cameras look away from the line, along the road"),
     ),
     "core_junction": (
         Recipe(_no_face, _FACE, "wrong_function", "vehicle cameras and a dome, no face device"),
@@ -247,8 +249,9 @@ RECIPES: Final[dict[Category, tuple[Recipe, ...]]] = {
 """Gaps by category, spread evenly over its points."""
 
 SHARED: Final = Recipe(
-    _failed(**_DARK), _BOTH_WAYS, "offline", "dark, on the border that core and urban ring share"
-)
+    _half("outbound", "inbound", **_DARK), _IN, "offline",
+    "the inbound gantry is dark, on the border that core and urban ring share",
+)  # fmt: skip
 
 
 def _plain(place: Place, shared: frozenset[str]) -> bool:

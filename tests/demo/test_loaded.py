@@ -7,7 +7,14 @@ import pytest
 
 from app.db.engine import Database
 from app.demo.city import build
-from app.demo.expected import EXPECTED
+from app.demo.expected import (
+    ALONG,
+    CRITICAL,
+    EXPECTED,
+    EXPECTED_RINGS,
+    LEAKS,
+    SHARED_BORDER,
+)
 from app.demo.load import is_empty, load
 from app.services.access import OPERATOR
 
@@ -95,3 +102,58 @@ async def test_records_too_far_apart_to_measure_are_a_conflict(admin: httpx.Asyn
         assert put.status_code == 201, put.text
     answer = await admin.get("/v1/jurisdictions/990001/coverage")
     assert (answer.status_code, answer.json()["code"]) == (409, "not-computable")
+
+
+CORDON = "/v1/jurisdictions/410800/cordon"
+
+
+async def test_the_rings_of_the_loaded_city_answer_as_documented(city: httpx.AsyncClient) -> None:
+    summary = await _json(city, COVERAGE)
+    told = {ring.pop("level"): ring for ring in summary["rings"]}
+    assert told == EXPECTED_RINGS
+    assert [one["what"] for one in summary["not_assessed"] if one["what"] != "area"] == []
+
+    listed = await _json(city, f"{COVERAGE}/crossings")
+    crossing_of = {point: item for item in listed["items"] for point in item["control_points"]}
+    assert len(crossing_of) == 129 + 39 + 47
+    assert all(not plan["crossings_without_control_point"] for plan in listed["by_plan"])
+    assert all(not plan["control_points_without_crossing"] for plan in listed["by_plan"])
+    roads = [item["road"]["group"] for item in listed["items"]]
+    assert ALONG not in roads
+    assert roads.count("RG-M1") == 1
+    assert sorted(item["grade"] for item in listed["items"] if item["grade"] != "level") == [
+        "bridge", "tunnel",
+    ]  # fmt: skip
+
+    core, urban = (crossing_of[point] for point in SHARED_BORDER)
+    assert (core["same_place"], urban["same_place"]) == ([urban["id"]], [core["id"]])
+    assert sum(bool(item["same_place"]) for item in listed["items"] if item["level"] == "core") == 8
+
+    leaks = await _json(city, f"{CORDON}/core/leak?direction=inbound&k=5")
+    entered = [
+        crossing["id"]
+        for leak in leaks["features"]
+        for crossing in leak["properties"]["crossings"]
+        if crossing["level"] == "core"
+    ]
+    assert sorted(entered) == sorted(crossing_of[point]["id"] for point in LEAKS)
+    outbound = (await _json(city, f"{CORDON}/core"))["outbound"]
+    weakest = outbound["critical"][0]
+    assert weakest["leak"]["crossings"] == [{"level": "core", "id": crossing_of[CRITICAL]["id"]}]
+    assert {device["kind"] for device in weakest["groups"][0]["devices"]} == {
+        "camera",
+        "checkpoint",
+    }
+
+
+async def test_crossings_agree_with_the_control_points_that_stand_for_them(
+    city: httpx.AsyncClient,
+) -> None:
+    """A covered control point has a guarded crossing; an open crossing has an uncovered need."""
+    points = {
+        item["code"]: item for item in (await _json(city, f"{COVERAGE}/control-points"))["items"]
+    }
+    for crossing in (await _json(city, f"{COVERAGE}/crossings"))["items"]:
+        (point,) = (points[code] for code in crossing["control_points"])
+        unmet = {need["direction"] for need in point["needs"] if not need["met"]}
+        assert set(crossing["missing_directions"]) <= unmet
