@@ -9,6 +9,7 @@ from app.models.vocabulary import Category, Function, Level, Status, Zone
 from app.routers import answers
 from app.routers.openapi import problems
 from app.schemas.coverage import CoverageSummary, PointCoverage, PointCoverageList
+from app.schemas.network import NetworkAnswer
 from app.services.area import MOST_TIMES
 from app.services.area import Wanted as AreaWanted
 from app.services.coverage import Answers
@@ -42,6 +43,17 @@ async def get_summary(
     code: Jurisdiction, who: PrincipalDep, coverage: AnswersDep, gone: GoneDep
 ) -> Response:
     return answers.raw(await coverage.summary(code, who, gone))
+
+
+@router.get(
+    "/network",
+    summary="The road network: components, dead ends at the rings, what is drawn twice or not at all",
+    responses={200: {"model": NetworkAnswer}, **problems(401, 403, 404, 409, 422)},
+)
+async def get_network(
+    code: Jurisdiction, who: PrincipalDep, coverage: AnswersDep, gone: GoneDep
+) -> Response:
+    return answers.raw(await coverage.network(code, who, gone))
 
 
 @router.get(

@@ -328,6 +328,10 @@ class CoverageParameters(BaseModel):
         60, gt=0, le=360, allow_inf_nan=False,
         description="Opening of a camera that states an azimuth and no opening.",
     )  # fmt: skip
+    road_snap_m: float = Field(
+        0, ge=0, le=20, allow_inf_nan=False,
+        description="Ends of roads of one layer that lie so near each other, or a road, are joined.",
+    )  # fmt: skip
 
 
 def _metric(epsg: int) -> int:

@@ -97,6 +97,7 @@ def _parameters(found: Computed) -> dict[str, Any]:
         "assumed_range_m": used.assumed_range_m,
         "assigned_range_m": used.assigned_range_m,
         "assumed_opening_deg": used.assumed_opening_deg,
+        "road_snap_m": float(found.loaded.rules.parameters.get("road_snap_m", 0.0)),
         "px_per_m": dict(used.density),
         "stale_after_s": found.loaded.rules.stale_after_s,
         "metric_epsg": found.frame.epsg if found.frame else None,

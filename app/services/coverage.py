@@ -28,7 +28,7 @@ from app.errors import Conflict, InvalidShape, NotFound, RegistryError
 from app.models.vocabulary import Function
 from app.registry import answers as shared
 from app.registry import coverage as registry
-from app.services import area, crossings, fields_of_view, loading, report
+from app.services import area, crossings, fields_of_view, loading, network_report, report
 from app.services.access import Principal
 from app.services.assess import Computed, compute
 from app.services.flights import Flights, Gone
@@ -196,6 +196,10 @@ class Answers:
         )
         bodies = ",".join(orjson.dumps(one, option=_OPTIONS).decode() for one in features)
         return bodies, len(features), following
+
+    async def network(self, jurisdiction: str, who: Principal, gone: Gone | None = None) -> bytes:
+        """Return what is odd about the road network."""
+        return await self.document(jurisdiction, who, "network", network_report.told, gone)
 
     async def document(
         self, jurisdiction: str, who: Principal, name: str, make: Make, gone: Gone | None = None

@@ -4,7 +4,7 @@ Pure. Built once for each state of roads and rings and kept for as long as neith
 it to every analysis that needs roads.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -26,6 +26,7 @@ from app.services.assess import Computed
 _CLASS: Final = {name: code for code, name in enumerate(net.CLASSES)}
 _ONE_WAY: Final = {name: code for code, name in enumerate(net.ONE_WAY)}
 _KM_DEG: Final = 0.009
+_LONG_M: Final = 1000.0
 DEAD_END_M: Final = 50.0
 """A road that ends so near a ring's line without crossing it is told."""
 
@@ -156,8 +157,7 @@ def _base(roads: Columns, snap_m: float, frame: Frame) -> Base:
     ]  # fmt: skip
     numbers = {name: number for number, name in enumerate(sorted(set(called)))}
     group = np.array([numbers[name] for name in called], np.int64)
-    # Roads are straight in degrees as rings are: over a kilometre that differs by a centimetre.
-    lines = shapely.segmentize(shapely.from_wkb(np.array(roads["shape"], dtype=object)), _KM_DEG)
+    lines = shapely.from_wkb(np.array(roads["shape"], dtype=object))
     network, report = net.network(
         shapely.transform(lines, frame.to_metres),
         oneway=[_ONE_WAY[word] for word in roads["oneway"]],
@@ -166,10 +166,26 @@ def _base(roads: Columns, snap_m: float, frame: Frame) -> Base:
         group=group,
         snap_m=snap_m,
     )
+    network = _straight_in_degrees(network, frame)
     tree = shapely.STRtree(network.line)
     return Base(
         roads, snap_m, frame, network, report, tree, group, np.array(list(numbers), dtype=object)
     )
+
+
+def _straight_in_degrees(network: net.Network, frame: Frame) -> net.Network:
+    """Return the network with its long stretches bent as a line that is straight in degrees.
+
+    Roads are registered as rings are, and over more than a kilometre that is another line. Done after
+    noding, so that no vertex is shared that was not drawn.
+    """
+    xy, of = shapely.get_coordinates(network.line, return_index=True)
+    step = np.hypot(*np.diff(xy, axis=0).T)
+    long = np.unique(of[:-1][(step > _LONG_M) & (of[1:] == of[:-1])])
+    line = network.line.copy()
+    inner = shapely.segmentize(shapely.transform(line[long], frame.to_lonlat), _KM_DEG)
+    line[long] = shapely.transform(inner, frame.to_metres)
+    return replace(network, line=line, length_m=shapely.length(line))
 
 
 def _net(base: Base, rings: Columns) -> RoadNet:

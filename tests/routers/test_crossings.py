@@ -263,3 +263,30 @@ async def test_absence_of_data_is_never_zero_gaps(ringed: httpx.AsyncClient) -> 
     assert "no road crosses this ring" in reasons["core"]
     assert (await ringed.delete(f"{CITY_URL}/rings/core")).status_code == 204
     assert _reasons(await get(ringed, CROSSINGS))["core"] == "this ring is not registered"
+
+
+async def test_the_network_is_reported_and_mended_by_snapping(ringed: httpx.AsyncClient) -> None:
+    network = f"{CITY_URL}/coverage/network"
+    assert (await get(ringed, network))["network"] is None
+    near = LON + 0.02 - 0.00002  # 1.8 m short of the eastern side of the core
+    for code, way in {
+        "a": line((LON, LAT), (LON + 0.01, LAT)),
+        "b": line((LON + 0.01, LAT), (LON, LAT)),
+        "short": line((LON + 0.01001, LAT), (near, LAT)),
+        "bow": line(
+            (LON, LAT + 0.005), (LON + 0.01, LAT + 0.01), (LON + 0.01, LAT + 0.005), (LON, LAT + 0.01)
+        ),
+    }.items():  # fmt: skip
+        await put(ringed, f"/v1/roads/{code}", road(code, geometry=way))
+    told = (await get(ringed, network))["network"]
+    assert (told["roads"], told["edges"], told["components"]["count"]) == (4, 3, 3)
+    assert told["duplicate"] == {"count": 1, "roads": ["b"]}
+    assert told["self_crossing"]["roads"] == ["bow"]
+    assert [(end["level"], end["road"]) for end in told["dead_ends_at_ring"]] == [("core", "short")]
+
+    patch = {"coverage_parameters": {"road_snap_m": 2.0}}
+    assert (await ringed.patch(CITY_URL, json=patch)).status_code == 200
+    mended = await get(ringed, network)
+    assert mended["parameters"]["road_snap_m"] == 2.0
+    assert mended["network"]["snapped_ends"] == 1
+    assert mended["network"]["components"]["count"] == 2
