@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from app.geo import coverage as engine
 from app.geo.frame import Frame, frame_for
 from app.geo.obstacles import STANDING, WALL_M
+from app.geo.outline import divided
 from app.geo.sectors import VIEW_BASES, Optics, Views, views
 from app.geo.view import SCALES
 from app.models.vocabulary import FUNCTIONS, Function
+from app.registry.coverage import Columns
 from app.schemas.geojson import DECIMALS
 from app.services.answer import about
 from app.services.assess import (
@@ -35,6 +37,7 @@ from app.services.assess import (
 from app.services.buildings import Buildings, buildings_of, contents, renamed
 
 _NEAR_M: Final = WALL_M + 1.0
+_FAR_DEG: Final = 1.0
 _stamps = count(1)
 
 
@@ -42,6 +45,8 @@ _stamps = count(1)
 class Seen:
     """What all cameras of a jurisdiction see, one row each in the order of their codes."""
 
+    source: Columns
+    """The table of cameras they were made from."""
     codes: Sequence[str]
     optics: Optics
     drawn: Sequence[str | None]
@@ -134,6 +139,8 @@ def _seen(
     before: Seen | None,
 ) -> Seen:
     cameras = found.loaded.cameras
+    if before is not None and _same(before, found, frame, buildings):
+        return before
     optics, codes, drawn = _optics(found, function), cameras["code"], cameras["view_polygon"]
     kept, old = _unchanged(optics, codes, drawn, before, found, frame)
     if before is not None and len(kept):
@@ -150,7 +157,17 @@ def _seen(
         order = np.argsort(np.concatenate([kept, fresh]))
         made = earlier.beside(made).at(order)
         stamp[kept] = before.stamp[old]
-    return Seen(codes, optics, drawn, found.parameters, frame, buildings, made, stamp)
+    return Seen(cameras, codes, optics, drawn, found.parameters, frame, buildings, made, stamp)
+
+
+def _same(before: Seen, found: Computed, frame: Frame, buildings: Buildings) -> bool:
+    """Tell whether nothing has changed that a view depends on; states do not count."""
+    return (
+        before.source is found.loaded.cameras
+        and before.buildings is buildings
+        and before.frame == frame
+        and before.parameters == found.parameters
+    )
 
 
 def _some(optics: Optics, rows: NDArray[np.int64]) -> Optics:
@@ -252,15 +269,21 @@ def chosen(found: Computed, what: Seen, wanted: Wanted) -> NDArray[np.int64]:
 
 
 def _in_box(what: Seen, bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    """Return which views touch a box; west > east crosses the antimeridian."""
     west, south, east, north = bbox
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     flags = np.zeros(len(what.codes), np.bool_)
-    lonlat = what.frame.to_lonlat
-    corners = shapely.bounds(what.views.shape)
-    rows = np.flatnonzero(~np.isnan(corners[:, 0]))
-    shapes = shapely.transform(what.views.shape[rows], lonlat)
+    # Only so much of the box as cameras could see: farther off the frame has no metres.
+    low = what.optics.lonlat.min(axis=0) - _FAR_DEG
+    high = what.optics.lonlat.max(axis=0) + _FAR_DEG
     for left, right in spans:
-        flags[rows] |= shapely.intersects(shapes, shapely.box(left, south, right, north))
+        first, last = np.maximum([left, south], low), np.minimum([right, north], high)
+        if (first <= last).all():
+            # The envelope of a box without area is a point or a line.
+            asked = shapely.envelope(shapely.linestrings([first, last]))
+            ground = what.frame.project(divided(asked))
+            shapely.prepare(ground)
+            flags |= shapely.intersects(ground, what.views.shape)
     return flags
 
 

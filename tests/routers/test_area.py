@@ -222,6 +222,10 @@ async def test_fields_of_view_are_paged_and_filtered(ringed: httpx.AsyncClient) 
         "working=false": ["e-off"],
         f"bbox={west},35,{east},36": ["d-far"],
         f"bbox={east},35,{east + 1},36": [],
+        f"bbox={west},35,{west},35.3": [],
+        f"bbox={LON + 0.1},{LAT},{LON + 0.1},{LAT}": ["d-far"],
+        "bbox=-180,-90,180,90": ["c0", "c1", "c2", "c3", "d-far", "e-off"],
+        f"bbox={east},-90,{west},90": ["c0", "c1", "c2", "c3", "e-off"],
     }
     for query, expected in queries.items():
         page = await _get(ringed, f"{VIEWS}?{query}")
