@@ -1,0 +1,149 @@
+"""Placement against trying everything, and against spopt with another solver."""
+
+from itertools import combinations
+
+import numpy as np
+import pulp
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from spopt.locate import LSCP, MCLP
+
+from app.geo.placement import coverage, fewest, most
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> dict[str, np.ndarray]:
+    n, m = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    flags = st.lists(st.sampled_from([0, 0, 1]), min_size=m, max_size=m)
+    return {
+        "covers": np.array(draw(st.lists(flags, min_size=n, max_size=n))),
+        "cost": np.array(draw(st.lists(st.integers(1, 4), min_size=n, max_size=n)), np.float64),
+        "need": np.array(draw(st.lists(st.integers(0, 2), min_size=m, max_size=m))),
+        "have": np.array(draw(st.lists(st.sampled_from([0, 0, 1, 2]), min_size=m, max_size=m))),
+        "value": np.array(draw(st.lists(st.integers(0, 5), min_size=m, max_size=m)), np.float64),
+    }  # fmt: skip
+
+
+def choices(n: int) -> list[np.ndarray]:
+    return [
+        np.array(some, np.int64) for size in range(n + 1) for some in combinations(range(n), size)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_the_cheapest_sites_are_those_of_trying_all(given_: dict[str, np.ndarray]) -> None:
+    covers, need, have = given_["covers"], given_["need"], given_["have"]
+    found = fewest(csr_array(covers), given_["cost"], need=need, have=have)
+    able = have + covers.sum(axis=0)
+    wanted = np.minimum(need, able)
+    cheapest = min(
+        given_["cost"][some].sum()
+        for some in choices(len(covers))
+        if (have + covers[some].sum(axis=0) >= wanted).all()
+    )
+    assert found.status in ("optimal", "nothing_to_do")
+    assert found.cost == cheapest == pytest.approx(found.bound)
+    assert found.gap == 0
+    assert (found.covered >= wanted).all()
+    assert found.covered.tolist() == (have + covers[found.sites].sum(axis=0)).tolist()
+    assert found.out_of_reach.tolist() == np.flatnonzero(able < need).tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 8))
+def test_the_most_valuable_sites_are_those_of_trying_all(
+    given_: dict[str, np.ndarray], budget: int
+) -> None:
+    covers, need, have = given_["covers"], given_["need"], given_["have"]
+    found = most(
+        csr_array(covers), given_["cost"], budget, need=need, have=have, value=given_["value"]
+    )
+    best = max(
+        given_["value"][have + covers[some].sum(axis=0) >= need].sum()
+        for some in choices(len(covers))
+        if given_["cost"][some].sum() <= budget
+    )
+    assert found.value == best == pytest.approx(found.bound)
+    assert found.gap == pytest.approx(0)
+    assert found.cost <= budget
+    assert found.status in ("optimal", "nothing_to_do")
+    assert found.value == given_["value"][found.covered >= need].sum()
+
+
+def scattered(seed: int, sites: int, points: int) -> tuple[np.ndarray, np.ndarray, csr_array]:
+    dice = np.random.default_rng(seed)
+    at, of = dice.uniform(0, 1000, (sites, 2)), dice.uniform(0, 1000, (points, 2))
+    return at, of, coverage(at, np.asarray(shapely.points(of), dtype=object), 220.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_same_as_spopt(seed: int) -> None:
+    at, of, covers = scattered(seed, 40, 60)
+    distance = np.hypot(*(of[:, np.newaxis] - at).transpose(2, 0, 1))
+    assert ((distance <= 220) == covers.toarray().T).all()
+    weight = np.random.default_rng(seed).integers(1, 9, len(of)).astype(np.float64)
+    solver = pulp.PULP_CBC_CMD(msg=False)
+    reached = distance.min(axis=1) <= 220  # spopt knows no point out of reach
+    theirs = LSCP.from_cost_matrix(distance[reached], 220.0).solve(solver)
+    assert fewest(covers, np.ones(40)).cost == theirs.problem.objective.value()
+    for p in (1, 3, 6):
+        peer = MCLP.from_cost_matrix(distance, weight, 220.0, p_facilities=p).solve(solver)
+        found = most(covers, np.ones(40), p, value=weight)
+        assert found.value == peer.problem.objective.value()
+        assert len(found.sites) <= p
+
+
+def test_a_bound_is_told_when_time_is_up() -> None:
+    dice = np.random.default_rng(4)
+    covers = csr_array((dice.random((600, 900)) < 0.02).astype(np.int8))
+    cost = dice.integers(5, 15, 600).astype(np.float64)
+    found = fewest(covers, cost, time_limit_s=0.2)
+    assert found.status == "time_limit"
+    assert 0 <= found.bound < found.cost
+    assert found.gap > 0
+    assert (found.covered >= np.minimum(1, covers.toarray().sum(axis=0))).all()
+
+
+def test_more_sites_never_cost_more_and_more_budget_is_never_worth_less() -> None:
+    _, _, covers = scattered(7, 60, 80)
+    fewer = csr_array(covers[:30])
+    reached = np.asarray(fewer.sum(axis=0)).reshape(-1) > 0
+    need = reached.astype(np.int64)
+    assert fewest(covers, np.ones(60), need=need).cost <= fewest(fewer, np.ones(30), need=need).cost
+    values = [most(covers, np.ones(60), budget).value for budget in range(6)]
+    assert values == sorted(values)
+
+
+def test_areas_count_from_their_nearest_place() -> None:
+    points = np.array([shapely.box(100, 0, 200, 50), shapely.Point(0, 0)], dtype=object)
+    assert coverage([[90, 25], [150, 25]], points, 10).toarray().tolist() == [[1, 0], [1, 0]]
+
+
+def test_nothing_to_cover_and_nothing_to_cover_with() -> None:
+    assert fewest(csr_array((0, 3), dtype=np.int8), []).out_of_reach.tolist() == [0, 1, 2]
+    found = fewest(csr_array((2, 0), dtype=np.int8), [1, 1])
+    assert (found.status, found.sites.tolist(), found.cost) == ("nothing_to_do", [], 0.0)
+    assert most(csr_array((2, 0), dtype=np.int8), [1, 1], 5).value == 0
+    assert coverage([], np.empty(0, dtype=object), 5).shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cost": [0.0]}, "greater than 0"),
+        ({"cost": [1.0, 1.0]}, "greater than 0"),
+        ({"need": -1}, "not negative"),
+        ({"have": -1}, "not negative"),
+        ({"value": np.nan}, "not negative"),
+        ({"value": -1}, "not negative"),
+    ],
+)
+def test_numbers_that_cannot_be(change: dict[str, float], message: str) -> None:
+    known: dict[str, object] = {"cost": [1.0], "need": 1, "have": 0, "value": 1.0}
+    with pytest.raises(ValueError, match=message):
+        fewest(csr_array(np.ones((1, 2))), **{**known, **change})  # type: ignore[arg-type]
