@@ -21,6 +21,7 @@ from app.routers.coverage import AnswersDep, Jurisdiction
 from app.routers.openapi import body_of, problems
 from app.routers.records import HistoryPage
 from app.schemas.overlay import Overlay, WhatIf
+from app.schemas.placement import PlacementAnswer, PlacementQuestion
 from app.schemas.scenarios import (
     Scenario,
     ScenarioDraft,
@@ -28,7 +29,7 @@ from app.schemas.scenarios import (
     ScenarioPlan,
     ScenarioResult,
 )
-from app.services import scenarios, what_if
+from app.services import placing, scenarios, what_if
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}",
@@ -52,6 +53,30 @@ async def post_what_if(
     gone: GoneDep,
 ) -> Response:
     return answers.computed(await what_if.answer(database, coverage, code, payload, who, gone))
+
+
+@router.post(
+    "/planning/placement",
+    summary="Where new devices should go: all open points, every point by two, or the most valuable",
+    responses={
+        200: {
+            "model": PlacementAnswer,
+            "description": "A FeatureCollection of sites.",
+            "content": {answers.GEOJSON: {"schema": {"type": "object"}}},
+        },
+        **problems(401, 403, 404, 409, 413, 415, 422),
+    },
+    openapi_extra=body_of(PlacementQuestion),
+)
+async def post_placement(
+    code: Jurisdiction,
+    who: PrincipalDep,
+    payload: BodyDep,
+    coverage: AnswersDep,
+    gone: GoneDep,
+) -> Response:
+    told = await placing.answer(coverage, code, payload, who, gone)
+    return answers.computed(told, answers.GEOJSON)
 
 
 ScenarioName = Annotated[

@@ -1,0 +1,261 @@
+"""Where new devices should go: the question of placement asked of a state.
+
+A device that is not there yet serves every direction; so a point lacks as many as its most wanting
+need of the function does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from app.errors import Fault, Invalid, TooLarge
+from app.geo import placement
+from app.geo.arrays import Floats, Ints
+from app.geo.frame import Frame
+from app.schemas.placement import MOST_SITES, PlacementQuestion
+from app.services import drafts, roadnet
+from app.services.access import Principal
+from app.services.answer import collection
+from app.services.assess import Computed
+from app.services.coverage import Answers
+from app.services.flights import Gone
+
+_QUESTION: Final = TypeAdapter(PlacementQuestion)
+_BACKUP: Final = 2
+_SITE_FAR_DEG: Final = 2.0
+"""A site so far from every point that it must be a mistake."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Control points that need the function."""
+
+    row: Ints
+    shape: NDArray[np.object_]
+    """In metres."""
+    need: Ints
+    have: Ints
+    value: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Sites:
+    """Places where a device could go."""
+
+    lonlat: Floats
+    cost: Floats
+    source: list[str]
+    name: list[str | None]
+
+
+async def answer(
+    answers: Answers,
+    jurisdiction: str,
+    payload: object,
+    who: Principal,
+    gone: Gone | None = None,
+) -> dict[str, Any]:
+    """Return the sites to take.
+
+    Raises
+    ------
+    Invalid
+        with every fault of the question.
+    TooLarge
+        when there are more sites than can be weighed.
+    """
+    who.need_in("analyst", [jurisdiction])
+    try:
+        question = _QUESTION.validate_python(payload)
+    except ValidationError as error:
+        faults = drafts.faults_of(error)
+        detail = f"The question is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
+        raise Invalid(detail, faults=faults) from error
+    base = await answers.computed(jurisdiction, who, gone)
+    told: dict[str, Any] = await answers.aside(partial(_placed, base, question))
+    return told
+
+
+def _placed(found: Computed, question: PlacementQuestion) -> dict[str, Any]:
+    frame = found.frame
+    points = _points(found, question, frame)
+    lacking = points.have < points.need
+    sites = _within(_sites(found, question), points, lacking, question.range_m, frame)
+    xy = sites.lonlat if frame is None else frame.to_metres(sites.lonlat)
+    covers = placement.coverage(xy, points.shape, question.range_m)
+    known = {"need": points.need, "have": points.have, "value": points.value}
+    limit = question.time_limit_s
+    if question.goal == "most_valuable":
+        budget = question.budget or 0.0
+        best = placement.most(covers, sites.cost, budget, **known, time_limit_s=limit)
+    else:
+        best = placement.fewest(covers, sites.cost, **known, time_limit_s=limit)
+    code = found.points.code
+    return collection(
+        found,
+        [
+            _site(sites, site, [code[points.row[point]] for point in covers[[site]].indices])
+            for site in best.sites.tolist()
+        ],
+        goal=question.goal,
+        status=best.status,
+        proven=best.status != "time_limit",
+        cost=best.cost,
+        value=best.value,
+        bound=best.bound,
+        gap=best.gap,
+        points=len(points.row),
+        met_before=int((~lacking).sum()),
+        met_after=int((best.covered >= points.need).sum()),
+        candidates=len(sites.cost),
+        out_of_reach=[code[row] for row in points.row[best.out_of_reach].tolist()],
+    )
+
+
+def _site(sites: _Sites, site: int, codes: list[str]) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "id": site,
+        "geometry": {"type": "Point", "coordinates": sites.lonlat[site].round(7).tolist()},
+        "properties": {
+            "source": sites.source[site],
+            "name": sites.name[site],
+            "cost": float(sites.cost[site]),
+            "covers": sorted(codes),
+        },
+    }
+
+
+def _points(found: Computed, question: PlacementQuestion, frame: Frame | None) -> _Points:
+    """Return the points that need the function: how many devices in all, and how many there are."""
+    need, have = _lacks(found, question)
+    row = np.flatnonzero(need > 0)
+    if question.points is not None:
+        row_of = {code: place for place, code in enumerate(found.points.code)}
+        wanted = [row_of.get(code, -1) for code in question.points]
+        faults = [
+            Fault(f"/points/{place}", "not-found", f"there is no control point {code!r}")
+            for place, (code, at) in enumerate(zip(question.points, wanted, strict=True))
+            if at < 0
+        ]
+        if faults:
+            raise Invalid(f"The question is not valid: {faults[0].message}.", faults=faults)
+        row = np.intersect1d(row, np.array(wanted, np.int64))
+    category = found.loaded.points["category"]
+    weights = {str(name): weight for name, weight in question.weights.items()}
+    value = np.array([weights.get(category[at], 1.0) for at in row.tolist()], np.float64)
+    shapes = np.empty(len(row), dtype=object)
+    for place, at in enumerate(row.tolist()):
+        shapes[place] = found.points.shape.get(at) or shapely.Point(*found.points.lonlat[at])
+    if len(row) and frame is not None:
+        shapes = np.asarray(shapely.transform(shapes, frame.to_metres), dtype=object)
+    return _Points(row, shapes, need[row], have[row], value)
+
+
+def _lacks(found: Computed, question: PlacementQuestion) -> tuple[Ints, Ints]:
+    """Return for every control point how many devices it needs, and how many count towards that.
+
+    Told by the need that lacks most, so that what is there of another need is not counted for it.
+    """
+    assessment = found.assessment
+    need = np.zeros(len(found.points), np.int64)
+    have, lack = need.copy(), np.full(len(need), -1, np.int64)
+    least = _BACKUP if question.goal == "backup" else 1
+    for unit, (point, place) in enumerate(
+        zip(assessment.unit_point.tolist(), assessment.unit_need.tolist(), strict=True)
+    ):
+        wanted = found.points.needs[point][place]
+        if wanted.function != question.function:
+            continue
+        required, there = max(wanted.working, least), int(assessment.count[unit])
+        missing = max(required - there, 0)
+        if missing > lack[point]:
+            need[point], have[point], lack[point] = required, min(there, required), missing
+    return need, have
+
+
+def _sites(found: Computed, question: PlacementQuestion) -> _Sites:
+    rows = list(_given(question) if question.sites is not None else _known(found, question))
+    lonlat = np.array([at for at, *_ in rows], np.float64).reshape(-1, 2)
+    cost = np.array([cost for _, cost, *_ in rows], np.float64)
+    return _Sites(lonlat, cost, [row[2] for row in rows], [row[3] for row in rows])
+
+
+_Row = tuple[list[float], float, str, str | None]
+
+
+def _given(question: PlacementQuestion) -> Iterator[_Row]:
+    for place, site in enumerate(question.sites or ()):
+        lon, lat = site.at
+        if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+            message = "a site is [lon, lat] in degrees"
+            fault = Fault(f"/sites/{place}/at", "out-of-range", message)
+            raise Invalid(f"The question is not valid: {message}.", faults=(fault,))
+        yield site.at, site.cost, "given", site.name
+
+
+def _known(found: Computed, question: PlacementQuestion) -> Iterator[_Row]:
+    """Yield the places of the registry that are asked for."""
+    costs = {str(name): cost for name, cost in question.costs.items()}
+    if "control_point" in question.sources:
+        cost = costs.get("control_point", 1.0)
+        for code, at in zip(found.points.code, found.points.lonlat.tolist(), strict=True):
+            yield at, cost, "control_point", code
+    net = roadnet.of(found)
+    if net is None:
+        return
+    if "crossing" in question.sources:
+        cost = costs.get("crossing", 1.0)
+        for level in net.levels:
+            lonlat = net.frame.to_lonlat(net.crossed[level].xy).tolist()
+            for name, at in zip(net.name[level], lonlat, strict=True):
+                yield at, cost, "crossing", name
+    if "junction" in question.sources:
+        cost = costs.get("junction", 1.0)
+        junctions = np.flatnonzero(net.base.report.degree > 2)
+        for at in net.frame.to_lonlat(net.network.node_xy[junctions]).tolist():
+            yield at, cost, "junction", None
+
+
+def _within(
+    sites: _Sites,
+    points: _Points,
+    lacking: np.ndarray[Any, Any],
+    range_m: float,
+    frame: Frame | None,
+) -> _Sites:
+    """Return the sites within range of a point that lacks something."""
+    if frame is None or not len(sites.cost) or not lacking.any():
+        keep = np.zeros(len(sites.cost), np.bool_)
+    else:
+        near = np.abs(sites.lonlat - _middle(points, frame)).max(axis=1) < _SITE_FAR_DEG
+        keep = near.copy()
+        rows = np.flatnonzero(near)
+        covers = placement.coverage(
+            frame.to_metres(sites.lonlat[rows]), points.shape[lacking], range_m
+        )
+        keep[rows] = np.diff(covers.indptr) > 0
+    kept = np.flatnonzero(keep)
+    if len(kept) > MOST_SITES:
+        raise TooLarge(
+            f"{len(kept):,} sites are within range; at most {MOST_SITES:,} can be weighed: ask about "
+            "fewer points, or of fewer sources.",
+            MOST_SITES,
+        )
+    return _Sites(
+        sites.lonlat[kept],
+        sites.cost[kept],
+        [sites.source[row] for row in kept.tolist()],
+        [sites.name[row] for row in kept.tolist()],
+    )
+
+
+def _middle(points: _Points, frame: Frame) -> Floats:
+    xy = shapely.get_coordinates(points.shape).mean(axis=0)
+    return np.asarray(frame.to_lonlat(xy[np.newaxis])[0])
