@@ -6,6 +6,7 @@ from benchmarks import (
     bench_area,
     bench_cordon,
     bench_coverage_engine,
+    bench_import,
     bench_membership,
     bench_ogc,
     bench_service,
@@ -20,6 +21,7 @@ MEASUREMENTS = {
     "service": bench_service.main,
     "cordon": lambda: bench_cordon.main([]),
     "states": bench_states.main,
+    "import": bench_import.main,
     "ogc": bench_ogc.main,
     "tiles": bench_tiles.main,
 }

@@ -14,6 +14,8 @@ from app.geo import datum
 from app.registry import intake
 from imports.files import brought, cameras, row, rows_of, send, table
 
+LINE = {"type": "LineString", "coordinates": [[113, 35], [113.1, 35]]}
+
 
 async def _codes(client: httpx.AsyncClient, job: builders.Json) -> list[tuple[Any, str]]:
     return [
@@ -256,6 +258,25 @@ def _json(value: object) -> bytes:
     return orjson.dumps(value)
 
 
+async def test_areas_and_lines_go_in_like_points(ringed: httpx.AsyncClient) -> None:
+    """Any kind there is, with the geometry it has; a site lies where a place inside it lies."""
+    kinds: list[tuple[str, builders.Json, builders.Json]] = [
+        ("building", builders.square(0.001), {"code": "b", "height_m": 12}),
+        ("control_point", builders.square(0.001), {"code": "s", "category": "core_site"}),
+        ("road", LINE, {"code": "r", "road_class": "national"}),
+    ]
+    for kind, geometry, properties in kinds:
+        feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+        content = _json({"type": "FeatureCollection", "features": [feature]})
+        job = await brought(ringed, content, name="f.geojson", kind=kind)
+        assert (job["state"], job["counts"]["created"]) == ("done", 1), (job, kind)
+        again = await brought(ringed, content, name="f.geojson", kind=kind)
+        assert again["counts"]["unchanged"] == 1, kind
+        answer = await ringed.get(again["links"]["file"])
+        assert "geometry (WKT)" in answer.text
+    assert (await ringed.get("/v1/control-points/s")).json()["zone"] == "core"
+
+
 async def test_device_states_at_volume(city: httpx.AsyncClient) -> None:
     await brought(city, cameras(3))
     content = (
@@ -297,9 +318,6 @@ async def test_what_is_asked_for_wrongly(
     assert answer.status_code in (404, 422), answer.text
     assert answer.json()["code"] == code or code is None
     assert (await city.get("/v1/imports")).json()["items"] == []
-
-
-LINE = {"type": "LineString", "coordinates": [[113, 35], [113.1, 35]]}
 
 
 @pytest.mark.parametrize(
