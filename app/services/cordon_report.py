@@ -71,41 +71,34 @@ def _not_assessed(found: Computed) -> Iterator[dict[str, Any]]:
 
 def ring(found: Computed, wanted: Wanted) -> dict[str, Any]:
     """Return the cordon of one ring, both directions."""
-    assessed = cordons.why_not(found, _level(wanted)) is None
-    known = cordons.of(found) if assessed else None
-    return about(
-        found,
-        level=wanted.level,
-        within_m=wanted.within_m,
-        **{
-            direction: None if known is None else _direction(known, wanted, direction)
-            for direction in DIRECTIONS
-        },
-    )
+    return _both(found, wanted, level=wanted.level)
 
 
 def through(found: Computed, wanted: Wanted) -> dict[str, Any]:
     """Return the way from outside the outermost ring to the inside of the innermost, and back."""
-    reason = cordons.why_not_through(found)
-    known = cordons.of(found) if reason is None else None
-    levels = [] if known is None else list(known.watch.net.levels)
-    told = about(
+    known = cordons.of(found)
+    return _both(found, wanted, levels=[] if known is None else list(known.watch.net.levels))
+
+
+def _both(found: Computed, wanted: Wanted, **told: Any) -> dict[str, Any]:
+    """Return both directions, null where there is no answer, and why there is none."""
+    reason = cordons.unanswerable(found, wanted.asked)
+    known = None if reason is not None else cordons.of(found)
+    answer = about(
         found,
-        levels=levels,
+        **told,
         within_m=wanted.within_m,
         **{
             direction: None if known is None else _direction(known, wanted, direction)
             for direction in DIRECTIONS
         },
     )
-    if reason is not None:
-        told["not_assessed"].append({"what": "through", "reason": reason})
-    return told
-
-
-def _level(wanted: Wanted) -> Level:
-    assert wanted.level != THROUGH  # noqa: S101  # routes of one ring name it
-    return wanted.level
+    if reason is not None and (wanted.level == THROUGH or wanted.within_m > 0):
+        what = "through" if wanted.level == THROUGH else "cordon"
+        level = {} if wanted.level == THROUGH else {"level": wanted.level}
+        if (entry := {"what": what, **level, "reason": reason}) not in answer["not_assessed"]:
+            answer["not_assessed"].append(entry)
+    return answer
 
 
 def _direction(known: Cordons, wanted: Wanted, direction: Direction) -> dict[str, Any]:
@@ -213,11 +206,7 @@ def _roads(known: Cordons, arcs: Ints) -> list[str]:
 
 
 def _known(found: Computed, wanted: Wanted) -> Cordons:
-    known = cordons.of(found)
-    if wanted.level == THROUGH:
-        reason = cordons.why_not_through(found)
-    else:
-        reason = cordons.why_not(found, wanted.level)
+    reason, known = cordons.unanswerable(found, wanted.asked), cordons.of(found)
     if known is None or reason is not None:
         raise Conflict(f"This cannot be assessed: {reason}.", code="not-assessed")
     return known

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import shapely
 
-from app.geo.arrays import Ints
+from app.geo.arrays import Bools, Ints
 from app.geo.cordon import Arcs, Cordon, Route
 from app.geo.passage import Passage
 from app.geo.units import spread
@@ -63,7 +63,7 @@ class Cordons:
             if self._same_guards(earlier.passage):
                 return earlier
             return earlier.guarded_by(self.arcs.guard_start, self.arcs.guard_group)
-        outside, inside = self._sides(asked)
+        outside, inside = self.sides(asked)
         if asked.direction == "outbound":
             return Cordon.of(self.arcs, inside, outside)
         return Cordon.of(self.arcs, outside, inside)
@@ -73,16 +73,28 @@ class Cordons:
         was, now = (_guarding(arcs, passage.own) for arcs in (passage.arcs, self.arcs))
         return all(np.array_equal(one, other) for one, other in zip(was, now, strict=True))
 
-    def _sides(self, asked: Asked) -> tuple[Ints, Ints]:
-        """Return the nodes outside and the nodes inside."""
+    def sides(self, asked: Asked) -> tuple[Ints, Ints]:
+        """Return the nodes outside and the nodes inside.
+
+        A road outside that ends within reach of the line may go on beyond what is registered: traffic
+        can come from its end as well.
+        """
         levels = self.watch.net.levels
         outer, inner = (levels[0], levels[-1]) if asked.level == THROUGH else (asked.level,) * 2
         outside = self.watch.nodes(outer, inside=False)
         inside = self.watch.nodes(inner, inside=True)
         if asked.within_m > 0:
-            outside = outside[self._away(outside, outer) > asked.within_m]
+            far = self._away(outside, outer) > asked.within_m
+            outside = outside[far | self._ends[outside]]
             inside = inside[self._away(inside, inner) > asked.within_m]
         return outside, inside
+
+    @cached_property
+    def _ends(self) -> Bools:
+        """Which nodes are dead ends."""
+        chains, number = self.watch.net.chains, self.watch.ways.number
+        ends = np.concatenate([number[chains.tail], number[chains.head]])
+        return np.asarray(np.bincount(ends, minlength=self.arcs.n) == 1)
 
     def _away(self, nodes: Ints, level: Level) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Return how far nodes are from the line of a ring, in metres."""
@@ -167,9 +179,17 @@ def why_not(found: Computed, level: Level) -> str | None:
     return "no road is registered"
 
 
-def why_not_through(found: Computed) -> str | None:
-    """Return why nothing can be said about the way to the core, None when it can."""
-    for level in reversed(LEVELS):
-        if (reason := why_not(found, level)) is not None:
-            return f"{level}: {reason}"
+def unanswerable(found: Computed, asked: Asked) -> str | None:
+    """Return why a question about a cordon has no answer, None when it has one."""
+    if asked.level == THROUGH:
+        for level in reversed(LEVELS):
+            if (reason := why_not(found, level)) is not None:
+                return f"{level}: {reason}"
+    elif (reason := why_not(found, asked.level)) is not None:
+        return reason
+    known = of(found)
+    assert known is not None  # noqa: S101  # else there was a reason
+    for side, nodes in zip(("outside", "inside"), known.sides(asked), strict=True):
+        if not len(nodes):
+            return f"no road lies {side} and farther than {asked.within_m:g} m from the line"
     return None

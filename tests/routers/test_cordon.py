@@ -1,11 +1,23 @@
 """Cordons over HTTP: leaks, depth, what opens them, and sealing plans that hold when carried out."""
 
+import random
 from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, LAT, LON, Json, KeyFor, checkpoint, control_point, lay_crossroads
+from builders import (
+    CITY,
+    LAT,
+    LON,
+    MERGE_PATCH,
+    Json,
+    KeyFor,
+    Serve,
+    checkpoint,
+    control_point,
+    lay_crossroads,
+)
 
 CITY_URL = f"/v1/jurisdictions/{CITY}"
 CORDON = f"{CITY_URL}/cordon"
@@ -143,6 +155,41 @@ async def test_through_all_rings(crossroads: httpx.AsyncClient) -> None:
     assert [code.partition("-")[0] for code in sorted(met)] == ["city", "core", "urban"]
 
 
+async def test_answers_after_changes_are_those_of_a_fresh_start(
+    crossroads: httpx.AsyncClient, serve: Serve, key_for: KeyFor
+) -> None:
+    """What is kept between states never shows: a process that has just started says the same."""
+    state = crossroads._transport.app.state  # type: ignore[attr-defined]  # the application under test
+    state.answers.worth_sharing_s = float("inf")  # the other process is to work for itself
+    plans = [await get(crossroads, f"{CORDON}/{level}/sealing-plan") for level in ("core", "urban")]
+    codes = [
+        code
+        for number, plan in enumerate(plans)
+        for code in await carry_out(crossroads, plan, f"k{number}", failure_group=f"g{number}")
+    ]
+    dice = random.Random(8)
+    analyst = await key_for("analyst")
+    for _ in range(6):
+        word = dice.choice(["online", "offline", "fault"])
+        report = [{"kind": "checkpoint", "code": dice.choice(codes), "state": word}]
+        assert (await crossroads.post("/v1/states", json=report)).json()["applied"] == 1
+        if dice.random() < 0.4:
+            moved = {"failure_group": dice.choice(["a", "b"])}
+            url = f"/v1/checkpoints/{dice.choice(codes)}"
+            assert (await crossroads.patch(url, json=moved, headers=MERGE_PATCH)).status_code == 200
+        async with serve() as fresh:
+            for url in ("core", "urban", "through", "core/leak?k=3", "urban/sealing-plan"):
+                kept = await crossroads.get(f"{CORDON}/{url}", headers=analyst)
+                anew = await fresh.get(f"{CORDON}/{url}", headers=analyst)
+                assert kept.status_code == anew.status_code
+                if kept.status_code == 200:
+                    assert without_time(kept.json()) == without_time(anew.json()), url
+
+
+def without_time(told: Json) -> Json:
+    return {name: value for name, value in told.items() if name != "computed_at"}
+
+
 async def test_costs_and_roads_that_cannot_be_guarded(crossroads: httpx.AsyncClient) -> None:
     url = f"{CORDON}/core/sealing-plan?direction=outbound"
     dear = await get(crossroads, f"{url}&cost.county=7")
@@ -151,8 +198,31 @@ async def test_costs_and_roads_that_cannot_be_guarded(crossroads: httpx.AsyncCli
     assert (never["possible"], never["cost"], never["features"]) == (False, None, [])
     assert never["unguardable"]["roads"]
     assert never["unguardable"]["geometry"]["type"] == "LineString"
-    # With room to look farther in, the two meet at the service road's junction: nothing is cheaper.
-    assert (await get(crossroads, f"{url}&within_m=500"))["places"] == 2
+
+
+async def test_room_beside_the_line(crossroads: httpx.AsyncClient) -> None:
+    """Guards within it count; roads that end within it may go on; without roads beyond: no answer."""
+    # The core's middle is 1,822 m from its line, the junctions at 113.165 and 113.235 are 1,367 m off.
+    plan = await get(crossroads, f"{CORDON}/core/sealing-plan?within_m=1800")
+    assert (plan["places"], plan["proof"]["proven"]) == (2, True)
+    guard = checkpoint(
+        "far-out", geometry={"type": "Point", "coordinates": [113.1, LAT]}, road="west-1",
+        state="online", lanes=[{"lane": 1, "direction": "inbound", "bearing_deg": 90}],
+    )  # fmt: skip
+    await put(crossroads, "/v1/checkpoints/far-out", guard)
+    assert (await get(crossroads, f"{CORDON}/core"))["inbound"]["to_seal"] == 2
+    # The side street at 113.165 ends within: traffic may come from there, so the guard is no seal.
+    assert (await get(crossroads, f"{CORDON}/core?within_m=1800"))["inbound"]["to_seal"] == 2
+    assert (await crossroads.delete("/v1/roads/west-side-2")).status_code == 204
+    assert (await get(crossroads, f"{CORDON}/core?within_m=1800"))["inbound"]["to_seal"] == 1
+
+    too_far = await get(crossroads, f"{CORDON}/core?within_m=3000")
+    assert (too_far["inbound"], too_far["outbound"]) == (None, None)
+    (told,) = [one for one in too_far["not_assessed"] if one["what"] == "cordon"]
+    assert told["reason"] == "no road lies inside and farther than 3000 m from the line"
+    for url in ("leak", "sealing-plan"):
+        answer = await crossroads.get(f"{CORDON}/core/{url}?within_m=3000")
+        assert (answer.status_code, answer.json()["code"]) == (409, "not-assessed")
 
 
 async def test_what_is_missing_is_never_told_as_sealed(
