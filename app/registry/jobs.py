@@ -148,7 +148,8 @@ async def finish(
     condition = " AND NOT cancel_requested" if heed else ""
     done = await connection.execute(
         text(
-            "UPDATE import_job SET state = :state, finished_at = now(), "
+            # now() is when the transaction of the import began, before the job was said to start.
+            "UPDATE import_job SET state = :state, finished_at = clock_timestamp(), "
             "problem = CAST(:problem AS jsonb), "
             "counts = coalesce(CAST(:counts AS jsonb), counts), "
             "notes = coalesce(CAST(:notes AS jsonb), notes) "

@@ -21,6 +21,7 @@ async def test_a_file_goes_in_and_again_changes_nothing(ringed: httpx.AsyncClien
     job = await brought(ringed, cameras(7))
     assert (job["state"], job["written"], job["problem"]) == ("done", True, None)
     assert _told(job) == {"rows": 7, "created": 7}
+    assert job["created_at"] <= job["started_at"] <= job["finished_at"]
     found = (await ringed.get("/v1/cameras/cam-3")).json()
     assert (found["name_zh"], found["zone"], found["rings"]) == (
         "摄像机3", "core", ["core", "urban", "city"],
