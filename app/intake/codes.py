@@ -19,7 +19,7 @@ TOPICS: Final[dict[str, str]] = {
     "state": "state", "lifecycle": "lifecycle", "direction": "passage", "lane_direction": "passage",
     "kind": "checkpoint_kind", "capture_side": "capture_side", "tollgate_category": "tollgate_category",
     "tollgate_usage": "tollgate_usage", "point_class": "point_class", "category": "category",
-    "level": "level", "road_class": "road_class", "oneway": "oneway", "indoor": "room",
+    "level": "level", "position": "order", "road_class": "road_class", "oneway": "oneway", "indoor": "room",
     "tilt_deg": "tilt", "bridge": "structure_of_road", "tunnel": "structure_of_road", "datum_received": "datum",
 }  # fmt: skip
 """Topic of a field; any other boolean is of topic ``boolean``."""
@@ -38,6 +38,7 @@ _DIRECTION_GB: Final = {
 _DIRECTION_GA: Final = {**_DIRECTION_GB, "5": 45, "6": 225, "7": 135}
 
 LISTS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "order": {"lonlat": {}, "latlon": {}},
     "direction": {
         "gbt28181": _DIRECTION_GB,
         "gat1400": _DIRECTION_GA,

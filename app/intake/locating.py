@@ -52,15 +52,21 @@ _WORDS: Final[dict[int, tuple[str, str, str, str | None]]] = {
     ),
     UNKNOWN_ORDER: (
         "unknown-order", "which of the two numbers is the longitude cannot be told", "无法判断哪个是经度、哪个是纬度",
-        "give longitude and latitude columns of their own",
+        "give longitude and latitude columns of their own, or map the column to position@latlon",
     ),
     BAD_GEOMETRY: ("not-a-geometry", "the geometry cannot be read: WKT, GeoJSON or WKB is needed",
                    "几何无法识别，应为 WKT、GeoJSON 或 WKB", None),
 }  # fmt: skip
 _SWAPPED: Final = (
     "swapped-coordinates", "this is no longitude and latitude; with the axes swapped it is one",
-    "不是经度、纬度；对调后才成立", "map the two columns the other way round",
+    "不是经度、纬度；对调后才成立",
 )  # fmt: skip
+_TURN: Final = {
+    "pair": "map the two columns the other way round",
+    "cell": "map the column to position@latlon if it holds latitude before longitude",
+    "file": "longitude comes first in the geometry of a file",
+}
+"""What helps against swapped axes, by where the place comes from."""
 _ZERO: Final = (
     "zero-coordinates",
     "the place is 0, 0: no place was entered",
@@ -79,6 +85,8 @@ class PlaceFault:
     message_zh: str
     hint: str | None = None
     value: str | None = None
+    column: int = 0
+    """Which of the columns of the place is to blame."""
 
 
 @dataclass(eq=False)
@@ -109,12 +117,16 @@ class Located:
         return ewkb.shapes(shapes)
 
     def refuse(
-        self, index: int, words: tuple[str, str, str, str | None], value: str | None
+        self,
+        index: int,
+        words: tuple[str, str, str, str | None],
+        value: str | None,
+        column: int = 0,
     ) -> None:
         """Note what is wrong with a row."""
         code, english, chinese, hint = words
         self.good[index] = False
-        self.faults.append(PlaceFault(index, code, english, chinese, hint, value))
+        self.faults.append(PlaceFault(index, code, english, chinese, hint, value, column))
 
 
 def located(place: Place, kind: Kind, batch: Batch) -> Located:
@@ -137,8 +149,9 @@ def _of_points(read: Places, place: Place, columns: list[Any]) -> Located:
     found = Located(there.good.copy(), np.round(there.xy, DECIMALS))
     exchanged = _exchanged(read, there, place)
     for index in np.flatnonzero(there.fault):
-        words = _SWAPPED if exchanged[index] else _WORDS[int(there.fault[index])]
-        found.refuse(int(index), words, _cells_at(columns, int(index)))
+        words = _words(place, int(there.fault[index]), swapped=bool(exchanged[index]))
+        blamed = _blamed(columns, int(index), int(there.fault[index]))
+        found.refuse(int(index), words, _cells_at(columns, int(index)), blamed)
     found.swapped = int(exchanged.sum())
     for index in np.flatnonzero(found.good & (found.xy == 0).all(axis=1)):
         found.refuse(int(index), _ZERO, _cells_at(columns, int(index)))
@@ -152,6 +165,17 @@ def _exchanged(read: Places, there: Places, place: Place) -> Bools:
         return off
     other = coordinates.to_lonlat(Places(read.xy[:, ::-1], np.where(off, 0, BLANK)), place.crs)
     return np.asarray(off & other.good, dtype=bool)
+
+
+def _words(place: Place, fault: int, *, swapped: bool) -> tuple[str, str, str, str | None]:
+    return (*_SWAPPED, _TURN[place.mode]) if swapped else _WORDS[fault]
+
+
+def _blamed(columns: list[Any], index: int, fault: int) -> int:
+    """Return which column of a pair is to blame: the blank one, or the one that is no number."""
+    if fault not in (HALF_BLANK, NOT_A_NUMBER):
+        return 0
+    return int(coordinates.numbers(columns[0].slice(index, 1))[1][0] == 0)
 
 
 def _cells_at(columns: list[Any], index: int) -> str | None:
@@ -184,7 +208,7 @@ def _of_shapes(
     found = Located(fault == 0, shapes=there)
     exchanged = _exchanged_shapes(kept, fault, place)
     for index in np.flatnonzero(fault):
-        words = _SWAPPED if exchanged[index] else _WORDS[int(fault[index])]
+        words = _words(place, int(fault[index]), swapped=bool(exchanged[index]))
         found.refuse(
             int(index), words, _cells_at([column], int(index)) if column is not None else None
         )

@@ -30,7 +30,7 @@ class Place:
     columns: tuple[str, ...] = ()
     crs: str = "EPSG:4326"
     order: Order | None = None
-    """Of two numbers in one cell, as the heading tells it."""
+    """Of two numbers in one cell, as the sender states it or the heading tells it."""
 
     def view(self) -> dict[str, Any]:
         """Return what the report says about it."""
@@ -38,10 +38,11 @@ class Place:
 
 
 class Column(NamedTuple):
-    """A column of coordinates, with the datum its heading names."""
+    """A column of coordinates, with the datum its heading names and the order the sender states."""
 
     name: str
     datum: str | None = None
+    order: str | None = None
 
 
 Words = tuple[str, str, str]
@@ -141,13 +142,13 @@ def _first(found: Mapping[str, Column], told: Detected | None, crs: str | None) 
         if name in found:
             column = found[name]
             datum = crs or column.datum or _usual("lon")
-            return Place("cell", (column.name,), datum, _order(column.name))
+            return Place("cell", (column.name,), datum, _order(column))
     return Place("none")
 
 
-def _order(heading: str) -> Order | None:
-    """Return the order of two numbers below a heading that tells it."""
-    name = taken_apart(heading).plain
+def _order(column: Column) -> Order | None:
+    """Return the order of two numbers: as the sender states it, else as the heading tells it."""
+    name = column.order or taken_apart(column.name).plain
     if any(word in name for word in ("经纬", "lonlat", "lnglat", "longlat")):
         return "lonlat"
     return "latlon" if any(word in name for word in ("纬经", "latl", "纬度经度")) else None

@@ -6,7 +6,7 @@ mean the same field, and required fields that nothing gives.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -162,6 +162,10 @@ def _ours(kind: Kind, column: str) -> bool:
 def _place(chooser: Chooser, told: Detected | None) -> Place:
     chosen = {name: chooser.choices.pop(name) for name in _PLACES if name in chooser.choices}
     found = {name: places.Column(c.columns[0], c.found.datum) for name, c in chosen.items()}
+    if "position" in chosen:
+        stated_order = str(chosen["position"].found.target).partition("@")[2]
+        order = chooser.list_of("position", stated_order or None)
+        found["position"] = found["position"]._replace(order=order)
     stated = chooser.wanted.crs or next((p.crs for p in chooser.bases if p.crs), None)
     place, unused, notes = places.chosen(chooser.kind, found, told, stated, chooser.sample)
     chooser.ignored |= unused
@@ -175,14 +179,26 @@ def _swapped(place: Place, kind: Kind, sample: Batch) -> list[Note]:
     if not kind.shapes or 2 * found.swapped <= len(sample.row):
         return []
     columns = " and ".join(place.columns) or "the coordinates"
+    english, chinese = _TURNED[place.mode]
     return [
         Note(
             "axes-swapped",
             f"{columns} look swapped: most places are none as they stand, and are with the axes "
-            "exchanged. Nothing was exchanged; map the columns the other way round.",
-            "坐标疑似经纬度颠倒：多数位置对调后才成立。系统未作对调，请在映射中交换两列。",
+            f"exchanged. Nothing was exchanged; {english}.",
+            f"坐标疑似经纬度颠倒：多数位置对调后才成立。系统未作对调，{chinese}。",
         )
     ]
+
+
+_TURNED: Final = {
+    "pair": ("map the columns the other way round", "请在映射中交换两列"),
+    "cell": (
+        "map the column to position@latlon if it holds latitude before longitude",
+        "如单元格内纬度在前，请将该列映射到 position@latlon",
+    ),
+    "file": ("correct the file: longitude comes first", "请更正文件，经度应在前"),
+}
+"""What helps against swapped axes, by where the place comes from."""
 
 
 def _feeds(chooser: Chooser) -> tuple[Feed, ...]:

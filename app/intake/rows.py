@@ -121,7 +121,13 @@ class Row:
         """Note what is wrong with the place."""
         columns = self.plan.place.columns
         told = (fault.code, fault.message, fault.message_zh, fault.hint)
-        self.add(self.numbers[0], columns[0] if columns else None, "geometry", fault.value, *told)
+        self.add(
+            self.numbers[0],
+            columns[fault.column] if columns else None,
+            "geometry",
+            fault.value,
+            *told,
+        )
 
     def verdict(self, shape: Any) -> dict[str, Any] | None:
         """Return the values to store, None when something is wrong; see ``faults``."""

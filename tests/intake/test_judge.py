@@ -72,3 +72,44 @@ def test_personal_columns_are_refused_by_name_unless_dropped() -> None:
     assert refused.value.code == "forbidden-content"
     assert "联系人, 联系电话" in refused.value.detail
     assert judged("camera", header, row, drop_columns=["联系人", "联系电话"]).good.num_rows == 1
+
+
+def test_two_numbers_in_a_cell_are_read_in_the_order_the_mapping_says() -> None:
+    sent = "编码;功能类型;经纬度", "c1;人脸;35.2, 113.2", "c2;人脸;35.3, 113.3"
+    refused = judged("camera", *sent, divided=";")
+    assert [fault.code for fault in refused.faults] == ["swapped-coordinates"] * 2
+    assert "position@latlon" in str(refused.faults[0].hint)
+    read = judged("camera", *sent, divided=";", mapping={"经纬度": "position@latlon"})
+    assert read.faults == []
+    assert (read.points, read.swapped) == (2, 0)
+    listed = judged("camera", *sent, divided=";", code_lists={"position": "latlon"})
+    assert listed.faults == []
+    with pytest.raises(Invalid) as unknown:
+        judged("camera", *sent, divided=";", mapping={"经纬度": "position@sideways"})
+    assert unknown.value.code == "unknown-code-list"
+
+
+def test_the_note_of_swapped_axes_says_what_can_be_done() -> None:
+    for header, row, told in (
+        ("编码;功能类型;经纬度", "c1;人脸;35.2, 113.2", "position@latlon"),
+        ("编码;功能类型;经度;纬度", "c1;人脸;35.2;113.2", "the other way round"),
+    ):
+        found = sheet(header, row, divided=";")
+        plan = plan_for(Options("camera", jurisdiction="410800"), None, tuple(found.columns), found)
+        assert [note.code for note in plan.notes] == ["axes-swapped"]
+        assert told in plan.notes[0].message
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "column", "code"),
+    [
+        ("", "35.2", "经度", "missing-coordinates"),
+        ("113.2", "", "纬度", "missing-coordinates"),
+        ("about", "35.2", "经度", "not-a-coordinate"),
+        ("113.2", "about", "纬度", "not-a-coordinate"),
+        ("35.2N", "about", "纬度", "not-a-coordinate"),
+    ],
+)
+def test_the_coordinate_that_is_wrong_is_named(lon: str, lat: str, column: str, code: str) -> None:
+    (fault,) = judged("camera", "编码,功能类型,经度,纬度", f"c1,人脸,{lon},{lat}").faults
+    assert (fault.column, fault.code) == (column, code)
