@@ -81,6 +81,8 @@ class Asked:
     """The features of an answer that may be needed, as JSON rows."""
     total: int | None = None
     """How many features there are in all, where that is known before."""
+    not_assessed: Sequence[Mapping[str, Any]] = ()
+    """What of an answer could not be assessed, and why."""
 
     @property
     def looks(self) -> Looks:

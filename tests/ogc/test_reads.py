@@ -90,6 +90,34 @@ async def test_head_and_conditional_reads(gis: httpx.AsyncClient) -> None:
     assert again.status_code == 304
 
 
+EMPTY_FOR_WANT_OF = {
+    "coverage": "zone", "gaps": "crossings", "crossings": "crossings", "area-gaps": "area",
+    "leaks": "cordon",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("collection", "what"), EMPTY_FOR_WANT_OF.items())
+async def test_what_could_not_be_assessed_is_told_and_is_not_zero(
+    city: httpx.AsyncClient, collection: str, what: str
+) -> None:
+    url = f"/ogc/collections/{collection}/items"
+    told = (await city.get(url)).json()
+    assert told["features"] == []
+    missing = [entry for entry in told["not_assessed"] if entry["what"] == what]
+    assert {entry["level"] for entry in missing} == {"city", "urban", "core"}
+    for entry in missing:
+        assert entry["jurisdiction"] == CITY
+        assert entry["reason"] == "this ring is not registered"
+    assert f"Not assessed in {CITY}: {what} core" in (await city.get(f"{url}?f=html")).text
+
+
+async def test_records_and_assessed_answers_have_nothing_to_add(gis: httpx.AsyncClient) -> None:
+    records = (await gis.get("/ogc/collections/cameras/items")).json()
+    assert "not_assessed" not in records
+    answer = (await gis.get("/ogc/collections/area-gaps/items")).json()
+    assert answer["not_assessed"] == []
+
+
 async def test_a_reader_sees_records_and_no_gaps(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     reader = await key_for("reader")
     told = (await gis.get("/ogc/collections", headers=reader)).json()

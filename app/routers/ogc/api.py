@@ -107,6 +107,11 @@ _FEATURES: Final[dict[str, Any]] = {
         "features": {"type": "array", "items": {"$ref": "#/components/schemas/Feature"}},
         "numberReturned": {"type": "integer"},
         "numberMatched": {"type": "integer"},
+        "not_assessed": {
+            "type": "array",
+            "description": "Answers only: what could not be assessed, where, and why.",
+            "items": {"type": "object"},
+        },
         "links": {"type": "array", "items": {"type": "object"}},
     },
 }

@@ -29,15 +29,15 @@ async def items(call: Call) -> Response:
     found = service(call)
     scoped = await found.scoped(collection, asked, call.who)
     first = await found.piece(collection, _at_most(scoped, PIECE))
-    matched = await found.matched(collection, scoped, first)
+    about = _about(collection, scoped, await found.matched(collection, scoped, first))
     if media_type == HTML:
-        return _page(call, collection, first, matched)
+        return _page(call, collection, first, about)
     headers = formats.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
     if scoped.limit > PIECE and first.after is not None:
         pieces = found.pieces(collection, asked, call.who, first)
-        stream = _streamed(call, collection, pieces, matched)
+        stream = _streamed(call, collection, pieces, about)
         return StreamingResponse(stream, 200, headers, media_type)
-    end, following = _end(call, collection, first.count, first.after, matched)
+    end, following = _end(call, collection, first.count, first.after, about)
     body = b"".join((_BEGIN, first.bodies, end))
     tag = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()}"'
     if following is not None:
@@ -55,8 +55,14 @@ def _at_most(asked: Asked, limit: int) -> Asked:
     return asked if asked.limit <= limit else query.limited(asked, limit)
 
 
+def _about(collection: Collection, scoped: Asked, matched: int | None) -> dict[str, Any]:
+    """Return how many features there are, and what an answer could not assess: none is not zero."""
+    told: dict[str, Any] = {} if matched is None else {"numberMatched": matched}
+    return told | {"not_assessed": scoped.not_assessed} if collection.answer else told
+
+
 async def _streamed(
-    call: Call, collection: Collection, pieces: AsyncIterator[Page], matched: int | None
+    call: Call, collection: Collection, pieces: AsyncIterator[Page], about: dict[str, Any]
 ) -> AsyncIterator[bytes]:
     """Yield a long page piece by piece."""
     yield _BEGIN
@@ -65,11 +71,11 @@ async def _streamed(
         if piece.count:
             yield b"," + piece.bodies if count else piece.bodies
         count, after = count + piece.count, piece.after
-    yield _end(call, collection, count, after, matched)[0]
+    yield _end(call, collection, count, after, about)[0]
 
 
 def _end(
-    call: Call, collection: Collection, count: int, after: str | None, matched: int | None
+    call: Call, collection: Collection, count: int, after: str | None, about: dict[str, Any]
 ) -> tuple[bytes, str | None]:
     """Return what comes after the features, and where the next page is."""
     home = f"{base(call)}/collections/{collection.id}"
@@ -84,9 +90,7 @@ def _end(
         cursor = query.encode_cursor(after, call.given.get("sortby"))
         following = _address(here, call.given, cursor=cursor)
         links.append(link(following, "next", GEOJSON, "The next page"))
-    told: dict[str, Any] = {"numberReturned": count, "links": links}
-    if matched is not None:
-        told["numberMatched"] = matched
+    told = {"numberReturned": count, "links": links, **about}
     return b"]," + orjson.dumps(told)[1:], following
 
 
@@ -95,8 +99,8 @@ def _address(url: str, given: Mapping[str, str], **changed: str) -> str:
     return f"{url}?{urlencode(wanted)}" if wanted else url
 
 
-def _page(call: Call, collection: Collection, first: Page, matched: int | None) -> Response:
-    end, following = _end(call, collection, first.count, first.after, matched)
+def _page(call: Call, collection: Collection, first: Page, about: dict[str, Any]) -> Response:
+    end, following = _end(call, collection, first.count, first.after, about)
     told = orjson.loads(b"".join((_BEGIN, first.bodies, end)))
     return formats.page(
         "items.html",

@@ -24,6 +24,7 @@ from app.registry.features import Asked
 from app.schemas.collections import BY_ID, Collection
 from app.services import area, cordon_report, crossings, fields_of_view
 from app.services.access import Principal
+from app.services.answer import about
 from app.services.assess import Computed
 from app.services.cordons import Direction
 from app.services.coverage import Answers
@@ -62,7 +63,8 @@ async def _area(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
 
 
 def _area_gaps(found: Computed) -> dict[str, Any]:
-    return _of_jurisdiction(found, area.gaps(found, area.Wanted())["features"])
+    told = area.gaps(found, area.Wanted())
+    return _of_jurisdiction(found, told["features"]) | {"not_assessed": told["not_assessed"]}
 
 
 _CORDONS: Final[tuple[Level | Literal["through"], ...]] = (*reversed(LEVELS), "through")
@@ -80,7 +82,8 @@ def _all_leaks(found: Computed) -> dict[str, Any]:
             wanted = cordon_report.Wanted(level, direction, most=MOST_LEAKS)
             with suppress(Conflict):
                 features += cordon_report.leak(found, wanted).get("features", [])
-    return _of_jurisdiction(found, features)
+    told = about(found)["not_assessed"]
+    return _of_jurisdiction(found, features) | {"not_assessed": told}
 
 
 def _of_jurisdiction(found: Computed, features: list[dict[str, Any]]) -> dict[str, Any]:
@@ -95,6 +98,13 @@ SOURCES: Final[Mapping[str, Source]] = {
 }  # fmt: skip
 """Where the features of each collection of answers come from."""
 
+_SPEAKS_OF: Final[Mapping[str, frozenset[str]]] = {
+    "coverage": frozenset({"zone"}), "crossings": frozenset({"crossings"}),
+    "gaps": frozenset({"zone", "crossings"}), "area-gaps": frozenset({"area"}),
+    "leaks": frozenset({"cordon"}),
+}  # fmt: skip
+"""Which parts of the analysis a collection is empty without, for want of rings or roads."""
+
 MOST_JURISDICTIONS: Final = 32
 """Answers of so many jurisdictions are shown side by side; a province names the one it means."""
 _KEPT: Final = 64
@@ -108,6 +118,7 @@ class _Layer:
     codes: list[str]
     rows: list[str]
     tree: shapely.STRtree
+    not_assessed: list[dict[str, Any]]
 
     def chosen(self, asked: Asked, code: str | None) -> Sequence[int]:
         """Return the places of rows that may be asked for, no fewer than those that are."""
@@ -136,10 +147,11 @@ class _Layer:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows for PostgreSQL, and how many features there are in all where that is known."""
+    """Rows for PostgreSQL, how many features there are where that is known, and what is missing."""
 
     text: str
     total: int | None
+    not_assessed: list[dict[str, Any]]
 
 
 class AnswerRows:
@@ -179,7 +191,8 @@ class AnswerRows:
         if plain and code is None:
             chosen = [(layer, layer.of_page(places, asked)) for layer, places in chosen]
         rows = [layer.rows[place] for layer, places in chosen for place in places]
-        return Rows(f"[{','.join(rows)}]", total)
+        missing = [told for layer in layers for told in layer.not_assessed]
+        return Rows(f"[{','.join(rows)}]", total, missing)
 
     async def _layer(self, collection: str, jurisdiction: str, who: Principal) -> _Layer:
         answer = await SOURCES[collection](self._answers, jurisdiction, who)
@@ -196,7 +209,8 @@ class AnswerRows:
 
 def _layer(collection: Collection, answer: bytes, jurisdiction: str) -> _Layer:
     """Return features as rows: the properties the collection has, the same as text, the geometry."""
-    features = sorted(orjson.loads(answer)["features"], key=lambda feature: str(feature["id"]))
+    answered = orjson.loads(answer)
+    features = sorted(answered["features"], key=lambda feature: str(feature["id"]))
     shapes = shapely.from_geojson([_geojson(feature["geometry"]) for feature in features])
     rows = []
     for feature, wkb in zip(features, shapely.to_wkb(shapes, hex=True).tolist(), strict=True):
@@ -206,7 +220,13 @@ def _layer(collection: Collection, answer: bytes, jurisdiction: str) -> _Layer:
         document = orjson.dumps(properties).decode()
         rows.append(orjson.dumps(properties | {"document": document, "wkb": wkb}).decode())
     codes = [str(feature["id"]) for feature in features]
-    return _Layer(answer, codes, rows, shapely.STRtree(shapes))
+    concerned = _SPEAKS_OF.get(collection.id, frozenset())
+    missing = [
+        {"jurisdiction": jurisdiction, **told}
+        for told in answered.get("not_assessed", ())
+        if told["what"] in concerned
+    ]
+    return _Layer(answer, codes, rows, shapely.STRtree(shapes), missing)
 
 
 def _geojson(geometry: dict[str, Any] | None) -> str | None:

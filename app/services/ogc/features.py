@@ -135,7 +135,8 @@ class Features:
         owners = await registry.jurisdictions(self._database.fetch, scope)
         wanted = owners if named is None else [owner for owner in owners if owner in named]
         rows = await self._rows.of(collection.id, wanted, who, asked, code)
-        return replace(asked, features=rows.text, total=rows.total)
+        missing = rows.not_assessed
+        return replace(asked, features=rows.text, total=rows.total, not_assessed=missing)
 
     async def extent(self, who: Principal) -> tuple[float, float, float, float] | None:
         """Return the box that holds everything the caller may see."""
