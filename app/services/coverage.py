@@ -105,7 +105,14 @@ class Answers:
         wanted: report.Wanted,
         gone: Gone | None = None,
     ) -> bytes:
-        """Return the gaps as a GeoJSON FeatureCollection."""
+        """Return the gaps as a GeoJSON FeatureCollection.
+
+        Raises
+        ------
+        InvalidQuery
+            when they are to be narrowed by what gaps of their type do not have.
+        """
+        report.refuse_misplaced(wanted)
         make = partial(report.gaps, wanted=wanted)
         return await self.document(jurisdiction, who, f"gaps {wanted}", make, gone)
 

@@ -3,12 +3,13 @@
 Pure: from a computed state to plain values. Whatever was not computed is said in ``not_assessed``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from app.errors import InvalidQuery
 from app.geo import coverage as engine
 from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Level
 from app.schemas.geojson import to_geojson
@@ -29,6 +30,16 @@ class Wanted:
     level: Level | None = None
     ground: area.Wanted = field(default_factory=area.Wanted)
     """What is asked of gaps of area."""
+
+
+_FILTERS: Final[Mapping[str, frozenset[str]]] = {
+    "control_point": frozenset({"category", "zone"}),
+    "crossing": frozenset({"level"}),
+    "area": frozenset({"zone", "function", "k", "min_gap_m2", "working"}),
+}
+"""What gaps of each type can be narrowed by."""
+_FILTERS_OF_BOTH: Final = ("control_point", "crossing")
+"""Types listed when none is said; a filter then picks the type that has it."""
 
 
 def summary(found: Computed) -> dict[str, Any]:
@@ -99,6 +110,35 @@ def points(found: Computed, wanted: Wanted, *, geojson: bool) -> dict[str, Any]:
     if geojson:
         return collection(found, [_feature(_point(found, row)) for row in rows])
     return about(found, items=[_point(found, row) for row in rows])
+
+
+def refuse_misplaced(wanted: Wanted) -> None:
+    """Refuse a filter that the gaps asked for do not have: it would be passed over, or leave none.
+
+    Raises
+    ------
+    InvalidQuery
+        naming the parameter and the gaps it belongs to.
+    """
+    ground = wanted.ground
+    said = {
+        "level": wanted.level is not None,
+        "category": wanted.category is not None,
+        "zone": wanted.zone is not None,
+        "function": ground.function is not None,
+        "k": ground.k != 1,
+        "min_gap_m2": ground.min_gap_m2 != area.Wanted.min_gap_m2,
+        "working": not ground.working,
+    }
+    named = [parameter for parameter, given in said.items() if given]
+    kinds = [wanted.type] if wanted.type else list(_FILTERS_OF_BOTH)
+    if not any(_FILTERS[kind].issuperset(named) for kind in kinds):
+        known = "; ".join(f"type={kind}: {', '.join(sorted(_FILTERS[kind]))}" for kind in _FILTERS)
+        message = f"These gaps are not told apart by {' and '.join(named)}; {known}."
+        odd = next((name for name in named if name not in _FILTERS[kinds[0]]), named[0])
+        raise InvalidQuery(message, parameter=odd)
+    if wanted.type == "area" and wanted.zone == "outside":
+        raise InvalidQuery("Ground outside all rings is no zone with an area.", parameter="zone")
 
 
 def gaps(found: Computed, wanted: Wanted) -> dict[str, Any]:

@@ -90,6 +90,25 @@ async def test_open_crossings_are_gaps_of_their_type(streets: httpx.AsyncClient)
     assert (await get(streets, f"{gaps}?type=control_point"))["features"] == []
 
 
+MISPLACED = [
+    ("function=face", "function"), ("k=2", "k"), ("working=false", "working"),
+    ("min_gap_m2=5", "min_gap_m2"), ("type=crossing&k=2", "k"), ("type=crossing&zone=core", "zone"),
+    ("type=crossing&category=core_road", "category"), ("type=control_point&level=core", "level"),
+    ("level=core&category=core_road", "level"), ("level=core&zone=core", "level"),
+    ("type=area&level=core", "level"), ("type=area&category=core_site", "category"),
+    ("type=area&zone=outside", "zone"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "parameter"), MISPLACED)
+async def test_a_filter_these_gaps_do_not_have_is_refused_not_passed_over(
+    streets: httpx.AsyncClient, query: str, parameter: str
+) -> None:
+    answer = await streets.get(f"{CITY_URL}/coverage/gaps?{query}")
+    assert answer.status_code == 422, answer.text
+    assert [one["pointer"] for one in answer.json()["errors"]] == [f"?{parameter}"]
+
+
 async def test_a_waiver_from_decision_to_end(streets: httpx.AsyncClient, key_for: KeyFor) -> None:
     crossing = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
     url = f"{CROSSINGS}/{crossing}/waiver"
