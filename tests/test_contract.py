@@ -111,6 +111,16 @@ def test_whatever_is_sent_is_described(document: Json) -> None:
         assert [p["name"] for p in parameters if not p.get("description")] == [], (method, path)
 
 
+@pytest.mark.parametrize("name", ["Overlay", "ScenarioDraft"])
+def test_a_change_that_is_imagined_is_not_described_as_one_of_the_history(
+    document: Json, name: str
+) -> None:
+    schemas = document["components"]["schemas"]
+    items = schemas[name]["properties"]["changes"]["items"]
+    change = schemas[items["$ref"].rpartition("/")[2]]
+    assert {"kind", "upsert", "patch", "delete", "state", "fail", "seal"} <= {*change["properties"]}
+
+
 @pytest.fixture
 async def key(ringed: httpx.AsyncClient, key_for: KeyFor) -> str:
     """Return an administrator's key to a city with a record of each kind."""

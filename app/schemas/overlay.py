@@ -73,7 +73,7 @@ class Sealing(_Strict):
         return self
 
 
-class Change(_Strict):
+class ImaginedChange(_Strict):
     """One imagined change: exactly one of upsert, patch, delete, state, fail, seal."""
 
     kind: Imagined | None = Field(
@@ -92,7 +92,7 @@ class Change(_Strict):
     seal: Sealing | None = Field(None, description="A place that is guarded.")
 
     @model_validator(mode="after")
-    def _one_action(self) -> "Change":
+    def _one_action(self) -> "ImaginedChange":
         said = [name for name in _ACTIONS if getattr(self, name) is not None]
         if len(said) != 1:
             raise PydanticCustomError("one-action", f"say exactly one of {', '.join(_ACTIONS)}")
@@ -115,7 +115,7 @@ class Change(_Strict):
 class Overlay(_Strict):
     """Imagined changes: first records in order, then places sealed, states, and last failures."""
 
-    changes: Annotated[list[Change], Field(max_length=MOST_CHANGES)] = Field(
+    changes: Annotated[list[ImaginedChange], Field(max_length=MOST_CHANGES)] = Field(
         description=f"At most {MOST_CHANGES:,}."
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.models.fields import Instant, Line
-from app.schemas.overlay import MOST_CHANGES, Change, WhatIf
+from app.schemas.overlay import MOST_CHANGES, ImaginedChange, WhatIf
 
 
 class ScenarioDraft(BaseModel):
@@ -14,7 +14,7 @@ class ScenarioDraft(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     title: Line | None = Field(None, description="What it is about.")
-    changes: Annotated[list[Change], Field(max_length=MOST_CHANGES)] = Field(
+    changes: Annotated[list[ImaginedChange], Field(max_length=MOST_CHANGES)] = Field(
         description=f"As in a what-if question; at most {MOST_CHANGES:,}."
     )
 

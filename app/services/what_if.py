@@ -20,7 +20,7 @@ from app.errors import Fault, Invalid, TooLarge
 from app.geo.arrays import Bools
 from app.registry import planning as registry
 from app.schemas.kinds import BY_NAME, CAMERA, CHECKPOINT, DEVICES, Kind
-from app.schemas.overlay import MOST_CHANGES, OVERLAY, Change, Failing, Overlay, Sealing
+from app.schemas.overlay import MOST_CHANGES, OVERLAY, Failing, ImaginedChange, Overlay, Sealing
 from app.schemas.records import Draft
 from app.services import drafts, guards, overlay, records, seals, territory
 from app.services.access import Principal
@@ -196,7 +196,7 @@ def _refuse(faults: Sequence[Fault]) -> None:
 
 
 def _edit(
-    loaded: Loaded, question: Question, place: int, change: Change, edits: Edits
+    loaded: Loaded, question: Question, place: int, change: ImaginedChange, edits: Edits
 ) -> Iterator[Fault]:
     """Take in one change of a record, or yield what is wrong with it."""
     if change.kind is None or change.state is not None:
@@ -273,7 +273,7 @@ def _seal(
         done.sealed += 1
 
 
-def _say(found: Computed, place: int, change: Change, done: Applied) -> Iterator[Fault]:
+def _say(found: Computed, place: int, change: ImaginedChange, done: Applied) -> Iterator[Fault]:
     kind, code, word = str(change.kind), str(change.code), str(change.state)
     known = getattr(found.loaded, overlay.STATES[kind]).row_of
     if code not in known:
@@ -290,6 +290,13 @@ def _fail(
     if failing.kind is not None:
         fits &= np.array(devices.kind, dtype=object) == failing.kind
     if failing.codes is not None:
+        known = {*devices.code}
+        unknown = [number for number, code in enumerate(failing.codes) if code not in known]
+        for number in unknown:
+            message = f"there is no device {failing.codes[number]!r}"
+            yield Fault(f"/changes/{place}/fail/codes/{number}", "not-found", message)
+        if unknown:
+            return
         fits &= np.isin(np.array(devices.code, dtype=str), failing.codes)
     if failing.area is not None:
         shapely.prepare(failing.area)

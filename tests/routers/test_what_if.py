@@ -301,6 +301,7 @@ WRONG: list[tuple[Json, str, str]] = [
     ({"kind": "camera", "delete": "nobody"}, "/delete", "not-found"),
     ({"fail": {}}, "/fail", "nothing-said"),
     ({"fail": {"road": "nowhere"}}, "/fail/road", "not-found"),
+    ({"fail": {"codes": ["c-1", "nobody"]}}, "/fail/codes/1", "not-found"),
     ({"fail": {"area": point()}}, "/fail/area", "geometry-type"),
     ({"seal": {"crossing": "core-0123456789ab"}}, "/seal/crossing", "not-found"),
     ({"seal": {"road": "nowhere"}}, "/seal/road", "not-found"),
