@@ -74,6 +74,7 @@ class Answers:
         self._flights = Flights()
         self._sharing: set[asyncio.Task[None]] = set()
         self._limiter: anyio.CapacityLimiter | None = None
+        self._slow: anyio.CapacityLimiter | None = None
 
     async def summary(self, jurisdiction: str, who: Principal, gone: Gone | None = None) -> bytes:
         """Return the summary as JSON.
@@ -274,6 +275,15 @@ class Answers:
                 "and correct the records that lie outside.",
                 code="not-computable",
             ) from error
+
+    async def apart(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run work that may take many seconds, one at a time, so that it never keeps `aside` waiting.
+
+        It keeps its turn until it ends, also where nobody waits for it any more.
+        """
+        if self._slow is None:
+            self._slow = anyio.CapacityLimiter(1)
+        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._slow)
 
     async def settled(self) -> None:
         """Wait until what is being shared is in the database."""

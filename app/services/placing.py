@@ -78,7 +78,7 @@ async def answer(
         detail = f"The question is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
         raise Invalid(detail, faults=faults) from error
     base = await answers.computed(jurisdiction, who, gone)
-    told: dict[str, Any] = await answers.aside(partial(_placed, base, question))
+    told: dict[str, Any] = await answers.apart(partial(_placed, base, question))
     return told
 
 
