@@ -144,7 +144,7 @@ def config(key: str) -> SchemathesisConfig:
             "seed": 410800,
             "headers": {"Authorization": key},
             "generation": {
-                "max-examples": 5, "deterministic": True, "no-shrink": True, "database": "none",
+                "max-examples": 3, "deterministic": True, "no-shrink": True, "database": "none",
             },
             "phases": {"stateful": {"enabled": False}},
             "checks": {"enabled": False, **{name: {"enabled": True} for name in CHECKS}},

@@ -206,6 +206,7 @@ _SHORT: Final = {
 def short_names(layout: Layout) -> dict[str, str]:
     """Return the names of the columns in a Shapefile: ten bytes, no two alike.
 
+    >>> from app.formats.writing import Column
     >>> short_names(Layout("x", (Column("azimuth_deg", "azimuth_deg", "number"),)))
     {'azimuth_deg': 'azimuth'}
     """

@@ -149,7 +149,7 @@ def from_lonlat(positions: ArrayLike, crs: Crs) -> Floats:
     Examples
     --------
     >>> from_lonlat([(113.2418, 35.2159)], named("EPSG:4547")).round(1)
-    array([[ 430966.7, 3898808.4]])
+    array([[ 430966.9, 3898808.8]])
     """
     array = np.asarray(positions, dtype=np.float64).reshape(-1, 2)
     if crs.srid == CRS84.srid or not len(array):

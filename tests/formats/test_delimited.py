@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,11 @@ def test_batches_are_cut_to_size_and_can_be_read_again(tmp_path: Path) -> None:
     assert read(path, at_once=7).numbers == list(range(2, 1002))
 
 
+def _unforced(cell: str) -> str:
+    """Return a cell without the apostrophe that keeps digits from becoming a number."""
+    return cell[1:] if re.fullmatch("'[0-9]+", cell) else cell
+
+
 _CELL = st.text(alphabet="ab,;\"'\n |0é路 \u00a0", max_size=6)
 
 
@@ -169,7 +175,7 @@ def test_what_python_writes_is_read_back(
     writer.writerows([["one", "two", "three"], *rows])
     path = written(tmp_path_factory.mktemp("laws"), out.getvalue())
     found = read(path, at_once=at_once, delimiter=",", header_row=1)
-    cleaned = [[clean_cell(cell) for cell in row] for row in rows]
+    cleaned = [[clean_cell(_unforced(cell)) for cell in row] for row in rows]
     wanted = [(at, row) for at, row in enumerate(cleaned, 2) if any(row)]
     assert found.numbers == [at for at, _ in wanted]
     assert [list(row.values()) for row in found.rows] == [row for _, row in wanted]
