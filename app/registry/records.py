@@ -172,7 +172,7 @@ def refused(kind: Kind, error: IntegrityError) -> Conflict:
         detail = f"The owner unit has another {kind.title} of this owner_reference already."
         fault = Fault("/owner_reference", "already-exists", detail)
         return Conflict(detail, code="already-exists", faults=(fault,))
-    if constraint == f"uq_{kind.name}_code":
+    if constraint in (f"uq_{kind.name}_code", f"uq_{kind.name}_jurisdiction_code"):
         detail = f"Somebody registered a {kind.title} of the same code meanwhile."
         return Conflict(
             detail, code="already-exists", faults=(Fault("/code", "already-exists", detail),)

@@ -138,11 +138,16 @@ async def put(
     if present is not None and present.jurisdiction != owner:
         _check_same_owner(kind, code, who, present.jurisdiction)
     precondition.check(None if present is None else present.version)
-    versions = await write(connection, kind, [draft], who, create_only=precondition.create_only)
+    exists = PreconditionFailed(f"The {kind.title} {code!r} exists already.")
+    try:
+        versions = await write(connection, kind, [draft], who, create_only=precondition.create_only)
+    except Conflict as error:
+        # Another writer of the same code may be noticed by an index before the upsert sees its row.
+        if precondition.create_only and [fault.pointer for fault in error.faults] == ["/code"]:
+            raise exists from error
+        raise
     if code not in versions:
-        if precondition.create_only:
-            raise PreconditionFailed(f"The {kind.title} {code!r} exists already.")
-        raise _taken(kind, code)
+        raise exists if precondition.create_only else _taken(kind, code)
     return Written(code, versions[code], created=present is None)
 
 
