@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
 from app.errors import Conflict, InvalidQuery, NotFound
+from app.intake.chinese import in_chinese
 from app.models.imports import FINISHED
 from app.registry import jobs as registry
 from app.schemas.jobs import Asked, Counts, ImportFile, ImportJob, ImportNote, ImportProblem
@@ -37,7 +38,7 @@ def view(row: dict[str, Any], language: Language) -> ImportJob:
         progress=_progress(counts.rows, file.rows, finished=finished),
         written=row["state"] == "done" and not row["dry_run"],
         notes=[_note(note, language) for note in row["notes"]],
-        problem=None if row["problem"] is None else ImportProblem.model_validate(row["problem"]),
+        problem=None if row["problem"] is None else _problem(row["problem"], language),
         links={
             "self": f"/v1/imports/{row['id']}",
             "rows": f"/v1/imports/{row['id']}/rows",
@@ -55,6 +56,13 @@ _PLAIN: Final = (
 def _note(note: dict[str, str], language: Language) -> ImportNote:
     message = note["message_zh" if language == "zh" else "message"]
     return ImportNote(code=note["code"], message=message)
+
+
+def _problem(problem: dict[str, Any], language: Language) -> ImportProblem:
+    found = ImportProblem.model_validate(problem)
+    if language == "zh":
+        found.detail = in_chinese(found.detail)
+    return found
 
 
 def _progress(done: int, all_rows: int | None, *, finished: bool) -> float | None:

@@ -21,6 +21,7 @@ from typing_extensions import override
 from app.db.engine import Database, WriteContext, is_away
 from app.errors import Invalid, NotFound, RegistryError, Unavailable
 from app.formats.source import Source
+from app.intake.chinese import in_chinese
 from app.intake.plan import Plan
 from app.registry import jobs as registry
 from app.registry import rings as rings_registry
@@ -312,7 +313,7 @@ class _Keeper(applying.Watch):
         """Return what the sender should know, in both languages."""
         notes = [vars(note) for note in self._admitted.plan.notes]
         notes += [
-            {"code": "file", "message": told, "message_zh": told}
+            {"code": "file", "message": told, "message_zh": in_chinese(told)}
             for told in self._admitted.source.detected.notes
         ]
         return notes + (outcome.notes if outcome else [])

@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from app.geo.arrays import Ints
+from app.intake.chinese import in_chinese
 from app.intake.faults import RowFault
 from app.schemas.jobs import Asked
 
@@ -219,13 +220,14 @@ def _matching(table: Any, wanted: Asked | None) -> Ints:
 def problem(fault: dict[str, Any], language: str) -> dict[str, Any]:
     """Return a fault as it travels, in one language."""
     message = fault["message_zh"] if language == "zh" else fault["message"]
+    hint = fault.get("hint")
     return {
         "column": fault.get("column"),
         "field": fault.get("field"),
         "value": fault.get("value"),
         "code": fault["code"],
         "message": message,
-        "hint": fault.get("hint"),
+        "hint": in_chinese(hint) if hint and language == "zh" else hint,
         "severity": fault["severity"],
     }
 

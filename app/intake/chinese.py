@@ -1,0 +1,111 @@
+"""Chinese for sentences that are made in English alone: notes of the readers, hints, endings.
+
+The readers of `app.formats` speak English only. A sentence is found again by its fixed words; what
+stands between them (names, numbers, other sentences) is carried over. A sentence that is not known
+here stays as it is.
+"""
+
+import re
+from functools import cache
+from typing import Final
+
+_NOTES: Final[dict[str, str]] = {
+    "Sheet {} is read; the workbook also has {}.": "读取的是工作表 {}；工作簿中还有 {}。",
+    "Layer {} is read; the file also has {}.": "读取的是图层 {}；文件中还有 {}。",
+    "Merged cells are read as the same value in every row they span.": "合并单元格按其跨越的每一行均为同一值读取。",
+    "The header takes rows {} and {}.": "表头为第 {} 行和第 {} 行。",
+    "The header is row {}; what stands above it is not read.": "表头为第 {} 行，其上内容未读取。",
+    "No row looks like a header; the columns are numbered.": "没有像表头的行，各列按序号命名。",
+    "Column {} has values and no header; it is called {}.": "第 {} 列有值而无表头，命名为 {}。",
+    "Two columns are called {}; one is called {}.": "有两列都叫 {}，其中一列改称 {}。",
+    "The file is not UTF-8; it reads as {}. Name the encoding if that is wrong.":
+        "文件不是 UTF-8，按 {} 读取；如不正确请指明编码。",
+    "The file has no byte order mark; it reads as {}.": "文件没有字节顺序标记，按 {} 读取。",
+    "The file says {}, its text reads as UTF-8; that is taken.": "文件声明为 {}，内容实为 UTF-8，按 UTF-8 读取。",
+    "The Shapefile names no encoding; its text reads as {}.": "Shapefile 未说明编码，文字按 {} 读取。",
+    "The Shapefile says {}, its text reads as {}; that is taken.": "Shapefile 声明为 {}，文字实为 {}，按后者读取。",
+    "Columns of a kind that is not read: {}.": "以下列的类型不予读取：{}。",
+    "Quotation marks stand inside cells; they are kept as they are.": "单元格中间有引号，原样保留。",
+    "Cells contain line breaks; rows are counted as a spreadsheet programme counts them.":
+        "单元格内有换行，行号按表格软件的计法。",
+    "A row has more cells than the header; its values may stand in the wrong columns.":
+        "有的行单元格多于表头，其值可能错列。",
+    "A row has fewer cells than the header; the rest is blank.": "有的行单元格少于表头，其余视为空白。",
+    "A text of the attribute table is cut in the middle of a character.": "属性表中有文字在字符中间被截断。",
+    "An item is not valid XML and cannot be read.": "有的条目不是有效的 XML，无法读取。",
+    "The last item is cut off.": "最后一个条目不完整。",
+    "The geometry of a row cannot be read.": "有的行几何无法读取。",
+    "The layer has {}; state it.": "图层没有可识别的坐标系，请指明。",
+    "The file has no CRS with an EPSG number; state it.": "文件没有带 EPSG 编号的坐标系，请指明。",
+    "{} lanes are joined with their tollgates.": "{} 条车道已并入所属卡口。",
+    "{} of them belong to no tollgate of the file and are not read.": "其中 {} 条不属于文件中的任何卡口，未读取。",
+    "{} items of answers of another kind ({}) are not read.": "其他类型应答（{1}）的 {0} 个条目未读取。",
+    "The answers announce {} items; the file has {}.": "应答声明共 {} 个条目，文件中有 {} 个。",
+    "{} Rows: {} ({}).": "{}共 {} 行（{}）。",
+}  # fmt: skip
+
+_HINTS: Final[dict[str, str]] = {
+    "take the code from the source again, with the column formatted as text before it is pasted":
+        "请从源头重新取得编码，粘贴前先把该列设为文本格式",
+    "compare it with the source": "请与源头核对",
+    "map a column to it, or give it a default": "请为其映射一列或给出默认值",
+    "letters, digits and . _ : - are allowed, at most 64": "只能用字母、数字和 . _ : -，最多 64 个字符",
+    "check the code against the device list of the platform": "请与平台的设备清单核对编码",
+    "one of {}, or say in the profile what it means": "应为 {} 之一，或在配置中说明其含义",
+    "degrees such as 113.2418, or degrees, minutes and seconds": "写作 113.2418 这样的度数，或度分秒",
+    "say in which CRS the coordinates are": "请指明坐标系",
+    "another CRS or zone may be meant": "可能是其他坐标系或分带",
+    "give longitude and latitude columns of their own, or map the column to position@latlon":
+        "请把经度、纬度分为两列，或将该列映射到 position@latlon",
+    "map the two columns the other way round": "请在映射中交换两列",
+    "map the column to position@latlon if it holds latitude before longitude":
+        "如单元格内纬度在前，请将该列映射到 position@latlon",
+    "longitude comes first in the geometry of a file": "文件的几何中经度应在前",
+    "write it without the comma, or with a point": "请去掉逗号，或用小数点",
+    "units read here: {}": "可识别的单位：{}",
+    "write it as 2024-03-05, 2024/3/5 or 2024年3月5日; day-first and month-first spellings could mean two days":
+        "写作 2024-03-05、2024/3/5 或 2024年3月5日；日或月在前的写法可能有两种含义",
+    "keep one of the two rows": "两行只留一行",
+    "register the jurisdiction first, or send with a key that may write it": "请先登记该辖区，或使用有权写入的密钥",
+    "swap the two columns in the mapping": "请在映射中交换两列",
+    "check the coordinates, their CRS or datum, and the extent of the jurisdiction":
+        "请核对坐标、坐标系或基准，以及辖区范围",
+    "codes are unique in the service; records do not move between jurisdictions":
+        "编码在全系统唯一，记录不能在辖区间移动",
+    "use mode=upsert to update it": "如需更新请用 mode=upsert",
+    "use mode=upsert to create it": "如需新增请用 mode=upsert",
+    "import the {} first, or leave the cell blank": "请先导入被引用的记录（{}），或将单元格留空",
+    "use key=owner_reference to update that record": "如需更新该记录请用 key=owner_reference",
+    "check the clock and the time zone of the source": "请核对源头的时钟和时区",
+    "register the device first": "请先登记该设备",
+    "remove or change those first, or keep the row in the file": "请先移除或修改引用方，或在文件中保留该行",
+}  # fmt: skip
+
+_ENDINGS: Final[dict[str, str]] = {
+    "{} of {} rows are refused, so none is written.": "{1} 行中有 {0} 行被拒绝，因此均未写入。",
+    "The import was cancelled; nothing was written.": "导入已取消，未写入任何数据。",
+    "The service ended while this import was under way; nothing was written. Send the file again.":
+        "导入过程中服务终止，未写入任何数据，请重新发送文件。",
+    "{} of {} {} are not in the file and would be removed; at most {} may be: say max_remove_share if this is meant.":
+        "{1} 条记录（{2}）中有 {0} 条不在文件中，将被移除；最多允许 {3}，如确需如此请给出 max_remove_share。",
+}  # fmt: skip
+
+
+def in_chinese(sentence: str) -> str:
+    """Return a sentence in Chinese where it is known, else as it is.
+
+    >>> in_chinese("The header takes rows 3 and 4."), in_chinese("no such words")
+    ('表头为第 3 行和第 4 行。', 'no such words')
+    """
+    for pattern, chinese in _patterns():
+        if found := pattern.fullmatch(sentence):
+            return chinese.format(*(in_chinese(part) for part in found.groups()))
+    return sentence
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple(
+        (re.compile("(.+)".join(map(re.escape, english.split("{}"))), re.DOTALL), chinese)
+        for english, chinese in (_NOTES | _HINTS | _ENDINGS).items()
+    )
