@@ -108,12 +108,24 @@ def wanted(
                 f"There is no field {name!r} in {collection_id}; there are {known}.",
                 parameter="fields",
             )
+    if collection.answer:
+        _refuse_foreign(collection, filters)
     system = _system(crs)
     if FORMATS[format_name].lonlat and system.srid != CRS84.srid:
         raise InvalidQuery(
             f"{format_name} knows longitude and latitude only: leave out crs.", parameter="crs"
         )
     return Wanted(collection, format_name, dict(filters), system, language, chosen, bom)
+
+
+def _refuse_foreign(collection: Collection, filters: Mapping[str, Any]) -> None:
+    """Refuse a filter by what the features of an answer do not have: it would be passed over."""
+    for name, value in filters.items():
+        if value is not None and name not in collection.by_name:
+            raise InvalidQuery(
+                f"{collection.id} has no {name}; its fields are {', '.join(collection.by_name)}.",
+                parameter=name,
+            )
 
 
 def _system(text_of_crs: str | None) -> Crs:
@@ -157,7 +169,9 @@ class Exports:
         asked = replace(asked, filters={**asked.filters, "scope": scope})
         properties = _properties(asked, reveal=who.reveals)
         layout = _layout(asked, properties)
-        told = FORMATS[asked.format].notes(_layout(replace(asked, language="en"), properties))
+        told = list(FORMATS[asked.format].notes(_layout(replace(asked, language="en"), properties)))
+        if asked.collection.answer:
+            told += await self._not_assessed(asked, who)
         rows = [0]
         pieces = self._written(asked, who, layout, properties, rows)
         first = await anext(pieces, b"")  # a file may have nothing in it
@@ -165,6 +179,17 @@ class Exports:
             _file_name(asked), FORMATS[asked.format].media_type, tuple(told),
             _after(first, pieces), rows,
         )  # fmt: skip
+
+    async def _not_assessed(self, asked: Wanted, who: Principal) -> list[str]:
+        """Return what the answer could not say: a file without gaps is not a city without gaps."""
+        assert asked.jurisdiction is not None  # noqa: S101  # asked for before
+        answer = await SOURCES[asked.collection.id](self._answers, asked.jurisdiction, who)
+        told = (await anyio.to_thread.run_sync(orjson.loads, answer)).get("not_assessed", [])
+        return [
+            f"Not assessed: {' '.join(filter(None, (item['what'], item.get('level'))))}: "
+            f"{item['reason']}."
+            for item in told
+        ]
 
     async def _written(
         self,

@@ -260,6 +260,28 @@ def _item(xml: str) -> dict[str, str]:
     return {element.tag: element.text or "" for element in found.iter() if not len(element)}
 
 
+async def test_an_answer_refuses_filters_it_would_pass_over(equipped: httpx.AsyncClient) -> None:
+    for collection, name in (
+        ("crossings", "zone"),
+        ("coverage", "level"),
+        ("area-gaps", "category"),
+    ):
+        url = f"/v1/exports/{collection}.csv?jurisdiction={CITY}"
+        value = {"zone": "core", "level": "core", "category": "core_site"}[name]
+        answer = await equipped.get(f"{url}&{name}={value}")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid-query")
+        assert (await equipped.get(url)).status_code == 200
+
+
+async def test_a_file_says_what_was_not_assessed(city: httpx.AsyncClient) -> None:
+    answer = await city.get(f"/v1/exports/crossings.csv?jurisdiction={CITY}")
+    assert answer.status_code == 200
+    assert (
+        "Not assessed: crossings city: this ring is not registered."
+        in answer.headers["export-notes"]
+    )
+
+
 async def test_a_catalogue_speaks_gb28181(equipped: httpx.AsyncClient) -> None:
     answer = await _export(equipped, "cameras.gb28181.xml", jurisdiction=CITY)
     root = ET.fromstring(answer.text)
