@@ -54,16 +54,24 @@ def rings(lines: np.ndarray[Any, Any]) -> list[Ring]:
     return found
 
 
-def read(path: Path) -> np.ndarray[Any, Any]:
-    """Return the LineStrings of a GeoJSON file in metres."""
+def features(path: Path) -> list[dict[str, Any]]:
+    """Return the features of a GeoJSON file that are LineStrings."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rb") as file:
-        features = json.load(file)["features"]
-    shapes = [shapely.geometry.shape(one["geometry"]) for one in features if one["geometry"]]
-    parts = shapely.get_parts(np.array(shapes, dtype=object))
-    lines = parts[shapely.get_type_id(parts) == shapely.GeometryType.LINESTRING]
+        found = json.load(file)["features"]
+    return [one for one in found if (one["geometry"] or {}).get("type") == "LineString"]
+
+
+def metres(found: list[dict[str, Any]]) -> np.ndarray[Any, Any]:
+    """Return the lines of features in metres."""
+    lines = np.array([shapely.geometry.shape(one["geometry"]) for one in found], dtype=object)
     x, y = shapely.get_coordinates(lines[0])[0]
     return np.asarray(shapely.transform(lines, frame_for(x, y).to_metres))
+
+
+def read(path: Path) -> np.ndarray[Any, Any]:
+    """Return the LineStrings of a GeoJSON file in metres."""
+    return metres(features(path))
 
 
 def measure(name: str, lines: np.ndarray[Any, Any]) -> None:

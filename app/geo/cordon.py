@@ -192,7 +192,7 @@ class Cordon:
     @property
     def sealed(self) -> bool:
         """Whether no way leads through without meeting a working guard."""
-        return not self._gates.open
+        return not self.passage.ahead[SINK]
 
     @cached_property
     def leak(self) -> Route | None:
@@ -227,8 +227,7 @@ class Cordon:
             return None
         if not self.sealed:
             return Depth(0, 0, self.leak, 0)
-        way = self._fewest_met()
-        met = sum(len(self.passage.arcs.groups_of(row)) for row in self.passage.own[way].tolist())
+        way, met = self._fewest_met()
         found, groups, exact = self._gates.fewest(work)
         if exact and groups is not None:
             route = self._route(self.passage.shortest(self.passage.opened_by(groups)) or way)
@@ -236,13 +235,23 @@ class Cordon:
         route = self._route(way)
         return Depth(min(found, len(route.groups)), len(route.groups), route, met)
 
-    def _fewest_met(self) -> list[int]:
-        """Return the way that meets the fewest groups counted each time; the shortest of those."""
+    @property
+    def met(self) -> int | None:
+        """Guards met on the way that meets the fewest, a group counted each time; None: no way.
+
+        Never less than the depth, which counts a group once; found in one search.
+        """
+        return self._fewest_met()[1] if self.connected else None
+
+    def _fewest_met(self) -> tuple[list[int], int]:
+        """Return the way that meets the fewest groups counted each time, the shortest; and how many."""
         passage = self.passage
         count = np.zeros(len(passage.tail))
         count[passage.observed] = [len(groups) for groups in passage.guards]
         one = float(passage.length_m.sum()) + 1.0  # more than any way is long
-        return passage.shortest(np.ones(len(count), np.bool_), passage.length_m + count * one) or []
+        every = np.ones(len(count), np.bool_)
+        way = passage.shortest(every, passage.length_m + count * one) or []
+        return way, int(count[way].sum())
 
     @property
     def critical(self) -> tuple[int, ...]:
@@ -317,5 +326,7 @@ class Cordon:
     def _route(self, way: list[int]) -> Route:
         own = self.passage.own[np.array(way, np.int64)]
         arcs = self.passage.arcs
-        met = {group for row in own.tolist() for group in arcs.groups_of(row).tolist()}
-        return Route(own, float(arcs.length_m[own].sum()), tuple(sorted(met)))
+        first, last = arcs.guard_start[own], arcs.guard_start[own + 1]
+        met = np.flatnonzero(last > first).tolist()
+        groups = {group for at in met for group in arcs.guard_group[first[at] : last[at]].tolist()}
+        return Route(own, float(arcs.length_m[own].sum()), tuple(sorted(groups)))

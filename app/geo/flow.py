@@ -72,11 +72,11 @@ def plan(passage: Passage, cost: Ints) -> Plan:
         raise ValueError("guarding an arc costs 1 or more, or is impossible (negative)")
     none = np.empty(0, np.int64)
     unguardable = passage.free & (cost < 0)
-    if passage.reached(unguardable)[SINK]:
+    if unguardable.any() and passage.reached(unguardable)[SINK]:
         return Plan(False, none, 0, 0, False, passage.shortest(unguardable) or [])
     useful = _useful(passage)
     if not len(useful):
-        return Plan(True, none, 0, 0, not passage.reached(passage.free)[SINK], [])
+        return Plan(True, none, 0, 0, not passage.ahead[SINK], [])
     flow, cut = _cut(passage, useful, *_capacities(passage, useful, cost))
     left = passage.free.copy()
     left[cut] = False
@@ -85,11 +85,10 @@ def plan(passage: Passage, cost: Ints) -> Plan:
 
 def _useful(passage: Passage) -> Ints:
     """Return the free arcs on some free way from source to sink."""
-    ahead = passage.reached(passage.free)
-    if not ahead[SINK]:
+    if not passage.ahead[SINK]:
         return np.empty(0, np.int64)
-    behind = passage.reached(passage.free, backward=True)
-    return np.flatnonzero(passage.free & ahead[passage.tail] & behind[passage.head])
+    on_way = passage.ahead[passage.tail] & passage.behind[passage.head]
+    return np.flatnonzero(passage.free & on_way)
 
 
 def _capacities(passage: Passage, useful: Ints, cost: Ints) -> tuple[Ints, int]:
@@ -98,9 +97,11 @@ def _capacities(passage: Passage, useful: Ints, cost: Ints) -> tuple[Ints, int]:
     The latter is the capacity of what cannot be guarded.
     """
     capacity = cost[useful]
-    fixed = np.zeros(len(passage.tail), np.bool_)
-    fixed[useful[capacity < 0]] = True
-    near = passage.reached(fixed)
+    near = np.arange(passage.n) == SOURCE
+    if (capacity < 0).any():
+        fixed = np.zeros(len(passage.tail), np.bool_)
+        fixed[useful[capacity < 0]] = True
+        near = passage.reached(fixed)
     tail, head = passage.tail[useful], passage.head[useful]
     bound = int(capacity[near[tail] & ~near[head]].sum())
     if bound > LARGEST:
@@ -109,25 +110,55 @@ def _capacities(passage: Passage, useful: Ints, cost: Ints) -> tuple[Ints, int]:
 
 
 def _cut(passage: Passage, useful: Ints, capacity: Ints, most: int) -> tuple[int, Ints]:
-    """Return the value of the greatest flow, and the arcs of the cut nearest to the source."""
+    """Return the value of the greatest flow, and the arcs of the cut nearest to the source.
+
+    The flow is sought from the side that less can leave or enter: from there the search runs into
+    full arcs soon, and from the other it would go over everything first.
+    """
     tail, head, n = passage.tail[useful], passage.head[useful], passage.n
-    summed = csr_array((capacity, (tail, head)), shape=(n, n))  # parallel arcs add up
-    summed.sum_duplicates()
-    summed.data = np.minimum(summed.data, most)  # no more can flow, so this changes nothing
-    graph = csr_array((summed.data.astype(np.int32), summed.indices, summed.indptr), shape=(n, n))
-    found = maximum_flow(graph, SOURCE, SINK)
-    residual = csr_array(graph - found.flow)
-    residual.data = np.where(residual.data > 0, residual.data, 0)
-    residual.eliminate_zeros()
-    near = np.zeros(n, np.bool_)
-    near[breadth_first_order(residual, SOURCE, return_predecessors=False)] = True
+    most_through, one, other = _summed(tail, head, capacity, n)
+    most_through = np.minimum(most_through, most)  # no more can flow, so this changes nothing
+    turned = most_through[one == SOURCE].sum() > most_through[other == SINK].sum()
+    if turned:
+        order = np.argsort(other, kind="stable")
+        most_through, one, other = most_through[order], other[order], one[order]
+    graph = _matrix(most_through, one, other, n)
+    found = maximum_flow(graph, *((SINK, SOURCE) if turned else (SOURCE, SINK)))
     _conserved(found.flow, n)
+    residual = graph - found.flow
+    left = residual.data > 0
+    one = np.repeat(np.arange(n), np.diff(residual.indptr))[left]
+    other = residual.indices[left]
+    if turned:
+        order = np.argsort(other, kind="stable")
+        one, other = other[order], one[order]
+    near = np.zeros(n, np.bool_)
+    onward = _matrix(np.ones(len(one), np.int32), one, other, n)
+    near[breadth_first_order(onward, SOURCE, return_predecessors=False)] = True
     return int(found.flow_value), useful[near[tail] & ~near[head]]
 
 
+def _summed(tail: Ints, head: Ints, capacity: Ints, n: int) -> tuple[Ints, Ints, Ints]:
+    """Return the capacity between two nodes, and those nodes: parallel arcs add up.
+
+    Arcs of a passage are sorted by tail and head.
+    """
+    key = tail * n + head
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    return np.add.reduceat(capacity, first), tail[first], head[first]
+
+
+def _matrix(data: Ints, row: Ints, column: Ints, n: int) -> csr_array:
+    """Return the matrix of entries sorted by row, in the 32 bits that flows are computed in."""
+    start = np.zeros(n + 1, np.int32)
+    np.cumsum(np.bincount(row, minlength=n), out=start[1:])
+    entries = (data.astype(np.int32), column.astype(np.int32), start)
+    return csr_array(entries, shape=(n, n))
+
+
 def _conserved(flow: csr_array, n: int) -> None:
-    """Refuse a flow that is lost or made at a node between source and sink."""
-    net = np.asarray(flow.sum(axis=1)).reshape(n)
+    """Refuse a flow that is lost or made at a node between its two ends."""
+    net = np.bincount(np.repeat(np.arange(n), np.diff(flow.indptr)), flow.data, minlength=n)
     net[[SOURCE, SINK]] = 0
     if net.any():
         raise ArithmeticError("the flow is not conserved")

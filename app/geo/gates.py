@@ -40,8 +40,7 @@ class Gates:
     @classmethod
     def of(cls, passage: Passage) -> "Gates":
         """Return the gates of a passage under its guards."""
-        ahead = passage.reached(passage.free)
-        behind = passage.reached(passage.free, backward=True)
+        ahead, behind = passage.ahead, passage.behind
         tail, head = passage.tail[passage.observed], passage.head[passage.observed]
         leads = np.flatnonzero(~ahead[head] & ~behind[tail])
         tail, head = tail[leads], head[leads]

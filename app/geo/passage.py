@@ -128,6 +128,8 @@ class Passage:
     tail: Ints
     head: Ints
     length_m: Floats
+    by_head: Ints
+    """Places of the arcs sorted by head: what is needed to search backward."""
 
     @classmethod
     def of(cls, arcs: Arcs, sources: ArrayLike, sinks: ArrayLike) -> "Passage":
@@ -145,7 +147,8 @@ class Passage:
         tail, head = renamed[tail], renamed[head]
         order = np.lexsort((arcs.length_m[own], tail * n + head))
         own, tail, head = own[order], tail[order], head[order]
-        return cls(arcs, sides, n, own, tail, head, arcs.length_m[own])
+        by_head = np.argsort(head, kind="stable")
+        return cls(arcs, sides, n, own, tail, head, arcs.length_m[own], by_head)
 
     def guarded_by(self, guard_start: Ints, guard_group: Ints) -> "Passage":
         """Return the same passage under other guards; nothing is searched again."""
@@ -159,7 +162,12 @@ class Passage:
     @cached_property
     def guards(self) -> list[frozenset[int]]:
         """The failure groups of every observed arc, in the order of `observed`."""
-        return [frozenset(self.arcs.groups_of(row).tolist()) for row in self.own[self.observed]]
+        row, start = self.own[self.observed], self.arcs.guard_start
+        group = self.arcs.guard_group.tolist()
+        return [
+            frozenset(group[first:last])
+            for first, last in zip(start[row].tolist(), start[row + 1].tolist(), strict=True)
+        ]
 
     @cached_property
     def observed(self) -> Ints:
@@ -172,10 +180,25 @@ class Passage:
         is_open[self.observed] = [groups <= failed for groups in self.guards]
         return is_open
 
+    @cached_property
+    def ahead(self) -> Bools:
+        """Which nodes the source reaches freely, shape (n,)."""
+        return self.reached(self.free)
+
+    @cached_property
+    def behind(self) -> Bools:
+        """Which nodes reach the sink freely, shape (n,)."""
+        return self.reached(self.free, backward=True)
+
     def reached(self, is_open: Bools, *, backward: bool = False) -> Bools:
         """Which nodes can be reached from the source, or reach the sink, shape (n,)."""
-        rows = np.flatnonzero(is_open)
-        graph = _csr(self.n, self.tail[rows], self.head[rows], np.ones(len(rows)), backward)
+        if backward:
+            rows = self.by_head[is_open[self.by_head]]
+            tail, head = self.head[rows], self.tail[rows]
+        else:
+            rows = np.flatnonzero(is_open)
+            tail, head = self.tail[rows], self.head[rows]
+        graph = _csr(self.n, tail, head, np.ones(len(rows)))
         found = np.zeros(self.n, np.bool_)
         found[
             breadth_first_order(graph, SINK if backward else SOURCE, return_predecessors=False)
@@ -201,7 +224,11 @@ class Passage:
         first = np.ones(len(rows), np.bool_)
         first[1:] = (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])
         rows, tail, head = rows[first], tail[first], head[first]
-        graph = _csr(self.n, tail, head, weight[rows], backward)
+        if backward:
+            order = np.argsort(head, kind="stable")
+            graph = _csr(self.n, head[order], tail[order], weight[rows[order]])
+        else:
+            graph = _csr(self.n, tail, head, weight[rows])
         distance, before = dijkstra(
             graph, indices=SINK if backward else SOURCE, return_predecessors=True
         )
@@ -228,20 +255,22 @@ class Passage:
 
 def _between(tail: Ints, head: Ints, n: int) -> Bools:
     """Which arcs lie between what the source reaches and what reaches the sink."""
-    order = np.argsort(tail, kind="stable")
-    graph = _csr(n, tail[order], head[order], np.ones(len(tail)), False)
     from_source, to_sink = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    from_source[breadth_first_order(graph, SOURCE, return_predecessors=False)] = True
-    to_sink[breadth_first_order(csr_array(graph.T), SINK, return_predecessors=False)] = True
+    for found, start, one, other in (
+        (from_source, SOURCE, tail, head),
+        (to_sink, SINK, head, tail),
+    ):
+        order = np.argsort(one, kind="stable")
+        graph = _csr(n, one[order], other[order], np.ones(len(one)))
+        found[breadth_first_order(graph, start, return_predecessors=False)] = True
     return np.asarray(from_source[tail] & to_sink[head])
 
 
-def _csr(n: int, tail: Ints, head: Ints, weight: Floats, backward: bool) -> csr_array:
+def _csr(n: int, tail: Ints, head: Ints, weight: Floats) -> csr_array:
     """Return arcs sorted by tail as a matrix, every one kept even where its weight is 0."""
     start = np.zeros(n + 1, np.int32)
     np.cumsum(np.bincount(tail, minlength=n), out=start[1:])
-    graph = csr_array((weight, head.astype(np.int32), start), shape=(n, n))
-    return csr_array(graph.T) if backward else graph
+    return csr_array((weight, head.astype(np.int32), start), shape=(n, n))
 
 
 def no_guards(k: int) -> tuple[Ints, Ints]:

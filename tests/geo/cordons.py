@@ -80,11 +80,11 @@ class Case:
                     best = spent
         return best
 
-    def simple_ways(self) -> Iterator[list[int]]:
-        """Every leak that visits no node twice, as arcs."""
+    def simple_ways(self, *, free: bool = True) -> Iterator[list[int]]:
+        """Every leak, or every way, that visits no node twice, as arcs."""
         leaving: dict[int, list[int]] = {}
         for arc in range(len(self.arcs)):
-            if not self.guards(arc):
+            if not (free and self.guards(arc)):
                 leaving.setdefault(int(self.arcs.tail[arc]), []).append(arc)
 
         def on(node: int, been: frozenset[int], way: list[int]) -> Iterator[list[int]]:
