@@ -26,12 +26,21 @@ __all__ = ["Judged", "RowFault", "batches", "judge"]
 
 _ALL_ROWS = 1_000_000
 _ENOUGH = 2
+_SHORT = 8
+"""By what the first batch is shorter than the others."""
 
 
 def batches(plan: Plan, source: Source, rows: int = 20_000) -> Iterator[Batch]:
-    """Yield the rows of a file as `judge` takes them: all lanes of a checkpoint in one batch."""
+    """Yield the rows of a file as `judge` takes them: all lanes of a checkpoint in one batch.
+
+    The first batch is a short one, so that what comes after judging need not wait for a long one.
+    """
     if not plan.grouped:
-        yield from source.batches(rows)
+        read = source.batches(rows)
+        first = next(read, None)
+        if first is not None:
+            yield from _begun(first, max(1, rows // _SHORT))
+        yield from read
         return
     parts = list(source.batches(_ALL_ROWS))
     if not parts:
@@ -48,6 +57,21 @@ def batches(plan: Plan, source: Source, rows: int = 20_000) -> Iterator[Batch]:
         shapes,
         tuple(odd for part in parts for odd in part.odd),
     )
+
+
+def _begun(batch: Batch, rows: int) -> Iterator[Batch]:
+    """Yield the first rows of a batch, and then the rest."""
+    if len(batch.row) <= rows:
+        yield batch
+        return
+    last = batch.row[rows - 1]
+    for part, early in ((slice(rows), True), (slice(rows, None), False)):
+        yield Batch(
+            batch.row[part],
+            {name: cells[part] for name, cells in batch.columns.items()},
+            None if batch.geometry is None else batch.geometry[part],
+            tuple(odd for odd in batch.odd if (odd.row <= last) is early),
+        )
 
 
 def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:

@@ -43,8 +43,8 @@ def _record_rules(table: str) -> tuple[Any, ...]:
     """Return the rules every located record has: identity, owner, spatial index, paging indexes."""
     return (
         UniqueConstraint("code"),
+        # That the jurisdiction is there is asked once a statement, by `registry_touch` (ADR 12).
         UniqueConstraint("jurisdiction", "code"),
-        _of_jurisdiction(),
         Index(f"ix_{table}_geometry", "geometry", postgresql_using="gist"),
         Index(f"ix_{table}_updated", "jurisdiction", "updated_at"),
         # A bounded repeat in the pattern would cost ten times as much for every row.

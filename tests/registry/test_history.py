@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Text, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import SQLModel
 
 from app.db.engine import Database, WriteContext
 from app.registry import records
@@ -249,8 +250,27 @@ async def test_documents_have_the_columns_of_their_table(database: Database, kin
         "SELECT prosrc FROM pg_proc WHERE proname = :name",
         name=f"registry_write_{kind.name}",
     )
-    written = re.findall(r'NEW\."(\w+)"', rows[0][0])
-    assert written == [name for name in columns(kind) if name not in kind.restricted]
+    expected = [name for name in columns(kind) if name not in kind.restricted]
+    for branch in re.findall(r"NEW\.document := (.*);", rows[0][0]):
+        assert re.findall(r'NEW\."(\w+)"', branch) == expected
+    looked_at = re.findall(r'NEW\."(\w+)"', rows[0][0].partition("THEN")[0])
+    texts = SQLModel.metadata.tables[kind.name].columns
+    assert looked_at == [name for name in expected if isinstance(texts[name].type, Text)]
+
+
+async def test_a_document_escapes_every_character_that_json_does(database: Database) -> None:
+    await _do(database, CAMERA, count=1)
+    for number in [*range(1, 0x100), 0x2028, 0xFEFF, 0x1F4F7]:
+        odd = f"a{chr(number)}z"
+        await _do(database, "UPDATE camera SET notes = :odd, model = 'plain'", odd=odd)
+        rows = await _rows(database, "SELECT document FROM camera")
+        body = orjson.loads(rows[0][0] + "}")
+        assert (body["notes"], body["model"]) == (odd, "plain"), number
+
+
+async def test_a_record_of_no_jurisdiction_is_refused(database: Database) -> None:
+    with pytest.raises(DBAPIError, match="999999 is not registered"):
+        await _do(database, CAMERA.replace("410800", "999999"), count=1)
 
 
 async def test_a_document_is_the_record_whatever_is_in_it(database: Database) -> None:

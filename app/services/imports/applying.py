@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import anyio
 import numpy as np
@@ -47,7 +47,10 @@ class Watch(Protocol):
         """Wait until no other import writes the jurisdiction; raises ``Cancelled``."""
 
     async def page(self, page: Page, counts: dict[str, int], jurisdictions: list[str]) -> None:
-        """Keep what became of a batch; raises ``Cancelled`` when the import is to stop."""
+        """Keep what became of a batch; raises ``Cancelled`` when the import is to stop.
+
+        One page at a time, and while the next batch is written.
+        """
 
     async def finish(self, connection: AsyncConnection, outcome: "Outcome") -> None:
         """Say in the very transaction that it is done; raises ``Cancelled`` when that is too late."""
@@ -132,12 +135,12 @@ class Importer:
     async def run(self) -> None:
         """Read, judge, check and write all rows, then what the file does not have."""
         await intake.prepare(self.connection, self.kind)
-        async with aclosing(self._batches()) as coming:
+        async with aclosing(self._batches()) as coming, _Behind(self.work.watch) as telling:
             async for page, ready in coming:
                 await self._take(page, ready)
                 self.outcome.add(page.counts())
                 owners = self.outcome.jurisdictions = sorted(self.desk.territories)
-                await self.work.watch.page(page, self.outcome.counts, owners)
+                await telling.page(page, self.outcome.counts, owners)
         if self.wanted.replace_missing == "remove":
             await self._remove_missing()
         conclude(self.work, self.outcome)
@@ -292,6 +295,34 @@ class Importer:
         await registry.remove(self.connection, self.kind, page.removed)
         self.outcome.add(page.counts() | {"refused": len(spared)})
         await self.work.watch.page(page, self.outcome.counts, owners)
+
+
+class _Behind:
+    """Tells a watch of one page while the next is written."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._telling: asyncio.Task[None] | None = None
+
+    async def page(self, page: Page, counts: dict[str, int], jurisdictions: list[str]) -> None:
+        """Begin to tell of a page when the one before is told; raises what that raised."""
+        await self._told()
+        told = self._watch.page(page, dict(counts), list(jurisdictions))
+        self._telling = asyncio.create_task(told)
+
+    async def _told(self) -> None:
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            await telling
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self._told()
+        elif self._telling is not None:
+            await asyncio.gather(self._telling, return_exceptions=True)
 
 
 def conclude(work: Work, outcome: Outcome) -> None:
