@@ -6,9 +6,12 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.registry.moments import moment
+
 _HEAD = (
     "'name', name, 'jurisdiction', jurisdiction, 'title', title, 'author', author, "
-    "'version', version, 'created_at', created_at, 'updated_at', updated_at"
+    f"'version', version, 'created_at', {moment('created_at')}, "
+    f"'updated_at', {moment('updated_at')}"
 )
 _WHOLE = f"json_build_object({_HEAD}, 'changes', changes)::text"
 _SHORT = f"json_build_object({_HEAD}, 'changes', jsonb_array_length(changes))::text"

@@ -6,10 +6,13 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.registry.moments import moment
+
 _TOLD = (
     "json_build_object('crossing', crossing, 'jurisdiction', jurisdiction, 'level', level, "
-    "'road', road, 'reason', reason, 'expires_at', expires_at, 'waived_by', waived_by, "
-    "'version', version, 'created_at', created_at, 'updated_at', updated_at)::text"
+    f"'road', road, 'reason', reason, 'expires_at', {moment('expires_at')}, "
+    f"'waived_by', waived_by, 'version', version, 'created_at', {moment('created_at')}, "
+    f"'updated_at', {moment('updated_at')})::text"
 )
 
 

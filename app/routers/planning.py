@@ -193,8 +193,7 @@ async def get_scenario_result(
         Query(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Scenario to compare with."),
     ] = None,
 ) -> Response:
-    told = await scenarios.result(database, coverage, code, name, against, who, gone)
-    return answers.computed(told)
+    return answers.raw(await scenarios.result(database, coverage, code, name, against, who, gone))
 
 
 @router.post(

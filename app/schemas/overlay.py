@@ -17,6 +17,7 @@ from app.schemas.geojson import Area
 MOST_CHANGES: Final = 5_000
 Imagined = Literal["camera", "checkpoint", "control_point", "road", "building"]
 Device = Literal["camera", "checkpoint"]
+Name = Annotated[Line, Field(min_length=1)]
 _ACTIONS: Final = ("upsert", "patch", "delete", "state", "fail", "seal")
 
 
@@ -28,23 +29,24 @@ class Failing(_Strict):
     """Which devices fail: those that fit everything that is said; at least one thing is."""
 
     area: Area | None = Field(None, description="Devices within this polygon, border included.")
-    road: Line | None = Field(
+    road: Name | None = Field(
         None,
         description="Vehicle devices that stand on this road: its code, group, number or name.",
     )
-    failure_group: Line | None = Field(None, description="Devices of this failure group.")
+    failure_group: Name | None = Field(None, description="Devices of this failure group.")
     kind: Device | None = Field(None, description="Only cameras, or only checkpoints.")
     codes: list[CodeText] | None = Field(
         None, min_length=1, max_length=10_000, description="Devices with these codes."
     )
-    owner_unit: Line | None = Field(None, description="Devices of this unit.")
-    maintenance_unit: Line | None = Field(None, description="Devices this unit maintains.")
-    manufacturer: Line | None = Field(None, description="Devices of this maker.")
-    model: Line | None = Field(None, description="Devices of this model.")
+    owner_unit: Name | None = Field(None, description="Devices of this unit.")
+    maintenance_unit: Name | None = Field(None, description="Devices this unit maintains.")
+    manufacturer: Name | None = Field(None, description="Devices of this maker.")
+    model: Name | None = Field(None, description="Devices of this model.")
 
     @model_validator(mode="after")
     def _says_something(self) -> "Failing":
-        if not self.model_fields_set - {"kind"}:
+        said = {name for name, value in self if value is not None}
+        if not said - {"kind"}:
             raise PydanticCustomError("nothing-said", "say which devices fail")
         return self
 
@@ -186,6 +188,16 @@ class ControlPointsDiff(BaseModel):
     closed: list[str] = Field(description="Codes of gaps that are closed.")
 
 
+class FailedNothing(BaseModel):
+    """A failure that no device fits: nothing fails by it."""
+
+    change: int = Field(description="Place of the change, counted from 0.")
+    filters: list[str] = Field(
+        description="What no device fits: a misspelt name, say. Several that devices fit each for "
+        "itself: none fits all of them."
+    )
+
+
 class Applied(BaseModel):
     """What the changes amount to."""
 
@@ -194,6 +206,9 @@ class Applied(BaseModel):
     sealed: int = Field(description="Checkpoints imagined to seal places.")
     states: int
     failed: dict[str, int] = Field(description="Devices that fail, by kind.")
+    failed_nothing: list[FailedNothing] = Field(
+        description="Failures that no device fits, in the order of the changes."
+    )
 
 
 class WhatIf(Answer):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
+import anyio.to_process
 import orjson
 
 import app
@@ -276,14 +277,22 @@ class Answers:
                 code="not-computable",
             ) from error
 
-    async def apart(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def apart(self, work: Callable[..., T], *arguments: Any, gone: Gone | None = None) -> T:
         """Run work that may take many seconds, one at a time, so that it never keeps `aside` waiting.
 
-        It keeps its turn until it ends, also where nobody waits for it any more.
+        A thread cannot be stopped, so it runs in a process of its own, which ends with the caller's
+        leaving; work and arguments have to be fit for being sent there.
+
+        Raises
+        ------
+        Abandoned
+            when the caller has left meanwhile.
         """
         if self._slow is None:
             self._slow = anyio.CapacityLimiter(1)
-        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._slow)
+        run = partial(anyio.to_process.run_sync, work, *arguments)
+        started = partial(run, cancellable=True, limiter=self._slow)
+        return await self._flights.join(object(), started, gone)
 
     async def settled(self) -> None:
         """Wait until what is being shared is in the database."""

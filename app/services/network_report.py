@@ -22,7 +22,9 @@ def told(found: Computed) -> dict[str, Any]:
     """Return the report on the road network; null where there is none."""
     net = roadnet.of(found)
     if net is None:
-        return about(found, network=None)
+        answer = about(found, network=None)
+        answer["not_assessed"].append({"what": "network", "reason": _why_not(found)})
+        return answer
     report, network = net.base.report, net.network
     length = report.component_length_m
     return about(
@@ -47,6 +49,12 @@ def told(found: Computed) -> dict[str, Any]:
             "snapped_ends": report.snapped,
         },
     )
+
+
+def _why_not(found: Computed) -> str:
+    if not found.loaded.roads.get("code"):
+        return "no road is registered"
+    return "no ring is registered: roads are looked at as the rings see them"
 
 
 def _apart(net: RoadNet) -> list[int]:

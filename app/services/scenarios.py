@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database, WriteContext
 from app.errors import Fault, Invalid, NotFound
 from app.registry import changes as changes_registry
+from app.registry import rings
 from app.registry import scenarios as registry
 from app.schemas.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, ROAD, Kind
 from app.schemas.records import Draft
@@ -48,8 +49,16 @@ async def get(
 async def listed(
     connection: AsyncConnection, jurisdiction: str, who: Principal, *, after: str | None, limit: int
 ) -> tuple[list[str], str | None]:
-    """Return the scenarios of a jurisdiction, and after which name the next page starts."""
+    """Return the scenarios of a jurisdiction, and after which name the next page starts.
+
+    Raises
+    ------
+    NotFound
+        when there is no such jurisdiction in the caller's scope.
+    """
     who.need_in("analyst", [jurisdiction])
+    if await rings.territory(connection, jurisdiction) is None:
+        raise NotFound("jurisdiction", jurisdiction)
     rows = await registry.page(connection, jurisdiction, after=after, limit=limit + 1)
     shown = rows[:limit]
     return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
@@ -169,8 +178,10 @@ async def result(
     against: str | None,
     who: Principal,
     gone: Gone | None = None,
-) -> dict[str, Any]:
+) -> bytes:
     """Return what a scenario would change, from now or from another scenario.
+
+    Kept like every answer, until a record, a state or one of the scenarios changes.
 
     Raises
     ------
@@ -182,25 +193,26 @@ async def result(
     who.need_in("analyst", [jurisdiction])
     mine = await _kept(database, jurisdiction, name, who)
     other = None if against is None else await _kept(database, jurisdiction, against, who)
-    base = await answers.computed(jurisdiction, who, gone)
     question = await what_if.asked(database, jurisdiction, what_if.read(mine.payload))
     beside = (
         None
         if other is None
         else await what_if.asked(database, jurisdiction, what_if.read(other.payload))
     )
-    told: dict[str, Any] = await answers.aside(partial(_compared, base, question, beside))
-    return {
+    named = {
         "scenario": {"name": name, "version": mine.version},
         "against": None if other is None else {"name": against, "version": other.version},
-        **told,
     }
+    make = partial(_compared, named=named, question=question, beside=beside)
+    return await answers.document(jurisdiction, who, f"scenario {named}", make, gone)
 
 
-def _compared(base: Computed, question: Question, beside: Question | None) -> dict[str, Any]:
+def _compared(
+    base: Computed, *, named: dict[str, Any], question: Question, beside: Question | None
+) -> dict[str, Any]:
     after, changes = what_if.imagined(base, question)
     before = base if beside is None else what_if.imagined(base, beside)[0]
-    return difference(before, after, applied=changes.told())
+    return named | difference(before, after, applied=changes.told())
 
 
 class _Kept:

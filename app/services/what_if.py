@@ -42,8 +42,8 @@ class Question:
     where: Territory
     current: Mapping[tuple[str, str], str]
     """JSON of the records that are patched, by kind and code."""
-    chosen: Mapping[int, Mapping[str, list[str]]]
-    """For failures by unit or make: codes of the devices, by place of the change and kind."""
+    chosen: Mapping[int, Mapping[str, Mapping[str, list[str]]]]
+    """For failures by unit or make: codes of the devices, by place of the change, filter and kind."""
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Applied:
     sealed: int = 0
     states: dict[tuple[str, str], str] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    failed_nothing: list[dict[str, Any]] = field(default_factory=list)
 
     def told(self) -> dict[str, Any]:
         """Return it as it travels."""
@@ -67,6 +68,7 @@ class Applied:
             "sealed": self.sealed,
             "states": len(self.states),
             "failed": dict(failing),
+            "failed_nothing": self.failed_nothing,
         }
 
 
@@ -112,12 +114,12 @@ async def asked(
             database.fetch, BY_NAME[name], jurisdiction, codes, reveal=reveal
         )
         current |= {(name, code): body for code, body in found.items()}
-    chosen: dict[int, dict[str, list[str]]] = {}
+    chosen: dict[int, dict[str, dict[str, list[str]]]] = {}
     for place, change in enumerate(changes.changes):
         wanted = {} if change.fail is None else _chosen_by(change.fail)
-        if wanted:
-            chosen[place] = {
-                kind.name: await registry.devices(database.fetch, kind, jurisdiction, wanted)
+        for name, value in wanted.items():
+            chosen.setdefault(place, {})[name] = {
+                kind.name: await registry.devices(database.fetch, kind, jurisdiction, {name: value})
                 for kind in DEVICES
             }
     async with database.reading() as connection:
@@ -285,35 +287,52 @@ def _say(found: Computed, place: int, change: ImaginedChange, done: Applied) -> 
 def _fail(
     found: Computed, question: Question, place: int, failing: Failing, done: Applied
 ) -> Iterator[Fault]:
-    devices = found.devices
-    fits = np.ones(len(devices), np.bool_)
-    if failing.kind is not None:
-        fits &= np.array(devices.kind, dtype=object) == failing.kind
-    if failing.codes is not None:
-        known = {*devices.code}
-        unknown = [number for number, code in enumerate(failing.codes) if code not in known]
-        for number in unknown:
-            message = f"there is no device {failing.codes[number]!r}"
+    wrong = list(_unknown(found, place, failing))
+    if wrong:
+        yield from wrong
+        return
+    fits = _fitting(found, question, place, failing, done.edits)
+    every = np.logical_and.reduce(list(fits.values()))
+    for row in np.flatnonzero(every).tolist():
+        done.failed[found.devices.kind[row], found.devices.code[row]] = "fault"
+    if not every.any():
+        alone = [name for name, column in fits.items() if not column.any()]
+        done.failed_nothing.append({"change": place, "filters": alone or list(fits)})
+
+
+def _unknown(found: Computed, place: int, failing: Failing) -> Iterator[Fault]:
+    """Yield what is named by its code or name and is not there."""
+    known = {*found.devices.code}
+    for number, code in enumerate(failing.codes or ()):
+        if code not in known:
+            message = f"there is no device {code!r}"
             yield Fault(f"/changes/{place}/fail/codes/{number}", "not-found", message)
-        if unknown:
-            return
-        fits &= np.isin(np.array(devices.code, dtype=str), failing.codes)
+    if failing.road is not None and _on_road(found, failing.road) is None:
+        message = f"there is no road {failing.road!r}"
+        yield Fault(f"/changes/{place}/fail/road", "not-found", message)
+
+
+def _fitting(
+    found: Computed, question: Question, place: int, failing: Failing, edits: Edits
+) -> dict[str, Bools]:
+    """Return which devices fit each thing that is said of those that fail."""
+    devices = found.devices
+    fits: dict[str, Bools] = {}
+    if failing.kind is not None:
+        fits["kind"] = np.array([kind == failing.kind for kind in devices.kind], np.bool_)
+    if failing.codes is not None:
+        fits["codes"] = np.isin(np.array(devices.code, dtype=str), failing.codes)
     if failing.area is not None:
         shapely.prepare(failing.area)
-        fits &= shapely.intersects_xy(failing.area, *devices.lonlat.T)
+        fits["area"] = np.asarray(shapely.intersects_xy(failing.area, *devices.lonlat.T))
     if failing.failure_group is not None:
-        fits &= _in_group(found, failing.failure_group)
-    if place in question.chosen:
-        fits &= _chosen(found, question.chosen[place], _chosen_by(failing), done.edits)
-    if failing.road is not None:
-        on_road = _on_road(found, failing.road)
-        if on_road is None:
-            message = f"there is no road {failing.road!r}"
-            yield Fault(f"/changes/{place}/fail/road", "not-found", message)
-            return
-        fits &= on_road
-    for row in np.flatnonzero(fits).tolist():
-        done.failed[devices.kind[row], devices.code[row]] = "fault"
+        fits["failure_group"] = _in_group(found, failing.failure_group)
+    if failing.road is not None and (on_road := _on_road(found, failing.road)) is not None:
+        fits["road"] = on_road
+    for name, value in _chosen_by(failing).items():
+        chosen = question.chosen[place][name]
+        fits[name] = _chosen(found, chosen, {name: value}, edits)
+    return fits
 
 
 def _in_group(found: Computed, name: str) -> Bools:

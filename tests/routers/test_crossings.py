@@ -284,9 +284,21 @@ async def test_absence_of_data_is_never_zero_gaps(ringed: httpx.AsyncClient) -> 
     assert _reasons(await get(ringed, CROSSINGS))["core"] == "this ring is not registered"
 
 
+async def test_roads_without_any_ring_have_no_report_and_it_says_why(
+    city: httpx.AsyncClient,
+) -> None:
+    await put(city, "/v1/roads/a", road("a", geometry=line((LON, LAT), (LON + 0.01, LAT))))
+    told = await get(city, f"{CITY_URL}/coverage/network")
+    assert told["network"] is None
+    (why,) = [one["reason"] for one in told["not_assessed"] if one["what"] == "network"]
+    assert why.startswith("no ring is registered")
+
+
 async def test_the_network_is_reported_and_mended_by_snapping(ringed: httpx.AsyncClient) -> None:
     network = f"{CITY_URL}/coverage/network"
-    assert (await get(ringed, network))["network"] is None
+    nothing = await get(ringed, network)
+    assert nothing["network"] is None
+    assert {"what": "network", "reason": "no road is registered"} in nothing["not_assessed"]
     near = LON + 0.02 - 0.00002  # 1.8 m short of the eastern side of the core
     for code, way in {
         "a": line((LON, LAT), (LON + 0.01, LAT)),

@@ -6,6 +6,8 @@ import httpx
 import pytest
 from builders import CITY, LAT, LON, Json, KeyFor, camera, control_point, lay_crossroads, point
 
+from app.services import placing
+
 URL = f"/v1/jurisdictions/{CITY}/planning/placement"
 # Three points in a row, some 91 m apart, need a face device each; a fourth lies far off.
 NEEDS = [{"function": "face"}]
@@ -119,3 +121,14 @@ async def test_questions_that_cannot_be(row: httpx.AsyncClient, key_for: KeyFor)
         (await key_for("analyst", [CITY]), 200),
     ):
         assert (await row.post(URL, json=good, headers=headers)).status_code == status
+
+
+async def test_a_question_that_takes_long_is_asked_again_apart(
+    row: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no time for a quick answer the solver runs in a process of its own."""
+    known = await ask(row)
+    monkeypatch.setattr(placing, "_QUICK_S", 0.0)
+    told = await ask(row)
+    assert told["proven"]
+    assert told["features"] == known["features"]

@@ -1,5 +1,6 @@
 """Scenarios over HTTP: kept, changed, compared, turned into batches that the registry takes."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -74,6 +75,49 @@ async def test_the_life_of_a_scenario(crossroads: httpx.AsyncClient, key_for: Ke
     assert (await crossroads.get(f"{url}/result")).status_code == 404
     assert (await crossroads.put(url, json=body)).status_code == 201  # the name is free again
     assert (await crossroads.get(url)).headers["etag"] == '"4"'
+
+
+async def test_moments_are_written_as_in_every_answer(crossroads: httpx.AsyncClient) -> None:
+    made = (await crossroads.put(f"{SCENARIOS}/a", json=scenario())).json()
+    (listed,) = (await get(crossroads, SCENARIOS))["items"]
+    crossing = (await get(crossroads, f"{CITY_URL}/coverage/crossings"))["items"][0]["id"]
+    url = f"{CITY_URL}/coverage/crossings/{crossing}/waiver"
+    body = {"reason": "dead end", "expires_at": "2999-01-02T03:04:05+08:00"}
+    waived = (await crossroads.put(url, json=body)).json()
+    assert waived["expires_at"] == "2999-01-01T19:04:05Z"
+    for one in (made, listed, waived):
+        for name in ("created_at", "updated_at"):
+            assert one[name].endswith("Z"), one
+            assert datetime.fromisoformat(one[name]).tzinfo == UTC
+
+
+async def test_an_unknown_jurisdiction_has_no_list(crossroads: httpx.AsyncClient) -> None:
+    answer = await crossroads.get("/v1/jurisdictions/999999/scenarios")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
+async def test_a_result_is_kept_until_something_changes(crossroads: httpx.AsyncClient) -> None:
+    for name, changes in (("some", await seals(crossroads)), ("none", [])):
+        assert (
+            await crossroads.put(f"{SCENARIOS}/{name}", json=scenario(*changes))
+        ).status_code == 201
+    url = f"{SCENARIOS}/some/result"
+    first = await crossroads.get(url)
+    again = await crossroads.get(url)
+    assert first.content == again.content  # computed_at and all
+    beside = await get(crossroads, f"{url}?against=none")
+    assert beside["against"] == {"name": "none", "version": 1}
+    assert beside["crossings"] == first.json()["crossings"]
+    # Another version of the scenario, then another record, make another answer.
+    await crossroads.put(f"{SCENARIOS}/some", json=scenario())
+    told = await get(crossroads, url)
+    assert (told["scenario"]["version"], told["crossings"]) == (2, [])
+    assert (await get(crossroads, f"{url}?against=none"))["crossings"] == []
+    where = {"geometry": point(LON + 0.03), "road": "east-1"}
+    await crossroads.put("/v1/checkpoints/k-9", json=checkpoint("k-9", **where))
+    after = await get(crossroads, url)
+    assert after["revision"] > told["revision"]
+    assert after["devices"] != told["devices"]
 
 
 async def test_a_list_in_pages(crossroads: httpx.AsyncClient) -> None:

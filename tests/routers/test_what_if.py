@@ -243,6 +243,21 @@ async def test_rehearsing_a_failure(equipped: httpx.AsyncClient) -> None:
         assert lost == sum(failed.values()), failing
 
 
+async def test_a_failure_no_device_fits_is_named(equipped: httpx.AsyncClient) -> None:
+    for failing, filters in [
+        ({"manufacturer": "Maker Z"}, ["manufacturer"]),
+        ({"failure_group": "pole 99"}, ["failure_group"]),
+        ({"owner_unit": "North unit", "manufacturer": "Maker Z"}, ["manufacturer"]),
+        ({"owner_unit": "North unit", "manufacturer": "Maker B"}, ["manufacturer", "owner_unit"]),
+        ({"area": box(112.6, 34.6, 112.7, 34.7), "kind": "camera"}, ["area"]),
+    ]:
+        told = await ask(equipped, {"fail": {"road": "West Road"}}, {"fail": failing})
+        (nothing,) = told["applied"]["failed_nothing"]
+        assert (nothing["change"], sorted(nothing["filters"])) == (1, filters), failing
+    told = await ask(equipped, {"fail": {"road": "West Road"}})
+    assert told["applied"]["failed_nothing"] == []
+
+
 async def test_sealing_crossings_closes_the_ring(equipped: httpx.AsyncClient) -> None:
     listed = (await equipped.get(f"{CITY_URL}/coverage/crossings?guarded=false")).json()["items"]
     assert len(listed) == 5
@@ -300,6 +315,11 @@ WRONG: list[tuple[Json, str, str]] = [
     ({"kind": "checkpoint", "delete": "k-1"}, "/delete", "still-referenced"),
     ({"kind": "camera", "delete": "nobody"}, "/delete", "not-found"),
     ({"fail": {}}, "/fail", "nothing-said"),
+    ({"fail": {"kind": "camera"}}, "/fail", "nothing-said"),
+    ({"fail": {"manufacturer": None}}, "/fail", "nothing-said"),
+    ({"fail": {"manufacturer": ""}}, "/fail/manufacturer", "too-short"),
+    ({"fail": {"owner_unit": "  "}}, "/fail/owner_unit", "too-short"),
+    ({"fail": {"failure_group": ""}}, "/fail/failure_group", "too-short"),
     ({"fail": {"road": "nowhere"}}, "/fail/road", "not-found"),
     ({"fail": {"codes": ["c-1", "nobody"]}}, "/fail/codes/1", "not-found"),
     ({"fail": {"area": point()}}, "/fail/area", "geometry-type"),

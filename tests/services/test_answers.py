@@ -1,7 +1,9 @@
 """Answers are made once, shared by workers, never outdated, and given up when nobody waits."""
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -146,6 +148,22 @@ async def test_work_nobody_waits_for_is_given_up() -> None:
     with pytest.raises(Abandoned):
         await Flights().join("it", work, at_once)
     await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_slow_work_ends_with_its_caller_and_gives_its_turn_away(database: Database) -> None:
+    answers = Answers(database)
+    own = await answers.apart(os.getpid)
+    assert own != os.getpid()
+
+    async def at_once() -> None:
+        await asyncio.sleep(0.05)
+
+    with pytest.raises(Abandoned):
+        await answers.apart(time.sleep, 600, gone=at_once)
+    next_one = await asyncio.wait_for(answers.apart(os.getpid), 60)
+    assert next_one not in (own, os.getpid())  # the process that slept is gone
+    with pytest.raises(ProcessLookupError):
+        os.kill(own, 0)
 
 
 async def test_a_failure_reaches_everyone_and_is_not_kept() -> None:
