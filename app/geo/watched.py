@@ -54,13 +54,7 @@ def approaches(found: Network, pieces: Pieces, of: Chains, crossed: Crossings) -
     if not p:
         return np.empty(0, dtype=object)
     chain = of.chain_of[crossed.piece]
-    along, at = _positions(pieces, of), np.zeros(p)
-    row_of = np.full(len(pieces.tail), -1, np.int64)
-    row_of[of.piece] = np.arange(len(of.piece))
-    row = row_of[crossed.piece]
-    at_tail = pieces.tail[crossed.piece] == crossed.end
-    length = pieces.length_m[crossed.piece]
-    at = along[row] + np.where(at_tail ^ of.turned[row], 0.0, length)
+    along, at = _positions(pieces, of), passages_m(pieces, of, crossed)
     count = np.where(chain >= 0, of.start[chain + 1] - of.start[chain], 0)
     passage, _, member = spread(count, np.where(chain >= 0, of.start[chain], 0))
     piece = of.piece[member]
@@ -84,6 +78,36 @@ def approaches(found: Network, pieces: Pieces, of: Chains, crossed: Crossings) -
     lines = shapely.multilinestrings(every, indices=rows[order])
     wide = shapely.buffer(lines, _HALF_WIDTH_M, quad_segs=2, cap_style="flat", join_style="mitre")
     return np.asarray(wide, dtype=object)
+
+
+def passages_m(pieces: Pieces, of: Chains, crossed: Crossings) -> Floats:
+    """Return where each passage is, measured along its chain; 0 where it is on none."""
+    at_tail = pieces.tail[crossed.piece] == crossed.end
+    at = np.where(at_tail, pieces.from_m[crossed.piece], pieces.to_m[crossed.piece])
+    return along_m(pieces, of, crossed.piece, at)
+
+
+def along_m(pieces: Pieces, of: Chains, piece: Ints, at: Floats) -> Floats:
+    """Return where places along edges are, measured along the chains of their pieces.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    of : Chains
+    piece : ndarray of int
+        Piece each place is on.
+    at : ndarray
+        Metres along the edge of that piece.
+
+    Returns
+    -------
+    ndarray
+        Metres from the tail of the chain; 0 for pieces of no chain.
+    """
+    start = np.zeros(len(pieces.tail))
+    start[of.piece] = _positions(pieces, of)
+    into = np.where(of.turned_of[piece], pieces.to_m[piece] - at, at - pieces.from_m[piece])
+    return np.asarray(np.where(of.chain_of[piece] >= 0, start[piece] + into, 0.0))
 
 
 def _positions(pieces: Pieces, of: Chains) -> Floats:
@@ -184,6 +208,8 @@ class Watching:
     chain: Ints
     ahead: Bools
     """From tail to head of the chain, or back."""
+    at_m: Floats
+    """Where the device stands, measured along the chain."""
 
 
 def watching(
@@ -226,6 +252,7 @@ def watching(
     chain = of.chain_of[piece]
     on = chain >= 0
     device, edge, at, piece, chain = device[on], edge[on], at[on], piece[on], chain[on]
+    at_m = along_m(pieces, of, piece, at)
     road = _tangent_deg(found, edge, at)
     towards = middle - xy[device]
     inner = np.degrees(np.arctan2(towards[:, 0], towards[:, 1]))
@@ -239,7 +266,7 @@ def watching(
         for way, along in ((True, cosine >= least), (False, -cosine >= least)):
             rows = np.flatnonzero(has & (along | both))
             ahead = np.full(len(rows), way) ^ of.turned_of[piece[rows]]
-            parts.append((device[rows], chain[rows], ahead))
+            parts.append((device[rows], chain[rows], ahead, at_m[rows]))
     return Watching(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

@@ -70,7 +70,7 @@ def of(found: Computed) -> dict[Level, Verdict]:
 
 def _verdict(found: Computed, guarded: Guards, place: int, level: Level) -> Verdict:
     passage, direction = guarded.passage_units
-    unmet = np.flatnonzero(~guarded.assessment.met & (guarded.passages.level[passage] == place))
+    unmet = np.flatnonzero(~guarded.met & (guarded.passages.level[passage] == place))
     missing = np.zeros(len(guarded.net.crossed[level]), np.int64)
     np.bitwise_or.at(missing, guarded.passages.crossing[passage[unmet]], direction[unmet])
     waiver = _waivers(found, guarded, level)
@@ -229,9 +229,7 @@ def _detailed(found: Computed, guarded: Guards, level: Level) -> _Details:
     for unit in np.flatnonzero(passages.level[passage] == place).tolist():
         units[passages.crossing[passage[unit]]].append(unit)
     counting: dict[int, list[int]] = {}
-    for unit, device in zip(
-        *(column.tolist() for column in guarded.assessment.counting), strict=True
-    ):
+    for unit, device in zip(*(column.tolist() for column in guarded.guarding), strict=True):
         counting.setdefault(unit, []).append(device)
     points: dict[int, list[str]] = {}
     for row in np.flatnonzero(guarded.point_crossing[level] >= 0).tolist():
@@ -315,16 +313,17 @@ def _need(
     """Return one direction of a crossing: of its passages, the one that is guarded least."""
     assessment = guarded.assessment
     units = [unit for unit in details.units[row] if guarded.passage_units[1][unit] == bit]
-    worst = min(units, key=lambda unit: (bool(assessment.met[unit]), int(assessment.count[unit])))
-    reason = None if assessment.met[worst] else engine.REASONS[assessment.primary[worst]]
+    worst = min(units, key=lambda unit: int(guarded.count[unit]))
+    met = bool(guarded.met[worst])
+    reason = None if met else engine.REASONS[assessment.primary[worst]]
     devices = sorted({device for unit in units for device in details.guards.get(unit, ())})
     counted = assessment.reason_count[worst]
     return {
         "function": "vehicle",
         "direction": word,
-        "met": bool(assessment.met[worst]),
-        "working": int(assessment.count[worst]),
-        "backed_up": all(bool(assessment.backed_up[unit]) for unit in units),
+        "met": met,
+        "working": int(guarded.count[worst]),
+        "backed_up": all(bool(guarded.backed_up[unit]) for unit in units),
         "reason": reason,
         "reasons": {
             name: int(number)

@@ -1,10 +1,13 @@
 """Which crossings are guarded, by what, in which direction; and which stretches of road are watched.
 
 Pure. A passage of a crossing is judged by the coverage engine like a control point that needs a
-vehicle device in each direction traffic can take, its area being the road up to the next junction.
+vehicle device in each direction traffic can take, its area being the road near it up to the next
+junction. A device farther along, before any junction, guards it as well where it watches that
+direction: whatever passes the line passes the device.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +20,17 @@ from app.geo.arrays import Bools, Floats, Ints
 from app.geo.crossings import Crossings
 from app.geo.matching import matched
 from app.geo.units import spread
-from app.geo.watched import Polygons, Standing, Watching, approaches, inward_deg, standing, watching
+from app.geo.watched import (
+    APPROACH_M,
+    Polygons,
+    Standing,
+    Watching,
+    approaches,
+    inward_deg,
+    passages_m,
+    standing,
+    watching,
+)
 from app.models.vocabulary import Level
 from app.services import roadnet
 from app.services.assess import Computed
@@ -49,6 +62,8 @@ class Passages:
     chain: Ints
     ahead_in: Bools
     """Inbound traffic runs from tail to head of the chain."""
+    at_m: Floats
+    """Where it is, measured along the chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +83,60 @@ class Guards:
     passage_units: tuple[Ints, Ints]
     """Passage and direction (`INBOUND` or `OUTBOUND`) of each unit."""
 
+    @cached_property
+    def guarding(self) -> tuple[Ints, Ints]:
+        """Unit and device of every working guard, sorted: by the passage, or farther along its road."""
+        unit, device = self.assessment.counting
+        far_unit, far = self._farther
+        on = working(self.assessment.devices)[far]
+        pairs = np.column_stack(
+            [np.concatenate([unit, far_unit[on]]), np.concatenate([device, far[on]])]
+        )
+        unit, device = np.unique(pairs, axis=0).T
+        return unit, device
+
+    @cached_property
+    def count(self) -> Ints:
+        """How many guards each unit has."""
+        return np.bincount(self.guarding[0], minlength=len(self.passage_units[0]))
+
+    @property
+    def met(self) -> Bools:
+        """Which units are guarded."""
+        return np.asarray(self.count > 0)
+
+    @cached_property
+    def backed_up(self) -> Bools:
+        """Which units stay guarded whichever failure group is lost."""
+        unit, device = self.guarding
+        group = np.unique(np.column_stack([unit, self.assessment.devices.group[device]]), axis=0)
+        several = np.bincount(group[:, 0], minlength=len(self.count)) > 1
+        return np.asarray(self.assessment.backed_up | several)
+
+    @cached_property
+    def _farther(self) -> tuple[Ints, Ints]:
+        """Unit and device of those that watch the chain of a passage in its direction."""
+        (passage, direction), watches = self.passage_units, self.watches
+        inward = direction == engine.INBOUND
+        ahead = np.where(inward, self.passages.ahead_in[passage], ~self.passages.ahead_in[passage])
+        wanted = self.passages.chain[passage] * 2 + ahead
+        key = watches.chain * 2 + watches.ahead
+        order = np.argsort(key, kind="stable")
+        first = np.searchsorted(key[order], wanted)
+        size = np.searchsorted(key[order], wanted, side="right") - first
+        size[self.passages.chain[passage] < 0] = 0
+        unit, _, at = spread(size, first)
+        return unit, watches.device[order[at]]
+
     def restated(self, devices: engine.DeviceTable) -> "Guards":
         """Return the guards after devices changed state."""
         again = self.assessment.restated(devices.lifecycle, devices.state, devices.stale)
         return replace(self, assessment=again)
+
+
+def working(devices: engine.DeviceTable) -> Bools:
+    """Tell which devices work and can take a vehicle."""
+    return np.asarray((devices.state_bits == 0) & (devices.functions & _VEHICLE > 0))
 
 
 def of(found: Computed) -> Guards | None:
@@ -125,15 +190,26 @@ def _directions(passages: Passages, assessment: engine.Assessment) -> Ints:
 
 
 def _unjudged(watches: Watching, passages: Passages, assessment: engine.Assessment) -> Watching:
-    """Return the watching devices without those judged at a passage of their chain.
+    """Return the watching devices without those judged where they stand.
 
-    That verdict stands; and who is a candidate there does not depend on anybody's state.
+    By a passage of its chain the verdict on a device stands, and who is a candidate there does not
+    depend on anybody's state. That it is too far from a passage says nothing of where it stands.
     """
     unit, device = assessment.judged
-    chain = passages.chain[assessment.unit_point[unit]]
+    passage = assessment.unit_point[unit]
+    chain = passages.chain[passage]
     width = int(max(device.max(initial=0), watches.device.max(initial=0))) + 1
-    free = ~np.isin(watches.chain * width + watches.device, chain * width + device)
-    return Watching(watches.device[free], watches.chain[free], watches.ahead[free])
+    key, judged = watches.chain * width + watches.device, chain * width + device
+    order = np.argsort(key, kind="stable")
+    first = np.searchsorted(key[order], judged)
+    pair, _, at = spread(np.searchsorted(key[order], judged, side="right") - first, first)
+    row = order[at]
+    near = np.abs(watches.at_m[row] - passages.at_m[passage[pair]]) <= APPROACH_M
+    free = np.ones(len(key), np.bool_)
+    free[row[near]] = False
+    return Watching(
+        *(getattr(watches, name)[free] for name in ("device", "chain", "ahead", "at_m"))
+    )
 
 
 def _passages(net: RoadNet) -> tuple[Passages, Polygons]:
@@ -153,6 +229,7 @@ def _of_ring(net: RoadNet, place: int, level: Level) -> tuple[NDArray[Any], ...]
         inward_deg(net.network, net.pieces, of_ring, inside),
         net.chains.chain_of[of_ring.piece],
         _ahead_in(net, of_ring, inside),
+        passages_m(net.pieces, net.chains, of_ring),
         approaches(net.network, net.pieces, net.chains, of_ring),
     )
 

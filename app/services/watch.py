@@ -14,7 +14,7 @@ from app.geo.arrays import Bools, Floats, Ints
 from app.models.vocabulary import Level
 from app.services import guards
 from app.services.assess import Computed
-from app.services.guards import Guards
+from app.services.guards import Guards, working
 from app.services.roadnet import RoadNet
 
 
@@ -86,12 +86,6 @@ def of(found: Computed) -> Watch | None:
         return Watch(guarded.net, ways, _arcs(found, guarded, ways), found.devices)
 
     return found.parts.get("watch", make)
-
-
-def working(devices: engine.DeviceTable) -> Bools:
-    """Tell which devices work and can take a vehicle."""
-    vehicle = engine.FUNCTION_BITS["vehicle"]
-    return np.asarray((devices.state_bits == 0) & (devices.functions & vehicle > 0))
 
 
 def passing(net: RoadNet, ways: Ways, level: Level) -> Ints:

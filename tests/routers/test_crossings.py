@@ -6,7 +6,19 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, GEOJSON, LAT, LON, Json, KeyFor, camera, checkpoint, control_point, road
+from builders import (
+    CITY,
+    GEOJSON,
+    LAT,
+    LON,
+    Json,
+    KeyFor,
+    camera,
+    checkpoint,
+    control_point,
+    point,
+    road,
+)
 
 CITY_URL = f"/v1/jurisdictions/{CITY}"
 CROSSINGS = f"{CITY_URL}/coverage/crossings"
@@ -17,6 +29,10 @@ NEXT_YEAR = "2999-01-01T00:00:00Z"
 
 def line(*lonlat: tuple[float, float]) -> Json:
     return {"type": "LineString", "coordinates": [list(one) for one in lonlat]}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 async def put(client: httpx.AsyncClient, url: str, body: Json, **headers: str) -> httpx.Response:
@@ -292,6 +308,47 @@ async def test_roads_without_any_ring_have_no_report_and_it_says_why(
     assert told["network"] is None
     (why,) = [one["reason"] for one in told["not_assessed"] if one["what"] == "network"]
     assert why.startswith("no ring is registered")
+
+
+@pytest.mark.parametrize("metres", [100, 160, 228, 330, 400, 1200])
+async def test_a_checkpoint_along_the_same_road_guards_before_any_junction(
+    streets: httpx.AsyncClient, metres: float
+) -> None:
+    """Nothing leaves the road between the line and its junction 1.8 km out."""
+    (before,) = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
+    assert before["status"] == "open"
+    body = checkpoint("k-1", geometry=point(WEST - metres / 91_100), state="online", road="west-1")
+    await put(streets, "/v1/checkpoints/k-1", body)
+    told = await get(streets, f"{CROSSINGS}/{before['id']}")
+    assert (told["status"], told["missing_directions"]) == ("guarded", [])
+    for need in told["needs"]:
+        assert (need["met"], need["working"], need["reason"]) == (True, 1, None)
+        assert need["guards"] == [{"kind": "checkpoint", "code": "k-1"}]
+        assert not need["backed_up"]
+    cordon = await get(streets, f"{CITY_URL}/cordon/core")
+    assert cordon["inbound"]["sealed"]
+    assert cordon["outbound"]["sealed"]
+
+    # Off duty it guards nothing, and the answer follows.
+    report = {"kind": "checkpoint", "code": "k-1", "state": "fault", "reported_at": _now()}
+    assert (await streets.post("/v1/states", json={"states": [report]})).status_code == 200
+    told = await get(streets, f"{CROSSINGS}/{before['id']}")
+    assert (told["status"], len(told["missing_directions"])) == ("open", 2)
+    assert not (await get(streets, f"{CITY_URL}/cordon/core"))["inbound"]["sealed"]
+
+
+async def test_behind_a_junction_or_looking_the_other_way_nothing_is_guarded(
+    streets: httpx.AsyncClient,
+) -> None:
+    (before,) = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
+    beyond = checkpoint("k-1", geometry=point(113.159), state="online", road="west-1")
+    await put(streets, "/v1/checkpoints/k-1", beyond)
+    assert (await get(streets, f"{CROSSINGS}/{before['id']}"))["status"] == "open"
+    lanes = [{"lane": 1, "direction": "inbound", "bearing_deg": 90}]
+    one_way = checkpoint("k-2", geometry=point(WEST - 0.004), state="online", lanes=lanes)
+    await put(streets, "/v1/checkpoints/k-2", one_way)
+    told = await get(streets, f"{CROSSINGS}/{before['id']}")
+    assert told["missing_directions"] == ["outbound"]
 
 
 async def test_the_network_is_reported_and_mended_by_snapping(ringed: httpx.AsyncClient) -> None:
