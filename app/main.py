@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.db import schema
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "REGISTRY_DATABASE_URL is not set; `coverage-registry serve` runs a database of its own"
         )
         raise NoDatabase(msg)
-    app = FastAPI(
+    app = FastAPIOffline(  # its pages load nothing from the internet
         title="Checkpoint coverage registry",
         version=__version__,
         description=DESCRIPTION,
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         docs_url="/docs" if known.docs else None,
         redoc_url=None,
+        static_url="/docs/assets",
     )
     app.state.settings = known
     app.state.secret = service_secret(

@@ -49,7 +49,10 @@ class Settings(BaseSettings):
     max_ring_vertices: int = Field(
         1_000_000, ge=4, description="Most vertices a ring boundary may have."
     )
-    docs: bool = Field(True, description="Serve the interactive API description at `/docs`.")
+    docs: bool = Field(
+        True,
+        description="Serve the interactive API description at `/docs`; it loads nothing from the internet.",
+    )
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log lines to write."

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from app.deps import known_parameters, principal
 from app.main import create_app
@@ -18,7 +18,7 @@ from app.routers.lean import LeanRoute, flat
 from app.settings import Settings
 
 OPEN = {"/livez", "/readyz", "/version"}
-FRAMEWORK = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+FRAMEWORK = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -32,11 +32,12 @@ def _app(folder: Path) -> FastAPI:
 
 
 def _routes(folder: Path) -> list[APIRoute]:
-    return [route for route in _app(folder).routes if isinstance(route, APIRoute)]
+    routes = [route for route in _app(folder).routes if not _of_the_framework(route)]
+    return [route for route in routes if isinstance(route, APIRoute)]
 
 
 def _of_the_framework(route: BaseRoute) -> bool:
-    return isinstance(route, Route) and route.path in FRAMEWORK
+    return isinstance(route, Route | Mount) and route.path in FRAMEWORK
 
 
 async def _answers(folder: Path, query: str, **headers: str) -> dict[str, int]:
