@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
     docs: bool = Field(
         True,
-        description="Serve the interactive API description at `/docs`; it loads nothing from the internet.",
+        description="Serve the interactive API description at `/docs`, without the internet.",
     )
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
