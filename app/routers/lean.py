@@ -136,7 +136,9 @@ def read_parameters(query: bytes) -> dict[str, str]:
         return {}
     try:
         pairs = parse_qsl(
-            query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_PARAMETERS
+            _plus_told(query.decode("latin-1")),
+            keep_blank_values=True,
+            max_num_fields=_MOST_PARAMETERS,
         )
     except ValueError as error:
         raise BadQuery(
@@ -156,3 +158,15 @@ def read_parameters(query: bytes) -> dict[str, str]:
             )
         given[name] = value
     return given
+
+
+def _plus_told(query: str) -> str:
+    """Return a query in which a plus is a space, as forms have it, or else escaped.
+
+    QGIS writes a space as ``%20`` and leaves the plus of a filter or a time as it is: where spaces are
+    written so, a plus is no space.
+    """
+    if "+" not in query or "%20" not in query:
+        return query
+    parts = (part.replace("+", "%2B") if "%20" in part else part for part in query.split("&"))
+    return "&".join(parts)

@@ -211,10 +211,15 @@ def queryables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return what a filter may name."""
     shown = [known for known in of.shown(reveal=reveal) if known.queryable]
     properties = {known.name: _described(base, known, asked=True) for known in shown}
+    place = _geometry(of)
+    # QGIS sends spatial filters to those only that say so with this address.
+    place["geometry"]["$ref"] = (
+        f"https://geojson.org/schema/{_GEOJSON.get(of.shapes, 'Geometry')}.json"
+    )
     return _document(
         f"{base}/collections/{of.id}/queryables",
         of,
-        properties | _geometry(of),
+        properties | place,
         additionalProperties=False,
     )
 
@@ -267,6 +272,11 @@ _FORMATS: Final[Mapping[tuple[str, ...], str]] = {
     ("Point",): "geometry-point",
     ("LineString",): "geometry-linestring",
     ("MultiPolygon",): "geometry-multipolygon",
+}
+_GEOJSON: Final[Mapping[tuple[str, ...], str]] = {
+    ("Point",): "Point",
+    ("LineString",): "LineString",
+    ("MultiPolygon",): "MultiPolygon",
 }
 
 

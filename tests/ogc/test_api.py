@@ -51,6 +51,15 @@ async def test_qgis_finds_its_page_size_and_its_filters(document: Json) -> None:
             assert isinstance(known["schema"]["type"], str)
 
 
+async def test_qgis_learns_which_queryable_is_the_geometry(gis: httpx.AsyncClient) -> None:
+    """It sends spatial filters only where one is a reference to a GeoJSON schema without a type."""
+    for collection in COLLECTIONS:
+        answer = await gis.get(f"/ogc/collections/{collection.id}/queryables")
+        told = answer.json()["properties"]["geometry"]
+        assert told["$ref"].startswith("https://geojson.org/schema/")
+        assert "type" not in told
+
+
 async def test_no_client_is_refused_the_description(client: httpx.AsyncClient) -> None:
     for accept in ("application/openapi+json;version=3.1", "text/csv", "application/json"):
         answer = await client.get("/ogc/api", headers={"Accept": accept})

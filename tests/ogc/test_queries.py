@@ -201,3 +201,15 @@ async def test_answers_are_asked_like_records(gis: httpx.AsyncClient) -> None:
     assert await codes(gis, "jurisdiction=410100", gaps) == []
     statuses = await page(gis, "/ogc/collections/coverage/items", filter="status <> 'covered'")
     assert statuses["numberMatched"] == 3
+
+
+async def test_a_plus_is_a_plus_where_spaces_are_written_in_full(gis: httpx.AsyncClient) -> None:
+    """QGIS leaves a plus as it is; forms write a space with it."""
+    for query in (
+        "filter=((%22range_m%22%20+%201)%20%3E%20106)&filter-lang=cql2-text",
+        "filter=range_m+%2B+1+%3E+106&limit=5",
+        "filter=range_m%20%2B%201%20%3E%20106",
+        "limit=5&filter=range_m%2B1%3E106",
+        "filter=range_m+>+106&sortby=%2Bcode&properties=code%20",
+    ):
+        assert await codes(gis, query) == cams(11), query

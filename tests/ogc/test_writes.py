@@ -98,6 +98,46 @@ async def test_a_gis_may_send_what_it_read(gis: httpx.AsyncClient) -> None:
     assert answer.status_code == 201, answer.text
 
 
+TEXTS: list[tuple[str, str, object]] = [
+    ("functions", '["face", "vehicle"]', ["face", "vehicle"]),
+    ("functions", "face, vehicle", ["face", "vehicle"]),
+    ("range_m", "42.5", 42.5),
+    ("retention_days", "30", 30),
+    ("sign_present", "true", True),
+    ("installed_on", "2026-02-01", "2026-02-01"),
+    ("focal_mm", "", None),
+    ("review_due", " ", None),
+]
+UNREADABLE = [
+    ("functions", '["face"'), ("functions", '{"a": 1}'), ("functions", "face;vehicle"),
+    ("range_m", "true"), ("range_m", "NaN"), ("range_m", "1e999"), ("range_m", "forty"),
+    ("retention_days", "30.5"), ("sign_present", "1"), ("sign_present", "maybe"),
+]  # fmt: skip
+
+
+async def test_a_gis_may_send_anything_as_text(gis: httpx.AsyncClient) -> None:
+    """What was empty in the first rows read is a text to QGIS; many formats have no lists."""
+    place = f"{CAMERAS}/new-1"
+    for name, text, meant in TEXTS:
+        await gis.delete(place)
+        created = await gis.post(CAMERAS, json=feature(**{name: text}), headers=GEO)
+        assert created.status_code == 201, (name, text, created.text)
+        assert (await gis.get(place)).json()["properties"][name] == meant
+        for send, method in (
+            (feature(**{name: text}), "PUT"),
+            ({"properties": {name: text}}, "PATCH"),
+        ):
+            headers = GEO if method == "PUT" else MERGE_PATCH
+            answer = await gis.request(method, place, json=send, headers=headers)
+            assert answer.status_code == 204, (method, name, text, answer.text)
+            assert (await gis.get(place)).json()["properties"][name] == meant
+    before = (await gis.get(place)).json()["properties"]
+    for name, text in UNREADABLE:
+        answer = await gis.patch(place, json={"properties": {name: text}}, headers=MERGE_PATCH)
+        assert answer.status_code == 422, (name, text, answer.text)
+    assert (await gis.get(place)).json()["properties"] == before
+
+
 async def test_a_null_does_not_put_a_removed_device_back(gis: httpx.AsyncClient) -> None:
     await gis.put("/v1/cameras/cam-01", json=camera("cam-01", lifecycle="removed"))
     read = (await gis.get(f"{CAMERAS}/cam-01")).json()

@@ -1,12 +1,12 @@
 """Features written through the GIS interface: the same services, rights and history as the native API.
 
 What differs is how a GIS sends things: in another coordinate reference system, with every property it
-read, nulls for what was left empty, and nested members as text.
+read, nulls for what was left empty, and as text whatever its table has no type for.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +16,7 @@ from app.geo.crs import CRS84, Crs, lonlat
 from app.models.vocabulary import LEVELS, Level
 from app.registry import rings as rings_registry
 from app.schemas import geojson
-from app.schemas.collections import Collection
+from app.schemas.collections import Collection, Property, Type
 from app.services import drafts, records, rings
 from app.services.access import Principal
 from app.services.preconditions import Precondition
@@ -49,17 +49,41 @@ def _feature(collection: Collection, payload: object, crs: Crs) -> dict[str, Any
 
 
 def _plain(collection: Collection, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return properties without what the registry sets itself; nested ones may come as text."""
+    """Return properties without what the registry sets itself; any of them may come as text."""
     plain = {}
     for name, value in properties.items():
         known = collection.by_name.get(name)
         if known is not None and known.kept and name != "code":
             continue
-        if known is not None and known.type == "json" and isinstance(value, str):
-            with suppress(orjson.JSONDecodeError):
-                value = orjson.loads(value)
-        plain[name] = value
+        plain[name] = _read(known, value) if known and isinstance(value, str) else value
     return plain
+
+
+_MEANT: Final[Mapping[Type, tuple[type, ...]]] = {
+    "integer": (int, float), "number": (int, float), "boolean": (bool,),
+    "words": (list,), "json": (dict, list),
+}  # fmt: skip
+"""What a text may stand for; a bool is no number here, though Python says so."""
+
+
+def _read(known: Property, text: str) -> Any:
+    """Return what a text means where the property is not one; what cannot be read is left to refuse.
+
+    A column that was empty in the first rows a GIS read is a text to it, and so is a list or an object
+    to those that have no such type. No text there is nothing there.
+    """
+    if known.type == "text":
+        return text
+    if not text.strip():
+        return None
+    meant = _MEANT.get(known.type, ())
+    with suppress(orjson.JSONDecodeError):
+        value = orjson.loads(text)
+        if type(value) in meant:
+            return value
+    if known.type == "words" and not text.lstrip().startswith(("[", "{")):
+        return [word.strip() for word in text.split(",")]
+    return text
 
 
 def _complete(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
