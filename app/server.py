@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.supervisors import Multiprocess
 
@@ -90,7 +90,41 @@ def application() -> ASGIApp:
     app = create_app()
     for number in (signal.SIGTERM, signal.SIGINT):
         _first(number, app.state.streams.end)
-    return app
+    return _with_location_spelled(app)
+
+
+class _Spelled(bytes):
+    """A header's name that stays as it is written, where the server would make it small."""
+
+    @override
+    def lower(self) -> bytes:
+        """Return the name as it is."""
+        return self
+
+
+_LOCATION: Final = _Spelled(b"Location")
+
+
+def _with_location_spelled(app: ASGIApp) -> ASGIApp:
+    """Return the application with ``Location`` written so where something was created.
+
+    QGIS 3.40 knows it in that spelling only, whatever the standard says of names of headers; without it,
+    it reports that a feature was not added which was, and the analyst adds it again.
+    """
+
+    async def spelled(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if message.get("status") == 201:
+                message["headers"] = [
+                    (_LOCATION if name == b"location" else name, value)
+                    for name, value in message["headers"]
+                ]
+            await send(message)
+
+        creates = scope["type"] == "http" and scope["method"] in ("POST", "PUT")
+        await app(scope, receive, answer if creates else send)
+
+    return spelled
 
 
 def _first(number: int, act: Callable[[], None]) -> None:

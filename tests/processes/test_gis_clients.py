@@ -149,6 +149,22 @@ def test_owslib_writes(equipped: Service) -> None:
     assert [entry["operation"] for entry in told] == ["remove", "create"]
 
 
+def test_a_new_feature_is_told_in_the_spelling_qgis_knows(equipped: Service) -> None:
+    """Without a ``Location`` spelled so, QGIS 3.40 takes the feature for one that was not added."""
+    sent = camera(0, code="spelled")
+    feature = {"type": "Feature", "geometry": sent.pop("geometry"), "properties": sent}
+    place = "/ogc/collections/cameras/items"
+    with equipped.client() as client:
+        other = feature | {"properties": sent | {"code": "spelt"}}
+        created = client.post(place, json=feature), client.put(f"{place}/spelt", json=other)
+        for answer, code in zip(created, ("spelled", "spelt"), strict=True):
+            assert answer.status_code == 201, answer.text
+            told = dict(answer.headers.raw)
+            assert told[b"Location"].decode() == f"{equipped.base}{place}/{code}"
+        for code in ("spelled", "spelt"):
+            assert client.delete(f"{place}/{code}").status_code == 204
+
+
 def test_a_download_of_everything_in_one_page(equipped: Service) -> None:
     """A page longer than a piece is sent as it is made; every feature is there once."""
     with equipped.client() as client:
