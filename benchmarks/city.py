@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.db import schema
 from app.db.engine import Database, WriteContext
+from app.demo.city import build
 from app.demo.load import load
 from app.schemas.kinds import CAMERA
 from app.services import batches
@@ -48,7 +49,7 @@ async def _fill(url: str) -> None:
     await schema.migrate(database)
     await load(database, OPERATOR)
     dice = random.Random(4108)
-    rows = [_camera(number, dice) for number in range(CAMERAS - 1525)]
+    rows = [_camera(number, dice) for number in range(CAMERAS - len(build().cameras))]
     for start in range(0, len(rows), _BATCH):
         async with database.writing(WriteContext(OPERATOR.name)) as connection:
             await batches.run(connection, CAMERA, rows[start : start + _BATCH], OPERATOR, "atomic")

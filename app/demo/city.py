@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from app.demo import devices, faults, gates, houses, points, rings, roads
+from app.demo.expected import CRITICAL
 from app.demo.faults import PlantedFault
 from app.demo.frame import EPSG, to_lonlat
 from app.demo.kit import Kit
@@ -76,6 +77,17 @@ def _install(kit: Kit, places: list[Place], planned: dict[str, faults.Recipe]) -
             devices.ordinary(kit, place, number % _BACKED_UP_EVERY == 0)
 
 
+def _watch_exits(kit: Kit, places: list[Place], planned: dict[str, faults.Recipe]) -> None:
+    """Have two devices, which do not fail together, see all who leave the core, but at `CRITICAL`."""
+    for number, place in enumerate(places):
+        twice = place.code not in planned and number % _BACKED_UP_EVERY == 0
+        if place.category != "core_road" or twice or "outbound" not in place.directions:
+            continue
+        if place.code != CRITICAL:
+            recipe = planned.get(place.code)
+            (recipe.exit if recipe else devices.second_exit)(kit, place)
+
+
 def build() -> DemoCity:
     """Return the demo city."""
     rng = np.random.default_rng(SEED)
@@ -85,6 +97,7 @@ def build() -> DemoCity:
     planned = faults.plan(places, _shared(places))
     kit = Kit(rng, CODE)
     _install(kit, places, planned)
+    _watch_exits(kit, places, planned)
     checkpoints, cameras = kit.finish()
     return DemoCity(
         jurisdiction=_jurisdiction(drawn),

@@ -108,6 +108,13 @@ def second_eyes(kit: Kit, place: Place) -> None:
         kit.aimed("vehicle", place, stand, place.xy, direction=direction, failure_group=group)
 
 
+def second_exit(kit: Kit, place: Place) -> None:
+    """Add a camera on a pole of its own that sees who leaves, so that no one failure hides them."""
+    way, group = inward(place), f"pole-{place.code}-C"
+    stand = place.xy - way * 25 + across(way) * 6
+    kit.aimed("vehicle", place, stand, place.xy, direction="outbound", failure_group=group)
+
+
 def road(kit: Kit, place: Place, backed_up: bool) -> None:
     """Cover a road point, twice over when ``backed_up``."""
     if place.carriageways > 1:

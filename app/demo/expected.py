@@ -65,13 +65,13 @@ EXPECTED_RINGS: Final[dict[Level, Ring]] = {
     "core": {
         "crossings": {"total": 47, "guarded": 45, "open": 2, "waived": 0},
         "inbound": _leaking(2),
-        "outbound": {"sealed": True, "depth": 1, "to_seal": 0, "critical": 30},
+        "outbound": {"sealed": True, "depth": 1, "to_seal": 0, "critical": 1},
     },
 }
 LEAKS: Final = ("CP-KR-008", "CP-KR-044")
 """Where one drives into the core unseen: the only two places."""
 CRITICAL: Final = "CP-KR-008"
-"""Where the outbound checkpoint stands whose failure alone opens the shortest way out of the core."""
+"""Where the outbound checkpoint stands whose failure alone opens the core outward: the only one."""
 SHARED_BORDER: Final = ("CP-KR-044", "CP-UR-036")
 """One road, one place, two rings."""
 ALONG: Final = "RG-ALONG"

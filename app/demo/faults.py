@@ -16,6 +16,7 @@ from app.demo.devices import (
     face_checkpoint,
     gantry,
     inward,
+    second_exit,
     traffic_eyes,
 )
 from app.demo.frame import wrapped
@@ -41,6 +42,7 @@ _OUT: Final[tuple[Need, ...]] = (("vehicle", "outbound"),)
 _IN: Final[tuple[Need, ...]] = (("vehicle", "inbound"),)
 _VEHICLE: Final[tuple[Need, ...]] = (("vehicle", None),)
 _FACE: Final[tuple[Need, ...]] = (("face", None),)
+_LEAVING: Final = ("outbound",)
 _OVERVIEW: Final[tuple[Need, ...]] = (("overview", None),)
 
 
@@ -63,6 +65,8 @@ class Recipe:
     needs: tuple[Need, ...]
     reason: Reason
     story: str
+    exit: Callable[[Kit, Place], None] = second_exit
+    """How a second device comes to watch who leaves, without mending the gap."""
 
 
 def _nothing(kit: Kit, place: Place) -> None:
@@ -98,12 +102,14 @@ def _other_kinds(kit: Kit, place: Place) -> None:
     kit.camera(["electronic"], place, place.xy + across(inward(place)) * 9)
 
 
-def _road_cameras(ahead_m: float, turn: float, **optics: Any) -> Callable[[Kit, Place], None]:
-    """Return the recipe of two cameras without a checkpoint, turned away by ``turn`` degrees."""
+def _road_cameras(
+    ahead_m: float, turn: float, *, ways: Sequence[str] = BOTH, **optics: Any
+) -> Callable[[Kit, Place], None]:
+    """Return the recipe of cameras without a checkpoint, turned away by ``turn`` degrees."""
 
     def make(kit: Kit, place: Place) -> None:
-        way = inward(place)
-        for direction, travel in zip(BOTH, (way, -way), strict=True):
+        for direction in ways:
+            travel = inward(place) if direction == "inbound" else -inward(place)
             stand = place.xy + travel * ahead_m
             camera = kit.aimed("vehicle", place, stand, place.xy, direction=direction, **optics)
             camera["azimuth_deg"] = wrapped(camera["azimuth_deg"] + turn)
@@ -211,13 +217,17 @@ RECIPES: Final[dict[Category, tuple[Recipe, ...]]] = {
         Recipe(_half("outbound", "inbound", **_BROKEN), _IN, "offline",
                "the inbound gantry reports a fault"),
         Recipe(_road_cameras(60, 0, opening_deg=9.0, range_m=25.0), _BOTH_WAYS, "too_far",
-               "both cameras stand 60 m away and see 25 m"),
+               "the cameras stand 60 m away and see 25 m",
+               _road_cameras(66, 0, ways=_LEAVING, opening_deg=9.0, range_m=25.0)),
         Recipe(_road_cameras(24, 180), _BOTH_WAYS, "out_of_view",
-               "both cameras look away from the line, along the road"),
+               "the cameras look away from the line, along the road",
+               _road_cameras(32, 180, ways=_LEAVING)),
         Recipe(_road_cameras(45, 0, opening_deg=9.0, range_m=20.0), _BOTH_WAYS, "too_far",
-               "both cameras stand 45 m away and see 20 m"),
+               "the cameras stand 45 m away and see 20 m",
+               _road_cameras(51, 0, ways=_LEAVING, opening_deg=9.0, range_m=20.0)),
         Recipe(_road_cameras(30, 180), _BOTH_WAYS, "out_of_view",
-               "both cameras look away from the line, along the road"),
+               "the cameras look away from the line, along the road",
+               _road_cameras(38, 180, ways=_LEAVING)),
     ),
     "core_junction": (
         Recipe(_no_face, _FACE, "wrong_function", "vehicle cameras and a dome, no face device"),

@@ -488,6 +488,10 @@ def test_the_document_tells_the_faults_and_the_numbers() -> None:
     for category, expected in EXPECTED["by_category"].items():
         cells = [category, *(str(count) for count in expected.values())]
         assert f"| {' | '.join(cells)} |" in text
+    drawn = city()
+    assert f"| checkpoints, cameras | {len(drawn.checkpoints)}, {len(drawn.cameras)} |" in text
+    assert f"| road edges | {len(drawn.roads)}, noded at junctions |" in text
+    assert f"| buildings | {len(drawn.buildings)} houses" in text
 
 
 def test_the_documented_requests_put_a_camera_where_nothing_is() -> None:

@@ -1,5 +1,8 @@
 """The service, loaded with the demo city through the public services, says what docs/demo.md says."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -138,12 +141,64 @@ async def test_the_rings_of_the_loaded_city_answer_as_documented(city: httpx.Asy
     ]
     assert sorted(entered) == sorted(crossing_of[point]["id"] for point in LEAKS)
     outbound = (await _json(city, f"{CORDON}/core"))["outbound"]
-    weakest = outbound["critical"][0]
-    assert weakest["leak"]["crossings"] == [{"level": "core", "id": crossing_of[CRITICAL]["id"]}]
-    assert {device["kind"] for device in weakest["groups"][0]["devices"]} == {
-        "camera",
-        "checkpoint",
-    }
+    (only,) = outbound["critical"]
+    assert only["leak"]["crossings"] == [{"level": "core", "id": crossing_of[CRITICAL]["id"]}]
+    assert sorted(one["kind"] for one in only["groups"][0]["devices"]) == ["camera", "checkpoint"]
+    through = await _json(city, f"{CORDON}/through")
+    assert through["inbound"]["depth"] == 0
+    _document_says(DEMO, told)
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+DEMO = (DOCS / "demo.md").read_text(encoding="utf-8")
+
+
+def _document_says(text: str, rings: Any) -> None:
+    """Hold the table of the rings, and what stands below it, to what the service answered."""
+    for level, ring in rings.items():
+        counts = ring["crossings"]
+        ways = [_way(ring[way]) for way in ("inbound", "outbound")]
+        row = [level, *(str(counts[name]) for name in ("total", "guarded", "open")), *ways]
+        assert f"| {' | '.join(row)} |" in text
+    told = " ".join(text.split())
+    assert (
+        "**Two leaks.** One drives into the core unseen at "
+        + " and at ".join(f"`{point}`" for point in LEAKS)
+        in told
+    )
+    assert "**One critical checkpoint.**" in told
+    assert f"but at `{CRITICAL}`, where there is one" in told
+    assert f"`{SHARED_BORDER[0]}` and `{SHARED_BORDER[1]}` are one place" in told
+    assert f"**A road along the line.** `{ALONG}` runs on the urban line" in told
+
+
+def _way(told: Any) -> str:
+    if not told["sealed"]:
+        return f"leaks, {told['to_seal']} places to seal"
+    critical = {1: "one critical failure"}.get(
+        told["critical"], f"{told['critical']} critical failures"
+    )
+    return f"sealed, depth {told['depth']}, {critical}"
+
+
+async def test_the_documented_rehearsal(city: httpx.AsyncClient) -> None:
+    text = (DOCS / "cordon.md").read_text(encoding="utf-8")
+    asked, failed = re.search(
+        r"-d '(\{\"changes\": \[\{\"fail\".*?)' \| jq \.applied\.failed\n(\{.*?\})", text, re.DOTALL
+    ).groups()  # type: ignore[union-attr]  # it is there
+    answer = await city.post(f"{COVERAGE}/what-if", json=json.loads(asked))
+    told = answer.json()
+    assert told["applied"]["failed"] == json.loads(failed)
+    counts = told["control_points"]["counts"]
+    assert (
+        f"There {counts['after']['uncovered']} control points are uncovered instead of "
+        f"{counts['before']['uncovered']}" in text
+    )
+    core = next(r for r in told["rings"] if (r["level"], r["direction"]) == ("core", "inbound"))
+    assert (
+        f"the core takes {core['after']['to_seal']} places to seal inward instead of "
+        f"{core['before']['to_seal']}." in text
+    )
 
 
 async def test_crossings_agree_with_the_control_points_that_stand_for_them(
