@@ -6,6 +6,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.registry import beside
 from app.registry.moments import moment
 
 _HEAD = (
@@ -17,28 +18,9 @@ _WHOLE = f"json_build_object({_HEAD}, 'changes', changes)::text"
 _SHORT = f"json_build_object({_HEAD}, 'changes', jsonb_array_length(changes))::text"
 
 
-async def lock(connection: AsyncConnection, code: str) -> int | None:
-    """Lock one scenario and return its version, None when it is not there."""
-    row = (
-        await connection.execute(
-            text("SELECT version, removed_at FROM scenario WHERE code = :code FOR UPDATE"),
-            {"code": code},
-        )
-    ).first()
-    return None if row is None or row[1] is not None else int(row[0])
-
-
 async def get(connection: AsyncConnection, code: str) -> tuple[int, str] | None:
     """Return version and JSON of one scenario."""
-    row = (
-        await connection.execute(
-            text(
-                f"SELECT version, {_WHOLE} FROM scenario WHERE code = :code AND removed_at IS NULL"
-            ),
-            {"code": code},
-        )
-    ).first()
-    return None if row is None else (int(row[0]), row[1])
+    return await beside.get(connection, "scenario", code, _WHOLE)
 
 
 async def page(
@@ -69,10 +51,3 @@ async def put(connection: AsyncConnection, row: dict[str, Any]) -> int:
         {"row": orjson.dumps(row).decode()},
     )
     return int(written.scalar_one())
-
-
-async def remove(connection: AsyncConnection, code: str) -> None:
-    """Remove a scenario softly."""
-    await connection.execute(
-        text("UPDATE scenario SET removed_at = now() WHERE code = :code"), {"code": code}
-    )

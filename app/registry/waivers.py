@@ -6,6 +6,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.registry import beside
 from app.registry.moments import moment
 
 _TOLD = (
@@ -16,26 +17,9 @@ _TOLD = (
 )
 
 
-async def lock(connection: AsyncConnection, code: str) -> int | None:
-    """Lock one waiver and return its version, None when it is not there."""
-    row = (
-        await connection.execute(
-            text("SELECT version, removed_at FROM waiver WHERE code = :code FOR UPDATE"),
-            {"code": code},
-        )
-    ).first()
-    return None if row is None or row[1] is not None else int(row[0])
-
-
 async def get(connection: AsyncConnection, code: str) -> tuple[int, str] | None:
     """Return version and JSON of one waiver."""
-    row = (
-        await connection.execute(
-            text(f"SELECT version, {_TOLD} FROM waiver WHERE code = :code AND removed_at IS NULL"),
-            {"code": code},
-        )
-    ).first()
-    return None if row is None else (int(row[0]), row[1])
+    return await beside.get(connection, "waiver", code, _TOLD)
 
 
 async def put(
@@ -57,10 +41,3 @@ async def put(
         {"row": orjson.dumps(properties).decode(), "lon": lon, "lat": lat},
     )
     return int(row.scalar_one())
-
-
-async def remove(connection: AsyncConnection, code: str) -> None:
-    """Remove a waiver softly."""
-    await connection.execute(
-        text("UPDATE waiver SET removed_at = now() WHERE code = :code"), {"code": code}
-    )

@@ -15,14 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Fetch, within
 from app.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
 from app.geo.frame import Frame
-from app.registry import changes as changes_registry
 from app.registry import records as registry
 from app.registry import rings as rings_registry
 from app.registry import states as states_registry
 from app.registry.documents import columns
 from app.schemas.kinds import Kind
 from app.schemas.records import Draft
-from app.services import drafts, territory
+from app.services import drafts, histories, territory
 from app.services.access import Principal
 from app.services.preconditions import Precondition
 from app.services.states import FUTURE_TOLERANCE
@@ -281,14 +280,10 @@ async def history(
     """
     scope = who.scope("analyst")
     hidden = [] if who.reveals else sorted(kind.restricted)
-    rows = await changes_registry.history(
+    return await histories.page(
         connection, kind.name, code, device=kind.device, scope=scope, hidden=hidden, before=before,
-        limit=limit + 1,
+        limit=limit, known_as=(kind.title, code),
     )  # fmt: skip
-    if not rows and before is None:
-        raise NotFound(kind.title, code)
-    shown = rows[:limit]
-    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
 
 
 async def hold(connection: AsyncConnection, kind: Kind, owners: Iterable[str]) -> None:

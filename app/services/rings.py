@@ -18,12 +18,11 @@ from app.geo import datum as datums
 from app.geo import validity
 from app.geo.frame import Frame
 from app.models.vocabulary import LEVELS, Datum, Level
-from app.registry import changes as changes_registry
 from app.registry import records as records_registry
 from app.registry import rings as registry
 from app.schemas import geojson
 from app.schemas.records import RingDraft
-from app.services import drafts, territory
+from app.services import drafts, histories, territory
 from app.services.access import Principal
 from app.services.preconditions import Precondition
 from app.services.records import Written
@@ -86,13 +85,9 @@ async def history(
     """Return the changes of one boundary, newest first."""
     who.need_in("analyst", [jurisdiction])
     code = f"{jurisdiction}/{level}"
-    rows = await changes_registry.history(
-        connection, "ring", code, scope=[jurisdiction], hidden=[], before=before, limit=limit + 1
+    return await histories.page(
+        connection, "ring", code, scope=[jurisdiction], before=before, limit=limit
     )
-    if not rows and before is None:
-        raise NotFound("ring", code)
-    shown = rows[:limit]
-    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
 
 
 async def put(

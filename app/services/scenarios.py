@@ -9,12 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database, WriteContext
 from app.errors import Fault, Invalid, NotFound
-from app.registry import changes as changes_registry
-from app.registry import rings
+from app.registry import beside, rings
 from app.registry import scenarios as registry
 from app.schemas.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, ROAD, Kind
 from app.schemas.records import Draft
-from app.services import what_if
+from app.services import histories, what_if
 from app.services.access import Principal
 from app.services.assess import Computed
 from app.services.coverage import Answers
@@ -81,14 +80,10 @@ async def history(
         when there never was one of this name.
     """
     who.need_in("analyst", [jurisdiction])
-    rows = await changes_registry.history(
-        connection, "scenario", _code(jurisdiction, name), scope=[jurisdiction], hidden=[],
-        before=before, limit=limit + 1,
+    return await histories.page(
+        connection, "scenario", _code(jurisdiction, name), scope=[jurisdiction], before=before,
+        limit=limit, known_as=("scenario", name),
     )  # fmt: skip
-    if not rows and before is None:
-        raise NotFound("scenario", name)
-    shown = rows[:limit]
-    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
 
 
 async def put(
@@ -119,7 +114,7 @@ async def put(
         "author": who.name, "changes": changes,
     }  # fmt: skip
     async with database.writing(context) as connection:
-        present = await registry.lock(connection, code)
+        present = await beside.lock(connection, "scenario", code)
         precondition.check(present)
         version = await registry.put(connection, row)
         _, body = await get(connection, jurisdiction, name, who)
@@ -163,11 +158,11 @@ async def remove(
     who.need_in("editor", [jurisdiction])
     code = _code(jurisdiction, name)
     async with database.writing(context) as connection:
-        present = await registry.lock(connection, code)
+        present = await beside.lock(connection, "scenario", code)
         precondition.check(present)
         if present is None:
             raise NotFound("scenario", name)
-        await registry.remove(connection, code)
+        await beside.remove(connection, "scenario", code)
 
 
 async def result(

@@ -10,11 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database, WriteContext
 from app.errors import Fault, Invalid, NotFound
 from app.models.vocabulary import Level
-from app.registry import changes as changes_registry
-from app.registry import states
+from app.registry import beside, states
 from app.registry import waivers as registry
 from app.schemas.waivers import WaiverDraft
-from app.services import crossings, drafts, guards
+from app.services import crossings, drafts, guards, histories
 from app.services.access import Principal
 from app.services.assess import Computed
 from app.services.coverage import Answers
@@ -56,14 +55,10 @@ async def history(
         when it never had one.
     """
     who.need_in("analyst", [jurisdiction])
-    rows = await changes_registry.history(
-        connection, "waiver", _code(jurisdiction, crossing), scope=[jurisdiction], hidden=[],
-        before=before, limit=limit + 1,
+    return await histories.page(
+        connection, "waiver", _code(jurisdiction, crossing), scope=[jurisdiction], before=before,
+        limit=limit, known_as=("waiver", crossing),
     )  # fmt: skip
-    if not rows and before is None:
-        raise NotFound("waiver", crossing)
-    shown = rows[:limit]
-    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
 
 
 async def put(
@@ -100,10 +95,10 @@ async def put(
     async with database.writing(context) as connection:
         if draft.expires_at <= await states.now(connection):
             raise _past()
-        present = await registry.lock(connection, code)
+        present = await beside.lock(connection, "waiver", code)
         precondition.check(present)
         if known_as not in (None, crossing):
-            await registry.remove(connection, _code(jurisdiction, str(known_as)))
+            await beside.remove(connection, "waiver", _code(jurisdiction, str(known_as)))
         version = await registry.put(connection, row, lon, lat)
         _, body = await get(connection, jurisdiction, crossing, who)
     return Written(code, version, created=present is None), body
@@ -127,11 +122,11 @@ async def remove(
     who.need_in("admin", [jurisdiction])
     code = _code(jurisdiction, crossing)
     async with database.writing(context) as connection:
-        present = await registry.lock(connection, code)
+        present = await beside.lock(connection, "waiver", code)
         precondition.check(present)
         if present is None:
             raise NotFound("waiver", crossing)
-        await registry.remove(connection, code)
+        await beside.remove(connection, "waiver", code)
 
 
 def _code(jurisdiction: str, crossing: str) -> str:
