@@ -5,7 +5,9 @@ what computing everything gives: zones are cut along a grid, and a parcel whose 
 the same as before keeps its result. Metres of one frame throughout.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -29,6 +31,11 @@ MOST_CELLS: Final = 20_000
 MAX_PIECES: Final = 2_000_000
 """More pieces of fields of view than this are refused; a city of 100,000 cameras has 150,000."""
 
+_FEW: Final = 1_000
+"""Changed fields of view up to which only the parcels they touch are looked at."""
+_FEW_CELLS: Final = 32
+SHARE: Final = 10_000
+"""Pieces of fields of view that are looked at together, by one of the threads."""
 _SPECK_M2: Final = 1e-6
 """A piece smaller than this is what rounding leaves, not a gap."""
 
@@ -117,6 +124,11 @@ class Parcels:
         """Area of each parcel, shape (p,)."""
         return np.asarray(shapely.area(self.shape))
 
+    def corners(self, cells: Ints) -> Floats:
+        """Return the south-west corners of cells, shape (c, 2)."""
+        row, column = np.divmod(cells, self.width)
+        return np.asarray(self.origin + np.column_stack([column, row]) * self.cell_m)
+
     def met(self, bounds: Floats) -> tuple[Ints, Ints]:
         """Return row and parcel of all pairs whose cell the bounds of the row enter.
 
@@ -169,6 +181,10 @@ class Cover:
     """By parcel; those nothing reaches into are left out."""
     renewed: int
     """How many parcels were computed for this and not taken over."""
+    stamp: Ints
+    """Names of all fields of view, ascending, shape (n,)."""
+    bounds: Floats
+    """Where they reach, shape (n, 4), NaN where they are empty."""
 
     def covered_m2(self, k: int = 1) -> Floats:
         """Return the area of each parcel that at least k devices cover, shape (p,).
@@ -272,26 +288,105 @@ def cover(
     """
     if most < 2:
         raise ValueError("most must be at least 2")
-    some = np.flatnonzero(~shapely.is_empty(shape))
-    row, parcel = parcels.met(shapely.bounds(shape[some]))
-    row = some[row]
+    kept = before if before and before.parcels is parcels and before.most == most else None
+    bounds = _bounds(shape, stamp, kept)
+    known = kept.found if kept else {}
+    touched = None if kept is None else _touched(kept, stamp, bounds)
+    row, parcel = _reached(parcels, bounds, touched)
     order = np.lexsort((stamp[row], parcel))
     row, parcel = row[order], parcel[order]
     first = np.flatnonzero(np.diff(parcel, prepend=-1))
-    names, bounds = stamp[row], np.append(first, len(row)).tolist()
-    known = before.found if before and before.parcels is parcels and before.most == most else {}
+    names, limits = stamp[row], np.append(first, len(row)).tolist()
     found: dict[int, _Found] = {}
+    if touched is not None:
+        again = set(touched.tolist())
+        found = {number: one for number, one in known.items() if number not in again}
     keys: dict[int, bytes] = {}
     for at, number in enumerate(parcel[first].tolist()):
-        key = names[bounds[at] : bounds[at + 1]].tobytes()
+        key = names[limits[at] : limits[at + 1]].tobytes()
         if number in known and known[number].key == key:
             found[number] = known[number]
         else:
             keys[number] = key
     new = np.isin(parcel, np.array(list(keys), np.int64))
-    found |= _computed(parcels, shape[row[new]], stamp[row[new]], parcel[new], most, keys)
+    for part in _shared_out(parcels, shape[row[new]], stamp[row[new]], parcel[new], most, keys):
+        found |= part
     # In the order of parcels, so that sums do not depend on what was known before.
-    return Cover(parcels, most, dict(sorted(found.items())), len(keys))
+    order = np.argsort(stamp, kind="stable")
+    return Cover(parcels, most, dict(sorted(found.items())), len(keys), stamp[order], bounds[order])
+
+
+def _bounds(shape: NDArray[np.object_], stamp: Ints, kept: Cover | None) -> Floats:
+    """Return where shapes reach, asking only those that are not known from before."""
+    if kept is None or not len(kept.stamp):
+        return np.asarray(shapely.bounds(shape)).reshape(-1, 4)
+    place = np.minimum(np.searchsorted(kept.stamp, stamp), len(kept.stamp) - 1)
+    found = kept.bounds[place]
+    new = np.flatnonzero(kept.stamp[place] != stamp)
+    found[new] = np.asarray(shapely.bounds(shape[new])).reshape(-1, 4)
+    return found
+
+
+def _touched(kept: Cover, stamp: Ints, bounds: Floats) -> Ints | None:
+    """Return the parcels that a field of view has come to or gone from; None for many."""
+    come = ~np.isin(stamp, kept.stamp)
+    gone = ~np.isin(kept.stamp, stamp)
+    if come.sum() + gone.sum() > _FEW:
+        return None
+    moved = np.concatenate([bounds[come], kept.bounds[gone]])
+    return np.unique(kept.parcels.met(moved[~np.isnan(moved[:, 0])])[1])
+
+
+def _reached(parcels: Parcels, bounds: Floats, touched: Ints | None) -> tuple[Ints, Ints]:
+    """Return row and parcel of all pairs, or of those with the parcels touched."""
+    rows = np.flatnonzero(~np.isnan(bounds[:, 0]))
+    if touched is None:
+        row, parcel = parcels.met(bounds[rows])
+        return rows[row], parcel
+    cells = np.unique(np.searchsorted(parcels.first, touched, side="right") - 1)
+    if len(cells) <= _FEW_CELLS:
+        near = np.zeros(len(rows), np.bool_)
+        for west, south in parcels.corners(cells).tolist():
+            # A little more than the cell: which cells are entered is decided below.
+            side = parcels.cell_m + 1.0
+            near |= (
+                (bounds[rows, 0] <= west + side)
+                & (bounds[rows, 2] >= west - 1.0)
+                & (bounds[rows, 1] <= south + side)
+                & (bounds[rows, 3] >= south - 1.0)
+            )
+        rows = rows[near]
+    row, parcel = parcels.met(bounds[rows])
+    wanted = np.isin(parcel, touched)
+    return rows[row[wanted]], parcel[wanted]
+
+
+def _shared_out(
+    parcels: Parcels,
+    shape: NDArray[np.object_],
+    stamp: Ints,
+    parcel: Ints,
+    most: int,
+    keys: dict[int, bytes],
+) -> Iterator[dict[int, _Found]]:
+    """Yield what is found out about the parcels in `keys`, some parcels at a time on every core.
+
+    GEOS works without Python's lock, so threads do.
+    """
+    starts = np.arange(0, len(parcel), SHARE)
+    starts = np.unique(np.searchsorted(parcel, parcel[starts]))  # parcels stay whole
+    ends = np.append(starts[1:], len(parcel))
+
+    def work(first: int, last: int) -> dict[int, _Found]:
+        own = {number: keys[number] for number in np.unique(parcel[first:last]).tolist()}
+        rows = slice(first, last)
+        return _computed(parcels, shape[rows], stamp[rows], parcel[rows], most, own)
+
+    if len(starts) < 2:
+        yield from (work(0, len(parcel)),)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(work, starts.tolist(), ends.tolist())
 
 
 def _computed(

@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
-from app.geo.arrays import Ints
+from app.geo.arrays import Bools, Ints
 from app.geo.overlay import GRID_M, areas
 
 
@@ -39,7 +39,9 @@ def uncovered(zone: Polygon | MultiPolygon, covered: NDArray[np.object_]) -> NDA
     first = np.append(True, of[1:] != of[:-1])[: len(of)]
     shells, courts = rings[first], np.asarray(shapely.polygons(rings[~first]))
     around = np.concatenate([shapely.get_parts(left), courts])
-    found = _pierced(around, shells, _innermost(around, patches[inside]))
+    found = _pierced(
+        around, shells, _innermost(around, patches[inside]), _touching(patches)[inside]
+    )
     lost = zone.area - shapely.area(patches).sum() - shapely.area(found).sum()
     if abs(lost) <= 1e-6 * zone.area:
         return found
@@ -50,28 +52,45 @@ def uncovered(zone: Polygon | MultiPolygon, covered: NDArray[np.object_]) -> NDA
 
 
 def _innermost(around: NDArray[np.object_], patches: NDArray[np.object_]) -> Ints:
-    """Return which piece each patch lies in: the smallest of those around it."""
-    shapely.prepare(around)
+    """Return which piece each patch lies in: the smallest of those around it.
+
+    Every patch lies in one, so the largest, which is slow to ask, has those that lie in no other.
+    """
+    size = shapely.area(around)
+    largest = int(np.argmax(size)) if len(size) else 0
+    others = np.flatnonzero(np.arange(len(around)) != largest)
+    shapely.prepare(around[others])
     points = shapely.point_on_surface(patches)
-    patch, piece = shapely.STRtree(around).query(points, predicate="within")
-    order = np.lexsort((shapely.area(around[piece]), patch))
+    patch, piece = shapely.STRtree(around[others]).query(points, predicate="within")
+    order = np.lexsort((size[others[piece]], patch))
     first = np.flatnonzero(np.diff(patch[order], prepend=-1))
-    found = np.empty(len(patches), dtype=np.int64)
-    found[patch[order[first]]] = piece[order[first]]
+    found = np.full(len(patches), largest, dtype=np.int64)
+    found[patch[order[first]]] = others[piece[order[first]]]
     return found
 
 
+def _touching(patches: NDArray[np.object_]) -> Bools:
+    """Return which patches touch another in a point; none overlap."""
+    one, other = shapely.STRtree(patches).query(patches, predicate="intersects")
+    flags = np.zeros(len(patches), np.bool_)
+    flags[one[one != other]] = True
+    return flags
+
+
 def _pierced(
-    pieces: NDArray[np.object_], holes: NDArray[np.object_], piece: Ints
+    pieces: NDArray[np.object_], holes: NDArray[np.object_], piece: Ints, touching: Bools
 ) -> NDArray[np.object_]:
-    """Return pieces with holes cut out, none of which reaches over the border of its piece."""
+    """Return pieces with holes cut out, none of which reaches over the border of its piece.
+
+    Holes that touch each other, or the border, may cut a piece in two.
+    """
     found = pieces.copy()
     order = np.argsort(piece, kind="stable")
     rows, starts = np.unique(piece[order], return_index=True)
     for row, cut in zip(rows, np.split(holes[order], starts[1:]), strict=False):
         own = shapely.get_rings(pieces[row])
         found[row] = shapely.polygons(own[0], np.concatenate([own[1:], cut]))
-    # Holes that touch each other in points may cut a piece in two.
-    broken = ~shapely.is_valid(found)
+    doubtful = np.unique(piece[touching])
+    broken = doubtful[~shapely.is_valid(found[doubtful])]
     found[broken] = areas(np.asarray(shapely.make_valid(found[broken])))
     return np.asarray(shapely.get_parts(found))

@@ -265,3 +265,10 @@ def test_views_cut_by_the_same_walls_are_added_up_right(town: list[Polygon], tur
     for k in (1, 2):
         expected = common(at_least(k, *shapes), CITY)
         assert found.covered_m2(k).sum() == pytest.approx(expected, abs=0.05)
+
+
+def test_patches_that_touch_in_corners_cut_off_what_they_enclose() -> None:
+    corners = [(3, 1, 6, 3), (3, 6, 6, 8), (1, 3, 3, 6), (6, 3, 8, 6)]
+    found = uncovered(shapely.box(0, 0, 9, 9), shapes_of(*(shapely.box(*one) for one in corners)))
+    assert sorted(shapely.area(found).tolist()) == [9.0, 48.0]
+    assert shapely.is_valid(found).all()
