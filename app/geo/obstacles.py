@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from app.geo.arrays import Bools, Floats, Ints
+from app.geo.units import spread
 
 WALL_M: Final = 3.0
 """A camera that lies inside a footprint, but no deeper than this, hangs on its nearest wall."""
@@ -39,6 +40,15 @@ class Walls:
 
 
 @dataclass(frozen=True, eq=False)
+class Earlier:
+    """Buildings as they were, of which most are still there as they were."""
+
+    obstacles: "Obstacles"
+    row: Ints
+    """Shape (m,): the row that each building of now had then, -1: it is new."""
+
+
+@dataclass(frozen=True, eq=False)
 class Obstacles:
     """Footprints of buildings and how high they rise.
 
@@ -57,6 +67,51 @@ class Obstacles:
 
     shape: NDArray[np.object_]
     height_m: Floats
+
+    @classmethod
+    def after(
+        cls, shape: NDArray[np.object_], height_m: Floats, earlier: Earlier | None
+    ) -> "Obstacles":
+        """Return buildings with the walls of those that are as before, and that nothing new touches.
+
+        The same as made from nothing; only what changed and what it touches is looked at again.
+        """
+        found = cls(shape, height_m)
+        if earlier is None or "walls" not in vars(earlier.obstacles):
+            return found
+        new = earlier.row < 0
+        gone = np.ones(len(earlier.obstacles), np.bool_)
+        gone[earlier.row[~new]] = False
+        moved = np.concatenate([shape[new], earlier.obstacles.shape[gone]])
+        if len(moved) > len(shape) // 4:
+            return found
+        again = new.copy()
+        again[found.tree.query(moved, predicate="intersects")[1]] = True
+        vars(found)["walls"] = found._renewed(again, earlier)
+        return found
+
+    def _renewed(self, again: Bools, earlier: Earlier) -> Walls:
+        """Return the walls of all, made anew for some and taken over for the others."""
+        near = again.copy()
+        near[self.tree.query(self.shape[again], predicate="intersects")[1]] = True
+        rows = np.flatnonzero(near)
+        made = Obstacles(self.shape[rows], self.height_m[rows]).walls
+        old = earlier.obstacles.walls
+        kept = ~again
+        size = np.empty(len(self), np.int64)
+        start = np.empty(len(self), np.int64)
+        place = np.full(len(self), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        size[again] = np.diff(made.first)[place[again]]
+        start[again] = made.first[place[again]] + len(old.start)
+        size[kept] = np.diff(old.first)[earlier.row[kept]]
+        start[kept] = old.first[earlier.row[kept]]
+        _, _, wall = spread(size, start)
+        return Walls(
+            np.concatenate([old.start, made.start])[wall],
+            np.concatenate([old.end, made.end])[wall],
+            np.concatenate([[0], np.cumsum(size)]),
+        )
 
     def __post_init__(self) -> None:
         """Refuse columns that do not fit together."""

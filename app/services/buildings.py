@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from app.geo.frame import Frame
-from app.geo.obstacles import Obstacles, heights
+from app.geo.obstacles import Earlier, Obstacles, heights
 from app.geo.sight import Sight
 from app.registry.coverage import Columns
 from app.services.loading import Loaded
@@ -55,24 +55,54 @@ def sight_of(loaded: Loaded, frame: Frame, parts: Parts) -> Sight | None:
 def _made(table: Columns, frame: Frame, before: Buildings | None) -> Buildings:
     if before is not None and before.source is table and before.frame == frame:
         return before
-    lonlat = np.array([shapely.from_wkb(wkb) for wkb in table["shape"]], dtype=object)
-    shapes = shapely.transform(lonlat, frame.to_metres) if len(lonlat) else lonlat
+    was = _as_before(table, frame, before)
+    shapes = np.empty(len(was), dtype=object)
+    earlier = None
+    if before is not None and (was >= 0).any():
+        kept = was >= 0
+        shapes[kept] = before.obstacles.shape[was[kept]]
+        earlier = Earlier(before.obstacles, was)
+    new = np.flatnonzero(was < 0)
+    shapes[new] = _in_metres(np.array(table["shape"], dtype=object)[new], frame)
+    high = heights(_numbers(table["height_m"]), _numbers(table["levels"]))
+    obstacles = Obstacles.after(shapes, high, earlier)
+    return Buildings(table, table["code"], table["shape"], frame, obstacles)
+
+
+def _as_before(table: Columns, frame: Frame, before: Buildings | None) -> NDArray[np.int64]:
+    """Return the row each footprint had before, -1 for one that is new or has another shape."""
+    if before is None or before.frame != frame:
+        return np.full(len(table["code"]), -1, np.int64)
+    earlier = zip(before.codes, before.shapes, strict=True)
+    row_of = {key: row for row, key in enumerate(earlier)}
+    keys = zip(table["code"], table["shape"], strict=True)
+    return np.array([row_of.get(key, -1) for key in keys], np.int64)
+
+
+def _in_metres(wkb: NDArray[np.object_], frame: Frame) -> NDArray[np.object_]:
+    if not len(wkb):
+        return wkb
+    shapes = np.asarray(shapely.transform(shapely.from_wkb(wkb), frame.to_metres))
     broken = ~shapely.is_valid(shapes)
     shapes[broken] = shapely.make_valid(shapes[broken])
-    high = heights(_numbers(table["height_m"]), _numbers(table["levels"]))
-    return Buildings(table, table["code"], table["shape"], frame, Obstacles(shapes, high))
+    return shapes
 
 
 def _numbers(column: Sequence[float | None]) -> NDArray[np.float64]:
     return np.array(column, dtype=np.float64)
 
 
-def contents(buildings: Buildings) -> dict[tuple[str, bytes, float], shapely.Geometry]:
-    """Return footprints by all that tells one building from another."""
-    obstacles = buildings.obstacles
-    high = np.nan_to_num(obstacles.height_m, nan=-1.0).tolist()
-    keys = zip(buildings.codes, buildings.shapes, high, strict=True)
-    return dict(zip(keys, obstacles.shape, strict=True))
+def changed(before: Buildings, now: Buildings) -> list[shapely.Geometry]:
+    """Return the footprints that have come, gone, or rise to another height; a kept one is the same."""
+    one, other = _by_identity(before), _by_identity(now)
+    found = [shape for key, shape in one.items() if key not in other]
+    return found + [shape for key, shape in other.items() if key not in one]
+
+
+def _by_identity(buildings: Buildings) -> dict[tuple[int, float], shapely.Geometry]:
+    shapes = buildings.obstacles.shape.tolist()
+    high = np.nan_to_num(buildings.obstacles.height_m, nan=-1.0).tolist()
+    return dict(zip(zip(map(id, shapes), high, strict=True), shapes, strict=True))
 
 
 def renamed(before: Buildings, now: Buildings) -> NDArray[np.int64]:

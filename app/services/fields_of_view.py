@@ -34,7 +34,7 @@ from app.services.assess import (
     pixels,
     ranges,
 )
-from app.services.buildings import Buildings, buildings_of, contents, renamed
+from app.services.buildings import Buildings, buildings_of, changed, renamed
 
 _NEAR_M: Final = WALL_M + 1.0
 _FAR_DEG: Final = 1.0
@@ -212,11 +212,9 @@ def _touched(before: Seen, buildings: Buildings) -> NDArray[np.bool_]:
     touched = np.zeros(len(before.codes), np.bool_)
     if before.buildings is buildings:
         return touched
-    one, other = contents(before.buildings), contents(buildings)
-    changed = [shape for key, shape in one.items() if key not in other]
-    changed += [shape for key, shape in other.items() if key not in one]
-    if changed:
-        tree = shapely.STRtree(changed)
+    moved = changed(before.buildings, buildings)
+    if moved:
+        tree = shapely.STRtree(moved)
         reach = before.views.range_m + _NEAR_M
         rows, _ = tree.query(shapely.points(before.views.xy), predicate="dwithin", distance=reach)
         touched[rows] = True

@@ -1,5 +1,7 @@
 """What buildings leave of a view: examples with their numbers, laws, and rays cast one by one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -10,7 +12,7 @@ from shapely.geometry import Polygon
 
 from app.errors import TooLarge
 from app.geo import visibility
-from app.geo.obstacles import STANDING, heights
+from app.geo.obstacles import STANDING, Earlier, Obstacles, heights
 from app.geo.view import sector
 
 from .scenes import (
@@ -304,3 +306,27 @@ def test_shadows_that_share_an_edge_leave_no_sliver_between_them() -> None:
     shape = seen(camera, turned, heights=[2.33545214368127])
     opened = shape.buffer(-0.0004, join_style="mitre").buffer(0.0006, join_style="mitre")
     assert opened.covers(shape)
+
+
+FAR = [shapely.box(1000 + 9 * number, 0, 1010 + 9 * number, 8 + number % 3) for number in range(40)]
+"""A row of houses each of which overlaps the next."""
+
+
+@given(towns, st.lists(houses(), max_size=3), st.randoms())
+def test_walls_after_a_change_are_those_made_from_nothing(
+    town: list[Polygon], more: list[Polygon], chance: Any
+) -> None:
+    every = [*town, *FAR]
+    before = obstacles(*every)
+    assert len(before.walls.first) == len(every) + 1
+    kept = [row for row in range(len(every)) if row >= len(town) or chance.random() < 0.7]
+    if chance.random() < 0.3:
+        kept.remove(len(town) + chance.randrange(len(FAR)))
+    chance.shuffle(kept)
+    shapes = np.array([every[row] for row in kept] + more, dtype=object)
+    was = np.array(kept + [-1] * len(more), np.int64)
+    high = np.full(len(shapes), np.nan)
+    found, anew = Obstacles.after(shapes, high, Earlier(before, was)), Obstacles(shapes, high)
+    assert "walls" in vars(found)  # taken over
+    for name in ("start", "end", "first"):
+        assert np.array_equal(getattr(found.walls, name), getattr(anew.walls, name)), name
