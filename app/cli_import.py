@@ -28,6 +28,8 @@ from typing_extensions import override
 
 from app.db import schema
 from app.db.engine import Database
+from app.errors import RegistryError
+from app.intake.chinese import in_chinese
 from app.schemas.jobs import ImportJob
 from app.services.access import OPERATOR
 from app.services.imports import asking, opening
@@ -109,7 +111,11 @@ def import_file(
         give_up(f"there is no language {lang!r}; there are zh and en")
     settings = Settings()
     with database_url(settings) as url:
-        job = asyncio.run(_run(settings, url, file, given, reason, show, cast(Language, lang)))
+        try:
+            job = asyncio.run(_run(settings, url, file, given, reason, show, cast(Language, lang)))
+        except RegistryError as error:
+            error.detail = in_chinese(error.detail) if lang == "zh" else error.detail
+            raise
     if job.state != "done" or job.counts.refused:
         sys.exit(1)
 

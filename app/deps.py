@@ -302,7 +302,12 @@ BboxDep = Annotated[tuple[float, float, float, float] | None, Depends(bbox)]
 async def language(
     accept_language: Annotated[str | None, Header(description="`zh` or `en`.")] = None,
 ) -> Literal["zh", "en"]:
-    """Return the language of messages: Chinese when it is asked for before English."""
+    """Return the language of messages."""
+    return preferred(accept_language)
+
+
+def preferred(accept_language: str | None) -> Literal["zh", "en"]:
+    """Return the language that a header asks for: Chinese when it comes before English."""
     weights = {"zh": 0.0, "en": 0.0}
     for part in (accept_language or "").lower().split(","):
         name, *parameters = (word.strip() for word in part.split(";"))

@@ -9,6 +9,11 @@ import re
 from functools import cache
 from typing import Final
 
+from app.intake.refusals import REFUSALS
+
+_LONGEST: Final = 5000
+"""Signs of a sentence that is looked for; what is longer carries a long list, and stays as it is."""
+
 _NOTES: Final[dict[str, str]] = {
     "Sheet {} is read; the workbook also has {}.": "读取的是工作表 {}；工作簿中还有 {}。",
     "Layer {} is read; the file also has {}.": "读取的是图层 {}；文件中还有 {}。",
@@ -97,7 +102,7 @@ def in_chinese(sentence: str) -> str:
     >>> in_chinese("The header takes rows 3 and 4."), in_chinese("no such words")
     ('表头为第 3 行和第 4 行。', 'no such words')
     """
-    for pattern, chinese in _patterns():
+    for pattern, chinese in _patterns() if len(sentence) <= _LONGEST else ():
         if found := pattern.fullmatch(sentence):
             return chinese.format(*(in_chinese(part) for part in found.groups()))
     return sentence
@@ -107,5 +112,5 @@ def in_chinese(sentence: str) -> str:
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     return tuple(
         (re.compile("(.+)".join(map(re.escape, english.split("{}"))), re.DOTALL), chinese)
-        for english, chinese in (_NOTES | _HINTS | _ENDINGS).items()
+        for english, chinese in (_NOTES | _HINTS | _ENDINGS | REFUSALS).items()
     )

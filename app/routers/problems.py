@@ -12,7 +12,9 @@ from starlette.routing import Match, Route
 
 from app import errors
 from app.db.engine import is_away
+from app.deps import preferred
 from app.errors import Fault, RegistryError
+from app.intake.chinese import in_chinese
 from app.routers.lean import flat
 from app.services.drafts import pointer
 from app.services.preconditions import etag
@@ -52,6 +54,17 @@ TITLES: Final = {
     503: "Unavailable",
     507: "No space",
 }
+TITLES_ZH: Final = {
+    400: "请求有误",
+    403: "无权进行",
+    404: "不存在",
+    409: "与规则冲突",
+    413: "过大",
+    422: "内容无效",
+    503: "暂不可用",
+    507: "空间不足",
+}
+"""Of problems whose sentence is known in Chinese; the others are told in English throughout."""
 RETRY_AFTER_S: Final = 2
 MEDIA_TYPE: Final = "application/problem+json"
 _MOST: Final = 10_000
@@ -74,23 +87,28 @@ def problem(
     extra: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a problem details response."""
+    """Return a problem details response, in Chinese where that is asked for and known."""
+    told = dict(headers or {})
+    title = TITLES.get(status, "Error")
+    shown = [vars(fault) for fault in faults[:_MOST]]
+    if preferred(request.headers.get("accept-language")) == "zh":
+        chinese = in_chinese(detail)
+        if chinese != detail:
+            told["Content-Language"] = "zh"
+            title, detail = TITLES_ZH.get(status, title), chinese
+            shown = [{**fault, "message": in_chinese(fault["message"])} for fault in shown]
     body: dict[str, Any] = {
         "type": f"urn:coverage-registry:problem:{code}",
-        "title": TITLES.get(status, "Error"),
+        "title": title,
         "status": status,
         "code": code,
         "detail": _short(detail),
         "instance": request.url.path,
         "request_id": request.scope.get("request_id", ""),
-        "errors": [
-            {name: _short(value) for name, value in vars(fault).items()} for fault in faults[:_MOST]
-        ],
+        "errors": [{name: _short(value) for name, value in fault.items()} for fault in shown],
         **(extra or {}),
     }
-    return Response(
-        orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
-    )
+    return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=told)
 
 
 def _short(text: str) -> str:

@@ -132,6 +132,22 @@ async def test_notes_hints_and_the_reason_are_chinese_for_those_who_ask(
     assert english["notes"][0]["message"].startswith("The file is not UTF-8")
 
 
+async def test_a_file_refused_as_a_whole_is_told_in_chinese(city: httpx.AsyncClient) -> None:
+    asked = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"}
+    answer = await send(city, table([row(0, 图片地址="x")]), headers=asked)
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (422, "forbidden-content")
+    assert (told["title"], answer.headers["content-language"]) == ("内容无效", "zh")
+    assert told["detail"].startswith("文件因含有列 图片地址 被拒绝：")
+    assert told["errors"][0]["message"] == "列 '图片地址' 被拒绝"
+    picture = (await send(city, b"\x89PNG\r\n\x1a\n1234", headers=asked)).json()
+    assert picture["detail"].startswith("文件是图片（PNG），不能读取。")
+    missing = (await send(city, b"a,b\n1,2\n", headers=asked)).json()
+    assert missing["detail"].startswith("没有任何列提供 code")
+    english = (await send(city, b"a,b\n1,2\n")).json()
+    assert (english["title"], english["detail"][:13]) == ("Not valid", "Nothing gives")
+
+
 async def test_the_file_comes_back_with_its_errors(city: httpx.AsyncClient, tmp_path: Path) -> None:
     rows = [row(0, notes="=1+1"), row(1, lon="200"), row(2, notes="-12.5")]
     job = await brought(city, table(rows), on_error="skip_rows")

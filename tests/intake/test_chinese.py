@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from app.intake import chinese
+from app.formats import detect
+from app.intake import chinese, refusals
 
 _APP = Path(chinese.__file__).parents[1]
+_KNOWN = ("chinese.py", "refusals.py")
 
 
 @cache
@@ -17,13 +19,15 @@ def _said() -> str:
     files = [
         *_APP.glob("formats/*.py"),
         *(_APP / "services" / "imports").glob("*.py"),
-        *(path for path in _APP.glob("intake/*.py") if path.name != "chinese.py"),
+        *(path for path in _APP.glob("intake/*.py") if path.name not in _KNOWN),
     ]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
     return "\n".join(str(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
-@pytest.mark.parametrize("english", chinese._NOTES | chinese._HINTS | chinese._ENDINGS)
+@pytest.mark.parametrize(
+    "english", chinese._NOTES | chinese._HINTS | chinese._ENDINGS | refusals._READING
+)
 def test_every_known_sentence_is_still_said(english: str) -> None:
     missing = [part for part in english.split("{}") if part.strip("'. ") and part not in _said()]
     assert missing == []
@@ -35,3 +39,56 @@ def test_every_known_sentence_is_still_said(english: str) -> None:
 def test_a_sentence_within_a_sentence() -> None:
     told = chinese.in_chinese("The last item is cut off. Rows: 2 (3, 4).")
     assert told == "最后一个条目不完整。共 2 行（3, 4）。"
+
+
+_REFUSING = ("Invalid", "MalformedBody", "Conflict", "refused", "_damaged", "_broken", "_bad")
+"""Calls whose text is, or is a part of, the refusal of a file."""
+
+
+def _template(node: ast.expr) -> str | None:
+    """Return a text with a mark where values stand; None where it is not written out."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        parts = [
+            _template(part) if isinstance(part, ast.Constant) else "H7" for part in node.values
+        ]
+        return "".join(part or "" for part in parts)
+    return None
+
+
+def _refusals() -> dict[str, str]:
+    """Return every sentence with which a file is refused, and where it is said."""
+    found = {}
+    files = [
+        *_APP.glob("formats/*.py"), *_APP.glob("intake/*.py"),
+        *(_APP / "services" / "imports").glob("*.py"), _APP / "routers" / "uploads.py",
+    ]  # fmt: skip
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            told = [_template(argument) for argument in node.args] if name in _REFUSING else []
+            for text in told:
+                if text and " " in text and set(text) - set("H7., "):
+                    found[text] = f"{path.name}:{node.lineno}"
+    for sign in (*detect._FOREIGN, *detect._MARKUP):
+        found[sign[1]] = "detect.py"
+    return found
+
+
+def test_every_refusal_of_a_file_is_known_in_chinese() -> None:
+    said = _refusals()
+    assert len(said) > 80
+    english = {
+        where: text
+        for text, where in said.items()
+        if not any("一" <= sign <= "鿿" for sign in chinese.in_chinese(text))
+    }
+    assert english == {}
+
+
+def test_a_sentence_of_others_stays_as_it_is() -> None:
+    for sentence in ("The camera is not valid: /code: and so on.", "a and b", "x" * 6000):
+        assert chinese.in_chinese(sentence) == sentence

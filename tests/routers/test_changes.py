@@ -82,6 +82,19 @@ async def test_a_page_says_where_to_go_on(city: httpx.AsyncClient) -> None:
     assert [item["code"] for item in await _feed(city, idle["next"])] == ["late"]
 
 
+async def test_a_page_has_a_largest_size(
+    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code in "abcd":
+        await city.put(f"/v1/cameras/{code}", json=camera(code))
+    monkeypatch.setattr("app.routers.changes.MAX_LIMIT", 3)
+    page = (await city.get("/v1/changes?limit=999999&kind=camera")).json()
+    assert (len(page["items"]), page["more"]) == (3, True)
+    described = (await city.get("/openapi.json")).json()["paths"]["/v1/changes"]["get"]
+    (told,) = [one["description"] for one in described["parameters"] if one["name"] == "limit"]
+    assert "at most 1000" in told
+
+
 async def test_a_silence_is_told_when_it_begins(city: httpx.AsyncClient) -> None:
     await city.put("/v1/cameras/a", json=camera("a"))
     await city.post("/v1/states", json=[_report("a", 3599)])
