@@ -63,8 +63,8 @@ _HINTS: Final[dict[str, str]] = {
     "give longitude and latitude columns of their own, or map the column to position@latlon":
         "请把经度、纬度分为两列，或将该列映射到 position@latlon",
     "map the two columns the other way round": "请在映射中交换两列",
-    "map the column to position@latlon if it holds latitude before longitude":
-        "如单元格内纬度在前，请将该列映射到 position@latlon",
+    "longitude comes first in a shape; map a column of two numbers to position@latlon if latitude stands before longitude in it":
+        "几何中经度应在前；如单元格是两个数且纬度在前，请将该列映射到 position@latlon",
     "longitude comes first in the geometry of a file": "文件的几何中经度应在前",
     "write it without the comma, or with a point": "请去掉逗号，或用小数点",
     "units read here: {}": "可识别的单位：{}",
@@ -72,7 +72,6 @@ _HINTS: Final[dict[str, str]] = {
         "写作 2024-03-05、2024/3/5 或 2024年3月5日；日或月在前的写法可能有两种含义",
     "keep one of the two rows": "两行只留一行",
     "register the jurisdiction first, or send with a key that may write it": "请先登记该辖区，或使用有权写入的密钥",
-    "swap the two columns in the mapping": "请在映射中交换两列",
     "check the coordinates, their CRS or datum, and the extent of the jurisdiction":
         "请核对坐标、坐标系或基准，以及辖区范围",
     "codes are unique in the service; records do not move between jurisdictions":

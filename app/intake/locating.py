@@ -61,9 +61,10 @@ _SWAPPED: Final = (
     "swapped-coordinates", "this is no longitude and latitude; with the axes swapped it is one",
     "不是经度、纬度；对调后才成立",
 )  # fmt: skip
-_TURN: Final = {
+TURN: Final = {
     "pair": "map the two columns the other way round",
-    "cell": "map the column to position@latlon if it holds latitude before longitude",
+    "cell": "longitude comes first in a shape; map a column of two numbers to position@latlon if "
+    "latitude stands before longitude in it",
     "file": "longitude comes first in the geometry of a file",
 }
 """What helps against swapped axes, by where the place comes from."""
@@ -168,7 +169,7 @@ def _exchanged(read: Places, there: Places, place: Place) -> Bools:
 
 
 def _words(place: Place, fault: int, *, swapped: bool) -> tuple[str, str, str, str | None]:
-    return (*_SWAPPED, _TURN[place.mode]) if swapped else _WORDS[fault]
+    return (*_SWAPPED, TURN[place.mode]) if swapped else _WORDS[fault]
 
 
 def _blamed(columns: list[Any], index: int, fault: int) -> int:

@@ -26,6 +26,15 @@ from app.schemas.forbidden import forbidden
 __all__ = ["BUILT_IN", "Feed", "Note", "Options", "Plan", "plan_for"]
 
 _NINE = frozenset("123456789")
+_NO_PLACE = "every row has a place of its own"
+_NO_DEFAULT: Final = {
+    **dict.fromkeys(
+        ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing"), _NO_PLACE
+    ),
+    "name": "say name_zh or name_en",
+    "resolution": "say horizontal_pixels and vertical_pixels",
+}
+"""What a column can give and a default cannot, and why or what to say instead."""
 _PLACES = ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing")
 
 
@@ -97,6 +106,10 @@ def _check_options(chooser: Chooser) -> None:
     for member, names in (("defaults", wanted.defaults), ("values", wanted.values)):
         for name in names:
             faults += _target_faults(chooser.kind, f"/{member}/{name}", name)
+    for name in wanted.defaults:
+        if instead := _NO_DEFAULT.get(_bare(name)):
+            message = f"a default cannot give {_bare(name)}: {instead}"
+            faults.append(Fault(f"/defaults/{name}", "bad-default", message))
     for topic, code_list in lists_of(wanted.code_lists).items():
         if topic and not known_list(topic, code_list):
             message = no_list(topic, code_list)

@@ -128,11 +128,16 @@ _PLANNING: Final[dict[str, str]] = {
     "there is no code list {} for {}; there are {}": "{1} 没有代码表 {0}；可用的有 {2}",
     "no topic has a code list {}": "没有名为 {} 的代码表",
     "the default of {} cannot be used: {}": "{} 的默认值不可用：{}",
+    "a default cannot give {}: {}": "默认值不能给出 {}：{}",
+    "every row has a place of its own": "位置须由每一行给出",
+    "say name_zh or name_en": "请用 name_zh 或 name_en",
+    "say horizontal_pixels and vertical_pixels": "请用 horizontal_pixels 和 vertical_pixels",
     "The profile is not valid: {}.": "配置无效：{}。",
 }  # fmt: skip
 
 _ASKING: Final[dict[str, str]] = {
     "The import is not valid: {}.": "导入请求无效：{}。",
+    "a file of format {} has no {}": "{} 格式的文件没有 {}",
     "{} is given twice": "{} 给出了两次",
     "{} is JSON, or looks like column=field": "{} 应为 JSON，或写作 列=字段",
     "{} is not valid JSON: {}": "{} 不是有效的 JSON：{}",

@@ -214,17 +214,22 @@ async def page(
 
 
 async def results(
-    connection: AsyncConnection, job: str, start: int, wanted: str | None, *, cells: bool = False
+    connection: AsyncConnection,
+    job: str,
+    start: int,
+    wanted: Sequence[str] | None,
+    *,
+    cells: bool = False,
 ) -> tuple[int, bytes, bytes | None] | None:
-    """Return the next page, from a number on, that has a row of a status."""
+    """Return the next page, from a number on, that has a row of one of some statuses."""
     rows = await connection.execute(
         text(
             f"SELECT page, results, {'cells' if cells else 'CAST(NULL AS bytea)'} FROM import_page "
             "WHERE job = :job AND page >= :start "
-            "AND (CAST(:wanted AS text) IS NULL OR CAST(:wanted AS text) = ANY(has)) "
+            "AND (CAST(:wanted AS text[]) IS NULL OR has && CAST(:wanted AS text[])) "
             "ORDER BY page LIMIT 1"
         ),
-        {"job": job, "start": start, "wanted": wanted},
+        {"job": job, "start": start, "wanted": None if wanted is None else list(wanted)},
     )
     row = rows.first()
     return None if row is None else (row[0], row[1], row[2])

@@ -9,8 +9,12 @@ from app.models.fields import DivisionText
 from app.schemas.imports import CodeList, Header, ImportKind, Profile, Target
 
 JobState = Literal["received", "parsing", "validating", "applying", "done", "failed", "cancelled"]
-RowStatus = Literal["created", "updated", "unchanged", "removed", "refused", "merged"]
-Asked = Literal["error", "warning", "created", "updated", "unchanged", "removed", "refused"]
+RowStatus = Literal[
+    "created", "updated", "unchanged", "removed", "refused", "merged", "not_written"
+]
+Asked = Literal[
+    "error", "warning", "created", "updated", "unchanged", "removed", "refused", "not_written"
+]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MAX_SHARE = 0.1
 
@@ -85,7 +89,10 @@ class ImportRequest(BaseModel):
 
 
 class Counts(BaseModel):
-    """Rows, by what became of them; with a dry run, by what would have become of them."""
+    """Rows, by what became of them; with a dry run, by what would have become of them.
+
+    While the import is under way: what became of them so far, in a transaction that is still open.
+    """
 
     rows: int = Field(0, description="Rows read.")
     created: int = 0
@@ -96,6 +103,11 @@ class Counts(BaseModel):
     warned: int = Field(0, description="Rows with a warning.")
     errors: int = Field(0, description="Errors of all rows.")
     states: int = Field(0, description="Device states recorded.")
+    not_written: int = Field(
+        0,
+        description="Good rows of an import that failed or was cancelled: they would have been created, "
+        "updated or removed, and nothing was.",
+    )
 
 
 class ImportNote(BaseModel):

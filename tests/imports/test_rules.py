@@ -11,7 +11,10 @@ from sqlalchemy import text
 
 from app.db.engine import Database
 from app.geo import datum
+from app.intake.chinese import in_chinese
+from app.intake.locating import TURN
 from app.registry import intake
+from app.services.imports import told
 from imports.files import brought, cameras, row, rows_of, send, table
 
 LINE = {"type": "LineString", "coordinates": [[113, 35], [113.1, 35]]}
@@ -88,6 +91,41 @@ async def test_places_outside_and_swapped_axes(city: httpx.AsyncClient) -> None:
     rows = [row(0), row(1, lon="120.5"), row(2, lon=str(builders.LAT), lat=str(builders.LON))]
     job = await brought(city, table(rows))
     assert await _codes(city, job) == [(3, "outside-extent"), (4, "swapped-coordinates")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("c.csv", table([row(0, lon="35.2", lat="113.2")]), "map the two columns"),
+        (
+            "c.csv",
+            b"code,functions,position\nc,face,POINT(35.2 113.2)\n",
+            "longitude comes first in a",
+        ),
+        (
+            "c.geojson",
+            b'{"type":"Feature","geometry":{"type":"Point","coordinates":[35.2,113.2]},'
+            b'"properties":{"code":"c","functions":["face"]}}',
+            "longitude comes first in the geometry of a file",
+        ),
+    ],
+)
+async def test_the_hint_for_swapped_axes_fits_where_the_place_stands(
+    city: httpx.AsyncClient, name: str, content: bytes, hint: str
+) -> None:
+    job = await brought(city, content, name=name)
+    (refused,) = await rows_of(city, job, "error")
+    (problem,) = refused["problems"]
+    assert problem["code"] == "swapped-coordinates"
+    assert problem["hint"].startswith(hint)
+
+
+def test_a_place_of_the_west_is_told_the_same() -> None:
+    """Where both numbers can be a latitude, only the extent shows that they are swapped."""
+    for mode, turn in TURN.items():
+        fault = told.misplaced(2, "swapped-coordinates", "...", turn)
+        assert fault.hint == TURN[mode]
+        assert in_chinese(fault.hint) != fault.hint
 
 
 async def test_shifted_coordinates_are_told_of_and_not_moved(city: httpx.AsyncClient) -> None:
@@ -318,6 +356,40 @@ async def test_what_is_asked_for_wrongly(
     assert answer.status_code in (404, 422), answer.text
     assert answer.json()["code"] == code or code is None
     assert (await city.get("/v1/imports")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"sheet": "Sheet1"}, "not-for-this-format"),
+        ({"layer": "cameras"}, "not-for-this-format"),
+        ({"defaults": "lon=5"}, "bad-default"),
+        ({"defaults": "position=5"}, "bad-default"),
+        ({"defaults": "name=x"}, "bad-default"),
+        ({"defaults": "resolution=1920x1080"}, "bad-default"),
+        ({"defaults": "colour=red"}, "unknown-field"),
+    ],
+)
+async def test_an_option_that_would_be_passed_over_is_refused(
+    city: httpx.AsyncClient, options: dict[str, Any], code: str
+) -> None:
+    answer = await send(city, cameras(1), **options)
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (422, code)
+    name, value = next(iter(options.items()))
+    where = f"/{name}/{value.partition('=')[0]}" if name == "defaults" else f"/{name}"
+    assert told["errors"][0]["pointer"] == where
+
+
+@pytest.mark.parametrize(
+    "options", [{"delimiter": ";"}, {"header_row": 1}, {"layer": "x"}, {"sheet": "x"}]
+)
+async def test_geojson_has_no_table(city: httpx.AsyncClient, options: dict[str, Any]) -> None:
+    feature = {"type": "Feature", "geometry": builders.point(), "properties": {"code": "c"}}
+    content = _json({"type": "FeatureCollection", "features": [feature]})
+    answer = await send(city, content, name="f.geojson", defaults="functions=face", **options)
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-for-this-format")
+    assert (await brought(city, content, name="f.geojson", defaults="functions=face"))["written"]
 
 
 @pytest.mark.parametrize(

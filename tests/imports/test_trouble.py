@@ -84,6 +84,12 @@ async def test_cancelled_in_the_middle_nothing_is_written(
         "cancelled",
         False,
     )
+    counts = job["counts"]
+    assert counts["created"] == counts["updated"] == counts["removed"] == 0
+    assert counts["not_written"] == counts["rows"] >= 5
+    assert {one["status"] for one in await rows_of(city, job)} == {"not_written"}
+    assert len(await rows_of(city, job, "not_written")) == counts["rows"]
+    assert await rows_of(city, job, "created") == []
     assert await builders.contents(database) == before
 
 

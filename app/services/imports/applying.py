@@ -19,6 +19,7 @@ from app.db.engine import Database, WriteContext
 from app.errors import Conflict, NotFound
 from app.formats.source import Batch, Source
 from app.intake.judge import batches, judge
+from app.intake.locating import TURN
 from app.intake.plan import Plan
 from app.registry import intake
 from app.registry import records as registry
@@ -126,7 +127,7 @@ class Importer:
         self.wanted, self.plan = work.wanted, work.plan
         self.kind: Kind = BY_NAME[work.plan.kind.name]
         self.fed = work.plan.fields
-        self.desk = Desk(self.kind)
+        self.desk = Desk(self.kind, TURN.get(work.plan.place.mode, TURN["pair"]))
         self.unknown: set[str] = set()
         self.suspected = False
         self.speaking = asyncio.Lock()

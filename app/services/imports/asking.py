@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,6 +19,7 @@ from app.registry import jobs as registry
 from app.schemas.jobs import Asked, Counts, ImportFile, ImportJob, ImportNote, ImportProblem
 from app.services.access import Principal
 from app.services.imports import pages
+from app.services.imports.pages import NOT_WRITTEN, WRITTEN
 
 Language = Literal["zh", "en"]
 FileFormat = Literal["csv", "xlsx"]
@@ -29,8 +30,10 @@ _MOST_SHEET_ROWS: Final = 1_048_575
 def view(row: dict[str, Any], language: Language) -> ImportJob:
     """Return a job as it travels."""
     file = ImportFile.model_validate(row["file"])
-    counts = Counts.model_validate(row["counts"])
     finished = row["state"] in FINISHED
+    counts = Counts.model_validate(row["counts"])
+    if _unwritten(row):
+        counts = _not_kept(counts)
     return ImportJob(
         **{name: row[name] for name in _PLAIN},
         file=file,
@@ -45,6 +48,18 @@ def view(row: dict[str, Any], language: Language) -> ImportJob:
             "file": f"/v1/imports/{row['id']}/file",
         },
     )
+
+
+def _unwritten(row: Mapping[str, Any]) -> bool:
+    """Tell whether a job has ended in which rows were written, and then taken back."""
+    return row["state"] in FINISHED and row["state"] != "done" and not row["dry_run"]
+
+
+def _not_kept(counts: Counts) -> Counts:
+    """Return the counts of a job of which nothing was kept: none was created, updated or removed."""
+    lost = counts.created + counts.updated + counts.removed
+    none = dict.fromkeys((*WRITTEN, "states"), 0)
+    return counts.model_copy(update={**none, "not_written": lost})
 
 
 _PLAIN: Final = (
@@ -157,20 +172,29 @@ async def rows(
     language: Language,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return what became of rows, in the order of the file, and where the next page starts."""
-    await _seen(connection, job, who)
+    unwritten = _unwritten(await _seen(connection, job, who))
     page, start = _position(after)
+    if (wanted in WRITTEN and unwritten) or (wanted == NOT_WRITTEN and not unwritten):
+        return [], None
     found: list[dict[str, Any]] = []
-    while (stored := await registry.results(connection, job, page, wanted)) is not None:
+    while (stored := await registry.results(connection, job, page, _kept(wanted))) is not None:
         number, results, _ = stored
         part, rest = await anyio.to_thread.run_sync(
             pages.rows_of, results, wanted, language, start if number == page else 0,
-            limit - len(found),
+            limit - len(found), unwritten,
         )  # fmt: skip
         found += part
         if rest is not None:
             return found, f"{number}:{rest}"
         page, start = number + 1, 0
     return found, None
+
+
+def _kept(wanted: Asked | None) -> Sequence[str] | None:
+    """Return the statuses under which rows that are asked for are kept."""
+    if wanted is None:
+        return None
+    return WRITTEN if wanted == NOT_WRITTEN else (wanted,)
 
 
 def _position(after: str | None) -> tuple[int, int]:
@@ -215,7 +239,7 @@ async def _pages(
     page = 0
     while True:
         async with database.reading() as connection:
-            stored = await registry.results(connection, job, page, wanted, cells=True)
+            stored = await registry.results(connection, job, page, _kept(wanted), cells=True)
         if stored is None:
             return
         page = stored[0] + 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from pydantic import ValidationError
@@ -131,15 +131,42 @@ def opened(
     Raises
     ------
     Invalid
-        when the file cannot be read, has forbidden columns, or does not give what the kind needs.
+        when the file cannot be read, has forbidden columns, does not give what the kind needs, or
+        an option says something of it that its format does not have.
     """
     with open_source(
         file.path, name=file.name, format=wanted.format, encoding=wanted.encoding,
         delimiter=wanted.delimiter, header_row=wanted.header_row, sheet=wanted.sheet,
         layer=wanted.layer,
     ) as source:  # fmt: skip
+        _refuse_unused(wanted, source.detected.format)
         sample = next(iter(source.batches(_SAMPLE)), None)
         yield source, plan_for(options(wanted, profile), source.detected, source.columns, sample)
+
+
+_TABLES: Final = ("xlsx", "xls", "ods")
+_TEXTS: Final = ("csv", "tsv")
+_LAYERED: Final = (*_TABLES, "gpkg", "fgb", "shapefile", "gat1400")
+_USED_BY: Final = {
+    "sheet": _LAYERED,
+    "layer": (*_LAYERED, "kml", "parquet"),
+    "delimiter": _TEXTS,
+    "header_row": (*_TEXTS, *_TABLES),
+    "encoding": (*_TEXTS, "geojson", "geojsonseq", "shapefile", "kml", "gb28181", "gat1400"),
+}
+"""Formats that an option says something of; sheet and layer are two words for one thing."""
+
+
+def _refuse_unused(wanted: ImportRequest, found: str) -> None:
+    """Refuse an option that would be passed over: its sender believes that it counts."""
+    faults = [
+        Fault(f"/{name}", "not-for-this-format", f"a file of format {found} has no {name}")
+        for name, formats in _USED_BY.items()
+        if getattr(wanted, name) is not None and found not in formats
+    ]
+    if faults:
+        detail = f"The options do not fit the file: {faults[0].message}."
+        raise Invalid(detail, code="not-for-this-format", faults=faults)
 
 
 def options(wanted: ImportRequest, profile: Profile | None) -> Options:

@@ -21,6 +21,9 @@ from app.schemas.jobs import Asked
 
 STATUSES: Final = ("created", "updated", "unchanged", "removed", "refused")
 _CREATED, _UPDATED, _UNCHANGED, _REMOVED, _REFUSED = range(5)
+WRITTEN: Final = ("created", "updated", "removed")
+NOT_WRITTEN: Final = "not_written"
+"""Outcome of rows that were written in an import that failed, and taken back with it."""
 _COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 GEOMETRY: Final = "geometry (WKT)"
 MERGED: Final = "merged"
@@ -180,9 +183,17 @@ def table_of(stored: bytes) -> Any:
 
 
 def rows_of(
-    results: bytes, wanted: Asked | None, language: str, start: int, most: int
+    results: bytes,
+    wanted: Asked | None,
+    language: str,
+    start: int,
+    most: int,
+    unwritten: bool = False,
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """Return up to ``most`` rows of a page from a position on, and where the next ones start."""
+    """Return up to ``most`` rows of a page from a position on, and where the next ones start.
+
+    ``unwritten`` says that nothing of the import was kept.
+    """
     table = table_of(results)
     places = _matching(table, wanted)
     places = places[places >= start]
@@ -194,12 +205,17 @@ def rows_of(
             {
                 "row": row["row"],
                 "code": row["code"],
-                "status": STATUSES[row["status"]] if row["status"] >= 0 else MERGED,
+                "status": _status(row["status"], unwritten),
                 "problems": [problem(fault, language) for fault in detail.get("faults", [])],
                 "changes": detail.get("changes"),
             }
         )
     return found, int(places[most]) if len(places) > most else None
+
+
+def _status(number: int, unwritten: bool) -> str:
+    found = STATUSES[number] if number >= 0 else MERGED
+    return NOT_WRITTEN if unwritten and found in WRITTEN else found
 
 
 def _matching(table: Any, wanted: Asked | None) -> Ints:
@@ -213,6 +229,9 @@ def _matching(table: Any, wanted: Asked | None) -> Ints:
         warned = [any(f["severity"] == "warning" for f in told) for told in faults]
         found: Ints = telling[np.array(warned, dtype=bool)]
         return found
+    if wanted == NOT_WRITTEN:
+        written = [STATUSES.index(name) for name in WRITTEN]
+        return np.flatnonzero(np.isin(table["status"].to_numpy(), written))
     status = STATUSES.index("refused" if wanted == "error" else wanted)
     return np.flatnonzero(table["status"].to_numpy() == status)
 

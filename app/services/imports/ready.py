@@ -20,6 +20,7 @@ from app.geo.arrays import Bools, Floats, Ints, Shapes
 from app.geo.membership import RingIndex
 from app.intake import ewkb
 from app.intake.faults import RowFault
+from app.intake.locating import TURN
 from app.registry.intake import staged_columns
 from app.schemas.kinds import Kind
 from app.services import territory
@@ -53,6 +54,8 @@ class Desk:
     """What is known while the batches of one file are made ready."""
 
     kind: Kind
+    turn: str = TURN["pair"]
+    """What helps against swapped axes, by where the places of the file come from."""
     territories: dict[str, Territory] = field(default_factory=dict)
     """Jurisdictions the sender may write; others are refused."""
     codes: Seen = field(default_factory=Seen)
@@ -181,7 +184,9 @@ class _Sorting:
                 if fault is not None:
                     self.keep[at] = False
                     row = int(self.rows[at])
-                    self.faults.append(told.misplaced(row, fault.code, fault.message))
+                    self.faults.append(
+                        told.misplaced(row, fault.code, fault.message, self.desk.turn)
+                    )
 
 
 def _of_several(

@@ -34,13 +34,16 @@ def no_jurisdiction(row: int, jurisdiction: str) -> RowFault:
     )  # fmt: skip
 
 
-def misplaced(row: int, code: str, message: str) -> RowFault:
-    """Say that a place lies outside the jurisdiction, or would lie inside with axes swapped."""
+def misplaced(row: int, code: str, message: str, turn: str) -> RowFault:
+    """Say that a place lies outside the jurisdiction, or would lie inside with axes swapped.
+
+    ``turn`` is what helps then.
+    """
     swapped = code == "swapped-coordinates"
     return RowFault(
         row, None, "geometry", None, code, message,
         "经纬度写反了：对调后位于辖区内" if swapped else "坐标位于辖区范围之外",
-        "swap the two columns in the mapping" if swapped
+        turn if swapped
         else "check the coordinates, their CRS or datum, and the extent of the jurisdiction",
     )  # fmt: skip
 
