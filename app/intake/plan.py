@@ -327,6 +327,14 @@ def _refuse_missing(
     missing = [name for name, target in kind.fields.items() if target.required and name not in fed]
     if kind.shapes and place.mode == "none":
         missing.append("geometry")
+    if "geometry" in missing and any(name == "lane" for name in fed):
+        raise Invalid(
+            f"These are lanes without their checkpoints: nothing gives {', '.join(missing)}. Send them "
+            "in one file with their tollgates (TollgateListObject and LaneListObject side by side), or "
+            "write the lanes of a checkpoint that is registered with PATCH /v1/checkpoints/{code}.",
+            code="fields-missing",
+            faults=[Fault("/mapping/geometry", "fields-missing", "lanes alone have no place")],
+        )
     if missing:
         told = "no column gives {}, and no default does"
         unread = ", ".join(chooser.ignored) or "none"

@@ -275,6 +275,46 @@ async def test_checkpoints_with_lanes_a_row_each(city: httpx.AsyncClient) -> Non
     ]
 
 
+async def test_a_catalogue_over_own_data_can_leave_out_what_is_coarser(
+    city: httpx.AsyncClient,
+) -> None:
+    """As docs/import.md says: what a dropped column would give stays as it is registered."""
+    code = "41080000001320000001"
+    await city.put(f"/v1/cameras/{code}", json=builders.camera(code, azimuth_deg=137))
+    item = (
+        f"<Item><DeviceID>{code}</DeviceID><Name>n</Name><Longitude>{builders.LON}</Longitude>"
+        f"<Latitude>{builders.LAT}</Latitude><DirectionType>5</DirectionType></Item>"
+    )
+    xml = f"<Response><CmdType>Catalog</CmdType><DeviceList>{item}</DeviceList></Response>".encode()
+    trial = await brought(city, xml, name="c.xml", dry_run=True)
+    (row,) = await rows_of(city, trial, "updated")
+    assert row["changes"]["azimuth_deg"] == [137, 135]
+    await brought(city, xml, name="c.xml", drop_columns="DirectionType")
+    found = (await city.get(f"/v1/cameras/{code}")).json()
+    assert (found["azimuth_deg"], found["name_zh"] or found["name_en"]) == (137, "n")
+
+
+async def test_tollgates_need_a_kind_and_lanes_their_tollgates(city: httpx.AsyncClient) -> None:
+    code = "41080000001210000001"
+    lane = {"TollgateID": code, "LaneId": 1, "LaneNo": 1, "CityPass": "1", "Direction": "7"}
+    gate = {"TollgateID": code, "Name": "卡口", "Longitude": builders.LON, "Latitude": builders.LAT}
+    lanes = {"LaneListObject": {"LaneObject": [lane]}}
+    both = lanes | {"TollgateListObject": {"TollgateObject": [gate]}}
+    alone = await send(
+        city, _json(lanes), name="l.json", kind="checkpoint", defaults="kind=vehicle"
+    )
+    assert (alone.status_code, alone.json()["code"]) == (422, "fields-missing")
+    assert "PATCH /v1/checkpoints/{code}" in alone.json()["detail"]
+    nothing = await send(city, _json(both), name="l.json", kind="checkpoint")
+    assert nothing.json()["detail"].startswith("Nothing gives kind:")
+    job = await brought(
+        city, _json(both), name="l.json", kind="checkpoint", defaults="kind=vehicle"
+    )
+    assert job["counts"]["created"] == 1
+    (kept,) = (await city.get(f"/v1/checkpoints/{code}")).json()["lanes"]
+    assert (kept["lane"], kept["direction"], kept["bearing_deg"]) == (1, "inbound", 135)
+
+
 async def test_rings_go_in_by_the_rules_of_rings(city: httpx.AsyncClient) -> None:
     features = [
         {"type": "Feature", "geometry": builders.square(half), "properties": {"level": level}}
