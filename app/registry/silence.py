@@ -11,15 +11,19 @@ from typing import Final
 RULES: Final = """
 rules AS MATERIALIZED (
     SELECT owner, seconds,
-           CASE WHEN lag(at) OVER told IS NULL THEN '-infinity' ELSE at END AS begins,
-           lead(at, 1, 'infinity') OVER told AS gives_way
-    FROM (SELECT code AS owner, seq, at, (after ->> 'stale_after_s')::int AS seconds,
+           CASE WHEN lag(since) OVER told IS NULL THEN '-infinity' ELSE since END AS begins,
+           lead(since, 1, 'infinity') OVER told AS gives_way
+    FROM (SELECT code AS owner, seq, (after ->> 'updated_at')::timestamptz AS since,
+                 (after ->> 'stale_after_s')::int AS seconds,
                  lag(after ->> 'stale_after_s') OVER (PARTITION BY code ORDER BY seq) AS earlier
           FROM change WHERE kind = 'jurisdiction' AND operation <> 'remove') AS all_told
     WHERE seconds IS NOT NULL AND earlier IS DISTINCT FROM seconds::text
     WINDOW told AS (PARTITION BY owner ORDER BY seq)
 )"""
-"""Which `stale_after_s` was in force from when to when, one row for each value in turn."""
+"""Which `stale_after_s` was in force from when to when, one row for each value in turn.
+
+From when: `updated_at`, which another value takes after it has held back the readers (migration 0011).
+"""
 
 
 def silence(owner: str, reported: str, since: str, before: str) -> str:

@@ -314,7 +314,6 @@ async def test_what_a_reader_heard_last_is_how_a_device_reads(
     quick = [_report(code) for code in codes[:4]]
     await _patience(city, 3600)
     await _patience(city, 2)
-    await asyncio.sleep(2)  # so that no device falls silent in the moment the rule changes back
     await city.post("/v1/states", json=quick)
     await _patience(city, 3600)
     done.set()
@@ -323,6 +322,56 @@ async def test_what_a_reader_heard_last_is_how_a_device_reads(
     now = {item["code"]: item["state"] for item in listed}
     assert heard == {code: state for code, state in now.items() if code in heard}
     assert {code for code, state in now.items() if state != "unknown"} <= heard.keys()
+
+
+async def _heard(database: Database, place: Place, heard: dict[str, str]) -> Place:
+    """Read on to the end of the feed, noting the last state of each device."""
+    while True:
+        page = await changes.page(database, ALL, place, 50)
+        for _, body in page.entries:
+            item = httpx.Response(200, text=body).json()
+            if item["operation"] == "state":
+                heard[item["code"]] = item["after"]["state"]
+        place = page.after
+        if not page.more:
+            return place
+
+
+@pytest.mark.parametrize(("before", "after", "last"), [(2, 3600, "online"), (3600, 2, "unknown")])
+async def test_a_device_falls_silent_while_the_rule_is_being_changed(
+    city: httpx.AsyncClient, database: Database, before: int, after: int, last: str
+) -> None:
+    """The transaction that changes it begins before the device is silent by either rule, and ends after."""
+    await city.put("/v1/cameras/a", json=camera("a"))
+    await _patience(city, before)
+    await city.post("/v1/states", json=[_report("a", 1.6)])
+    heard: dict[str, str] = {}
+    rule = text("UPDATE jurisdiction SET stale_after_s = :seconds")
+    async with database.writing(WHO) as connection:
+        await connection.execute(text("SELECT 1"))
+        await asyncio.sleep(0.6)
+        place = await _heard(database, Place(0), heard)
+        assert heard == {"a": "unknown" if before == 2 else "online"}
+        await connection.execute(rule, {"seconds": after})
+    await _heard(database, place, heard)
+    assert heard == {"a": last} == {"a": (await city.get("/v1/cameras/a")).json()["state"]}
+
+
+async def test_no_silence_is_told_while_the_rule_is_being_changed(
+    city: httpx.AsyncClient, database: Database
+) -> None:
+    await city.put("/v1/cameras/a", json=camera("a"))
+    await _patience(city, 2)
+    await city.post("/v1/states", json=[_report("a", 1.6)])
+    heard: dict[str, str] = {}
+    place = await _heard(database, Place(0), heard)
+    async with database.writing(WHO) as connection:
+        await connection.execute(text("UPDATE jurisdiction SET stale_after_s = 3600"))
+        await asyncio.sleep(0.6)
+        place = await _heard(database, place, heard)
+        assert heard == {"a": "online"}
+    await _heard(database, place, heard)
+    assert heard == {"a": "online"}
 
 
 # -- the stream -------------------------------------------------------------------------------------
