@@ -3,8 +3,8 @@
 It was judged by the start of its transaction: a device that fell silent between then and the commit was
 told as silent by the rule before, and nothing took that back; one that another rule made silent in that
 time was never told. Now the change waits for reports under way, holds back readers as a report does,
-and then takes the time: that is `updated_at` of the jurisdiction, by which devices are judged, from which
-the rule holds, and at which the entries of devices that now read otherwise stand in the history.
+and then takes the time: that is `updated_at` of the jurisdiction, by which devices are judged, from
+which the rule holds, and at which the entries of devices that now read otherwise stand in the history.
 """
 
 from alembic import op

@@ -341,7 +341,7 @@ async def _heard(database: Database, place: Place, heard: dict[str, str]) -> Pla
 async def test_a_device_falls_silent_while_the_rule_is_being_changed(
     city: httpx.AsyncClient, database: Database, before: int, after: int, last: str
 ) -> None:
-    """The transaction that changes it begins before the device is silent by either rule, and ends after."""
+    """The transaction begins before the device is silent by either rule, and ends after."""
     await city.put("/v1/cameras/a", json=camera("a"))
     await _patience(city, before)
     await city.post("/v1/states", json=[_report("a", 1.6)])
