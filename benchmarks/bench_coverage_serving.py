@@ -206,6 +206,27 @@ async def switch(database: Database, word: str) -> None:
         )
 
 
+async def turn(database: Database, azimuth: float) -> None:
+    async with database.writing(WriteContext("benchmark")) as connection:
+        await connection.execute(
+            text(
+                "UPDATE camera SET azimuth_deg = :azimuth WHERE code = (SELECT min(code) FROM camera "
+                "WHERE 'vehicle' = ANY(functions))"
+            ),
+            {"azimuth": azimuth},
+        )
+
+
+async def after_a_record(database: Database, found: Computed, clock: Clock) -> None:
+    """Bring everything up to date after a camera was turned."""
+    await turn(database, 77.0)
+    loaded = await clock.wait("load what changed", loading.load(database, CODE, found.loaded))
+    again = clock.run("control points: the coverage engine", lambda: compute(loaded, found))
+    clock.run("guards of the crossings", lambda: guards.of(again))
+    clock.run("who watches which way", lambda: watch.of(again))
+    clock.run("summary", lambda: report.summary(again))
+
+
 def peer(found: Computed) -> None:
     """Do the graph part of the summary with networkx: reach and minimum cut, three rings, both ways."""
     import networkx as nx
@@ -251,6 +272,8 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
         f"{[len(one) for one in net.crossed.values()]}, {len(loaded.cameras['code']):,} cameras, "
         f"{len(loaded.checkpoints['code']):,} checkpoints"
     )
+    print("after a camera was turned, step by step")
+    await after_a_record(database, found, clock)
     print("as served: cold, unchanged, after one state change")
     answers = Answers(database)
     await clock.wait("summary, cold", answers.summary(CODE, OPERATOR))
@@ -261,6 +284,9 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
     for word in ("fault", "online", "fault", "online"):
         await switch(database, word)
         await clock.wait(f"summary after a checkpoint went {word}", answers.summary(CODE, OPERATOR))
+    for azimuth in (11.0, 12.0):
+        await turn(database, azimuth)
+        await clock.wait("summary after a camera was turned", answers.summary(CODE, OPERATOR))
     await answers.settled()
     other = Answers(database)
     await clock.wait("summary in another process, shared", other.summary(CODE, OPERATOR))
