@@ -48,16 +48,18 @@ class Candidates:
     """Set of reasons; those of `DeviceTable.state_bits` included."""
 
     @classmethod
-    def of(cls, scene: Scene) -> "Candidates":
-        """Return the candidates of every unit, each with all it lacks."""
+    def of(cls, scene: Scene, only: Ints | None = None) -> "Candidates":
+        """Return the candidates of every unit, each with all it lacks; of some devices only."""
         devices, gear, units = scene.devices, scene.gear, scene.units
-        assigned_rows = np.flatnonzero(devices.assigned >= 0)
+        some = np.arange(len(devices)) if only is None else only
+        assigned_rows = np.flatnonzero(devices.assigned[some] >= 0)
         site, device = pairs(
             scene.sites,
-            gear.xy,
-            gear.farthest_m(units, scene.parameters),
-            (devices.assigned[assigned_rows].astype(np.int64), assigned_rows),
+            gear.xy[some],
+            gear.farthest_m(units, scene.parameters)[some],
+            (devices.assigned[some[assigned_rows]].astype(np.int64), assigned_rows),
         )
+        device = some[device]
         views = scene.looked_at(site, device)
 
         # From pairs of point and device to candidates of units: the pairs of its point for each
@@ -72,6 +74,33 @@ class Candidates:
             parts.append(_tested(scene, row + first, device[pair], *(view[pair] for view in views)))
         columns = zip(*parts, strict=True) if parts else ((np.empty(0, kind),) for kind in _KINDS)
         return cls(*(np.concatenate(column) for column in columns))
+
+    @classmethod
+    def renewed(cls, scene: Scene, before: "Candidates", was: Ints) -> "Candidates":
+        """Return the candidates after some devices changed, came or went; the others are kept.
+
+        Parameters
+        ----------
+        scene : Scene
+            Of the same points.
+        before : Candidates
+        was : ndarray of int, shape (m,)
+            Row that each device had then, -1 where it is not as it was, states apart.
+        """
+        fresh = cls.of(scene, np.flatnonzero(was < 0))
+        now = np.full(
+            int(max(was.max(initial=-1), before.device.max(initial=-1))) + 1, -1, np.int64
+        )
+        now[was[was >= 0]] = np.flatnonzero(was >= 0)
+        device = now[before.device]
+        still = np.flatnonzero(device >= 0)
+        kept = replace(before, **{name: getattr(before, name)[still] for name in vars(before)})
+        kept = replace(kept, device=device[still]).restated(scene.devices)
+        columns = [
+            np.concatenate([getattr(kept, name), getattr(fresh, name)]) for name in vars(before)
+        ]
+        order = np.lexsort((columns[1], columns[0]))
+        return cls(*(column[order] for column in columns))
 
     def restated(self, devices: DeviceTable) -> "Candidates":
         """Return the same rows after devices changed lifecycle or state, and nothing else."""

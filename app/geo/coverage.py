@@ -19,7 +19,7 @@ from app.geo.arrays import Bools, Bytes, Floats, Ints
 from app.geo.candidates import FAILS, Candidates
 from app.geo.explained import candidates_explained
 from app.geo.frame import Frame
-from app.geo.scene import Scene
+from app.geo.scene import Scene, as_before
 from app.geo.sight import Sight
 from app.geo.tables import (
     BACKED_UP,
@@ -263,6 +263,7 @@ def assess(
     frame: Frame,
     roadside: Roadside | None = None,
     sight: Sight | None = None,
+    before: Assessment | None = None,
 ) -> Assessment:
     """Return which control points are covered, and what is missing where they are not.
 
@@ -277,6 +278,9 @@ def assess(
         For points that are places on roads.
     sight : Sight, optional
         Buildings that may stand in the way, and views drawn by hand.
+    before : Assessment, optional
+        An earlier one. Where it is of the very same points, parameters and buildings, only devices
+        that changed are looked at again; the outcome is the same.
 
     Returns
     -------
@@ -348,7 +352,10 @@ def assess(
     if np.any(devices.assigned >= len(points)) or np.any(devices.installation >= len(devices)):
         raise ValueError("a device refers to a control point or checkpoint that is not there")
     scene = Scene.of(points, devices, parameters, frame, roadside, sight)
-    return _concluded(scene, Candidates.of(scene))
+    was = None if before is None else as_before(scene, before._scene)
+    if before is None or was is None:
+        return _concluded(scene, Candidates.of(scene))
+    return _concluded(scene, Candidates.renewed(scene, before._rows, was))
 
 
 def _concluded(scene: Scene, rows: Candidates, before: Foremost | None = None) -> Assessment:

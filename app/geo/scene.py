@@ -5,11 +5,13 @@ one answer to how far a device is from a site and how near the nearest place is 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
-from app.geo.arrays import Floats, Ints
+from app.geo.arrays import Bools, Floats, Ints
 from app.geo.frame import Frame
 from app.geo.gear import Gear
 from app.geo.reach import Sites, seen_all_round, seen_in_sector
@@ -104,6 +106,62 @@ class Scene:
         convergence = self.frame.convergence_deg(self.devices.lonlat[rows])
         bearing[rows] = self.gear.azimuth_deg[rows] - convergence
         return bearing[device]
+
+
+_LOOKS = ("functions", "directions", "azimuth_deg", "opening_deg", "range_m", "near_m", "h_pixels")
+"""Columns of devices that decide what they serve, beside where they are and what works."""
+
+
+def as_before(now: Scene, then: Scene) -> Ints | None:
+    """Return the row each device had in an earlier scene, -1 where it is not as it was.
+
+    States apart; None where anything but devices is different.
+    """
+    if now.points is not then.points or now.parameters != then.parameters:
+        return None
+    if now.frame != then.frame or not _same_surroundings(now, then):
+        return None
+    was = _rows_before(now.devices, then.devices)
+    row = np.flatnonzero(was >= 0)
+    old = was[row]
+    same = (now.devices.lonlat[row] == then.devices.lonlat[old]).all(axis=1)
+    same &= now.devices.assigned[row] == then.devices.assigned[old]
+    for name in _LOOKS:
+        same &= _equal(getattr(now.devices, name)[row], getattr(then.devices, name)[old])
+    if now.roadside is not None and then.roadside is not None:
+        same &= now.roadside.stands_on[row] == then.roadside.stands_on[old]
+    if now.sight is not None and then.sight is not None:
+        same &= _equal(now.sight.mount_height_m[row], then.sight.mount_height_m[old])
+        same &= now.sight.indoor[row] == then.sight.indoor[old]
+        same &= ~(now.sight.is_drawn[row] | then.sight.is_drawn[old])  # few: looked at again
+    was[row[~same]] = -1
+    return was
+
+
+def _same_surroundings(now: Scene, then: Scene) -> bool:
+    one, other = now.roadside, then.roadside
+    if (one is None) is not (other is None) or (now.sight is None) is not (then.sight is None):
+        return False
+    if one is not None and other is not None:
+        alike = one.road is other.road and one.axis_deg is other.axis_deg
+        if not alike or one.across_deg != other.across_deg:
+            return False
+    return now.sight is None or (
+        then.sight is not None and now.sight.obstacles is then.sight.obstacles
+    )
+
+
+def _rows_before(now: DeviceTable, then: DeviceTable) -> Ints:
+    if now.kind == then.kind and now.code == then.code:
+        return np.arange(len(now))
+    row_of = {key: row for row, key in enumerate(zip(then.kind, then.code, strict=True))}
+    keys = zip(now.kind, now.code, strict=True)
+    return np.array([row_of.get(key, -1) for key in keys], np.int64)
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> Bools:
+    """Tell where columns are equal, unknown (NaN) numbers included."""
+    return np.asarray((one == other) | ((one != one) & (other != other)))
 
 
 def _shapes(points: PointTable, frame: Frame) -> dict[int, shapely.Geometry]:

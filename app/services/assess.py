@@ -54,13 +54,20 @@ def compute(loaded: Loaded, before: Computed | None = None) -> Computed:
             loaded, before.points, again.devices, again, before.parameters, before.frame, until,
             parts,
         )  # fmt: skip
-    points = _points(loaded)
+    points = before.points if before and _same_points(loaded, before.loaded) else _points(loaded)
     devices = _devices(loaded, points.code)
     metric = _frame(loaded)
     parameters = engine.Parameters(**_lengths(loaded.rules.parameters))
     sight = None if metric is None else sight_of(loaded, metric, parts)
-    assessment = engine.assess(points, devices, parameters, metric or frame(4547), sight=sight)
+    assessment = engine.assess(
+        points, devices, parameters, metric or frame(4547), sight=sight,
+        before=None if before is None else before.assessment,
+    )  # fmt: skip
     return Computed(loaded, points, devices, assessment, parameters, metric, until, parts)
+
+
+def _same_points(loaded: Loaded, before: Loaded) -> bool:
+    return loaded.points is before.points and loaded.rules.requirements == before.rules.requirements
 
 
 def _only_states_differ(loaded: Loaded, before: Loaded) -> bool:

@@ -19,7 +19,8 @@ from app.models.vocabulary import LEVELS, Level
 from app.services import guards, roadnet
 from app.services.answer import FIXES, about, collection, nearest, telling
 from app.services.assess import Computed
-from app.services.guards import CATEGORY, Guards
+from app.services.guards import Guards
+from app.services.passages import CATEGORY
 
 Status = Literal["guarded", "open", "waived"]
 STATUSES: Final[tuple[Status, ...]] = ("guarded", "open", "waived")

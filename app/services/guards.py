@@ -8,62 +8,19 @@ direction: whatever passes the line passes the device.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
 
 import numpy as np
-import orjson
-import shapely
-from numpy.typing import NDArray
 
 from app.geo import coverage as engine
 from app.geo.arrays import Bools, Floats, Ints
-from app.geo.crossings import Crossings
-from app.geo.matching import matched
 from app.geo.units import spread
-from app.geo.watched import (
-    APPROACH_M,
-    Polygons,
-    Standing,
-    Watching,
-    approaches,
-    inward_deg,
-    passages_m,
-    standing,
-    watching,
-)
+from app.geo.watched import APPROACH_M, Standing, Watching
 from app.models.vocabulary import Level
 from app.services import roadnet
 from app.services.assess import Computed
+from app.services.passages import Passages, ground, matches
+from app.services.posts import VEHICLE, posts
 from app.services.roadnet import RoadNet
-
-_VEHICLE: Final = engine.FUNCTION_BITS["vehicle"]
-_IN, _OUT = engine.Need("vehicle", "inbound"), engine.Need("vehicle", "outbound")
-_NEEDS: Final = ((), (_IN,), (_OUT,), (_IN, _OUT))
-CATEGORY: Final[dict[Level, str]] = {
-    "city": "city_road",
-    "urban": "urban_road",
-    "core": "core_road",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Passages:
-    """Passages of all rings, one row each, ring by ring."""
-
-    level: Ints
-    """Place in ``RoadNet.levels``."""
-    crossing: Ints
-    """Crossing within the ring."""
-    xy: Floats
-    carries: Ints
-    """Set of `INBOUND` and `OUTBOUND`: what traffic can take."""
-    inward_deg: Floats
-    """Grid bearing of inbound travel."""
-    chain: Ints
-    ahead_in: Bools
-    """Inbound traffic runs from tail to head of the chain."""
-    at_m: Floats
-    """Where it is, measured along the chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +28,8 @@ class Guards:
     """Guards of all passages in one state."""
 
     net: RoadNet
-    points: engine.PointTable
-    """The control points they were matched with."""
+    made_from: tuple[object, ...]
+    """The tables of records, and the parameters: where they are the same only states differ."""
     passages: Passages
     point_crossing: dict[Level, Ints]
     """For every control point of the registry the crossing it stands for in each ring, or -1."""
@@ -136,7 +93,7 @@ class Guards:
 
 def working(devices: engine.DeviceTable) -> Bools:
     """Tell which devices work and can take a vehicle."""
-    return np.asarray((devices.state_bits == 0) & (devices.functions & _VEHICLE > 0))
+    return np.asarray((devices.state_bits == 0) & (devices.functions & VEHICLE > 0))
 
 
 def of(found: Computed) -> Guards | None:
@@ -146,40 +103,40 @@ def of(found: Computed) -> Guards | None:
         net = roadnet.of(found)
         if net is None:
             return None
-        if before is not None and before.net is net and before.points is found.points:
+        if before is not None and before.net is net and _alike(before, found):
             return before.restated(found.devices)
-        return _guards(found, net)
+        return _guards(found, net, before)
 
     return found.parts.get("guards", make)
 
 
-def _guards(found: Computed, net: RoadNet) -> Guards:
-    passages, area = _passages(net)
-    devices, frame = found.devices, net.frame
-    xy = frame.to_metres(devices.lonlat)
-    stands = _standing(found, net, xy)
-    point_crossing = _matched(found, net)
-    convergence = frame.convergence_deg(frame.to_lonlat(passages.xy))
-    groups = [of_ring.group[of_ring.crossing] for of_ring in net.crossed.values()]
-    table = engine.PointTable(
-        code=[str(row) for row in range(len(passages.xy))],
-        lonlat=frame.to_lonlat(passages.xy),
-        shape=dict(enumerate(shapely.transform(area, frame.to_lonlat))) if len(area) else {},
-        needs=[_NEEDS[carried] for carried in passages.carries.tolist()],
-    )
-    roadside = engine.Roadside(
-        road=np.concatenate(groups),
-        axis_deg=passages.inward_deg + convergence,
-        stands_on=stands.group,
-    )
-    assigned = _assigned(found, net, passages, point_crossing, xy)
+def _made_from(found: Computed) -> tuple[object, ...]:
+    loaded = found.loaded
+    return loaded.points, loaded.cameras, loaded.checkpoints, found.parameters
+
+
+def _alike(before: Guards, found: Computed) -> bool:
+    """Tell whether nothing but what devices say has changed."""
+    *tables, parameters = before.made_from
+    *now, present = _made_from(found)
+    same = all(one is other for one, other in zip(tables, now, strict=True))
+    return same and parameters == present
+
+
+def _guards(found: Computed, net: RoadNet, before: Guards | None) -> Guards:
+    on, at, point_crossing = ground(found, net), posts(found, net), matches(found, net)
+    passages = on.passages
+    roadside = engine.Roadside(on.road, on.axis_deg, at.stands.group)
+    assigned = _assigned(found, net, passages, point_crossing, at.xy)
     assessment = engine.assess(
-        table, replace(devices, assigned=assigned), found.parameters, frame, roadside
+        on.table, replace(found.devices, assigned=assigned), found.parameters, net.frame, roadside,
+        before=None if before is None else before.assessment,
+    )  # fmt: skip
+    units = (assessment.unit_point, _directions(passages, assessment))
+    watches = _unjudged(at.watches, passages, assessment)
+    return Guards(
+        net, _made_from(found), passages, point_crossing, at.stands, watches, assessment, units
     )
-    direction = _directions(passages, assessment)
-    units = (assessment.unit_point, direction)
-    watches = _unjudged(_watching(found, net, stands, xy), passages, assessment)
-    return Guards(net, found.points, passages, point_crossing, stands, watches, assessment, units)
 
 
 def _directions(passages: Passages, assessment: engine.Assessment) -> Ints:
@@ -212,63 +169,6 @@ def _unjudged(watches: Watching, passages: Passages, assessment: engine.Assessme
     )
 
 
-def _passages(net: RoadNet) -> tuple[Passages, Polygons]:
-    """Return the passages of all rings, and the stretches of road on which each is watched."""
-    parts = [_of_ring(net, place, level) for place, level in enumerate(net.levels)]
-    *columns, area = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Passages(*columns), area
-
-
-def _of_ring(net: RoadNet, place: int, level: Level) -> tuple[NDArray[Any], ...]:
-    of_ring, inside = net.crossed[level], net.side[level].inside
-    return (
-        np.full(len(of_ring.piece), place),
-        of_ring.crossing,
-        of_ring.passage_xy,
-        of_ring.passage_in * engine.INBOUND + of_ring.passage_out * engine.OUTBOUND,
-        inward_deg(net.network, net.pieces, of_ring, inside),
-        net.chains.chain_of[of_ring.piece],
-        _ahead_in(net, of_ring, inside),
-        passages_m(net.pieces, net.chains, of_ring),
-        approaches(net.network, net.pieces, net.chains, of_ring),
-    )
-
-
-def _ahead_in(net: RoadNet, of_ring: Crossings, inside: Bools) -> Bools:
-    """Tell whether inbound traffic runs along the chain of each passage, as its pieces are strung."""
-    to_line = net.pieces.head[of_ring.piece] == of_ring.end
-    as_drawn = np.where(inside[of_ring.end], to_line, ~to_line)
-    return np.asarray(as_drawn ^ net.chains.turned_of[of_ring.piece])
-
-
-def _matched(found: Computed, net: RoadNet) -> dict[Level, Ints]:
-    """Return for each ring the crossing of every control point of its category."""
-    table = found.loaded.points
-    category = np.array(table["category"], dtype=object)
-    xy = net.frame.to_metres(found.points.lonlat)
-    told = {}
-    for level in net.levels:
-        rows = np.flatnonzero(category == CATEGORY[level])
-        of_ring = net.crossed[level]
-        names = [frozenset({table["road_name"][row]} - {None}) for row in rows.tolist()]
-        told[level] = np.full(len(category), -1, np.int64)
-        told[level][rows] = matched(
-            xy[rows], names, of_ring.xy, [road_names(net, group) for group in of_ring.group]
-        )
-    return told
-
-
-def road_names(net: RoadNet, group: int) -> frozenset[str]:
-    """Return everything a road group is called."""
-    roads = net.base.roads
-    called = {
-        roads[name][row]
-        for row in net.roads_of(group)
-        for name in ("group", "road_number", "name_zh", "name_en", "code")
-    }
-    return frozenset(called - {None})
-
-
 def _assigned(
     found: Computed, net: RoadNet, passages: Passages, point_crossing: dict[Level, Ints], xy: Floats
 ) -> Ints:
@@ -295,55 +195,3 @@ def _assigned(
         first, at = np.unique(one[order], return_index=True)
         assigned[first] = passage[order[at]]
     return assigned
-
-
-def _standing(found: Computed, net: RoadNet, xy: Floats) -> Standing:
-    """Return on which edges vehicle devices stand; the others stand on none."""
-    devices = found.devices
-    roads, checkpoints = net.base.roads, found.loaded.checkpoints
-    group_of = dict(zip(roads["code"], net.group_of_road.tolist(), strict=True))
-    n = len(devices) - len(checkpoints["code"])
-    stated = np.full(len(devices), -1, np.int64)
-    stated[n:] = [-1 if code is None else group_of.get(code, -1) for code in checkpoints["road"]]
-    part = np.flatnonzero(devices.installation[:n] >= 0)
-    stated[part] = stated[devices.installation[part]]
-    rows = np.flatnonzero(devices.functions & _VEHICLE)
-    of_rows = standing(net.network, net.base.tree, xy[rows], stated[rows])
-    told = Standing(
-        np.full(len(devices), -1, np.int64), np.zeros(len(devices)), np.full(len(devices), -1)
-    )
-    told.edge[rows], told.at_m[rows], told.group[rows] = of_rows.edge, of_rows.at_m, of_rows.group
-    return told
-
-
-def _watching(found: Computed, net: RoadNet, stands: Standing, xy: Floats) -> Watching:
-    devices = found.devices
-    n = len(devices) - len(found.loaded.checkpoints["code"])
-    bearing = np.full((len(devices), 2), np.nan)
-    for row, text in enumerate(found.loaded.checkpoints["lanes"], start=n):
-        bearing[row] = _lane_bearings(orjson.loads(text))
-    part = np.flatnonzero(devices.installation[:n] >= 0)
-    bearing[part] = bearing[devices.installation[part]]
-    bearing -= net.frame.convergence_deg(devices.lonlat)[:, np.newaxis]
-    innermost = net.ring[net.levels[-1]].polygon.centroid
-    middle = np.array([innermost.x, innermost.y])
-    return watching(
-        net.network, net.pieces, net.chains, stands, devices.directions,
-        bearing[:, 0], bearing[:, 1], xy, middle,
-    )  # fmt: skip
-
-
-def _lane_bearings(lanes: list[dict[str, object]]) -> tuple[float, float]:
-    """Return the mean bearing of the inbound and of the outbound lanes, NaN where none is given."""
-    means = []
-    for direction in ("inbound", "outbound"):
-        given = np.radians(
-            [
-                float(str(lane["bearing_deg"]))
-                for lane in lanes
-                if lane.get("direction") == direction and lane.get("bearing_deg") is not None
-            ]
-        )
-        east, north = np.sin(given).sum(), np.cos(given).sum()
-        means.append(float(np.degrees(np.arctan2(east, north))) if len(given) else np.nan)
-    return means[0], means[1]

@@ -22,7 +22,7 @@ from app.registry import planning as registry
 from app.schemas.kinds import BY_NAME, CAMERA, CHECKPOINT, DEVICES, Kind
 from app.schemas.overlay import MOST_CHANGES, OVERLAY, Failing, ImaginedChange, Overlay, Sealing
 from app.schemas.records import Draft
-from app.services import drafts, guards, overlay, records, seals, territory
+from app.services import drafts, guards, overlay, passages, records, seals, territory
 from app.services.access import Principal
 from app.services.assess import Computed, compute
 from app.services.coverage import Answers
@@ -371,7 +371,7 @@ def _on_road(found: Computed, road: str) -> Bools | None:
     rows = net.base.roads["code"]
     groups = {int(net.group_of_road[row]) for row, code in enumerate(rows) if code == road}
     groups |= {
-        group for group in range(len(net.base.label)) if road in guards.road_names(net, group)
+        group for group in range(len(net.base.label)) if road in passages.road_names(net, group)
     }
     if not groups:
         return None

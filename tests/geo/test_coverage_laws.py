@@ -222,6 +222,29 @@ def test_restated_equals_computed_anew(
     assert by_code(points, rows, quick) == by_code(points, changed, run(points, changed))
 
 
+@given(worlds, device_lists, st.data())
+def test_after_changes_of_some_devices_it_is_as_computed_anew(
+    world: tuple[list[Point], list[Device]], others: list[Device], data: st.DataObject
+) -> None:
+    """Devices turn, move, come and go; those that stay are not looked at again."""
+    points, rows = world
+    kept = [one for one in rows if data.draw(st.integers(0, 3))]
+    changed = [
+        replace(one, at=other.at, state=other.state, directions=other.directions)
+        for one, other in zip(kept, others, strict=False)
+    ] + kept[len(others) :]
+    codes = {one.code for one in changed}
+    changed += [one for one in others if one.code not in codes and one.part_of is None]
+    changed = [one if one.part_of in codes else replace(one, part_of=None) for one in changed]
+    table, before = oracle.tables(points, rows)
+    after = oracle.tables(points, changed)[1]
+    earlier = assess(table, before, PARAMETERS, FRAME)
+    quick = assess(table, after, PARAMETERS, FRAME, before=earlier)
+    assert by_code(points, changed, quick) == by_code(points, changed, run(points, changed))
+    again = assess(table, before, PARAMETERS, FRAME, before=quick)
+    assert by_code(points, rows, again) == by_code(points, rows, earlier)
+
+
 @given(worlds)
 def test_points_do_not_disturb_each_other(world: tuple[list[Point], list[Device]]) -> None:
     points, rows = world
