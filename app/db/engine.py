@@ -44,6 +44,19 @@ class WriteContext:
     reason: str = ""
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection of the driver that knows how PostgreSQL plans its statements."""
+
+    _anew = False
+
+    async def plan_anew(self, *, anew: bool) -> None:
+        """Plan each time, or only once; asks the server only when that is not so already."""
+        if anew != self._anew:
+            mode = "force_custom_plan" if anew else "auto"
+            await self.execute(f"SET plan_cache_mode = {mode}")
+            self._anew = anew
+
+
 class Database:
     """The pool of one process."""
 
@@ -76,6 +89,7 @@ class Database:
             driver_url(url),
             min_size=0,
             max_size=pool_size,
+            connection_class=_Connection,
             reset=_nothing_to_reset,
             **options,
         )
@@ -120,18 +134,23 @@ class Database:
             async with self._frozen.begin() as connection:
                 yield connection
 
-    async def fetch(self, statement: str, *parameters: Any) -> Sequence[Any]:
-        """Run one statement by itself and return its rows."""
+    async def fetch(self, statement: str, *parameters: Any, anew: bool = False) -> Sequence[Any]:
+        """Run one statement by itself and return its rows.
+
+        PostgreSQL plans a statement that comes again and again without looking at its values. Where the
+        best plan depends on them, as it does on the size of a box, ``anew`` has it planned each time.
+        """
         with _translated():
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
+                await connection.plan_anew(anew=anew)
                 rows: Sequence[Any] = await connection.fetch(statement, *parameters)
                 return rows
 
     async def fetch_within(
-        self, timeout_s: float, statement: str, *parameters: Any
+        self, timeout_s: float, statement: str, *parameters: Any, anew: bool = False
     ) -> Sequence[Any]:
-        """Run one statement by itself, cut off when it takes too long.
+        """Run one statement by itself, cut off when it takes too long; ``anew`` as in ``fetch``.
 
         Raises
         ------
@@ -141,6 +160,7 @@ class Database:
         with _translated():
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
+                await connection.plan_anew(anew=anew)
                 try:
                     rows: Sequence[Any] = await connection.fetch(
                         statement, *parameters, timeout=timeout_s

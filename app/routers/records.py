@@ -1,6 +1,7 @@
 """Routes of the record kinds: the same for each, described by its descriptor."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -203,7 +204,7 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
             "updated_since": updated_since,
         }
         found = await records.listed(
-            database.fetch, kind, filters, who,
+            partial(database.fetch, anew=box[0].get("bbox") is not None), kind, filters, who,
             limit=paging.limit, after=answers.decode_cursor(paging.cursor), feature=box[1],
         )  # fmt: skip
         return answers.page(request, found.bodies, found.count, found.after, geojson=box[1])

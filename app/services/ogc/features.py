@@ -13,7 +13,7 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
-from app.db.engine import Database
+from app.db.engine import Database, Fetch
 from app.errors import BadQuery, NotFound
 from app.geo.crs import CRS84
 from app.registry import features as registry
@@ -66,7 +66,7 @@ class Features:
     async def piece(self, collection: Collection, scoped: Asked) -> Page:
         """Return one page of what was scoped before."""
         with _evaluated():
-            return await registry.page(self._fetch, collection, scoped)
+            return await registry.page(self._fetching(scoped), collection, scoped)
 
     async def pieces(
         self, collection: Collection, asked: Asked, who: Principal, first: Page
@@ -106,7 +106,7 @@ class Features:
         """Return how many there are, None when there are more than ``most``."""
         wanted = _all_of(scoped)
         with _evaluated():
-            found = await registry.count(self._fetch, collection, wanted, most=most + 1)
+            found = await registry.count(self._fetching(scoped), collection, wanted, most=most + 1)
         return found if found <= most else None
 
     async def item(self, collection: Collection, code: str, asked: Asked, who: Principal) -> Found:
@@ -144,6 +144,13 @@ class Features:
 
     async def _fetch(self, statement: str, *values: Any) -> Any:
         return await self._database.fetch_within(QUERY_TIMEOUT_S, statement, *values)
+
+    async def _fetch_anew(self, statement: str, *values: Any) -> Any:
+        return await self._database.fetch_within(QUERY_TIMEOUT_S, statement, *values, anew=True)
+
+    def _fetching(self, asked: Asked) -> Fetch:
+        """Return how to ask: whether few or many match is in the values, and decides the plan."""
+        return self._fetch_anew if asked.filtered else self._fetch
 
 
 READS: Final = ("GET", "HEAD", "OPTIONS")
