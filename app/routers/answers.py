@@ -73,9 +73,18 @@ def computed(value: Mapping[str, Any] | Sequence[Any], media_type: str = JSON) -
 
 
 def page(
-    request: Request, bodies: str, count: int, after: str | None, *, geojson: bool = False
+    request: Request,
+    bodies: str,
+    count: int,
+    after: str | None,
+    *,
+    geojson: bool = False,
+    also: str = "",
 ) -> Response:
-    """Return one page of bodies with commas between, with ``next`` in the body and as a ``Link``."""
+    """Return one page of bodies with commas between, with ``next`` in the body and as a ``Link``.
+
+    ``also`` holds further members as JSON.
+    """
     next_url = None
     if after is not None:
         query = dict(request.query_params) | {"cursor": encode_cursor(after)}
@@ -84,10 +93,11 @@ def page(
     if geojson:
         body = (
             f'{{"type":"FeatureCollection","features":[{bodies}],'
-            f'"numberReturned":{count},"next":{following}}}'
+            f'"numberReturned":{count},"next":{following}'
         )
     else:
-        body = f'{{"items":[{bodies}],"next":{following}}}'
+        body = f'{{"items":[{bodies}],"next":{following}'
+    body += f",{also}}}" if also else "}"
     headers = dict(_PRIVATE)
     if next_url is not None:
         headers["Link"] = f'<{next_url}>; rel="next"'

@@ -69,11 +69,11 @@ async def list_fields_of_view(
     _f: Annotated[str | None, _ONLY_GEOJSON] = None,
 ) -> Response:
     wanted = Views(function=function, zone=zone, working=working, bbox=bbox)
-    bodies, count, after = await coverage.views(
+    bodies, count, after, also = await coverage.views(
         code, who, wanted,
         limit=paging.limit, after=answers.decode_cursor(paging.cursor), gone=gone,
     )  # fmt: skip
-    return answers.page(request, bodies, count, after, geojson=True)
+    return answers.page(request, bodies, count, after, geojson=True, also=also)
 
 
 @router.get(

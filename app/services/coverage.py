@@ -31,6 +31,7 @@ from app.registry import answers as shared
 from app.registry import coverage as registry
 from app.services import area, crossings, fields_of_view, loading, network_report, report
 from app.services.access import Principal
+from app.services.answer import about
 from app.services.assess import Computed, compute
 from app.services.flights import Flights, Gone
 
@@ -197,14 +198,18 @@ class Answers:
         limit: int,
         after: str | None,
         gone: Gone | None = None,
-    ) -> tuple[str, int, str | None]:
-        """Return a page of fields of view: features with commas between, how many, what follows."""
+    ) -> tuple[str, int, str | None, str]:
+        """Return a page of fields of view: features with commas between, how many, what follows.
+
+        And, as JSON members, what every answer carries.
+        """
         computed = await self.computed(jurisdiction, who, gone)
         features, following = await self.aside(
             partial(fields_of_view.listed, computed, wanted, limit=limit, after=after)
         )
         bodies = ",".join(orjson.dumps(one, option=_OPTIONS).decode() for one in features)
-        return bodies, len(features), following
+        also = orjson.dumps(about(computed), option=_OPTIONS)[1:-1].decode()
+        return bodies, len(features), following, also
 
     async def network(self, jurisdiction: str, who: Principal, gone: Gone | None = None) -> bytes:
         """Return what is odd about the road network."""

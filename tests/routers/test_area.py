@@ -233,7 +233,11 @@ async def test_fields_of_view_are_paged_and_filtered(ringed: httpx.AsyncClient) 
 
 
 async def test_nothing_registered_covers_nothing(city: httpx.AsyncClient) -> None:
-    assert (await _get(city, VIEWS))["features"] == []
+    empty = await _get(city, VIEWS)
+    assert empty["features"] == []
+    # Also a page says of what state it is, and what was not assessed.
+    assert {"jurisdiction", "revision", "computed_at", "parameters"} <= empty.keys()
+    assert "area" in {one["what"] for one in empty["not_assessed"]}
     answer = await _get(city, AREA)
     assert (answer["zones"], answer["total"]["covered_ratio"]) == ([], None)
     told = [
