@@ -135,7 +135,7 @@ async def test_a_format_that_is_not_there(gis: httpx.AsyncClient) -> None:
         assert told["code"] == "not-acceptable"
         assert "json" in told["detail"]
         assert (await refused(gis, f"{url}?f=shapefile"))["errors"][0]["pointer"] == "?f"
-    await refused(gis, f"{HOME}/schema?f=html", 406)
+    await refused(gis, f"{HOME}/schema?f=geojson", 406)
     await refused(gis, CAMERAS, 406, Accept="*/*;q=0")
 
 

@@ -1,5 +1,6 @@
 """Pages for people: a small map of what is listed, safe whatever a name holds."""
 
+import html
 import re
 from xml.etree import ElementTree
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 from markupsafe import Markup
 
-from app.routers.ogc.drawing import WIDTH, drawing
+from app.routers.ogc.drawing import LOWEST, WIDTH, drawing
 
 HTML = {"Accept": "text/html"}
 
@@ -54,6 +55,18 @@ def test_north_is_up_and_east_is_right() -> None:
     assert low[1] > high[1]
 
 
+@pytest.mark.parametrize(("lon", "lat"), [(123.2, 35.2), (113.2, 45.2), (113.2, 35.2)])
+def test_what_lies_far_apart_is_still_a_map(lon: float, lat: float) -> None:
+    """Two cities in a row would make a strip: the sheet keeps a height, and they lie in its middle."""
+    there = [feature(builders.point(), "a"), feature(builders.point(lon, lat), "b")]
+    drawn = drawing(there, "/h")
+    height = int(re.search(rf'viewBox="0 0 {WIDTH} (\d+)"', drawn)[1])  # type: ignore[index]  # else it fails
+    assert height >= LOWEST
+    x, y = ([float(mark.get(side, 0)) for mark in shapes(drawn)[:2]] for side in ("cx", "cy"))
+    assert sum(x) / 2 == pytest.approx(WIDTH / 2, abs=1)
+    assert sum(y) / 2 == pytest.approx(height / 2, abs=1)
+
+
 def test_what_has_no_place_is_left_out() -> None:
     assert drawing([feature(None)], "/home") == ""
     assert drawing([], "/home") == ""
@@ -82,3 +95,30 @@ async def test_other_coordinates_than_degrees_are_not_drawn(gis: httpx.AsyncClie
     answer = await gis.get(f"/ogc/collections/cameras/items?crs={mercator}", headers=HTML)
     assert answer.status_code == 200
     assert "<svg" not in answer.text
+
+
+async def test_a_reader_of_pages_meets_pages_only(gis: httpx.AsyncClient) -> None:
+    """Every address of the start page and what it leads to can be read; files and tiles are said so."""
+    waiting, seen = {"/ogc"}, set()
+    files = re.compile(r"\.qgs|\.json$|f=json|/items/|cursor=")
+    while waiting:
+        address = waiting.pop()
+        seen.add(address)
+        answer = await gis.get(address, headers=HTML)
+        assert answer.status_code == 200, address
+        assert answer.headers["content-type"].startswith("text/html"), address
+        found = re.findall(r'href="([^"]+)"', answer.text)
+        there = {html.unescape(href).removeprefix(str(gis.base_url).rstrip("/")) for href in found}
+        waiting |= {href for href in there if not files.search(href)} - seen
+    assert len(seen) > 100
+    for part in ("sortables", "queryables", "schema", "tiles", "tiles/WorldCRS84Quad"):
+        assert any(found.endswith(f"/roads/{part}") for found in seen), part
+    assert any("tileMatrixSets/WebMercatorQuad" in found for found in seen)
+
+
+async def test_what_filters_may_name_can_be_read(gis: httpx.AsyncClient) -> None:
+    page = (await gis.get("/ogc/collections/cameras/queryables?f=html")).text
+    for told in ("<code>range_m</code>", "in_use, ", "date-time", "control-points</a>"):
+        assert told in page, told
+    members = (await gis.get("/ogc/collections/cameras/schema/feature", headers=HTML)).text
+    assert "<code>range_m</code>" in members

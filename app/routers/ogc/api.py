@@ -155,7 +155,7 @@ def _paths() -> Iterator[tuple[str, dict[str, Any]]]:
         for name in ("schema", "schema/feature", "queryables", "sortables"):
             path = f"{home}/{name}"
             summary = f"{name.partition('/')[0].capitalize()} of {collection.title}"
-            yield path, _get(path, collection.id, summary, (SCHEMA,), 403)
+            yield path, _get(path, collection.id, summary, (SCHEMA, HTML), 403)
         yield f"{home}/items", _items(collection)
         yield f"{home}/items/{{featureId}}", _item(collection)
 

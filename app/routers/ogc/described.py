@@ -75,11 +75,18 @@ async def collection(call: Call) -> Response:
     return formats.document(told)
 
 
-def _schema(make: Callable[..., dict[str, Any]]) -> Callable[[Call], Any]:
+def _schema(heading: str, make: Callable[..., dict[str, Any]]) -> Callable[[Call], Any]:
     async def answer(call: Call) -> Response:
         known: Collection = features.named(call.path["collection"], call.who)
-        formats.chosen(call, formats.SCHEMAS)
-        return formats.document(make(base(call), known, reveal=call.who.reveals), SCHEMA)
+        told = make(base(call), known, reveal=call.who.reveals)
+        if formats.chosen(call, formats.SCHEMAS) == HTML:
+            members = told["properties"]
+            members = members["properties"]["properties"] if make is ogc.feature_schema else members
+            return formats.page(
+                "schema.html", base=base(call), collection=known, told=told, members=members,
+                heading=heading,
+            )  # fmt: skip
+        return formats.document(told, SCHEMA)
 
     return answer
 
@@ -96,9 +103,12 @@ ROUTES: list[LeanRoute] = [
         ("/ogc/api", api),
         ("/ogc/collections", collections),
         (_COLLECTION, collection),
-        (f"{_COLLECTION}/schema", _schema(ogc.schema)),
-        (f"{_COLLECTION}/schema/feature", _schema(ogc.feature_schema)),
-        (f"{_COLLECTION}/queryables", _schema(ogc.queryables)),
-        (f"{_COLLECTION}/sortables", _schema(ogc.sortables)),
+        (f"{_COLLECTION}/schema", _schema("schema", ogc.schema)),
+        (
+            f"{_COLLECTION}/schema/feature",
+            _schema("schema of a GeoJSON Feature", ogc.feature_schema),
+        ),
+        (f"{_COLLECTION}/queryables", _schema("what filters may name", ogc.queryables)),
+        (f"{_COLLECTION}/sortables", _schema("what sorts", ogc.sortables)),
     )
 ]

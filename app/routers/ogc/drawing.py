@@ -11,6 +11,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 WIDTH: Final = 960
+LOWEST: Final = 240
+"""Height of a sheet whose places lie in a row."""
 _TALLEST: Final = 640
 _MARGIN: Final = 18
 _RADIUS: Final = 5
@@ -65,12 +67,15 @@ class _Sheet:
         high = max(self._north - min(lat), 0.002 * _TALLEST / WIDTH)
         room = WIDTH - 2 * _MARGIN, _TALLEST - 2 * _MARGIN
         self._scale = min(room[0] / wide, room[1] / high)
-        self.height = round(high * self._scale) + 2 * _MARGIN
+        self.height = max(round(high * self._scale) + 2 * _MARGIN, LOWEST)
+        across = (max(lon) - self._west) * self._squeeze * self._scale
+        down = (self._north - min(lat)) * self._scale
+        self._left, self._top = (WIDTH - across) / 2, (self.height - down) / 2
 
     def at(self, place: Sequence[float]) -> str:
         """Return a position as ``x,y``."""
-        x = _MARGIN + (place[0] - self._west) * self._squeeze * self._scale
-        y = _MARGIN + (self._north - place[1]) * self._scale
+        x = self._left + (place[0] - self._west) * self._squeeze * self._scale
+        y = self._top + (self._north - place[1]) * self._scale
         return f"{x:.1f},{y:.1f}"
 
     def scale_bar(self) -> Markup:

@@ -40,9 +40,8 @@ class Format:
 
 _HTML: Final = Format("html", (HTML,))
 DOCUMENT: Final = (Format("json", (JSON,)), _HTML)
-ONLY_JSON: Final = (Format("json", (JSON,)),)
 FEATURES: Final = (Format("geojson", (GEOJSON, JSON)), _HTML)
-SCHEMAS: Final = (Format("json", (SCHEMA, JSON)),)
+SCHEMAS: Final = (Format("json", (SCHEMA, JSON)), _HTML)
 API: Final = (Format("json", (OPENAPI, "application/openapi+json;version=3.0", JSON)), _HTML)
 _LONGEST_SHOWN: Final = 400
 _NAMES: Final = frozenset({"json", "geojson", "html"})

@@ -1,6 +1,6 @@
 """Vector tiles of the GIS interface, the tile sets they make up, and the QGIS project."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -10,7 +10,7 @@ from app.routers.ogc import formats
 from app.routers.ogc.described import ONLY_FORMAT, base, service
 from app.schemas import tiles as documents
 from app.schemas.collections import Collection
-from app.schemas.ogc import JSON
+from app.schemas.ogc import HTML, JSON
 from app.services.ogc import features, qgis
 from app.services.ogc.tiles import Place, Tiles, matrix_set
 
@@ -24,28 +24,40 @@ def _collection(call: Call) -> Collection:
 
 async def matrix_sets(call: Call) -> Response:
     call.who.need("reader")
-    formats.chosen(call, formats.ONLY_JSON)
-    return formats.document(documents.matrix_sets(base(call)))
+    told = documents.matrix_sets(base(call))
+    if formats.chosen(call, formats.DOCUMENT) == HTML:
+        return formats.page("matrix_sets.html", base=base(call), told=told)
+    return formats.document(told)
 
 
 async def matrices(call: Call) -> Response:
     call.who.need("reader")
-    formats.chosen(call, formats.ONLY_JSON)
-    return formats.document(matrix_set(call.path["matrices"]).document())
+    told = matrix_set(call.path["matrices"]).document()
+    if formats.chosen(call, formats.DOCUMENT) == HTML:
+        return formats.page("matrix_set.html", base=base(call), told=told)
+    return formats.document(told)
 
 
 async def tilesets(call: Call) -> Response:
     known = _collection(call)
-    formats.chosen(call, formats.ONLY_JSON)
     extent = await service(call).extent(call.who)
-    return formats.document(documents.tilesets(base(call), known, extent))
+    told = documents.tilesets(base(call), known, extent)
+    if formats.chosen(call, formats.DOCUMENT) == HTML:
+        return _page(call, known, told["tilesets"])
+    return formats.document(told)
 
 
 async def tileset(call: Call) -> Response:
     known, found = _collection(call), matrix_set(call.path["matrices"])
-    formats.chosen(call, formats.ONLY_JSON)
     extent = await service(call).extent(call.who)
-    return formats.document(documents.tileset(base(call), known, found, extent))
+    told = documents.tileset(base(call), known, found, extent)
+    if formats.chosen(call, formats.DOCUMENT) == HTML:
+        return _page(call, known, [told])
+    return formats.document(told)
+
+
+def _page(call: Call, known: Collection, sets: list[dict[str, Any]]) -> Response:
+    return formats.page("tilesets.html", base=base(call), collection=known, tilesets=sets)
 
 
 async def tilejson(call: Call) -> Response:
