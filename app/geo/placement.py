@@ -28,7 +28,7 @@ from scipy.sparse import csr_array, eye_array, hstack
 
 from app.geo.arrays import Bools, Floats, Ints
 
-Status = Literal["optimal", "time_limit", "nothing_to_do"]
+Status = Literal["optimal", "time_limit", "nothing_to_do", "out_of_reach"]
 _TIME_LIMIT: Final = 1
 """HiGHS stopped early, as scipy numbers it."""
 
@@ -38,7 +38,8 @@ class Placement:
     """Sites to take, and how good that is."""
 
     status: Status
-    """`optimal`: proven. `time_limit`: the best found in the time given; see `bound`."""
+    """`optimal`: proven. `time_limit`: the best found in the time given; see `bound`.
+    `nothing_to_do`: no point lacks anything. `out_of_reach`: points do, and no site serves them."""
     sites: Ints
     """Rows of the chosen sites, in order."""
     cost: float
@@ -136,7 +137,7 @@ def fewest(
     missing = np.minimum(np.maximum(known.need - known.have, 0), able)
     open_ = np.flatnonzero(missing > 0)
     if not len(open_):
-        return known.placed("nothing_to_do", np.empty(0, np.int64), 0.0, 0.0)
+        return known.placed(_idle(known.have < known.need), np.empty(0, np.int64), 0.0, 0.0)
     demand = LinearConstraint(csr_array(known.covers[:, open_].T), lb=missing[open_])
     found = _solved(known.cost, np.ones(len(known.cost)), [demand], time_limit_s)
     # Without even a first answer in the time, all sites are one.
@@ -183,7 +184,8 @@ def most(
     open_ = np.flatnonzero((known.have < known.need) & (able >= known.need) & (known.value > 0))
     before = float(known.value[known.have >= known.need].sum())
     if not len(open_):
-        return known.placed("nothing_to_do", np.empty(0, np.int64), before, 0.0)
+        lacking = (known.have < known.need) & (known.value > 0)
+        return known.placed(_idle(lacking), np.empty(0, np.int64), before, 0.0)
     n, m = len(known.cost), len(open_)
     need_left = (known.need - known.have)[open_]
     # A point counts (y = 1) when it is covered as often as it lacks: need * y <= sum of its sites.
@@ -267,6 +269,11 @@ def _solved(
         constraints=constraints,
         options={"time_limit": time_limit_s, "mip_rel_gap": 0.0},
     )
+
+
+def _idle(lacking: Bools) -> Status:
+    """Return why no site is taken: nothing is lacking, or nothing that lacks can be served."""
+    return "out_of_reach" if lacking.any() else "nothing_to_do"
 
 
 def _status(found: Any) -> Status:

@@ -85,7 +85,7 @@ class PlacementAnswer(Answer):
         description="Points with `cost`, `source`, `name` and the codes they `cover`."
     )
     goal: Goal
-    status: Literal["optimal", "time_limit", "nothing_to_do"]
+    status: Literal["optimal", "time_limit", "nothing_to_do", "out_of_reach"]
     proven: bool = Field(description="No better answer exists among these sites.")
     cost: float
     value: float

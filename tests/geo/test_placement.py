@@ -45,7 +45,9 @@ def test_the_cheapest_sites_are_those_of_trying_all(given_: dict[str, np.ndarray
         for some in choices(len(covers))
         if (have + covers[some].sum(axis=0) >= wanted).all()
     )
-    assert found.status in ("optimal", "nothing_to_do")
+    assert found.status in ("optimal", "nothing_to_do", "out_of_reach")
+    if found.status == "out_of_reach":
+        assert len(found.out_of_reach)
     assert found.cost == cheapest == pytest.approx(found.bound)
     assert found.gap == 0
     assert (found.covered >= wanted).all()
@@ -70,7 +72,9 @@ def test_the_most_valuable_sites_are_those_of_trying_all(
     assert found.value == best == pytest.approx(found.bound)
     assert found.gap == pytest.approx(0)
     assert found.cost <= budget
-    assert found.status in ("optimal", "nothing_to_do")
+    assert found.status in ("optimal", "nothing_to_do", "out_of_reach")
+    if found.status == "out_of_reach":
+        assert len(found.out_of_reach)
     assert found.value == given_["value"][found.covered >= need].sum()
 
 
@@ -125,7 +129,11 @@ def test_areas_count_from_their_nearest_place() -> None:
 
 
 def test_nothing_to_cover_and_nothing_to_cover_with() -> None:
-    assert fewest(csr_array((0, 3), dtype=np.int8), []).out_of_reach.tolist() == [0, 1, 2]
+    nothing = fewest(csr_array((0, 3), dtype=np.int8), [])
+    assert (nothing.status, nothing.out_of_reach.tolist()) == ("out_of_reach", [0, 1, 2])
+    assert most(csr_array((0, 3), dtype=np.int8), [], 5).status == "out_of_reach"
+    worthless = most(csr_array((0, 3), dtype=np.int8), [], 5, value=0)
+    assert worthless.status == "nothing_to_do"
     found = fewest(csr_array((2, 0), dtype=np.int8), [1, 1])
     assert (found.status, found.sites.tolist(), found.cost) == ("nothing_to_do", [], 0.0)
     assert most(csr_array((2, 0), dtype=np.int8), [1, 1], 5).value == 0

@@ -94,6 +94,15 @@ async def test_nothing_needs_this_function(row: httpx.AsyncClient) -> None:
     assert (told["status"], told["points"], told["features"]) == ("nothing_to_do", 0, [])
 
 
+async def test_without_a_site_near_points_that_lack_something_it_says_so(
+    row: httpx.AsyncClient,
+) -> None:
+    for sites in ([], [{"at": [LON, LAT + 0.1]}]):
+        told = await ask(row, sites=sites)
+        assert (told["status"], told["features"]) == ("out_of_reach", [])
+        assert told["out_of_reach"] == ["p-0", "p-1", "p-2", "p-3"]
+
+
 async def test_questions_that_cannot_be(row: httpx.AsyncClient, key_for: KeyFor) -> None:
     good: Json = {"goal": "cover_all", "function": "face", "range_m": 100}
     wrong: list[tuple[Json, str, str]] = [
