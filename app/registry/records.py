@@ -178,6 +178,8 @@ def refused(kind: Kind, error: IntegrityError) -> Conflict:
             detail, code="already-exists", faults=(Fault("/code", "already-exists", detail),)
         )
     column = constraint.partition(f"_{kind.name}_")[2]
+    if constraint == "fk_touched_jurisdiction":  # asked once a statement, by `registry_touch`
+        column = "jurisdiction"
     detail = f"The database refuses this: {constraint or 'a rule of the table'} does not hold."
     return Conflict(
         detail, code="rule-broken", faults=(Fault(f"/{column}", "rule-broken", detail),)

@@ -44,7 +44,7 @@ from app.schemas.kinds import (
     ROAD,
     Kind,
 )
-from app.schemas.records import HistoryEntry
+from app.schemas.views import HistoryEntry
 from app.services import batches, drafts, records
 from app.services.preconditions import unchanged
 

@@ -21,7 +21,7 @@ from app.models.vocabulary import Datum, Level
 from app.routers import answers
 from app.routers.openapi import body_of, problems
 from app.routers.records import HistoryPage
-from app.schemas.records import Placed
+from app.schemas.views import Placed
 from app.services import rings
 
 MAX_POINTS = 100_000

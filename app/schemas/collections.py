@@ -13,7 +13,8 @@ from app.schemas.collection import Collection as Collection
 from app.schemas.collection import Property as Property
 from app.schemas.collection import Type as Type
 from app.schemas.collection import of_kind, of_model
-from app.schemas.records import Kept, RingDraft
+from app.schemas.records import RingDraft
+from app.schemas.views import Kept
 
 
 class _RingView(RingDraft, Kept):  # type: ignore[misc]  # pydantic merges the configs

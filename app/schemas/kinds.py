@@ -7,20 +7,22 @@ from pydantic import BaseModel
 
 from app.schemas.records import (
     BuildingDraft,
-    BuildingView,
     CameraDraft,
-    CameraPast,
-    CameraView,
     CheckpointDraft,
-    CheckpointPast,
-    CheckpointView,
     ControlPointDraft,
-    ControlPointPast,
-    ControlPointView,
     Draft,
     JurisdictionDraft,
-    JurisdictionView,
     RoadDraft,
+)
+from app.schemas.views import (
+    BuildingView,
+    CameraPast,
+    CameraView,
+    CheckpointPast,
+    CheckpointView,
+    ControlPointPast,
+    ControlPointView,
+    JurisdictionView,
     RoadView,
 )
 

@@ -15,7 +15,7 @@ from app.errors import Conflict, Fault, Invalid, TooLarge
 from app.registry import records as registry
 from app.schemas.kinds import Kind
 from app.schemas.records import Draft
-from app.services import drafts, records
+from app.services import drafts, records, writing
 from app.services.access import Principal
 
 MAX_ITEMS: Final = 10_000
@@ -72,8 +72,8 @@ async def run(
     who.need(kind.write_role)  # type: ignore[arg-type]  # roles in descriptors are roles
     rows = [_row(kind, position, item) for position, item in enumerate(_items(payload))]
     _refuse_duplicates(rows)
-    owners = {records.owner_of(kind, row.draft) for row in rows if row.draft is not None}
-    await records.hold(connection, kind, owners)
+    owners = {writing.owner_of(kind, row.draft) for row in rows if row.draft is not None}
+    await writing.hold(connection, kind, owners)
     known = await registry.lock(connection, kind, sorted({r.code for r in rows if r.code}))
     _judge(kind, rows, known, who)
     await _check(connection, kind, rows)
@@ -114,7 +114,7 @@ def _row(kind: Kind, position: int, item: object) -> _Row:
         row.code = _code(record.get("code"))
     try:
         row.draft = drafts.draft(kind, record)
-        row.code = records.code_of(row.draft)
+        row.code = writing.code_of(row.draft)
     except Invalid as error:
         row.faults = [fault.under(row.prefix) for fault in error.faults]
     return row
@@ -152,7 +152,7 @@ def _judge(
                 row.refuse("", "not-found", message)
             continue
         assert row.draft is not None  # noqa: S101  # rows without faults have drafts
-        owner = records.owner_of(kind, row.draft)
+        owner = writing.owner_of(kind, row.draft)
         if not _in_scope(who, owner):
             message = f"there is no jurisdiction {owner!r}"
             row.refuse("/jurisdiction", "not-found", message)
@@ -168,7 +168,7 @@ def _in_scope(who: Principal, jurisdiction: str) -> bool:
 async def _check(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) -> None:
     good = [row for row in rows if row.draft is not None and not row.faults]
     items = [row.draft for row in good if row.draft is not None]
-    for row, faults in zip(good, await records.check(connection, kind, items), strict=True):
+    for row, faults in zip(good, await writing.check(connection, kind, items), strict=True):
         row.faults.extend(fault.under(row.prefix) for fault in faults)
 
 
@@ -207,7 +207,7 @@ async def _apply(
     items = [row.draft for row in upserts if row.draft is not None]
     if not items:
         return
-    versions = await records.apply(connection, kind, items, who)
+    versions = await writing.apply(connection, kind, items, who)
     for row in upserts:
         assert row.code is not None  # noqa: S101  # drafts have codes
         if row.code not in versions:

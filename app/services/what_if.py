@@ -22,7 +22,7 @@ from app.registry import planning as registry
 from app.schemas.kinds import BY_NAME, CAMERA, CHECKPOINT, DEVICES, Kind
 from app.schemas.overlay import MOST_CHANGES, OVERLAY, Failing, ImaginedChange, Overlay, Sealing
 from app.schemas.records import Draft
-from app.services import drafts, guards, overlay, passages, records, seals, territory
+from app.services import drafts, guards, overlay, passages, seals, territory, writing
 from app.services.access import Principal
 from app.services.assess import Computed, compute
 from app.services.coverage import Answers
@@ -222,9 +222,9 @@ def _edit(
     except Invalid as error:
         yield from (fault.under(pointer) for fault in error.faults)
         return
-    code = records.code_of(draft)
+    code = writing.code_of(draft)
     wrong = territory.misplaced(question.where, getattr(draft, "geometry"))  # noqa: B009
-    if records.owner_of(kind, draft) != question.jurisdiction:
+    if writing.owner_of(kind, draft) != question.jurisdiction:
         message = f"only records of {question.jurisdiction} can be imagined here"
         yield Fault(f"{pointer}/jurisdiction", "jurisdiction-fixed", message)
     elif wrong is not None:

@@ -26,7 +26,7 @@ from app.registry import records as registry
 from app.registry import states as states_registry
 from app.schemas.jobs import ImportRequest
 from app.schemas.kinds import BY_NAME, Kind
-from app.services import records, territory
+from app.services import territory, writing
 from app.services.access import Principal
 from app.services.imports import suspicion, told
 from app.services.imports.pages import Page
@@ -174,7 +174,7 @@ class Importer:
             try:
                 self.work.who.need_in("editor", [owner])
                 async with self.speaking:
-                    await records.hold(self.connection, self.kind, [owner])
+                    await writing.hold(self.connection, self.kind, [owner])
                     self.desk.territories[owner] = await territory.of(self.connection, owner)
             except NotFound:
                 self.unknown.add(owner)
