@@ -22,6 +22,8 @@ from app.formats.writing import (
 )
 
 _OPTIONS: Final = pacsv.WriteOptions(include_header=False, quoting_style="needed")
+_AT_ONCE: Final = 500
+"""Rows that are objects of Python at the same time."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -88,7 +90,7 @@ def write_geojson(layout: Layout, batches: Batches, _folder: Path) -> Iterator[b
         head["crs"] = {"type": "name", "properties": {"name": name}}
     yield orjson.dumps(head)[:-1] + b',"features":[\n'
     before = b""
-    for batch in batches:
+    for batch in _slices(batches):
         if batch.num_rows:
             yield before + b",\n".join(_features(layout, batch))
             before = b",\n"
@@ -97,9 +99,16 @@ def write_geojson(layout: Layout, batches: Batches, _folder: Path) -> Iterator[b
 
 def write_geojsonl(layout: Layout, batches: Batches, _folder: Path) -> Iterator[bytes]:
     """Yield one feature a line."""
-    for batch in batches:
+    for batch in _slices(batches):
         if batch.num_rows:
             yield b"\n".join(_features(layout, batch)) + b"\n"
+
+
+def _slices(batches: Batches) -> Batches:
+    """Yield batches cut small: the objects that are made of a row take ten times what it holds."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, _AT_ONCE):
+            yield batch.slice(start, _AT_ONCE)
 
 
 def _features(layout: Layout, batch: pa.RecordBatch) -> list[bytes]:
@@ -156,7 +165,7 @@ def write_kml(layout: Layout, batches: Batches, _folder: Path) -> Iterator[bytes
         '<?xml version="1.0" encoding="UTF-8"?>\n<kml xmlns="http://www.opengis.net/kml/2.2">'
         f"<Document><name>{escape(layout.name)}</name>\n"
     ).encode()
-    for batch in batches:
+    for batch in _slices(batches):
         yield "".join(_placemarks(layout, batch)).encode()
     yield b"</Document></kml>\n"
 

@@ -275,12 +275,18 @@ async def _more(fetch: registry.Next) -> Sequence[Any]:
 def _batches(layout: Layout, fetch: registry.Next) -> Batches:
     """Yield rows as they are asked for, from a worker thread."""
     while rows := anyio.from_thread.run(_more, fetch):
-        columns = zip(*map(tuple, rows), strict=True)
+        columns = zip(*rows, strict=True)
         arrays = [
-            pa.array(column, known.type)
-            for column, known in zip(columns, layout.schema, strict=True)
+            _array(column, known.type) for column, known in zip(columns, layout.schema, strict=True)
         ]
         yield pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
+
+
+def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return values as a column; most columns of an inventory are empty, and cost nothing then."""
+    if column[0] is None and all(value is None for value in column):
+        return pa.nulls(len(column), kind)
+    return pa.array(column, kind)
 
 
 def _features(answer: bytes, asked: Wanted) -> list[dict[str, Any]]:
