@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # GDAL and Arrow are slow to import, and most commands export
     from app.services.exports import Export, Wanted
 
 STANDARD_OUTPUT = Path("-")
+_OF_ANSWERS = ("category", "zone", "level", "status", "guarded", "type")
 
 
 def export_file(
@@ -104,13 +105,19 @@ def filters_of(collection: Collection, given: list[str]) -> dict[str, Any]:
     Invalid
         when the collection cannot be narrowed so.
     """
-    known = {"q", *(collection.kind.filters if collection.kind else ("level", "zone", "category"))}
-    found = {}
+    known = {"level"}
+    if collection.kind is not None:
+        known = {"q", *collection.kind.filters}
+    elif collection.answer:
+        known = set(_OF_ANSWERS) & set(collection.by_name)
+    found: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if name not in known or not equals:
             raise Invalid(f"{text!r} is no filter: name=value with {', '.join(sorted(known))}")
-        found[name] = value
+        found[name] = {"true": True, "false": False}.get(value) if name == "guarded" else value
+        if found[name] is None:
+            raise Invalid(f"{text!r}: guarded is true or false")
     return found
 
 

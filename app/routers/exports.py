@@ -9,10 +9,11 @@ from fastapi.responses import StreamingResponse
 
 from app.deps import BboxDep, PrincipalDep, known_parameters
 from app.models.fields import Instant
-from app.models.vocabulary import Category, Level, Zone
+from app.models.vocabulary import Category, Level, Status, Zone
 from app.routers.openapi import problems
 from app.routers.records import FILTERS
 from app.schemas.collections import COLLECTIONS, Collection
+from app.schemas.crossings import CrossingStatus
 from app.services import exports
 from app.services.exports import Exports, Language
 
@@ -81,8 +82,21 @@ async def _answer_filters(
     category: Annotated[Category | None, Query(description="Category of control point.")] = None,
     zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
     level: Annotated[Level | None, Query(description="Ring of an open crossing.")] = None,
+    status: Annotated[
+        Status | CrossingStatus | None,
+        Query(description="How a control point is covered, or a crossing stands."),
+    ] = None,
+    guarded: Annotated[
+        bool | None, Query(description="Whether every direction of a crossing is guarded.")
+    ] = None,
+    type: Annotated[
+        Literal["control_point", "crossing"] | None, Query(description="Kind of gap.")
+    ] = None,
 ) -> dict[str, Any]:
-    return {"jurisdiction": jurisdiction, "category": category, "zone": zone, "level": level}
+    return {
+        "jurisdiction": jurisdiction, "category": category, "zone": zone, "level": level,
+        "status": status, "guarded": guarded, "type": type,
+    }  # fmt: skip
 
 
 async def _no_more() -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
-from builders import CITY, LAT, LON, OTHER, Json, KeyFor, camera, checkpoint, control_point
+from builders import CITY, LAT, LON, OTHER, Json, KeyFor, camera, checkpoint, control_point, road
 from builders import jurisdiction as a_jurisdiction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -271,6 +271,34 @@ async def test_an_answer_refuses_filters_it_would_pass_over(equipped: httpx.Asyn
         answer = await equipped.get(f"{url}&{name}={value}")
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid-query")
         assert (await equipped.get(url)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("collection", "path", "asked"),
+    [
+        ("gaps", "gaps", {"type": "control_point"}), ("gaps", "gaps", {"type": "crossing"}),
+        ("coverage", "control-points", {"status": "uncovered"}),
+        ("coverage", "control-points", {"zone": "core"}),
+        ("crossings", "crossings", {"guarded": "false"}), ("crossings", "crossings", {"status": "open"}),
+        ("crossings", "crossings", {"level": "core"}),
+    ],
+)  # fmt: skip
+async def test_answers_are_narrowed_as_their_lists_are(
+    equipped: httpx.AsyncClient, collection: str, path: str, asked: dict[str, str]
+) -> None:
+    line = {"type": "LineString", "coordinates": [[LON, LAT], [LON + 0.5, LAT]]}
+    body = road("r", geometry=line)
+    answer = await equipped.put("/v1/roads/r", json=body)
+    assert answer.status_code == 201, answer.text
+    url = f"/v1/jurisdictions/{CITY}/coverage/{path}"
+    listed = (
+        await equipped.get(url, params=asked, headers={"Accept": "application/geo+json"})
+    ).json()
+    params = {"jurisdiction": CITY, **asked}
+    filed = (await _export(equipped, f"{collection}.geojson", **params)).json()
+    assert [one["id"] for one in filed["features"]] == [one["id"] for one in listed["features"]]
+    whole = (await _export(equipped, f"{collection}.geojson", jurisdiction=CITY)).json()
+    assert len(whole["features"]) > 0
 
 
 async def test_a_file_says_what_was_not_assessed(city: httpx.AsyncClient) -> None:

@@ -159,7 +159,7 @@ async def test_an_export_brings_everything_back_that_was_removed(
         for record in before[plural]:
             gone = await filled.delete(f"/v1/{plural}/{record['code']}")
             if gone.status_code == 409:  # lanes name cameras, which name checkpoints
-                bare = {"lanes": []}
+                bare: Json = {"lanes": []}
                 await filled.patch("/v1/checkpoints/41080000001210000001", json=bare,
                                    headers=MERGE_PATCH)  # fmt: skip
                 gone = await filled.delete(f"/v1/{plural}/{record['code']}")
