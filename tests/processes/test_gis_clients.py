@@ -1,7 +1,12 @@
 """GIS clients as people use them, against a really served process: GDAL, GeoPandas' reader, OWSLib."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +16,9 @@ import shapely
 from owslib.ogcapi.features import Features
 from pyproj import Transformer
 
-from processes.running import CITY, Service, camera
+from processes.running import CHECKOUT, CITY, Service, camera
+
+GUIDE = CHECKOUT / "docs" / "gis.md"
 
 MANY = 2500
 """More than two of GDAL's pages."""
@@ -113,6 +120,68 @@ def test_gdal_reads_answers(gdal: str) -> None:
     assert list(columns["status"]) == ["uncovered"]
     assert (shapes[0].x, shapes[0].y) == (113.2, 35.2)
     assert list(columns["id"]) == ["place"]  # GDAL's own name for a feature's id
+
+
+def guide(language: str) -> str:
+    """Return the one snippet of a language in the analyst's guide."""
+    found = re.findall(
+        rf"^```{language}\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert len(found) == 1
+    return str(found[0])
+
+
+@pytest.mark.skipif(shutil.which("ogr2ogr") is None, reason="GDAL's programs are not there")
+def test_the_guide_for_the_shell_runs_as_it_stands(equipped: Service, tmp_path: Path) -> None:
+    script = guide("sh").replace("http://localhost:8000", equipped.base)
+    assert script.count(equipped.base) >= 5
+    environment = os.environ | {"REGISTRY_KEY": equipped.key}
+    ran = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "range_m: Real" in ran.stdout
+    assert f"Feature Count: {MANY}" in ran.stdout
+    for file, layer, count in (
+        ("city", "cameras", MANY), ("city", "checkpoints", 1), ("core", "cameras", MANY),
+        ("zone", "cameras", MANY),
+    ):  # fmt: skip
+        found = pyogrio.read_info(tmp_path / f"{file}.gpkg", layer=layer)
+        assert found["features"] == count, (file, layer)
+    metres = pyogrio.read_info(tmp_path / "zone.gpkg", layer="cameras")
+    assert metres["crs"] == "EPSG:4547"
+    assert metres["total_bounds"][0] == pytest.approx(427_000, abs=5000)
+
+
+def test_the_guide_for_python_runs_as_it_stands(equipped: Service) -> None:
+    code = guide("python").replace("http://localhost:8000", equipped.base)
+    names: dict[str, Any] = {}
+    try:
+        exec(code.replace("ccr_...", equipped.key), names)
+    finally:
+        options = ("GDAL_HTTP_AUTH", "GDAL_HTTP_BEARER")
+        pyogrio.set_gdal_config_options(dict.fromkeys(options))
+    assert len(names["cameras"]) == MANY
+    with equipped.client() as client:
+        told = client.get(names["url"]).raise_for_status().json()
+    assert {feature["properties"]["zone"] for feature in told["features"]} <= {"core"}
+
+
+def test_every_filter_of_the_guide_can_be_asked(equipped: Service) -> None:
+    block = GUIDE.read_text("utf-8").partition("### Filters\n\n```\n")[2].partition("```")[0]
+    lines = block.splitlines()
+    assert len(lines) > 5
+    with equipped.client() as client:
+        for line in lines:
+            text, _, told = line.partition(" --")
+            where = told.partition(" on ")[2].strip()
+            collection = where if where in ("coverage", "gaps") else "cameras"
+            if "road_number" in text:
+                collection = "roads"
+            url = f"/ogc/collections/{collection}/items"
+            answer = client.get(url, params={"filter": text.strip(), "limit": "1"})
+            assert answer.status_code == 200, (line, answer.text)
 
 
 def test_owslib_walks_the_service(equipped: Service) -> None:
