@@ -6,6 +6,8 @@ from benchmarks import (
     bench_area,
     bench_cordon,
     bench_coverage_engine,
+    bench_export,
+    bench_formats,
     bench_import,
     bench_membership,
     bench_ogc,
@@ -22,6 +24,8 @@ MEASUREMENTS = {
     "cordon": lambda: bench_cordon.main([]),
     "states": bench_states.main,
     "import": bench_import.main,
+    "formats": bench_formats.main,
+    "export": bench_export.main,
     "ogc": bench_ogc.main,
     "tiles": bench_tiles.main,
 }

@@ -3,14 +3,19 @@
 Every device reports in turn. Told are reports a second over HTTP for heartbeats that change nothing,
 for one in a hundred that changes its state, and for NDJSON; beside them the floor: the statement that
 writes the same reports, called by the driver with nothing in front of it.
+
+With ``STATES_SOAK_MIN`` in the environment it sends for so many minutes instead, 1 report in 100 with
+another state, and tells the rate and the memory of the service for each of them.
 """
 
 import asyncio
 import http.client
 import itertools
+import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +151,57 @@ def _medians(*measures: Callable[[], float]) -> list[float]:
     return [statistics.median(column) for column in zip(*rates, strict=True)]
 
 
+def _memory(port: int) -> tuple[float, float]:
+    """Return MB of the service's processes and of the database's, together."""
+    mine = theirs = 0.0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            command = (status.parent / "cmdline").read_bytes()
+            environment = (status.parent / "environ").read_bytes()
+            told = status.read_text()
+        except OSError:  # it has ended
+            continue
+        kilobytes = sum(
+            int(line.split()[1]) for line in told.splitlines() if line.startswith("RssAnon")
+        )
+        if f"REGISTRY_PORT={port}".encode() in environment:
+            mine += kilobytes / 1024
+        elif command.startswith(b"postgres"):
+            theirs += kilobytes / 1024
+    return mine, theirs
+
+
+def _soak(key: str, minutes: float) -> None:
+    """Send for minutes, and print a table row for each."""
+    fleet = Fleet()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def work(until: float) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", PORT)
+        sent = 0
+        while time.perf_counter() < until:
+            with (
+                turn
+            ):  # so that no device's later report overtakes its earlier one by a whole round
+                body = _json(fleet.batch(100))
+            _send(connection, body, headers)
+            sent += BATCH
+        return sent
+
+    turn = threading.Lock()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for minute in range(1, int(minutes) + 1):
+            began = time.perf_counter()
+            sent = sum(pool.map(work, [began + 60] * CONNECTIONS))
+            rate = sent / (time.perf_counter() - began)
+            mine, theirs = _memory(PORT)
+            print(
+                f"| states, minute {minute} | {rate:,.0f}/s | service {mine:.0f} MB "
+                f"| database {theirs:.0f} MB of its own |",
+                flush=True,
+            )
+
+
 def main() -> None:
     """Measure and print table rows."""
     with ExitStack() as stack:
@@ -163,6 +219,9 @@ def main() -> None:
             )
         )  # fmt: skip
         key = _key(data, cluster.url)
+        if minutes := float(os.environ.get("STATES_SOAK_MIN", "0")):
+            _soak(key, minutes)
+            return
         fleet = Fleet()
         _http_rate(key, fleet)  # every device has reported before
         heartbeat, changed, lines, floor = _medians(
