@@ -27,6 +27,10 @@ Division = Annotated[
 Filters = Callable[..., Awaitable[dict[str, Any]]]
 
 
+_OBJECT = {"type": "object"}
+_BYTES = {"type": "string", "format": "binary"}
+
+
 async def _exports(request: Request) -> Exports:
     found: Exports = request.app.state.exports
     return found
@@ -121,7 +125,7 @@ def _add(collection: Collection) -> None:
             200: {
                 "description": "The file; `Export-Notes` says what the format cannot hold.",
                 "content": {
-                    media_type: {"schema": {"type": "string", "format": "binary"}}
+                    media_type: {"schema": _OBJECT if media_type.endswith("json") else _BYTES}
                     for media_type in formats.values()
                 },
                 "headers": {"Export-Notes": {"schema": {"type": "string"}}},
