@@ -6,6 +6,7 @@ Everything in this module may run in a worker thread.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,8 @@ from app.services.buildings import sight_of
 from app.services.loading import Loaded
 from app.services.parts import Parts
 
+Lanes = tuple[tuple[str | None, int], ...]
+"""Camera and direction bits of each lane."""
 DIRECTION_BITS: Final = {"": 0, "none": 0, "inbound": 1, "outbound": 2, "both": 3}
 _NEVER_M: Final = 1e6
 """Blind zone of a camera that never looks down to its target."""
@@ -143,7 +146,7 @@ def _devices(loaded: Loaded, point_codes: Sequence[str]) -> engine.DeviceTable:
     n, m = len(cameras["code"]), len(checkpoints["code"])
     row_of_point = {code: row for row, code in enumerate(point_codes)}
     row_of_checkpoint = loaded.checkpoint_states.row_of
-    lanes = [orjson.loads(text) for text in checkpoints["lanes"]]
+    lanes = [_lanes(text) for text in checkpoints["lanes"]]
     installation = [
         -1 if code is None else row_of_checkpoint.get(code, -1 - n) + n
         for code in cameras["checkpoint"]
@@ -185,7 +188,7 @@ def _devices(loaded: Loaded, point_codes: Sequence[str]) -> engine.DeviceTable:
 
 
 def _directions(
-    cameras: Columns, lanes: Sequence[list[dict[str, Any]]], installation: Sequence[int], n: int
+    cameras: Columns, lanes: Sequence[Lanes], installation: Sequence[int], n: int
 ) -> NDArray[np.uint8]:
     """Return direction bits: stated, or those of the lanes of the checkpoint a camera is part of."""
     of_checkpoint = [_lane_bits(of) for of in lanes]
@@ -193,15 +196,22 @@ def _directions(
     for row, word in enumerate(cameras["direction"]):
         if word == "" and installation[row] >= 0:
             place = installation[row] - n
-            own = [lane for lane in lanes[place] if lane.get("camera") == cameras["code"][row]]
+            own = [lane for lane in lanes[place] if lane[0] == cameras["code"][row]]
             bits[row] = _lane_bits(own) if own else of_checkpoint[place]
     return np.concatenate([bits, np.array(of_checkpoint, np.uint8)])
 
 
-def _lane_bits(lanes: Sequence[dict[str, Any]]) -> int:
+@lru_cache(maxsize=65_536)
+def _lanes(text: str) -> Lanes:
+    """Return camera and direction bits of the lanes of a checkpoint; few change between states."""
+    lanes = orjson.loads(text)
+    return tuple((lane.get("camera"), DIRECTION_BITS[lane["direction"]]) for lane in lanes)
+
+
+def _lane_bits(lanes: Sequence[tuple[str | None, int]]) -> int:
     bits = 0
-    for lane in lanes:
-        bits |= DIRECTION_BITS[lane["direction"]]
+    for _, served in lanes:
+        bits |= served
     return bits
 
 
