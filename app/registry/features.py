@@ -206,6 +206,18 @@ def _conditions(collection: Collection, asked: Asked, bound: Bound) -> list[str]
     return parts
 
 
+def check_filter(collection: Collection, asked: Asked) -> None:
+    """Refuse a filter that cannot be asked, before anything is computed for it.
+
+    Raises
+    ------
+    BadQuery
+        as ``cql2.condition``.
+    """
+    if asked.tree is not None:
+        cql2.condition(asked.tree, vocabulary(collection, asked.reveal), Bound(), asked.filter_crs)
+
+
 def _holding(
     collection: Collection, between: tuple[datetime | None, datetime | None], bound: Bound
 ) -> list[str]:

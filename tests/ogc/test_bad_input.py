@@ -1,9 +1,13 @@
 """Bad input on the GIS interface: the OGC status, a problem body, no 5xx. One test for each kind."""
 
+from typing import Any
+
 import httpx
-from builders import Json
+import pytest
+from builders import CITY, Json
 
 from app.routers.problems import MEDIA_TYPE
+from app.services.ogc import answers
 from ogc.asking import CAMERAS
 
 HOME = "/ogc/collections/cameras"
@@ -284,3 +288,23 @@ async def test_strange_hosts_and_headers(gis: httpx.AsyncClient) -> None:
         assert answer.status_code < 500, host
     for accept in (",", ";", "a" * 5000, "q=1;;,"):
         assert (await gis.get(CAMERAS, headers={"Accept": accept})).status_code in (200, 406)
+
+
+async def test_a_wrong_filter_costs_no_computation(
+    gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer takes seconds in a large city; what cannot be asked of it is refused before."""
+    computed: list[str] = []
+    source = answers.SOURCES["coverage"]
+
+    async def counted(*given: Any) -> bytes:
+        computed.append(given[1])
+        return await source(*given)
+
+    monkeypatch.setitem(answers.SOURCES, "coverage", counted)
+    url = "/ogc/collections/coverage/items"
+    for text in ("zone", "nosuch = 1", "zone = 5", "zone ="):
+        await refused(gis, f"{url}?filter={text}")
+    assert computed == []
+    assert (await gis.get(url, params={"filter": "zone = 'core'"})).status_code == 200
+    assert computed == [CITY]

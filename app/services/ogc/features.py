@@ -131,6 +131,7 @@ class Features:
         scope = who.scope(collection.role)
         if not collection.answer:
             return asked if scope is None else replace(asked, scope=scope)
+        registry.check_filter(collection, asked)
         named = asked.equal.get("jurisdiction")
         owners = await registry.jurisdictions(self._database.fetch, scope)
         wanted = owners if named is None else [owner for owner in owners if owner in named]
