@@ -58,6 +58,8 @@ def open_delimited(file: Named, wanted: Wanted) -> Opened:
     head, whole = encodings.head_text(file.path, coding, _SAMPLE_BYTES)
     delimiter = _stated(wanted.delimiter) or _delimiter(head, whole, file.suffix)
     rows = _sample(head, delimiter, whole)
+    if rows == [[""]] and len(head) > csv.field_size_limit():
+        raise _too_long(1)
     header = find([[clean_cell(cell) for cell in row] for row in rows], wanted.header_row)
     shape = _Shape(
         delimiter,
@@ -104,6 +106,8 @@ def _delimiter(head: str, whole: bool, suffix: str) -> str:
     best, score = ("\t" if suffix == "tsv" else ","), (0.0, 0)
     for sign in DELIMITERS:
         counts = Counter(len(row) for row in _sample(head, sign, whole) if any(row))
+        if not counts:
+            continue
         count, times = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
         if count > 1 and (times / counts.total(), count) > score:
             best, score = sign, (times / counts.total(), count)
@@ -212,7 +216,7 @@ def _tables(
             return
         cut = _record_end(block)
         if cut == 0 and len(block) > LONGEST_ROW:
-            raise _unclosed(first)
+            raise _unclosed(first) if b'"' in block else _too_long(first)
         held = block[cut:]
         if cut:
             numbers, table, odd, count = _parse(block[:cut], shape, first, tally)
@@ -305,7 +309,10 @@ def _parse(
     apart = np.zeros(count, bool)
     apart[[number - 1 for number, _ in irregular]] = True
     regular = np.flatnonzero(~apart) + first
-    read = [(number + first - 1, _one_row(text, shape.delimiter)) for number, text in irregular]
+    read = [
+        (number + first - 1, _one_row(text, shape.delimiter, number + first - 1))
+        for number, text in irregular
+    ]
     more, odd = _fitted(read, shape.width)
     numbers = np.concatenate([regular, [number for number, _ in read]]).astype(np.int64)
     order = np.argsort(numbers, kind="stable")
@@ -313,9 +320,12 @@ def _parse(
     return numbers[order], table, odd, count
 
 
-def _one_row(text: str, delimiter: str) -> list[str]:
+def _one_row(text: str, delimiter: str, row: int) -> list[str]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    return next(reader, [])
+    try:
+        return next(reader, [])
+    except csv.Error:
+        raise _too_long(row) from None
 
 
 def _fitted(rows: _Rows, width: int) -> tuple[pa.Table, list[Oddity]]:
@@ -373,6 +383,14 @@ def _unclosed(row: int) -> Invalid:
         f"A quotation mark opened in row {row:,} is not closed, or the row is longer than "
         f"{LONGEST_ROW >> 20} MB.",
         code="unclosed-quote",
+    )
+
+
+def _too_long(row: int) -> Invalid:
+    return Invalid(
+        f"A cell of row {row:,} is longer than {csv.field_size_limit():,} signs: this is no table, "
+        "or its line ends are missing.",
+        code="damaged-file",
     )
 
 

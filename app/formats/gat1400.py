@@ -86,6 +86,9 @@ def _objects(file: Named, coding: Encoding) -> Iterator[tuple[str, dict[str, Any
     stream = JsonStream(encodings.text_blocks(file.path, coding))
     for name, value in stream.items(_LISTS):
         if not isinstance(value, dict):
+            if _LISTS.get(name):
+                yield str(_LISTS[name]), {}  # told as a row without anything
+                continue
             raise _refused(value)
         yield _LISTS.get(name) or _kind(value), value
 

@@ -26,6 +26,7 @@ GEOMETRIES: Final = frozenset(
      "GeometryCollection")
 )  # fmt: skip
 _FEATURES: Final = ("features",)
+_NO_FEATURE: Final = "A member of the list is no feature."
 # So much text is kept parsed after the first pass.
 _KEPT_BYTES: Final = 8 << 20
 
@@ -79,7 +80,7 @@ def _again(file: Named, coding: Encoding) -> Iterator[dict[str, Any]]:
 
 
 def _features(stream: JsonStream) -> Iterator[dict[str, Any]]:
-    for _, value in stream.items(_FEATURES):
+    for name, value in stream.items(_FEATURES):
         kind = value.get("type") if isinstance(value, dict) else None
         if kind == "Feature":
             properties = value.get("properties")
@@ -94,6 +95,8 @@ def _features(stream: JsonStream) -> Iterator[dict[str, Any]]:
             yield {"properties": {}, "geometry": value}
         elif kind == "FeatureCollection":
             pass  # an empty one
+        elif name and not isinstance(value, dict):
+            yield {"properties": {}, "geometry": None, "bad": True}
         else:
             raise Invalid(
                 f"The file is JSON and not GeoJSON: {_shown(value)} is no feature.",
@@ -144,6 +147,11 @@ def _batches(
         if shapes:
             geometry, bad = from_objects([feature["geometry"] for feature in part])
             odd = tuple(bad_geometry(first + at) for at in bad)
+        odd += tuple(
+            Oddity(first + at, "bad-item", _NO_FEATURE, severity="error")
+            for at, feature in enumerate(part)
+            if "bad" in feature
+        )
         row = np.arange(first, first + len(part), dtype=np.int64)
         yield Batch(row, cells, geometry, odd)
         first += len(part)

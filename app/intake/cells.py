@@ -32,6 +32,16 @@ _AMBIGUOUS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 LOST: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+?\d+")
 """A number in scientific notation: as a code it has lost its digits."""
 
+NOTHING: Final = frozenset(
+    {"无", "暂无", "不详", "未知", "空", "/", "\\", "-", "--", "—", "——", "null", "(null)", "<null>", "\\n",
+     "nil", "none", "n/a", "na"}
+)  # fmt: skip
+"""What people and databases write where there is no number and no day."""
+ERRORS: Final = frozenset(
+    {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"}
+)
+"""What a spreadsheet shows where a formula has failed."""
+
 LENGTHS_M: Final = {
     "m": 1.0, "米": 1.0, "公尺": 1.0, "meter": 1.0, "meters": 1.0, "metre": 1.0, "metres": 1.0,
     "km": 1000.0, "千米": 1000.0, "公里": 1000.0, "cm": 0.01, "厘米": 0.01, "公分": 0.01, "mm": 0.001,
@@ -263,6 +273,7 @@ def _zone(text: str | None) -> timezone | None:
 
 OSM_ID: Final = re.compile(r"^(node|way|relation)/(?=[0-9]+$)")
 """What OpenStreetMap calls its things; a code has no slash."""
+_GROUPED: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
 _WRAPPED: Final = re.compile(r'="?([^"]*)"?|\'(.+)')
 
 
@@ -278,7 +289,19 @@ def code(text: str) -> str:
     if LOST.fullmatch(plain) and (plain.upper().count("E+") or "." in plain):
         raise lost(plain)
     bare = plain.replace(" ", "")
+    if _GROUPED.fullmatch(bare):
+        bare = bare.replace(",", "")
     return bare if bare.isdigit() else OSM_ID.sub(r"\1:", plain)
+
+
+def no_value(text: str) -> Unreadable:
+    """Return the fault of a cell in which a formula has failed."""
+    return Unreadable(
+        "cell-error",
+        f"the cell holds {text}, the error of a spreadsheet formula, and no value",
+        f"单元格为公式错误 {text}，没有值",
+        "mend the formula or type the value, or leave the cell blank",
+    )
 
 
 def lost(text: str) -> Unreadable:

@@ -38,6 +38,7 @@ _NOTES: Final[dict[str, str]] = {
     "A row has fewer cells than the header; the rest is blank.": "有的行单元格少于表头，其余视为空白。",
     "A text of the attribute table is cut in the middle of a character.": "属性表中有文字在字符中间被截断。",
     "An item is not valid XML and cannot be read.": "有的条目不是有效的 XML，无法读取。",
+    "A member of the list is no feature.": "列表中有的成员不是要素。",
     "The last item is cut off.": "最后一个条目不完整。",
     "The geometry of a row cannot be read.": "有的行几何无法读取。",
     "The layer has {}; state it.": "图层没有可识别的坐标系，请指明。",
@@ -52,6 +53,7 @@ _NOTES: Final[dict[str, str]] = {
 _HINTS: Final[dict[str, str]] = {
     "take the code from the source again, with the column formatted as text before it is pasted":
         "请从源头重新取得编码，粘贴前先把该列设为文本格式",
+    "mend the formula or type the value, or leave the cell blank": "请修正公式或直接填写数值，没有值则留空",
     "compare it with the source": "请与源头核对",
     "map a column to it, or give it a default": "请为其映射一列或给出默认值",
     "letters, digits and . _ : - are allowed, at most 64": "只能用字母、数字和 . _ : -，最多 64 个字符",

@@ -218,7 +218,7 @@ def _within(target: Field, values: Array) -> Bools:
     return np.asarray(inside | blank, dtype=bool)
 
 
-_STRANGE: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}\x{202a}-\x{202e}\x{2066}-\x{2069}@]|^[\s\x{85}\p{Z}]|[\s\x{85}\p{Z}]$"
+_STRANGE: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}\x{202a}-\x{202e}\x{2066}-\x{2069}@]|^#(?:[A-Z/0]+[!?]|N/A)$|^[\s\x{85}\p{Z}]|[\s\x{85}\p{Z}]$"
 """What the draft refuses or takes away in a line of text; an @ may be a login in an address."""
 
 
@@ -251,7 +251,7 @@ def _suspicious(array: Array) -> bool:
 
 
 _SPACE: Final = 32
-_ODD_BYTES: Final = np.isin(np.arange(256), [*range(_SPACE), 127, ord("@"), 0xC2])
+_ODD_BYTES: Final = np.isin(np.arange(256), [*range(_SPACE), 127, ord("#"), ord("@"), 0xC2])
 _ODD_SIGNS: Final = (b"\xe1\x9a", b"\xe2\x80", b"\xe2\x81", b"\xe3\x80\x80")
 """What begins the bytes of odd spaces, line separators and marks of direction."""
 

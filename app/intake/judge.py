@@ -20,6 +20,7 @@ from app.intake.locating import Located, PlaceFault, located
 from app.intake.plan import Plan
 from app.intake.rows import ROUNDED, Row
 from app.intake.texts import text_of
+from app.intake.withheld import withheld
 from app.schemas import gbcode
 
 __all__ = ["Judged", "RowFault", "batches", "judge"]
@@ -36,13 +37,13 @@ def batches(plan: Plan, source: Source, rows: int = 20_000) -> Iterator[Batch]:
     The first batch is a short one, so that what comes after judging need not wait for a long one.
     """
     if not plan.grouped:
-        read = source.batches(rows)
+        read = (withheld(batch, plan.dropped) for batch in source.batches(rows))
         first = next(read, None)
         if first is not None:
             yield from _begun(first, max(1, rows // _SHORT))
         yield from read
         return
-    parts = list(source.batches(_ALL_ROWS))
+    parts = [withheld(batch, plan.dropped) for batch in source.batches(_ALL_ROWS)]
     if not parts:
         return
     shapes = None
@@ -132,6 +133,10 @@ _TREE = r"^(?:[0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{8}|[0-9]{10}(?:2[0-9]{2})[0-9]{7}
 """Codes of the tree: a division of 2 to 8 digits, or twenty digits of a platform type (200-299)."""
 _FORM_ZH = {
     "bad-geometry": "该行的几何无法读取",
+    "bad-item": "该条目无法读取",
+    "cut-item": "最后一个条目不完整",
+    "cut-text": "属性表中该行的文字在字符中间被截断",
+    "forbidden-content": "单元格含登录信息或图像，本库只存设备与地点；该内容已隐去，未保存",
     "too-many-cells": "该行的单元格多于表头",
     "too-few-cells": "该行的单元格少于表头",
 }

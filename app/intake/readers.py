@@ -21,6 +21,8 @@ from app.intake.words import ALL_ROUND
 
 _WHOLE: Final = re.compile(r"([+-]?)0*(\d+)(?:\.0+)?")
 _REMEMBERED: Final = 50_000
+_COUNTED: Final = frozenset({"number", "integer", "day", "instant"})
+"""Forms of fields in which a word for nothing can be nothing else."""
 
 
 def key(text: str) -> str:
@@ -91,6 +93,10 @@ class Reader:
                 return self.values[text]
             if (bare := key(text)) in self._stated:
                 return self._stated[bare]
+        if text.startswith("#") and text in cells.ERRORS:
+            raise cells.no_value(text)
+        if self.field.form in _COUNTED and cells.narrow(text).casefold() in cells.NOTHING:
+            return None
         return self._read(text)
 
     def _word(self, text: str) -> Any:

@@ -159,7 +159,8 @@ class Row:
             if feed is None:
                 self.add(number, None, name, None, *told)
             else:
-                self.add(number, feed.columns[0], name, text_at(feed, cells), *told)
+                value = None if told[0] == "value-error" else text_at(feed, cells)
+                self.add(number, feed.columns[0], name, value, *told)  # a login is not repeated
 
     def _where(self, place: Sequence[int | str]) -> tuple[int, Cells, Feed | None]:
         """Return the row number, cells and feed that an error of the draft is about."""

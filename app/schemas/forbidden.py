@@ -36,6 +36,15 @@ _SOUND_ALIKE: Final = (
 """Names of equipment in which such a part occurs by accident."""
 
 
+_ABILITIES: Final = frozenset(
+    {
+        "车牌识别", "号牌识别", "车牌识别功能", "号牌识别功能", "支持车牌识别", "是否支持车牌识别",
+        "platereader", "platereaderfunction", "platerecognition", "supportsplaterecognition",
+    }
+)  # fmt: skip
+"""Whole names that tell what a device can do, not what it has seen."""
+
+
 def forbidden(name: str) -> bool:
     """Tell whether a field or column of this name is refused, whatever stands in it.
 
@@ -46,6 +55,8 @@ def forbidden(name: str) -> bool:
     [True, True, True, False, False]
     """
     plain = _plain(name)
+    if plain in _ABILITIES:
+        return False
     if plain in _PINYIN:
         return True
     for word in _SOUND_ALIKE:

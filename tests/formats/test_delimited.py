@@ -179,3 +179,12 @@ def test_what_python_writes_is_read_back(
     wanted = [(at, row) for at, row in enumerate(cleaned, 2) if any(row)]
     assert found.numbers == [at for at, _ in wanted]
     assert [list(row.values()) for row in found.rows] == [row for _, row in wanted]
+
+
+@pytest.mark.parametrize(
+    "content", ["x" * 200_000, "a,b\n1,2\n" + "x" * 200_000 + "\n", "a,b\n1,2\n" + "x" * 5_000_000]
+)
+def test_a_line_without_end_is_refused_and_no_trouble_of_ours(tmp_path: Path, content: str) -> None:
+    with pytest.raises(Invalid) as told:
+        read(written(tmp_path, content))
+    assert told.value.code == "damaged-file"

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import app.formats
@@ -25,6 +25,7 @@ def test_examples_run(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | _ODD | st.text(max_size=8), max_size=8), st.integers(0, 3))
 def test_a_column_is_cleaned_as_its_cells(cells: list[str | None], cut: int) -> None:
     column = pa.array(cells, pa.string()).slice(cut)

@@ -1,0 +1,92 @@
+"""Cells that must not be kept whatever their column is called.
+
+Logins in addresses, pictures, structures with members that tell of people, images or logins. Names of columns are refused for the whole file by the plan; this looks at what stands in the cells of
+columns with innocent names. Promises that such a cell is blanked before anybody sees it, and its row
+refused. Costs a search for a few bytes in columns that have nothing of the kind.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.formats.source import Batch, Oddity
+from app.schemas.forbidden import forbidden
+
+_LOGIN: Final = r"://[^/\s:@]*:[^/\s@]*@"
+_PICTURE: Final = r"^(?:data:image/|/9j/4AA|iVBORw0KGgo)"
+_SIGNS: Final = (b"://", b"data:image/", b"/9j/4AA", b"iVBORw0KGgo")
+_STRUCTURE: Final = r"^\s*(?:\{|\[\s*\{)"
+_NAMES: Final = re.compile(r'"(\w*)"\s*:')
+_OF_SHAPES: Final = frozenset(
+    {"type", "coordinates", "geometries", "crs", "properties", "name", "bbox"}
+)
+"""Members of a geometry as GeoJSON, which may be long."""
+_MESSAGE: Final = "A cell holds a login or a picture; the registry holds equipment and places only. It is left out."
+
+
+def withheld(batch: Batch, dropped: Collection[str]) -> Batch:
+    """Return a batch without such cells, and its rows told as at fault.
+
+    Parameters
+    ----------
+    dropped : collection of str
+        Columns that are not read anyhow.
+    """
+    columns, odd = dict(batch.columns), list(batch.odd)
+    for name, column in batch.columns.items():
+        if name in dropped or column.null_count == len(column):
+            continue
+        rows = _found(column)
+        if not len(rows):
+            continue
+        mask = np.zeros(len(column), dtype=bool)
+        mask[rows] = True
+        columns[name] = pc.if_else(pa.array(mask), pa.scalar(None, pa.string()), column)
+        odd += [
+            Oddity(int(batch.row[at]), "forbidden-content", _MESSAGE, name, "error") for at in rows
+        ]
+    return batch if len(odd) == len(batch.odd) else replace(batch, columns=columns, odd=tuple(odd))
+
+
+def _found(column: Any) -> Any:
+    """Return the places of cells that must not be kept."""
+    data = column.buffers()[2]
+    content = memoryview(data).tobytes() if data is not None else b""
+    found = np.zeros(len(column), dtype=bool)
+    if any(sign in content for sign in _SIGNS):
+        found |= _matching(column, _LOGIN) | _matching(column, _PICTURE)
+    if b'{"' in content or b"{ " in content or b"{\n" in content:
+        for at in np.flatnonzero(_matching(column, _STRUCTURE)):
+            found[at] |= _tells(column[int(at)].as_py())
+    return np.flatnonzero(found)
+
+
+def _matching(column: Any, pattern: str) -> Any:
+    told = pc.fill_null(pc.match_substring_regex(column, pattern), False)
+    return np.asarray(told.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _tells(text: str) -> bool:
+    """Tell whether JSON text has a member of a forbidden name; what is no JSON has no members."""
+    if text.startswith('{"type"') and set(_NAMES.findall(text)) <= _OF_SHAPES:
+        return False
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            if any(forbidden(str(name)) for name in one):
+                return True
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return False
