@@ -29,6 +29,8 @@ _READING: Final[dict[str, str]] = {
     "its header makes no sense": "文件头不成立",
     "its header is cut off": "文件头不完整",
     "its columns are wider than its records": "各列宽度之和大于记录长度",
+    "A cell of row {} is longer than {} signs: this is no table, or its line ends are missing.":
+        "第 {} 行有单元格超过 {} 个字符：文件不是表格，或缺少换行。",
     "A quotation mark opened in row {} is not closed, or the row is longer than {} MB.":
         "第 {} 行的引号没有闭合，或该行超过 {} MB。",
     "The delimiter must be one character, such as , ; | or tab, not {}.":
