@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from formats.files import read, written
 
 from app.formats.source import open_source
 from app.intake.judge import Judged, batches, judge
 from app.intake.options import Options
 from app.intake.plan import plan_for
 from app.schemas.forbidden import forbidden
-from tests.formats.files import read, written
 
 _HEAD = "设备编码,设备名称,经度,纬度,功能类型,安装高度,安装日期,备注"
 _ROW = "41080200001321000001,解放路东,113.2418,35.2159,车辆"
