@@ -129,6 +129,15 @@ async def test_the_project_has_the_layers_its_reader_may_see(
     assert await layers(await key_for("reader")) == {"checkpoints", "cameras", "rings", "roads"}
 
 
+async def test_labels_show_from_close_by_and_not_from_afar(gis: httpx.AsyncClient) -> None:
+    """QGIS has the closest view in ``scaleMin``: turned round, no label is ever drawn."""
+    answer = await gis.get("/ogc/collections/gaps/style.qml")
+    found = ElementTree.fromstring(answer.text).find(".//labeling/settings/rendering")
+    assert found is not None
+    assert found.get("scaleVisibility") == "1"
+    assert int(found.get("scaleMin", "")) < 5_000 < 20_000 < int(found.get("scaleMax", ""))
+
+
 def test_every_style_is_of_a_collection_and_uses_its_properties() -> None:
     known = {collection.id: collection for collection in COLLECTIONS}
     for style in qgis.STYLES:

@@ -255,13 +255,13 @@ def _labelled(layer: ElementTree.Element, style: Style) -> None:
         words, "text-buffer", {"bufferDraw": "1", "bufferSize": "0.8", "bufferColor": _WHITE}
     )
     ElementTree.SubElement(settings, "placement", {"placement": "0", "dist": "1.5"})
-    scale = str(style.labels_from_scale)
+    # QGIS has the denominator of the closest view in "scaleMin", that of the farthest in "scaleMax".
     ElementTree.SubElement(
         settings,
         "rendering",
         {
             "scaleVisibility": "1" if style.labels_from_scale else "0",
-            "scaleMin": scale,
-            "scaleMax": "1",
+            "scaleMin": "0",
+            "scaleMax": str(style.labels_from_scale),
         },
     )
