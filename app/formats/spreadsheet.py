@@ -14,7 +14,7 @@ import numpy as np
 import python_calamine as calamine
 
 from app.errors import Invalid
-from app.formats import sheetsize
+from app.formats import formulas, sheetsize
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
 from app.formats.text import clean_cell, strings, unguarded
@@ -45,20 +45,26 @@ def open_spreadsheet(file: Named, kind: str, wanted: Wanted) -> Opened:
         sheet = book.get_sheet_by_name(name)
         header = find(_head(sheet), wanted.header_row)
     merged = _spans(sheet, header)
+    spots = formulas.without_value(file.path, name) if kind == "xlsx" else {}
     notes = [*note, *header.notes]
     if merged:
         notes.append("Merged cells are read as the same value in every row they span.")
-    shift = sheet.start[1] if sheet.start else 0
+    if any(text == formulas.NOT_COMPUTED for row in spots.values() for _, text in row):
+        notes.append(
+            f"Formulas have no computed values and are read as {formulas.NOT_COMPUTED}; open the "
+            "workbook in a spreadsheet programme and save it."
+        )
+    top = sheet.start[0] if sheet.start else 0
     detected = Detected(
         format=kind,
         header_row=header.row,
         layer=name,
         layers=tuple(visible),
-        rows=max(0, sheet.height - (header.row or 0)),
+        rows=max(0, top + sheet.height - (header.row or 0)),
         notes=tuple(notes),
     )
     names = tuple(header.names[at] for at in header.kept)
-    opened = Opened(detected, names, lambda rows: _batches(sheet, header, merged, shift, rows))
+    opened = Opened(detected, names, lambda rows: _batches(sheet, header, merged, spots, rows))
     opened.closing.callback(book.close)
     return opened
 
@@ -105,9 +111,14 @@ def _spans(sheet: calamine.CalamineSheet, header: Header) -> _Merged:
 
 
 def _batches(
-    sheet: calamine.CalamineSheet, header: Header, merged: _Merged, shift: int, rows: int
+    sheet: calamine.CalamineSheet,
+    header: Header,
+    merged: _Merged,
+    spots: formulas.Spots,
+    rows: int,
 ) -> Iterator[Batch]:
     kept = header.kept
+    shift = sheet.start[1] if sheet.start else 0
     spans = {(top, left): bottom for (top, left), (bottom, _) in merged}
     carried: dict[int, tuple[int, object]] = {}
     numbers: list[int] = []
@@ -119,6 +130,9 @@ def _batches(
             _carry(row, at, spans, carried)
         if all(cell == "" for cell in row):
             continue
+        for column_at, text in spots.get(at, ()):
+            if shift <= column_at < shift + len(row) and row[column_at - shift] == "":
+                row[column_at - shift] = text
         numbers.append(at + 1)
         for column, place in zip(columns, kept, strict=True):
             cell = row[place] if place < len(row) else None

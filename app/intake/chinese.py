@@ -17,6 +17,8 @@ _LONGEST: Final = 5000
 _NOTES: Final[dict[str, str]] = {
     "Sheet {} is read; the workbook also has {}.": "读取的是工作表 {}；工作簿中还有 {}。",
     "Layer {} is read; the file also has {}.": "读取的是图层 {}；文件中还有 {}。",
+    "Formulas have no computed values and are read as {}; open the workbook in a spreadsheet programme and save it.":
+        "公式没有计算结果，按 {} 读取；请用表格软件打开工作簿并保存。",
     "Merged cells are read as the same value in every row they span.": "合并单元格按其跨越的每一行均为同一值读取。",
     "The header takes rows {} and {}.": "表头为第 {} 行和第 {} 行。",
     "The header is row {}; what stands above it is not read.": "表头为第 {} 行，其上内容未读取。",

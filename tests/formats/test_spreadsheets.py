@@ -1,6 +1,7 @@
 """Workbooks as people fill them in: titles, merged cells, dates, lost digits, several sheets."""
 
 import datetime as dt
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,25 @@ def test_a_broken_workbook_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refusal:
         read(path)
     assert refusal.value.code == "damaged-file"
+
+
+def test_formulas_without_a_value_are_no_blanks(tmp_path: Path) -> None:
+    made = tmp_path / "made.xlsx"
+    with xlsxwriter.Workbook(made) as book:
+        sheet = book.add_worksheet("点位 & 表")
+        for row, cells in enumerate(
+            (("编码", "名称"), ("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"))
+        ):
+            sheet.write_row(3 + row, 2, cells)
+        sheet.write_formula("D5", "=VLOOKUP(1,A1,1)", None, "#N/A")
+        sheet.write_formula("D6", "=A1&A2", None, 987654)  # made one that nobody computed below
+        sheet.write_formula("D7", '=""', None, "blank")
+        sheet.write_formula("D20", "=A1&A2", None, 987654)
+    path = tmp_path / "file.xlsx"
+    with zipfile.ZipFile(made) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name).replace(b"<v>blank</v>", b"<v></v>")
+            new.writestr(name, content.replace(b"<v>987654</v>", b"<v></v>"))
+    found = read(path)
+    assert found.column("名称") == ["#N/A", "#CALC!", None, "d"]
+    assert any("no computed values" in note for note in found.detected.notes)
