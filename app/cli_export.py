@@ -4,8 +4,7 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +44,10 @@ def export_file(
     """Write records or answers to a file, in any format the API has."""
     from app.services import exports
 
+    if lang not in ("en", "zh"):
+        raise Invalid(f"there is no language {lang!r}; there are en and zh")
+    if output != STANDARD_OUTPUT and not output.parent.is_dir():
+        raise Invalid(f"there is no folder {output.parent} to write {output.name} to")
     collection = collection_of(kind)
     asked = exports.wanted(
         collection.id,
@@ -127,23 +130,19 @@ async def run(database: Database, asked: "Wanted", output: Path) -> None:
     from app.services.exports import Exports
 
     exports = Exports(database, Answers(database))
-    made = await exports.open(asked, OPERATOR)
-    for note in made.notes:
-        console.print(f"  note: {note}", soft_wrap=True)
     with _target(output) as file, _shown() as progress:
+        made = await exports.open(asked, OPERATOR)
+        for note in made.notes:
+            console.print(f"  note: {note}", soft_wrap=True)
         task = progress.add_task(asked.collection.id, told="")
         size = 0
-        async for piece in _pieces(made):
-            file.write(piece)
-            size += len(piece)
-            progress.update(task, told=_told(made, size, progress.tasks[0].elapsed))
+        async with aclosing(made.pieces) as pieces:
+            async for piece in pieces:
+                file.write(piece)
+                size += len(piece)
+                progress.update(task, told=_told(made, size, progress.tasks[0].elapsed))
+                await asyncio.sleep(0)
     console.print(f"{made.rows[0]:,} rows, {size / 1e6:,.1f} MB: {output}", soft_wrap=True)
-
-
-async def _pieces(made: "Export") -> AsyncIterator[bytes]:
-    async for piece in made.pieces:
-        yield piece
-        await asyncio.sleep(0)
 
 
 def _told(made: "Export", size: int, elapsed: float | None) -> str:
@@ -161,6 +160,11 @@ def _target(output: Path) -> Any:
     """Give a file that takes its name when everything is in it."""
     if output == STANDARD_OUTPUT:
         yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if output.exists() and not output.is_file():  # a pipe or a device: never replaced by a file
+        with output.open("wb") as there:
+            yield there
         return
     handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     file: IO[bytes] = os.fdopen(handle, "wb")

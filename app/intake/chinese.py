@@ -113,7 +113,13 @@ def in_chinese(sentence: str) -> str:
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return what is looked for, those with the most fixed words first."""
+    known = _NOTES | _HINTS | _ENDINGS | REFUSALS
     return tuple(
         (re.compile("(.+)".join(map(re.escape, english.split("{}"))), re.DOTALL), chinese)
-        for english, chinese in (_NOTES | _HINTS | _ENDINGS | REFUSALS).items()
+        for english, chinese in sorted(known.items(), key=lambda pair: -_fixed(pair[0]))
     )
+
+
+def _fixed(english: str) -> int:
+    return len(english) - 2 * english.count("{}")

@@ -7,8 +7,8 @@ One transaction sees one state, whatever is written meanwhile; memory does not g
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +68,8 @@ class Export:
     media_type: str
     notes: tuple[str, ...]
     """What the format cannot hold."""
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes, None]
+    """To be closed, or read to the end."""
     rows: Sequence[int]
     """How many rows were read so far, one number that grows."""
 
@@ -198,7 +199,7 @@ class Exports:
         layout: Layout,
         properties: Sequence[Property],
         rows: list[int],
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         async with self._turns, _folder() as folder:
             source = (
                 self._answered(asked, who, layout)
@@ -256,10 +257,11 @@ def _remove(folder: Path) -> None:
     folder.rmdir()
 
 
-async def _after(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in pieces:
-        yield piece
+async def _after(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(pieces):
+        yield first
+        async for piece in pieces:
+            yield piece
 
 
 def _counted(batches: Batches, rows: list[int]) -> Batches:

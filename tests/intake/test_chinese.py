@@ -36,6 +36,11 @@ def test_every_known_sentence_is_still_said(english: str) -> None:
     assert told.count("H7") == english.count("{}") or english.startswith("The layer has")
 
 
+def test_the_pattern_with_the_most_words_wins() -> None:
+    told = chinese.in_chinese("The options do not fit the file: a file of format csv has no sheet.")
+    assert told == "选项与文件不符：csv 格式的文件没有 sheet。"
+
+
 def test_a_sentence_within_a_sentence() -> None:
     told = chinese.in_chinese("The last item is cut off. Rows: 2 (3, 4).")
     assert told == "最后一个条目不完整。共 2 行（3, 4）。"

@@ -1,10 +1,13 @@
 """From an empty folder to an orderly end: what starts, what is said, what is finished first."""
 
 import asyncio
+import os
 import re
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -133,3 +136,28 @@ def test_a_stream_of_changes_ends_in_order_when_the_service_stops(service: Servi
         assert ": the service is stopping" in list(lines)
     assert service.ended() == 0
     assert time.monotonic() - stopping < GRACE_S
+
+
+def test_an_export_that_cannot_be_written_says_why_in_one_line(
+    service: Service, folder: Path
+) -> None:
+    here = {"data_dir": service.folder}
+    nowhere = command("export", "cameras", "-o", str(folder / "none" / "x.csv"), **here)
+    foreign = command("export", "cameras", "-o", str(folder / "x.csv"), "--lang", "fr", **here)
+    unread = command("export", "cameras", "-o", str(folder / "x.docx"), **here)
+    for done, told in ((nowhere, "no folder"), (foreign, "no language"), (unread, "no format")):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_an_export_into_a_pipe_leaves_the_pipe(service: Service, folder: Path) -> None:
+    pipe = folder / "cameras.csv"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        done = command("export", "cameras", "-o", str(pipe), data_dir=service.folder)
+        got, _ = reader.communicate(timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert got.startswith(b'"code"')
+    assert pipe.is_fifo()
