@@ -1,11 +1,13 @@
 """What the registry itself finds wrong with rows and files, one code at a time."""
 
+import io
 from typing import Any
 
 import builders
 import httpx
 import orjson
 import pytest
+import xlsxwriter
 from builders import KeyFor
 from sqlalchemy import text
 
@@ -549,3 +551,25 @@ async def test_somebody_registers_a_code_meanwhile(
         job = await brought(city, cameras(3))
     assert (job["state"], job["problem"]["code"]) == ("failed", "already-exists")
     assert len((await city.get("/v1/cameras")).json()["items"]) == 1
+
+
+async def test_the_sheet_that_gives_what_is_needed_is_read(city: httpx.AsyncClient) -> None:
+    def book(*sheets: str) -> bytes:
+        sink = io.BytesIO()
+        with xlsxwriter.Workbook(sink) as made:
+            for name in sheets:
+                sheet = made.add_worksheet(name)
+                lines = [["代码", "含义"], ["1", "车辆"], ["2", "人脸"]]
+                if name == "点位":
+                    found = row(1)
+                    lines = [list(found), list(found.values())]
+                for at, line in enumerate(lines):
+                    sheet.write_row(at, 0, line)
+        return sink.getvalue()
+
+    job = await brought(city, book("字典", "点位", "旧"), name="a.xlsx")
+    assert (job["counts"]["created"], job["file"]["layer"]) == (1, "点位")
+    assert [note["code"] for note in job["notes"]] == ["layer-chosen"]
+    for sheets, stated in ((("字典", "旧"), None), (("字典", "点位"), "字典")):
+        refused = await send(city, book(*sheets), name="a.xlsx", sheet=stated)
+        assert (refused.status_code, refused.json()["code"]) == (422, "fields-missing")

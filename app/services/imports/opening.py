@@ -5,8 +5,8 @@ What cannot be read at all is refused here, before anything is kept of it.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,15 +14,17 @@ import orjson
 from pydantic import ValidationError
 
 from app.errors import Fault, Invalid
-from app.formats.source import Detected, Source, open_source
+from app.formats.source import Batch, Detected, Source, open_source
 from app.intake.options import Options
-from app.intake.plan import Plan, plan_for
+from app.intake.plan import Note, Plan, plan_for
 from app.schemas.imports import Profile
 from app.schemas.jobs import ImportRequest
 from app.services import drafts
 
 _SAMPLE = 2000
 _CHUNK = 1 << 20
+_TRIED = 8
+"""Sheets or layers that are tried when the first does not give what is needed."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,56 @@ def opened(
         when the file cannot be read, has forbidden columns, does not give what the kind needs, or
         an option says something of it that its format does not have.
     """
-    with open_source(
-        file.path, name=file.name, format=wanted.format, encoding=wanted.encoding,
-        delimiter=wanted.delimiter, header_row=wanted.header_row, sheet=wanted.sheet,
-        layer=wanted.layer,
-    ) as source:  # fmt: skip
+    with ExitStack() as held:
+        source, sample = _first(held, file, wanted, wanted.layer)
         _refuse_unused(wanted, source.detected.format)
-        sample = next(iter(source.batches(_SAMPLE)), None)
-        yield source, plan_for(options(wanted, profile), source.detected, source.columns, sample)
+        how = options(wanted, profile)
+        try:
+            plan = plan_for(how, source.detected, source.columns, sample)
+        except Invalid as error:
+            if error.code != "fields-missing" or wanted.layer or wanted.sheet:
+                raise
+            found = _other(held, file, wanted, how, source.detected)
+            if found is None:
+                raise
+            source, plan = found
+        yield source, plan
+
+
+def _first(
+    held: ExitStack, file: Arrived, wanted: ImportRequest, layer: str | None
+) -> tuple[Source, Batch | None]:
+    """Return a layer of a file, and its first rows."""
+    source = held.enter_context(
+        open_source(
+            file.path, name=file.name, format=wanted.format, encoding=wanted.encoding,
+            delimiter=wanted.delimiter, header_row=wanted.header_row, sheet=wanted.sheet,
+            layer=layer,
+        )
+    )  # fmt: skip
+    return source, next(iter(source.batches(_SAMPLE)), None)
+
+
+def _other(
+    held: ExitStack, file: Arrived, wanted: ImportRequest, how: Options, told: Detected
+) -> tuple[Source, Plan] | None:
+    """Return another sheet or layer that gives what the kind needs: explanations may come first."""
+    for layer in [name for name in told.layers if name != told.layer][:_TRIED]:
+        try:
+            source, sample = _first(held, file, wanted, layer)
+            plan = plan_for(how, source.detected, source.columns, sample)
+        except Invalid as error:
+            if error.code in ("fields-missing", "no-such-row", "empty-file"):
+                continue
+            raise
+        note = Note(
+            "layer-chosen",
+            f"{layer!r} is read, because {told.layer!r} does not give what is needed. Name the sheet "
+            "or layer if another is meant.",
+            f"读取的是“{layer}”，因为“{told.layer}”缺少必需的列；如需读取其他工作表或图层请指明。",
+        )
+        return source, replace(plan, notes=(*plan.notes, note))
+    return None
 
 
 _TABLES: Final = ("xlsx", "xls", "ods")
