@@ -4,6 +4,7 @@ Promises to name what was found when it is nothing that can be read: a picture, 
 page. An archive of a single file, zip or gzip, counts as that file.
 """
 
+import mmap
 import re
 import sqlite3
 import tempfile
@@ -45,6 +46,8 @@ _FOREIGN: Final = (
     (b"\x00\x00\x00\x00MDFE", "a database of Microsoft SQL Server"),
 )
 _CONTAINER: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+"""Name of the stream in which Office keeps a document that has a password."""
 _DBF: Final = re.compile(rb"[\x03\x30\x83\x8b\xf5].[\x01-\x0c][\x01-\x1f]", re.DOTALL)
 _GAT: Final = re.compile(
     r'"(?:APE|Tollgate|Lane)(?:ListObject|List|Object)"\s*:|"(?:ApeID|TollgateID|LaneId)"\s*:'
@@ -192,6 +195,15 @@ def _document_kind(file: Named, member: Member) -> str:
 def _container_kind(file: Named) -> str:
     if supports(file.path):
         return "xls"
+    with (
+        file.path.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as held,
+    ):
+        if held.find(_ENCRYPTED) >= 0:
+            raise Invalid(
+                "The workbook is protected with a password; save it without one.",
+                code="encrypted-file",
+            )
     raise refused("an old Office document that is no workbook")
 
 

@@ -80,15 +80,23 @@ def _chosen(
             )
         return stated, ()
     if not visible:
-        raise Invalid("The workbook has no visible sheet with cells.", code="empty-file")
+        raise _no_cells()
+    blank = True
     for name in visible:
         rows = _head(book.get_sheet_by_name(name))
+        blank &= not any(map(any, rows))
         found = find(rows)
         if found.row is not None and len(found.kept) > 1 and any(map(any, rows[found.row :])):
             others = [other for other in visible if other != name]
             told = f"Sheet {name!r} is read; the workbook also has {', '.join(others)}."
             return name, (told,) if others else ()
+    if blank:
+        raise _no_cells()
     return visible[0], ()
+
+
+def _no_cells() -> Invalid:
+    return Invalid("The workbook has no visible sheet with cells.", code="empty-file")
 
 
 def _head(sheet: calamine.CalamineSheet) -> list[list[str | None]]:

@@ -99,7 +99,7 @@ _INSTEAD: Final[dict[str, str]] = {
     "a program for Android": "安卓程序",
     "an archive with {} files and no Shapefile or KML ({})": "含 {} 个文件而没有 Shapefile 或 KML 的压缩包（{}）",
     "an OpenDocument file that is no spreadsheet": "不是表格的 OpenDocument 文件",
-    "an old Office document that is no workbook": "不是工作簿的旧版 Office 文档",
+    "an old Office document that is no workbook": "旧版 Office 文档而非工作簿",
     "an SQLite database that is no GeoPackage": "不是 GeoPackage 的 SQLite 数据库",
     "of no known kind; it is not text": "未知类型且不是文本",
     "an XML file of another kind (<{}>)": "其他类型的 XML 文件（<{}>）",

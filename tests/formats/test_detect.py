@@ -200,3 +200,13 @@ def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refused:
         open_table(written(tmp_path, head[:20], "y.dbf"), None, None)
     assert refused.value.code == "damaged-file"
+
+
+def test_a_workbook_with_a_password_is_told_as_that(tmp_path: Path) -> None:
+    container = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)
+    path = written(
+        tmp_path, container + "EncryptedPackage".encode("utf-16-le") + bytes(2000), "a.xlsx"
+    )
+    assert refusal(path).code == "encrypted-file"
+    other = written(tmp_path, container + bytes(2000), "b.doc")
+    assert refusal(other).code == "unsupported-format"

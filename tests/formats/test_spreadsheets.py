@@ -137,3 +137,9 @@ def test_formulas_without_a_value_are_no_blanks(tmp_path: Path) -> None:
     found = read(path)
     assert found.column("名称") == ["#N/A", "#CALC!", None, "d"]
     assert any("no computed values" in note for note in found.detected.notes)
+
+
+def test_a_workbook_without_a_cell_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(Invalid) as told:
+        read(workbook(tmp_path, one=[], two=[[]]))
+    assert told.value.code == "empty-file"
