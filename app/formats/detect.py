@@ -21,8 +21,9 @@ from app.formats.model import FORMATS, Named
 from app.formats.spreadsheet import supports
 
 READABLE: Final = (
-    "CSV, TSV, XLSX, XLS, ODS, GeoJSON, GeoJSONSeq, GeoPackage, FlatGeobuf, Shapefile (zip), "
-    "GeoParquet, KML, KMZ, GB/T 28181 catalogue (XML) and GA/T 1400 lists (JSON)"
+    "CSV, TSV, XLSX, XLS, ODS, tables of web pages, Excel 2003 XML, GeoJSON, GeoJSONSeq, "
+    "GeoPackage, FlatGeobuf, Shapefile (zip), GeoParquet, KML, KMZ, GB/T 28181 catalogue (XML) and "
+    "GA/T 1400 lists (JSON)"
 )
 _HEAD: Final = 1 << 16
 _FOREIGN: Final = (
@@ -57,10 +58,20 @@ _GEOJSON: Final = re.compile(
 )
 _COLLECTION: Final = re.compile(r'"features"\s*:|"type"\s*:\s*"FeatureCollection"')
 _ITEM: Final = re.compile(r"<(?:Item|DeviceList)\b|<CmdType>\s*Catalog", re.IGNORECASE)
+PAGE: Final = "a web page without a table of several columns and rows (perhaps a login page)"
+_PROLOGUE: Final = re.compile(
+    r"\s*(?:<\?.*?\?>|<!--.*?-->|<!\[[^>]*>|<!doctype(?:[^>\[]|\[[^\]]*\])*>)",
+    re.DOTALL | re.IGNORECASE,
+)
+_ROOT: Final = re.compile(r"\s*<([A-Za-z][\w:.-]*)")
+_OF_PAGES: Final = re.compile(
+    r"html|head|body|table|thead|tbody|tr|td|meta|link|title|style|script|div|span|p|br|center|font"
+    r"|form|b|h[1-4]|base|noscript|header|main|section",
+    re.IGNORECASE,
+)
+"""Elements that a web page, or a piece of one, can begin with."""
+_WORKBOOK: Final = re.compile(r"<(?:\w+:)?Workbook\b")
 _MARKUP: Final = (
-    (re.compile(r"<(?:!doctype\s+html|html|head|body|table|script|meta)\b", re.IGNORECASE),
-     "a web page (perhaps a login page, or a table that was saved as one)"),
-    (re.compile(r"<\?mso-application|<Workbook\b"), "an Excel 2003 XML workbook; save it as XLSX"),
     (re.compile(r"<(?:\w+:)?FeatureCollection\b|xmlns:gml"), "a GML file"),
     (re.compile(r"<gpx\b"), "a GPX file"),
     (re.compile(r"<osm\b"), "an OpenStreetMap file"),
@@ -123,7 +134,8 @@ def stated(name: str) -> str:
         ``unsupported-format``.
     """
     known = {"geojsonl": "geojsonseq", "geoparquet": "parquet", "shp": "shapefile", "kmz": "kml",
-             "txt": "csv", "flatgeobuf": "fgb", "geopackage": "gpkg"}  # fmt: skip
+             "txt": "csv", "flatgeobuf": "fgb", "geopackage": "gpkg", "htm": "html",
+             "xhtml": "html", "spreadsheetml": "xml-spreadsheet"}  # fmt: skip
     plain = name.strip().lower()
     plain = known.get(plain, plain)
     if plain not in FORMATS:
@@ -228,6 +240,8 @@ def _text_kind(file: Named, head: bytes) -> str:
         return "gb28181"
     if start.startswith("<"):
         return _markup_kind(start)
+    if start[:13].lower() == "mime-version:":
+        raise refused("a web archive (MHT); save it as XLSX")
     if start.startswith(("{", "[")):
         return _json_kind(text, start)
     return "csv"
@@ -236,11 +250,19 @@ def _text_kind(file: Named, head: bytes) -> str:
 def _markup_kind(start: str) -> str:
     if re.search(r"<(?:\w+:)?kml\b", start):
         return "kml"
+    at = 0
+    while (before := _PROLOGUE.match(start, at)) and before.end() > at:
+        at = before.end()
+    root = _ROOT.match(start, at)
+    name = root[1] if root else "?"
+    if _OF_PAGES.fullmatch(name) or start[:14].lower() == "<!doctype html":
+        return "html"
+    if _WORKBOOK.match(start, root.start(1) - 1 if root else at):
+        return "xml-spreadsheet"
     for pattern, what in _MARKUP:
         if pattern.search(start):
             raise refused(what)
-    root = re.search(r"<([A-Za-z][\w:.-]*)", start)
-    raise refused(f"an XML file of another kind (<{root[1] if root else '?'}>)")
+    raise refused(f"an XML file of another kind (<{name}>)")
 
 
 def _json_kind(text: str, start: str) -> str:

@@ -21,10 +21,24 @@ from app.formats.parquet import open_parquet
 from app.formats.shapefile import open_shapefile
 from app.formats.spreadsheet import open_spreadsheet
 from app.formats.vector import open_vector
+from app.formats.webpage import open_page
+from app.formats.xmlsheet import open_workbook
 
 # Formats that a look at the content may mistake for each other.
 _ALIKE: Final = (
-    frozenset(("csv", "tsv", "geojson", "geojsonseq", "gat1400", "gb28181", "kml")),
+    frozenset(
+        (
+            "csv",
+            "tsv",
+            "geojson",
+            "geojsonseq",
+            "gat1400",
+            "gb28181",
+            "kml",
+            "html",
+            "xml-spreadsheet",
+        )
+    ),
     frozenset(("xlsx", "xls", "ods")),
 )
 
@@ -106,5 +120,9 @@ def _open(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) ->
             return open_catalogue(file, wanted)
         case "gat1400":
             return open_lists(file, wanted)
+        case "html":
+            return open_page(file, wanted, detect.refused(detect.PAGE))
+        case "xml-spreadsheet":
+            return open_workbook(file, wanted)
         case _:
             raise detect.refused(f"a file of format {kind}")

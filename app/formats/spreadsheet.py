@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import python_calamine as calamine
 
 from app.errors import Invalid
 from app.formats import formulas, sheetsize
+from app.formats.grid import batch_of
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
-from app.formats.text import clean_cell, strings, unguarded
+from app.formats.text import clean_cell
 from app.formats.typed import EXACT_SPREADSHEET, value_text
 
 _SAMPLE_ROWS: Final = 100
@@ -146,10 +146,10 @@ def _batches(
             cell = row[place] if place < len(row) else None
             column.append(cell if isinstance(cell, str) else value_text(cell, EXACT_SPREADSHEET))
         if len(numbers) == rows:
-            yield _batch(numbers, columns, header)
+            yield batch_of(numbers, columns, header)
             numbers, columns = [], [[] for _ in kept]
     if numbers:
-        yield _batch(numbers, columns, header)
+        yield batch_of(numbers, columns, header)
 
 
 def _carry(
@@ -167,18 +167,6 @@ def _carry(
         bottom = spans.get((at, left))
         if bottom is not None:
             carried[left] = (bottom, value)
-
-
-def _batch(numbers: list[int], columns: list[list[str | None]], header: Header) -> Batch:
-    cells = [unguarded(strings(column)) for column in columns]
-    filled = np.zeros(len(numbers), bool)
-    for column in cells:
-        filled |= np.asarray(column.is_valid())
-    row = np.array(numbers, np.int64)
-    named = {header.names[at]: column for at, column in zip(header.kept, cells, strict=True)}
-    if filled.all():
-        return Batch(row, named)
-    return Batch(row[filled], {name: column.filter(filled) for name, column in named.items()})
 
 
 @contextmanager

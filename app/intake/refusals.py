@@ -66,6 +66,11 @@ _READING: Final[dict[str, str]] = {
     "There is no sheet {}; the workbook has {}.": "没有工作表 {}；工作簿中有 {}。",
     "There is no layer {}; the file has {}.": "没有图层 {}；文件中有 {}。",
     "The workbook is protected with a password; save it without one.": "工作簿设有密码，请去除密码后重新保存。",
+    "The workbook cannot be read: {} is no place of a row or cell.": "工作簿无法读取：行或单元格的位置 {} 不成立。",
+    "A table has more than {} columns or {} rows, or too many merged cells; save it as CSV.":
+        "表格超过 {} 列或 {} 行，或合并单元格过多，请另存为 CSV。",
+    "The page has a tag or a text of more than {} million signs.": "网页中有标签或文字超过 {} 百万个字符。",
+    "The page has too many tables, or tables nested too deeply.": "网页中的表格过多或嵌套过深。",
     "The workbook cannot be read: it is broken.": "工作簿已损坏，无法读取。",
     "The workbook cannot be read: {}.": "工作簿无法读取：{}。",
 }  # fmt: skip
@@ -87,8 +92,9 @@ _INSTEAD: Final[dict[str, str]] = {
     "one file of a Shapefile (DBF); pack .shp, .shx, .dbf and .prj into one zip":
         " Shapefile 的其中一个文件 DBF（请把 .shp、.shx、.dbf、.prj 打成一个 zip）",
     "a database of Microsoft SQL Server": " SQL Server 数据库",
-    "a web page (perhaps a login page, or a table that was saved as one)": "网页（可能是登录页，或被另存为网页的表格）",
-    "an Excel 2003 XML workbook; save it as XLSX": " Excel 2003 XML 工作簿（请另存为 XLSX）",
+    "a web page without a table of several columns and rows (perhaps a login page)":
+        "网页，其中没有多行多列的表格（可能是登录页）",
+    "a web archive (MHT); save it as XLSX": "网页存档 MHT（请另存为 XLSX）",
     "a binary Excel workbook (XLSB); save it as XLSX": " XLSB 工作簿（请另存为 XLSX）",
     "a GML file": " GML 文件",
     "a GPX file": " GPX 文件",

@@ -38,7 +38,8 @@ def zipped(folder: Path, *members: tuple[str, str | bytes], name: str = "x.zip")
     (b"\xff\xd8\xff\xe0\x00", "JPEG"), (b"\x89PNG\r\n", "PNG"), (b"Rar!\x1a\x07", "RAR"),
     (b"<!DOCTYPE html><html><form>login</form></html>", "web page"),
     (b"\n <html><table><tr><td>code</td></tr></table></html>", "web page"),
-    (b'<?xml version="1.0"?><Workbook xmlns="x"></Workbook>', "Excel 2003"),
+    (b"<osm><meta osm_base='x'/></osm>", "OpenStreetMap"), (b"<svg><script/></svg>", "SVG"),
+    (b"MIME-Version: 1.0\r\nContent-Type: multipart/related", "MHT"),
     (b"<OGRVRTDataSource><OGRVRTLayer name='a'><SrcDataSource>/vsicurl/http://x</SrcDataSource>"
      b"</OGRVRTLayer></OGRVRTDataSource>", "virtual"),
     (b"<?xml version='1.0'?><gpx></gpx>", "GPX"), (b"<other/>", "<other>"),

@@ -188,7 +188,8 @@ def _other(
     return None
 
 
-_TABLES: Final = ("xlsx", "xls", "ods")
+_MARKUP: Final = ("html", "xml-spreadsheet")
+_TABLES: Final = ("xlsx", "xls", "ods", *_MARKUP)
 _TEXTS: Final = ("csv", "tsv")
 _LAYERED: Final = (*_TABLES, "gpkg", "fgb", "shapefile", "gat1400")
 _USED_BY: Final = {
@@ -196,7 +197,16 @@ _USED_BY: Final = {
     "layer": (*_LAYERED, "kml", "parquet"),
     "delimiter": _TEXTS,
     "header_row": (*_TEXTS, *_TABLES),
-    "encoding": (*_TEXTS, "geojson", "geojsonseq", "shapefile", "kml", "gb28181", "gat1400"),
+    "encoding": (
+        *_TEXTS,
+        "geojson",
+        "geojsonseq",
+        "shapefile",
+        "kml",
+        "gb28181",
+        "gat1400",
+        *_MARKUP,
+    ),
 }
 """Formats that an option says something of; sheet and layer are two words for one thing."""
 

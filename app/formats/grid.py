@@ -1,0 +1,207 @@
+"""Tables that are written out cell by cell: of a web page, of a workbook in XML.
+
+A reader yields the rows of all tables of its file; here one table is chosen, its header is found and
+its rows become batches, by the rules of spreadsheets. The file is gone through once to count and
+once to read, so memory stays flat; the rows of a small file are kept.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from app.errors import Invalid
+from app.formats.encoding import Encoding
+from app.formats.header import Header, find
+from app.formats.model import Batch, Detected, Opened, Wanted
+from app.formats.text import clean_cell, strings, unguarded
+
+KEPT_BYTES: Final = 4 << 20
+"""Size of a file whose rows are kept after they have been counted."""
+MOST_COLUMNS: Final = 16_384
+MOST_ROWS: Final = 1_048_576
+"""Columns and rows of a sheet, as spreadsheet programmes have them."""
+MOST_TABLES: Final = 10_000
+_SAMPLE_ROWS: Final = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One row of a table."""
+
+    table: int
+    number: int
+    """Row as a spreadsheet programme shows it, from 1."""
+    cells: list[str | None]
+    spanned: list[tuple[int, int, str]] = field(default_factory=list)
+    """Cells that a merged cell above takes: their column, the row it begins in, its text."""
+
+
+@dataclass(eq=False)
+class _Table:
+    """What counting found of one table."""
+
+    head: list[list[str | None]] = field(default_factory=list)
+    last: int = 0
+    filled: int = 0
+    spans: bool = False
+
+    def take(self, line: Line) -> None:
+        self.last = line.number
+        self.filled += sum(cell is not None for cell in line.cells)
+        self.spans |= bool(line.spanned)
+        if line.number <= _SAMPLE_ROWS:
+            self.head += [[] for _ in range(line.number - 1 - len(self.head))]
+            self.head.append([clean_cell(cell) for cell in line.cells])
+
+    @property
+    def readable(self) -> bool:
+        """Whether it has a header of several columns, and rows below."""
+        found = find(self.head)
+        below = self.head[found.row or 0 :]
+        return found.row is not None and len(found.kept) > 1 and any(map(any, below))
+
+
+@dataclass(eq=False)
+class Sheets:
+    """Names of the tables of a file, in its order, filled while it is gone through."""
+
+    names: list[str] = field(default_factory=list)
+    hidden: set[int] = field(default_factory=set)
+
+
+def open_grid(
+    kind: str,
+    coding: Encoding,
+    size: int,
+    lines: Callable[[Sheets], Iterator[Line]],
+    wanted: Wanted,
+    *,
+    largest: bool,
+    nothing: Invalid,
+) -> Opened:
+    """Open the named table, or the first or largest one that has a header and rows.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the format.
+    coding : Encoding
+        What the text is in.
+    size : int
+        Bytes of the file.
+    lines : callable
+        Yields the rows of all tables in the order of the file, and names the tables.
+    largest : bool
+        Take the table with the most cells, not the first one.
+    nothing : Invalid
+        What is raised when no table can be read.
+
+    Raises
+    ------
+    Invalid
+        ``unknown-layer``, ``no-such-row``, and what the reader raises.
+    """
+    sheets = Sheets()
+    tables: dict[int, _Table] = {}
+    kept: list[Line] = []
+    for line in lines(sheets):
+        tables.setdefault(line.table, _Table()).take(line)
+        if size <= KEPT_BYTES:
+            kept.append(line)
+    stated = wanted.sheet or wanted.layer
+    at, layers = _chosen(sheets, tables, stated, largest=largest, nothing=nothing)
+    table = tables.get(at, _Table())
+    header = find(table.head, wanted.header_row)
+    notes = [*coding.notes, *header.notes]
+    if others := [name for name in layers if name != sheets.names[at]]:
+        told = f"Sheet {sheets.names[at]!r} is read; the workbook also has {', '.join(others)}."
+        notes = [told, *notes] if stated is None else notes
+    if table.spans:
+        notes.append("Merged cells are read as the same value in every row they span.")
+    detected = Detected(
+        format=kind,
+        encoding=coding.name,
+        header_row=header.row,
+        layer=sheets.names[at],
+        layers=layers,
+        rows=max(0, table.last - (header.row or 0)),
+        notes=tuple(notes),
+    )
+
+    def read(rows: int) -> Iterator[Batch]:
+        again = kept if size <= KEPT_BYTES else lines(Sheets())
+        return _batches((line for line in again if line.table == at), header, rows)
+
+    return Opened(detected, tuple(header.names[place] for place in header.kept), read)
+
+
+def _chosen(
+    sheets: Sheets,
+    tables: dict[int, _Table],
+    stated: str | None,
+    *,
+    largest: bool,
+    nothing: Invalid,
+) -> tuple[int, tuple[str, ...]]:
+    """Return the place of the table to read, and the names of those that could be."""
+    shown = [at for at in tables if at not in sheets.hidden]
+    readable = [at for at in shown if tables[at].readable]
+    layers = tuple(sheets.names[at] for at in readable or shown)
+    if stated is not None:
+        if stated not in sheets.names:
+            raise Invalid(
+                f"There is no sheet {stated!r}; the workbook has {', '.join(layers)}.",
+                code="unknown-layer",
+            )
+        return sheets.names.index(stated), layers
+    if not readable:
+        raise nothing
+    if largest:
+        return max(readable, key=lambda at: tables[at].filled), layers
+    return readable[0], layers
+
+
+def _batches(lines: Iterable[Line], header: Header, rows: int) -> Iterator[Batch]:
+    first = header.row or 0
+    numbers: list[int] = []
+    columns: list[list[str | None]] = [[] for _ in header.kept]
+    for line in lines:
+        if line.number <= first or not any(line.cells):
+            continue
+        cells = line.cells
+        for place, begun, text in line.spanned:
+            if begun > first:
+                cells = [*cells, *[None] * (place + 1 - len(cells))]
+                cells[place] = text
+        numbers.append(line.number)
+        for column, place in zip(columns, header.kept, strict=True):
+            column.append(cells[place] if place < len(cells) else None)
+        if len(numbers) == rows:
+            yield batch_of(numbers, columns, header)
+            numbers, columns = [], [[] for _ in header.kept]
+    if numbers:
+        yield batch_of(numbers, columns, header)
+
+
+def batch_of(numbers: list[int], columns: list[list[str | None]], header: Header) -> Batch:
+    """Return rows as a batch, cleaned, those that are blank left out."""
+    cells = [unguarded(strings(column)) for column in columns]
+    filled = np.zeros(len(numbers), bool)
+    for column in cells:
+        filled |= np.asarray(column.is_valid())
+    row = np.array(numbers, np.int64)
+    named = {header.names[at]: column for at, column in zip(header.kept, cells, strict=True)}
+    if filled.all():
+        return Batch(row, named)
+    return Batch(row[filled], {name: column.filter(filled) for name, column in named.items()})
+
+
+def too_wide() -> Invalid:
+    """Return the refusal of a table that no spreadsheet programme could show."""
+    return Invalid(
+        f"A table has more than {MOST_COLUMNS:,} columns or {MOST_ROWS:,} rows, or too many merged "
+        "cells; save it as CSV.",
+        code="unpacks-too-large",
+    )
