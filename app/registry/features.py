@@ -36,6 +36,8 @@ _EQUAL: Final[Mapping[Type, str]] = {
     "text": "text[]", "integer": "float8[]", "number": "float8[]", "boolean": "boolean[]",
     "day": "date[]", "instant": "timestamptz[]", "words": "text[]",
 }  # fmt: skip
+_FEW: Final = 250
+"""Rows that are put in order whole; of more only their places are."""
 
 
 @dataclass(frozen=True)
@@ -264,12 +266,13 @@ def _key(collection: Collection) -> str:
     return 't.code COLLATE "C"' if collection.answer else "t.code"
 
 
-def _sorted_by(collection: Collection, asked: Asked) -> str:
+def _keys(collection: Collection, asked: Asked) -> list[tuple[str, str]]:
+    """Return what features are put in order by: SQL, and its direction."""
     keys = [
-        f"{expression(collection, sort.property.name)}{' DESC' if sort.descending else ''}"
+        (expression(collection, sort.property.name), " DESC" if sort.descending else "")
         for sort in asked.order
     ]
-    return ", ".join([*keys, _key(collection)])
+    return [*keys, (_key(collection), "")]
 
 
 def _speaks_of_states(parts: Sequence[str]) -> bool:
@@ -301,8 +304,8 @@ def _page_statement(collection: Collection, asked: Asked) -> tuple[str, list[Any
     """Return the statement of any page and its values.
 
     Where something narrows, the rows of the page are found first, without their JSON and without the
-    joins of device states that a filter does not speak of. Where something sorts, only their keys are:
-    many short rows are put in order faster than many long ones.
+    joins of device states that a filter does not speak of. Of a long page, or a sorted one, only their
+    places (`ctid`) are: many short rows are put in order faster than many long ones.
     """
     bound = Bound()
     table = _from(collection, stated=True, asked=asked, bound=bound)
@@ -311,15 +314,23 @@ def _page_statement(collection: Collection, asked: Asked) -> tuple[str, list[Any
     if asked.after is not None:
         parts.append(_following(collection, asked, bound))
     most = bound.bind(asked.limit + 1, "bigint")
-    chosen = f"WHERE {' AND '.join(parts) or 'TRUE'} ORDER BY {_sorted_by(collection, asked)}"
-    chosen = f"{chosen} LIMIT {most}"
+    keys = _keys(collection, asked)
+    in_order = ", ".join(key + way for key, way in keys)
+    chosen = f"WHERE {' AND '.join(parts) or 'TRUE'} ORDER BY {in_order} LIMIT {most}"
     if (asked.filtered or asked.order) and not collection.answer:
         narrow = _from(collection, stated=_speaks_of_states(parts), asked=asked, bound=bound)
-        if asked.order:
-            table = f"{table} JOIN (SELECT t.code FROM {narrow} {chosen}) AS k ON k.code = t.code"
+        name, _, joins = table.partition(" AS t")
+        if asked.order or asked.limit > _FEW:
+            told = ", ".join(f"{key} AS key_{at}" for at, (key, _) in enumerate(keys))
+            table = (
+                f"(SELECT t.ctid AS row, {told} FROM {narrow} {chosen}) AS k "
+                f"JOIN {name} AS t ON t.ctid = k.row{joins}"
+            )
+            # By the keys as they were found, so that nothing is put in order twice.
+            chosen = "ORDER BY " + ", ".join(f"k.key_{at}{way}" for at, (_, way) in enumerate(keys))
         else:
-            table = f"(SELECT t.* FROM {narrow} {chosen}) AS t{table.partition(' AS t')[2]}"
-        chosen = f"ORDER BY {_sorted_by(collection, asked)}"
+            table = f"(SELECT t.* FROM {narrow} {chosen}) AS t{joins}"
+            chosen = f"ORDER BY {in_order}"
     shown = f"FILTER (WHERE place < {most})"
     told = f"max(last) FILTER (WHERE place = {most} - 1)" if asked.order else f"max(last) {shown}"
     return (
