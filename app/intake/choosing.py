@@ -179,14 +179,16 @@ class Chooser:
         return all(_readable(reader, cell) for cell in cells)
 
     def sampled(self, columns: Sequence[str]) -> list[str]:
-        """Return distinct cells of columns in the sample."""
+        """Return distinct cells of columns in the sample; a heading said again is none."""
         if self.sample is None:
             return []
-        present = [self.sample.columns[name] for name in columns if name in self.sample.columns]
+        known = self.sample.columns
         return [
             str(cell)
-            for array in present
-            for cell in array.drop_null().unique().slice(0, _SAMPLED).to_pylist()
+            for name in columns
+            if name in known
+            for cell in known[name].drop_null().unique().slice(0, _SAMPLED).to_pylist()
+            if plain(cell) != plain(name)
         ]
 
     def list_of(self, name: str, stated: str | None) -> str | None:

@@ -132,6 +132,7 @@ ROW_CODES: Final[dict[str, str]] = {
     "digits-doubtful": "(warning) a twenty-digit code that ends in five zeros",
     "gb28181-code": "twenty digits that are no code of such a thing",
     "not-a-device": "(warning) a node of the tree of a GB/T 28181 catalogue; passed over",
+    "not-a-record": "(warning) a total, a remark, a signature, a title or the header said again; passed over",
     "cell-error": "`#N/A`, `#REF!` and the like: a spreadsheet formula that has failed",
     "unknown-code": "a word or code that is in no list in force",
     "not-a-number": "no number",

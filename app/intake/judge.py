@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.formats.source import Batch, Source
 from app.geo.arrays import Bools
 from app.intake import fast
+from app.intake.asides import passed_over, unsigned
 from app.intake.faults import Judged, RowFault
 from app.intake.locating import Located, PlaceFault, located
 from app.intake.plan import Plan
@@ -87,6 +88,11 @@ def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:
     points = int(found.good.sum()) if plan.kind.shapes else 0
     judged = Judged(pa.table({}), [], len(batch.row), points, found.swapped)
     spoilt = _odd(judged, batch) | _no_devices(plan, batch, judged)
+    aside, told = passed_over(plan, batch, found.good | spoilt)
+    if told:
+        judged.faults += told
+        spoilt |= aside
+        unsigned(batch, aside)
     hopeful = np.zeros_like(spoilt) if exact else found.good & ~spoilt
     certain, quick = fast.certain(plan, batch, hopeful)
     slow = _slowly(plan, batch, found, np.nonzero(~certain & ~spoilt)[0], judged)
