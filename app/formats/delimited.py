@@ -26,10 +26,14 @@ from app.formats.model import Batch, Detected, Named, Oddity, Opened, Tally, Wan
 from app.formats.text import clean, clean_cell, unguarded
 
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_RARE: Final = {"，": "fullwidth comma", "；": "fullwidth semicolon", "^": "caret"}
+"""Looked for where the usual ones cut nothing: they also stand in ordinary text."""
 LONGEST_ROW: Final = 4 << 20
 """Bytes of one row; a quote that is never closed runs into this."""
 _SAMPLE_BYTES: Final = 1 << 18
 _SAMPLE_ROWS: Final = 100
+_SURE: Final = 0.5
+"""Share of the rows that a delimiter cuts into the same number of cells."""
 _BLOCKS: Final = (1 << 18, 1 << 23)
 # How programs keep a spreadsheet from making a number of a code: ="4108", and an apostrophe.
 _FORCED: Final = {b'="': r'^="([^"]*)"$', b"'": r"^'([0-9]+)$"}
@@ -88,7 +92,7 @@ def open_delimited(file: Named, wanted: Wanted) -> Opened:
 def _stated(delimiter: str | None) -> str | None:
     if delimiter is None:
         return None
-    named = {name: sign for sign, name in DELIMITERS.items()} | {"\\t": "\t"}
+    named = {name: sign for sign, name in (DELIMITERS | _RARE).items()} | {"\\t": "\t"}
     sign = named.get(delimiter, delimiter)
     if len(sign) != 1 or sign in '"\r\n':
         raise Invalid(
@@ -103,14 +107,18 @@ def _delimiter(head: str, whole: bool, suffix: str) -> str:
     first = head.split("\n", 1)[0].strip().lower()
     if len(first) == 5 and first.startswith("sep=") and first[4] in DELIMITERS:
         return first[4]
-    best, score = ("\t" if suffix == "tsv" else ","), (0.0, 0)
-    for sign in DELIMITERS:
-        counts = Counter(len(row) for row in _sample(head, sign, whole) if any(row))
-        if not counts:
-            continue
-        count, times = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
-        if count > 1 and (times / counts.total(), count) > score:
-            best, score = sign, (times / counts.total(), count)
+    best = "\t" if suffix == "tsv" else ","
+    for signs in (DELIMITERS, _RARE):
+        score = (0.0, 0)
+        for sign in signs:
+            counts = Counter(len(row) for row in _sample(head, sign, whole) if any(row))
+            if not counts:
+                continue
+            count, times = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
+            if count > 1 and (times / counts.total(), count) > score:
+                best, score = sign, (times / counts.total(), count)
+        if score[0] >= _SURE:
+            break
     return best
 
 
@@ -210,6 +218,9 @@ def _tables(
     first, held = 1, b""
     for fresh in blocks:
         block = held + fresh
+        if not shape.delimiter.isascii():
+            yield from _patient(_chain(block, blocks), shape, first, rows)
+            return
         if b'"' in block and _stray_quotes(block, shape.delimiter):
             tally.note("Quotation marks stand inside cells; they are kept as they are.")
             yield from _patient(_chain(block, blocks), shape, first, rows)
@@ -251,8 +262,6 @@ def _record_end(block: bytes) -> int:
 
 def _stray_quotes(block: bytes, delimiter: str) -> bool:
     """Tell whether a quote opens or closes in the middle of a cell."""
-    if not delimiter.isascii():
-        return True
     codes = np.frombuffer(block, np.uint8)
     places = np.flatnonzero(codes == ord('"'))
     opening, closing = places[0::2], places[1::2]

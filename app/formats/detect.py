@@ -51,7 +51,8 @@ _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 """Name of the stream in which Office keeps a document that has a password."""
 _DBF: Final = re.compile(rb"[\x03\x30\x83\x8b\xf5].[\x01-\x0c][\x01-\x1f]", re.DOTALL)
 _GAT: Final = re.compile(
-    r'"(?:APE|Tollgate|Lane)(?:ListObject|List|Object)"\s*:|"(?:ApeID|TollgateID|LaneId)"\s*:'
+    r'"(?:APE|Tollgate|Lane)_?(?:List_?Object|List|Object)"\s*:|"(?:Ape|Tollgate|Lane)_?ID"\s*:',
+    re.IGNORECASE,
 )
 _GEOJSON: Final = re.compile(
     r'"type"\s*:\s*"(?:Feature|FeatureCollection|Point|LineString|Polygon|Multi\w+|GeometryCollection)"'

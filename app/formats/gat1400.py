@@ -1,13 +1,15 @@
 """Lists of a GA/T 1400 view library: capture devices (APE), tollgates, lanes, device states.
 
 Takes the standard's wrappers (``APEListObject``/``APEObject`` and so on), bare lists and single
-objects. Lanes that stand in one file with their tollgates come as the column ``lanes`` of the
-tollgates, a JSON list of lane objects with the names of the standard; lanes alone are rows of
-their own, to be grouped by ``TollgateID``.
+objects, with their names in any case (``apeId``, ``ape_id``). Lanes that stand in one file with their
+tollgates come as the column ``lanes`` of the tollgates, a JSON list of lane objects with the names
+of the standard; lanes alone are rows of their own, to be grouped by ``TollgateID``.
 """
 
 from collections.abc import Iterator
 from typing import Any, Final
+
+from typing_extensions import override
 
 from app.errors import Invalid
 from app.formats import encoding as encodings
@@ -20,10 +22,15 @@ from app.formats.vector import chosen
 KINDS: Final = ("APE", "Tollgate", "Lane", "APEStatus")
 """Names of the layers, in the order of preference."""
 _LISTS: Final = {
-    "APEObject": "APE", "ApeObject": "APE", "TollgateObject": "Tollgate", "LaneObject": "Lane",
-    "APEStatusObject": "APEStatus", "APEList": "APE", "TollgateList": "Tollgate", "LaneList": "Lane",
+    "apeobject": "APE", "tollgateobject": "Tollgate", "laneobject": "Lane",
+    "apestatusobject": "APEStatus", "apelist": "APE", "tollgatelist": "Tollgate", "lanelist": "Lane",
     "data": None, "rows": None, "records": None, "list": None,
 }  # fmt: skip
+_KEYS: Final = {
+    "apeid": "ApeID", "tollgateid": "TollgateID", "laneid": "LaneId", "name": "Name",
+    "currenttime": "CurrentTime",
+}  # fmt: skip
+"""Members by which objects are told apart and joined, as the standard writes them."""
 _LANES: Final = "lanes"
 
 
@@ -84,17 +91,31 @@ def _records(
 
 def _objects(file: Named, coding: Encoding) -> Iterator[tuple[str, dict[str, Any]]]:
     stream = JsonStream(encodings.text_blocks(file.path, coding))
-    for name, value in stream.items(_LISTS):
+    for name, value in stream.items(_AnyCase(_LISTS)):
+        kind = _LISTS.get(_bare(name))
         if not isinstance(value, dict):
-            if _LISTS.get(name):
-                yield str(_LISTS[name]), {}  # told as a row without anything
+            if kind:
+                yield kind, {}  # told as a row without anything
                 continue
             raise _refused(value)
-        yield _LISTS.get(name) or _kind(value), value
+        found = {_KEYS.get(_bare(str(key)), str(key)): member for key, member in value.items()}
+        yield kind or _kind(found), found
+
+
+class _AnyCase(frozenset[str]):
+    """Names that are found however their letters are written."""
+
+    @override
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(_bare(str(name)))
+
+
+def _bare(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _kind(value: dict[str, Any]) -> str:
-    if "LaneId" in value or "LaneID" in value:
+    if "LaneId" in value:
         return "Lane"
     if "TollgateID" in value:
         return "Tollgate"

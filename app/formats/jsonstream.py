@@ -19,7 +19,7 @@ _ENOUGH: Final = 1 << 20
 # An escape or a literal that is cut may be reported up to this far before the end of the text.
 _CUT: Final = 12
 # Members of these endings wrap lists, as in GA/T 1400.
-_WRAPPERS: Final = ("List", "ListObject")
+_WRAPPERS: Final = ("list", "listobject", "list_object")
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -110,7 +110,7 @@ class JsonStream:
             if sign == "[" and key in lists:
                 met = True
                 yield from self._elements(key, lists)
-            elif sign == "{" and (key in lists or key.endswith(_WRAPPERS)):
+            elif sign == "{" and (key in lists or key.lower().endswith(_WRAPPERS)):
                 met = True
                 yield from self._object(key, lists, depth + 1)
             else:
@@ -197,7 +197,7 @@ def _inside(name: str, value: Any, lists: Collection[str]) -> Iterator[tuple[str
             met = True
             for one in member:
                 yield key, one
-        elif isinstance(member, dict) and (key in lists or key.endswith(_WRAPPERS)):
+        elif isinstance(member, dict) and (key in lists or key.lower().endswith(_WRAPPERS)):
             met = True
             yield from _inside(key, member, lists)
     if not met:

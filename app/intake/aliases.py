@@ -87,7 +87,7 @@ OF_KIND: Final[dict[str, dict[str, str]]] = {
         "code": "卡口编码 卡口编号 卡口代码 卡口id tollgateid tollgatecode checkpointcode checkpointid kkbm kkbh kkid",
         "name_zh": "卡口名称 kkmc",
         "name": "tollgatename checkpointname",
-        "kind": "卡口种类 卡口功能 功能 功能类型 sxjgnlx functiontype checkpointkind checkpointtype",
+        "kind": "卡口种类 卡口功能 抓拍类型 功能 功能类型 sxjgnlx functiontype checkpointkind checkpointtype",
         "tollgate_category": "卡口类别 卡口位置类型 tollgatecat",
         "tollgate_usage": "tollgateusage",
         "capture_side": "抓拍位置 抓拍车头车尾 capdirection",
@@ -103,7 +103,7 @@ OF_KIND: Final[dict[str, dict[str, str]]] = {
     "control_point": {
         "code": "防控点编号 防控点代码 controlpointcode controlpointid",
         "name_zh": "防控点名称 控制点名称",
-        "category": "类别 防控点类型 控制点类别 点位类型 点位类别 type class",
+        "category": "类别 防控点类别 防控点分类 防控类别 点位分类 分类 防控点类型 控制点类别 点位类型 点位类别 type class",
         "road_name": "所在道路 路名 道路 roadname",
         "inbound_bearing_deg": "进城方位角 进城方向 inboundbearing",
         "requirements": "防控要求 需求 requirement",

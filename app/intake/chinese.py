@@ -58,7 +58,10 @@ _HINTS: Final[dict[str, str]] = {
     "mend the formula or type the value, or leave the cell blank": "请修正公式或直接填写数值，没有值则留空",
     "compare it with the source": "请与源头核对",
     "map a column to it, or give it a default": "请为其映射一列或给出默认值",
-    "letters, digits and . _ : - are allowed, at most 64": "只能用字母、数字和 . _ : -，最多 64 个字符",
+    "take spaces, Chinese signs and other marks out of it": "请去掉其中的空格、汉字和其他符号",
+    "such as 410800 (GB/T 2260)": "例如 410800（GB/T 2260）",
+    "it is kept as it is written; compare it with the source: O may be 0, I and l may be 1":
+        "已按原样保留；请与源头核对：O 可能是 0，I 和 l 可能是 1",
     "check the code against the device list of the platform": "请与平台的设备清单核对编码",
     "one of {}, or say in the profile what it means": "应为 {} 之一，或在配置中说明其含义",
     "degrees such as 113.2418, or degrees, minutes and seconds": "写作 113.2418 这样的度数，或度分秒",

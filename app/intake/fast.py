@@ -18,7 +18,7 @@ from app.geo.arrays import Bools
 from app.intake import codes
 from app.intake.cells import Unreadable
 from app.intake.planned import Feed, Plan
-from app.intake.rows import reference_code
+from app.intake.rows import MISREAD, reference_code
 from app.intake.targets import Field, Kind, rules_of
 from app.intake.texts import text_of
 from app.schemas import gbcode
@@ -268,7 +268,25 @@ def _codes(kind: Kind, target: Field, array: Array) -> Bools:
 
 
 def _gb_codes(kind: Kind, array: Array) -> Bools:
-    """Return where a code that reads as of GB/T 28181 fits the kind; others pass."""
+    """Return where a code that reads as of GB/T 28181 fits the kind; others pass.
+
+    Twenty signs with letters that look like digits are the draft's, which warns of them.
+    """
+    if _has_letters(array):
+        misread = pc.match_substring_regex(array, f"^{MISREAD.pattern}$")
+        letters = pc.match_substring_regex(array, "[OoIl]")
+        return ~_mask(pc.fill_null(pc.and_(misread, letters), False)) & _digits_fit(kind, array)
+    return _digits_fit(kind, array)
+
+
+def _has_letters(array: Array) -> bool:
+    """Tell whether a column has a byte that is a letter like a digit."""
+    data = array.buffers()[2]
+    content = memoryview(data).tobytes() if data is not None else b""
+    return any(sign in content for sign in (b"O", b"o", b"I", b"l"))
+
+
+def _digits_fit(kind: Kind, array: Array) -> Bools:
     digits = _mask(pc.fill_null(pc.match_substring_regex(array, "^[0-9]{17,23}$"), False))
     if not digits.any():
         return np.ones(len(array), dtype=bool)

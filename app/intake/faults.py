@@ -89,9 +89,17 @@ _ZH: Final[dict[str, str]] = {
 }
 _HINTS: Final[dict[str, str]] = {
     "missing": "map a column to it, or give it a default",
-    "string-pattern-mismatch": "letters, digits and . _ : - are allowed, at most 64",
     "gb28181-code": "check the code against the device list of the platform",
 }
+_PATTERNS: Final[dict[str, tuple[str, str, str | None]]] = {
+    r"^[A-Za-z0-9._:\-]{1,64}$": (
+        "a code has letters, digits and . _ : - only, at most 64 of them",
+        "编码只能用字母、数字和 . _ : -，最多 64 个字符",
+        "take spaces, Chinese signs and other marks out of it",
+    ),
+    r"^[0-9]{6}$": ("six digits are needed", "应为六位数字", "such as 410800 (GB/T 2260)"),
+}
+"""What is said instead of a pattern: message, Chinese, hint."""
 _PROVINCE, _PERSON, _TYPE = (
     "前两位 {0} 不是省级区划代码",
     "第 11-13 位 {0} 是用户编码，本库不存人员",
@@ -110,6 +118,9 @@ def of_error(found: ErrorDetails, kind: str, code: str | None) -> tuple[str, str
     """Return code, message, Chinese message and hint of what a draft found."""
     name = found["type"].replace("_", "-")
     context = Words(found.get("ctx", {}))
+    told = _PATTERNS.get(str(context["pattern"]))
+    if name == "string-pattern-mismatch" and told is not None:
+        return name, *told
     if name == "gb28181-code":
         chinese = _gb_in_chinese(code or "", kind)
     else:
@@ -130,6 +141,7 @@ def _gb_in_chinese(code: str, kind: str) -> str:
 ROW_CODES: Final[dict[str, str]] = {
     "digits-lost": "a code that a spreadsheet has turned into a number; it is never rounded back",
     "digits-doubtful": "(warning) a twenty-digit code that ends in five zeros",
+    "letters-for-digits": "(warning) twenty signs of which some are O, o, I or l and the others digits",
     "gb28181-code": "twenty digits that are no code of such a thing",
     "not-a-device": "(warning) a node of the tree of a GB/T 28181 catalogue; passed over",
     "not-a-record": "(warning) a total, a remark, a signature, a title or the header said again; passed over",

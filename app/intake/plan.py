@@ -337,10 +337,11 @@ def _refuse_missing(
         )
     if missing:
         told = "no column gives {}, and no default does"
-        unread = ", ".join(chooser.ignored) or "none"
+        message = f"Nothing gives {', '.join(missing)}: map a column to each, or give a default."
+        if chooser.ignored:
+            message = f"{message} Columns not used: {', '.join(chooser.ignored)}."
         raise Invalid(
-            f"Nothing gives {', '.join(missing)}: map a column to each, or give a default. "
-            f"Columns not used: {unread}.",
+            message,
             code="fields-missing",
             faults=[Fault(f"/mapping/{n}", "fields-missing", told.format(n)) for n in missing],
         )

@@ -128,6 +128,7 @@ _PLANNING: Final[dict[str, str]] = {
     "column {} is refused": "列 {} 被拒绝",
     "Nothing gives {}: map a column to each, or give a default. Columns not used: {}.":
         "没有任何列提供 {}：请为其映射一列或给出默认值。未使用的列：{}。",
+    "Nothing gives {}: map a column to each, or give a default.": "没有任何列提供 {}：请为其映射一列或给出默认值。",
     "These are lanes without their checkpoints: nothing gives {}. Send them in one file with their tollgates (TollgateListObject and LaneListObject side by side), or write the lanes of a checkpoint that is registered with PATCH /v1/checkpoints/{code}.":
         "只有车道而没有所属卡口：缺少 {}。请与卡口放在同一文件中发送（TollgateListObject 与 LaneListObject 并列），或用 PATCH /v1/checkpoints/{{code}} 更新已登记卡口的车道。",
     "lanes alone have no place": "仅有车道而没有位置",

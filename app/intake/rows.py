@@ -45,7 +45,7 @@ class Row:
             if name not in self.record and name not in self.unread:
                 self.record[name] = value
         self._complete_lanes()
-        self._check_rounded()
+        self._check_code()
         if self.plan.key == "owner_reference" and "code" not in self.record:
             owner, reference = self.record.get("owner_unit"), self.record.get("owner_reference")
             if owner and reference:
@@ -64,13 +64,17 @@ class Row:
                 {**given, **lane} if isinstance(lane, dict) else lane for lane in lanes
             ]
 
-    def _check_rounded(self) -> None:
-        """Tell of a code that ends as one does that was a number in a spreadsheet."""
+    def _check_code(self) -> None:
+        """Tell of a code that ends as a rounded number does, or has letters that look like digits."""
         code = self.record.get("code")
-        if not isinstance(code, str) or not ROUNDED.fullmatch(code):
+        feed = next((feed for feed in self.plan.feeds if feed.field.name == "code"), None)
+        if not isinstance(code, str) or feed is None:
             return
-        feed = next(feed for feed in self.plan.feeds if feed.field.name == "code")
         told = (self.numbers[0], feed.columns[0], "code", text_at(feed, self.cells[0]))
+        if MISREAD.fullmatch(code) and sum(sign.isdigit() for sign in code) in _MOSTLY:
+            self.add(*told, *_LETTERS, severity="warning")
+        if not ROUNDED.fullmatch(code):
+            return
         if self.rounded:
             self.unread.add("code")
             self.add(*told, *_LOST)
@@ -195,6 +199,15 @@ class Row:
 
 ROUNDED: Final = re.compile(r"[1-9][0-9]{14}00000")
 """Twenty digits of which a spreadsheet has kept fifteen."""
+MISREAD: Final = re.compile(r"[0-9OoIl]{20}")
+_MOSTLY: Final = range(15, 20)
+"""Digits of twenty signs that were meant to be digits all."""
+_LETTERS: Final = (
+    "letters-for-digits",
+    "the code has letters that look like digits (O, o, I or l) where twenty digits are expected",
+    "编码应为 20 位数字，其中有形似数字的字母（O、o、I、l）",
+    "it is kept as it is written; compare it with the source: O may be 0, I and l may be 1",
+)
 _LOST: Final = (
     "digits-lost",
     "the code has lost its last five digits: like most codes of the file it ends in zeros, as numbers "

@@ -91,7 +91,7 @@ WORDS: Final[dict[str, dict[str, Any]]] = {
     "direction": _DIRECTION_WORDS,
     "function": {
         "人脸": "face", "人脸抓拍": "face", "人脸识别": "face", "人脸卡口": "face", "人脸抓拍机": "face",
-        "人员卡口": "face", "人卡": "face", "face": "face",
+        "人员卡口": "face", "人卡": "face", "人像": "face", "人像卡口": "face", "人像抓拍": "face", "face": "face",
         "车辆": "vehicle", "卡口": "vehicle", "车辆卡口": "vehicle", "车卡": "vehicle", "机动车": "vehicle",
         "机动车卡口": "vehicle", "电子警察": "vehicle", "电警": "vehicle", "车牌抓拍": "vehicle",
         "车辆抓拍": "vehicle", "车牌识别": "vehicle", "治安卡口": "vehicle", "交通卡口": "vehicle",
@@ -143,6 +143,10 @@ WORDS: Final[dict[str, dict[str, Any]]] = {
     },
     "checkpoint_kind": {
         "人脸": "face", "人脸卡口": "face", "人员卡口": "face", "人脸抓拍": "face", "face": "face",
+        "人像": "face", "人像卡口": "face", "人像抓拍": "face", "人脸抓拍机": "face", "人卡": "face",
+        "机动车卡口": "vehicle", "车卡": "vehicle", "车辆抓拍": "vehicle", "车牌识别": "vehicle", "电警卡口": "vehicle",
+        "卡口式电警": "vehicle", "卡口电警": "vehicle", "测速": "vehicle", "测速卡口": "vehicle", "区间测速": "vehicle",
+        "违停抓拍": "vehicle", "闯红灯抓拍": "vehicle", "anpr": "vehicle", "alpr": "vehicle", "lpr": "vehicle",
         "车辆": "vehicle", "车辆卡口": "vehicle", "卡口": "vehicle", "机动车": "vehicle", "电子警察": "vehicle",
         "电警": "vehicle", "治安卡口": "vehicle", "交通卡口": "vehicle", "vehicle": "vehicle",
         "camera": "camera", "摄像机": "camera", "摄像头": "camera", "checkpoint": "checkpoint",
@@ -162,6 +166,24 @@ WORDS: Final[dict[str, dict[str, Any]]] = {
         "三类": 3, "三类点": 3, "三类视频监控点": 3, "其他": 9, "其它": 9,
     },
     "category": {
+        **dict.fromkeys(
+            ("市际卡口", "市界卡口", "市际道路", "市界", "市际", "市境道路", "进出市道路", "出入市卡口", "环市", "环市圈",
+             "环市卡口", "市域边界道路"), "city_road"
+        ),
+        **dict.fromkeys(
+            ("城区边界", "城区边界卡口", "进出城道路", "出入城道路", "出入城卡口", "进出城区道路", "环城", "环城圈", "环城卡口"),
+            "urban_road",
+        ),
+        **dict.fromkeys(
+            ("主城区卡口", "主城区主干道路", "主城区内层道路", "核心区边界道路", "城市核心区道路"), "core_road"
+        ),
+        **dict.fromkeys(
+            ("重要路口", "关键路口", "主城区路口", "主城区重点路口", "核心区路口", "重点交叉口", "交叉口"), "core_junction"
+        ),
+        **dict.fromkeys(
+            ("核心部位", "重要部位", "要害部位", "重点目标", "核心区重点部位", "主城区重点部位", "重点要害部位", "重要场所"),
+            "core_site",
+        ),
         "出入市境道路": "city_road", "市界道路": "city_road", "出入市道路": "city_road", "环市道路": "city_road",
         "环城道路": "urban_road", "城区边界道路": "urban_road", "出入城区道路": "urban_road",
         "主城区道路": "core_road", "核心区道路": "core_road", "主城区边界道路": "core_road",

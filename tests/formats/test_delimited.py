@@ -14,7 +14,7 @@ from app.formats.text import clean_cell
 from formats.files import read, written
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "^", "，", "；"])
 @pytest.mark.parametrize("line", ["\n", "\r\n", "\r", "\r\r\n"])
 def test_delimiter_and_line_ends_are_found(tmp_path: Path, delimiter: str, line: str) -> None:
     rows = [["code", "name", "lon"], ["A1", "East gate", "113,5"], ["A2", "West", "113.6"]]
@@ -188,3 +188,12 @@ def test_a_line_without_end_is_refused_and_no_trouble_of_ours(tmp_path: Path, co
     with pytest.raises(Invalid) as told:
         read(written(tmp_path, content))
     assert told.value.code == "damaged-file"
+
+
+def test_marks_of_ordinary_text_cut_only_what_nothing_else_cuts(tmp_path: Path) -> None:
+    text = "code,地址\n" + "".join(f"A{at},解放路，近人民路\n" for at in range(9)) + "A10\nA11\n"
+    assert read(written(tmp_path, text)).detected.delimiter == ","
+    quoted = 'code，"地址，详细"\nA1，"解放路，""东""口"\n'
+    found = read(written(tmp_path, quoted))
+    assert found.rows == [{"code": "A1", "地址，详细": '解放路，"东"口'}]
+    assert read(written(tmp_path, "code^x\nA1^y\n"), delimiter="caret").column("x") == ["y"]

@@ -65,3 +65,22 @@ def test_other_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refusal:
         read(saved(tmp_path, [APE]), layer="Lane")
     assert refusal.value.code == "unknown-layer"
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper, lambda name: name.replace("ID", "_id")])
+def test_names_are_taken_in_any_case(tmp_path: Path, case: Any) -> None:
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {case(key): turned(member) for key, member in value.items()}
+        return [turned(one) for one in value] if isinstance(value, list) else value
+
+    wrapped = {"APEListObject": {"APEObject": [APE]}}
+    assert read(saved(tmp_path, turned(wrapped))).column("ApeID") == [APE["ApeID"]]
+    assert read(saved(tmp_path, turned([APE]))).detected.layer == "APE"
+    both = {
+        "TollgateListObject": {"TollgateObject": [GATE]},
+        "LaneListObject": {"LaneObject": LANES},
+    }
+    found = read(saved(tmp_path, turned(both)))
+    assert found.detected.layers == ("Tollgate", "Lane")
+    assert len(json.loads(str(found.column("lanes")[0]))) == 2

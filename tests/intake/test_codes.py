@@ -8,6 +8,7 @@ from test_judge import judged, sheet
 from app.errors import Invalid
 from app.intake import codes
 from app.intake.plan import Options, plan_for
+from app.intake.readers import Reader
 from app.intake.targets import kind_of
 
 HEADER = "code,lon,lat,functions"
@@ -168,3 +169,23 @@ def test_every_value_of_every_list_is_a_value_of_its_fields() -> None:
     for topic, known in words.items():
         for table in (codes.WORDS.get(topic, {}), *codes.LISTS.get(topic, {}).values()):
             assert {v for v in table.values() if v is not None} <= known, topic
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "words", "value"),
+    [
+        ("category", "control_point", "市际卡口 市界道路 环市 市界卡口", "city_road"),
+        ("category", "control_point", "城区边界道路 城区边界 进出城道路", "urban_road"),
+        ("category", "control_point", "主城区道路 主城区卡口 核心区道路", "core_road"),
+        ("category", "control_point", "重点路口 核心路口 重要路口", "core_junction"),
+        ("category", "control_point", "重点部位 核心部位 要害部位 重点目标", "core_site"),
+        ("kind", "checkpoint", "人脸卡口 人像卡口 人脸抓拍机", "face"),
+        ("kind", "checkpoint", "车辆卡口 电子警察 卡口式电警 测速卡口 机动车卡口", "vehicle"),
+    ],
+)
+def test_places_and_checkpoints_by_their_chinese_names(
+    field: str, kind: str, words: str, value: str
+) -> None:
+    target = kind_of(kind).field(field)
+    assert target is not None
+    assert {Reader(target).read(word) for word in words.split()} == {value}

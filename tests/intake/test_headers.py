@@ -99,7 +99,8 @@ def test_what_is_recognised_is_not_forbidden_by_accident() -> None:
 @pytest.mark.parametrize(
     "name",
     ["联系人", "责任人姓名", "身份证号", "Password", "userName", "plateNo", "照片", "图片地址", "GLDWLXFS", "联系电话",
-     "ContactInfo", "UserId", "登录密码", "人脸图片", "车牌号", "号牌种类", "snapshot_url", "e-mail", "driver name"],
+     "ContactInfo", "UserId", "登录密码", "人脸图片", "车牌号", "号牌种类", "snapshot_url", "e-mail", "driver name",
+     "电话亭管理人", "电话亭联系电话", "手机号", "mobile phone"],
 )  # fmt: skip
 def test_personal_columns_are_forbidden(name: str) -> None:
     assert forbidden(name)
@@ -108,7 +109,8 @@ def test_personal_columns_are_forbidden(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["过车数量", "人脸", "是否人脸卡口", "ImageSensor", "MobileDeviceType", "责任单位", "图像分辨率", "template", "录像保存天数",
-     "PersonCheckpoint", "imaging_type", "driver version", "设备编码", "抓拍方向"],
+     "PersonCheckpoint", "imaging_type", "driver version", "设备编码", "抓拍方向", "电话亭编号", "手机信号", "手机信号覆盖",
+     "phone_booth_id", "mobile signal"],
 )  # fmt: skip
 def test_equipment_that_sounds_alike_is_not(name: str) -> None:
     assert not forbidden(name)

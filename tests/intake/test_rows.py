@@ -298,3 +298,29 @@ def test_a_geometry_of_the_file_is_brought_to_degrees() -> None:
     answer = judge(plan, batch)
     assert point(answer) == pytest.approx((114.1505, 22.24845), abs=2e-5)
     assert [(fault.row, fault.code) for fault in answer.faults] == [(3, "geometry-missing")]
+
+
+def test_letters_that_look_like_digits_are_warned_of_on_both_ways() -> None:
+    header = "code,lon,lat,functions"
+    rows = [
+        f"{code},113.2,35.2,face"
+        for code in (
+            "4108O000001320000001",
+            "4108000000132000000l",
+            "Oil-lOI",
+            "OOOOOOOOIIIIIIllllll",
+        )
+    ]
+    answer = judged("camera", header, *rows)
+    assert [(f.row, f.code, f.severity) for f in answer.faults] == [
+        (2, "letters-for-digits", "warning"), (3, "letters-for-digits", "warning")
+    ]  # fmt: skip
+    assert answer.good.num_rows == 4
+
+
+def test_a_code_of_strange_signs_is_refused_in_plain_words() -> None:
+    (fault,) = judged("camera", "code,lon,lat,functions", "相机 1号,113.2,35.2,face").faults
+    assert fault.code == "string-pattern-mismatch"
+    assert "[" not in fault.message + fault.message_zh
+    assert "64" in fault.message
+    assert "64" in fault.message_zh
