@@ -23,6 +23,7 @@ from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
 from app.geo.frame import Frame
+from app.server import collect_rarely
 from app.services import crossings, guards, loading, report, roadnet, watch
 from app.services.access import OPERATOR
 from app.services.assess import Computed, compute
@@ -298,7 +299,8 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Measure in a private database that is gone afterwards."""
+    """Measure in a private database that is gone afterwards, in a process as the service's."""
+    collect_rarely()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--devices", type=int, default=100_000)
