@@ -32,7 +32,7 @@ COMMON: Final[dict[str, str]] = {
     "in_use_on": "启用时间 投用时间 投用日期 投入使用时间 投入使用日期 qysj qyrq activetime inuse commissioned",
     "removed_on": "拆除时间 报废时间 报废日期 bfsj bfrq removed dismantled",
     "network_address": "ip ipv4 ipv4地址 设备ip 设备ip地址 ipaddr ipaddress",
-    "owner_unit": "所属单位 责任单位 产权单位 权属单位 主管单位 管理部门 所属部门 gldw managementunit owner operator "
+    "owner_unit": "单位 单位名称 使用单位 管辖单位 建管单位 所属单位 责任单位 产权单位 权属单位 主管单位 管理部门 所属部门 gldw managementunit owner operator "
     "ownerorganisation ownerorganization",
     "maintenance_unit": "运维单位 维保单位 维护管理单位 whdw ywdw maintainer maintainedby",
     "purpose": "建设目的 使用目的 使用用途",

@@ -58,6 +58,8 @@ _HINTS: Final[dict[str, str]] = {
     "mend the formula or type the value, or leave the cell blank": "请修正公式或直接填写数值，没有值则留空",
     "compare it with the source": "请与源头核对",
     "map a column to it, or give it a default": "请为其映射一列或给出默认值",
+    "with key=owner_reference every row has both the owner unit and its reference, or a code":
+        "key=owner_reference 时每行须有产权单位和自编号，或有编码",
     "take spaces, Chinese signs and other marks out of it": "请去掉其中的空格、汉字和其他符号",
     "such as 410800 (GB/T 2260)": "例如 410800（GB/T 2260）",
     "it is kept as it is written; compare it with the source: O may be 0, I and l may be 1":
@@ -94,6 +96,7 @@ _HINTS: Final[dict[str, str]] = {
 
 _ENDINGS: Final[dict[str, str]] = {
     "{} of {} rows are refused, so none is written.": "{1} 行中有 {0} 行被拒绝，因此均未写入。",
+    "{} rows, or records to be removed, are refused, so none is written.": "{} 行（或将被移除的记录）被拒绝，因此均未写入。",
     "The import was cancelled; nothing was written.": "导入已取消，未写入任何数据。",
     "The service ended while this import was under way; nothing was written. Send the file again.":
         "导入过程中服务终止，未写入任何数据，请重新发送文件。",

@@ -321,10 +321,11 @@ def _refuse_missing(
     chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any], place: Place
 ) -> None:
     fed = {feed.field.name for feed in feeds} | set(defaults)
-    if chooser.wanted.key == "owner_reference" and "owner_reference" in fed:
-        fed.add("code")
     kind = chooser.kind
-    missing = [name for name, target in kind.fields.items() if target.required and name not in fed]
+    needed = {name for name, target in kind.fields.items() if target.required}
+    if chooser.wanted.key == "owner_reference" and "code" not in fed:
+        needed = needed - {"code"} | {"owner_unit", "owner_reference"}
+    missing = [name for name in kind.fields if name in needed - fed]
     if kind.shapes and place.mode == "none":
         missing.append("geometry")
     if "geometry" in missing and any(name == "lane" for name in fed):

@@ -50,6 +50,17 @@ class Row:
             owner, reference = self.record.get("owner_unit"), self.record.get("owner_reference")
             if owner and reference:
                 self.record["code"] = reference_code(owner, reference)
+            else:
+                self._refuse_unknown()
+
+    def _refuse_unknown(self) -> None:
+        """Tell what is missing of the two that say which record a row is."""
+        self.unread.add("code")
+        columns = {feed.field.name: feed.columns[0] for feed in self.plan.feeds}
+        for name in ("owner_unit", "owner_reference"):
+            if name not in self.record and name not in self.unread:
+                self.add(self.numbers[0], columns.get(name), name, None, *_UNKNOWN)
+                self.unread.add(name)
 
     def _complete_lanes(self) -> None:
         """Put in what defaults say of lanes."""
@@ -202,6 +213,12 @@ ROUNDED: Final = re.compile(r"[1-9][0-9]{14}00000")
 MISREAD: Final = re.compile(r"[0-9OoIl]{20}")
 _MOSTLY: Final = range(15, 20)
 """Digits of twenty signs that were meant to be digits all."""
+_UNKNOWN: Final = (
+    "missing",
+    "needed to know which record this is",
+    "缺少此项，无法确定是哪条记录",
+    "with key=owner_reference every row has both the owner unit and its reference, or a code",
+)
 _LETTERS: Final = (
     "letters-for-digits",
     "the code has letters that look like digits (O, o, I or l) where twenty digits are expected",

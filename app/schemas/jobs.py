@@ -10,7 +10,7 @@ from app.schemas.imports import CodeList, Header, ImportKind, Profile, Target
 
 JobState = Literal["received", "parsing", "validating", "applying", "done", "failed", "cancelled"]
 RowStatus = Literal[
-    "created", "updated", "unchanged", "removed", "refused", "merged", "not_written"
+    "created", "updated", "unchanged", "removed", "refused", "merged", "passed_over", "not_written"
 ]
 Asked = Literal[
     "error", "warning", "created", "updated", "unchanged", "removed", "refused", "not_written"

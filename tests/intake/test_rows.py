@@ -10,6 +10,7 @@ import pytest
 import shapely
 from test_judge import judged, sheet
 
+from app.errors import Invalid
 from app.formats.source import Batch, Oddity
 from app.geo.datum import from_wgs84
 from app.intake.judge import batches, judge
@@ -324,3 +325,18 @@ def test_a_code_of_strange_signs_is_refused_in_plain_words() -> None:
     assert "[" not in fault.message + fault.message_zh
     assert "64" in fault.message
     assert "64" in fault.message_zh
+
+
+def test_a_row_without_owner_or_reference_says_which_is_missing() -> None:
+    header = "单位,自编号,编码,经度,纬度,功能"
+    answer = judged(
+        "camera", header, "市局,A1,,113,35,人脸", "市局,,,113,35,人脸", ",A3,,113,35,人脸",
+        ",,c4,113,35,人脸", key="owner_reference",
+    )  # fmt: skip
+    assert [(f.row, f.column, f.code) for f in answer.faults] == [
+        (3, "自编号", "missing"), (4, "单位", "missing")
+    ]  # fmt: skip
+    assert answer.good.num_rows == 2
+    with pytest.raises(Invalid) as told:
+        judged("camera", "自编号,经度,纬度,功能", "A1,113,35,人脸", key="owner_reference")
+    assert "owner_unit" in told.value.detail

@@ -330,11 +330,10 @@ def conclude(work: Work, outcome: Outcome) -> None:
     """Say why nothing is written, when one bad row is enough for that."""
     refused, rows = outcome.counts.get("refused", 0), outcome.counts.get("rows", 0)
     if refused and work.wanted.on_error == "reject_all":
-        outcome.problem = {
-            "code": "rows-refused",
-            "detail": f"{refused} of {rows} rows are refused, so none is written.",
-            "errors": [],
-        }
+        detail = f"{refused} of {rows} rows are refused, so none is written."
+        if refused > rows:  # records that are not in the file, and cannot be removed
+            detail = f"{refused} rows, or records to be removed, are refused, so none is written."
+        outcome.problem = {"code": "rows-refused", "detail": detail, "errors": []}
 
 
 def judged_batch(rows: Iterator[Batch], plan: Plan) -> tuple[Page, Any, set[str]] | None:

@@ -28,6 +28,9 @@ _COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 GEOMETRY: Final = "geometry (WKT)"
 MERGED: Final = "merged"
 """Outcome of a row that is a part of a record told of in another row: one of several lanes."""
+PASSED_OVER: Final = "passed_over"
+"""Outcome of a row that is no record at all."""
+_NO_RECORDS: Final = frozenset({"not-a-record", "not-a-device"})
 
 
 @dataclass(eq=False)
@@ -201,12 +204,14 @@ def rows_of(
     found = []
     for row in shown:
         detail = orjson.loads(row["told"]) if row["told"] else {}
+        faults = detail.get("faults", [])
+        passed = row["status"] < 0 and any(fault["code"] in _NO_RECORDS for fault in faults)
         found.append(
             {
                 "row": row["row"],
                 "code": row["code"],
-                "status": _status(row["status"], unwritten),
-                "problems": [problem(fault, language) for fault in detail.get("faults", [])],
+                "status": PASSED_OVER if passed else _status(row["status"], unwritten),
+                "problems": [problem(fault, language) for fault in faults],
                 "changes": detail.get("changes"),
             }
         )
