@@ -203,7 +203,7 @@ def test_parquet_of_other_kinds(tmp_path: Path) -> None:
             "lanes": [[{"no": 1}], None],
             "day": [dt.date(2024, 1, 2), None],
             "ids": pa.array([2**64 - 1, 0], pa.uint64()),
-            "raw": [b"x", None],
+            "raw": [b"\xff\xd8", None],
         }
     )
     pq.write_table(table, path)
@@ -266,3 +266,72 @@ def test_a_database_cannot_make_gdal_open_other_files(
     with pytest.raises(Invalid) as refusal:
         read(path, layer="outside")
     assert told in refusal.value.detail
+
+
+def parquet(path: Path, columns: dict[str, Any], geo: Any = None) -> Path:
+    table = pa.table(columns)
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}) if geo else table, path)
+    return path
+
+
+PLACES = [(113.24, 35.21), (113.25, 35.22)]
+
+
+@pytest.mark.parametrize("name", ["geometry", "GEOM", "wkb_geometry"])
+@pytest.mark.parametrize("geo", [
+    None, {"primary_column": "gone", "columns": {"gone": {"encoding": "WKB"}}},
+    {"primary_column": ["geometry"], "columns": {"geometry": "WKB"}}, {"columns": [1]},
+])  # fmt: skip
+def test_shapes_of_parquet_without_their_metadata(tmp_path: Path, name: str, geo: Any) -> None:
+    wkb = [shapely.to_wkb(shapely.Point(place)) for place in PLACES]
+    found = read(parquet(tmp_path / "x.parquet", {"code": ["A", "B"], name: wkb}, geo))
+    assert found.shapes == [shapely.Point(place) for place in PLACES]
+    assert (found.columns, found.detected.crs) == (("code",), None)
+    assert "state it" in found.detected.notes[0]
+
+
+def test_points_as_structures_and_bytes_that_are_no_shapes(tmp_path: Path) -> None:
+    points = [{"x": x, "y": y} for x, y in PLACES]
+    found = read(parquet(tmp_path / "x.parquet", {"geometry": points}))
+    assert found.shapes == [shapely.Point(place) for place in PLACES]
+    found = read(parquet(tmp_path / "y.parquet", {"geometry": [b"POINT (1 2)", b"x"]}))
+    assert found.column("geometry") == ["POINT (1 2)", "x"]
+
+
+def test_text_that_was_written_as_bytes(tmp_path: Path) -> None:
+    """Older programs do not mark text as text; a picture stays out."""
+    columns = {"code": [b"A1", None], "名称": ["东门".encode()] * 2, "raw": [b"\xff\xd8\xff", None]}
+    found = read(parquet(tmp_path / "x.parquet", columns))
+    assert found.rows[0] == {"code": "A1", "名称": "东门", "raw": None}
+    assert read(
+        parquet(tmp_path / "y.parquet", {"raw": pa.array([b"a\x00b"])})
+    ).column("raw") == [None]  # fmt: skip
+
+
+def test_two_columns_of_one_name_in_parquet(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["name", "name"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert list(read(tmp_path / "x.parquet").rows[0].values()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("shape", [
+    "POINT (1 2)", "LINESTRING (0 0, 1 2)", "POLYGON ((0 0, 4 0, 4 4, 0 0), (2 1, 3 1, 3 2, 2 1))",
+    "MULTIPOINT (1 2, 3 4)", "MULTILINESTRING ((0 0, 1 1), (2 2, 3 3))",
+    "MULTIPOLYGON (((0 0, 4 0, 4 4, 0 0)), ((5 5, 6 5, 6 6, 5 5)))",
+])  # fmt: skip
+@pytest.mark.parametrize("high", [False, True])
+def test_native_encodings_of_geoparquet(tmp_path: Path, shape: str, high: bool) -> None:
+    path = tmp_path / "x.parquet"
+    flat = shapely.from_wkt(shape)
+    held = shapely.force_3d(flat, 7.0) if high else flat
+    frame = geopandas.GeoDataFrame({"code": ["A", "B"]}, geometry=[held, None], crs=4547)
+    frame.to_parquet(path, geometry_encoding="geoarrow", schema_version="1.1.0")
+    found = read(path)
+    assert (found.shapes, found.detected.crs) == ([flat, None], "EPSG:4547")
+
+
+def test_geoparquet_with_wkt(tmp_path: Path) -> None:
+    geo = {"primary_column": "g", "columns": {"g": {"encoding": "WKT"}}}
+    found = read(parquet(tmp_path / "x.parquet", {"g": ["POINT (1 2)", "POINT (", None]}, geo))
+    assert found.shapes == [shapely.Point(1, 2), None, None]
+    assert [odd.row for odd in found.odd] == [2]
