@@ -29,6 +29,7 @@ from typing_extensions import override
 from app.db import schema
 from app.db.engine import Database
 from app.errors import RegistryError
+from app.formats.crs import title
 from app.intake.chinese import in_chinese
 from app.schemas.jobs import ImportJob
 from app.services.access import OPERATOR
@@ -169,7 +170,7 @@ async def _watched(
 
 def _tell_plan(admitted: Admitted) -> None:
     found, plan = admitted.source.detected, admitted.plan.describe()
-    words = [found.format, found.encoding, found.layer, found.crs]
+    words = [found.format, found.encoding, found.layer, found.crs and title(found.crs)]
     rows = "" if found.rows is None else f", {found.rows:,} rows"
     told = " ".join(word for word in words if word)
     console.print(f"{escape(admitted.file.name)}: {escape(told)}{rows}, profile {plan['profile']}")

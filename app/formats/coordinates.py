@@ -20,6 +20,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from app.errors import Invalid
+from app.formats import crs as crses
 from app.formats.degrees import Axis, angle, pair
 from app.formats.shapes import from_hex, from_json, from_wkt
 from app.geo.datum import DATUMS, to_wgs84
@@ -313,6 +314,8 @@ def _known(system: str) -> _System:
     found = _CODE.fullmatch(plain)
     try:
         crs = CRS.from_epsg(int(found[1])) if found else None
+        if crs is None and crses.title(plain) != plain:  # the definition in a file
+            crs = CRS.from_wkt(plain)
     except CRSError:
         crs = None
     if crs is None:

@@ -112,8 +112,12 @@ def crs_of(info: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     stated = info["crs"]
     code = crses.named(stated)
     if code is not None:
-        return code, ()
-    told = "no CRS" if not stated else "a CRS that has no EPSG number"
+        name = crses.title(code)
+        told = (
+            f"The CRS {name!r} is by its numbers none of EPSG's; it is used as the file defines it."
+        )
+        return code, () if name == code else (told,)
+    told = "no CRS" if not stated else "a CRS that says of no place on Earth"
     return None, (f"The layer has {told}; state it.",)
 
 

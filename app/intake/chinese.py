@@ -44,6 +44,8 @@ _NOTES: Final[dict[str, str]] = {
     "The last item is cut off.": "最后一个条目不完整。",
     "The geometry of a row cannot be read.": "有的行几何无法读取。",
     "The layer has {}; state it.": "图层没有可识别的坐标系，请指明。",
+    "The CRS {} is by its numbers none of EPSG's; it is used as the file defines it.":
+        "坐标系 {} 的参数与任何 EPSG 坐标系都不同，按文件中的定义使用。",
     "The file has no CRS with an EPSG number; state it.": "文件没有带 EPSG 编号的坐标系，请指明。",
     "{} lanes are joined with their tollgates.": "{} 条车道已并入所属卡口。",
     "{} of them belong to no tollgate of the file and are not read.": "其中 {} 条不属于文件中的任何卡口，未读取。",
@@ -68,6 +70,14 @@ _HINTS: Final[dict[str, str]] = {
     "one of {}, or say in the profile what it means": "应为 {} 之一，或在配置中说明其含义",
     "degrees such as 113.2418, or degrees, minutes and seconds": "写作 113.2418 这样的度数，或度分秒",
     "say in which CRS the coordinates are": "请指明坐标系",
+    "{}; they look like {}": "{}；数值像是 {}",
+    "give the place of the device itself as a point; an outline or a field of view is not the place":
+        "请以点表示设备自身的位置；范围面或视域不是位置",
+    "one row has one place: give each point a row and a code of its own": "一行一个位置：请为每个点单列一行并给出各自的编码",
+    "the parts do not join end to end: give each part a row and a code of its own, or mend the gap":
+        "各段首尾不相接：请为每段单列一行并给出各自的编码，或修补断口",
+    "close the line and save it as a polygon": "请将线闭合并存为面",
+    "another layer of the file, or another kind, may be meant": "可能应选文件的其他图层，或其他类别",
     "another CRS or zone may be meant": "可能是其他坐标系或分带",
     "give longitude and latitude columns of their own, or map the column to position@latlon":
         "请把经度、纬度分为两列，或将该列映射到 position@latlon",

@@ -4,7 +4,7 @@ Promises valid, finite, two-dimensional geometry to nine decimals, as the regist
 and conversion are those of `app.formats.coordinates`; nothing is moved or swapped silently.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +28,7 @@ from app.formats.coordinates import (
 from app.formats.source import Batch
 from app.geo.arrays import Bools, Floats
 from app.intake import ewkb
-from app.intake.places import Place
+from app.intake.places import Place, metres_like
 from app.intake.targets import Kind
 from app.schemas.geojson import DECIMALS
 
@@ -154,9 +154,20 @@ def _of_points(read: Places, place: Place, columns: list[Any]) -> Located:
         blamed = _blamed(columns, int(index), int(there.fault[index]))
         found.refuse(int(index), words, _cells_at(columns, int(index)), blamed)
     found.swapped = int(exchanged.sum())
+    _hint_metres(found, read.xy[there.fault == OUT_OF_RANGE])
     for index in np.flatnonzero(found.good & (found.xy == 0).all(axis=1)):
         found.refuse(int(index), _ZERO, _cells_at(columns, int(index)))
     return found
+
+
+def _hint_metres(found: Located, xy: Floats) -> None:
+    """Say of numbers that are no degrees which metres they look like."""
+    like = metres_like(xy) if len(xy) else ""
+    if like:
+        found.faults = [
+            replace(one, hint=f"{one.hint}{like}") if one.code == "geometry-out-of-range" else one
+            for one in found.faults
+        ]
 
 
 def _exchanged(read: Places, there: Places, place: Place) -> Bools:
@@ -214,6 +225,7 @@ def _of_shapes(
             int(index), words, _cells_at([column], int(index)) if column is not None else None
         )
     found.swapped = int(exchanged.sum())
+    _hint_metres(found, shapely.get_coordinates(kept[fault == OUT_OF_RANGE]))
     _check_types(found, kept, kind)
     if kind.shapes == ("Point",):
         found.xy = np.full((count, 2), np.nan)
@@ -272,9 +284,30 @@ def _check_types(found: Located, shapes: Shapes, kind: Kind) -> None:
         if name not in kind.shapes:
             words = (
                 "geometry-type", f"the geometry must be a {needed}, not a {name}",
-                f"几何类型应为 {needed}，而不是 {name}", None,
+                f"几何类型应为 {needed}，而不是 {name}", _other_type(kind, name),
             )  # fmt: skip
             found.refuse(int(index), words, None)
+
+
+def _other_type(kind: Kind, name: str) -> str:
+    """Return what helps against a geometry of another type."""
+    if "Point" in kind.shapes:
+        if name in ("Polygon", "MultiPolygon"):
+            return (
+                "give the place of the device itself as a point; an outline or a field of view is "
+                "not the place"
+            )
+        if "Multi" in name or name == "GeometryCollection":
+            return "one row has one place: give each point a row and a code of its own"
+    elif "LineString" in kind.shapes:
+        if name == "MultiLineString":
+            return (
+                "the parts do not join end to end: give each part a row and a code of its own, "
+                "or mend the gap"
+            )
+    elif "Line" in name:
+        return "close the line and save it as a polygon"
+    return "another layer of the file, or another kind, may be meant"
 
 
 def _check_validity(found: Located) -> None:

@@ -12,9 +12,11 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import pyproj
 import shapely
+from numpy.typing import NDArray
 
 from app.errors import Fault, Invalid
 from app.formats.coordinates import Order, from_columns
+from app.formats.crs import of, title
 from app.formats.source import Batch, Detected
 from app.intake.headers import taken_apart
 from app.intake.targets import Kind
@@ -34,7 +36,7 @@ class Place:
 
     def view(self) -> dict[str, Any]:
         """Return what the report says about it."""
-        return {"from": self.mode, "columns": list(self.columns), "crs": self.crs}
+        return {"from": self.mode, "columns": list(self.columns), "crs": title(self.crs)}
 
 
 class Column(NamedTuple):
@@ -119,8 +121,7 @@ def checked_crs(text: str) -> str:
         raise Invalid(
             f"The CRS is not known: {message}.", code="unknown-crs", faults=[fault]
         ) from None
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else text
+    return of(crs) or text
 
 
 def _projected(crs: str | None) -> bool:
@@ -175,9 +176,48 @@ def _assumed(place: Place, sample: Batch | None) -> str:
     xy = xy[np.isfinite(xy).all(axis=1)]
     if not len(xy) or float(np.mean((np.abs(xy) <= 180).all(axis=1))) > 0.5:
         return "EPSG:4326"
-    of = " and ".join(place.columns) or "the geometry"
-    message = f"{of} are no degrees, and nothing says of which CRS they are metres"
+    what = " and ".join(place.columns) or "the numbers of the geometry"
+    message = f"{what} are no degrees, and nothing says of which CRS they are metres"
     fault = Fault("/crs", "crs-needed", message)
     raise Invalid(
-        f"A CRS is needed: {message}. Say crs=EPSG:...", code="crs-needed", faults=[fault]
+        f"A CRS is needed: {message}{metres_like(xy)}. Say crs=EPSG:...",
+        code="crs-needed",
+        faults=[fault],
     )
+
+
+def metres_like(xy: NDArray[np.float64]) -> str:
+    """Return which systems of China numbers look like; nothing is read by it.
+
+    Examples
+    --------
+    >>> metres_like(np.array([[38430966.9, 3898808.8]]))
+    '; they look like Gauss-Kruger, zone 38 of 3 degrees (EPSG:4526 in CGCS2000)'
+    """
+    if not len(xy):
+        return ""
+    x, y = (float(middle) for middle in np.median(xy, axis=0))
+    turned = _NORTH[0] < x < _NORTH[1] and not _NORTH[0] < y < _NORTH[1]
+    x, y = (y, x) if turned else (x, y)
+    zone, told = int(x // 1e6), ", with the northing first" if turned else ""
+    if not _NORTH[0] < y < _NORTH[1]:
+        return ""
+    if 8.1e6 < x < 15.1e6:
+        return f"; they look like Web Mercator (EPSG:3857){told}"
+    for narrow, first, last, code in ((3, 25, 45, 4513), (6, 13, 23, 4491)):
+        if first <= zone <= last:
+            number = code + zone - first
+            return (
+                f"; they look like Gauss-Kruger, zone {zone} of {narrow} degrees "
+                f"(EPSG:{number} in CGCS2000){told}"
+            )
+    if 1e5 < x < 9e5:
+        return (
+            "; they look like Gauss-Kruger without a zone number (in CGCS2000 one of EPSG:4534, "
+            f"75°E, to EPSG:4554, 135°E: ask for the central meridian){told}"
+        )
+    return ""
+
+
+_NORTH: Final = (1.5e6, 7.2e6)
+"""Northings of China in metres, also those of Web Mercator."""

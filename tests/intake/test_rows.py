@@ -8,6 +8,7 @@ import orjson
 import pyarrow as pa
 import pytest
 import shapely
+from pyproj import Transformer
 from test_judge import judged, sheet
 
 from app.errors import Invalid
@@ -340,3 +341,48 @@ def test_a_row_without_owner_or_reference_says_which_is_missing() -> None:
     with pytest.raises(Invalid) as told:
         judged("camera", "自编号,经度,纬度,功能", "A1,113,35,人脸", key="owner_reference")
     assert "owner_unit" in told.value.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "hint"),
+    [
+        ("camera", "POLYGON ((113 35, 114 35, 114 36, 113 35))", "as a point"),
+        ("camera", "MULTIPOINT (113 35, 114 35)", "each point a row"),
+        ("camera", "LINESTRING (113 35, 114 35)", "another layer"),
+        ("road", "MULTILINESTRING ((113 35, 113.1 35), (114 35, 114.1 35))", "each part a row"),
+        ("ring", "LINESTRING (113 35, 114 35, 114 36, 113 35)", "close the line"),
+    ],
+)
+def test_a_geometry_of_another_type_is_refused_with_what_helps(
+    kind: str, shape: str, hint: str
+) -> None:
+    given = {"camera": {"functions": "face"}, "road": {"road_class": "service"}, "ring": {}}
+    row = f"{'core' if kind == 'ring' else 'c1'}|{shape}"
+    name = "level" if kind == "ring" else "code"
+    answer = judged(kind, f"{name}|wkt", row, divided="|", defaults=given[kind])
+    (fault,) = answer.faults
+    assert fault.code == "geometry-type"
+    assert hint in str(fault.hint)
+
+
+@pytest.mark.parametrize(
+    ("crs", "like"),
+    [
+        (3857, "Web Mercator (EPSG:3857)"),
+        (4526, "zone 38 of 3 degrees (EPSG:4526 in CGCS2000)"),
+        (4497, "zone 19 of 6 degrees (EPSG:4497 in CGCS2000)"),
+        (4547, "without a zone number"),
+    ],
+)
+def test_metres_are_told_for_what_they_look_like(crs: int, like: str) -> None:
+    shape = shapely.from_wkt("LINESTRING (113.2 35.2, 113.3 35.3)")
+    move = Transformer.from_crs(4326, crs, always_xy=True)
+    straight = shapely.transform(shape, lambda xy: np.stack(move.transform(*xy.T), axis=1))
+    for turned in (False, True):
+        metres = shapely.transform(straight, lambda xy: xy[:, ::-1]) if turned else straight
+        answer = judged(
+            "road", "code|wkt", f"c1|{metres.wkt}", divided="|", defaults={"road_class": "service"}
+        )
+        (fault,) = answer.faults
+        assert like in str(fault.hint)
+        assert str(fault.hint).endswith("the northing first") is turned
