@@ -5,6 +5,7 @@ values, and merged cells as values of all rows they span. A workbook is read as 
 unpacked size is limited.
 """
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Final
 import python_calamine as calamine
 
 from app.errors import Invalid
-from app.formats import formulas, sheetsize
+from app.formats import errorcells, formulas, sheetsize
 from app.formats.grid import batch_of
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
@@ -45,7 +46,7 @@ def open_spreadsheet(file: Named, kind: str, wanted: Wanted) -> Opened:
         sheet = book.get_sheet_by_name(name)
         header = find(_head(sheet), wanted.header_row)
     merged = _spans(sheet, header)
-    spots = formulas.without_value(file.path, name) if kind == "xlsx" else {}
+    spots = _without_value(file.path, book.sheet_names, name)
     notes = [*note, *header.notes]
     if merged:
         notes.append("Merged cells are read as the same value in every row they span.")
@@ -67,6 +68,13 @@ def open_spreadsheet(file: Named, kind: str, wanted: Wanted) -> Opened:
     opened = Opened(detected, names, lambda rows: _batches(sheet, header, merged, spots, rows))
     opened.closing.callback(book.close)
     return opened
+
+
+def _without_value(path: Path, sheets: Sequence[str], name: str) -> formulas.Spots:
+    """Return the cells that the reader does not deliver as what the programme shows."""
+    if not zipfile.is_zipfile(path):
+        return errorcells.of_xls(path, sheets, name)
+    return formulas.without_value(path, name) or errorcells.of_ods(path, name)
 
 
 def _chosen(
@@ -139,7 +147,7 @@ def _batches(
         if all(cell == "" for cell in row):
             continue
         for column_at, text in spots.get(at, ()):
-            if shift <= column_at < shift + len(row) and row[column_at - shift] == "":
+            if shift <= column_at < shift + len(row):
                 row[column_at - shift] = text
         numbers.append(at + 1)
         for column, place in zip(columns, kept, strict=True):
