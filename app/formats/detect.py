@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from app.errors import Invalid
-from app.formats import archive
+from app.formats import archive, geopackage
 from app.formats import encoding as encodings
 from app.formats.archive import Member
 from app.formats.model import FORMATS, Named
@@ -221,6 +221,7 @@ def _container_kind(file: Named) -> str:
 
 
 def _sqlite_kind(file: Named) -> str:
+    geopackage.check_whole(file.path)
     try:
         with sqlite3.connect(f"file:{file.path}?mode=ro&immutable=1", uri=True) as database:
             found = database.execute("SELECT count(*) FROM gpkg_contents").fetchone()

@@ -16,6 +16,7 @@ from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureErr
 
 from app.errors import Invalid
 from app.formats import crs as crses
+from app.formats import geopackage
 from app.formats.header import labels
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
 from app.formats.shapes import Shapes, bad_geometry, from_wkb
@@ -24,6 +25,12 @@ from app.formats.typed import column_text
 
 DRIVERS: Final = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "shapefile": "ESRI Shapefile"}
 """The GDAL driver of each format; a file that another one answers for is refused."""
+
+_NUMBERS: Final = frozenset(
+    ("", "fid", "ogc_fid", "id", "gid", "oid", "pk", "objectid", "rowid", "row_id")
+)
+"""Names of a key that only counts the rows, lower case; under another name it is a column."""
+_MOST_LAYERS: Final = 100
 
 # A view or a function inside a database file must not make GDAL fetch or open anything.
 pyogrio.set_gdal_config_options(
@@ -52,12 +59,27 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
     if not layers:
         raise Invalid("The file cannot be read: it has no layers.", code="damaged-file")
     spatial = [str(name) for name, shape in listed if shape is not None]
-    layer, notes = chosen(layers, spatial, wanted.layer or wanted.sheet)
+    filled = (name for name in spatial[:_MOST_LAYERS] if layer_info(path, kind, name)["features"])
+    first = next(filled, None) if len(layers) > 1 else None
+    layer, notes = chosen(layers, [first] if first else spatial, wanted.layer or wanted.sheet)
     info = layer_info(path, kind, layer)
     crs, more = crs_of(info)
-    raw = [str(name) for name in info["fields"]]
+    number = str(info.get("fid_column") or "")
+    identifier = number if number.lower() not in _NUMBERS else None
+    fields = [str(name) for name in info["fields"]]
+    raw = [*([identifier] if identifier else []), *fields]
     geometry = info["geometry_type"] is not None
     names = labels(raw)
+    options: dict[str, Any] = {}
+    if kind == "gpkg":
+        types = dict(zip(fields, info["ogr_types"], strict=True))
+        shapes_in = info.get("geometry_name") if geometry else None
+        query = geopackage.repaired(path, layer, types, shapes_in, identifier)
+        if query:
+            options["sql"] = query
+        elif identifier:
+            options["return_fids"] = True
+        notes = (*geopackage.unsaved(file.path), *notes)
     detected = Detected(
         format=kind,
         layer=layer,
@@ -70,7 +92,7 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
 
     def read(rows: int) -> Iterator[Batch]:
         first = 1
-        for table, shapes in arrow_batches(path, layer, rows, geometry):
+        for table, shapes in arrow_batches(path, layer, rows, geometry, **options):
             columns = {
                 name: text_of(table.column(key)) for name, key in zip(names, raw, strict=True)
             }
@@ -129,7 +151,7 @@ def arrow_batches(
         readable(),
         pyogrio.raw.open_arrow(
             path,
-            layer=layer,
+            layer=None if "sql" in more else layer,
             use_pyarrow=True,
             batch_size=rows,
             read_geometry=geometry,

@@ -44,6 +44,8 @@ _NOTES: Final[dict[str, str]] = {
     "The last item is cut off.": "最后一个条目不完整。",
     "The geometry of a row cannot be read.": "有的行几何无法读取。",
     "The layer has {}; state it.": "图层没有可识别的坐标系，请指明。",
+    "The GeoPackage was open in a program when it was copied; what was not yet saved is missing.":
+        "GeoPackage 复制时仍在其他程序中打开，尚未存盘的内容不在其中。",
     "The CRS {} is by its numbers none of EPSG's; it is used as the file defines it.":
         "坐标系 {} 的参数与任何 EPSG 坐标系都不同，按文件中的定义使用。",
     "The file has no CRS with an EPSG number; state it.": "文件没有带 EPSG 编号的坐标系，请指明。",

@@ -122,7 +122,7 @@ _PLANNING: Final[dict[str, str]] = {
     "there is no CRS {}; say EPSG:4547, gcj02, bd09 ...": "没有坐标系 {}；请写作 EPSG:4547、gcj02、bd09 等",
     "A CRS is needed: {}. Say crs=EPSG:...": "需要指明坐标系：{}。请给出 crs=EPSG:...",
     "{} are no degrees, and nothing says of which CRS they are metres": "{} 不是度数，也未说明是哪个坐标系的米制坐标",
-    "the geometry": "几何",
+    "the numbers of the geometry": "几何的坐标",
     "The file is refused for its columns {}: the registry holds equipment and places, never people, images, recognitions or logins. Name them in drop_columns to import the rest without them.":
         "文件因含有列 {} 被拒绝：本库只存设备和位置，不存人员、图像、识别结果或登录信息。如要导入其余各列，请在 drop_columns 中列出这些列。",
     "column {} is refused": "列 {} 被拒绝",

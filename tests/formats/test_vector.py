@@ -335,3 +335,94 @@ def test_geoparquet_with_wkt(tmp_path: Path) -> None:
     found = read(parquet(tmp_path / "x.parquet", {"g": ["POINT (1 2)", "POINT (", None]}, geo))
     assert found.shapes == [shapely.Point(1, 2), None, None]
     assert [odd.row for odd in found.odd] == [2]
+
+
+def changed(path: Path, *statements: str) -> Path:
+    """A GeoPackage with statements run on it, without the functions GDAL's triggers need."""
+    with sqlite3.connect(path) as database:
+        for trigger in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            database.execute(f'DROP TRIGGER "{trigger[0]}"')
+        for statement in statements:
+            database.execute(statement)
+    database.close()
+    return path
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+def test_cells_of_another_type_in_a_geopackage(tmp_path: Path, batch: int) -> None:
+    """SQLite keeps any value in any column; a code of twenty digits is not the largest integer."""
+    path = tmp_path / "x.gpkg"
+    table = frame(
+        whole=[1, 2, 3], small=pd.array([1, 2, 3], "int32"), day=[dt.date(2024, 1, 2)] * 3
+    )
+    table.to_file(path, layer="a")
+    changed(
+        path,
+        "UPDATE a SET whole = '41080000001320000001', real = '东', small = 3000000000, "
+        "day = '2024/1/2' WHERE fid = 1",
+        "UPDATE a SET whole = 'HA-1' WHERE fid = 2",
+    )
+    found = read(path, at_once=batch)
+    assert found.column("whole") == ["4.108000000132e+19", "HA-1", "3"]
+    assert found.column("real") == ["东", "0.1", "4.108e+19"]
+    assert found.column("small") == ["3000000000", "2", "3"]
+    assert found.column("day") == ["2024/1/2", "2024-01-02", "2024-01-02"]
+    assert found.column("名称") == ["东门", "西 门", "路"]
+    assert found.shapes == POINTS
+
+
+def test_the_key_of_a_geopackage_is_a_column_unless_it_only_counts(tmp_path: Path) -> None:
+    path = tmp_path / "x.gpkg"
+    table = frame().drop(columns=["code"])
+    table.to_file(path, layer="a", layer_options={"FID": "编号"})
+    table.to_file(path, layer="b", layer_options={"FID": "gid"}, mode="a")
+    assert read(path, layer="a").column("编号") == ["1", "2", "3"]
+    assert "gid" not in read(path, layer="b").columns
+    changed(path, "UPDATE a SET whole = 'x' WHERE 编号 = 2")
+    found = read(path, layer="a")
+    assert (found.column("编号"), found.column("whole")[1]) == (["1", "2", "3"], "x")
+
+
+def test_the_first_layer_that_is_not_empty_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.gpkg"
+    frame().iloc[:0].to_file(path, layer="draft")
+    frame().to_file(path, layer="real", mode="a")
+    assert read(path).detected.layer == "real"
+    assert read(path, layer="draft").rows == []
+
+
+def test_a_geopackage_that_is_cut_off_or_was_open(tmp_path: Path) -> None:
+    path = tmp_path / "x.gpkg"
+    frame().to_file(path, layer="a")
+    whole = path.read_bytes()
+    for size in (60, 5000, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut").write_bytes(whole[:size])
+        with pytest.raises(Invalid, match="cut off") as refusal:
+            read(tmp_path / "cut")
+        assert refusal.value.code == "damaged-file"
+    changed(path)
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("UPDATE a SET code = 'late'")
+        database.commit()
+        shutil.copy(path, tmp_path / "copy")
+    database.close()
+    found = read(tmp_path / "copy")
+    assert "not yet saved" in found.detected.notes[0]
+    assert found.column("code")[0] == "41080000001320000001"
+
+
+@pytest.mark.filterwarnings("ignore:unable to read srs_id")
+def test_a_geopackage_that_says_undefined_has_no_crs(tmp_path: Path) -> None:
+    path = tmp_path / "x.gpkg"
+    frame().to_file(path, layer="a")
+    for number in (-1, 0, 99999):
+        changed(
+            path,
+            f"UPDATE gpkg_geometry_columns SET srs_id = {number}",
+            f"UPDATE gpkg_contents SET srs_id = {number}",
+        )
+        found = read(path).detected
+        assert (found.crs, "state it" in found.notes[0]) == (None, True)
