@@ -150,7 +150,11 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 def _added(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or parts[-1] in (".DS_Store", "Thumbs.db", "desktop.ini")
+    return (
+        "__MACOSX" in parts
+        or parts[-1].startswith("._")
+        or parts[-1] in (".DS_Store", "Thumbs.db", "desktop.ini")
+    )
 
 
 @contextmanager

@@ -33,6 +33,11 @@ _DRIVERS: Final = {
     0x78: "big5hkscs",
     0x03: "cp1252",
 }
+_WESTERN: Final = ("cp1252", "iso8859-1", "latin-1")
+"""What programs write into the side file without looking; any bytes read as it."""
+_DOUBLE: Final = ("utf-8", "gb2312")
+"""What text of several bytes a sign reads as, and text of single ones hardly ever."""
+_NAME_BYTES: Final = 10
 _SAMPLE_ROWS: Final = 5_000
 _NUMBERS: Final = "NF"
 _LONG: Final = re.compile(r"[eE]|\d{16}")
@@ -161,6 +166,16 @@ def open_table(path: Path, claimed: str | None, stated: str | None) -> Table:
     table = Table(path, fields, (), "ascii", min(count, present), begin, record, ())
     codec, told = _codec(table, head[29], claimed, stated)
     names = labels([_name(field.name, codec) for field in fields])
+    cut = [
+        name
+        for name, field in zip(names, fields, strict=True)
+        if len(field.name) >= _NAME_BYTES - 1 and not field.name.isascii()
+    ]
+    if cut:
+        notes.append(
+            f"Names of columns are cut to {_NAME_BYTES} bytes in a Shapefile: {', '.join(cut)}; map "
+            "those that are not recognised."
+        )
     return Table(
         path, fields, names, codec, table.count, begin, record, (*notes, *((told,) if told else ()))
     )
@@ -203,7 +218,8 @@ def _codec(
     if not sample:
         return (claims or ["utf-8"])[0], None
     for codec in claims:
-        if _bears_out(sample, codec):
+        doubted = codec in _WESTERN and any(_bears_out(sample, other) for other in _DOUBLE)
+        if _bears_out(sample, codec) and not doubted:
             return codec, None
     likely = (codec for codec in ("utf-8", "gb18030", "big5hkscs") if _bears_out(sample, codec))
     codec = next(likely, None) or encodings.guess(b"\n".join(sample))

@@ -28,9 +28,7 @@ def open_shapefile(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> O
         As `app.formats.archive.members`; ``damaged-file``, ``unknown-layer``, ``wrong-encoding``.
     """
     held = archive.members(file.path)
-    bases = {
-        member.stem: PurePosixPath(member.name).stem for member in held if member.suffix == "shp"
-    }
+    bases = _layers(held)
     layers = tuple(bases.values())
     layer, notes = chosen(layers, (), wanted.layer or wanted.sheet)
     stem = next(stem for stem, name in bases.items() if name == layer)
@@ -40,8 +38,12 @@ def open_shapefile(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> O
         raise Invalid(f"The Shapefile {layer!r} has no .dbf file in the zip.", code="damaged-file")
     info = layer_info(parts["shp"], "shapefile", _LAYER)
     crs, more = crs_of(info)
+    shapes = int(info["features"])
     claimed = _claim(parts)
     table = open_table(parts["dbf"], claimed, wanted.encoding)
+    if shapes > table.count:
+        told = f"The Shapefile has {shapes:,} shapes and {table.count:,} records; the rest is not read."
+        more = (*more, told)
     detected = Detected(
         format="shapefile",
         encoding=table.codec,
@@ -53,6 +55,20 @@ def open_shapefile(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> O
         notes=(*notes, *more, *table.notes),
     )
     return Opened(detected, table.names, lambda rows: _batches(parts["shp"], table, rows))
+
+
+def _layers(held: list[Member]) -> dict[str, str]:
+    """Return the Shapefiles of a zip by their stems, with the folder where names are alike."""
+    paths = {
+        member.stem: PurePosixPath(member.name).with_suffix("")
+        for member in held
+        if member.suffix == "shp"
+    }
+    names = [path.name for path in paths.values()]
+    return {
+        stem: path.name if names.count(path.name) == 1 else str(path)
+        for stem, path in paths.items()
+    }
 
 
 def _unpacked(file: Named, held: list[Member], stem: str, target: Path) -> dict[str, Path]:

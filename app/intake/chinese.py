@@ -46,6 +46,9 @@ _NOTES: Final[dict[str, str]] = {
     "The layer has {}; state it.": "图层没有可识别的坐标系，请指明。",
     "The GeoPackage was open in a program when it was copied; what was not yet saved is missing.":
         "GeoPackage 复制时仍在其他程序中打开，尚未存盘的内容不在其中。",
+    "The Shapefile has {} shapes and {} records; the rest is not read.": "Shapefile 有 {} 个图形、{} 条记录，多出的未读取。",
+    "Names of columns are cut to {} bytes in a Shapefile: {}; map those that are not recognised.":
+        "Shapefile 的列名截断为 {} 字节：{}；未识别的列请自行映射。",
     "The CRS {} is by its numbers none of EPSG's; it is used as the file defines it.":
         "坐标系 {} 的参数与任何 EPSG 坐标系都不同，按文件中的定义使用。",
     "The file has no CRS with an EPSG number; state it.": "文件没有带 EPSG 编号的坐标系，请指明。",

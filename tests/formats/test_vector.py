@@ -426,3 +426,71 @@ def test_a_geopackage_that_says_undefined_has_no_crs(tmp_path: Path) -> None:
         )
         found = read(path).detected
         assert (found.crs, "state it" in found.notes[0]) == (None, True)
+
+
+@pytest.mark.parametrize("claim", ["ISO-8859-1", "ANSI 1252", "1252"])
+@pytest.mark.parametrize("codec", ["GBK", "UTF-8"])
+def test_a_western_claim_is_not_believed_of_chinese(tmp_path: Path, codec: str, claim: str) -> None:
+    """Programs write it without looking, and every byte reads as it."""
+    found = read(shapefile(tmp_path, codec, claim=claim))
+    assert found.column("名称") == ["东门", "西 门", "路"]
+
+
+def test_a_western_claim_is_believed_of_western_text(tmp_path: Path) -> None:
+    table = frame(name=["Straße", "Cañón", "Ä ÖÜ"])[["name", "geometry"]]
+    (tmp_path / "made").mkdir()
+    table.to_file(tmp_path / "made" / "a.shp", encoding="ISO-8859-1")
+    path = zipped(tmp_path, {f"a{part.suffix}": part for part in (tmp_path / "made").iterdir()})
+    assert read(path).column("name") == ["Straße", "Cañón", "Ä ÖÜ"]
+
+
+def zipped(folder: Path, members: dict[str, Path], **more: bytes) -> Path:
+    path = folder / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in members.items():
+            archive.write(part, name)
+        for name, content in more.items():
+            archive.writestr(name, content)
+    return path
+
+
+def parts(folder: Path, rows: int, name: str) -> dict[str, Path]:
+    made = folder / name
+    made.mkdir()
+    frame()[["code", "geometry"]].iloc[:rows].to_file(made / "a.shp")
+    return {part.suffix: part for part in made.iterdir()}
+
+
+def test_shapefiles_of_one_name_in_two_folders(tmp_path: Path) -> None:
+    one, two = parts(tmp_path, 1, "one"), parts(tmp_path, 2, "two")
+    members = {f"解放区/a{end}": part for end, part in one.items()}
+    members |= {f"山阳区/a{end}": part for end, part in two.items()}
+    path = zipped(tmp_path, members)
+    found = read(path)
+    assert found.detected.layers == ("解放区/a", "山阳区/a")
+    assert "山阳区/a" in found.detected.notes[0]
+    assert (len(found.rows), len(read(path, layer="山阳区/a").rows)) == (1, 2)
+
+
+def test_what_a_macintosh_adds_is_no_shapefile(tmp_path: Path) -> None:
+    members = {f"a{end}": part for end, part in parts(tmp_path, 1, "one").items()}
+    junk = {"._a.shp": b"x", "__MACOSX/._a.dbf": b"x", "资料/._a.shp": b"x"}
+    assert read(zipped(tmp_path, members, **junk)).detected.layers == ("a",)
+
+
+def test_fewer_records_than_shapes_is_told(tmp_path: Path) -> None:
+    members = {f"a{end}": part for end, part in parts(tmp_path, 2, "two").items()}
+    members["a.dbf"] = parts(tmp_path, 1, "one")[".dbf"]
+    found = read(zipped(tmp_path, members))
+    assert len(found.rows) == 1
+    assert any("2 shapes and 1 records" in note for note in found.detected.notes)
+
+
+def test_cut_names_of_columns_are_told(tmp_path: Path) -> None:
+    table = frame().rename(columns={"code": "设备编"})[["设备编", "geometry"]]
+    (tmp_path / "made").mkdir()
+    table.to_file(tmp_path / "made" / "a.shp", encoding="UTF-8")
+    path = zipped(tmp_path, {f"a{part.suffix}": part for part in (tmp_path / "made").iterdir()})
+    found = read(path)
+    assert found.columns == ("设备编",)
+    assert any("cut to 10 bytes" in note and "设备编" in note for note in found.detected.notes)
