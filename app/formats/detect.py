@@ -71,6 +71,7 @@ _OF_PAGES: Final = re.compile(
     re.IGNORECASE,
 )
 """Elements that a web page, or a piece of one, can begin with."""
+_TABLE: Final = (re.compile(r"<table\b", re.IGNORECASE), re.compile(r"<t[dh]\b", re.IGNORECASE))
 _WORKBOOK: Final = re.compile(r"<(?:\w+:)?Workbook\b")
 _MARKUP: Final = (
     (re.compile(r"<(?:\w+:)?FeatureCollection\b|xmlns:gml"), "a GML file"),
@@ -242,6 +243,9 @@ def _text_kind(file: Named, head: bytes) -> str:
         return "gb28181"
     if start.startswith("<"):
         return _markup_kind(start)
+    page = file.suffix in ("xls", "xlsx", "html", "htm")
+    if page and all(sign.search(text) for sign in _TABLE):
+        return "html"
     if start[:13].lower() == "mime-version:":
         raise refused("a web archive (MHT); save it as XLSX")
     if start.startswith(("{", "[")):

@@ -46,9 +46,13 @@ class _Table:
     last: int = 0
     filled: int = 0
     spans: bool = False
+    begun: int = -1
+    ended: int = -1
+    """Its first and last row, counted over the rows of all tables."""
 
-    def take(self, line: Line) -> None:
-        self.last = line.number
+    def take(self, line: Line, count: int) -> None:
+        self.last, self.ended = line.number, count
+        self.begun = count if self.begun < 0 else self.begun
         self.filled += sum(cell is not None for cell in line.cells)
         self.spans |= bool(line.spanned)
         if line.number <= _SAMPLE_ROWS:
@@ -106,8 +110,8 @@ def open_grid(
     sheets = Sheets()
     tables: dict[int, _Table] = {}
     kept: list[Line] = []
-    for line in lines(sheets):
-        tables.setdefault(line.table, _Table()).take(line)
+    for count, line in enumerate(lines(sheets)):
+        tables.setdefault(line.table, _Table()).take(line, count)
         if size <= KEPT_BYTES:
             kept.append(line)
     stated = wanted.sheet or wanted.layer
@@ -115,7 +119,13 @@ def open_grid(
     table = tables.get(at, _Table())
     header = find(table.head, wanted.header_row)
     notes = [*coding.notes, *header.notes]
-    if others := [name for name in layers if name != sheets.names[at]]:
+    pages = {at: (header.row or 0, 0)}
+    if largest and stated is None and wanted.header_row is None:
+        pages = _pages(tables, header) or pages
+    if len(pages) > 1:
+        notes.append(f"{len(pages)} tables have the same header and are read as one.")
+    alike = {sheets.names[place] for place in pages}
+    if others := [name for name in layers if name not in alike]:
         told = f"Sheet {sheets.names[at]!r} is read; the workbook also has {', '.join(others)}."
         notes = [told, *notes] if stated is None else notes
     if table.spans:
@@ -126,13 +136,13 @@ def open_grid(
         header_row=header.row,
         layer=sheets.names[at],
         layers=layers,
-        rows=max(0, table.last - (header.row or 0)),
+        rows=max(0, sum(tables[one].last for one in pages if one in tables) - (header.row or 0)),
         notes=tuple(notes),
     )
 
     def read(rows: int) -> Iterator[Batch]:
         again = kept if size <= KEPT_BYTES else lines(Sheets())
-        return _batches((line for line in again if line.table == at), header, rows)
+        return _batches((line for line in again if line.table in pages), header, rows, pages)
 
     return Opened(detected, tuple(header.names[place] for place in header.kept), read)
 
@@ -163,11 +173,30 @@ def _chosen(
     return readable[0], layers
 
 
-def _batches(lines: Iterable[Line], header: Header, rows: int) -> Iterator[Batch]:
-    first = header.row or 0
+_Pages = dict[int, tuple[int, int]]
+"""Table -> row of its header, and how many rows come before it."""
+
+
+def _pages(tables: dict[int, _Table], header: Header) -> _Pages:
+    """Return the tables with the header of the chosen one, one after the other.
+
+    A report of several pages often has a table for each.
+    """
+    pages: _Pages = {}
+    before, ended = 0, -1
+    for at, table in tables.items():
+        found = find(table.head)
+        if found.row is not None and found.names == header.names and table.begun > ended:
+            pages[at] = (found.row, before)
+            before, ended = before + table.last, table.ended
+    return pages
+
+
+def _batches(lines: Iterable[Line], header: Header, rows: int, pages: _Pages) -> Iterator[Batch]:
     numbers: list[int] = []
     columns: list[list[str | None]] = [[] for _ in header.kept]
     for line in lines:
+        first, before = pages[line.table]
         if line.number <= first or not any(line.cells):
             continue
         cells = line.cells
@@ -175,7 +204,7 @@ def _batches(lines: Iterable[Line], header: Header, rows: int) -> Iterator[Batch
             if begun > first:
                 cells = [*cells, *[None] * (place + 1 - len(cells))]
                 cells[place] = text
-        numbers.append(line.number)
+        numbers.append(line.number + before)
         for column, place in zip(columns, header.kept, strict=True):
             column.append(cells[place] if place < len(cells) else None)
         if len(numbers) == rows:

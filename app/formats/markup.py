@@ -20,6 +20,10 @@ from app.formats.model import Named
 
 _DECLARED: Final = re.compile(rb"""<\?xml[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
 _TYPE: Final = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_ALONE: Final = re.compile(r"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
+_ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_REFERENCE: Final = 12
+"""Signs of the longest reference to a character."""
 _HEAD: Final = 4096
 _READING: Final = 1 << 16
 
@@ -60,6 +64,28 @@ def text_of(file: Named, coding: Encoding) -> Iterator[str]:
         refuse_types(end + piece)  # the word may be cut by the end of a piece
         end = piece[-16:]
         yield piece
+
+
+def mended(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield text without what programs that write XML by hand get wrong and cannot mean otherwise.
+
+    Blank lines before the declaration, control characters, and an ampersand that begins nothing.
+    """
+    held, begun = "", False
+    for piece in pieces:
+        text = held + _ILLEGAL.sub("", piece)
+        if not begun:
+            text = text.lstrip("\ufeff \t\r\n")
+            begun = bool(text)
+        # A reference may be cut by the end of a piece.
+        cut = text.rfind("&", max(0, len(text) - _REFERENCE))
+        text, held = (text[:cut], text[cut:]) if cut >= 0 else (text, "")
+        yield _without_strays(text)
+    yield _without_strays(held)
+
+
+def _without_strays(text: str) -> str:
+    return text if "<![CDATA[" in text else _ALONE.sub("&amp;", text)
 
 
 def refuse_types(text: str) -> None:

@@ -7,7 +7,7 @@ fetched, and nothing in it is run.
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Final
@@ -78,16 +78,26 @@ def _lines(file: Named, coding: Encoding, sheets: Sheets) -> Iterator[Line]:
     page = _Page(sheets)
     for piece in encodings.text_pieces(file.path, coding):
         for at in range(0, len(piece), _PIECE):
-            page.feed(piece[at : at + _PIECE])
+            with _readable():
+                page.feed(piece[at : at + _PIECE])
             if len(page.rawdata) > LONGEST_TAG:
                 raise Invalid(
                     f"The page has a tag or a text of more than {LONGEST_TAG >> 20} million signs.",
                     code="damaged-file",
                 )
             yield from page.done()
-    page.close()
+    with _readable():
+        page.close()
     page.finish()
     yield from page.done()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as error:  # what the parser of the standard library raises
+        raise Invalid(f"The page cannot be read: {error}.", code="damaged-file") from None
 
 
 @dataclass(eq=False)
@@ -155,6 +165,10 @@ class _Page(HTMLParser):
             self._begin_cell(dict(attrs))
         elif tag == "caption":
             self.caption = []
+        elif tag == "input":
+            told = dict(attrs)
+            if told.get("type") in (None, "", "text"):
+                self._text(told.get("value") or "")
         elif tag == "br" or tag in _BLOCKS:
             self._text(_BREAK)
 

@@ -12,7 +12,7 @@ from app.errors import Invalid
 from app.formats.encoding import Encoding
 from app.formats.formulas import NOT_COMPUTED
 from app.formats.grid import MOST_COLUMNS, MOST_ROWS, Line, Sheets, open_grid, too_wide
-from app.formats.markup import coding_of, events, text_of
+from app.formats.markup import coding_of, events, mended, text_of
 from app.formats.model import Named, Opened, Wanted
 from app.formats.typed import EXACT_SPREADSHEET, number_text, whole_text
 
@@ -42,7 +42,7 @@ def open_workbook(file: Named, wanted: Wanted) -> Opened:
 def _lines(file: Named, coding: Encoding, sheets: Sheets) -> Iterator[Line]:
     rows = _Rows(-1)
     path: list[Any] = []
-    for event, element in events(text_of(file, coding)):
+    for event, element in events(mended(text_of(file, coding))):
         tag = _local(str(element.tag))
         if event == "start":
             if tag == "Worksheet":

@@ -16,6 +16,7 @@ _LONGEST: Final = 5000
 
 _NOTES: Final[dict[str, str]] = {
     "Sheet {} is read; the workbook also has {}.": "读取的是工作表 {}；工作簿中还有 {}。",
+    "{} tables have the same header and are read as one.": "有 {} 个表格表头相同，合为一个读取。",
     "Layer {} is read; the file also has {}.": "读取的是图层 {}；文件中还有 {}。",
     "Formulas have no computed values and are read as {}; open the workbook in a spreadsheet programme and save it.":
         "公式没有计算结果，按 {} 读取；请用表格软件打开工作簿并保存。",

@@ -70,6 +70,7 @@ _READING: Final[dict[str, str]] = {
     "A table has more than {} columns or {} rows, or too many merged cells; save it as CSV.":
         "表格超过 {} 列或 {} 行，或合并单元格过多，请另存为 CSV。",
     "The page has a tag or a text of more than {} million signs.": "网页中有标签或文字超过 {} 百万个字符。",
+    "The page cannot be read: {}.": "网页无法读取：{}。",
     "The page has too many tables, or tables nested too deeply.": "网页中的表格过多或嵌套过深。",
     "The workbook cannot be read: it is broken.": "工作簿已损坏，无法读取。",
     "The workbook cannot be read: {}.": "工作簿无法读取：{}。",

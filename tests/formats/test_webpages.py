@@ -1,11 +1,14 @@
 """Tables that systems hand out under the name of a workbook: web pages, and Excel 2003 XML."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import grid, webpage
+from app.formats import grid, markup, webpage
 from formats.files import read, written
 
 PAGE = """<html xmlns:o="urn:schemas-microsoft-com:office:office"
@@ -81,6 +84,7 @@ def test_a_large_page_is_not_kept_in_memory(
         ("<html><body><form><table><tr><td>login<td><input></table></form>", "unsupported-format"),
         ("<html><body>no table", "unsupported-format"),
         ("<table>" * 200, "too-deep"),
+        ("<table><tr><td>a<td>b<tr><td><![nonsense[ ]]>", "damaged-file"),
         ("<table><tr>" + "<td colspan=9999>a" * 20, "unpacks-too-large"),
         ("<table><tr><td>a<td>b<tr><td>" + "<!-- " + "x" * 3_000_000, "damaged-file"),
     ],
@@ -164,3 +168,47 @@ def test_a_workbook_that_cannot_be_is_refused(
     with pytest.raises(Invalid) as refused:
         read(written(tmp_path, BOOK.format(encoding="").replace(*change), "x.xls"))
     assert refused.value.code == code
+
+
+def test_a_table_for_each_page_is_read_as_one(tmp_path: Path) -> None:
+    head = "<tr><th>code<th>name</tr>"
+    pages = [
+        f"<table>{title}{head}<tr><td>{code}<td>x</tr></table>"
+        for title, code in (("<tr><td colspan=2>台账</tr>", "A1"), ("", "A2"), ("", "A3"))
+    ]
+    other = "<table><tr><th>id<th>b</tr><tr><td>B1<td>y</tr></table>"
+    found = read(written(tmp_path, pages[0] + other + "".join(pages[1:]), "x.xls"))
+    assert (found.column("code"), found.numbers) == (["A1", "A2", "A3"], [3, 5, 7])
+    assert any("same header" in note for note in found.detected.notes)
+    assert read(tmp_path / "x.xls", layer="table 3").column("code") == ["A2"]
+    nested = f"<table>{head}<tr><td>A1<td>x{pages[1]}</tr></table>"
+    assert read(written(tmp_path, nested, "y.xls")).column("code") == ["A1"]
+
+
+def test_what_programs_that_write_markup_by_hand_get_wrong(tmp_path: Path) -> None:
+    book = "\r\n" + BOOK.format(encoding="").replace("解放<B>", "A&B & C &amp; D\x0b<B>")
+    assert read(written(tmp_path, book, "x.xls")).column("单位")[0] == "A&B & C & D分局"
+    for cut in range(1, 8):
+        pieces = [book[at : at + cut] for at in range(0, len(book), cut)]
+        text = "".join(markup.mended(iter(pieces)))
+        assert text == "".join(markup.mended(iter([book])))
+    page = "导出结果<br><TABLE><TR><TH>code<TH>name<TR><TD><input value='A1'><TD>x</TABLE>"
+    assert read(written(tmp_path, page, "y.xls")).column("code") == ["A1"]
+
+
+_BITS = st.sampled_from(
+    [
+        "<table>", "</table>", "<tr>", "</tr>", "<td colspan=3>", "<th rowspan=2>", "</td>",
+        "<td rowspan=0>",
+        "<![if x]>", "<![x[", "<!--", "-->", "<script>", "</script>", "<caption>", "</caption>", "<br/>",
+        "&#x110000;", "&lt", "<a b='", "'", "<?", "<!", "code", "合计", "\x00", "<table id=a>", ">",
+        "<input value=x>",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(_BITS, max_size=60))
+def test_any_heap_of_tags_is_read_or_refused(tmp_path: Path, bits: list[str]) -> None:
+    with suppress(Invalid):
+        read(written(tmp_path, "<table><tr><td>a<td>b<tr><td>" + "".join(bits), "x.xls"))
