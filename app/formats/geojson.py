@@ -120,6 +120,8 @@ def _crs(head: dict[str, Any], shapes: bool) -> tuple[str | None, tuple[str, ...
         return crses.LONLAT, ()
     properties = stated.get("properties")
     name = properties.get("name") if isinstance(properties, dict) else None
+    if name is None and isinstance(properties, dict) and stated.get("type") == "EPSG":
+        name = f"EPSG:{properties.get('code')}"  # of before 2008
     code = crses.named(name) if isinstance(name, str) else None
     if code is None:
         return None, (f"The file names a CRS that is not known: {str(name)[:80]!r}.",)

@@ -3,6 +3,7 @@
 Reads the file itself and nothing it points to: network links, images and styles are not followed.
 """
 
+import html
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,7 +21,15 @@ from app.formats.model import Detected, Named, Opened, Wanted
 from app.formats.records import Record, gather
 
 _COMMA: Final = re.compile(r"\s*,\s*")
+_ROW: Final = re.compile(r"<tr\b[^<>]*>((?:(?!<t(?:r|able)\b).)*?)</tr>", re.IGNORECASE | re.DOTALL)
+_CELL: Final = re.compile(
+    r"<t[dh]\b[^<>]*>((?:(?!<t[dh]\b).)*?)</t[dh]>", re.IGNORECASE | re.DOTALL
+)
+_TAG: Final = re.compile("<[^<>]*>")
+_LONGEST_TABLE: Final = 100_000
+"""Signs of a description that are looked at for a table."""
 _FOLDERS: Final = ("Folder", "Document")
+_LINKED: Final = "The KML links to other files; they are not fetched."
 _FAULT: Final = ("bad-geometry", "The geometry of a row cannot be read.")
 
 
@@ -45,7 +54,13 @@ def open_kml(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
             )
         file = Named(archive.unpack(file.path, member, folder() / "doc.kml"), name)
     coding = coding_of(file, wanted.encoding)
-    found = gather(lambda: _placemarks(file, coding), file.path.stat().st_size)
+    links: set[str] = set()
+    found = gather(lambda: _placemarks(file, coding, links), file.path.stat().st_size)
+    if links and not found.count:
+        raise Invalid(
+            "The KML has no places, only links to other files; send the file it links to.",
+            code="empty-file",
+        )
     detected = Detected(
         format="kml",
         encoding=coding.name,
@@ -54,12 +69,12 @@ def open_kml(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
         crs=crs.LONLAT if found.shapes else None,
         geometry=found.shapes,
         rows=found.count,
-        notes=coding.notes,
+        notes=(*coding.notes, *((_LINKED,) if links else ())),
     )
     return Opened(detected, found.names, found.batches)
 
 
-def _placemarks(file: Named, coding: Encoding) -> Iterator[Record]:
+def _placemarks(file: Named, coding: Encoding, links: set[str]) -> Iterator[Record]:
     path: list[Any] = []
     names: list[str] = []  # of the folders on the path, "" for what is none or has none
     for event, element in events(text_of(file, coding)):
@@ -72,6 +87,8 @@ def _placemarks(file: Named, coding: Encoding) -> Iterator[Record]:
         tag = _local(element)
         if tag == "name" and path and _local(path[-1]) in _FOLDERS:
             names[-1] = (element.text or "").strip()
+        elif tag == "NetworkLink":
+            links.add(tag)
         elif tag == "Placemark":
             yield _record(element, "/".join(filter(None, names)))
             if path:
@@ -88,7 +105,9 @@ def _record(placemark: Any, folder: str) -> Record:
     fault = None
     for child in placemark:
         tag = _local(child)
-        if tag in ("name", "description", "address"):
+        if tag == "description" and (told := _tabled(child.text)):
+            values.update((name, text) for name, text in told.items() if name not in values)
+        elif tag in ("name", "description", "address"):
             values[tag] = child.text
         elif tag == "ExtendedData":
             values.update(_extended(child))
@@ -111,6 +130,23 @@ def _extended(data: Any) -> dict[str, Any]:
         elif name and _local(one) == "SimpleData":
             values[name] = one.text
     return values
+
+
+def _tabled(text: str | None) -> dict[str, str]:
+    """Return what a table of names and values in a description says; GIS programs write those.
+
+    Nothing where the description is anything else: it stays the text it is.
+    """
+    rows = _ROW.findall(text[:_LONGEST_TABLE]) if text and "<t" in text else []
+    cells = [[_plain(cell) for cell in _CELL.findall(row)] for row in rows]
+    pairs = [(row[0].rstrip(":："), row[1]) for row in cells if len(row) == 2 and row[0]]
+    names = [name for name, _ in pairs]
+    whole = len(pairs) >= 2 and len(set(names)) == len(names)
+    return {name: value for name, value in pairs if value} if whole else {}
+
+
+def _plain(markup: str) -> str:
+    return " ".join(html.unescape(_TAG.sub(" ", markup)).split())
 
 
 def _child(element: Any, tag: str) -> str | None:

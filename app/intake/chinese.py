@@ -50,6 +50,7 @@ _NOTES: Final[dict[str, str]] = {
     "The Shapefile has {} shapes and {} records; the rest is not read.": "Shapefile 有 {} 个图形、{} 条记录，多出的未读取。",
     "Names of columns are cut to {} bytes in a Shapefile: {}; map those that are not recognised.":
         "Shapefile 的列名截断为 {} 字节：{}；未识别的列请自行映射。",
+    "The KML links to other files; they are not fetched.": "KML 链接了其他文件，不会去获取。",
     "The CRS {} is by its numbers none of EPSG's; it is used as the file defines it.":
         "坐标系 {} 的参数与任何 EPSG 坐标系都不同，按文件中的定义使用。",
     "The file has no CRS with an EPSG number; state it.": "文件没有带 EPSG 编号的坐标系，请指明。",

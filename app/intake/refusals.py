@@ -11,6 +11,8 @@ _READING: Final[dict[str, str]] = {
     "The archive is empty.": "压缩包为空。",
     "The GeoPackage has no layers.": "GeoPackage 中没有图层。",
     "The file has nothing that can be read.": "文件中没有可读取的内容。",
+    "The KML has no places, only links to other files; send the file it links to.":
+        "KML 中没有地点，只有指向其他文件的链接；请发送所链接的文件。",
     "The file cannot be read: it has no layers.": "文件无法读取：没有图层。",
     "The file cannot be read: {}.": "文件无法读取：{}。",
     "The file is one of {}.": "文件的类型是 {}，与预期不符。",

@@ -86,6 +86,11 @@ def test_other_shapes_and_broken_ones(tmp_path: Path) -> None:
     ]
 
 
+def test_the_crs_member_of_before_2008_is_read(tmp_path: Path) -> None:
+    text = collection(feature(code="A"), crs={"type": "EPSG", "properties": {"code": 4547}})
+    assert read(written(tmp_path, text, "x.geojson")).detected.crs == "EPSG:4547"
+
+
 @pytest.mark.parametrize(("crs", "code"), [
     ("urn:ogc:def:crs:EPSG::4547", "EPSG:4547"), ("EPSG:4490", "EPSG:4490"),
     ("urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326"), ("local grid", None),

@@ -67,3 +67,36 @@ def test_broken_and_unsafe_kml(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refusal:
         read(written(tmp_path, bomb, "x.kml"))
     assert refusal.value.code == "unsafe-file"
+
+
+def placemark(description: str) -> str:
+    return (
+        "<kml><Document><Placemark><name>东门</name><description><![CDATA["
+        f"{description}]]></description><Point><coordinates>1,2</coordinates></Point></Placemark>"
+        "</Document></kml>"
+    )
+
+
+def test_a_table_in_a_description_is_read_as_what_it_says(tmp_path: Path) -> None:
+    rows = "<tr><td>编码：</td><td><b>A&amp;1</b></td></tr><TR><TH>高度</TH><TD>5.5</TD></TR>"
+    rows += "<tr><td>name</td><td>other</td></tr><tr><td>blank</td><td></td></tr>"
+    inner = f"<html><table border='1'><tr><td><table>{rows}</table></td></tr></table></html>"
+    found = read(written(tmp_path, placemark(inner), "x.kml"))
+    assert found.rows == [{"name": "东门", "编码": "A&1", "高度": "5.5"}]
+
+
+@pytest.mark.parametrize("text", ["plain", "<table><tr><td>a</td><td>1</td></tr></table>",
+                                  "<table><tr><td>a</td><td>b</td><td>c</td></tr></table>"])  # fmt: skip
+def test_a_description_that_is_no_table_of_names_stays(tmp_path: Path, text: str) -> None:
+    assert read(written(tmp_path, placemark(text), "x.kml")).column("description") == [text]
+
+
+def test_links_are_told_of_and_never_followed(tmp_path: Path) -> None:
+    notes = read(written(tmp_path, KML.format(codec="utf-8"))).detected.notes
+    assert any("not fetched" in note for note in notes)
+    alone = (
+        "<kml><NetworkLink><Link><href>http://127.0.0.1:1/a.kml</href></Link></NetworkLink></kml>"
+    )
+    with pytest.raises(Invalid, match="only links") as refusal:
+        read(written(tmp_path, alone))
+    assert refusal.value.code == "empty-file"
