@@ -62,12 +62,15 @@ def chosen(
     Raises
     ------
     Invalid
-        ``unknown-crs``, or ``crs-needed`` when coordinates are in metres and nothing says of what.
+        ``unknown-crs``; ``crs-needed`` when coordinates are in metres and nothing says of what;
+        ``fields-missing`` when a layer among several has shapes of another type.
     """
     if not kind.shapes:
         return Place("none"), {c.name: "this kind has no geometry" for c in found.values()}, []
     crs = None if stated is None else checked_crs(stated)
     shaped = told is not None and told.geometry and _has_shapes(sample)
+    if shaped and told is not None and len(told.layers) > 1:
+        _refuse_other_shapes(kind, told, sample)
     place = _first(found, told if shaped else None, crs)
     if place.mode == "none" and told is not None and told.geometry:
         place = _first({}, told, crs)
@@ -83,6 +86,30 @@ def chosen(
         if column.name not in place.columns
     }
     return place, unused, notes
+
+
+def _refuse_other_shapes(kind: Kind, told: Detected, sample: Batch | None) -> None:
+    """Refuse a layer of other shapes where the file has more layers: one of those is meant.
+
+    Raises
+    ------
+    Invalid
+        ``fields-missing``; the caller looks at the other layers.
+    """
+    if sample is None or sample.geometry is None:
+        return
+    kinds = {shape.geom_type for shape in sample.geometry if shape is not None}
+    if any(name in one for one in kinds for name in (*kind.shapes, "Collection")):
+        return
+    message = (
+        f"layer {told.layer!r} holds {', '.join(sorted(kinds))}, and this kind is a "
+        f"{' or '.join(kind.shapes)}; the file has {', '.join(told.layers)}"
+    )
+    raise Invalid(
+        f"No place can be read: {message}.",
+        code="fields-missing",
+        faults=[Fault("/layer", "fields-missing", message)],
+    )
 
 
 def _has_shapes(sample: Batch | None) -> bool:

@@ -123,6 +123,8 @@ _PLANNING: Final[dict[str, str]] = {
     "{} and {} both mean {}": "{} 与 {} 都表示 {}",
     "The CRS is not known: {}.": "坐标系无法识别：{}。",
     "there is no CRS {}; say EPSG:4547, gcj02, bd09 ...": "没有坐标系 {}；请写作 EPSG:4547、gcj02、bd09 等",
+    "No place can be read: {}.": "无法读取位置：{}。",
+    "layer {} holds {}, and this kind is a {}; the file has {}": "图层 {} 的几何为 {}，该类记录应为 {}；文件中有 {}",
     "A CRS is needed: {}. Say crs=EPSG:...": "需要指明坐标系：{}。请给出 crs=EPSG:...",
     "{} are no degrees, and nothing says of which CRS they are metres": "{} 不是度数，也未说明是哪个坐标系的米制坐标",
     "the numbers of the geometry": "几何的坐标",

@@ -177,7 +177,7 @@ def batch_of(kind: Kind, columns: Mapping[str, list[str | None]], count: int, sh
 
 
 class _Told:
-    format, crs, geometry = "gpkg", "EPSG:4326", True
+    format, crs, geometry, layers = "gpkg", "EPSG:4326", True, ()
 
 
 SHAPES = {

@@ -281,7 +281,7 @@ def test_the_tree_of_a_catalogue_is_passed_over_and_told_of() -> None:
 
 
 class _Told:
-    format, crs, geometry = "geojson", "EPSG:4326", True
+    format, crs, geometry, layers = "geojson", "EPSG:4326", True, ()
 
 
 def test_columns_give_the_place_where_the_geometries_of_a_file_are_all_null() -> None:
