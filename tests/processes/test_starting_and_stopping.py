@@ -155,9 +155,10 @@ def test_an_export_that_cannot_be_written_says_why_in_one_line(
 def test_an_export_into_a_pipe_leaves_the_pipe(service: Service, folder: Path) -> None:
     pipe = folder / "cameras.csv"
     os.mkfifo(pipe)
-    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+    read = folder / "read.csv"  # not a pipe again: nobody would empty it while the export runs
+    with read.open("wb") as into, subprocess.Popen(["cat", pipe], stdout=into) as reader:
         done = command("export", "cameras", "-o", str(pipe), data_dir=service.folder)
-        got, _ = reader.communicate(timeout=30)
+        reader.wait(timeout=30)
     assert done.returncode == 0, done.stderr
-    assert got.startswith(b'"code"')
+    assert read.read_bytes().startswith(b'"code"')
     assert pipe.is_fifo()
