@@ -173,8 +173,8 @@ def open_table(path: Path, claimed: str | None, stated: str | None) -> Table:
     ]
     if cut:
         notes.append(
-            f"Names of columns are cut to {_NAME_BYTES} bytes in a Shapefile: {', '.join(cut)}; map "
-            "those that are not recognised."
+            f"Names of columns have {_NAME_BYTES} bytes at most in a Shapefile; these may be cut: "
+            f"{', '.join(cut)}. Map those that are not recognised."
         )
     return Table(
         path, fields, names, codec, table.count, begin, record, (*notes, *((told,) if told else ()))

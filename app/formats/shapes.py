@@ -23,6 +23,9 @@ _CURVED: Final = re.compile(r"CURVE|SURFACE|CIRCULAR|TRIANGLE|TIN\b", re.IGNOREC
 _COLLECTION: Final = re.compile("COLLECTION", re.IGNORECASE)
 # Type numbers of WKB (OGC 06-103r4, 8.2.3).
 _POINT, _LINE, _POLYGON, _MULTI_POINT, _MULTI_POLYGON, _SEVERAL = 1, 2, 3, 4, 6, 7
+_CURVES: Final = range(8, 15)
+_HEADED: Final = 5
+"""Bytes that say the order and the type."""
 _SIMPLE: Final = frozenset(struct.pack("<BI", 1, kind) for kind in (_POINT, _LINE, _POLYGON))
 
 
@@ -147,8 +150,11 @@ def _end(raw: bytes, at: int, allowed: int) -> int | None:
     return at
 
 
-def bad_geometry(row: int) -> Oddity:
-    """Return the oddity of a row whose geometry cannot be read."""
+def bad_geometry(row: int, wkb: bytes | None = None) -> Oddity:
+    """Return the oddity of a row whose geometry cannot be read; of WKB it is told when it curves."""
+    if wkb is not None and len(wkb) >= _HEADED and _header(wkb, 0)[1] in _CURVES:
+        message = "The geometry of a row is curved; save it with straight segments."
+        return Oddity(row, "bad-geometry", message, severity="error")
     return Oddity(row, "bad-geometry", "The geometry of a row cannot be read.", severity="error")
 
 

@@ -175,7 +175,7 @@ def numbered(
     if wkb is None:
         return Batch(row, columns)
     shapes, bad = from_wkb(wkb)
-    return Batch(row, columns, shapes, tuple(bad_geometry(first + at) for at in bad))
+    return Batch(row, columns, shapes, tuple(bad_geometry(first + at, wkb[at]) for at in bad))
 
 
 def text_of(column: pa.Array) -> pa.StringArray:

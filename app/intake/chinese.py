@@ -43,13 +43,14 @@ _NOTES: Final[dict[str, str]] = {
     "An item is not valid XML and cannot be read.": "有的条目不是有效的 XML，无法读取。",
     "A member of the list is no feature.": "列表中有的成员不是要素。",
     "The last item is cut off.": "最后一个条目不完整。",
+    "The geometry of a row is curved; save it with straight segments.": "有的行几何含曲线，请转为直线段后再保存。",
     "The geometry of a row cannot be read.": "有的行几何无法读取。",
     "The layer has {}; state it.": "图层没有可识别的坐标系，请指明。",
     "The GeoPackage was open in a program when it was copied; what was not yet saved is missing.":
         "GeoPackage 复制时仍在其他程序中打开，尚未存盘的内容不在其中。",
     "The Shapefile has {} shapes and {} records; the rest is not read.": "Shapefile 有 {} 个图形、{} 条记录，多出的未读取。",
-    "Names of columns are cut to {} bytes in a Shapefile: {}; map those that are not recognised.":
-        "Shapefile 的列名截断为 {} 字节：{}；未识别的列请自行映射。",
+    "Names of columns have {} bytes at most in a Shapefile; these may be cut: {}. Map those that are not recognised.":
+        "Shapefile 的列名最多 {} 字节，以下列名可能被截断：{}。未识别的列请自行映射。",
     "The KML links to other files; they are not fetched.": "KML 链接了其他文件，不会去获取。",
     "The CRS {} is by its numbers none of EPSG's; it is used as the file defines it.":
         "坐标系 {} 的参数与任何 EPSG 坐标系都不同，按文件中的定义使用。",

@@ -493,4 +493,17 @@ def test_cut_names_of_columns_are_told(tmp_path: Path) -> None:
     path = zipped(tmp_path, {f"a{part.suffix}": part for part in (tmp_path / "made").iterdir()})
     found = read(path)
     assert found.columns == ("设备编",)
-    assert any("cut to 10 bytes" in note and "设备编" in note for note in found.detected.notes)
+    assert any("may be cut" in note and "设备编" in note for note in found.detected.notes)
+
+
+@pytest.mark.parametrize(("kind", "curved"), [(8, True), (9, True), (3008, True), (99, False)])
+def test_a_curved_shape_is_told_as_that(tmp_path: Path, kind: int, curved: bool) -> None:
+    """As ArcGIS and QGIS keep arcs of roads in a GeoPackage."""
+    path = tmp_path / "x.parquet"
+    geo = {"primary_column": "g", "columns": {"g": {"encoding": "WKB"}}}
+    wkb = b"\x01" + kind.to_bytes(4, "little") + b"\x00" * 4
+    found = read(parquet(path, {"g": [wkb, b"\x01"]}, geo))
+    assert [("curved" in odd.message, odd.code) for odd in found.odd] == [
+        (curved, "bad-geometry"),
+        (False, "bad-geometry"),
+    ]
