@@ -8,6 +8,7 @@ from benchmarks import (
     bench_coverage_engine,
     bench_export,
     bench_formats,
+    bench_gis_servers,
     bench_import,
     bench_membership,
     bench_ogc,
@@ -27,6 +28,7 @@ MEASUREMENTS = {
     "formats": bench_formats.main,
     "export": bench_export.main,
     "ogc": bench_ogc.main,
+    "gis-servers": bench_gis_servers.main,
     "tiles": bench_tiles.main,
 }
 

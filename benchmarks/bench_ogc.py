@@ -6,8 +6,6 @@ pair is measured in turns and the medians are told; one worker each, four connec
 
 import asyncio
 import json
-import shutil
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
@@ -18,14 +16,12 @@ from urllib.parse import quote, urlencode
 
 import asyncpg
 
-from app.db.cluster import LocalCluster
 from app.geo.crs import CRS84
 from app.registry.features import Asked, item_statement, page_statement
 from app.schemas import cql2
 from app.schemas.collections import BY_ID
 from app.schemas.cql2_values import box
 from benchmarks import bench_service as service
-from benchmarks.city import fill
 
 BOX = "113.20,35.18,113.28,35.24"
 AREA = "POLYGON((113.20 35.18, 113.28 35.18, 113.28 35.24, 113.20 35.24, 113.20 35.18))"
@@ -98,15 +94,8 @@ def _downloads(ours: tuple[str, int], theirs: tuple[str, int]) -> None:
 
 def main() -> None:
     """Measure and print table rows."""
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is needed: apt-get install wrk")
     with ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        data.chmod(0o755)
-        cluster = LocalCluster(data)
-        cluster.start()
-        stack.callback(cluster.stop)
-        fill(cluster.url)
+        cluster, data = service.filled(stack)
         base, peer, pids = service.serve_both(stack, cluster.url, data)
         time.sleep(service.SETTLE_S)
         mine = f"{base}/ogc/collections/cameras/items"

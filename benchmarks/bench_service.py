@@ -153,17 +153,38 @@ def socket_of(url: str) -> Path:
     return Path(re.sub(r".*host=([^&]+).*", r"\1", url))
 
 
-def serve_both(stack: ExitStack, url: str, data: Path) -> tuple[str, str, tuple[int, int]]:
-    """Start the service and tipg on a database; return their addresses and processes."""
-    ours, peers = _free_port(), _free_port()
-    base, theirs = f"http://127.0.0.1:{ours}", f"http://127.0.0.1:{peers}"
+def filled(stack: ExitStack) -> tuple[LocalCluster, Path]:
+    """Start a private cluster that holds the city; return it and its temporary folder."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is needed: apt-get install wrk")
+    data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+    data.chmod(0o755)
+    cluster = LocalCluster(data)
+    cluster.start()
+    stack.callback(cluster.stop)
+    fill(cluster.url)
+    return cluster, data
+
+
+def serve_ours(stack: ExitStack, url: str, data: Path) -> tuple[str, int]:
+    """Start the service on a database; return its address and process."""
+    port = _free_port()
+    base = f"http://127.0.0.1:{port}"
     mine = stack.enter_context(
         _running(
             [sys.executable, "-m", "app.cli", "serve"], f"{base}/readyz",
-            REGISTRY_DATABASE_URL=url, REGISTRY_PORT=str(ours), REGISTRY_DATA_DIR=str(data),
+            REGISTRY_DATABASE_URL=url, REGISTRY_PORT=str(port), REGISTRY_DATA_DIR=str(data),
             REGISTRY_ANONYMOUS_ROLE="analyst", REGISTRY_LOG_LEVEL="warning",
         )
     )  # fmt: skip
+    return base, mine.pid
+
+
+def serve_both(stack: ExitStack, url: str, data: Path) -> tuple[str, str, tuple[int, int]]:
+    """Start the service and tipg on a database; return their addresses and processes."""
+    base, mine = serve_ours(stack, url, data)
+    peers = _free_port()
+    theirs = f"http://127.0.0.1:{peers}"
     database = quote(str(socket_of(url)), safe="")
     peer = stack.enter_context(
         _running(
@@ -173,20 +194,13 @@ def serve_both(stack: ExitStack, url: str, data: Path) -> tuple[str, str, tuple[
             TIPG_DB_SPATIAL_EXTENT="false", TIPG_DB_DATETIME_EXTENT="false",
         )
     )  # fmt: skip
-    return base, theirs, (mine.pid, peer.pid)
+    return base, theirs, (mine, peer.pid)
 
 
 def main() -> None:
     """Measure and print table rows."""
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is needed: apt-get install wrk")
     with ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        data.chmod(0o755)
-        cluster = LocalCluster(data)
-        cluster.start()
-        stack.callback(cluster.stop)
-        fill(cluster.url)
+        cluster, data = filled(stack)
         socket = socket_of(cluster.url)
         base, theirs, _ = serve_both(stack, cluster.url, data)
         key = _key(data, cluster.url)
