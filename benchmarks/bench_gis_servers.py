@@ -8,6 +8,7 @@ nginx worker; the client's connections are kept alive too. Ours is one worker wi
 import json
 import os
 import shutil
+import subprocess
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -58,19 +59,19 @@ MAP NAME "city" EXTENT 113 35 113.5 35.4 SIZE 100 100
 END
 """
 QGIS = """\
-<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.22.16" projectname="city"><title>city</title>
-<projectCrs><spatialrefsys><authid>EPSG:4326</authid></spatialrefsys></projectCrs>
-<layer-tree-group><layer-tree-layer id="camera" name="camera" checked="Qt::Checked"/>
-</layer-tree-group>
-<projectlayers><maplayer type="vector" geometry="Point"><id>camera</id>
-<datasource>host='{socket}' dbname='registry' user='registry' key='id' estimatedmetadata=true
-srid=4326 type=Point table="public"."camera" (geometry)</datasource>
-<layername>camera</layername><provider encoding="UTF-8">postgres</provider>
-<srs><spatialrefsys><authid>EPSG:4326</authid></spatialrefsys></srs>
-<flags><Identifiable>1</Identifiable><Searchable>1</Searchable></flags></maplayer></projectlayers>
-<properties><WFSLayers type="QStringList"><value>camera</value></WFSLayers></properties></qgis>
+from qgis.core import QgsApplication, QgsProject, QgsVectorLayer
+application = QgsApplication([], False)
+application.initQgis()
+uri = ("host='{socket}' dbname='registry' user='registry' key='id' estimatedmetadata=true srid=4326 "
+       'type=Point table="public"."camera" (geometry)')
+layer = QgsVectorLayer(uri, "camera", "postgres")
+assert layer.isValid()
+project = QgsProject.instance()
+project.addMapLayer(layer)
+project.writeEntry("WFSLayers", "/", [layer.id()])
+assert project.write("{folder}/city.qgs")
 """
+"""Run by the system's Python, which has QGIS."""
 
 
 def _installed() -> dict[str, Path]:
@@ -91,10 +92,13 @@ def _serve_peers(
     told = {"folder": folder, "socket": socket, "port": front}
     told |= {"mapserver": backs[0], "qgis": backs[1]}
     files = {"nginx.conf": NGINX, "mapserver.conf": MAPSERVER, "city.map": MAPFILE}
-    for name, words in (files | {"city.qgs": QGIS}).items():
+    for name, words in (files | {"project.py": QGIS}).items():
         (folder / name).write_text(words.format(**told))
+    if "QGIS Server" in peers:
+        quiet = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+        subprocess.run(["/usr/bin/python3", folder / "project.py"], env=quiet, check=True)
     base = f"http://127.0.0.1:{front}"
-    nginx = ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
+    nginx: list[str | Path] = ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
     stack.enter_context(service._running(nginx, f"{base}/ready"))
     places = {
         "MapServer": f"{base}/mapserv/CITY/ogcapi/collections/camera/items",
@@ -102,7 +106,16 @@ def _serve_peers(
     }
     for (name, place), port in zip(places.items(), backs, strict=True):
         if name in peers:
-            command = ["spawn-fcgi", "-n", "-a", "127.0.0.1", "-p", str(port), "--", peers[name]]
+            command: list[str | Path] = [
+                "spawn-fcgi",
+                "-n",
+                "-a",
+                "127.0.0.1",
+                "-p",
+                str(port),
+                "--",
+                peers[name],
+            ]
             stack.enter_context(
                 service._running(
                     command, f"{place}?limit=1&f=json", QT_QPA_PLATFORM="offscreen",
@@ -137,6 +150,7 @@ def main() -> None:
             "1,000-feature bbox": (area, area),
             "one item": (f"/{service.ITEM}?f=json", f"/{FEATURE}?f=json"),
         }
+        print("The peers stand behind nginx and answer one request at a time; ours has no proxy.")
         print(f"load before: {os.getloadavg()[0]:.1f}")
         for name, place in found.items():
             for work, (ours, theirs) in asked.items():

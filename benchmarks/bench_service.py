@@ -73,7 +73,11 @@ def _running(
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # MapServer finishes a request that never comes
+            process.kill()
+            process.wait(10)
 
 
 def _wrk(url: str) -> float:

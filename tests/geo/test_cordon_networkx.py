@@ -137,7 +137,8 @@ def test_there_are_as_many_disjoint_leaks_as_arcs_in_the_plan(case: Case, cordon
 def test_the_set_of_disjoint_leaks_has_the_least_length(case: Case, cordon: Cordon) -> None:
     found = cordon.leaks(3)
     if not found:
-        pytest.skip("sealed: there are no leaks to compare")
+        assert cordon.sealed
+        return
     graph = flows(case)
     for tail, head in list(graph.edges):
         graph[tail][head]["weight"] = 0
