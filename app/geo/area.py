@@ -383,7 +383,7 @@ def _shared_out(
         return _computed(parcels, shape[rows], stamp[rows], parcel[rows], most, own)
 
     if len(starts) < 2:
-        yield from (work(0, len(parcel)),)
+        yield work(0, len(parcel))
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, starts.tolist(), ends.tolist())
