@@ -54,9 +54,10 @@ def open_lists(file: Named, wanted: Wanted) -> Opened:
     layer, notes = chosen(layers, (), wanted.layer or wanted.sheet)
     if layer != "Tollgate" or "Lane" not in counts:
         lanes = {}
-    found = gather(lambda: _records(file, coding, layer, lanes), file.path.stat().st_size)
+    known: set[str] = set()
+    found = gather(_records(file, coding, layer, lanes, known))
     if lanes:
-        notes = _joined(notes, counts, lanes, found.again())
+        notes = _joined(notes, counts, lanes, known)
     detected = Detected(
         format="gat1400",
         encoding=coding.name,
@@ -65,13 +66,12 @@ def open_lists(file: Named, wanted: Wanted) -> Opened:
         rows=found.count,
         notes=(*coding.notes, *notes),
     )
-    return Opened(detected, found.names, found.batches)
+    return found.opened(detected)
 
 
 def _joined(
-    notes: tuple[str, ...], counts: dict[str, int], lanes: dict[str, list[Any]], tollgates: Any
+    notes: tuple[str, ...], counts: dict[str, int], lanes: dict[str, list[Any]], known: set[str]
 ) -> tuple[str, ...]:
-    known = {str(record.values.get("TollgateID")) for record in tollgates}
     lost = sum(len(of) for gate, of in lanes.items() if gate not in known)
     told = [f"{counts['Lane']:,} lanes are joined with their tollgates."]
     if lost:
@@ -80,12 +80,17 @@ def _joined(
 
 
 def _records(
-    file: Named, coding: Encoding, layer: str, lanes: dict[str, list[Any]]
+    file: Named, coding: Encoding, layer: str, lanes: dict[str, list[Any]], known: set[str]
 ) -> Iterator[Record]:
+    """Yield the objects of a layer; `known` takes the tollgates whose lanes are looked for."""
     for kind, value in _objects(file, coding):
         if kind != layer:
             continue
-        own = lanes.get(str(value.get("TollgateID"))) if lanes else None
+        own = None
+        if lanes:
+            gate = str(value.get("TollgateID"))
+            known.add(gate)
+            own = lanes.get(gate)
         yield Record({**value, _LANES: own} if own else value)
 
 

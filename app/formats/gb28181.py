@@ -41,7 +41,7 @@ def open_catalogue(file: Named, wanted: Wanted) -> Opened:
     """
     coding = coding_of(file, wanted.encoding)
     told = Tally()
-    found = gather(lambda: _items(file, coding, told), file.path.stat().st_size)
+    found = gather(_items(file, coding, told))
     detected = Detected(
         format="gb28181",
         encoding=coding.name,
@@ -49,7 +49,7 @@ def open_catalogue(file: Named, wanted: Wanted) -> Opened:
         rows=found.count,
         notes=(*coding.notes, *told.notes()),
     )
-    return Opened(detected, found.names, found.batches)
+    return found.opened(detected)
 
 
 def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:

@@ -5,6 +5,7 @@ any of it reaches a parser. So no reader of this package can be made to expand o
 and the fast parser of the standard library can be used (defusedxml's is four times slower).
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,11 +20,12 @@ from app.formats.encoding import Encoding
 from app.formats.model import Named
 
 _DECLARED: Final = re.compile(rb"""<\?xml[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
-_TYPE: Final = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _ALONE: Final = re.compile(r"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
 _ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _REFERENCE: Final = 12
 """Signs of the longest reference to a character."""
+_CUT: Final = 16
 _HEAD: Final = 4096
 _READING: Final = 1 << 16
 
@@ -51,19 +53,28 @@ def coding_of(file: Named, stated: str | None) -> Encoding:
     return replace(found, notes=(note,))
 
 
-def text_of(file: Named, coding: Encoding) -> Iterator[str]:
-    """Yield the text in pieces.
+def blocks_of(file: Named, coding: Encoding) -> Iterator[bytes]:
+    """Yield the text in blocks of UTF-8.
 
     Raises
     ------
     Invalid
         ``unsafe-file``: it has a document type or entities; ``wrong-encoding``.
     """
-    end = ""
-    for piece in encodings.text_pieces(file.path, coding):
-        refuse_types(end + piece)  # the word may be cut by the end of a piece
-        end = piece[-16:]
-        yield piece
+    end = b""
+    for block in encodings.text_blocks(file.path, coding):
+        # The word may be cut by the end of a block.
+        _refuse_types(end + block[:_CUT])
+        _refuse_types(block)
+        end = block[-_CUT:]
+        yield block
+
+
+def text_of(file: Named, coding: Encoding) -> Iterator[str]:
+    """Yield the text in pieces, as `blocks_of`."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
+    for block in blocks_of(file, coding):
+        yield decoder.decode(block)
 
 
 def mended(pieces: Iterator[str]) -> Iterator[str]:
@@ -88,9 +99,9 @@ def _without_strays(text: str) -> str:
     return text if "<![CDATA[" in text else _ALONE.sub("&amp;", text)
 
 
-def refuse_types(text: str) -> None:
-    """Refuse text that defines a document type or an entity."""
-    if _TYPE.search(text):
+def _refuse_types(text: bytes) -> None:
+    # Looked for in two steps: nearly no text has the two signs.
+    if b"<!" in text and _TYPE.search(text):
         raise Invalid(
             "The XML has a document type or entities, which are not read; save it without them.",
             code="unsafe-file",
@@ -123,10 +134,14 @@ def events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
             events=("start", "end"),
         )
     except ParseError as error:
-        line, sign = error.position
-        raise Invalid(
-            f"The file is not valid XML: line {line:,}, sign {sign + 1:,}.", code="damaged-file"
-        ) from None
+        raise not_valid(*error.position) from None
+
+
+def not_valid(line: int, sign: int) -> Invalid:
+    """Return the refusal of text that is no XML, from where the parser stopped."""
+    return Invalid(
+        f"The file is not valid XML: line {line:,}, sign {sign + 1:,}.", code="damaged-file"
+    )
 
 
 class _Pieces:

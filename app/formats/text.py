@@ -95,8 +95,23 @@ def narrow(text: str) -> str:
 
 
 def strings(values: list[str | None]) -> pa.StringArray:
-    """Return a column from raw cells, cleaned."""
-    return clean(pa.array(values, pa.string()))
+    """Return a column from raw cells, cleaned; half a character (a lone surrogate) is spelt out."""
+    try:
+        array = pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        array = pa.array([None if text is None else whole(text) for text in values], pa.string())
+    return clean(array)
+
+
+def whole(text: str) -> str:
+    r"""Return text that can be written as UTF-8.
+
+    Examples
+    --------
+    >>> whole("东\ud800")
+    '东\\ud800'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _rust(members: str) -> str:

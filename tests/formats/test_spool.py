@@ -1,0 +1,83 @@
+"""What is put aside comes back as it was, from memory and from the temporary file."""
+
+import shutil
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.errors import Invalid
+from app.formats import records, spool
+from app.formats.model import Oddity
+from app.formats.records import Record, gather
+from app.formats.spool import Spool
+
+_FAULT = ("bad-item", "An item cannot be read.")
+_SHAPES = st.sampled_from(
+    [None, (1.5, 2.5), shapely.Point(3, 4), shapely.LineString([(0, 0), (1, 1)]),
+     shapely.GeometryCollection([shapely.Point(1, 1), shapely.box(0, 0, 1, 1)])]
+)  # fmt: skip
+_RECORDS = st.lists(
+    st.builds(
+        Record,
+        st.dictionaries(st.sampled_from(["a", "b", " a", "", "row", "shapes", "\ud800"]),
+                        st.sampled_from(["x", 1, None, "东\ud800", 2.5, [1]])),
+        _SHAPES, st.sampled_from([None, _FAULT]), st.sampled_from([0, 50]),
+    )
+)  # fmt: skip
+_TEXTS = {"x": "x", 1: "1", None: None, "东\ud800": "东\\ud800", 2.5: "2.5"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(_RECORDS, st.integers(1, 7), st.sampled_from([0, 900, 1 << 20]), st.integers(1, 9))
+def test_items_come_back(items: list[Record], at_once: int, kept: int, together: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "KEPT_BYTES", kept)
+        patch.setattr(records, "ROWS", together)
+        patch.setattr(records, "_HELD", 120)
+        found = gather(iter(items))
+    raw = list(dict.fromkeys(name for item in items for name in item.values))
+    assert (found.count, len(found.names)) == (len(items), len(raw))
+    for _ in range(2):
+        at = 0
+        for batch in found.batches(at_once):
+            part = items[at : at + len(batch.row)]
+            assert 0 < len(part) <= at_once
+            assert batch.row.tolist() == list(range(at + 1, at + 1 + len(part)))
+            for name, key in zip(found.names, raw, strict=True):
+                values = [item.values.get(key) for item in part]
+                assert batch.columns[name].to_pylist() == [
+                    "[1]" if value == [1] else _TEXTS[value] for value in values
+                ]
+            shapes = [shapely.Point(item.shape) if isinstance(item.shape, tuple) else item.shape
+                      for item in part]  # fmt: skip
+            assert (batch.geometry is not None) == any(item.shape is not None for item in items)
+            assert batch.geometry is None or list(batch.geometry) == shapes
+            assert [odd.row for odd in batch.odd] == [
+                at + 1 + place for place, item in enumerate(part) if item.fault
+            ]
+            at += len(part)
+        assert at == len(items)
+    found.spool.close()
+
+
+def test_oddities_keep_what_they_say() -> None:
+    odd = Oddity(2, "a", "东门", column="x", severity="error")
+    held = Spool()
+    held.put(3, {"x": pa.array(["1", None, "3"])}, np.array([None] * 3), [odd])
+    (batch,) = held.batches(10)
+    assert batch.odd == (odd,)
+    assert batch.geometry is None
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    full: Any = type("Usage", (), {"free": 1 << 20})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    monkeypatch.setattr(spool, "KEPT_BYTES", 0)
+    with pytest.raises(Invalid, match="no room") as refusal:
+        gather(iter([Record({"a": "x"})]))
+    assert refusal.value.code == "unpacks-too-large"
