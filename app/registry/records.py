@@ -20,11 +20,11 @@ from app.schemas.kinds import Kind
 
 @dataclass(frozen=True)
 class Stored:
-    """One record's JSON and its version."""
+    """One record's JSON, as the bytes that are sent, and its version."""
 
     code: str
     version: int
-    body: str
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Known:
 def _get_sql(kind: Kind, feature: bool, reveal: bool) -> str:
     owner = "code" if kind.name == "jurisdiction" else "jurisdiction"
     return (
-        f"SELECT t.code, t.version, {document(kind, feature=feature, reveal=reveal)} AS body "
+        "SELECT t.code, t.version, "
+        f"convert_to({document(kind, feature=feature, reveal=reveal)}, 'UTF8') AS body "
         f"FROM {source(kind)} WHERE t.code = $1 AND t.removed_at IS NULL "
         f"AND ($2::text[] IS NULL OR t.{owner} = ANY($2::text[]))"
     )
@@ -66,7 +67,7 @@ class Listed:
     """A page of records: how many, their JSON with commas between, where the next page starts."""
 
     count: int
-    bodies: str
+    bodies: bytes
     after: str | None
 
 
@@ -82,13 +83,15 @@ async def page(
     """Return up to ``limit`` records in code order.
 
     One more is asked for, to tell whether there is a next page. PostgreSQL joins the bodies: one
-    long text travels faster than a hundred rows.
+    long value travels faster than a hundred rows, and bytes faster than a text that would be decoded
+    only to be encoded again.
     """
     where = Conditions(kind, filters)
     asked = where.bind(limit + 1)
     shown = f"FILTER (WHERE place < {asked})"
     rows = await fetch(
-        f"SELECT count(*) {shown}, string_agg(body, ',') {shown}, max(code) {shown}, count(*) "
+        f"SELECT count(*) {shown}, convert_to(string_agg(body, ',') {shown}, 'UTF8'), "
+        f"max(code) {shown}, count(*) "
         "FROM (SELECT code, body, row_number() OVER () AS place FROM ("
         f"SELECT t.code, {document(kind, feature=feature, reveal=reveal)} AS body "
         f"FROM {source(kind)} WHERE {where.sql} ORDER BY t.code LIMIT {asked}"
@@ -96,7 +99,7 @@ async def page(
         *where.values,
     )
     count, bodies, last, found = rows[0]
-    return Listed(count, bodies or "", last if found > count else None)
+    return Listed(count, bodies or b"", last if found > count else None)
 
 
 async def owner(connection: AsyncConnection, kind: Kind, code: str) -> str | None:

@@ -14,6 +14,8 @@ from app.services.preconditions import etag
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
+_BEGIN_FEATURES = b'{"type":"FeatureCollection","features":['
+_BEGIN_ITEMS = b'{"items":['
 _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Accept"}
 
 
@@ -49,7 +51,7 @@ def _bad_cursor() -> InvalidQuery:
 
 
 def one(
-    body: str, version: int, *, status: int = 200, media_type: str = JSON, **headers: str
+    body: str | bytes, version: int, *, status: int = 200, media_type: str = JSON, **headers: str
 ) -> Response:
     """Return one record with its entity tag."""
     return Response(
@@ -74,7 +76,7 @@ def computed(value: Mapping[str, Any] | Sequence[Any], media_type: str = JSON) -
 
 def page(
     request: Request,
-    bodies: str,
+    bodies: str | bytes,
     count: int,
     after: str | None,
     *,
@@ -89,15 +91,14 @@ def page(
     if after is not None:
         query = dict(request.query_params) | {"cursor": encode_cursor(after)}
         next_url = f"{request.url.path}?{urlencode(query)}"
-    following = orjson.dumps(next_url).decode()
+    listed = bodies if isinstance(bodies, bytes) else bodies.encode()
+    begin = _BEGIN_FEATURES if geojson else _BEGIN_ITEMS
+    end = f'"next":{orjson.dumps(next_url).decode()}'
     if geojson:
-        body = (
-            f'{{"type":"FeatureCollection","features":[{bodies}],'
-            f'"numberReturned":{count},"next":{following}'
-        )
-    else:
-        body = f'{{"items":[{bodies}],"next":{following}'
-    body += f",{also}}}" if also else "}"
+        end = f'"numberReturned":{count},{end}'
+    if also:
+        end = f"{end},{also}"
+    body = b"".join((begin, listed, b"],", end.encode(), b"}"))
     headers = dict(_PRIVATE)
     if next_url is not None:
         headers["Link"] = f'<{next_url}>; rel="next"'

@@ -84,7 +84,7 @@ async def get_as_of(
         body = {"type": "Feature", "id": code, "geometry": shape, "properties": body}
     elif kind.shaped:
         body["geometry"] = document["geometry"]
-    return registry.Stored(code, version, orjson.dumps(body).decode())
+    return registry.Stored(code, version, orjson.dumps(body))
 
 
 _DERIVED = frozenset({"zone", "rings", "on_boundary", "distance_m"})
