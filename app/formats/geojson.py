@@ -1,24 +1,24 @@
 """GeoJSON collections and sequences of features (RFC 7946, RFC 8142), read feature by feature.
 
-Promises numbers with the digits that stand in the file, and every property of every feature: the
-file is gone through once for the names and once for the values. Structures inside properties are
-delivered as JSON text.
+Promises numbers with the digits that stand in the file, and every property of every feature.
+Structures inside properties are delivered as JSON text.
 """
 
 from collections.abc import Iterator
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Final
 
-import numpy as np
+import pyarrow as pa
 
 from app.errors import Invalid
 from app.formats import crs as crses
 from app.formats import encoding as encodings
-from app.formats.encoding import Encoding
 from app.formats.header import labels
 from app.formats.jsonstream import JsonStream
-from app.formats.model import Batch, Detected, Named, Oddity, Opened, Wanted
-from app.formats.shapes import bad_geometry, from_objects
+from app.formats.model import Detected, Named, Oddity, Opened, Wanted
+from app.formats.shapes import bad_geometry, from_objects, points_of
+from app.formats.spool import Spool, filling
 from app.formats.typed import values_text
 
 GEOMETRIES: Final = frozenset(
@@ -27,8 +27,11 @@ GEOMETRIES: Final = frozenset(
 )  # fmt: skip
 _FEATURES: Final = ("features",)
 _NO_FEATURE: Final = "A member of the list is no feature."
-# So much text is kept parsed after the first pass.
-_KEPT_BYTES: Final = 8 << 20
+_HELD: Final = 16 << 20
+_AT_ONCE: Final = 1_000
+"""Characters of the file, and features, that are held at a time."""
+_ID: Final = 0
+"""Stands for the identifier among the names of properties, which are text."""
 
 
 def open_geojson(file: Named, kind: str, wanted: Wanted) -> Opened:
@@ -41,67 +44,115 @@ def open_geojson(file: Named, kind: str, wanted: Wanted) -> Opened:
         not GeoJSON).
     """
     coding = encodings.detect(file.path, wanted.encoding, narrow=True)
-    small = file.path.stat().st_size <= _KEPT_BYTES
     stream = JsonStream(encodings.text_blocks(file.path, coding))
-    names: dict[str, None] = {}
-    kept: list[dict[str, Any]] = []
-    count, ids, shapes = 0, False, False
-    for feature in _features(stream):
-        count += 1
-        names.update(dict.fromkeys(feature["properties"] or ()))
-        ids = ids or "id" in feature
-        shapes = shapes or feature["geometry"] is not None
-        if small:
-            kept.append(feature)
+    with filling() as spool:
+        for features in _parts(stream):
+            features.put(spool)
     found = stream.head
-    raw = tuple(names)
-    identifier = ("@id" if "id" in names else "id") if ids else None
-    columns = labels((*((identifier,) if identifier else ()), *raw))
-    crs, notes = _crs(found, shapes)
+    names = [key for key in spool.keys if isinstance(key, str)]
+    keys: list[str | int] = [*names]
+    columns = names
+    if _ID in spool.keys:
+        keys = [_ID, *names]
+        columns = ["@id" if "id" in names else "id", *names]
+    crs, notes = _crs(found, spool.shapes)
     detected = Detected(
         format="geojson" if kind == "geojson" else "geojsonseq",
         encoding=coding.name,
         layer=found["name"] if isinstance(found.get("name"), str) else None,
         crs=crs,
-        geometry=shapes,
-        rows=count,
+        geometry=spool.shapes,
+        rows=spool.count,
         notes=(*coding.notes, *notes),
     )
-
-    def read(rows: int) -> Iterator[Batch]:
-        again = iter(kept) if small else _again(file, coding)
-        return _batches(again, columns, raw, shapes, rows)
-
-    return Opened(detected, columns, read)
+    headers = labels(columns)
+    source = Opened(detected, headers, lambda rows: spool.batches(rows, headers, keys))
+    source.closing.callback(spool.close)
+    return source
 
 
-def _again(file: Named, coding: Encoding) -> Iterator[dict[str, Any]]:
-    return _features(JsonStream(encodings.text_blocks(file.path, coding)))
+@dataclass(slots=True, eq=False)
+class _Features:
+    """Some features, by what they consist of."""
+
+    properties: list[dict[str, Any]] = field(default_factory=list)
+    geometries: list[Any] = field(default_factory=list)
+    ids: list[Any] = field(default_factory=list)
+    bad: list[int] = field(default_factory=list)
+    """Places of what is no feature."""
+
+    def take(self, name: str, values: list[Any]) -> None:
+        """Add what stands in the member `name`, or in none."""
+        if all(type(value) is dict and value.get("type") == "Feature" for value in values):
+            properties = [value.get("properties") for value in values]
+            self.properties += [held if isinstance(held, dict) else {} for held in properties]
+            self.geometries += [value.get("geometry") for value in values]
+            self.ids += [value.get("id") for value in values]
+            return
+        for value in values:
+            kind = value.get("type") if isinstance(value, dict) else None
+            if kind == "Feature":
+                properties = value.get("properties")
+                self._add(
+                    properties if isinstance(properties, dict) else {},
+                    value.get("geometry"),
+                    value.get("id"),
+                )
+            elif kind in GEOMETRIES:
+                self._add({}, value)
+            elif kind == "FeatureCollection":
+                pass  # an empty one
+            elif name and not isinstance(value, dict):
+                self.bad.append(len(self.ids))
+                self._add({}, None)
+            else:
+                raise Invalid(
+                    f"The file is JSON and not GeoJSON: {_shown(value)} is no feature.",
+                    code="unsupported-format",
+                )
+
+    def _add(self, properties: dict[str, Any], geometry: Any, identifier: Any = None) -> None:
+        self.properties.append(properties)
+        self.geometries.append(geometry)
+        self.ids.append(identifier)
+
+    def put(self, spool: Spool) -> None:
+        """Put the features aside."""
+        cells: dict[str | int, pa.StringArray] = {}
+        if any(one is not None for one in self.ids):
+            cells[_ID] = values_text(self.ids)
+        for name, values in _columns(self.properties):
+            cells[name] = values_text(values)
+        points = points_of(self.geometries)
+        shapes, wrong = (None, []) if points is not None else from_objects(self.geometries)
+        first = spool.count + 1
+        odd = [bad_geometry(first + at) for at in wrong]
+        odd += [Oddity(first + at, "bad-item", _NO_FEATURE, severity="error") for at in self.bad]
+        none = shapes is None or all(shape is None for shape in shapes)
+        spool.put(len(self.ids), cells, None if none else shapes, points, odd)
 
 
-def _features(stream: JsonStream) -> Iterator[dict[str, Any]]:
-    for name, value in stream.items(_FEATURES):
-        kind = value.get("type") if isinstance(value, dict) else None
-        if kind == "Feature":
-            properties = value.get("properties")
-            feature = {
-                "properties": properties if isinstance(properties, dict) else {},
-                "geometry": value.get("geometry"),
-            }
-            if value.get("id") is not None:
-                feature["id"] = value["id"]
-            yield feature
-        elif kind in GEOMETRIES:
-            yield {"properties": {}, "geometry": value}
-        elif kind == "FeatureCollection":
-            pass  # an empty one
-        elif name and not isinstance(value, dict):
-            yield {"properties": {}, "geometry": None, "bad": True}
-        else:
-            raise Invalid(
-                f"The file is JSON and not GeoJSON: {_shown(value)} is no feature.",
-                code="unsupported-format",
-            )
+def _columns(objects: list[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the values of each member that any object has."""
+    kinds = dict.fromkeys(map(tuple, objects))
+    if len(kinds) == 1:
+        values = zip(*(held.values() for held in objects), strict=True)
+        yield from zip(next(iter(kinds)), map(list, values), strict=True)
+        return
+    for name in dict.fromkeys(chain.from_iterable(kinds)):
+        yield name, [held.get(name) for held in objects]
+
+
+def _parts(stream: JsonStream) -> Iterator[_Features]:
+    """Yield features as they are at hand, those that come one by one together."""
+    part, passed = _Features(), 0
+    for name, values in stream.runs(_FEATURES):
+        part.take(name, values)
+        if len(part.ids) >= _AT_ONCE or stream.passed - passed > _HELD:
+            yield part
+            part, passed = _Features(), stream.passed
+    if part.ids:
+        yield part
 
 
 def _shown(value: Any) -> str:
@@ -126,34 +177,3 @@ def _crs(head: dict[str, Any], shapes: bool) -> tuple[str | None, tuple[str, ...
     if code is None:
         return None, (f"The file names a CRS that is not known: {str(name)[:80]!r}.",)
     return code, ()
-
-
-def _batches(
-    features: Iterator[dict[str, Any]],
-    columns: tuple[str, ...],
-    raw: tuple[str, ...],
-    shapes: bool,
-    rows: int,
-) -> Iterator[Batch]:
-    first = 1
-    while part := list(islice(features, rows)):
-        properties = [feature["properties"] for feature in part]
-        named = columns[len(columns) - len(raw) :]
-        cells = {}
-        if len(named) < len(columns):
-            cells[columns[0]] = values_text([feature.get("id") for feature in part])
-        for name, key in zip(named, raw, strict=True):
-            cells[name] = values_text([held.get(key) for held in properties])
-        odd: tuple[Oddity, ...] = ()
-        geometry = None
-        if shapes:
-            geometry, bad = from_objects([feature["geometry"] for feature in part])
-            odd = tuple(bad_geometry(first + at) for at in bad)
-        odd += tuple(
-            Oddity(first + at, "bad-item", _NO_FEATURE, severity="error")
-            for at, feature in enumerate(part)
-            if "bad" in feature
-        )
-        row = np.arange(first, first + len(part), dtype=np.int64)
-        yield Batch(row, cells, geometry, odd)
-        first += len(part)

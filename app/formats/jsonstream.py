@@ -8,9 +8,12 @@ or lists inside objects.
 import codecs
 import json
 from collections.abc import Collection, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from app.errors import Invalid
+from app.formats.jsonruns import whole_objects
 
 LARGEST_VALUE: Final = 64 << 20
 """Characters of one value, for instance of one feature."""
@@ -20,6 +23,7 @@ _ENOUGH: Final = 1 << 20
 _CUT: Final = 12
 # Members of these endings wrap lists, as in GA/T 1400.
 _WRAPPERS: Final = ("list", "listobject", "list_object")
+_HEAD: Final = ("crs", "type", "name")
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -32,6 +36,8 @@ class JsonStream:
         self._text, self._at, self._line, self._ended = "", 0, 1, False
         self.head: dict[str, Any] = {}
         """Members met beside the lists, such as ``crs``."""
+        self.passed = 0
+        """About how many characters were gone through."""
 
     def items(self, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
         """Yield every object with the member name of the list it is in, "" for none.
@@ -47,49 +53,75 @@ class JsonStream:
         Invalid
             ``damaged-file``: not JSON, with the line; ``too-deep``: nested too deeply.
         """
+        for name, values in self.runs(lists):
+            for value in values:
+                yield name, value
+
+    def runs(self, lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the same as `items`, as many objects of one list at a time as are at hand."""
         while sign := self._peek():
             if sign == "[":
                 yield from self._elements("", lists)
             elif sign == "{":
-                yield from self._object("", lists, depth=0)
+                if objects := self._run():
+                    for value in objects:
+                        self._see(value)
+                    yield from _unfolded("", objects, lists)
+                else:
+                    yield from self._object("", lists, depth=0)
             elif sign == ",":
                 self._at += 1
             else:
                 raise self._broken("an object or a list is expected")
 
-    def _elements(self, name: str, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
+    def _elements(self, name: str, lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
         self._at += 1
         while (sign := self._peek()) != "]":
             if not sign:
                 raise self._broken("the text ends inside a list")
             if sign == ",":
                 self._at += 1
-            elif name:
-                yield name, self._value()
             else:
-                yield from _inside("", self._value(), lists)
+                objects = (self._run() if sign == "{" else []) or [self._value()]
+                if name:
+                    yield name, objects
+                else:
+                    yield from _unfolded("", objects, lists)
         self._at += 1
 
-    def _object(self, name: str, lists: Collection[str], depth: int) -> Iterator[tuple[str, Any]]:
+    def _run(self) -> list[Any]:
+        """Return the whole objects at hand, none where the first has to be read patiently."""
+        self._fill(_ENOUGH)
+        raw = self._text[self._at : self._at + _ENOUGH].encode("utf-8")
+        found, size = whole_objects(raw)
+        self._at += len(raw[:size].decode("utf-8"))
+        return found
+
+    def _see(self, value: dict[str, Any]) -> None:
+        self.head.update({key: value[key] for key in _HEAD if key in value})
+
+    def _object(
+        self, name: str, lists: Collection[str], depth: int
+    ) -> Iterator[tuple[str, list[Any]]]:
         self._fill(_ENOUGH)
         try:
             value, end = _DECODER.raw_decode(self._text, self._at)
         except json.JSONDecodeError as error:
             if self._ended or not self._incomplete(error):
                 raise self._broken(error.msg, error.pos) from None
+        except ValueError as error:  # a number of thousands of digits
+            raise self._broken(str(error)) from None
         except RecursionError:
             raise _too_deep() from None
         else:
             self._at = end
             if name == "" and isinstance(value, dict):
-                self.head.update(
-                    {key: value[key] for key in ("crs", "type", "name") if key in value}
-                )
-            yield from _inside(name, value, lists)
+                self._see(value)
+            yield from _unfolded(name, [value], lists)
             return
         yield from self._members(lists, depth)
 
-    def _members(self, lists: Collection[str], depth: int) -> Iterator[tuple[str, Any]]:
+    def _members(self, lists: Collection[str], depth: int) -> Iterator[tuple[str, list[Any]]]:
         """Go through an object too large to be held: only its lists are."""
         if depth > 8:
             raise _too_deep()
@@ -119,7 +151,7 @@ class JsonStream:
         if met:
             self.head.update(rest)
         else:
-            yield "", rest
+            yield "", [rest]
 
     def _value(self) -> Any:
         wanted = _ENOUGH
@@ -130,6 +162,8 @@ class JsonStream:
             except json.JSONDecodeError as error:
                 if self._ended or not self._incomplete(error):
                     raise self._broken(error.msg, error.pos) from None
+            except ValueError as error:  # a number of thousands of digits
+                raise self._broken(str(error)) from None
             except RecursionError:
                 raise _too_deep() from None
             else:
@@ -161,6 +195,7 @@ class JsonStream:
         if len(self._text) - self._at >= wanted or self._ended:
             return
         self._line += self._text.count("\n", 0, self._at)
+        self.passed += self._at
         parts = [self._text[self._at :]]
         have = len(parts[0])
         while have < wanted:
@@ -184,6 +219,16 @@ class JsonStream:
             f"sign {column:,}.{ends}",
             code="damaged-file",
         )
+
+
+def _unfolded(
+    name: str, values: list[Any], lists: Collection[str]
+) -> Iterator[tuple[str, list[Any]]]:
+    """Yield runs of the objects of some that were read whole, what has no lists as it is."""
+    for of, inner in groupby(
+        (found for value in values for found in _inside(name, value, lists)), itemgetter(0)
+    ):
+        yield of, [value for _, value in inner]
 
 
 def _inside(name: str, value: Any, lists: Collection[str]) -> Iterator[tuple[str, Any]]:

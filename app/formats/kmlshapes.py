@@ -3,6 +3,7 @@
 Promises to nest no deeper than `app.formats.shapes` does.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -32,7 +33,10 @@ def shape_of(element: Any) -> BaseGeometry | tuple[float, float]:
         It has none.
     """
     if local(element) == "Point":
-        return _positions(element)[0]
+        place = _positions(element)[0]
+        if not (math.isfinite(place[0]) and math.isfinite(place[1])):
+            raise ValueError("no place")
+        return place
     return SHAPES[local(element)](element, 0)
 
 

@@ -4,20 +4,22 @@ Goes through the items once and puts their values aside (`app.formats.spool`), s
 lost and memory stays flat.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from app.formats.header import labels
 from app.formats.model import Batch, Detected, Oddity, Opened
 from app.formats.shapes import Shapes
-from app.formats.spool import ROWS, Spool
+from app.formats.spool import ROWS, Spool, filling
 from app.formats.typed import values_text
 
+_NO_POINT: Final = (math.nan, math.nan)
 _HELD: Final = 32 << 20
 """Bytes of the file whose items are held at a time."""
 
@@ -28,7 +30,7 @@ class Record:
 
     values: Mapping[str, Any]
     shape: BaseGeometry | tuple[float, float] | None = None
-    """A shape, or the two coordinates of a point."""
+    """A shape, or the two finite coordinates of a point."""
     fault: tuple[str, str] | None = None
     size: int = 0
     """Bytes it takes in the file, where they may be many."""
@@ -39,25 +41,19 @@ class Gathered:
     """What going through the items found."""
 
     spool: Spool
+    names: tuple[str, ...] = field(init=False)
+    """Headers of the columns."""
+    count: int = field(init=False)
+    shapes: bool = field(init=False)
+    """Whether any item has a shape."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Headers of the columns."""
-        return labels(self.spool.raw)
-
-    @property
-    def count(self) -> int:
-        """Items."""
-        return self.spool.count
-
-    @property
-    def shapes(self) -> bool:
-        """Whether any item has a shape."""
-        return self.spool.shapes
+    def __post_init__(self) -> None:
+        self.names = labels([str(key) for key in self.spool.keys])
+        self.count, self.shapes = self.spool.count, self.spool.shapes
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """Read the items as batches."""
-        return self.spool.batches(rows)
+        return self.spool.batches(rows, self.names, self.spool.keys)
 
     def opened(self, detected: Detected) -> Opened:
         """Return the items as a source."""
@@ -68,8 +64,7 @@ class Gathered:
 
 def gather(records: Iterable[Record]) -> Gathered:
     """Go through items."""
-    spool = Spool()
-    try:
+    with filling() as spool:
         part: list[Record] = []
         held = 0
         for record in records:
@@ -80,9 +75,6 @@ def gather(records: Iterable[Record]) -> Gathered:
                 part, held = [], 0
         if part:
             _put(spool, part)
-    except BaseException:
-        spool.close()
-        raise
     return Gathered(spool)
 
 
@@ -96,16 +88,20 @@ def _put(spool: Spool, part: list[Record]) -> None:
         for at, record in enumerate(part)
         if record.fault is not None
     ]
-    spool.put(len(part), columns, _shapes(part), odd)
+    spool.put(len(part), columns, _shapes(part), _points(part), odd)
 
 
 def _shapes(part: list[Record]) -> Shapes | None:
-    held = [record.shape for record in part]
+    held = [record.shape if isinstance(record.shape, BaseGeometry) else None for record in part]
+    if all(shape is None for shape in held):
+        return None
     out: Shapes = np.full(len(part), None, dtype=object)
-    points = [at for at, shape in enumerate(held) if isinstance(shape, tuple)]
-    if points:
-        out[points] = shapely.points(np.array([held[at] for at in points], np.float64))
-    others = [at for at, shape in enumerate(held) if isinstance(shape, BaseGeometry)]
-    for at in others:
-        out[at] = held[at]
-    return out if points or others else None
+    out[:] = held
+    return out
+
+
+def _points(part: list[Record]) -> NDArray[np.float64] | None:
+    held = [record.shape if isinstance(record.shape, tuple) else None for record in part]
+    if all(point is None for point in held):
+        return None
+    return np.array([_NO_POINT if point is None else point for point in held], np.float64)

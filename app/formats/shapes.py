@@ -8,9 +8,12 @@ are not read.
 import json
 import re
 import struct
+from contextlib import suppress
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
+import orjson
 import shapely
 from numpy.typing import NDArray
 
@@ -19,6 +22,8 @@ from app.formats.model import Oddity
 Shapes = NDArray[np.object_]
 
 _MOST_NESTED: Final = 8
+_FAR: Final = 1e300
+"""No place is so far away; GEOS takes no infinities."""
 _CURVED: Final = re.compile(r"CURVE|SURFACE|CIRCULAR|TRIANGLE|TIN\b", re.IGNORECASE)
 _COLLECTION: Final = re.compile("COLLECTION", re.IGNORECASE)
 # Type numbers of WKB (OGC 06-103r4, 8.2.3).
@@ -51,6 +56,23 @@ def from_objects(geometries: list[Any]) -> tuple[Shapes, list[int]]:
         out[others] = shapely.force_2d(from_json([_dumped(geometries[at]) for at in others]))
     bad = [at for at in others if out[at] is None]
     return out, bad
+
+
+def points_of(geometries: list[Any]) -> NDArray[np.float64] | None:
+    """Return the coordinates of GeoJSON geometry objects, None where not all may be points."""
+    try:
+        if {geometry["type"] for geometry in geometries} != {"Point"}:
+            return None
+        places = [geometry["coordinates"] for geometry in geometries]
+        plain = set(map(type, places)) == {list} and len(set(map(len, places))) == 1
+        if not plain or not set(map(type, chain.from_iterable(places))) <= {int, float}:
+            return None
+        held = np.array(places, np.float64)
+    except (TypeError, KeyError, OverflowError):
+        return None
+    if held.shape[1] < 2 or not (np.abs(held[:, :2]) < _FAR).all():
+        return None
+    return held[:, :2]
 
 
 def from_wkb(values: Shapes) -> tuple[Shapes, list[int]]:
@@ -100,6 +122,8 @@ def from_hex(texts: list[str]) -> Shapes:
 
 
 def _dumped(geometry: Any) -> str:
+    with suppress(TypeError):  # nested deeply, or whole numbers beyond 64 bits
+        return orjson.dumps(geometry).decode("utf-8")
     try:
         return json.dumps(geometry)
     except RecursionError:
@@ -167,4 +191,4 @@ def _point(geometry: Any) -> tuple[float, float] | None:
     x, y = place[0], place[1]
     if type(x) not in (int, float) or type(y) not in (int, float):
         return None
-    return (x, y) if abs(x) < 1e300 and abs(y) < 1e300 else None
+    return (x, y) if abs(x) < _FAR and abs(y) < _FAR else None

@@ -9,15 +9,16 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import shapely
+from numpy.typing import NDArray
 
 from app.errors import Invalid
-from app.formats.header import labels
 from app.formats.model import Batch, Oddity
 from app.formats.shapes import Shapes
 
@@ -26,7 +27,30 @@ ROWS: Final = 20_000
 KEPT_BYTES: Final = 8 << 20
 """What is kept in memory."""
 _ROOM: Final = 64 << 20
-_SHAPES, _ODD = "shapes", b"odd"
+_TOGETHER: Final = 32 << 20
+"""Bytes that are put aside at a time at most, of rows that are long."""
+_SHAPES, _POINT, _ODD = "shapes", ("x", "y"), b"odd"
+
+
+@contextmanager
+def filling() -> Iterator["Spool"]:
+    """Give a spool to fill, which is let go of when that fails.
+
+    Raises
+    ------
+    Invalid
+        ``too-deep``: a value cannot be written as text.
+    """
+    spool = Spool()
+    try:
+        yield spool
+        spool.finish()
+    except RecursionError:
+        spool.close()
+        raise Invalid("A value of the file is nested too deeply.", code="too-deep") from None
+    except BaseException:
+        spool.close()
+        raise
 
 
 class Spool:
@@ -37,24 +61,42 @@ class Spool:
         """What was put aside: kept, or place and size in the file."""
         self._kept = self._written = 0
         self._file: IO[bytes] | None = None
-        self._places: dict[str, int] = {}
+        self._places: dict[str | int, int] = {}
+        self._pending: list[pa.RecordBatch] = []
+        self._odd: list[Oddity] = []
+        self._rows = self._bytes = 0
+        """Rows and bytes that wait to be put aside together."""
         self.count = 0
         self.shapes = False
         """Whether any row has a shape."""
 
     @property
-    def raw(self) -> tuple[str, ...]:
-        """Names as they stand in the file, in the order in which they were met."""
+    def keys(self) -> tuple[str | int, ...]:
+        """What the columns were put aside under, in the order in which they were met."""
         return tuple(self._places)
 
     def put(
         self,
         count: int,
-        columns: Mapping[str, pa.StringArray],
+        columns: Mapping[Any, pa.StringArray],
         shapes: Shapes | None = None,
+        points: NDArray[np.float64] | None = None,
         odd: Sequence[Oddity] = (),
     ) -> None:
         """Put the next rows aside.
+
+        Parameters
+        ----------
+        count : int
+            How many they are.
+        columns : mapping of str or int to pyarrow.StringArray
+            Cleaned text by what the column is called in the file.
+        shapes : array of shapes, optional
+            None for a row without one.
+        points : (count, 2) array of float, optional
+            Shapes that are points, NaN for a row that has none or another one.
+        odd : sequence of Oddity
+            What is wrong with them.
 
         Raises
         ------
@@ -63,20 +105,37 @@ class Spool:
         """
         arrays = {str(self._places.setdefault(name, len(self._places))): column
                   for name, column in columns.items()}  # fmt: skip
-        if shapes is not None and any(shape is not None for shape in shapes):
-            self.shapes = True
+        if shapes is not None:
             arrays[_SHAPES] = pa.array(shapely.to_wkb(shapes), pa.binary())
+        if points is not None:
+            for name, values in zip(_POINT, points.T, strict=True):
+                arrays[name] = pa.array(values, pa.float64(), mask=np.isnan(values))
+        self.shapes |= shapes is not None or points is not None
         # A row without any column is a row too.
         arrays["row"] = pa.nulls(count)
-        batch = pa.RecordBatch.from_pydict(
-            arrays, metadata={_ODD: json.dumps([astuple(one) for one in odd])}
-        )
+        batch = pa.RecordBatch.from_pydict(arrays)
+        self._pending.append(batch)
+        self._odd += odd
+        self._rows += count
+        self._bytes += batch.nbytes
+        self.count += count
+        if self._rows >= ROWS or self._bytes >= _TOGETHER:
+            self.finish()
+
+    def finish(self) -> None:
+        """Put aside what waits for more rows."""
+        if not self._rows:
+            return
+        tables = [pa.Table.from_batches([batch]) for batch in self._pending]
+        (batch,) = pa.concat_tables(tables, promote_options="default").combine_chunks().to_batches()
+        told = json.dumps([astuple(one) for one in self._odd])
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+        batch = batch.replace_schema_metadata({_ODD: told})
         with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
             stream.write_batch(batch)
         self._keep(sink.getvalue())
-        self.count += count
+        self._pending, self._odd, self._rows, self._bytes = [], [], 0, 0
 
     def _keep(self, packed: pa.Buffer) -> None:
         if self._kept + packed.size <= KEPT_BYTES:
@@ -99,31 +158,35 @@ class Spool:
         with pa.ipc.open_stream(part) as stream:
             return stream.read_next_batch()
 
-    def batches(self, rows: int, order: Sequence[str] | None = None) -> Iterator[Batch]:
-        """Read what was put aside, with the columns in another order than `raw` where one is given."""
-        order = self.raw if order is None else order
-        names = labels(order)
-        fields = [str(self._places[name]) for name in order]
+    def batches(
+        self, rows: int, headers: Sequence[str], keys: Sequence[str | int]
+    ) -> Iterator[Batch]:
+        """Read what was put aside, at most so many rows at a time, with a header for each key."""
+        fields = [str(self._places[key]) for key in keys]
         first = 1
         for part in self._parts:
             table = self._unpacked(part)
             for begin in range(0, table.num_rows, rows):
-                yield self._batch(table.slice(begin, rows), first + begin, names, fields)
+                yield self._batch(table.slice(begin, rows), first + begin, headers, fields)
             first += table.num_rows
 
     def _batch(
-        self, table: pa.RecordBatch, first: int, names: Sequence[str], fields: Sequence[str]
+        self, table: pa.RecordBatch, first: int, headers: Sequence[str], fields: Sequence[str]
     ) -> Batch:
         count = table.num_rows
         there = set(table.schema.names)
         blank = pa.nulls(count, pa.string())
         cells = {
             name: table.column(field) if field in there else blank
-            for name, field in zip(names, fields, strict=True)
+            for name, field in zip(headers, fields, strict=True)
         }
         shapes = np.full(count, None, object) if self.shapes else None
-        if _SHAPES in there:
-            shapes = np.asarray(shapely.from_wkb(table.column(_SHAPES).to_numpy(False)), object)
+        if shapes is not None and _SHAPES in there:
+            shapes[:] = shapely.from_wkb(table.column(_SHAPES).to_numpy(zero_copy_only=False))
+        if shapes is not None and _POINT[0] in there:
+            x, y = (table.column(name).to_numpy(zero_copy_only=False) for name in _POINT)
+            held = ~np.isnan(x)
+            shapes[held] = shapely.points(x[held], y[held])
         odd = (Oddity(*one) for one in json.loads(table.schema.metadata[_ODD]))
         here = tuple(one for one in odd if first <= one.row < first + count)
         return Batch(np.arange(first, first + count, dtype=np.int64), cells, shapes, here)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -79,8 +80,17 @@ def value_text(value: object, exact: int = EXACT_BINARY) -> str | None:
             return str(value)
         case bytes():
             return value.hex()
+        case list() if all(type(one) is str for one in value):
+            return _words(value)
         case _:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _words(value: list[str]) -> str:
+    try:
+        return orjson.dumps(value).decode("utf-8")
+    except TypeError:  # half a character
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def values_text(values: list[Any]) -> pa.StringArray:
@@ -91,6 +101,8 @@ def values_text(values: list[Any]) -> pa.StringArray:
         return strings(values)
     if kinds == {float}:
         return _floats(pa.array(values, pa.float64()))
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_()).cast(pa.string())
     if kinds == {int}:
         # Beyond this, lost digits are looked for.
         small = all(value is None or -EXACT_BINARY < value < EXACT_BINARY for value in values)

@@ -135,7 +135,7 @@ def test_deep_json_is_refused(tmp_path: Path) -> None:
 
 def test_a_large_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonstream, "_ENOUGH", 300)
-    monkeypatch.setattr(geojson, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(geojson, "_HELD", 2_000)
     features = [feature(at % 60, code=f"A{at}", name="路" * (at % 400)) for at in range(300)]
     path = written(tmp_path, collection(*features, name="x"), "x.geojson")
     found = read(path, at_once=50)
@@ -143,3 +143,31 @@ def test_a_large_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.column("name") == ["路" * (at % 400) or None for at in range(300)]
     seq = "\n".join(json.dumps(one, indent=1) for one in features)
     assert read(written(tmp_path, seq, "x.geojsonl"), at_once=50).rows == found.rows
+
+
+def test_features_with_other_members_stand_in_one_table(tmp_path: Path) -> None:
+    first = [feature(at, code=f"A{at}", lanes=at) for at in range(3)]
+    second = [feature(at, lanes="x", code=None, on=at == 1) for at in range(3)]
+    text = "\n".join(json.dumps(one) for one in (*first, *second, feature(9)))
+    found = read(written(tmp_path, text, "x.geojsonl"), at_once=4)
+    assert found.columns == ("code", "lanes", "on")
+    assert found.column("code") == ["A0", "A1", "A2", None, None, None, None]
+    assert found.column("lanes") == ["0", "1", "2", "x", "x", "x", None]
+    assert found.column("on") == [None, None, None, "false", "true", "false", None]
+
+
+def test_points_are_read_alike_alone_and_among_others(tmp_path: Path) -> None:
+    good: list[Any] = [[1, 2.5], [1, 2, 3], []]
+    bad: list[Any] = [[True, 2], ["1", 2], [1], None, [10**400, 1], [[1, 2]], "x"]
+    several = [
+        {**feature(), "geometry": {"type": "Point", "coordinates": one}} for one in good + bad
+    ]
+    among = read(written(tmp_path, collection(*several), "x.json"))
+    for one, shape in zip(several, among.shapes, strict=True):
+        alone = read(written(tmp_path, collection(one), "x.json"))
+        assert (alone.shapes or [None]) == [shape]
+        assert bool(alone.odd) == (shape is None)
+    assert [None if shape is None else shape.wkt for shape in among.shapes] == [
+        "POINT (1 2.5)", "POINT (1 2)", "POINT EMPTY", *[None] * 7,
+    ]  # fmt: skip
+    assert [odd.row for odd in among.odd] == list(range(4, 11))

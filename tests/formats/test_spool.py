@@ -3,7 +3,6 @@
 import shutil
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
@@ -38,6 +37,7 @@ def test_items_come_back(items: list[Record], at_once: int, kept: int, together:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool, "KEPT_BYTES", kept)
         patch.setattr(records, "ROWS", together)
+        patch.setattr(spool, "ROWS", together + 2)
         patch.setattr(records, "_HELD", 120)
         found = gather(iter(items))
     raw = list(dict.fromkeys(name for item in items for name in item.values))
@@ -68,8 +68,9 @@ def test_items_come_back(items: list[Record], at_once: int, kept: int, together:
 def test_oddities_keep_what_they_say() -> None:
     odd = Oddity(2, "a", "东门", column="x", severity="error")
     held = Spool()
-    held.put(3, {"x": pa.array(["1", None, "3"])}, np.array([None] * 3), [odd])
-    (batch,) = held.batches(10)
+    held.put(3, {"x": pa.array(["1", None, "3"])}, odd=[odd])
+    held.finish()
+    (batch,) = held.batches(10, ["x"], held.keys)
     assert batch.odd == (odd,)
     assert batch.geometry is None
 
