@@ -8,6 +8,7 @@ from app.deps import GeoJsonDep, GoneDep, PrincipalDep, known_parameters
 from app.models.vocabulary import Category, Function, Level, Status, Zone
 from app.routers import answers
 from app.routers.openapi import problems
+from app.routers.prepared import PreparedRoute
 from app.schemas.coverage import CoverageSummary, PointCoverage, PointCoverageList
 from app.schemas.network import NetworkAnswer
 from app.services.area import MOST_TIMES
@@ -19,6 +20,7 @@ router = APIRouter(
     prefix="/v1/jurisdictions/{code}/coverage",
     tags=["coverage"],
     dependencies=[Depends(known_parameters)],
+    route_class=PreparedRoute,
 )
 
 Jurisdiction = Annotated[str, Path(pattern="^[0-9]{6}$", description="Division code.")]

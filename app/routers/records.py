@@ -34,6 +34,7 @@ from app.models.vocabulary import (
 )
 from app.routers import answers
 from app.routers.openapi import body_of, problems
+from app.routers.prepared import PreparedRoute
 from app.schemas.kinds import (
     BUILDING,
     CAMERA,
@@ -167,7 +168,12 @@ async def _not_spatial() -> tuple[dict[str, Any], bool]:
 
 def router_of(kind: Kind) -> APIRouter:
     """Return the routes of one kind."""
-    router = APIRouter(prefix="/v1", tags=[kind.plural], dependencies=[Depends(known_parameters)])
+    router = APIRouter(
+        prefix="/v1",
+        tags=[kind.plural],
+        dependencies=[Depends(known_parameters)],
+        route_class=PreparedRoute,
+    )
     _add_reads(router, kind)
     _add_writes(router, kind)
     return router
