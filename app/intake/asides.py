@@ -50,11 +50,11 @@ def passed_over(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, list[Ro
     Parameters
     ----------
     placed : array of bool
-        Rows with a readable place; they are never passed over. Where the kind has no places, rows
+        Rows with a readable place; they are never passed over. Where rows have no places, those
         whose code is one.
     """
     found = np.zeros(len(batch.row), dtype=bool)
-    at = np.flatnonzero(~(placed if plan.kind.shapes else _coded(plan, batch)))
+    at = np.flatnonzero(~(placed if plan.placed else _coded(plan, batch)))
     if not len(at):
         return found, []
     names = [name for name in batch.columns if name not in plan.dropped]

@@ -105,6 +105,11 @@ _HINTS: Final[dict[str, str]] = {
         "编码在全系统唯一，记录不能在辖区间移动",
     "use mode=upsert to update it": "如需更新请用 mode=upsert",
     "use mode=upsert to create it": "如需新增请用 mode=upsert",
+    "check the code, register the record first, or map a column to each of these fields":
+        "请核对编码、先登记该记录，或为这些字段各映射一列",
+    "fill the cell, or leave the column out with drop_columns: then what is registered stays":
+        "请填写该单元格，或用 drop_columns 略去该列以保留已登记的值",
+    "map a column to lane_direction": "请为 lane_direction 映射一列",
     "import the {} first, or leave the cell blank": "请先导入被引用的记录（{}），或将单元格留空",
     "use key=owner_reference to update that record": "如需更新该记录请用 key=owner_reference",
     "check the clock and the time zone of the source": "请核对源头的时钟和时区",

@@ -148,6 +148,8 @@ class Chooser:
 
     def _for_kind(self, profile: Profile) -> Profile:
         own = options.BY_KIND.get((profile.name, self.kind.name))
+        if own and options.is_lane_list(profile.name, self.kind.name, self.columns):
+            own = {**own, **options.OF_LANES}
         return (
             profile.model_copy(update={"columns": {**profile.columns, **own}}) if own else profile
         )

@@ -73,6 +73,8 @@ def _fill(plan: Plan, columns: dict[str, Array], count: int) -> Bools:
     _derive_codes(plan, columns)
     full = np.ones(count, dtype=bool)
     for name, target in plan.kind.fields.items():
+        if name in plan.missing:
+            continue
         value = plan.defaults.get(name, None if target.required else target.default)
         text = text_of(value)
         if text is not None:

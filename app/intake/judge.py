@@ -85,7 +85,7 @@ def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:
         Send every row through the draft; the answer is the same, and takes longer.
     """
     found = located(plan.place, plan.kind, batch)
-    points = int(found.good.sum()) if plan.kind.shapes else 0
+    points = int(found.good.sum()) if plan.placed else 0
     judged = Judged(pa.table({}), [], len(batch.row), points, found.swapped)
     spoilt = _odd(judged, batch) | _no_devices(plan, batch, judged)
     aside, told = passed_over(plan, batch, found.good | spoilt)
@@ -167,7 +167,7 @@ def _slowly(
         row.read()
         for fault in bad.get(first, ()):
             row.refuse_place(fault)
-        placed = bool(plan.kind.shapes) and bool(found.good[first])
+        placed = plan.placed and bool(found.good[first])
         values = row.verdict(found.shape(first) if placed else None)
         judged.faults += row.faults
         if values is not None:
@@ -213,7 +213,7 @@ def _together(
     for name in plan.kind.fields:
         exact = pa.array([text_of(slow[int(at)].get(name)) for at in few], pa.string())
         columns[name] = pa.chunked_array([quick[name], exact]) if name in quick else exact
-    if plan.kind.shapes:
+    if plan.placed:
         columns["geometry"] = found.hexed(plan.kind, rows)
     table = pa.table({"row": pa.array(batch.row[rows], pa.int64()), **columns})
     if len(few) and certain.any():

@@ -34,6 +34,8 @@ class Options:
     key: Key = "code"
     offset_h: float = 8.0
     """Hours from UTC of times without an offset."""
+    some_fields: bool = False
+    """Whether rows may give only some fields of records that are registered."""
 
 
 YJYD: Final = Profile(
@@ -125,6 +127,18 @@ BY_KIND: Final[dict[tuple[str, str], dict[str, str]]] = {
     ("osm", "building"): {"height": "height_m", "building:levels": "levels"},
 }
 """Columns of a built-in profile that mean something else for one kind."""
+
+OF_LANES: Final = {"Name": "lane_name"}
+"""Columns of GA/T 1400 that mean something else in a list of lanes."""
+
+
+def is_lane_list(profile: str, kind: str, columns: Sequence[str]) -> bool:
+    """Tell whether a file of GA/T 1400 has lanes without their tollgates: no row has a place."""
+    names = {plain(column) for column in columns}
+    return (profile, kind) == ("gat1400", "checkpoint") and (
+        "laneid" in names and "longitude" not in names
+    )
+
 
 BUILT_IN: Final[dict[str, Profile]] = {p.name: p for p in (YJYD, GBT28181, GAT1400, OSM, NATIVE)}
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.errors import Fault, Invalid
 from app.formats.source import Batch, Detected
-from app.intake import codes, places
+from app.intake import codes, lacking, places
 from app.intake.cells import Unreadable, parts
 from app.intake.choosing import Choice, Chooser
 from app.intake.headers import plain, recognise
@@ -76,7 +76,7 @@ def plan_for(
         chooser.notes += _swapped(place, chooser.kind, sample)
     feeds = _feeds(chooser)
     defaults = _defaults(chooser, place)
-    _refuse_missing(chooser, feeds, defaults, place)
+    missing = _missing(chooser, feeds, defaults, place)
     return Plan(
         wanted,
         chooser.kind,
@@ -89,6 +89,8 @@ def plan_for(
         tuple(chooser.notes),
         wanted.profile is None,
         next(profile.name for profile in chooser.bases if profile.name in BUILT_IN),
+        missing,
+        _assumed(chooser, feeds),
         tuple(columns),
     )
 
@@ -295,6 +297,20 @@ def _defaults(chooser: Chooser, place: Place) -> dict[str, Any]:
     return {_bare(name): _default(chooser, name, value) for name, value in known.items()}
 
 
+def _assumed(chooser: Chooser, feeds: Sequence[Feed]) -> frozenset[str]:
+    """Return fields that only the default of a built-in profile gives: nobody said it of a record."""
+    built_in = [profile for profile in chooser.bases if profile.name in BUILT_IN]
+    said = {_bare(name) for name in chooser.wanted.defaults}
+    said |= {
+        _bare(name)
+        for profile in chooser.bases
+        if profile not in built_in
+        for name in profile.defaults
+    }
+    said |= {feed.field.name for feed in feeds}
+    return frozenset(_bare(name) for profile in built_in for name in profile.defaults) - said
+
+
 def _bare(target: str) -> str:
     return target.partition("@")[0]
 
@@ -317,35 +333,29 @@ def _default(chooser: Chooser, target: str, value: Any) -> Any:
     return value
 
 
-def _refuse_missing(
+def _missing(
     chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any], place: Place
-) -> None:
+) -> tuple[str, ...]:
+    """Return what the file does not give of whole records; refuse it where it has to.
+
+    Raises
+    ------
+    Invalid
+        ``fields-missing``.
+    """
     fed = {feed.field.name for feed in feeds} | set(defaults)
-    kind = chooser.kind
-    needed = {name for name, target in kind.fields.items() if target.required}
-    if chooser.wanted.key == "owner_reference" and "code" not in fed:
-        needed = needed - {"code"} | {"owner_unit", "owner_reference"}
-    missing = [name for name in kind.fields if name in needed - fed]
-    if kind.shapes and place.mode == "none":
-        missing.append("geometry")
-    if "geometry" in missing and any(name == "lane" for name in fed):
-        raise Invalid(
-            f"These are lanes without their checkpoints: nothing gives {', '.join(missing)}. Send them "
-            "in one file with their tollgates (TollgateListObject and LaneListObject side by side), or "
-            "write the lanes of a checkpoint that is registered with PATCH /v1/checkpoints/{code}.",
-            code="fields-missing",
-            faults=[Fault("/mapping/geometry", "fields-missing", "lanes alone have no place")],
-        )
-    if missing:
-        told = "no column gives {}, and no default does"
-        message = f"Nothing gives {', '.join(missing)}: map a column to each, or give a default."
-        if chooser.ignored:
-            message = f"{message} Columns not used: {', '.join(chooser.ignored)}."
-        raise Invalid(
-            message,
-            code="fields-missing",
-            faults=[Fault(f"/mapping/{n}", "fields-missing", told.format(n)) for n in missing],
-        )
+    kind, key = chooser.kind, chooser.wanted.key
+    found = lacking.missing(kind, fed, key, placed=place.mode != "none")
+    if not found:
+        return ()
+    if not chooser.wanted.some_fields:
+        if "geometry" in found and "lane" in fed:
+            raise lacking.lanes_alone(found)
+        raise lacking.nothing_gives(found, chooser.ignored)
+    given = fed if place.mode == "none" else {*fed, "geometry"}
+    lacking.refuse_keyless(kind, given, key, found, chooser.ignored)
+    chooser.notes.append(lacking.note(kind, feeds, found))
+    return found
 
 
 def _disagreeing(chooser: Chooser, feed: Feed) -> list[Note]:

@@ -67,19 +67,38 @@ class Plan:
     profile_detected: bool = False
     recognised: str = "native"
     """The built-in profile the sender names, or the file speaks for."""
+    missing: tuple[str, ...] = ()
+    """Fields a record needs and the file does not give: its rows are parts of registered records."""
+    assumed: frozenset[str] = frozenset()
+    """Fields that only the default of a built-in profile gives: they are for new records."""
     columns: tuple[str, ...] = field(default=())
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
-        """Fields of the record that the file or a default gives."""
-        fed = {feed.field.name for feed in self.feeds} | set(self.defaults)
+        """Fields of the record that the file or a default of its sender gives."""
+        fed = {feed.field.name for feed in self.feeds} | set(self.defaults) - self.assumed
         if "resolution" in fed:
             fed |= {"horizontal_pixels", "vertical_pixels"}
         if any(name == "lane" or name.startswith(LANE) for name in fed):
             fed.add(LANES)
-        return frozenset(fed & set(self.kind.fields)) | (
-            {"geometry"} if self.kind.shapes else set()
-        )
+        return frozenset(fed & set(self.kind.fields)) | ({"geometry"} if self.placed else set())
+
+    @property
+    def placed(self) -> bool:
+        """Whether rows have a place."""
+        return bool(self.kind.shapes) and self.place.mode != "none"
+
+    @cached_property
+    def lane_members(self) -> frozenset[str]:
+        """Members of a lane that the file or a default gives."""
+        names = {feed.field.name for feed in self.lane_feeds} | set(self.defaults)
+        lane = {name for name in names if name == "lane" or name.startswith(LANE)}
+        return frozenset(name.removeprefix(LANE) for name in lane)
+
+    @property
+    def merges_lanes(self) -> bool:
+        """Whether lanes are put among those that are registered, by their number."""
+        return self.grouped and bool(self.missing)
 
     @cached_property
     def lane_feeds(self) -> tuple[Feed, ...]:
@@ -115,5 +134,6 @@ class Plan:
             "defaults": dict(self.defaults),
             "ignored": [{"column": name, "why": why} for name, why in self.ignored.items()],
             "dropped": list(self.dropped),
+            "missing": list(self.missing),
             "notes": [vars(note) for note in self.notes],
         }

@@ -134,8 +134,13 @@ _PLANNING: Final[dict[str, str]] = {
     "Nothing gives {}: map a column to each, or give a default. Columns not used: {}.":
         "没有任何列提供 {}：请为其映射一列或给出默认值。未使用的列：{}。",
     "Nothing gives {}: map a column to each, or give a default.": "没有任何列提供 {}：请为其映射一列或给出默认值。",
-    "These are lanes without their checkpoints: nothing gives {}. Send them in one file with their tollgates (TollgateListObject and LaneListObject side by side), or write the lanes of a checkpoint that is registered with PATCH /v1/checkpoints/{code}.":
-        "只有车道而没有所属卡口：缺少 {}。请与卡口放在同一文件中发送（TollgateListObject 与 LaneListObject 并列），或用 PATCH /v1/checkpoints/{{code}} 更新已登记卡口的车道。",
+    "These are lanes without their checkpoints, and none of those is registered: nothing gives {}. Send them in one file with their tollgates (TollgateListObject and LaneListObject side by side), or register the checkpoints first.":
+        "只有车道而没有所属卡口，且这些卡口均未登记：缺少 {}。请与卡口放在同一文件中发送（TollgateListObject 与 LaneListObject 并列），或先登记卡口。",
+    "Nothing gives a field to change: the file has the key of its records alone. Columns not used: {}.":
+        "没有任何列提供要修改的字段：文件中只有记录的标识。未使用的列：{}。",
+    "Nothing gives a field to change: the file has the key of its records alone.":
+        "没有任何列提供要修改的字段：文件中只有记录的标识。",
+    "no column gives a field to change": "没有列提供要修改的字段",
     "lanes alone have no place": "仅有车道而没有位置",
     "no column gives {}, and no default does": "没有列提供 {}，也没有默认值",
     "The options do not fit the file: {}.": "选项与文件不符：{}。",

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from app.intake import faults
 from app.intake.cells import Unreadable
 from app.intake.faults import RowFault, Severity
+from app.intake.lacking import stand_ins
 from app.intake.locating import PlaceFault
 from app.intake.planned import Feed, Plan
 from app.intake.targets import LANE, LANES, draft_rules
+from app.schemas.between import giving
 
 _ANYWHERE: Final = shapely.Point(0, 0)
 """Stands in for a place that is at fault already, so that the draft judges the rest."""
@@ -128,14 +130,18 @@ class Row:
                 if text is not None and (value := self._value(feed, number, text)) is not None:
                     lane[_member(feed.field.name)] = value
             if lane:
-                lanes.append({"lane": len(lanes) + 1} | lane)
+                numbered = {} if self.plan.merges_lanes else {"lane": len(lanes) + 1}
+                lanes.append(numbered | lane)
         if lanes:
             self.record[LANES] = lanes
 
     def refuse_place(self, fault: PlaceFault) -> None:
         """Note what is wrong with the place."""
         columns = self.plan.place.columns
-        told = (fault.code, fault.message, fault.message_zh, fault.hint)
+        hint = fault.hint
+        if fault.code == "geometry-missing" and self.plan.options.some_fields:
+            hint = _KEPT
+        told = (fault.code, fault.message, fault.message_zh, hint)
         self.add(
             self.numbers[0],
             columns[fault.column] if columns else None,
@@ -150,8 +156,11 @@ class Row:
         record = {name: value for name, value in self.record.items() if name in kind.fields}
         if "geometry" in kind.draft.model_fields:
             record["geometry"] = _ANYWHERE if shape is None else shape
+        record |= stand_ins(self.plan)
+        self._stand_in_lanes(record)
         try:
-            draft = draft_rules(kind).validate_python(record)
+            with giving(self.plan.fields if self.plan.options.some_fields else None):
+                draft = draft_rules(kind).validate_python(record)
         except ValidationError as error:
             self._explain(error, record)
             return None
@@ -160,6 +169,22 @@ class Row:
         values: dict[str, Any] = draft.model_dump(mode="json", exclude={"geometry"})
         if kind.name == "state" and "reported_at" not in record:
             values["reported_at"] = None  # the clock is the caller's
+        return self._as_given(values)
+
+    def _stand_in_lanes(self, record: dict[str, Any]) -> None:
+        """Let lanes that are merged keep a direction that is registered."""
+        if self.plan.merges_lanes and "direction" not in self.plan.lane_members:
+            record[LANES] = [{"direction": "both", **lane} for lane in record.get(LANES, ())]
+
+    def _as_given(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return values without what stands in for the registered."""
+        values |= dict.fromkeys(self.plan.missing)
+        if self.plan.merges_lanes:
+            given = self.plan.lane_members
+            values[LANES] = [
+                {name: value for name, value in lane.items() if name in given}
+                for lane in values[LANES]
+            ]
         return values
 
     def _explain(self, error: ValidationError, record: Mapping[str, Any]) -> None:
@@ -171,6 +196,8 @@ class Row:
             if name in self.unread or (feed is not None and feed.field.name in self.unread):
                 continue
             told = faults.of_error(found, self.plan.kind.name, record.get("code"))
+            if told[0] == "missing" and self.plan.options.some_fields and feed is not None:
+                told = (*told[:3], _KEPT)
             if feed is None:
                 self.add(number, None, name, None, *told)
             else:
@@ -218,6 +245,9 @@ _UNKNOWN: Final = (
     "needed to know which record this is",
     "缺少此项，无法确定是哪条记录",
     "with key=owner_reference every row has both the owner unit and its reference, or a code",
+)
+_KEPT: Final = (
+    "fill the cell, or leave the column out with drop_columns: then what is registered stays"
 )
 _LETTERS: Final = (
     "letters-for-digits",

@@ -5,8 +5,7 @@ does not grow with the file. The staging table belongs to the transaction and en
 here decides what is an error; each function answers which rows have a property.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from io import BytesIO
@@ -177,44 +176,6 @@ async def ahead(connection: AsyncConnection, latest: datetime) -> list[int]:
     )
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A rule over several fields, which may meet in the registry only: one fed, one that was there."""
-
-    broken: str
-    """SQL that tells it is broken, with ``{name}`` for each field."""
-    fields: tuple[str, ...]
-    member: str
-    code: str
-
-
-_DAYS: Final = tuple(
-    Rule(f"{{removed_on}} < {{{day}}}", ("removed_on", day), "removed_on", "dates-in-disorder")
-    for day in ("installed_on", "in_use_on")
-)
-RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "checkpoint": _DAYS,
-    "camera": (
-        *_DAYS,
-        Rule("{near_m} >= {range_m}", ("near_m", "range_m"), "near_m", "sees-nothing"),
-    ),
-}
-
-
-async def breaking(
-    connection: AsyncConnection, kind: Kind, rule: Rule, fed: frozenset[str]
-) -> list[int]:
-    """Return rows that break a rule together with what stays as it is in the registry."""
-    values = {
-        name: f"s.{quoted(name)}" if name in fed else f"c.{quoted(name)}" for name in rule.fields
-    }
-    return await _rows(
-        connection,
-        f'SELECT s."row" FROM import_stage AS s JOIN {kind.name} AS c ON c.code = s.code '
-        f"WHERE c.removed_at IS NULL AND {rule.broken.format(**values)}",
-    )
-
-
 async def leave_out(connection: AsyncConnection, rows: Sequence[int]) -> None:
     """Take rows out of the staging table."""
     await connection.execute(
@@ -239,6 +200,8 @@ async def codes(connection: AsyncConnection) -> list[tuple[int, str]]:
 @cache
 def _differs(kind: Kind, fed: frozenset[str]) -> str:
     names = [quoted(n) for n in written_columns(kind) if n in fed and n not in _KEYS]
+    if not names:  # a state, which is no field of the record
+        return "FALSE"
     ours, theirs = (", ".join(f"{row}.{name}" for name in names) for row in "cs")
     return f"ROW({ours}) IS DISTINCT FROM ROW({theirs})"
 
@@ -263,7 +226,7 @@ def _changes(kind: Kind, fed: frozenset[str]) -> str:
         )
     parts = [pairs[start : start + _PAIRS] for start in range(0, len(pairs), _PAIRS)]
     objects = " || ".join(f"jsonb_build_object({', '.join(part)})" for part in parts)
-    return f"jsonb_strip_nulls({objects})"
+    return f"jsonb_strip_nulls({objects})" if pairs else "jsonb_build_object()"
 
 
 async def changed(
@@ -298,11 +261,11 @@ async def write(
     statements = []
     if known:
         every = [name for name in names if name not in ('"code"', '"jurisdiction"')]
-        given = [name for name in every if name.strip('"') in fed or name.strip('"') in _PLACED]
-        statements += [
-            _update(kind, every, "removed_at IS NOT NULL"),
-            _update(kind, given, f"removed_at IS NULL AND {_differs(kind, fed)}"),
-        ]
+        placed = _PLACED if "geometry" in fed else ()
+        given = [name for name in every if name.strip('"') in {*fed, *placed}]
+        statements.append(_update(kind, every, "removed_at IS NOT NULL"))
+        if given:
+            statements.append(_update(kind, given, f"removed_at IS NULL AND {_differs(kind, fed)}"))
     statements.append(
         f"INSERT INTO {kind.name} ({listed}) SELECT {listed} FROM import_stage AS s "
         f"{new if known else ''} ORDER BY s.code"

@@ -11,7 +11,6 @@ import pyproj
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.geo.view import SCALES
 from app.models.fields import (
     BuildingFields,
     CameraFields,
@@ -33,7 +32,7 @@ from app.models.vocabulary import (
     Level,
     State,
 )
-from app.schemas import gbcode
+from app.schemas import between, gbcode
 from app.schemas.forbidden import forbidden
 from app.schemas.geojson import AnyPlace, Area, Line, Point
 
@@ -44,8 +43,6 @@ SERVER_SET = frozenset(
     }
 )  # fmt: skip
 
-_DRAWN_WITHIN_DEG = 1.0
-"""A view drawn farther than this from its camera was drawn for another one."""
 _FEATURE_MEMBERS = frozenset({"type", "id", "bbox", "geometry", "properties"})
 
 
@@ -136,6 +133,10 @@ class Lane(BaseModel):
     )
 
 
+MOST_LANES = 40
+"""Lanes of one checkpoint."""
+
+
 def _unique_lanes(lanes: list[Lane]) -> list[Lane]:
     numbers = [lane.lane for lane in lanes]
     if len(set(numbers)) != len(numbers):
@@ -147,26 +148,6 @@ def _no_repeats(words: list[str]) -> list[str]:
     if len(set(words)) != len(words):
         raise PydanticCustomError("duplicate-value", "values must not repeat")
     return words
-
-
-def _in_order(draft: "CameraDraft | CheckpointDraft") -> None:
-    """Refuse days of a device's life that contradict each other."""
-    days = [("installed_on", draft.installed_on), ("in_use_on", draft.in_use_on)]
-    for name, day in days:
-        if day is not None and draft.removed_on is not None and draft.removed_on < day:
-            raise PydanticCustomError(
-                "dates-in-disorder",
-                "removed_on lies before {name}",
-                {"name": name, "member": "removed_on"},
-            )
-
-
-def _owner_is_named(draft: "ControlPointDraft | CheckpointDraft | CameraDraft") -> None:
-    """Refuse what a unit calls a thing when the unit is not named."""
-    if draft.owner_reference is not None and draft.owner_unit is None:
-        raise PydanticCustomError(
-            "owner-missing", "owner_reference needs an owner_unit", {"member": "owner_unit"}
-        )
 
 
 class Reported(BaseModel):
@@ -202,7 +183,7 @@ class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pyd
 
     @model_validator(mode="after")
     def _owned(self) -> "ControlPointDraft":
-        _owner_is_named(self)
+        between.hold(self, between.OWNED)
         return self
 
 
@@ -210,15 +191,14 @@ class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc] 
     """A face or vehicle checkpoint with its lanes."""
 
     code_kind: ClassVar[str] = "checkpoint"
-    lanes: Annotated[list[Lane], Field(max_length=40), AfterValidator(_unique_lanes)] = Field(
-        default_factory=list, description="Lanes with their directions."
+    lanes: Annotated[list[Lane], Field(max_length=MOST_LANES), AfterValidator(_unique_lanes)] = (
+        Field(default_factory=list, description="Lanes with their directions.")
     )
     geometry: Point = Field(description="Where it stands.")
 
     @model_validator(mode="after")
     def _life_in_order(self) -> "CheckpointDraft":
-        _in_order(self)
-        _owner_is_named(self)
+        between.hold(self, *between.LIFE, between.OWNED)
         return self
 
 
@@ -238,53 +218,22 @@ class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as ab
 
     @model_validator(mode="after")
     def _life_in_order(self) -> "CameraDraft":
-        _in_order(self)
-        _owner_is_named(self)
+        between.hold(self, *between.LIFE, between.OWNED)
         return self
 
     @model_validator(mode="after")
     def _can_see_something(self) -> "CameraDraft":
-        if self.range_m is not None and self.near_m is not None and self.near_m >= self.range_m:
-            raise PydanticCustomError(
-                "sees-nothing", "the blind zone reaches to the range", {"member": "near_m"}
-            )
-        if self.reach_m is not None and self.near_m is not None and self.near_m >= self.reach_m:
-            raise PydanticCustomError(
-                "sees-nothing", "the blind zone reaches to the reach", {"member": "near_m"}
-            )
+        between.hold(self, *between.SIGHT)
         return self
 
     @model_validator(mode="after")
     def _drawn_where_it_hangs(self) -> "CameraDraft":
-        if self.view_polygon is not None:
-            here = self.geometry.buffer(_DRAWN_WITHIN_DEG)
-            if not here.contains(self.view_polygon):
-                raise PydanticCustomError(
-                    "view-elsewhere",
-                    "what is drawn as seen lies farther than {most} degrees from the camera",
-                    {"most": _DRAWN_WITHIN_DEG, "member": "view_polygon"},
-                )
+        between.hold(self, between.DRAWN)
         return self
 
     @model_validator(mode="after")
     def _level_is_of_its_scale(self) -> "CameraDraft":
-        if (self.required_level is None) is not (self.level_scale is None):
-            missing = "level_scale" if self.level_scale is None else "required_level"
-            raise PydanticCustomError(
-                "level-and-scale",
-                "required_level and level_scale go together",
-                {"member": missing},
-            )
-        if self.level_scale is not None and self.required_level not in SCALES[self.level_scale]:
-            raise PydanticCustomError(
-                "level-of-other-scale",
-                "{scale} has the levels {levels}",
-                {
-                    "scale": self.level_scale,
-                    "levels": ", ".join(SCALES[self.level_scale]),
-                    "member": "required_level",
-                },
-            )
+        between.hold(self, between.LEVEL)
         return self
 
 

@@ -23,15 +23,14 @@ from app.intake.locating import TURN
 from app.intake.plan import Plan
 from app.registry import intake
 from app.registry import records as registry
-from app.registry import states as states_registry
 from app.schemas.jobs import ImportRequest
 from app.schemas.kinds import BY_NAME, Kind
 from app.services import territory, writing
 from app.services.access import Principal
 from app.services.imports import suspicion, told
+from app.services.imports.checking import check, with_owners
 from app.services.imports.pages import Page
 from app.services.imports.ready import Desk, Ready
-from app.services.states import FUTURE_TOLERANCE
 
 ROWS: Final = 20_000
 """Rows of a batch: what is in memory at once."""
@@ -165,6 +164,11 @@ class Importer:
         if judged is None:
             return None
         page, good, owners = judged
+        if "jurisdiction" in self.plan.missing:
+            scope = self.work.who.scope("editor")
+            async with self.speaking:
+                good = await with_owners(self.connection, self.kind, self.plan, page, good, scope)
+            owners = set(good["jurisdiction"].unique().to_pylist())
         await self._survey(owners)
         return page, await anyio.to_thread.run_sync(self.desk.ready, good)
 
@@ -195,7 +199,7 @@ class Importer:
                 page.good = np.array([row for row, _ in found], np.int64)
                 page.codes = pa.array([code for _, code in found], pa.string())
             known = await intake.lock_known(self.connection, self.kind)
-            await self._check(page, known)
+            await check(self.connection, self.kind, self.plan, self.wanted.mode, page, known)
             if self.wanted.replace_missing == "remove":
                 await intake.remember(self.connection)
             if known:
@@ -221,41 +225,6 @@ class Importer:
         """Whether nothing can be kept any more, so that writing on would only cost."""
         refused = self.outcome.counts.get("refused", 0) > 0
         return refused and self.wanted.on_error == "reject_all" and not self.wanted.dry_run
-
-    async def _check(self, page: Page, known: int) -> None:
-        """Find what only the registry can tell is wrong, and leave those rows out."""
-        ask = self.connection
-        codes = _Codes(page)
-        if known:
-            page.refuse(
-                told.taken(row, codes[row], self.kind.title)
-                for row in await intake.of_others(ask, self.kind)
-            )
-            for rule in intake.RULES.get(self.kind.name, ()):
-                if set(rule.fields) & self.fed and set(rule.fields) - self.fed:
-                    found = await intake.breaking(ask, self.kind, rule, self.fed)
-                    page.refuse(told.broken(row, rule.member, rule.code) for row in found)
-        if self.wanted.mode == "create_only" and known:
-            there = await intake.there(ask, self.kind)
-            page.refuse(told.exists(row, codes[row]) for row in there)
-        if self.wanted.mode == "update_only":
-            absent = await intake.not_there(ask, self.kind)
-            page.refuse(told.absent(row, codes[row]) for row in absent)
-        for column, table in self.kind.references.items():
-            if column in self.fed:
-                page.refuse(
-                    told.pointing_nowhere(row, column, BY_NAME[table].title, owner, code)
-                    for row, owner, code in await intake.pointing_nowhere(ask, column, table)
-                )
-        if "owner_reference" in self.fed:
-            clashing = await intake.reference_taken(ask, self.kind)
-            page.refuse(told.reference_taken(row, other) for row, other in clashing)
-        if "reported_at" in self.fed:
-            latest = await states_registry.now(ask) + FUTURE_TOLERANCE
-            page.refuse(told.ahead(row) for row in await intake.ahead(ask, latest))
-        bad = np.intersect1d(page.good, page.refused)
-        if len(bad):
-            await intake.leave_out(ask, bad.tolist())
 
     async def _compare(self, page: Page) -> None:
         changed = await intake.changed(self.connection, self.kind, self.fed)
@@ -347,17 +316,3 @@ def judged_batch(rows: Iterator[Batch], plan: Plan) -> tuple[Page, Any, set[str]
     page.refuse(judged.faults)
     owners = judged.good["jurisdiction"] if "jurisdiction" in judged.good.column_names else None
     return page, judged.good, set() if owners is None else set(owners.unique().to_pylist())
-
-
-class _Codes:
-    """Codes of rows by row number, looked up when something is wrong with one."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self._known: dict[int, str] | None = None
-
-    def __getitem__(self, row: int) -> str:
-        if self._known is None:
-            pairs = zip(self._page.good.tolist(), self._page.codes.to_pylist(), strict=True)
-            self._known = dict(pairs)
-        return self._known[row]

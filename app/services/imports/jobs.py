@@ -21,6 +21,7 @@ from typing_extensions import override
 from app.db.engine import Database, WriteContext, is_away
 from app.errors import Invalid, NotFound, RegistryError, Unavailable
 from app.formats.source import Source
+from app.intake import lacking
 from app.intake.chinese import in_chinese
 from app.intake.plan import Plan
 from app.registry import jobs as registry
@@ -28,7 +29,7 @@ from app.registry import rings as rings_registry
 from app.schemas.jobs import ImportJob, ImportRequest
 from app.schemas.kinds import BY_NAME
 from app.services.access import Principal
-from app.services.imports import applying, asking, opening, pages, profiles
+from app.services.imports import applying, asking, checking, opening, pages, profiles
 from app.services.imports.applying import Cancelled, Outcome, Work
 from app.services.imports.asking import Language
 from app.services.imports.opening import Arrived
@@ -174,12 +175,27 @@ class Imports:
                 closing.enter_context, opening.opened(file, wanted, profile)
             )
             check(wanted, plan)
+            if plan.missing and wanted.mode == "upsert":
+                await self._need_known(source, plan, who)
         except BaseException:
             closing.close()
             raise
         return Admitted(
             str(uuid.uuid4()), file, wanted, who, reason, source, plan, closing, self._max_vertices
         )
+
+    async def _need_known(self, source: Source, plan: Plan, who: Principal) -> None:
+        """Refuse what would be new records and lacks fields: rows can be parts of registered ones only.
+
+        Raises
+        ------
+        Invalid
+            when none of the first rows is of a registered record.
+        """
+        good = await anyio.to_thread.run_sync(opening.sampled, source, plan)
+        async with self.database.reading() as connection:
+            if not await checking.any_registered(connection, plan, good, who.scope("editor")):
+                raise lacking.refused(plan)
 
     async def submit(self, admitted: Admitted, done: Callable[[], None]) -> None:
         """Register a job and run it beside the request; ``done`` is called at its end."""

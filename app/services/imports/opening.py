@@ -15,10 +15,14 @@ from pydantic import ValidationError
 
 from app.errors import Fault, Invalid
 from app.formats.source import Batch, Detected, Source, open_source
+from app.intake.judge import judge
 from app.intake.options import Options
 from app.intake.plan import Note, Plan, plan_for
+from app.intake.targets import kind_of
+from app.intake.withheld import withheld
 from app.schemas.imports import Profile
 from app.schemas.jobs import ImportRequest
+from app.schemas.kinds import BY_NAME
 from app.services import drafts
 
 _SAMPLE = 2000
@@ -141,15 +145,47 @@ def opened(
         _refuse_unused(wanted, source.detected.format)
         how = options(wanted, profile)
         try:
-            plan = plan_for(how, source.detected, source.columns, sample)
+            found = _planned(held, file, wanted, how, (source, sample))
         except Invalid as error:
-            if error.code != "fields-missing" or wanted.layer or wanted.sheet:
+            if error.code != "fields-missing" or how.some_fields or not _may_be_parts(wanted):
                 raise
-            found = _other(held, file, wanted, how, source.detected)
-            if found is None:
-                raise
-            source, plan = found
-        yield source, plan
+            try:
+                how = replace(how, some_fields=True)
+                found = _planned(held, file, wanted, how, (source, sample))
+            except Invalid:
+                raise error from None
+        yield found
+
+
+def _may_be_parts(wanted: ImportRequest) -> bool:
+    """Tell whether rows may give only some fields of records that are registered."""
+    return wanted.mode != "create_only" and kind_of(wanted.kind).name in BY_NAME
+
+
+def _planned(
+    held: ExitStack,
+    file: Arrived,
+    wanted: ImportRequest,
+    how: Options,
+    first: tuple[Source, Batch | None],
+) -> tuple[Source, Plan]:
+    """Return the first sheet or layer, else another that gives what is needed, and how it is read."""
+    source, sample = first
+    try:
+        return source, plan_for(how, source.detected, source.columns, sample)
+    except Invalid as error:
+        if error.code != "fields-missing" or wanted.layer or wanted.sheet:
+            raise
+        found = _other(held, file, wanted, how, source.detected)
+        if found is None:
+            raise
+        return found
+
+
+def sampled(source: Source, plan: Plan) -> Any:
+    """Return the first rows judged good; in a thread."""
+    batch = next(iter(source.batches(_SAMPLE)), None)
+    return None if batch is None else judge(plan, withheld(batch, plan.dropped)).good
 
 
 def _first(
@@ -237,6 +273,7 @@ def options(wanted: ImportRequest, profile: Profile | None) -> Options:
         drop_columns=wanted.drop_columns,
         defaults=wanted.defaults,
         key=key,
+        some_fields=wanted.mode == "update_only" and _may_be_parts(wanted),
     )
 
 

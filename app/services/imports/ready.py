@@ -68,16 +68,17 @@ class Desk:
         sorting.refuse_repeats()
         sorting.refuse_misplaced()
         good, rows, owners, places = sorting.kept()
-        if self.kind.placed:
-            good = self._placed(good, owners, places.lonlat)
+        lonlat = None if places is None or not self.kind.placed else places.lonlat
+        if lonlat is not None:
+            good = self._placed(good, owners, lonlat)
         names = ("row", *staged_columns(self.kind))
         filled = [n for n in names if n in good.column_names and good[n].null_count < len(good)]
         sink = BytesIO()
         pa_csv.write_csv(good.select(filled), sink, _OPTIONS)
         codes = good["code"].combine_chunks()
-        owner = owners[0] if self.kind.placed and len(owners) else None
+        owner = owners[0] if lonlat is not None and len(owners) else None
         some = np.flatnonzero(owners == owner)[:: max(1, len(owners) // _SAMPLE)][:_SAMPLE]
-        sample = places.lonlat[some] if owner is not None else np.empty((0, 2))
+        sample = np.empty((0, 2)) if lonlat is None else lonlat[some]
         return Ready(sink.getvalue(), tuple(filled), rows, codes, sorting.faults, sample, owner)
 
     def _placed(self, good: Any, owners: Objects, lonlat: Floats) -> Any:
@@ -123,6 +124,11 @@ class Places:
         return shape
 
 
+def _places(good: Any) -> Places | None:
+    """Return the places of rows; None where the file gives none, and those registered stay."""
+    return Places(good["geometry"]) if "geometry" in good.column_names else None
+
+
 class _Sorting:
     """One batch while bad rows are taken out."""
 
@@ -130,16 +136,16 @@ class _Sorting:
         self.desk, self.good = desk, good
         self.rows = good["row"].to_numpy().astype(np.int64)
         self.owners: Objects = np.array(good["jurisdiction"].to_pylist(), dtype=object)
-        self.places = Places(good["geometry"])
+        self.places = _places(good)
         self.keep: Bools = np.ones(len(self.rows), dtype=bool)
         self.faults: list[RowFault] = []
 
-    def kept(self) -> tuple[Any, Ints, Objects, Places]:
-        """Return table, row numbers, jurisdictions and places of what is left."""
+    def kept(self) -> tuple[Any, Ints, Objects, Places | None]:
+        """Return table, row numbers, jurisdictions and places of what is left; None: has no places."""
         if self.keep.all():
             return self.good, self.rows, self.owners, self.places
         good = self.good.filter(pa.array(self.keep))
-        return good, self.rows[self.keep], self.owners[self.keep], Places(good["geometry"])
+        return good, self.rows[self.keep], self.owners[self.keep], _places(good)
 
     def refuse_strangers(self) -> None:
         """Refuse rows of jurisdictions that are not there, or not the sender's."""
@@ -156,7 +162,8 @@ class _Sorting:
             self.faults.append(told.duplicate(int(self.rows[at]), codes[at], first))
         if "owner_reference" not in self.good.column_names:
             return
-        given = np.flatnonzero(~self.good["owner_reference"].is_null().to_numpy() & self.keep)
+        said = [~self.good[n].is_null().to_numpy() for n in ("owner_reference", "owner_unit")]
+        given = np.flatnonzero(said[0] & said[1] & self.keep)
         some = self.good.take(pa.array(given))
         own = some["owner_reference"].to_pylist()
         words = [
@@ -172,6 +179,8 @@ class _Sorting:
 
     def refuse_misplaced(self) -> None:
         """Refuse rows outside the extent of their jurisdiction."""
+        if self.places is None:
+            return
         bounds = self.places.bounds
         for owner, where in self.desk.territories.items():
             if where.extent is None:

@@ -1,6 +1,9 @@
 """What only the registry can tell is wrong with a row, in English and Chinese."""
 
+from collections.abc import Sequence
+
 from app.intake.faults import RowFault, shown
+from app.schemas.records import MOST_LANES
 
 
 def duplicate(row: int, code: str, first: int) -> RowFault:
@@ -68,13 +71,58 @@ def exists(row: int, code: str) -> RowFault:
     )  # fmt: skip
 
 
-def absent(row: int, code: str) -> RowFault:
+Keys = tuple[str, str]
+"""Owner unit and its reference."""
+
+
+def _named(code: str, title: str, key: Keys | None) -> tuple[str, str]:
+    """Return what is not registered, in both languages."""
+    if key is None:
+        return f"code {code!r}", f"编码“{code}”"
+    unit, reference = shown(key[0]), shown(key[1])
+    return f"a {title} {reference!r} of {unit!r}", f"“{unit}”自编号“{reference}”的记录"
+
+
+def absent(row: int, code: str, title: str, key: Keys | None = None) -> RowFault:
     """Say that update_only met no record."""
+    english, chinese = _named(code, title, key)
     return RowFault(
-        row, None, "code", code, "not-found",
-        f"code {code!r} is not registered, and only known records are taken",
-        f"编码“{code}”尚未登记，而本次只接受更新",
+        row, None, "code" if key is None else "owner_reference", code if key is None else key[1],
+        "not-found",
+        f"{english} is not registered, and only known records are taken",
+        f"{chinese}尚未登记，而本次只接受更新",
         "use mode=upsert to create it",
+    )  # fmt: skip
+
+
+def incomplete(
+    row: int, code: str, title: str, missing: Sequence[str], key: Keys | None = None
+) -> RowFault:
+    """Say that a row without a record does not give what a new one needs."""
+    english, chinese = _named(code, title, key)
+    needs = ", ".join(missing)
+    return RowFault(
+        row, None, "code" if key is None else "owner_reference", code if key is None else key[1],
+        "not-found",
+        f"{english} is not registered, and the file does not give what a new {title} needs: {needs}",
+        f"{chinese}尚未登记，而文件缺少新增所需的 {needs}",
+        "check the code, register the record first, or map a column to each of these fields",
+    )  # fmt: skip
+
+
+def bad_lanes(row: int, lane: int | None) -> RowFault:
+    """Say that lanes cannot be put among those of their checkpoint."""
+    if lane is None:
+        return RowFault(
+            row, None, "lanes", None, "too-long",
+            f"with these lanes the checkpoint would have more than {MOST_LANES}",
+            f"并入后该卡口的车道超过 {MOST_LANES} 条",
+        )  # fmt: skip
+    return RowFault(
+        row, None, "lane_direction", str(lane), "missing",
+        f"lane {lane} is new to the checkpoint, and nothing gives its direction",
+        f"第 {lane} 车道尚未登记，且未给出方向",
+        "map a column to lane_direction",
     )  # fmt: skip
 
 
@@ -113,8 +161,24 @@ _BROKEN = {
         "拆除日期早于已登记的安装或启用日期",
     ),
     "sees-nothing": (
-        "the blind zone reaches to the range that is registered",
+        "the blind zone reaches to the range or reach that is registered",
         "近端盲区已达到或超过可视距离",
+    ),
+    "owner-missing": (
+        "owner_reference needs an owner_unit: one of the two is registered without the other",
+        "有单位自编号而没有产权单位：两者须同时登记",
+    ),
+    "view-elsewhere": (
+        "what is drawn as seen lies too far from the camera, as one of the two is registered",
+        "绘制的视域与摄像机位置相距过远（其中之一为已登记的值）",
+    ),
+    "level-and-scale": (
+        "required_level and level_scale go together: one of the two would be left alone",
+        "图像等级与等级标准须同时登记：其一将单独存在",
+    ),
+    "level-of-other-scale": (
+        "the level is none of the scale, as one of the two is registered",
+        "图像等级不属于该标准（其中之一为已登记的值）",
     ),
 }
 

@@ -1,0 +1,367 @@
+"""Files that give some fields of registered records: only those change, and what comes out is whole."""
+
+import io
+import random
+from contextlib import suppress
+from typing import Any
+
+import builders
+import httpx
+import orjson
+import pytest
+import xlsxwriter
+from builders import CITY, LAT, LON, MERGE_PATCH, OTHER, Json, KeyFor
+from pydantic import ValidationError
+
+from app.registry import parts
+from app.schemas import between
+from app.schemas.records import CameraDraft
+from app.services.imports import told
+from imports.files import brought, cameras, row, rows_of, send, table
+
+_SERVER = ("version", "updated_at")
+
+
+async def _record(client: httpx.AsyncClient, code: str, plural: str = "cameras") -> Json:
+    found: Json = (await client.get(f"/v1/{plural}/{code}")).json()
+    return found
+
+
+async def _codes(client: httpx.AsyncClient, job: Json) -> list[tuple[int, str]]:
+    return [
+        (item["row"], problem["code"])
+        for item in await rows_of(client, job, "error")
+        for problem in item["problems"]
+    ]
+
+
+def _csv(*lines: str) -> bytes:
+    return "\n".join(lines).encode() + b"\n"
+
+
+async def _register(client: httpx.AsyncClient, *cameras: Json) -> None:
+    for camera in cameras:
+        answer = await client.put(f"/v1/cameras/{camera['code']}", json=camera)
+        assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("mode", ["update_only", "upsert"])
+async def test_only_what_the_file_gives_changes(ringed: httpx.AsyncClient, mode: str) -> None:
+    await _register(
+        ringed,
+        builders.camera("c1", azimuth_deg=10, range_m=30, functions=["face", "vehicle"], notes="n"),
+        builders.camera("c2", maintenance_unit="旧单位", installed_on="2020-01-01"),
+    )
+    before = {code: await _record(ringed, code) for code in ("c1", "c2")}
+    assert before["c1"]["zone"] == "core"
+    content = _csv("编码,维护单位,方位角", "c1,新单位,275.5", "c2,新单位,")
+    trial = await brought(ringed, content, mode=mode, jurisdiction=None, dry_run=True)
+    told_of = {item["code"]: item["changes"] for item in await rows_of(ringed, trial, "updated")}
+    assert told_of == {
+        "c1": {"maintenance_unit": [None, "新单位"], "azimuth_deg": [10, 275.5]},
+        "c2": {"maintenance_unit": ["旧单位", "新单位"]},
+    }
+    assert {code: await _record(ringed, code) for code in before} == before
+    job = await brought(ringed, content, mode=mode, jurisdiction=None)
+    assert (job["counts"]["updated"], job["counts"]["refused"], job["written"]) == (2, 0, True)
+    assert job["jurisdictions"] == [CITY]
+    assert job["plan"]["missing"] == ["jurisdiction", "functions", "geometry"]
+    (note,) = [note for note in job["notes"] if note["code"] == "some-fields"]
+    assert "camera" in note["message"]
+    after = await _record(ringed, "c1")
+    changed = {name for name in after if after[name] != before["c1"][name]}
+    assert changed == {"maintenance_unit", "azimuth_deg", *_SERVER}
+    history = (await ringed.get("/v1/cameras/c1/history")).json()["items"]
+    assert history[0]["request_id"] == job["id"]
+    assert history[0]["after"]["maintenance_unit"] == "新单位"
+    assert history[0]["after"]["geometry"] == before["c1"]["geometry"]
+    again = await brought(ringed, content, mode=mode)
+    assert again["counts"]["unchanged"] == 2
+
+
+async def test_a_row_that_is_not_registered_is_refused_with_what_it_lacks(
+    city: httpx.AsyncClient,
+) -> None:
+    await brought(city, cameras(1))
+    content = _csv("code,azimuth_deg", "cam-0,10", "cam-9,20")
+    job = await brought(city, content, on_error="skip_rows")
+    assert (job["counts"]["updated"], job["counts"]["refused"]) == (1, 1)
+    (refused,) = await rows_of(city, job, "error")
+    (problem,) = refused["problems"]
+    assert problem["code"] == "not-found"
+    assert "a new camera needs: functions, geometry" in problem["message"]
+    assert problem["hint"].startswith("check the code")
+    only = await brought(city, content, mode="update_only", on_error="skip_rows")
+    assert await _codes(city, only) == [(3, "not-found")]
+    chinese = (await rows_of(city, job, "error", **{"Accept-Language": "zh"}))[0]["problems"][0]
+    assert "尚未登记" in chinese["message"]
+    assert "编码" in chinese["hint"]
+
+
+async def test_a_file_of_new_records_is_refused_as_a_whole(city: httpx.AsyncClient) -> None:
+    """Nobody wants a refusal of every row where a column was forgotten."""
+    content = _csv("code,azimuth_deg,其他", "cam-1,10,x", "cam-2,20,y")
+    answer = await send(city, content)
+    assert (answer.status_code, answer.json()["code"]) == (422, "fields-missing")
+    assert answer.json()["detail"] == (
+        "Nothing gives functions, geometry: map a column to each, or give a default. "
+        "Columns not used: 其他."
+    )
+    await brought(city, cameras(3))
+    assert (await send(city, content, mode="create_only")).status_code == 422
+    assert (await brought(city, content))["counts"]["updated"] == 2
+
+
+async def test_rows_need_their_key_and_something_to_change(city: httpx.AsyncClient) -> None:
+    await brought(city, cameras(1))
+    for mode in ("update_only", "upsert"):
+        keyless = await send(city, _csv("azimuth_deg,notes", "10,x"), mode=mode)
+        assert keyless.status_code == 422
+        assert keyless.json()["detail"].startswith("Nothing gives code")
+        alone = await send(city, _csv("code,somewhat", "cam-0,x"), mode="update_only")
+        assert alone.json()["code"] == "fields-missing"
+        assert "the key of its records alone" in alone.json()["detail"]
+        assert "somewhat" in alone.json()["detail"]
+
+
+async def test_records_are_found_by_their_owners_reference(city: httpx.AsyncClient) -> None:
+    await _register(
+        city,
+        builders.camera("c1", owner_unit="甲", owner_reference="A-1"),
+        builders.camera("c2", owner_unit="乙", owner_reference="A-1"),
+    )
+    content = _csv("owner_unit,owner_reference,azimuth_deg", "甲,A-1,10", "乙,A-1,20", "乙,A-2,30")
+    job = await brought(
+        city, content, mode="update_only", key="owner_reference", on_error="skip_rows"
+    )
+    assert (job["counts"]["updated"], job["counts"]["refused"]) == (2, 1)
+    assert (await _record(city, "c2"))["azimuth_deg"] == 20
+    (refused,) = await rows_of(city, job, "error")
+    assert "'A-2' of '乙' is not registered" in refused["problems"][0]["message"]
+    upsert = await brought(city, content, key="owner_reference", on_error="skip_rows")
+    assert (upsert["counts"]["unchanged"], upsert["counts"]["refused"]) == (2, 1)
+    strange = _csv("owner_unit,owner_reference,azimuth_deg", "丙,A-1,10")
+    assert (await send(city, strange, key="owner_reference")).status_code == 422
+    nowhere = await send(
+        city, content, mode="update_only", key="owner_reference", jurisdiction=None
+    )
+    assert nowhere.json()["detail"].startswith("Nothing gives jurisdiction")
+
+
+async def test_records_of_others_are_as_absent(city: httpx.AsyncClient, key_for: KeyFor) -> None:
+    body = builders.jurisdiction(OTHER)
+    assert (await city.put(f"/v1/jurisdictions/{OTHER}", json=body)).status_code == 201
+    await brought(city, table([row(0), row(1)]))
+    await brought(city, table([row(2)]), jurisdiction=OTHER)
+    content = _csv("code,notes", "cam-0,a", "cam-2,b", "cam-8,c")
+    key = await key_for("editor", [CITY])
+    job = await brought(
+        city, content, jurisdiction=None, mode="update_only", headers=key, on_error="skip_rows"
+    )
+    assert (job["counts"]["updated"], job["counts"]["refused"]) == (1, 2)
+    found = await city.get(job["links"]["rows"] + "?status=error", headers=key)
+    messages = [item["problems"][0]["message"] for item in found.json()["items"]]
+    assert messages[0].replace("cam-2", "cam-8") == messages[1]
+    assert (await _record(city, "cam-2"))["notes"] is None
+    every = await brought(
+        city, content, jurisdiction=None, mode="update_only", on_error="skip_rows"
+    )
+    assert every["jurisdictions"] == [OTHER, CITY]
+    assert (await _record(city, "cam-2"))["notes"] == "b"
+
+
+async def test_blank_cells_empty_what_may_be_empty(city: httpx.AsyncClient) -> None:
+    await _register(city, builders.camera("c1", notes="n", lifecycle="planned"))
+    emptied = await brought(city, _csv("code,notes,lifecycle", "c1,,"), mode="update_only")
+    assert emptied["counts"]["updated"] == 1
+    after = await _record(city, "c1")
+    assert (after["notes"], after["lifecycle"]) == (None, "in_use")
+    job = await brought(city, _csv("code,functions,notes", "c1,,x"), mode="update_only")
+    (refused,) = await rows_of(city, job, "error")
+    (problem,) = refused["problems"]
+    assert (problem["code"], problem["field"]) == ("missing", "functions")
+    assert "drop_columns" in problem["hint"]
+    job = await brought(city, _csv("code,lon,lat,notes", "c1,,,x"), mode="update_only")
+    (refused,) = await rows_of(city, job, "error")
+    (problem,) = refused["problems"]
+    assert problem["code"] == "geometry-missing"
+    assert "drop_columns" in problem["hint"]
+
+
+async def test_a_place_that_is_given_is_judged(ringed: httpx.AsyncClient) -> None:
+    await _register(ringed, builders.camera("c1"))
+    far = await brought(ringed, _csv("code,lon,lat", "c1,120.5,35.2"), mode="update_only")
+    assert await _codes(ringed, far) == [(2, "outside-extent")]
+    moved = await brought(
+        ringed, _csv("code,lon,lat", f"c1,{LON + 0.03},{LAT}"), mode="update_only"
+    )
+    assert moved["counts"]["updated"] == 1
+    after = await _record(ringed, "c1")
+    assert (after["zone"], after["functions"]) == ("urban", ["face"])
+
+
+async def test_places_outside_the_extent_of_today_do_not_matter_to_other_fields(
+    city: httpx.AsyncClient,
+) -> None:
+    await _register(city, builders.camera("c1"))
+    narrow = {"extent": [112.5, 34.5, 112.6, 34.6]}
+    answer = await city.patch(f"/v1/jurisdictions/{CITY}", json=narrow, headers=MERGE_PATCH)
+    assert answer.status_code == 200
+    job = await brought(city, _csv("code,notes", "c1,x"), mode="update_only")
+    assert job["counts"]["updated"] == 1
+
+
+async def test_states_alone_are_no_change_of_the_record(city: httpx.AsyncClient) -> None:
+    await brought(city, cameras(2))
+    content = _csv("code,在线状态", "cam-0,在线", "cam-1,离线")
+    job = await brought(city, content, mode="update_only")
+    assert (job["counts"]["unchanged"], job["counts"]["states"]) == (2, 2), job
+    after = await _record(city, "cam-1")
+    assert (after["state"], after["version"]) == ("offline", 1)
+
+
+async def test_features_without_geometry_keep_their_places(city: httpx.AsyncClient) -> None:
+    await _register(city, builders.camera("c1"))
+    feature = {"type": "Feature", "geometry": None, "properties": {"code": "c1", "notes": "x"}}
+    job = await brought(city, orjson.dumps(feature), name="c.geojson", mode="update_only")
+    assert job["counts"]["updated"] == 1, job
+    assert (await _record(city, "c1"))["geometry"] == builders.point()
+
+
+async def test_a_sheet_of_whole_records_is_found_before_parts_are_thought_of(
+    city: httpx.AsyncClient,
+) -> None:
+    """A sheet of explanations may have a column `code` too."""
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(file)
+    for name, rows in {
+        "说明": [["code", "notes"], ["the code of the device", "free text"]],
+        "cameras": [["code", "functions", "lon", "lat"], ["c1", "face", LON, LAT]],
+    }.items():
+        sheet = book.add_worksheet(name)
+        for at, cells in enumerate(rows):
+            sheet.write_row(at, 0, cells)
+    book.close()
+    job = await brought(city, file.getvalue(), name="c.xlsx")
+    assert job["counts"]["created"] == 1
+    assert "layer-chosen" in [note["code"] for note in job["notes"]]
+
+
+async def test_what_a_built_in_profile_assumes_is_for_new_records(city: httpx.AsyncClient) -> None:
+    code = "41080000001320000001"
+    await _register(city, builders.camera(code, functions=["face"]))
+    item = (
+        f"<Item><DeviceID>{{}}</DeviceID><Name>n</Name><Longitude>{LON}</Longitude>"
+        f"<Latitude>{LAT}</Latitude></Item>"
+    )
+    items = item.format(code) + item.format("41080000001320000002")
+    xml = f"<Response><CmdType>Catalog</CmdType><DeviceList>{items}</DeviceList></Response>"
+    job = await brought(city, xml.encode(), name="c.xml")
+    assert (job["counts"]["created"], job["counts"]["updated"]) == (1, 1)
+    assert (await _record(city, code))["functions"] == ["face"]
+    assert (await _record(city, "41080000001320000002"))["functions"] == ["overview"]
+    said = await brought(city, xml.encode(), name="c.xml", defaults="functions=vehicle")
+    assert said["counts"]["updated"] == 2
+
+
+async def test_two_records_never_come_to_one_reference(city: httpx.AsyncClient) -> None:
+    await _register(
+        city,
+        builders.camera("c1", owner_unit="甲", owner_reference="A-1"),
+        builders.camera("c2", owner_unit="乙", owner_reference="A-1"),
+        builders.camera("c3", owner_unit="丙", owner_reference="A-1"),
+    )
+    options: Json = {"mode": "update_only", "on_error": "skip_rows"}
+    job = await brought(city, _csv("code,owner_unit", "c1,乙"), **options)
+    assert await _codes(city, job) == [(2, "already-exists")]
+    both = await brought(city, _csv("code,owner_unit", "c1,丁", "c3,丁"), **options)
+    assert await _codes(city, both) == [(3, "already-exists")]
+    assert (await _record(city, "c1"))["owner_unit"] == "丁"
+    reference = await brought(city, _csv("code,owner_reference", "c1,B", "c2,B"), **options)
+    assert reference["counts"]["updated"] == 2
+
+
+def test_every_rule_between_fields_is_asked_of_the_registry() -> None:
+    for kind, rules in between.OF_KIND.items():
+        asked = {frozenset(rule.fields) for rule in parts.RULES[kind]}
+        assert asked == {frozenset(rule.fields) for rule in rules}
+    for rules in parts.RULES.values():
+        for rule in rules:
+            assert told.broken(2, rule.member, rule.code).message_zh
+
+
+_DOMAINS: dict[str, list[Any]] = {
+    "owner_unit": [None, "甲", "乙"],
+    "owner_reference": [None, "own"],
+    "installed_on": [None, "2024-01-01", "2024-06-01"],
+    "in_use_on": [None, "2024-02-01"],
+    "removed_on": [None, "2024-01-15", "2024-07-01"],
+    "range_m": [None, 20.0, 60.0],
+    "reach_m": [None, 25.0, 70.0],
+    "near_m": [None, 5.0, 22.0, 65.0],
+    "required_level": [None, "observe", "inspect", "perceive"],
+    "level_scale": [None, "iec2014", "iec2025"],
+    "view_polygon": [None, builders.square(0.01), builders.square(0.01, LON + 0.5)],
+    "retention_days": [None, 30, 29],
+    "geometry": [builders.point(), builders.point(LON - 0.65), builders.point(LON + 2)],
+}
+_SHEETS = (
+    ("owner_reference", "removed_on", "near_m", "required_level"),
+    ("owner_unit", "installed_on", "range_m", "level_scale"),
+    ("in_use_on", "reach_m", "view_polygon"),
+    ("geometry", "retention_days"),
+)
+
+
+def _drawn(chance: random.Random, names: tuple[str, ...], number: int) -> Json:
+    values = {name: chance.choice([None, *_DOMAINS[name]]) for name in names}
+    values["geometry"] = chance.choice(_DOMAINS["geometry"])
+    if values.get("owner_reference"):
+        values["owner_reference"] = f"own-{number}"
+    return values
+
+
+def _whole(chance: random.Random, number: int) -> Json:
+    """Return a random camera that may be registered."""
+    while True:
+        drawn = _drawn(chance, tuple(_DOMAINS), number)
+        place = {"geometry": chance.choice(_DOMAINS["geometry"][:2])}
+        with suppress(ValidationError):
+            record = builders.camera(f"m-{number}", **(drawn | place))
+            CameraDraft.model_validate(record)
+            return record
+
+
+def _cell(value: Any) -> str:
+    text = (
+        value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
+    )
+    return '"' + text.replace('"', '""') + '"'
+
+
+@pytest.mark.parametrize("sheet", _SHEETS)
+async def test_a_row_comes_to_what_a_patch_comes_to(
+    ringed: httpx.AsyncClient, sheet: tuple[str, ...]
+) -> None:
+    """The oracle: PATCH merges into a whole draft, and holds every rule over what comes out."""
+    chance = random.Random(sheet[0])
+    twin = builders.jurisdiction(OTHER)
+    assert (await ringed.put(f"/v1/jurisdictions/{OTHER}", json=twin)).status_code == 201
+    rows = []
+    for number in range(30):
+        mine = _whole(chance, number)
+        await _register(ringed, mine, {**mine, "code": f"t-{number}", "jurisdiction": OTHER})
+        drawn = _drawn(chance, sheet, number)
+        rows.append({"number": number, **{name: drawn[name] for name in sheet}})
+    lines = [",".join(["code", *sheet])]
+    lines += [",".join([f"m-{r['number']}", *(_cell(r[n]) for n in sheet)]) for r in rows]
+    job = await brought(ringed, _csv(*lines), mode="update_only", on_error="skip_rows")
+    refused = {item["row"] for item in await rows_of(ringed, job, "error")}
+    for at, given in enumerate(rows):
+        number = given.pop("number")
+        answer = await ringed.patch(f"/v1/cameras/t-{number}", json=given, headers=MERGE_PATCH)
+        assert (answer.status_code != 200) is (at + 2 in refused), (given, answer.text)
+        mine, other = await _record(ringed, f"m-{number}"), await _record(ringed, f"t-{number}")
+        for name in ("geometry", *_DOMAINS):
+            assert mine[name] == other[name], (number, name)
+    assert 0 < len(refused) < len(rows)
