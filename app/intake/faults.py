@@ -47,6 +47,8 @@ class Judged:
     """Rows with a readable place."""
     swapped: int = 0
     """Places that are none, and would be one with the axes swapped."""
+    groups: list[tuple[int, ...]] = field(default_factory=list)
+    """Rows that make one record together, where that is more than one."""
 
 
 def shown(value: object) -> str | None:
@@ -167,6 +169,7 @@ ROW_CODES: Final[dict[str, str]] = {
     "geometry-type": "another type of geometry than the kind has",
     "invalid-geometry": "a geometry that crosses itself, or the like",
     "outside-crs": "a place outside the area of the stated CRS",
+    "refused-together": "a lane of a checkpoint of which another row is refused",
     "unknown-order": "two numbers of which either may be the longitude",
 }
 """What can be wrong with a row, beside what the draft itself says (as for a PUT of the record)."""

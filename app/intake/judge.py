@@ -163,6 +163,8 @@ def _slowly(
     for members in _groups(plan, cells):
         first = int(rows[members[0]])
         numbers = [int(batch.row[rows[at]]) for at in members]
+        if len(numbers) > 1:
+            judged.groups.append(tuple(numbers))
         row = Row(plan, numbers, [cells[at] for at in members], rounded=rounded)
         row.read()
         for fault in bad.get(first, ()):
@@ -190,11 +192,14 @@ def _groups(plan: Plan, cells: list[dict[str, str | None]]) -> list[list[int]]:
     """Return rows that make one record: one each, or all lanes of a checkpoint."""
     if not plan.grouped:
         return [[at] for at in range(len(cells))]
-    column = next((f.columns[0] for f in plan.feeds if f.field.name == "code"), None)
+    columns = {feed.field.name: feed.columns[0] for feed in plan.feeds}
+    key = ("code",)
+    if "code" not in columns and plan.key == "owner_reference":
+        key = ("owner_unit", "owner_reference")
     groups: dict[object, list[int]] = {}
     for at, row in enumerate(cells):
-        code = None if column is None else row[column]
-        groups.setdefault(at if code is None else code, []).append(at)
+        names = tuple(row[columns[name]] if name in columns else None for name in key)
+        groups.setdefault(at if None in names else names, []).append(at)
     return list(groups.values())
 
 

@@ -306,8 +306,11 @@ _DOMAINS: dict[str, list[Any]] = {
     "geometry": [builders.point(), builders.point(LON - 0.65), builders.point(LON + 2)],
 }
 _SHEETS = (
-    ("owner_reference", "removed_on", "near_m", "required_level"),
-    ("owner_unit", "installed_on", "range_m", "level_scale"),
+    ("removed_on",),
+    ("near_m",),
+    ("owner_reference", "required_level"),
+    ("owner_unit", "range_m"),
+    ("installed_on", "level_scale"),
     ("in_use_on", "reach_m", "view_polygon"),
     ("geometry", "retention_days"),
 )

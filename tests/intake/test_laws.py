@@ -242,9 +242,14 @@ _PLAIN: dict[str, list[str | None]] = {
 }
 
 
-def agree(kind: Kind, batch: Batch) -> int:
+class _Unplaced(_Told):
+    geometry = False
+
+
+def agree(kind: Kind, batch: Batch, *, parts: bool = False) -> int:
     """Check that both ways answer the same; return how many rows the quick way was certain of."""
-    plan = plan_for(Options(kind.name), _Told(), tuple(batch.columns), None)  # type: ignore[arg-type]  # only what the plan reads
+    told = _Told() if batch.geometry is not None else _Unplaced()
+    plan = plan_for(Options(kind.name, some_fields=parts), told, tuple(batch.columns), None)  # type: ignore[arg-type]  # only what the plan reads
     quick, exact = judge(plan, batch), judge(plan, batch, exact=True)
     assert quick.faults == exact.faults
     assert _rows(kind, quick) == _rows(kind, exact)
@@ -278,6 +283,33 @@ def test_the_quick_way_answers_as_the_exact_way(name: str) -> None:
     @given(files(kind))
     def law(batch: Batch) -> None:
         agree(kind, batch)
+
+    law()
+
+
+@st.composite
+def parts_of(draw: st.DrawFn, kind: Kind) -> Batch:
+    """Files that give the code and some other fields of records, and maybe their places."""
+    whole = draw(files(kind))
+    rest = [name for name in whole.columns if name != "code"]
+    kept = draw(st.lists(st.sampled_from(rest), min_size=1, unique=True))
+    more = draw(st.lists(st.sampled_from(list(kind.fields)), min_size=1, max_size=4))
+    count = len(whole.row)
+    columns = {name: whole.columns[name] for name in ("code", *kept)}
+    for name in ("notes", *more):
+        texts = draw(st.lists(usual(kind.fields[name]), min_size=count, max_size=count))
+        columns.setdefault(name, clean(pa.array(texts, pa.string())))
+    return Batch(whole.row, columns, whole.geometry if draw(st.booleans()) else None)
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "state"])
+def test_both_ways_agree_on_parts_of_records(name: str) -> None:
+    kind = kind_of(name)
+
+    @settings(max_examples=50, deadline=None)
+    @given(parts_of(kind))
+    def law(batch: Batch) -> None:
+        agree(kind, batch, parts=True)
 
     law()
 

@@ -138,6 +138,7 @@ class Importer:
         async with aclosing(self._batches()) as coming, _Behind(self.work.watch) as telling:
             async for page, ready in coming:
                 await self._take(page, ready)
+                page.refuse_together()
                 self.outcome.add(page.counts())
                 owners = self.outcome.jurisdictions = sorted(self.desk.territories)
                 await telling.page(page, self.outcome.counts, owners)
@@ -311,7 +312,7 @@ def judged_batch(rows: Iterator[Batch], plan: Plan) -> tuple[Page, Any, set[str]
     if batch is None:
         return None
     judged = judge(plan, batch)
-    page = Page(batch.row, geometry=batch.geometry)
+    page = Page(batch.row, geometry=batch.geometry, groups=judged.groups)
     page.cells = {name: cells for name, cells in batch.columns.items() if name not in plan.dropped}
     page.refuse(judged.faults)
     owners = judged.good["jurisdiction"] if "jurisdiction" in judged.good.column_names else None

@@ -47,9 +47,9 @@ async def check(
 async def any_registered(
     connection: AsyncConnection, plan: Plan, good: Any, scope: list[str] | None
 ) -> bool:
-    """Tell whether one of some judged rows is of a registered record."""
+    """Tell whether one of some judged rows is of a registered record; of none, that is left open."""
     if good is None or not len(good):
-        return False
+        return True
     kind = BY_NAME[plan.kind.name]
     if await parts.owners(connection, kind, good["code"].to_pylist(), scope):
         return True
@@ -80,7 +80,9 @@ async def with_owners(
     )
     owners = pa.array([found.get(code) for code in codes], pa.string())
     at = good.schema.get_field_index("jurisdiction")
-    return good.set_column(at, "jurisdiction", owners).filter(pc.invert(pa.array(absent)))
+    return good.set_column(at, "jurisdiction", owners).filter(
+        pc.invert(pa.array(absent, pa.bool_()))
+    )
 
 
 class _Checking:

@@ -48,11 +48,21 @@ class Page:
     removed: list[str] = field(default_factory=list)
     cells: dict[str, Any] = field(default_factory=dict)
     geometry: NDArray[np.object_] | None = None
+    groups: list[tuple[int, ...]] = field(default_factory=list)
+    """Rows that make one record together."""
 
     def refuse(self, faults: Iterable[RowFault]) -> None:
         """Add what is wrong with rows."""
         for fault in faults:
             self.faults.setdefault(fault.row, []).append(fault)
+
+    def refuse_together(self) -> None:
+        """Refuse all rows of a record of which one is refused."""
+        refused = set(self.refused)
+        for rows in self.groups:
+            wrong = [row for row in rows if row in refused]
+            if wrong:
+                self.refuse(_together(row, wrong[0]) for row in rows if row not in refused)
 
     @property
     def refused(self) -> list[int]:
@@ -99,6 +109,14 @@ class Page:
             "warned": len(self.warned),
             "errors": sum(fault.severity == "error" for fault in faults),
         }
+
+
+def _together(row: int, other: int) -> RowFault:
+    return RowFault(
+        row, None, None, None, "refused-together",
+        f"row {other} of the same checkpoint is refused, so this one is too",
+        f"同一卡口的第 {other} 行被拒绝，本行随之被拒绝",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
