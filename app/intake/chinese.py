@@ -105,6 +105,7 @@ _HINTS: Final[dict[str, str]] = {
         "编码在全系统唯一，记录不能在辖区间移动",
     "use mode=upsert to update it": "如需更新请用 mode=upsert",
     "use mode=upsert to create it": "如需新增请用 mode=upsert",
+    "check the code, or register the record first": "请核对编码，或先登记该记录",
     "check the code, register the record first, or map a column to each of these fields":
         "请核对编码、先登记该记录，或为这些字段各映射一列",
     "fill the cell, or leave the column out with drop_columns: then what is registered stays":

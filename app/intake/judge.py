@@ -193,7 +193,7 @@ def _groups(plan: Plan, cells: list[dict[str, str | None]]) -> list[list[int]]:
     if not plan.grouped:
         return [[at] for at in range(len(cells))]
     columns = {feed.field.name: feed.columns[0] for feed in plan.feeds}
-    key = ("code",)
+    key: tuple[str, ...] = ("code",)
     if "code" not in columns and plan.key == "owner_reference":
         key = ("owner_unit", "owner_reference")
     groups: dict[object, list[int]] = {}

@@ -168,7 +168,9 @@ class Importer:
         if "jurisdiction" in self.plan.missing:
             scope = self.work.who.scope("editor")
             async with self.speaking:
-                good = await with_owners(self.connection, self.kind, self.plan, page, good, scope)
+                good = await with_owners(
+                    self.connection, self.kind, self.plan, self.wanted.mode, page, good, scope
+                )
             owners = set(good["jurisdiction"].unique().to_pylist())
         await self._survey(owners)
         return page, await anyio.to_thread.run_sync(self.desk.ready, good)

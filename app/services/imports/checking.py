@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.intake.faults import RowFault
 from app.intake.plan import Plan
 from app.registry import intake, parts
 from app.registry import states as states_registry
@@ -64,6 +65,7 @@ async def with_owners(
     connection: AsyncConnection,
     kind: Kind,
     plan: Plan,
+    mode: str,
     page: Page,
     good: Any,
     scope: list[str] | None,
@@ -74,7 +76,7 @@ async def with_owners(
     absent = [code not in found for code in codes]
     rows = good["row"].to_pylist()
     page.refuse(
-        told.incomplete(row, code, kind.title, plan.missing)
+        _stranger(kind, plan, mode, row, code)
         for row, code, missing in zip(rows, codes, absent, strict=True)
         if missing
     )
@@ -83,6 +85,15 @@ async def with_owners(
     return good.set_column(at, "jurisdiction", owners).filter(
         pc.invert(pa.array(absent, pa.bool_()))
     )
+
+
+def _stranger(
+    kind: Kind, plan: Plan, mode: str, row: int, code: str, key: told.Keys | None = None
+) -> RowFault:
+    """Say that the record of a row is not registered, and needs to be."""
+    if mode == "update_only":
+        return told.absent(row, code, kind.title, key, whole=not plan.missing)
+    return told.incomplete(row, code, kind.title, plan.missing, key)
 
 
 class _Checking:
@@ -113,15 +124,10 @@ class _Checking:
         keys = {}
         if self.plan.key == "owner_reference":
             keys = await parts.keys(self.connection)
-        for row in absent:
-            if mode == "update_only":
-                title = self.kind.title
-                self.page.refuse([told.absent(row, self.codes[row], title, keys.get(row))])
-            else:
-                missing = self.plan.missing
-                self.page.refuse(
-                    [told.incomplete(row, self.codes[row], self.kind.title, missing, keys.get(row))]
-                )
+        self.page.refuse(
+            _stranger(self.kind, self.plan, mode, row, self.codes[row], keys.get(row))
+            for row in absent
+        )
 
     async def lanes(self) -> None:
         """Put lanes among those of their checkpoints."""

@@ -83,15 +83,17 @@ def _named(code: str, title: str, key: Keys | None) -> tuple[str, str]:
     return f"a {title} {reference!r} of {unit!r}", f"“{unit}”自编号“{reference}”的记录"
 
 
-def absent(row: int, code: str, title: str, key: Keys | None = None) -> RowFault:
-    """Say that update_only met no record."""
+def absent(
+    row: int, code: str, title: str, key: Keys | None = None, *, whole: bool = True
+) -> RowFault:
+    """Say that update_only met no record; ``whole``: the row could make one."""
     english, chinese = _named(code, title, key)
     return RowFault(
         row, None, "code" if key is None else "owner_reference", code if key is None else key[1],
         "not-found",
         f"{english} is not registered, and only known records are taken",
         f"{chinese}尚未登记，而本次只接受更新",
-        "use mode=upsert to create it",
+        "use mode=upsert to create it" if whole else "check the code, or register the record first",
     )  # fmt: skip
 
 
