@@ -234,10 +234,11 @@ async def test_a_sheet_of_whole_records_is_found_before_parts_are_thought_of(
     """A sheet of explanations may have a column `code` too."""
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file)
-    for name, rows in {
+    sheets: dict[str, list[list[Any]]] = {
         "说明": [["code", "notes"], ["the code of the device", "free text"]],
         "cameras": [["code", "functions", "lon", "lat"], ["c1", "face", LON, LAT]],
-    }.items():
+    }
+    for name, rows in sheets.items():
         sheet = book.add_worksheet(name)
         for at, cells in enumerate(rows):
             sheet.write_row(at, 0, cells)
@@ -285,9 +286,8 @@ def test_every_rule_between_fields_is_asked_of_the_registry() -> None:
     for kind, rules in between.OF_KIND.items():
         asked = {frozenset(rule.fields) for rule in parts.RULES[kind]}
         assert asked == {frozenset(rule.fields) for rule in rules}
-    for rules in parts.RULES.values():
-        for rule in rules:
-            assert told.broken(2, rule.member, rule.code).message_zh
+    for rule in {rule for asked_of in parts.RULES.values() for rule in asked_of}:
+        assert told.broken(2, rule.member, rule.code).message_zh
 
 
 _DOMAINS: dict[str, list[Any]] = {
