@@ -34,6 +34,8 @@ class JsonStream:
         self._blocks = blocks
         self._decode = codecs.getincrementaldecoder("utf-8")()
         self._text, self._at, self._line, self._ended = "", 0, 1, False
+        self._before = 0
+        """Characters of the line that were let go of."""
         self.head: dict[str, Any] = {}
         """Members met beside the lists, such as ``crs``."""
         self.passed = 0
@@ -195,6 +197,7 @@ class JsonStream:
         if len(self._text) - self._at >= wanted or self._ended:
             return
         self._line += self._text.count("\n", 0, self._at)
+        self._before = self._column(self._at)
         self.passed += self._at
         parts = [self._text[self._at :]]
         have = len(parts[0])
@@ -207,10 +210,15 @@ class JsonStream:
             have += len(parts[-1])
         self._text, self._at = "".join(parts), 0
 
+    def _column(self, at: int) -> int:
+        """Return how many characters of its line stand before a place of the text at hand."""
+        begun = self._text.rfind("\n", 0, at)
+        return at - begun - 1 if begun >= 0 else self._before + at
+
     def _broken(self, what: str, at: int | None = None) -> Invalid:
         place = self._at if at is None else at
         line = self._line + self._text.count("\n", 0, place)
-        column = place - (self._text.rfind("\n", 0, place) + 1) + 1
+        column = self._column(place) + 1
         ends = (
             " The file seems to be cut off." if self._ended and place >= len(self._text) - 1 else ""
         )

@@ -171,3 +171,14 @@ def test_points_are_read_alike_alone_and_among_others(tmp_path: Path) -> None:
         "POINT (1 2.5)", "POINT (1 2)", "POINT EMPTY", *[None] * 7,
     ]  # fmt: skip
     assert [odd.row for odd in among.odd] == list(range(4, 11))
+
+
+def test_a_mistake_far_into_one_long_line_is_named_with_its_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonstream, "_ENOUGH", 300)
+    monkeypatch.setattr("app.formats.encoding.text_blocks.__defaults__", (100,))
+    text = collection(*(feature(code=f"A{at}", name="路") for at in range(40)))
+    text = text.replace('"A30"', "oops")
+    with pytest.raises(Invalid, match=f"line 1, sign {text.index('oops') + 1:,}"):
+        read(written(tmp_path, text, "x.geojson"))
