@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from app.formats.text import clean, strings
 
+_ESCAPED: Final = r'["\\\x00-\x1f]'
 EXACT_BINARY: Final = 2**53
 """From here on a double does not hold every whole number."""
 EXACT_SPREADSHEET: Final = 10**15
@@ -93,6 +94,23 @@ def _words(value: list[str]) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def _lists(values: list[Any]) -> pa.StringArray | None:
+    """Return lists of plain words as JSON text; None where they may be anything else."""
+    try:
+        array = pa.array(values, pa.list_(pa.string()))
+    except (pa.ArrowException, UnicodeEncodeError):
+        return None
+    return _joined(array)
+
+
+def _joined(array: pa.ListArray) -> pa.StringArray | None:
+    words = array.flatten()
+    if words.null_count or pc.any(pc.match_substring_regex(words, _ESCAPED)).as_py():
+        return None
+    texts = pc.binary_join_element_wise('["', pc.binary_join(array, '","'), '"]', "")
+    return clean(pc.if_else(pc.equal(pc.list_value_length(array), 0), "[]", texts))
+
+
 def values_text(values: list[Any]) -> pa.StringArray:
     """Return a column of JSON values as cleaned text; the same as `value_text` for each."""
     kinds = set(map(type, values))
@@ -101,6 +119,8 @@ def values_text(values: list[Any]) -> pa.StringArray:
         return strings(values)
     if kinds == {float}:
         return _floats(pa.array(values, pa.float64()))
+    if kinds == {list} and (words := _lists(values)) is not None:
+        return words
     if kinds == {bool}:
         return pa.array(values, pa.bool_()).cast(pa.string())
     if kinds == {int}:
@@ -125,7 +145,11 @@ def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
         return clean(array)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
         return clean(array.cast(pa.string()))
-    if pa.types.is_integer(kind):
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        texts = _joined(array)
+        if texts is not None:
+            return texts
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return array.cast(pa.string())
     if pa.types.is_floating(kind):
         return _floats(array)
