@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from app.errors import Invalid
 from app.formats.encoding import Encoding
@@ -208,15 +209,15 @@ def _batches(lines: Iterable[Line], header: Header, rows: int, pages: _Pages) ->
         for column, place in zip(columns, header.kept, strict=True):
             column.append(cells[place] if place < len(cells) else None)
         if len(numbers) == rows:
-            yield batch_of(numbers, columns, header)
+            yield batch_of(numbers, list(map(strings, columns)), header)
             numbers, columns = [], [[] for _ in header.kept]
     if numbers:
-        yield batch_of(numbers, columns, header)
+        yield batch_of(numbers, list(map(strings, columns)), header)
 
 
-def batch_of(numbers: list[int], columns: list[list[str | None]], header: Header) -> Batch:
-    """Return rows as a batch, cleaned, those that are blank left out."""
-    cells = [unguarded(strings(column)) for column in columns]
+def batch_of(numbers: list[int], cells: list[pa.StringArray], header: Header) -> Batch:
+    """Return rows as a batch of cleaned columns, those that are blank left out."""
+    cells = [unguarded(column) for column in cells]
     filled = np.zeros(len(numbers), bool)
     for column in cells:
         filled |= np.asarray(column.is_valid())

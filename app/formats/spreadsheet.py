@@ -19,7 +19,7 @@ from app.formats.grid import batch_of
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
 from app.formats.text import clean_cell
-from app.formats.typed import EXACT_SPREADSHEET, value_text
+from app.formats.typed import EXACT_SPREADSHEET, cells_text, value_text
 
 _SAMPLE_ROWS: Final = 100
 _Merged = list[tuple[tuple[int, int], tuple[int, int]]]
@@ -42,8 +42,8 @@ def open_spreadsheet(file: Named, kind: str, wanted: Wanted) -> Opened:
             if meta.typ == calamine.SheetTypeEnum.WorkSheet
             and meta.visible == calamine.SheetVisibleEnum.Visible
         ]
-        name, note = _chosen(book, visible, wanted.sheet or wanted.layer)
-        sheet = book.get_sheet_by_name(name)
+        sheet, note = _chosen(book, visible, wanted.sheet or wanted.layer)
+        name = sheet.name
         header = find(_head(sheet), wanted.header_row)
     merged = _spans(sheet, header)
     spots = _without_value(file.path, book.sheet_names, name)
@@ -79,28 +79,29 @@ def _without_value(path: Path, sheets: Sequence[str], name: str) -> formulas.Spo
 
 def _chosen(
     book: calamine.CalamineWorkbook, visible: Sequence[str], stated: str | None
-) -> tuple[str, tuple[str, ...]]:
+) -> tuple[calamine.CalamineSheet, tuple[str, ...]]:
     if stated is not None:
         if stated not in book.sheet_names:
             raise Invalid(
                 f"There is no sheet {stated!r}; the workbook has {', '.join(book.sheet_names)}.",
                 code="unknown-layer",
             )
-        return stated, ()
+        return book.get_sheet_by_name(stated), ()
     if not visible:
         raise _no_cells()
     blank = True
     for name in visible:
-        rows = _head(book.get_sheet_by_name(name))
+        sheet = book.get_sheet_by_name(name)
+        rows = _head(sheet)
         blank &= not any(map(any, rows))
         found = find(rows)
         if found.row is not None and len(found.kept) > 1 and any(map(any, rows[found.row :])):
             others = [other for other in visible if other != name]
             told = f"Sheet {name!r} is read; the workbook also has {', '.join(others)}."
-            return name, (told,) if others else ()
+            return sheet, (told,) if others else ()
     if blank:
         raise _no_cells()
-    return visible[0], ()
+    return book.get_sheet_by_name(visible[0]), ()
 
 
 def _no_cells() -> Invalid:
@@ -133,31 +134,35 @@ def _batches(
     spots: formulas.Spots,
     rows: int,
 ) -> Iterator[Batch]:
-    kept = header.kept
     shift = sheet.start[1] if sheet.start else 0
     spans = {(top, left): bottom for (top, left), (bottom, _) in merged}
     carried: dict[int, tuple[int, object]] = {}
     numbers: list[int] = []
-    columns: list[list[str | None]] = [[] for _ in kept]
+    held: list[list[Any]] = []
     for at, row in enumerate(sheet.iter_rows()):
         if at < (header.row or 0):
             continue
         if spans:
             _carry(row, at, spans, carried)
-        if all(cell == "" for cell in row):
+        if not any(row) and all(cell == "" for cell in row):
             continue
         for column_at, text in spots.get(at, ()):
             if shift <= column_at < shift + len(row):
                 row[column_at - shift] = text
         numbers.append(at + 1)
-        for column, place in zip(columns, kept, strict=True):
-            cell = row[place] if place < len(row) else None
-            column.append(cell if isinstance(cell, str) else value_text(cell, EXACT_SPREADSHEET))
+        held.append(row)
         if len(numbers) == rows:
-            yield batch_of(numbers, columns, header)
-            numbers, columns = [], [[] for _ in kept]
+            yield _batch(numbers, held, header)
+            numbers, held = [], []
     if numbers:
-        yield batch_of(numbers, columns, header)
+        yield _batch(numbers, held, header)
+
+
+def _batch(numbers: list[int], rows: list[list[Any]], header: Header) -> Batch:
+    columns = list(zip(*rows, strict=True))  # a sheet is a rectangle
+    blank = ("",) * len(rows)
+    cells = [cells_text(columns[at] if at < len(columns) else blank) for at in header.kept]
+    return batch_of(numbers, cells, header)
 
 
 def _carry(

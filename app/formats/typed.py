@@ -8,6 +8,7 @@ without a point, other numbers with the fewest digits that read back the same.
 import datetime as dt
 import json
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -131,6 +132,19 @@ def values_text(values: list[Any]) -> pa.StringArray:
     return strings([value_text(value) for value in values])
 
 
+def cells_text(values: Sequence[Any]) -> pa.StringArray:
+    """Return a column of a spreadsheet as cleaned text; the same as `value_text` for each."""
+    kinds = set(map(type, values))
+    if kinds <= {str}:
+        return strings(list(values))
+    if kinds <= {float, str} and all(type(value) is float or value == "" for value in values):
+        numbers = pa.array([None if value == "" else value for value in values], pa.float64())
+        return _floats(numbers, EXACT_SPREADSHEET)
+    return strings(
+        [value if type(value) is str else value_text(value, EXACT_SPREADSHEET) for value in values]
+    )
+
+
 def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
     """Return an Arrow column of any type as cleaned text."""
     if isinstance(array, pa.ChunkedArray):
@@ -167,7 +181,7 @@ def _scalar(value: Any) -> str | None:
     return value_text(value)
 
 
-def _floats(array: pa.Array) -> pa.StringArray:
+def _floats(array: pa.Array, exact: int = EXACT_BINARY) -> pa.StringArray:
     if not pa.types.is_float64(array.type):
         # The shortest digits of a single are fewer than those of the double it widens to.
         texts = (
@@ -178,9 +192,9 @@ def _floats(array: pa.Array) -> pa.StringArray:
         texts = None
     values = array.to_numpy(zero_copy_only=False)
     finite = np.isfinite(values)
-    whole = finite & (np.abs(values) < EXACT_BINARY)
+    whole = finite & (np.abs(values) < exact)
     whole[whole] = values[whole] == np.trunc(values[whole])
-    large = finite & (np.abs(values) >= EXACT_BINARY)
+    large = finite & (np.abs(values) >= exact)
     integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.string())
     others = texts if texts is not None else array.cast(pa.string())
     out = pc.if_else(pa.array(whole), integers, others)
@@ -188,6 +202,6 @@ def _floats(array: pa.Array) -> pa.StringArray:
     apart = large | (finite & ~whole & ((np.abs(values) >= 1e9) | (np.abs(values) < 1e-3)))
     if apart.any():
         shown = np.full(len(values), None, dtype=object)
-        shown[apart] = [number_text(value) for value in values[apart].tolist()]
+        shown[apart] = [number_text(value, exact) for value in values[apart].tolist()]
         out = pc.coalesce(pa.array(shown, pa.string()), out)
     return pc.if_else(pa.array(finite), out, pa.scalar(None, pa.string()))

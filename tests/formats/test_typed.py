@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.formats.text import clean_cell, whole
-from app.formats.typed import column_text, value_text, values_text
+from app.formats.typed import (
+    EXACT_BINARY,
+    EXACT_SPREADSHEET,
+    cells_text,
+    column_text,
+    value_text,
+    values_text,
+)
 
 _WORDS = st.sampled_from(
     ["", "face", "东", ' a"b', "\\", "x\ny", "\x1f", "\x7f", "\ud800", "[]", "\u3000"]
@@ -26,8 +33,8 @@ _COLUMNS = st.one_of(
 )  # fmt: skip
 
 
-def _cell(value: Any) -> str | None:
-    text = value_text(value)
+def _cell(value: Any, exact: int = EXACT_BINARY) -> str | None:
+    text = value_text(value, exact)
     return clean_cell(None if text is None else whole(text))
 
 
@@ -35,6 +42,24 @@ def _cell(value: Any) -> str | None:
 @given(_COLUMNS)
 def test_a_column_is_its_cells(values: list[Any]) -> None:
     assert values_text(values).to_pylist() == [_cell(value) for value in values]
+
+
+_NUMBERS = st.one_of(
+    st.floats(), st.sampled_from([1e15, -1e15, 999999999999999.0, 2.0**53, 0.5, 1e-7])
+)
+_BLANKS = st.one_of(_NUMBERS, st.just(""))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.lists(_BLANKS), st.lists(_WORDS), st.lists(st.one_of(_BLANKS, _WORDS, st.integers())),
+        st.lists(st.one_of(st.dates(), st.datetimes(), st.booleans(), st.just(""))),
+    )
+)  # fmt: skip
+def test_a_column_of_a_spreadsheet_is_its_cells(values: list[Any]) -> None:
+    expected = [_cell(value, EXACT_SPREADSHEET) for value in values]
+    assert cells_text(values).to_pylist() == expected
 
 
 @pytest.mark.parametrize(
