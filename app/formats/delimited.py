@@ -7,6 +7,7 @@ follow the rules is read by Python's csv, from there on.
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ def _delimiter(head: str, whole: bool, suffix: str) -> str:
 
 def _sample(head: str, delimiter: str, whole: bool) -> list[list[str]]:
     text = head if whole else head[: head.rfind("\n") + 1]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    lines = _requoted(io.StringIO(text, newline=""), delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     rows: list[list[str]] = []
     try:
         for row in reader:
@@ -356,7 +358,8 @@ def _fitted(rows: _Rows, width: int) -> tuple[pa.Table, list[Oddity]]:
 def _patient(
     blocks: Iterable[bytes], shape: _Shape, first: int, rows: int
 ) -> Iterator[tuple[NDArray[np.int64], pa.Table, list[Oddity]]]:
-    reader = csv.reader(_lines(blocks), delimiter=shape.delimiter, skipinitialspace=True)
+    lines = _requoted(_lines(blocks), shape.delimiter)
+    reader = csv.reader(lines, delimiter=shape.delimiter, skipinitialspace=True)
     number, held = first - 1, []
     try:
         for number, cells in enumerate(reader, first):
@@ -373,6 +376,23 @@ def _patient(
 def _numbered(rows: _Rows, width: int) -> tuple[NDArray[np.int64], pa.Table, list[Oddity]]:
     table, odd = _fitted(rows, width)
     return np.array([number for number, _ in rows], np.int64), table, odd
+
+
+def _requoted(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """Double the quotes that a program has left alone inside quoted cells: ``,"a"b"c",``.
+
+    Only where the cell ends in a quote and has no delimiter in it, so that it can mean nothing else.
+    """
+    sign = re.escape(delimiter)
+    cell = re.compile(
+        rf'(?:^|(?<={sign}))"(?!")([^"{sign}\r\n]*(?:"{{1,2}}[^"{sign}\r\n]+)+)"(?={sign}|[\r\n]|$)'
+    )
+    for line in lines:
+        yield cell.sub(_doubled, line) if line.count('"') > 2 else line
+
+
+def _doubled(cell: re.Match[str]) -> str:
+    return '"' + re.sub('"{1,2}', '""', cell[1]) + '"'
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Which row of a table is its header, and what its columns are called.
 
-Looks only at form (text or number, how many cells are filled), never at words. What was found is
-told, and can be overruled by naming the row.
+Looks only at form (text or number, how many cells are filled), never at words; only the datum that a
+group of columns names goes with their names. What was found is told, and can be overruled by naming
+the row.
 """
 
 import re
@@ -14,7 +15,7 @@ from app.formats.text import clean_cell
 
 Cells = Sequence[str | None]
 
-_LOOKED_AT: Final = 30
+_LOOKED_AT: Final = 100
 _LONGEST_NAME: Final = 80
 _SHARE_FILLED: Final = 0.6
 _VALUE: Final = re.compile(
@@ -24,6 +25,10 @@ _VALUE: Final = re.compile(
     r"|(?:POINT|LINESTRING|POLYGON|MULTI\w+)\s*Z?\s*\(.*",
     re.IGNORECASE | re.DOTALL,
 )
+_DATUM: Final = re.compile(
+    r"wgs|cgcs|2000|gcj|bd-?_?09|火星|高德|百度|腾讯|国测局|西安|北京54|1954北京", re.IGNORECASE
+)
+"""Names of what coordinates are measured in: said over their columns, it holds for each."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,22 @@ def _first_header(rows: Sequence[Cells]) -> int | None:
     counts = sorted(count for row in rows if (count := len(_filled(row))))
     if not counts:
         return None
+    # A line of one cell is a title or a note wherever other lines have more.
+    counts = [count for count in counts if count > 1] or counts
     # Titles have few cells and sparse rows may too: what most cells of a full row are is meant.
     usual = counts[len(counts) * 3 // 4]
     for at, row in enumerate(rows[:_LOOKED_AT]):
         cells = _filled(row)
         if len(cells) >= max(1, usual * _SHARE_FILLED) and _all_names(cells):
-            return at
+            return at - 1 if at and _groups_above(rows[at - 1], rows[at]) else at
     return None
+
+
+def _groups_above(upper: Cells, lower: Cells) -> bool:
+    """Tell that a row is the second of a header: wide groups leave the first one mostly blank."""
+    width = max(_width(upper), _width(lower))
+    above = _padded(upper, width)
+    return _all_names(_filled(upper)) and _second_line(above, _padded(lower, width))
 
 
 def _all_names(cells: list[str]) -> bool:
@@ -113,7 +127,7 @@ def _named(rows: Sequence[Cells], at: int, width: int, *, below: bool) -> Header
     raw = _padded(rows[at], width)
     if below and at + 1 < len(rows) and _second_line(raw, _padded(rows[at + 1], width)):
         lower = _padded(rows[at + 1], width)
-        raw = [under or over for over, under in zip(raw, lower, strict=True)]
+        raw = _grouped(raw, lower)
         notes.append(f"The header takes rows {at + 1} and {at + 2}.")
         at += 1
     titles = [number + 1 for number in range(at) if _filled(rows[number])]
@@ -136,6 +150,21 @@ def _second_line(upper: Cells, lower: Cells) -> bool:
         and any(over and not under for over, under in pairs)
         and all(at > 0 and pairs[at - 1][1] for at in grouped)
     )
+
+
+def _grouped(upper: Cells, lower: Cells) -> list[str | None]:
+    """Return the names of two header rows; the group stands beside a name that needs it.
+
+    One name under several groups, and a group that says the datum.
+    """
+    under = [name for name in lower if name]
+    names: list[str | None] = []
+    group: str | None = None
+    for over, name in zip(upper, lower, strict=True):
+        group = over or (group if name else None)
+        needed = group and (under.count(name or "") > 1 or _DATUM.search(group))
+        names.append(f"{name}（{group}）" if name and needed else name or over)
+    return names
 
 
 def _without(rows: Sequence[Cells], width: int) -> Header:

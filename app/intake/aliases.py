@@ -74,6 +74,8 @@ COMMON: Final[dict[str, str]] = {
     "y": "y坐标 坐标y ycoord ycoordinate pointy coordy",
     "position": "经纬度 坐标 经纬度坐标 空间坐标 地理坐标 latlon latlng lonlat lnglat latlong coordinates coordinate coords gps",
     "geometry": "geom wkt geojson shape thegeom wktgeom geometrywkt wkb 空间信息 图形",
+    "datum": "坐标系 坐标系统 坐标系类型 坐标系名称 坐标类型 坐标基准 坐标来源 经纬度类型 crs coordinatesystem coordsystem coordtype "
+    "datumtype",
     "owner_reference": "资产编号 自编号 内部编号 单位编号 ownerreference externalid assetid assetnumber",
 }
 
@@ -125,7 +127,6 @@ OF_KIND: Final[dict[str, dict[str, str]]] = {
         "tolerance_m": "容差 tolerance",
         "source": "数据来源",
         "valid_from": "生效时间 启用日期",
-        "datum_received": "坐标系 datum",
     },
     "state": {
         "code": "摄像机编码 摄像机编号 摄像头编号 卡口编码 卡口编号 apeid tollgateid cameraid",

@@ -78,6 +78,8 @@ _HINTS: Final[dict[str, str]] = {
     "one of {}, or say in the profile what it means": "应为 {} 之一，或在配置中说明其含义",
     "degrees such as 113.2418, or degrees, minutes and seconds": "写作 113.2418 这样的度数，或度分秒",
     "say in which CRS the coordinates are": "请指明坐标系",
+    "WGS84, CGCS2000, GCJ02, BD09 or EPSG:n; or drop the column and say crs for the whole file":
+        "写作 WGS84、CGCS2000、GCJ02、BD09 或 EPSG:n；或略去该列并为整个文件指明 crs",
     "{}; they look like {}": "{}；数值像是 {}",
     "give the place of the device itself as a point; an outline or a field of view is not the place":
         "请以点表示设备自身的位置；范围面或视域不是位置",

@@ -168,6 +168,7 @@ ROW_CODES: Final[dict[str, str]] = {
     "geometry-not-finite": "NaN or infinity",
     "geometry-type": "another type of geometry than the kind has",
     "invalid-geometry": "a geometry that crosses itself, or the like",
+    "unknown-crs": "a row names a coordinate system that is not known",
     "outside-crs": "a place outside the area of the stated CRS",
     "refused-together": "a lane of a checkpoint of which another row is refused",
     "unknown-order": "two numbers of which either may be the longitude",

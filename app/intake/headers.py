@@ -27,9 +27,18 @@ _UNITS: Final[dict[str, str]] = {
 _DATUMS: Final[dict[str, str]] = {
     "wgs84": "wgs84", "wgs": "wgs84", "84": "wgs84", "gps": "wgs84", "cgcs2000": "cgcs2000",
     "国家2000": "cgcs2000", "gcj02": "gcj02", "gcj": "gcj02", "火星": "gcj02", "高德": "gcj02",
-    "腾讯": "gcj02", "amap": "gcj02", "bd09": "bd09", "bd": "bd09", "百度": "bd09", "baidu": "bd09",
+    "腾讯": "gcj02", "amap": "gcj02", "国测局": "gcj02", "bd09": "bd09", "bd": "bd09", "百度": "bd09",
+    "baidu": "bd09", "bd09ll": "bd09", "2000国家大地": "cgcs2000", "国家大地2000": "cgcs2000",
+    "大地2000": "cgcs2000", "2000": "cgcs2000", "天地图": "cgcs2000", "西安80": "EPSG:4610", "1980西安": "EPSG:4610",
+    "xian80": "EPSG:4610", "xian1980": "EPSG:4610", "北京54": "EPSG:4214", "1954北京": "EPSG:4214",
+    "beijing54": "EPSG:4214", "beijing1954": "EPSG:4214",
 }  # fmt: skip
+_SYSTEM: Final = re.compile(
+    r"(?:大地)?(?:坐标系统|坐标系|坐标|经纬度|地图)+$|coord(?:inate)?s?(?:system)?$"
+)
+"""What stands behind the name of a datum and says nothing more."""
 _BRACKETS: Final = re.compile(r"[(\[{【〔<《]([^)\]}】〕>》]*)[)\]}】〕>》]")
+_PARTS: Final = re.compile(r"[,，、;；\s]+")
 _MARKS: Final = re.compile(r"[\W_]+")
 _DATUM: Final = re.compile("|".join(sorted(_DATUMS, key=len, reverse=True)))
 _COORDINATES: Final = frozenset({"lon", "lat", "x", "y", "position"})
@@ -72,18 +81,36 @@ def taken_apart(column: str) -> Heading:
     (Heading(plain='安装高度', unit='m', datum=None), 'km')
     >>> taken_apart("经度（GCJ-02）")
     Heading(plain='经度', unit=None, datum='gcj02')
+    >>> taken_apart("经度（高德坐标系，度）")
+    Heading(plain='经度', unit='deg', datum='gcj02')
     """
     text = unicodedata.normalize("NFKC", column).casefold().strip().strip("*:：")
     unit = datum = None
     for inner in _BRACKETS.findall(text):
-        unit = unit or _UNITS.get(inner.strip(" 单位:"))
-        datum = datum or _DATUMS.get(plain(inner))
+        for part in (inner, *_PARTS.split(inner)):
+            unit = unit or _UNITS.get(part.strip(" 单位:"))
+            datum = datum or datum_of(part)
     text = _BRACKETS.sub("", text)
     head, slash, tail = text.partition("/")
     if slash and tail.strip() in _UNITS:
         text, unit = head, unit or _UNITS[tail.strip()]
     name = plain(text).removeprefix("info") if text.startswith("info.") else plain(text)
     return Heading(name, unit, datum)
+
+
+def datum_of(text: str) -> str | None:
+    """Return the datum that a text names, None when it names none.
+
+    >>> (
+    ...     datum_of("百度坐标"),
+    ...     datum_of("CGCS2000坐标系"),
+    ...     datum_of("1980西安坐标系"),
+    ...     datum_of("地方坐标系"),
+    ... )
+    ('bd09', 'cgcs2000', 'EPSG:4610', None)
+    """
+    name = plain(text)
+    return _DATUMS.get(name) or _DATUMS.get(_SYSTEM.sub("", name))
 
 
 def recognise(column: str, kind: str) -> Match | None:
@@ -111,7 +138,10 @@ def _without_datum(found: Heading) -> tuple[tuple[str, str], ...]:
     datum = _DATUM.search(found.plain)
     if datum is None:
         return ()
-    rest = found.plain.replace(datum[0], "", 1).replace("坐标", "")
+    rest = found.plain.replace(datum[0], "", 1)
+    if rest in ("坐标", "坐标系"):
+        return (("坐标", _DATUMS[datum[0]]),)
+    rest = rest.replace("坐标", "")
     known = rest in _places()
     return ((rest, _DATUMS[datum[0]]),) if known else ()
 

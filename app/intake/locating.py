@@ -4,6 +4,7 @@ Promises valid, finite, two-dimensional geometry to nine decimals, as the regist
 and conversion are those of `app.formats.coordinates`; nothing is moved or swapped silently.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from app.formats.coordinates import (
 from app.formats.source import Batch
 from app.geo.arrays import Bools, Floats
 from app.intake import ewkb
-from app.intake.places import Place, metres_like
+from app.intake.places import Place, datum_in, metres_like
 from app.intake.targets import Kind
 from app.schemas.geojson import DECIMALS
 
@@ -76,6 +77,14 @@ _ZERO: Final = (
 )
 
 
+_UNKNOWN_DATUM: Final = (
+    "unknown-crs",
+    "the row names a coordinate system that is not known",
+    "该行写明的坐标系无法识别",
+    "WGS84, CGCS2000, GCJ02, BD09 or EPSG:n; or drop the column and say crs for the whole file",
+)
+
+
 @dataclass(frozen=True)
 class PlaceFault:
     """What is wrong with the place of one row of a batch."""
@@ -87,7 +96,7 @@ class PlaceFault:
     hint: str | None = None
     value: str | None = None
     column: int = 0
-    """Which of the columns of the place is to blame."""
+    """Which of the columns of the place is to blame; after the last one, that of the datum."""
 
 
 @dataclass(eq=False)
@@ -132,6 +141,8 @@ class Located:
 
 def located(place: Place, kind: Kind, batch: Batch) -> Located:
     """Return where the rows of a batch lie; a kind without geometry lies well everywhere."""
+    if place.datums is not None:
+        return _by_datum(place, kind, batch, batch.columns[place.datums])
     count = len(batch.row)
     if place.mode == "file":
         shapes = batch.geometry if batch.geometry is not None else np.full(count, None)
@@ -144,6 +155,34 @@ def located(place: Place, kind: Kind, batch: Batch) -> Located:
     return Located(np.ones(count, dtype=bool))
 
 
+def _by_datum(place: Place, kind: Kind, batch: Batch, column: Any) -> Located:
+    """Read each row in the datum that a cell of it names, others as the rest of the file."""
+    plainly = replace(place, datums=None)
+    known = {text: datum_in(text) for text in column.drop_null().unique().to_pylist()}
+    systems = np.array(
+        [known[text] or place.crs if text else place.crs for text in column.to_pylist()], object
+    )
+    parts = {
+        crs: located(replace(plainly, crs=crs), kind, batch)
+        for crs in sorted({crs for crs in known.values() if crs} | {place.crs})
+        if crs == place.crs or (systems == crs).any()
+    }
+    found = parts.pop(place.crs)
+    for crs, part in parts.items():
+        of = systems == crs
+        found.good[of], found.swapped = part.good[of], found.swapped + part.swapped
+        if part.shapes is not None and found.shapes is not None:
+            found.shapes[of] = part.shapes[of]
+        else:
+            found.xy[of] = part.xy[of]
+        found.faults = [one for one in found.faults if not of[one.index]]
+        found.faults += [one for one in part.faults if of[one.index]]
+    for index in [at for at, text in enumerate(column.to_pylist()) if text and not known[text]]:
+        found.faults = [one for one in found.faults if one.index != index]
+        found.refuse(index, _UNKNOWN_DATUM, column[index].as_py(), len(place.columns))
+    return found
+
+
 def _of_points(read: Places, place: Place, columns: list[Any]) -> Located:
     """Judge points read from columns of text."""
     there = coordinates.to_lonlat(read, place.crs)
@@ -154,20 +193,17 @@ def _of_points(read: Places, place: Place, columns: list[Any]) -> Located:
         blamed = _blamed(columns, int(index), int(there.fault[index]))
         found.refuse(int(index), words, _cells_at(columns, int(index)), blamed)
     found.swapped = int(exchanged.sum())
-    _hint_metres(found, read.xy[there.fault == OUT_OF_RANGE])
+    _hint_metres(found, lambda at: read.xy[at : at + 1])
     for index in np.flatnonzero(found.good & (found.xy == 0).all(axis=1)):
         found.refuse(int(index), _ZERO, _cells_at(columns, int(index)))
     return found
 
 
-def _hint_metres(found: Located, xy: Floats) -> None:
-    """Say of numbers that are no degrees which metres they look like."""
-    like = metres_like(xy) if len(xy) else ""
-    if like:
-        found.faults = [
-            replace(one, hint=f"{one.hint}{like}") if one.code == "geometry-out-of-range" else one
-            for one in found.faults
-        ]
+def _hint_metres(found: Located, numbers: Callable[[int], Floats]) -> None:
+    """Say of numbers that are no degrees which metres they look like, row by row."""
+    for at, one in enumerate(found.faults):
+        if one.code == "geometry-out-of-range" and (like := metres_like(numbers(one.index))):
+            found.faults[at] = replace(one, hint=f"{one.hint}{like}")
 
 
 def _exchanged(read: Places, there: Places, place: Place) -> Bools:
@@ -225,7 +261,7 @@ def _of_shapes(
             int(index), words, _cells_at([column], int(index)) if column is not None else None
         )
     found.swapped = int(exchanged.sum())
-    _hint_metres(found, shapely.get_coordinates(kept[fault == OUT_OF_RANGE]))
+    _hint_metres(found, lambda at: shapely.get_coordinates(kept[at]))
     _check_types(found, kept, kind)
     if kind.shapes == ("Point",):
         found.xy = np.full((count, 2), np.nan)

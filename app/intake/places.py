@@ -6,7 +6,8 @@ nothing says of which CRS they are.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from app.errors import Fault, Invalid
 from app.formats.coordinates import Order, from_columns
 from app.formats.crs import of, title
 from app.formats.source import Batch, Detected
-from app.intake.headers import taken_apart
+from app.intake.headers import datum_of, taken_apart
 from app.intake.targets import Kind
 
 Mode = Literal["none", "file", "pair", "cell"]
@@ -33,10 +34,13 @@ class Place:
     crs: str = "EPSG:4326"
     order: Order | None = None
     """Of two numbers in one cell, as the sender states it or the heading tells it."""
+    datums: str | None = None
+    """Column that says of each row in which datum its coordinates are."""
 
     def view(self) -> dict[str, Any]:
         """Return what the report says about it."""
-        return {"from": self.mode, "columns": list(self.columns), "crs": title(self.crs)}
+        told = {"from": self.mode, "columns": list(self.columns), "crs": title(self.crs)}
+        return told if self.datums is None else told | {"datum_column": self.datums}
 
 
 class Column(NamedTuple):
@@ -68,6 +72,8 @@ def chosen(
     if not kind.shapes:
         return Place("none"), {c.name: "this kind has no geometry" for c in found.values()}, []
     crs = None if stated is None else checked_crs(stated)
+    told_of = found.get("datum")
+    found = {name: column for name, column in found.items() if name != "datum"}
     shaped = told is not None and told.geometry and _has_shapes(sample)
     if shaped and told is not None and len(told.layers) > 1:
         _refuse_other_shapes(kind, told, sample)
@@ -75,8 +81,9 @@ def chosen(
     if place.mode == "none" and told is not None and told.geometry:
         place = _first({}, told, crs)
     notes: list[Words] = []
-    if place.mode != "none" and place.crs == "":
-        place = Place(place.mode, place.columns, _assumed(place, sample))
+    if place.mode != "none" and (place.crs == "" or _doubtful(place, found, crs)):
+        assumed = _assumed(place, sample)
+        place = replace(place, crs=place.crs or assumed)
         if place.mode == "file":
             notes.append(_ASSUMED)
     read = " and ".join(place.columns) or "the geometry of the file"
@@ -85,6 +92,10 @@ def chosen(
         for column in found.values()
         if column.name not in place.columns
     }
+    if told_of is not None and (crs is not None or _projected(place.crs)):
+        unused[told_of.name] = f"the coordinates are {title(place.crs)}"
+    elif told_of is not None and place.mode != "none":
+        place = replace(place, datums=told_of.name)
     return place, unused, notes
 
 
@@ -151,6 +162,29 @@ def checked_crs(text: str) -> str:
     return of(crs) or text
 
 
+def datum_in(text: str) -> str | None:
+    """Return the datum or CRS that a cell names; "" when it names none, None when it is not known.
+
+    >>> [datum_in(text) for text in ("火星坐标系（GCJ-02）", "EPSG:4490", "经纬度", "地方坐标系")]
+    ['gcj02', 'EPSG:4490', '', None]
+    """
+    apart = taken_apart(text)
+    if found := apart.datum or datum_of(apart.plain):
+        return found
+    if apart.plain in _NOT_SAID:
+        return ""
+    number = _EPSG.fullmatch(text.strip())
+    try:
+        return checked_crs(number[1]) if number else None
+    except Invalid:
+        return None
+
+
+_EPSG: Final = re.compile(r"(?:EPSG\s*[:：]\s*)?([0-9]{4,6})", re.IGNORECASE)
+_NOT_SAID: Final = frozenset({"经纬度", "经纬度坐标", "地理坐标", "地理坐标系", "大地坐标", "度"})
+"""What says that coordinates are degrees, and not of which datum."""
+
+
 def _projected(crs: str | None) -> bool:
     return (
         crs is not None and crs.startswith("EPSG:") and pyproj.CRS.from_user_input(crs).is_projected
@@ -164,7 +198,7 @@ def _first(found: Mapping[str, Column], told: Detected | None, crs: str | None) 
     pairs = (("lon", "lat"), ("x", "y"), ("easting", "northing"))
     for x, y in reversed(pairs) if _projected(crs) else pairs:
         if x in found and y in found:
-            datum = crs or found[x].datum or found[y].datum
+            datum = crs or _common(found[x], found[y])
             return Place("pair", (found[x].name, found[y].name), datum or _usual(x))
     for name in ("geometry", "position"):
         if name in found:
@@ -172,6 +206,24 @@ def _first(found: Mapping[str, Column], told: Detected | None, crs: str | None) 
             datum = crs or column.datum or _usual("lon")
             return Place("cell", (column.name,), datum, _order(column))
     return Place("none")
+
+
+def _common(x: Column, y: Column) -> str | None:
+    """Return the datum that two headings name.
+
+    Raises
+    ------
+    Invalid
+        ``ambiguous-columns`` when they name two.
+    """
+    if x.datum and y.datum and x.datum != y.datum:
+        message = f"{x.name!r} is {title(x.datum)} and {y.name!r} is {title(y.datum)}"
+        raise Invalid(
+            f"Columns {message}: say in the mapping which is meant.",
+            code="ambiguous-columns",
+            faults=[Fault(f"/mapping/{y.name}", "ambiguous-columns", message)],
+        )
+    return x.datum or y.datum
 
 
 def _order(column: Column) -> Order | None:
@@ -184,6 +236,12 @@ def _order(column: Column) -> Order | None:
 
 def _usual(name: str) -> str:
     return "EPSG:4326" if name == "lon" else ""
+
+
+def _doubtful(place: Place, found: Mapping[str, Column], crs: str | None) -> bool:
+    """Tell a datum that stands beside x and y, which may be metres of its grid."""
+    metres = {found[name].name for name in ("x", "easting") if name in found}
+    return crs is None and place.mode == "pair" and place.columns[0] in metres
 
 
 def _assumed(place: Place, sample: Batch | None) -> str:
@@ -223,7 +281,13 @@ def metres_like(xy: NDArray[np.float64]) -> str:
     """
     if not len(xy):
         return ""
-    x, y = (float(middle) for middle in np.median(xy, axis=0))
+    # Every limit below is a multiple of 100 km.
+    x, y = (float(middle // 1e5) * 1e5 + 5e4 for middle in np.median(xy, axis=0))
+    return _metres_at(x, y)
+
+
+@lru_cache(maxsize=1024)
+def _metres_at(x: float, y: float) -> str:
     turned = _NORTH[0] < x < _NORTH[1] and not _NORTH[0] < y < _NORTH[1]
     x, y = (y, x) if turned else (x, y)
     zone, told = int(x // 1e6), ", with the northing first" if turned else ""

@@ -31,11 +31,12 @@ _NO_DEFAULT: Final = {
     **dict.fromkeys(
         ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing"), _NO_PLACE
     ),
+    "datum": "say crs",
     "name": "say name_zh or name_en",
     "resolution": "say horizontal_pixels and vertical_pixels",
 }
 """What a column can give and a default cannot, and why or what to say instead."""
-_PLACES = ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing")
+_PLACES = ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing", "datum")
 
 
 def plan_for(

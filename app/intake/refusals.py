@@ -121,6 +121,7 @@ _PLANNING: Final[dict[str, str]] = {
     "There is no kind {} to import; there are {}.": "没有可导入的类型 {}；可用的有 {}。",
     "Columns {}: say in the mapping which is meant.": "列{}，请在映射中指定采用哪一列。",
     "{} and {} both mean {}": "{} 与 {} 都表示 {}",
+    "{} is {} and {} is {}": "{} 为 {} 而 {} 为 {}",
     "The CRS is not known: {}.": "坐标系无法识别：{}。",
     "there is no CRS {}; say EPSG:4547, gcj02, bd09 ...": "没有坐标系 {}；请写作 EPSG:4547、gcj02、bd09 等",
     "No place can be read: {}.": "无法读取位置：{}。",

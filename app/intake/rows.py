@@ -137,7 +137,8 @@ class Row:
 
     def refuse_place(self, fault: PlaceFault) -> None:
         """Note what is wrong with the place."""
-        columns = self.plan.place.columns
+        place = self.plan.place
+        columns = place.columns if place.datums is None else (*place.columns, place.datums)
         hint = fault.hint
         if fault.code == "geometry-missing" and self.plan.options.some_fields:
             hint = _KEPT

@@ -177,7 +177,11 @@ def _form(rule: Mapping[str, Any]) -> Form:
 
 def _places(shapes: tuple[str, ...]) -> dict[str, Field]:
     told = 'Geometry as WKT or GeoJSON; a point also as "lat, lon" in one cell.'
-    fields = {"geometry": Field("geometry", "geometry", description=told)}
+    said = "Datum of the coordinates of the row: WGS84, CGCS2000, GCJ02, BD09 or EPSG:n."
+    fields = {
+        "geometry": Field("geometry", "geometry", description=told),
+        "datum": Field("datum", "place", description=said),
+    }
     if "Point" in shapes:
         words = {
             "lon": "Longitude.", "lat": "Latitude.", "easting": "Easting of a projected CRS.",

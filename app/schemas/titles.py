@@ -78,6 +78,7 @@ ZH: Final[dict[str, str]] = {
     "tolerance_m": "边界容差",
     "source": "来源",
     "datum_received": "原坐标系",
+    "datum": "坐标系",
     "valid_from": "生效日期",
     "geometry": "几何",
     "lon": "经度",

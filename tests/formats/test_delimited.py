@@ -197,3 +197,28 @@ def test_marks_of_ordinary_text_cut_only_what_nothing_else_cuts(tmp_path: Path) 
     found = read(written(tmp_path, quoted))
     assert found.rows == [{"code": "A1", "地址，详细": '解放路，"东"口'}]
     assert read(written(tmp_path, "code^x\nA1^y\n"), delimiter="caret").column("x") == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "meant"),
+    [
+        ('"解放路"东口"', '解放路"东口'), ('"解放路"东口"北"', '解放路"东口"北'), ('解放路"东口"', '解放路"东口"'),
+        ('"解放""路"东口"', '解放"路"东口'), ('"a,""b"",c"', 'a,"b",c'), ('"""b"""', '"b"'), ('""', None),
+    ],
+)  # fmt: skip
+def test_quotes_inside_quoted_cells_are_kept(tmp_path: Path, cell: str, meant: str | None) -> None:
+    path = written(tmp_path, f'code,name,n\n1,{cell},3\n2,"甲"乙",3\n')
+    assert read(path).rows == [
+        {"code": "1", "name": meant, "n": "3"},
+        {"code": "2", "name": '甲"乙', "n": "3"},
+    ]
+
+
+def test_a_header_below_many_lines_of_notes_is_found(tmp_path: Path) -> None:
+    notes = ["填表说明", *(f"{at}. 请如实填写第 {at} 项" for at in range(1, 46))]
+    path = written(
+        tmp_path, "\n".join([*notes, "编码,名称,经度", "A1,甲,113.2", "A2,乙,113.3", ""])
+    )
+    found = read(path)
+    assert (found.columns, found.detected.header_row) == (("编码", "名称", "经度"), 47)
+    assert found.numbers == [48, 49]

@@ -143,3 +143,19 @@ def test_a_workbook_without_a_cell_is_empty(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as told:
         read(workbook(tmp_path, one=[], two=[[]]))
     assert told.value.code == "empty-file"
+
+
+def test_a_group_names_what_stands_under_two_and_the_datum_under_one(tmp_path: Path) -> None:
+    path = workbook(
+        tmp_path,
+        台账=[
+            ["序号", "WGS84坐标", None, "高德坐标", None, "安装", None],
+            [None, "经度", "纬度", "经度", "纬度", "日期", "单位"],
+            [1, 113.2, 35.2, 113.3, 35.3, "2024-03-05", "甲"],
+        ],
+        一组=[["编码", "百度坐标", None], [None, "经度", "纬度"], ["A", 113.2, 35.2]],
+    )
+    assert read(path).columns == (
+        "序号", "经度（WGS84坐标）", "纬度（WGS84坐标）", "经度（高德坐标）", "纬度（高德坐标）", "日期", "单位",
+    )  # fmt: skip
+    assert read(path, sheet="一组").columns == ("编码", "经度（百度坐标）", "纬度（百度坐标）")
