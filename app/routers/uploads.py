@@ -7,7 +7,7 @@ the others.
 import errno
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -24,6 +24,7 @@ from app.services.imports.opening import Arrived
 _BUFFER: Final = 1 << 20
 _LONGEST_FIELD: Final = 1 << 20
 _MOST_FIELDS: Final = 200
+_LONGEST_NAME: Final = 200
 TYPES: Final = ("multipart/form-data", "application/octet-stream")
 """Any other type but multipart is taken as the file itself: it is looked at, not believed."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -54,7 +55,7 @@ class _Sink:
 
     def arrived(self, name: str) -> Arrived:
         self.close()
-        return Arrived(self.path, name, self.size, self._digest.hexdigest())
+        return Arrived(self.path, _plain(name) or "file", self.size, self._digest.hexdigest())
 
     def close(self) -> None:
         self._file.close()
@@ -175,7 +176,7 @@ class _Form:
         self._to_sink = self._name == b"file"
         if self._to_sink:
             self.files += 1
-            self.file_name = _text(told.get(b"filename", b"")) or "file"
+            self.file_name = _file_name(told.get(b"filename", b""))
         self._text = bytearray()
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -204,7 +205,21 @@ def _text(data: bytes) -> str:
         raise MalformedBody("The fields of the multipart body are not UTF-8.") from error
 
 
+def _file_name(data: bytes) -> str:
+    """Return a file name as it was meant: programs of a Chinese Windows send it in GBK."""
+    for codec in ("utf-8", "gb18030"):
+        with suppress(UnicodeDecodeError):
+            return data.decode(codec)
+    return data.decode("utf-8", "replace")
+
+
+def _plain(name: str) -> str:
+    """Return a file name that can be kept: without control characters, not too long, with its ending."""
+    name = "".join(sign for sign in name if sign.isprintable()).strip()
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 20]}…{name[-19:]}"
+
+
 def _disposition(request: Request) -> str | None:
     _, told = parse_options_header(request.headers.get("content-disposition", ""))
     name: Any = told.get(b"filename")
-    return unquote(name.decode("utf-8", "replace")) if name else None
+    return unquote(_file_name(name)) if name else None

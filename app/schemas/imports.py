@@ -19,7 +19,25 @@ Target = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}(@[a-z0
 CodeList = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 
 
-class Profile(BaseModel):
+class Stored(BaseModel):
+    """What is kept in the database as it was sent, which cannot hold the character NUL."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nul(cls, given: object) -> object:
+        left = [given]
+        while left:
+            one = left.pop()
+            if isinstance(one, str) and "\x00" in one:
+                raise PydanticCustomError("control-characters", "control characters are not allowed")
+            if isinstance(one, dict):
+                left += [*one, *one.values()]
+            elif isinstance(one, list):
+                left += one
+        return given
+
+
+class Profile(Stored):
     """How the files of one source are read: columns, values, code lists, datum, defaults."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from app.models.fields import DivisionText
-from app.schemas.imports import CodeList, Header, ImportKind, Profile, Target
+from app.schemas.imports import CodeList, Header, ImportKind, Profile, Stored, Target
 
 JobState = Literal["received", "parsing", "validating", "applying", "done", "failed", "cancelled"]
 RowStatus = Literal[
@@ -19,7 +19,7 @@ _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MAX_SHARE = 0.1
 
 
-class ImportRequest(BaseModel):
+class ImportRequest(Stored):
     """How a file is to be read and what is to be done with its rows."""
 
     model_config = ConfigDict(extra="forbid")

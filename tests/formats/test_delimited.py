@@ -202,10 +202,15 @@ def test_marks_of_ordinary_text_cut_only_what_nothing_else_cuts(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("cell", "meant"),
     [
-        ('"解放路"东口"', '解放路"东口'), ('"解放路"东口"北"', '解放路"东口"北'), ('解放路"东口"', '解放路"东口"'),
-        ('"解放""路"东口"', '解放"路"东口'), ('"a,""b"",c"', 'a,"b",c'), ('"""b"""', '"b"'), ('""', None),
+        ('"解放路"东口"', '解放路"东口'),
+        ('"解放路"东口"北"', '解放路"东口"北'),
+        ('解放路"东口"', '解放路"东口"'),
+        ('"解放""路"东口"', '解放"路"东口'),
+        ('"a,""b"",c"', 'a,"b",c'),
+        ('"""b"""', '"b"'),
+        ('""', None),
     ],
-)  # fmt: skip
+)
 def test_quotes_inside_quoted_cells_are_kept(tmp_path: Path, cell: str, meant: str | None) -> None:
     path = written(tmp_path, f'code,name,n\n1,{cell},3\n2,"甲"乙",3\n')
     assert read(path).rows == [

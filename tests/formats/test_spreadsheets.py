@@ -155,7 +155,7 @@ def test_a_group_names_what_stands_under_two_and_the_datum_under_one(tmp_path: P
         ],
         一组=[["编码", "百度坐标", None], [None, "经度", "纬度"], ["A", 113.2, 35.2]],
     )
-    assert read(path).columns == (
-        "序号", "经度（WGS84坐标）", "纬度（WGS84坐标）", "经度（高德坐标）", "纬度（高德坐标）", "日期", "单位",
-    )  # fmt: skip
+    one, two = "（WGS84坐标）", "（高德坐标）"
+    places = (f"经度{one}", f"纬度{one}", f"经度{two}", f"纬度{two}")
+    assert read(path).columns == ("序号", *places, "日期", "单位")
     assert read(path, sheet="一组").columns == ("编码", "经度（百度坐标）", "纬度（百度坐标）")

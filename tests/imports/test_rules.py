@@ -486,6 +486,45 @@ async def test_a_broken_form(city: httpx.AsyncClient, body: bytes) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed-json")
 
 
+def _form(name: bytes, **fields: str) -> bytes:
+    """Return a form as programs write it that do not care for the rules."""
+    known = {"kind": "camera", "jurisdiction": builders.CITY} | fields
+    parts = [f'name="{field}"\r\n\r\n{text}'.encode() for field, text in known.items()]
+    parts.append(b'name="file"; filename="' + name + b'"\r\n\r\n' + table([row(1)]))
+    start = b"--b\r\nContent-Disposition: form-data; "
+    return b"".join(start + part + b"\r\n" for part in parts) + b"--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("台账.csv".encode("gbk"), "台账.csv"),
+        ("台账.csv".encode(), "台账.csv"),
+        (b"a\x00b.csv", "ab.csv"),
+        (b"\xff\xff.csv", "\ufffd\ufffd.csv"),
+        (b"\x01", "file"),
+        (("汉" * 300 + ".csv").encode(), "汉" * 180 + "…" + "汉" * 15 + ".csv"),
+    ],
+)
+async def test_the_name_of_a_file_is_never_in_the_way(
+    city: httpx.AsyncClient, sent: bytes, kept: str
+) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await city.post("/v1/imports?wait=60", content=_form(sent), headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["file"]["name"] == kept
+
+
+@pytest.mark.parametrize("option", ["values", "defaults", "mapping"])
+async def test_an_option_cannot_hold_a_nul(city: httpx.AsyncClient, option: str) -> None:
+    fields = {option: '{"name_zh": "a\\u0000"}'}
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await city.post("/v1/imports", content=_form(b"a.csv", **fields), headers=headers)
+    assert answer.status_code == 422, answer.text
+    body = {"columns": {"a\x00": "code"}}
+    assert (await city.put("/v1/import-profiles/odd", json=body)).status_code == 422
+
+
 async def test_another_kind_of_multipart(city: httpx.AsyncClient) -> None:
     headers = {"Content-Type": "multipart/mixed; boundary=b"}
     answer = await city.post("/v1/imports", content=b"--b--", headers=headers)
