@@ -109,8 +109,15 @@ def rough(head: bytes) -> Encoding:
     return Encoding(_unmarked_utf16(head) or "utf-8")
 
 
-def text_blocks(path: Path, encoding: Encoding, size: int = _BLOCK) -> Iterator[bytes]:
+def text_blocks(
+    path: Path, encoding: Encoding, size: int = _BLOCK, *, errors: str = "strict"
+) -> Iterator[bytes]:
     r"""Yield the text as UTF-8 with line feeds only (``\r\n`` is left as it is).
+
+    Parameters
+    ----------
+    errors : str
+        ``replace``: bytes that do not decode become U+FFFD, for a reader that tells of them.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def text_blocks(path: Path, encoding: Encoding, size: int = _BLOCK) -> Iterator[
         ``wrong-encoding`` with the byte and line of the first bytes that do not decode.
     """
     held = b""
-    for block in _utf8_blocks(path, encoding, size):
+    for block in _utf8_blocks(path, encoding, size, errors):
         block = held + block
         held = b""
         if b"\r" in block:
@@ -135,10 +142,10 @@ def text_blocks(path: Path, encoding: Encoding, size: int = _BLOCK) -> Iterator[
         yield b"\n"
 
 
-def text_pieces(path: Path, encoding: Encoding) -> Iterator[str]:
+def text_pieces(path: Path, encoding: Encoding, *, errors: str = "strict") -> Iterator[str]:
     """Yield the text in pieces, as `text_blocks`."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-    for block in text_blocks(path, encoding):
+    for block in text_blocks(path, encoding, errors=errors):
         yield decoder.decode(block)
 
 
@@ -175,6 +182,11 @@ def fits(sample: bytes, codec: str) -> bool:
         sample.decode(codec)
     except UnicodeDecodeError:
         return False
+    return looks_ordinary(sample, codec)
+
+
+def looks_ordinary(sample: bytes, codec: str) -> bool:
+    """Tell whether a sample, broken bytes aside, is everyday characters where it is Chinese."""
     return codec not in CHINESE or _common_share(sample, codec) >= _COMMON_SHARE / 2
 
 
@@ -225,7 +237,7 @@ def _multibyte(text: str, size: int) -> int:
     return (size - len(text)) // 3
 
 
-def _utf8_blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:
+def _utf8_blocks(path: Path, encoding: Encoding, size: int, errors: str) -> Iterator[bytes]:
     with path.open("rb") as file:
         file.seek(encoding.mark)
         if encoding.codec == "utf-8" and encoding.lines is not None:
@@ -233,7 +245,7 @@ def _utf8_blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:
             while block := file.read(size):
                 yield block
             return
-        decoder = codecs.getincrementaldecoder(encoding.codec)()
+        decoder = codecs.getincrementaldecoder(encoding.codec)(errors)
         place, lines = encoding.mark, 1
         while True:
             block = file.read(size)

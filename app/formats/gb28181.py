@@ -1,8 +1,8 @@
 """Catalogue of a GB/T 28181 platform: the items of one or many answers in one file.
 
 Reads what platforms really leave behind: answers one after the other, fragments of one answer,
-SIP headers between them, GB2312 declared above UTF-8. Each item is parsed by itself, so that one
-broken item is told and the rest is read. Children of ``Info`` are called ``Info.PTZType``.
+SIP headers between them, GB2312 declared above UTF-8, names cut in the middle of a character. Each
+item is parsed by itself, so that one broken item is told and the rest is read. Children of ``Info`` are called ``Info.PTZType``.
 """
 
 import re
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
 
+from app.errors import Invalid
+from app.formats import encoding as encodings
 from app.formats.encoding import Encoding
 from app.formats.markup import coding_of, element, text_of
 from app.formats.model import Detected, Named, Opened, Tally, Wanted
@@ -27,6 +29,11 @@ _MARK: Final = re.compile(
 _CLOSE: Final = re.compile(r"</Item\s*>", re.IGNORECASE)
 _ALONE: Final = re.compile(r"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
 _ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_UNREAD: Final = "\ufffd"
+_MOST_BROKEN: Final = 0.01
+"""Share of the signs beyond ASCII that may be broken; more of them, and the encoding is another."""
+_NO_TEXT: Final = ("bad-item", "An item has bytes that are no text in the encoding of the file.")
+_CUT_TEXT: Final = ("cut-text", "A text was cut in the middle of a character when it was written.")
 _BROKEN: Final = ("bad-item", "An item is not valid XML and cannot be read.")
 _CUT: Final = ("cut-item", "The last item is cut off.")
 
@@ -40,6 +47,7 @@ def open_catalogue(file: Named, wanted: Wanted) -> Opened:
         ``unsafe-file``, ``wrong-encoding``.
     """
     coding = coding_of(file, wanted.encoding)
+    _check(file, coding)
     told = Tally()
     found = gather(_items(file, coding, told))
     detected = Detected(
@@ -52,13 +60,28 @@ def open_catalogue(file: Named, wanted: Wanted) -> Opened:
     return found.opened(detected)
 
 
+def _check(file: Named, coding: Encoding) -> None:
+    """Refuse a file of another encoding; a few broken bytes are told with their items."""
+    broken = other = 0
+    ordinary = True
+    for piece in text_of(file, coding, errors="replace"):
+        signs = [sign for sign in piece if sign > "\x7f"]
+        broken, other = broken + signs.count(_UNREAD), other + len(signs)
+        if signs.count(_UNREAD):
+            sample = "".join(signs).replace(_UNREAD, "")
+            ordinary &= encodings.looks_ordinary(sample.encode(coding.codec), coding.codec)
+    if broken and (broken > 1 + other * _MOST_BROKEN or not ordinary):
+        for _ in text_of(file, coding):
+            pass  # raises at the first of them
+
+
 def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:
     """Yield the items of catalogue answers, and note what else there was."""
     command, number = "", ""
     announced: dict[str, int] = {}
     others: dict[str, int] = {}
     count, held, at = 0, "", 0
-    for piece in text_of(file, coding):
+    for piece in text_of(file, coding, errors="replace"):
         held, at = held[at:] + piece, 0
         while mark := _MARK.search(held, at):
             if mark["answer"]:
@@ -93,6 +116,12 @@ def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:
     ):
         count += 1
         yield _cut()
+    if not count and others:
+        kinds = ", ".join(sorted(others))
+        raise Invalid(
+            f"The file is a GB/T 28181 message of another kind ({kinds}). What is read: Catalog.",
+            code="unsupported-format",
+        )
     for name, items in others.items():
         told.note(f"{items:,} items of answers of another kind ({name}) are not read.")
     if announced and sum(announced.values()) != count:
@@ -118,7 +147,17 @@ def _record(text: str) -> Record:
                 _put(values, f"{child.tag}.{inner.tag}", "".join(inner.itertext()))
         else:
             _put(values, str(child.tag), child.text or "")
-    return Record(values)
+    return _whole(values) if _UNREAD in repaired else Record(values)
+
+
+def _whole(values: dict[str, Any]) -> Record:
+    """Return an item without half a character at the end of its texts: fields of devices are short."""
+    kept = {name: text.rstrip(_UNREAD).rstrip() for name, text in values.items()}
+    if any(_UNREAD in text for text in kept.values()):
+        return Record(
+            {name: text.replace(_UNREAD, "") for name, text in kept.items()}, None, _NO_TEXT
+        )
+    return Record(kept, None, _CUT_TEXT, "warning")
 
 
 def _put(values: dict[str, Any], name: str, text: str) -> None:

@@ -53,8 +53,8 @@ def coding_of(file: Named, stated: str | None) -> Encoding:
     return replace(found, notes=(note,))
 
 
-def blocks_of(file: Named, coding: Encoding) -> Iterator[bytes]:
-    """Yield the text in blocks of UTF-8.
+def blocks_of(file: Named, coding: Encoding, *, errors: str = "strict") -> Iterator[bytes]:
+    """Yield the text in blocks of UTF-8; see `app.formats.encoding.text_blocks` for `errors`.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def blocks_of(file: Named, coding: Encoding) -> Iterator[bytes]:
         ``unsafe-file``: it has a document type or entities; ``wrong-encoding``.
     """
     end = b""
-    for block in encodings.text_blocks(file.path, coding):
+    for block in encodings.text_blocks(file.path, coding, errors=errors):
         # The word may be cut by the end of a block.
         _refuse_types(end + block[:_CUT])
         _refuse_types(block)
@@ -70,10 +70,10 @@ def blocks_of(file: Named, coding: Encoding) -> Iterator[bytes]:
         yield block
 
 
-def text_of(file: Named, coding: Encoding) -> Iterator[str]:
+def text_of(file: Named, coding: Encoding, *, errors: str = "strict") -> Iterator[str]:
     """Yield the text in pieces, as `blocks_of`."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-    for block in blocks_of(file, coding):
+    for block in blocks_of(file, coding, errors=errors):
         yield decoder.decode(block)
 
 

@@ -7,7 +7,7 @@ lost and memory stays flat.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class Record:
     shape: BaseGeometry | tuple[float, float] | None = None
     """A shape, or the two finite coordinates of a point."""
     fault: tuple[str, str] | None = None
+    severity: Literal["error", "warning"] = "error"
     size: int = 0
     """Bytes it takes in the file, where they may be many."""
 
@@ -84,7 +85,7 @@ def _put(spool: Spool, part: list[Record]) -> None:
         names.update(dict.fromkeys(record.values))
     columns = {key: values_text([record.values.get(key) for record in part]) for key in names}
     odd = [
-        Oddity(spool.count + 1 + at, *record.fault, severity="error")
+        Oddity(spool.count + 1 + at, *record.fault, severity=record.severity)
         for at, record in enumerate(part)
         if record.fault is not None
     ]

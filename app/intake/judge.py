@@ -117,31 +117,61 @@ def _odd(judged: Judged, batch: Batch) -> Bools:
 
 
 def _no_devices(plan: Plan, batch: Batch, judged: Judged) -> Bools:
-    """Pass over the tree of a GB/T 28181 catalogue: divisions, platforms, groups, organisations."""
+    """Pass over what a GB/T 28181 catalogue has beside devices of the kind.
+
+    Its tree (divisions, platforms, groups, organisations), alarm and audio channels beside cameras, and
+    devices that a notification says were deleted.
+    """
     feed = next((feed for feed in plan.feeds if feed.field.name == "code"), None)
+    nothing = np.zeros(len(batch.row), dtype=bool)
     if plan.recognised != "gbt28181" or plan.kind.name not in gbcode.TYPES_OF or feed is None:
-        return np.zeros(len(batch.row), dtype=bool)
-    column = batch.columns[feed.columns[0]]
-    found = pc.fill_null(pc.match_substring_regex(column, _TREE), False)
-    nodes = np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
-    for index in np.flatnonzero(nodes):
-        judged.faults.append(
-            RowFault(
-                int(batch.row[index]), feed.columns[0], "code", column[int(index)].as_py(), "not-a-device",
-                "a division, platform, group or organisation of the catalogue, not a device; passed over",
-                "目录中的行政区划、平台、分组或组织节点，不是设备，已略过", None, "warning",
-            )
-        )  # fmt: skip
-    return nodes
+        return nothing
+    codes = batch.columns[feed.columns[0]]
+    found = [(_matching(codes, _TREE), _NODE)]
+    if plan.kind.name == "camera":
+        found.append((_matching(codes, _OTHER_TYPES), _OTHER))
+    if "Event" in batch.columns:
+        found.append((_matching(batch.columns["Event"], "^(?i:del)$"), _DELETED))
+    for rows, (english, chinese) in found:
+        for index in np.flatnonzero(rows & ~nothing):
+            judged.faults.append(
+                RowFault(
+                    int(batch.row[index]), feed.columns[0], "code", codes[int(index)].as_py(), "not-a-device",
+                    english, chinese, None, "warning",
+                )
+            )  # fmt: skip
+        nothing |= rows
+    return nothing
 
 
+def _matching(column: Any, pattern: str) -> Bools:
+    found = pc.fill_null(pc.match_substring_regex(column, pattern), False)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+_NODE = (
+    "a division, platform, group or organisation of the catalogue, not a device; passed over",
+    "目录中的行政区划、平台、分组或组织节点，不是设备，已略过",
+)
+_OTHER = (
+    "an alarm, audio or other channel of the catalogue by digits 11-13 of its code, no camera; passed over",
+    "按编码第 11-13 位为目录中的报警、音频等通道，不是摄像机，已略过",
+)
+_DELETED = (
+    "the notification says that the device was deleted from the platform; passed over, and what is "
+    "registered stays",
+    "通知称该设备已从平台删除（Event=DEL），已略过；已登记的记录保持不变",
+)
 _TREE = r"^(?:[0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{8}|[0-9]{10}(?:2[0-9]{2})[0-9]{7})$"
 """Codes of the tree: a division of 2 to 8 digits, or twenty digits of a platform type (200-299)."""
+_PERIPHERAL = sorted({*range(112, 118), *range(133, 140)} - gbcode.TYPES_OF["camera"])
+_OTHER_TYPES = rf"^[0-9]{{10}}(?:{'|'.join(map(str, _PERIPHERAL))})[0-9]{{7}}$"
+"""Codes of encoders, decoders, switches, alarm controllers, displays, alarm and audio channels."""
 _FORM_ZH = {
     "bad-geometry": "该行的几何无法读取",
     "bad-item": "该条目无法读取",
     "cut-item": "最后一个条目不完整",
-    "cut-text": "属性表中该行的文字在字符中间被截断",
+    "cut-text": "该行的文字在写出时被截断在字符中间",
     "forbidden-content": "单元格含登录信息或图像，本库只存设备与地点；该内容已隐去，未保存",
     "too-many-cells": "该行的单元格多于表头",
     "too-few-cells": "该行的单元格少于表头",

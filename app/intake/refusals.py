@@ -10,6 +10,8 @@ _READING: Final[dict[str, str]] = {
     "The file is empty.": "文件为空。",
     "The archive is empty.": "压缩包为空。",
     "The GeoPackage has no layers.": "GeoPackage 中没有图层。",
+    "The file is a GB/T 28181 message of another kind ({}). What is read: Catalog.":
+        "文件是其他类型的 GB/T 28181 消息（{}），可读取的是 Catalog。",
     "The file has nothing that can be read.": "文件中没有可读取的内容。",
     "The KML has no places, only links to other files; send the file it links to.":
         "KML 中没有地点，只有指向其他文件的链接；请发送所链接的文件。",

@@ -31,7 +31,7 @@ _PINYIN: Final = frozenset(
 _SOUND_ALIKE: Final = (
     "mobiledevice", "imagesensor", "imagingtype", "imagetype", "imageresolution", "imagesize",
     "template", "plateau", "personcheckpoint", "contactless", "recordingday", "recordingretention",
-    "driverversion", "imageformat", "phonebooth", "phonebox", "mobilesignal", "mobilecoverage",
+    "photoelectric", "driverversion", "imageformat", "phonebooth", "phonebox", "mobilesignal", "mobilecoverage",
     "mobilenetwork", "电话亭", "手机信号", "电话报警柱", "电话柱",
 )  # fmt: skip
 """Names of equipment in which such a part occurs by accident."""

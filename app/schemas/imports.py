@@ -29,7 +29,9 @@ class Stored(BaseModel):
         while left:
             one = left.pop()
             if isinstance(one, str) and "\x00" in one:
-                raise PydanticCustomError("control-characters", "control characters are not allowed")
+                raise PydanticCustomError(
+                    "control-characters", "control characters are not allowed"
+                )
             if isinstance(one, dict):
                 left += [*one, *one.values()]
             elif isinstance(one, list):

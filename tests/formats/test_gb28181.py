@@ -86,3 +86,33 @@ def test_entities_are_refused(tmp_path: Path, codec: str) -> None:
     with pytest.raises(Invalid) as refusal:
         read(written(tmp_path, bomb + answer(1), "x.xml", codec))
     assert refusal.value.code == "unsafe-file"
+
+
+def test_a_name_cut_in_the_middle_of_a_character_is_told_and_the_rest_read(
+    tmp_path: Path,
+) -> None:
+    content = answer(*range(1, 9), total=8).encode("gbk")
+    cut = content.replace("人民路3".encode("gbk"), "人民路".encode("gbk")[:-1])
+    found = read(written(tmp_path, cut, "catalog.xml"))
+    assert found.column("Name")[1:4] == ["人民路2", "人民", "人民路4"]
+    assert [(odd.row, odd.code, odd.severity) for odd in found.odd] == [(3, "cut-text", "warning")]
+    broken = content.replace(
+        "人民路3".encode("gbk"), "人".encode("gbk") + b"\xff" + "路".encode("gbk")
+    )
+    found = read(written(tmp_path, broken, "catalog.xml"))
+    assert [(odd.row, odd.code, odd.severity) for odd in found.odd] == [(3, "bad-item", "error")]
+
+
+def test_text_of_another_encoding_is_no_heap_of_broken_names(tmp_path: Path) -> None:
+    content = (
+        answer(*range(1, 9), total=8).replace("人民路", "人民路口").encode() + b"<!-- \xff -->"
+    )
+    with pytest.raises(Invalid) as refused:
+        read(written(tmp_path, content, "catalog.xml"))
+    assert refused.value.code == "wrong-encoding"
+
+
+def test_a_message_of_another_kind_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="recordinfo") as refused:
+        read(written(tmp_path, answer(1, command="RecordInfo"), "x.xml"))
+    assert refused.value.code == "unsupported-format"

@@ -280,6 +280,21 @@ def test_the_tree_of_a_catalogue_is_passed_over_and_told_of() -> None:
     ]
 
 
+def test_what_a_catalogue_has_beside_cameras_is_passed_over() -> None:
+    header = "DeviceID,CivilCode,Parental,Longitude,Latitude,Status,Event"
+    place = "410802,0,113.2,35.2,ON"
+    rows = [
+        "41080200001340000001,,,,,ON,", "41080200001370000001,,,,,ON,ADD", f"41080200001320000002,{place},DEL",
+        f"41080200001320000001,{place},UPDATE", f"41080200003010000001,{place},",
+    ]  # fmt: skip
+    answer = judged("camera", header, *rows)
+    assert [(f.row, f.code, f.severity) for f in answer.faults] == [
+        (2, "not-a-device", "warning"), (3, "not-a-device", "warning"), (4, "not-a-device", "warning"),
+        (6, "gb28181-code", "error"),
+    ]  # fmt: skip
+    assert answer.good["code"].to_pylist() == ["41080200001320000001"]
+
+
 class _Told:
     format, crs, geometry, layers = "geojson", "EPSG:4326", True, ()
 
