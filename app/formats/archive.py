@@ -66,7 +66,7 @@ def members(path: Path) -> list[Member]:
     for member in found:
         _check(member)
     within(sum(member.size for member in found), LARGEST)
-    return [member for member in found if not _added(member.name)]
+    return [one for one in found if not one.name.endswith("/") and not _added(one.name)]
 
 
 def within(size: int, limit: int) -> None:
@@ -126,7 +126,7 @@ def _copy(read: Callable[[int], bytes], target: Path, limit: int) -> None:
 def _check(member: Member) -> None:
     if member.info.flag_bits & 0x1:
         raise Invalid("The archive is protected with a password.", code="encrypted-file")
-    plain = member.name.replace("\\", "/")
+    plain = member.name
     unsafe = plain.startswith("/") or ".." in plain.split("/") or plain[1:2] == ":"
     if unsafe or member.info.external_attr >> 16 & _TYPE == _LINK:
         raise Invalid(
@@ -136,6 +136,11 @@ def _check(member: Member) -> None:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
+    """Return the path of a member, with slashes: some programs of Windows write backslashes."""
+    return _decoded(info).replace("\\", "/")
+
+
+def _decoded(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & 0x800 or info.filename.isascii():
         return info.filename
     # No flag of UTF-8: zipfile read the bytes as code page 437.

@@ -5,7 +5,6 @@ looked up in the XML, to be read as the error that the spreadsheet programme sho
 """
 
 import re
-import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -68,17 +67,21 @@ def _look(block: bytes, spots: Spots) -> int:
 
 def _part(path: Path, sheet: str) -> str:
     """Return the path of a sheet's XML inside the workbook, "" when it cannot be told."""
-    with zipfile.ZipFile(path) as packed:
-        try:
-            book = packed.read("xl/workbook.xml").decode("utf-8", "replace")
-            relations = packed.read("xl/_rels/workbook.xml.rels").decode("utf-8", "replace")
-        except KeyError:
+    held = {member.name: member for member in archive.members(path)}
+    parts = [held.get(name) for name in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels")]
+    texts = []
+    for member in parts:
+        if member is None:
             return ""
+        with archive.reading(path, member) as packed:
+            texts.append(packed.read().decode("utf-8", "replace"))
+    book, relations = texts
     key = next((one for name, one in _SHEET.findall(book) if _plain(name) == sheet), None)
     for relation in _RELATION.findall(relations):
         told = dict(re.findall(r'(\w+)="([^"]*)"', relation))
         if key is not None and told.get("Id") == key:
             target = told.get("Target", "")
+            target = target.replace("\\", "/")
             return (
                 target.lstrip("/") if target.startswith("/") else str(PurePosixPath("xl") / target)
             )

@@ -2,7 +2,8 @@
 
 Reads what platforms really leave behind: answers one after the other, fragments of one answer,
 SIP headers between them, GB2312 declared above UTF-8, names cut in the middle of a character. Each
-item is parsed by itself, so that one broken item is told and the rest is read. Children of ``Info`` are called ``Info.PTZType``.
+item is parsed by itself, so that one broken item is told and the rest is read. Children of ``Info``
+are called ``Info.PTZType``.
 """
 
 import re

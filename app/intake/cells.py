@@ -32,11 +32,30 @@ _AMBIGUOUS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 LOST: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+?\d+")
 """A number in scientific notation: as a code it has lost its digits."""
 
-NOTHING: Final = frozenset(
-    {"无", "暂无", "不详", "未知", "空", "/", "\\", "-", "--", "—", "——", "null", "(null)", "<null>", "\\n",
-     "nil", "none", "n/a", "na"}
+SIGNS: Final = frozenset(
+    {"/", "\\", "-", "--", "—", "——", "null", "(null)", "<null>", "\\n", "n/a"}
 )  # fmt: skip
-"""What people and databases write where there is no number and no day."""
+"""What stands in a cell only where there is nothing, even in a text."""
+NOTHING: Final = SIGNS | {
+    "无", "暂无", "不详", "未知", "空", "待定", "待补", "待补充", "待填", "未填", "未填写", "未登记", "?", "??", "***", "nil", "none",
+    "na", "nan", "nat",
+}  # fmt: skip
+"""What people and databases write where there is no number, no day, no number of a thing."""
+
+
+def _spelt(words: frozenset[str]) -> frozenset[str]:
+    wide = {word: word.translate(_WIDE) for word in words}
+    return frozenset(
+        text
+        for word in words
+        for text in (word, word.upper(), word.title(), word.capitalize(), wide[word])
+    )
+
+
+_WIDE: Final = str.maketrans({"/": "／", "-": "－", "\\": "＼", "?": "？", "*": "＊"})
+SIGNS_AS_WRITTEN: Final = _spelt(SIGNS)
+NOTHING_AS_WRITTEN: Final = _spelt(NOTHING)
+"""The same in the spellings that are looked for in whole columns."""
 ERRORS: Final = frozenset(
     {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"}
 )
@@ -77,13 +96,25 @@ def units_of(field: str) -> dict[str, float]:
     return {"%": 0.01, "％": 0.01} if field.endswith(("_ratio", "_share")) else {}
 
 
+_DASHES: Final = dict.fromkeys(map(ord, "‐‑‒–—―−﹣"), "-")
+
+
 def narrow(text: str) -> str:
     """Return text with fullwidth letters, digits and signs as plain ones.
 
-    >>> narrow("１２．５　ｍ")
-    '12.5 m'
+    >>> narrow("１２．５　ｍ"), narrow("㎡")
+    ('12.5 m', 'm2')
     """
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def dashed(text: str) -> str:
+    """Return text narrowed, with dashes of any length as hyphens: programs make one of the other.
+
+    >>> dashed("2024—3‑5")
+    '2024-3-5'
+    """
+    return text if text.isascii() else narrow(text).translate(_DASHES)
 
 
 def number(text: str, field: str, unit: str | None = None) -> float:
@@ -95,7 +126,7 @@ def number(text: str, field: str, unit: str | None = None) -> float:
     (12.5, -5.0)
     """
     units = units_of(field)
-    plain = narrow(text).strip().replace("\u2212", "-").replace("−", "-")
+    plain = dashed(text).strip()
     digits, tail = _digits(plain.replace(" ", "").replace("_", ""))
     factor = units.get(tail.lower()) if tail else units.get(unit or "", 1.0)
     if factor is None or not digits:
@@ -167,6 +198,10 @@ _SERIAL: Final = re.compile(r"\d{5}(?:\.\d+)?")
 _CLOCK: Final = re.compile(
     r"(?:T|t|\s)*(\d{1,2})[:时点](\d{1,2})(?:[:分](\d{1,2})(\.\d+)?秒?)?分?\s*(Z|z|[+-]\d{2}:?\d{2})?"
 )
+_WEEKDAY: Final = re.compile(r"\s*[(（]?(?:星期|周)[一二三四五六日天][)）]?")
+_FORENOON: Final = re.compile(r"\s*(上午|下午|[AP]M)\s*(\d{1,2})(?=[:时点])", re.IGNORECASE)
+_MILLISECONDS: Final = re.compile(r"1[0-9]{12}")
+"""Milliseconds since 1970, of the years 2001 to 2033."""
 _CLOCK_COMPACT: Final = re.compile(r"(\d{2})(\d{2})(\d{2})")
 _EPOCH: Final = date(1899, 12, 30)
 _SERIALS: Final = range(20_000, 80_000)
@@ -178,14 +213,16 @@ def day(text: str) -> str:
 
     >>> [day(t) for t in ("2024/3/5", "20240305", "2024年3月5日", "2024.03.05 08:30", "45356")]
     ['2024-03-05', '2024-03-05', '2024-03-05', '2024-03-05', '2024-03-05']
+    >>> day("2024年3月5日 星期二"), day("2024/3/5 下午 2:30"), day("2024–3–5")
+    ('2024-03-05', '2024-03-05', '2024-03-05')
     """
-    return _split_day(narrow(text).strip())[0].isoformat()
+    return _split_day(dashed(text).strip())[0].isoformat()
 
 
 def _split_day(plain: str) -> tuple[date, str]:
     for pattern in (_YMD, _COMPACT):
         if found := pattern.match(plain):
-            rest = plain[found.end() :]
+            rest = _FORENOON.sub(_hour, _WEEKDAY.sub("", plain[found.end() :], count=1))
             if rest and pattern is _YMD and rest[0].isdigit():
                 break
             if rest and not (_CLOCK.fullmatch(rest) or _CLOCK_COMPACT.fullmatch(rest)):
@@ -195,6 +232,12 @@ def _split_day(plain: str) -> tuple[date, str]:
         whole, _, part = plain.partition(".")
         return _EPOCH + timedelta(days=int(whole)), f".{part}" if part else ""
     raise _no_day()
+
+
+def _hour(found: re.Match[str]) -> str:
+    """Return an hour of the afternoon as one of the whole day."""
+    later = found[1].lower() in ("下午", "pm") and int(found[2]) < 12
+    return f" {int(found[2]) + 12 * later:02d}"
 
 
 def _date(found: re.Match[str]) -> date:
@@ -217,10 +260,12 @@ def _no_day() -> Unreadable:
 def instant(text: str, offset_h: float = 8.0) -> str:
     """Return an instant in UTC (RFC 3339); without an offset it is local time.
 
-    >>> instant("2024-03-05 08:30:00"), instant("2024-03-05T08:30:00Z")
-    ('2024-03-05T00:30:00Z', '2024-03-05T08:30:00Z')
+    >>> instant("2024-03-05 08:30:00"), instant("2024-03-05T08:30:00Z"), instant("1709596800000")
+    ('2024-03-05T00:30:00Z', '2024-03-05T08:30:00Z', '2024-03-05T00:00:00Z')
     """
-    plain = narrow(text).strip()
+    plain = dashed(text).strip()
+    if _MILLISECONDS.fullmatch(plain):
+        return _utc(datetime.fromtimestamp(int(plain) / 1000, UTC))
     found, rest = _split_day(plain)
     zone: timezone = timezone(timedelta(hours=offset_h))
     if rest.startswith("."):
@@ -229,10 +274,13 @@ def instant(text: str, offset_h: float = 8.0) -> str:
     else:
         moment = _moment(found, rest, zone)
     try:
-        utc = moment.astimezone(UTC)
+        return _utc(moment.astimezone(UTC))
     except OverflowError:
         raise _no_day() from None
-    return utc.isoformat().replace("+00:00", "Z")
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _moment(found: date, rest: str, zone: timezone) -> datetime:
@@ -283,7 +331,7 @@ def code(text: str) -> str:
     >>> code('="41080000001321000001"'), code("'0012"), code("4108 0000"), code("way/12")
     ('41080000001321000001', '0012', '41080000', 'way:12')
     """
-    plain = narrow(text).strip()
+    plain = dashed(text).strip()
     if wrapped := _WRAPPED.fullmatch(plain):
         plain = (wrapped[1] or wrapped[2] or "").strip()
     if LOST.fullmatch(plain) and (plain.upper().count("E+") or "." in plain):

@@ -67,6 +67,8 @@ _HINTS: Final[dict[str, str]] = {
         "请从源头重新取得编码，粘贴前先把该列设为文本格式",
     "mend the formula or type the value, or leave the cell blank": "请修正公式或直接填写数值，没有值则留空",
     "compare it with the source": "请与源头核对",
+    "give each member a column of its own, or leave the column out": "请让每个成员自成一列，或略去该列",
+    "take it out of the text, or name the column in drop_columns": "请从文字中去掉，或在 drop_columns 中列出该列",
     "map a column to it, or give it a default": "请为其映射一列或给出默认值",
     "with key=owner_reference every row has both the owner unit and its reference, or a code":
         "key=owner_reference 时每行须有产权单位和自编号，或有编码",

@@ -18,6 +18,7 @@ from app.geo.arrays import Bools
 from app.intake import codes
 from app.intake.cells import Unreadable
 from app.intake.planned import Feed, Plan
+from app.intake.readers import nothing_in
 from app.intake.rows import MISREAD, reference_code
 from app.intake.targets import Field, Kind, rules_of
 from app.intake.texts import text_of
@@ -130,8 +131,14 @@ def _simple(kind: Kind, feed: Feed, array: Array) -> tuple[Bools, bool]:
     if test is None or reader.values or feed.unit_counts or coded or feed.code_list == "down":
         return np.zeros(len(array), dtype=bool), False
     if target.form == "code":
-        return _codes(kind, target, array), True
+        return _codes(kind, target, array) & ~_nothing_said(target, array), True
     return test(target, array), True
+
+
+def _nothing_said(target: Field, array: Array) -> Bools:
+    """Tell cells with a word or sign for nothing, which are not kept as they stand."""
+    words = pa.array(sorted(nothing_in(target)), pa.string())
+    return _mask(pc.is_in(array, value_set=words))
 
 
 def _cell_by_cell(kind: Kind, feed: Feed, array: Array) -> tuple[str, Array, Bools]:
@@ -227,7 +234,8 @@ _STRANGE: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}\x{202a}-\x{202e}\x{206
 def _texts(target: Field, array: Array) -> Bools:
     longest = target.longest or 0
     short = _mask(pc.fill_null(pc.less_equal(pc.utf8_length(array), longest), True))
-    return short & ~_strange(array)
+    structured = _mask(pc.fill_null(pc.starts_with(array, "{"), False))
+    return short & ~_strange(array) & ~_nothing_said(target, array) & ~structured
 
 
 def _strange(array: Array) -> Bools:

@@ -21,6 +21,7 @@ from app.intake.locating import Located, PlaceFault, located
 from app.intake.plan import Plan
 from app.intake.rows import ROUNDED, Row
 from app.intake.texts import text_of
+from app.intake.withheld import told as told_of_people
 from app.intake.withheld import withheld
 from app.schemas import gbcode
 
@@ -93,6 +94,7 @@ def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:
         judged.faults += told
         spoilt |= aside
         unsigned(batch, aside)
+    spoilt |= _withheld(plan, batch, aside, judged)
     hopeful = np.zeros_like(spoilt) if exact else found.good & ~spoilt
     certain, quick = fast.certain(plan, batch, hopeful)
     slow = _slowly(plan, batch, found, np.nonzero(~certain & ~spoilt)[0], judged)
@@ -142,6 +144,27 @@ def _no_devices(plan: Plan, batch: Batch, judged: Judged) -> Bools:
             )  # fmt: skip
         nothing |= rows
     return nothing
+
+
+def _withheld(plan: Plan, batch: Batch, aside: Bools, judged: Judged) -> Bools:
+    """Leave out what somebody has written of logins and people, and refuse the rows of records."""
+    spoilt = np.zeros(len(batch.row), dtype=bool)
+    for at, columns in told_of_people(batch, plan.dropped).items():
+        if aside[at]:
+            continue
+        spoilt[at] = True
+        judged.faults += [
+            RowFault(int(batch.row[at]), name, None, None, *_TOLD) for name in columns
+        ]
+    return spoilt
+
+
+_TOLD = (
+    "forbidden-content",
+    "the cell tells a password, or the phone or identity number of a person; it is left out",
+    "单元格写有密码、个人电话或身份证号，本库只存设备与地点；该内容已隐去，未保存",
+    "take it out of the text, or name the column in drop_columns",
+)
 
 
 def _matching(column: Any, pattern: str) -> Bools:

@@ -29,6 +29,7 @@ from app.formats.coordinates import (
 from app.formats.source import Batch
 from app.geo.arrays import Bools, Floats
 from app.intake import ewkb
+from app.intake.cells import NOTHING_AS_WRITTEN
 from app.intake.places import Place, datum_in, metres_like
 from app.intake.targets import Kind
 from app.schemas.geojson import DECIMALS
@@ -149,10 +150,21 @@ def located(place: Place, kind: Kind, batch: Batch) -> Located:
         return _of_shapes(shapes, np.zeros(count, np.int64), place, kind, None)
     columns = [batch.columns[column] for column in place.columns]
     if place.mode == "pair":
-        return _of_points(coordinates.from_columns(*columns), place, columns)
+        return _of_points(_blanks_read(coordinates.from_columns(*columns), columns), place, columns)
     if place.mode == "cell":
         return _of_cells(columns[0], place, kind)
     return Located(np.ones(count, dtype=bool))
+
+
+def _blanks_read(read: Places, columns: list[Any]) -> Places:
+    """Return places where a word for nothing is a blank, and no number that cannot be read."""
+    fault = read.fault.copy()
+    for index in np.flatnonzero(fault == NOT_A_NUMBER):
+        cells = [column[int(index)].as_py() for column in columns]
+        said = [cell for cell in cells if cell is not None and cell not in NOTHING_AS_WRITTEN]
+        if len(said) < len(cells):
+            fault[index] = HALF_BLANK if said else BLANK
+    return replace(read, fault=fault)
 
 
 def _by_datum(place: Place, kind: Kind, batch: Batch, column: Any) -> Located:
@@ -177,7 +189,8 @@ def _by_datum(place: Place, kind: Kind, batch: Batch, column: Any) -> Located:
             found.xy[of] = part.xy[of]
         found.faults = [one for one in found.faults if not of[one.index]]
         found.faults += [one for one in part.faults if of[one.index]]
-    for index in [at for at, text in enumerate(column.to_pylist()) if text and not known[text]]:
+    unknown = [at for at, text in enumerate(column.to_pylist()) if text and known[text] is None]
+    for index in unknown:
         found.faults = [one for one in found.faults if one.index != index]
         found.refuse(index, _UNKNOWN_DATUM, column[index].as_py(), len(place.columns))
     return found
@@ -239,6 +252,9 @@ def _of_cells(column: Any, place: Place, kind: Kind) -> Located:
         read = coordinates.from_cells(column.take(pa.array(pairs)), order=place.order)
         shapes[pairs[read.good]] = shapely.points(read.xy[read.good])
         fault[pairs] = read.fault
+    for at in np.flatnonzero(fault > BLANK).tolist():
+        if column[at].as_py() in NOTHING_AS_WRITTEN:
+            fault[at] = BLANK
     found = _of_shapes(shapes, srid, place, kind, column)
     told = {int(index): int(fault[index]) for index in np.flatnonzero(fault > BLANK)}
     found.faults = [one for one in found.faults if one.index not in told]

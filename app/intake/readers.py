@@ -21,8 +21,34 @@ from app.intake.words import ALL_ROUND
 
 _WHOLE: Final = re.compile(r"([+-]?)0*(\d+)(?:\.0+)?")
 _REMEMBERED: Final = 50_000
+_SAID: Final = frozenset(
+    {
+        "code",
+        "name",
+        "name_zh",
+        "name_en",
+        "address",
+        "notes",
+        "purpose",
+        "legal_basis",
+        "road_name",
+    }
+)
+"""What a word for nothing may be meant in: texts, and the code a thing goes by."""
 _COUNTED: Final = frozenset({"number", "integer", "day", "instant"})
 """Forms of fields in which a word for nothing can be nothing else."""
+
+
+def nothing_in(field: Field) -> frozenset[str]:
+    """Return the cells that say nothing of a field of text, codes or words.
+
+    In a number of a thing, a unit or an address of the network every word for nothing is nothing; else
+    all that have ``无`` for a pole would hang on one pole. In a name and a remark words are kept, and so
+    are those of a list, where nothing would be the default.
+    """
+    if field.form in ("text", "code") and field.name not in _SAID:
+        return cells.NOTHING_AS_WRITTEN
+    return cells.SIGNS_AS_WRITTEN
 
 
 def key(text: str) -> str:
@@ -60,6 +86,7 @@ class Reader:
         listed = codes.LISTS.get(topic or "", {}).get(self.code_list or "", {})
         self._table |= {word: value for word, value in own.items() if word not in listed}
         self._stated = {key(text): value for text, value in self.values.items()}
+        self._nothing = nothing_in(self.field)
         self._read: Callable[[str], Any] = {
             "word": self._word, "words": self._words, "number": self._number,
             "integer": self._integer, "boolean": self._boolean, "day": cells.day,
@@ -97,6 +124,10 @@ class Reader:
             raise cells.no_value(text)
         if self.field.form in _COUNTED and cells.narrow(text).casefold() in cells.NOTHING:
             return None
+        if text in self._nothing and key(text) not in self._table:
+            return None
+        if self.field.form == "text" and text.startswith("{") and _is_structure(text):
+            raise _no_text()
         return self._read(text)
 
     def _word(self, text: str) -> Any:
@@ -186,6 +217,22 @@ class Reader:
             f"无法识别的取值 {text[:40]}" + (f"（代码表 {source}：{listed}）" if listed else ""),
             f"one of {known}, or say in the profile what it means" if known else None,
         )
+
+
+def _is_structure(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _no_text() -> Unreadable:
+    return Unreadable(
+        "not-text",
+        "the cell holds a structure with members of its own, and a text is needed",
+        "单元格是带成员的结构，应为文字",
+        "give each member a column of its own, or leave the column out",
+    )
 
 
 def _no_json() -> Unreadable:

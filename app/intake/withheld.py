@@ -1,7 +1,8 @@
 """Cells that must not be kept whatever their column is called.
 
-Logins in addresses, pictures, structures with members that tell of people, images or logins. Names of columns are refused for the whole file by the plan; this looks at what stands in the cells of
-columns with innocent names. Promises that such a cell is blanked before anybody sees it, and its row
+Logins in addresses, pictures, structures with members that tell of people, images or logins; in free
+text a password or a personal phone with the word for it beside. Names of columns are refused for the
+whole file by the plan; this looks at what stands in the cells of columns with innocent names. Promises that such a cell is blanked before anybody sees it, and its row
 refused. Costs a search for a few bytes in columns that have nothing of the kind.
 """
 
@@ -30,6 +31,19 @@ _OF_SHAPES: Final = frozenset(
 )
 """Members of a geometry as GeoJSON, which may be long."""
 _MESSAGE: Final = "A cell holds a login or a picture; the registry holds equipment and places only. It is left out."
+_TOLD: Final = (
+    r"(?i)(?:密码|口令|password|passwd|pwd)\s*(?:[:：=为是]\s*\S|[A-Za-z0-9@#$!]{4})"
+    r"|(?:电话|手机|联系|责任人|负责人|phone|mobile)[^0-9]{0,20}(?:86[- ]?)?1[3-9][0-9][- ]?[0-9]{4}[- ]?[0-9]{4}(?:[^0-9]|$)"
+    r"|身份证[^0-9]{0,9}[0-9]{17}[0-9Xx]"
+)
+"""A password, the phone or the identity number of a person, with the word that says so beside it."""
+_WORDS: Final = tuple(word.encode() for word in ("密", "口令", "话", "手机", "联系", "责", "证"))
+"""Short, as they are looked for in every cell; the pattern decides."""
+_ASCII: Final = {
+    sign: tuple(word for part in parts for word in (part, part.upper()))
+    for sign, parts in ((b"w", (b"assword", b"asswd", b"pwd", b"Pwd")), (b"o", (b"hone", b"obile")))
+}
+"""Letter that a column of numbers and codes has not -> words with it."""
 
 
 def withheld(batch: Batch, dropped: Collection[str]) -> Batch:
@@ -54,6 +68,41 @@ def withheld(batch: Batch, dropped: Collection[str]) -> Batch:
             Oddity(int(batch.row[at]), "forbidden-content", _MESSAGE, name, "error") for at in rows
         ]
     return batch if len(odd) == len(batch.odd) else replace(batch, columns=columns, odd=tuple(odd))
+
+
+def told(batch: Batch, dropped: Collection[str]) -> dict[int, list[str]]:
+    """Blank the cells of a batch in which somebody has written of a login or a person, in place.
+
+    Returns
+    -------
+    dict
+        Place of the row to the columns of such cells.
+    """
+    found: dict[int, list[str]] = {}
+    for name, column in batch.columns.items():
+        if name in dropped or not _may_tell(column):
+            continue
+        rows = np.flatnonzero(_matching(column, _TOLD))
+        for at in rows:
+            found.setdefault(int(at), []).append(name)
+        if len(rows):
+            mask = np.zeros(len(column), dtype=bool)
+            mask[rows] = True
+            batch.columns[name] = pc.if_else(pa.array(mask), pa.scalar(None, pa.string()), column)
+    return found
+
+
+def _may_tell(column: Any) -> bool:
+    """Look for the words in all cells at once: in nearly all columns there is none of them."""
+    _, places, data = column.buffers()
+    if data is None or places is None:
+        return False
+    offsets = np.frombuffer(places, np.int32, len(column) + 1, column.offset * 4)
+    content = memoryview(data)[offsets[0] : offsets[-1]].tobytes()
+    for sign, words in _ASCII.items():
+        if (sign in content or sign.upper() in content) and any(word in content for word in words):
+            return True
+    return not content.isascii() and any(word in content for word in _WORDS)
 
 
 def _found(column: Any) -> Any:

@@ -159,3 +159,20 @@ def test_a_group_names_what_stands_under_two_and_the_datum_under_one(tmp_path: P
     places = (f"经度{one}", f"纬度{one}", f"经度{two}", f"纬度{two}")
     assert read(path).columns == ("序号", *places, "日期", "单位")
     assert read(path, sheet="一组").columns == ("编码", "经度（百度坐标）", "纬度（百度坐标）")
+
+
+def test_a_workbook_packed_with_backslashes_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet("台账")
+        sheet.write_row(0, 0, ["编码", "车道数"])
+        sheet.write_row(1, 0, ["A1", 2])
+        sheet.write(2, 0, "A2")
+        sheet.write_formula(2, 1, "=1/0", None, "#DIV/0!")
+    other = tmp_path / "windows.xlsx"
+    with zipfile.ZipFile(path) as packed, zipfile.ZipFile(other, "w") as again:
+        for info in packed.infolist():
+            again.writestr(info.filename.replace("/", "\\"), packed.read(info))
+        again.writestr("xl\\", b"")
+    found = read(other)
+    assert (found.detected.format, found.column("车道数")) == ("xlsx", ["2", "#DIV/0!"])

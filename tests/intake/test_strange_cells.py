@@ -7,6 +7,7 @@ import pytest
 from formats.files import read, written
 
 from app.formats.source import open_source
+from app.intake.cells import SIGNS_AS_WRITTEN
 from app.intake.judge import Judged, batches, judge
 from app.intake.options import Options
 from app.intake.plan import plan_for
@@ -79,6 +80,7 @@ def test_a_login_in_a_network_address_is_not_repeated(tmp_path: Path) -> None:
 
 def test_what_a_device_can_do_is_no_forbidden_name() -> None:
     assert not any(map(forbidden, ("车牌识别", "plate_reader function", "号牌识别功能", "车站路")))
+    assert not any(map(forbidden, ("Info.PhotoelectricImagingType", "抓拍图片分辨率")))
     assert all(map(forbidden, ("车牌识别结果", "plate_reader_result", "车牌号码", "plate")))
 
 
@@ -101,3 +103,124 @@ def test_members_that_are_no_features_are_rows_at_fault(tmp_path: Path) -> None:
         (2, "bad-item", "error"),
         (3, "bad-item", "error"),
     ]
+
+
+_OWNED = (
+    "设备编码,设备名称,经度,纬度,功能类型,管理单位,资产编号,杆号,IP地址,所属防控点,使用状态,备注"
+)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["无", "/", "-", "——", "NULL", "Null", "\\N", "N/A", "(null)", "暂无", "未知", "／", "？"],
+)
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_word_for_nothing_is_no_pole_and_no_unit(tmp_path: Path, word: str, exact: bool) -> None:
+    rows = [
+        f"{_ROW[:19]}{at}{_ROW[20:]},{word},{word},{word},{word},{word},,{word}"
+        for at in range(1, 3)
+    ]
+    path = written(tmp_path, "\n".join((_OWNED, *rows)) + "\n")
+    with open_source(path) as source:
+        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = batches(plan, source)
+        found = judge(plan, batch, exact=exact)
+    assert found.faults == []
+    for row in found.good.to_pylist():
+        fields = ("owner_unit", "owner_reference", "failure_group", "network_address")
+        assert [row[name] for name in (*fields, "control_point")] == [None] * 5
+        assert row["notes"] == (None if word in SIGNS_AS_WRITTEN else word)
+
+
+def test_a_word_for_nothing_is_no_state_of_a_device_and_no_code(tmp_path: Path) -> None:
+    found, _ = _judged(tmp_path, f"{_ROW},,,".replace("车辆", "无"), "NULL,甲,113.2,35.2,车辆,,,")
+    assert [(fault.row, fault.field, fault.code) for fault in found.faults] == [
+        (2, "functions", "unknown-code"),
+        (3, "code", "missing"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "code"),
+    [
+        ("无", "无", "geometry-missing"), ("/", "", "geometry-missing"), ("113.2", "暂无", "missing-coordinates"),
+        ("见附图", "无", "missing-coordinates"), ("见附图", "35.2", "not-a-coordinate"),
+    ],
+)  # fmt: skip
+def test_a_word_for_nothing_is_no_place(tmp_path: Path, lon: str, lat: str, code: str) -> None:
+    found, _ = _judged(tmp_path, f"41080200001321000001,解放路东,{lon},{lat},车辆,,,")
+    assert [fault.code for fault in found.faults] == [code]
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        "2024‑3‑5",
+        "2024—03—05",
+        "2024年3月5日星期二",
+        "2024/3/5（周二）",
+        "2024/3/5 上午 8:30",
+        "2024-03-05 PM 2:05",
+    ],
+)
+def test_a_day_with_long_dashes_or_a_weekday_is_read(tmp_path: Path, day: str) -> None:
+    found, _ = _judged(tmp_path, f"{_ROW},,{day},")
+    assert found.faults == []
+    assert found.good["installed_on"].to_pylist() == ["2024-03-05"]
+
+
+def test_a_code_with_another_hyphen_is_the_same(tmp_path: Path) -> None:
+    found, _ = _judged(tmp_path, _ROW.replace("41080200001321000001", "KK‑0–12") + ",,,")
+    assert found.good["code"].to_pylist() == ["KK-0-12"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "用户名admin 密码：12345", "口令=abc", "Password: x1", "密码Hik12345", "联系人张三，电话 138-1234-5678",
+        "手机13812345678", "负责人 李四 +86 13912345678", "身份证号：41080219900101001X",
+    ],
+)  # fmt: skip
+def test_logins_and_phones_in_a_remark_are_blanked_and_refused(tmp_path: Path, text: str) -> None:
+    found, _ = _judged(tmp_path, f"{_ROW},,,{text}", f"{_ROW[:19]}2{_ROW[20:]},,,值班室旁")
+    assert [(fault.row, fault.column, fault.code, fault.value) for fault in found.faults] == [
+        (2, "备注", "forbidden-content", None)
+    ]
+    assert found.good["row"].to_pylist() == [3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "电话亭旁",
+        "密码锁店门口",
+        "联系杆 3 号",
+        "负责人民路段",
+        "手机信号塔下 2024",
+        "mobile phone shop",
+    ],
+)
+def test_words_of_places_are_no_secrets(tmp_path: Path, text: str) -> None:
+    found, kept = _judged(tmp_path, f"{_ROW},,,{text}")
+    assert (found.faults, kept) == ([], [text])
+
+
+def test_a_signature_with_a_phone_is_passed_over_and_kept_nowhere(tmp_path: Path) -> None:
+    found, kept = _judged(tmp_path, f"{_ROW},,,", "制表人：张三,,,,,,,联系电话：13812345678")
+    assert [(fault.row, fault.code) for fault in found.faults] == [(3, "not-a-record")]
+    assert not any("138" in text for text in kept if text)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_structure_is_no_name(tmp_path: Path, exact: bool) -> None:
+    row = _ROW.replace("解放路东", '"{""zh"": ""解放路东""}"')
+    plain = f"{_ROW[:19]}2{_ROW[20:]}".replace("解放路东", "{甲}")
+    path = written(tmp_path, "\n".join((_HEAD, f"{row},,,", f"{plain},,,")) + "\n")
+    with open_source(path) as source:
+        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = batches(plan, source)
+        found = judge(plan, batch, exact=exact)
+    assert [(fault.row, fault.field, fault.code) for fault in found.faults] == [
+        (2, "name_zh", "not-text")
+    ]
+    assert found.good["name_zh"].to_pylist() == ["{甲}"]
