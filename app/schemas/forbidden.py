@@ -32,7 +32,8 @@ _SOUND_ALIKE: Final = (
     "mobiledevice", "imagesensor", "imagingtype", "imagetype", "imageresolution", "imagesize",
     "template", "plateau", "personcheckpoint", "contactless", "recordingday", "recordingretention",
     "driverversion", "imageformat", "phonebooth", "phonebox", "mobilesignal", "mobilecoverage",
-    "mobilenetwork", "photoelectric", "图片分辨率", "照片分辨率", "电话亭", "手机信号", "电话报警柱", "电话柱",
+    "mobilenetwork", "photoelectric", "图片分辨率", "照片分辨率",
+    "电话亭", "手机信号", "电话报警柱", "电话柱",
 )  # fmt: skip
 """Names of equipment in which such a part occurs by accident."""
 
