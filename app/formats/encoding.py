@@ -142,10 +142,10 @@ def text_blocks(
         yield b"\n"
 
 
-def text_pieces(path: Path, encoding: Encoding, *, errors: str = "strict") -> Iterator[str]:
+def text_pieces(path: Path, encoding: Encoding) -> Iterator[str]:
     """Yield the text in pieces, as `text_blocks`."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-    for block in text_blocks(path, encoding, errors=errors):
+    for block in text_blocks(path, encoding):
         yield decoder.decode(block)
 
 

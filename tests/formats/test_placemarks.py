@@ -162,7 +162,7 @@ def test_a_document_type_is_refused_wherever_a_block_ends(
     file = Named(written(tmp_path, text, "x.kml"), "x.kml")
     for cut in range(1, len(text)):
         pieces = [text[:cut], text[cut:]]
-        monkeypatch.setattr(encoding, "text_blocks", lambda *_, of=pieces: iter(of))
+        monkeypatch.setattr(encoding, "text_blocks", lambda *_, of=pieces, **__: iter(of))
         with pytest.raises(Invalid) as refusal:
             list(markup.blocks_of(file, Encoding("utf-8")))
         assert refusal.value.code == "unsafe-file"
