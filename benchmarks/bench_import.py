@@ -4,7 +4,8 @@ The peers validate nothing, know no history, no rings and no other rows: what th
 reading the file and writing a table with one spatial index. Every run is a process of its own, on a
 database made anew, so that its peak of memory is its own. Prints ratios; asserts nothing.
 
-``python -m benchmarks.bench_import [rows ...]`` (default 100,000 and 1,000,000).
+``python -m benchmarks.bench_import [rows ...]`` (default 100,000 and 1,000,000);
+``python -m benchmarks.bench_import formats`` takes 100,000 rows in other formats, which ogr2ogr writes.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,6 +38,15 @@ from app.services.imports.jobs import Imports
 
 ROWS = (100_000, 1_000_000)
 ROUNDS = 3
+FORMATS = {
+    "gpkg": "GPKG",
+    "fgb": "FlatGeobuf",
+    "geojson": "GeoJSON",
+    "xlsx": "XLSX",
+    "kml": "LIBKML",
+}
+"""GDAL's name of each format by the ending of its files."""
+_POINTS = ("-oo", "X_POSSIBLE_NAMES=longitude", "-oo", "Y_POSSIBLE_NAMES=latitude")
 COLUMNS = (
     "code", "jurisdiction", "name_zh", "name_en", "functions", "owner_unit", "maintenance_unit",
     "purpose", "legal_basis", "retention_days", "lifecycle", "manufacturer", "model", "installed_on",
@@ -107,11 +118,11 @@ def _ogr2ogr(url: str, path: Path) -> dict[str, Any]:
     host = parse_qs(urlsplit(url).query)["host"][0]
     name = urlsplit(url).path.lstrip("/")
     start = time.perf_counter()
+    points = _POINTS if path.suffix == ".csv" else ()
     subprocess.run(
         [
             "ogr2ogr", "-f", "PostgreSQL", f"PG:host={host} user=registry dbname={name}", str(path),
-            "-nln", "peer", "-oo", "X_POSSIBLE_NAMES=longitude", "-oo", "Y_POSSIBLE_NAMES=latitude",
-            "-a_srs", "EPSG:4326", "--config", "PG_USE_COPY", "YES",
+            "-nln", "peer", *points, "-a_srs", "EPSG:4326", "--config", "PG_USE_COPY", "YES",
         ],
         check=True,
     )  # fmt: skip
@@ -156,9 +167,9 @@ def _run(what: str, cluster: LocalCluster, path: Path, folder: Path) -> dict[str
         cluster.drop_database("bench_import")
 
 
-def main(rows: tuple[int, ...] = ROWS) -> None:
+def main(rows: tuple[int, ...] = ROWS, *, formats: bool = False) -> None:
     """Measure and print."""
-    peers = [*(["ogr2ogr"] if shutil.which("ogr2ogr") else []), "copy"]
+    peers = [*(["ogr2ogr"] if shutil.which("ogr2ogr") else []), *([] if formats else ["copy"])]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -167,7 +178,18 @@ def main(rows: tuple[int, ...] = ROWS) -> None:
             for count in rows:
                 path = folder / f"cameras-{count}.csv"
                 cameras(path, count)
-                _compare(cluster, path, folder, peers, count)
+                for other in _converted(path) if formats else (path,):
+                    _compare(cluster, other, folder, peers, count)
+
+
+def _converted(path: Path) -> Iterator[Path]:
+    """Yield the same rows in other formats."""
+    for ending, driver in FORMATS.items():
+        other = path.with_suffix(f".{ending}")
+        points = () if ending == "xlsx" else (*_POINTS, "-a_srs", "EPSG:4326")
+        command = ["ogr2ogr", "-f", driver, str(other), str(path), *points]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        yield other
 
 
 def _compare(cluster: LocalCluster, path: Path, folder: Path, peers: list[str], count: int) -> None:
@@ -183,7 +205,8 @@ def _compare(cluster: LocalCluster, path: Path, folder: Path, peers: list[str], 
     peak = max(run["peak_mb"] for run in found["ours"])
     opening_s = statistics.median(run["opening"] for run in found["ours"])
     print(
-        f"{count:>9,} rows, {path.stat().st_size / 2**20:.0f} MiB: ours {ours:.2f} s "
+        f"{count:>9,} rows of {path.suffix[1:]}, {path.stat().st_size / 2**20:.0f} MiB: "
+        f"ours {ours:.2f} s "
         f"({count / ours:,.0f} rows/s; {opening_s:.2f} s of it opening), peak {peak:.0f} MiB"
     )
     for what in peers:
@@ -193,5 +216,7 @@ def _compare(cluster: LocalCluster, path: Path, folder: Path, peers: list[str], 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         one(sys.argv[2], sys.argv[3], Path(sys.argv[4]), Path(sys.argv[5]))
+    elif sys.argv[1:2] == ["formats"]:
+        main((100_000,), formats=True)
     else:
         main(tuple(int(word) for word in sys.argv[1:]) or ROWS)

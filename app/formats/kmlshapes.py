@@ -33,19 +33,26 @@ def shape_of(element: Any) -> BaseGeometry | tuple[float, float]:
         It has none.
     """
     if local(element) == "Point":
-        place = _positions(element)[0]
-        if not (math.isfinite(place[0]) and math.isfinite(place[1])):
-            raise ValueError("no place")
-        return place
+        return _finite(*_positions(element)[0])
     return SHAPES[local(element)](element, 0)
 
 
-def _child(element: Any, tag: str) -> str | None:
-    return next((child.text for child in element if local(child) == tag), None)
+def _finite(x: float, y: float) -> tuple[float, float]:
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError("no place")
+    return x, y
+
+
+def _child(element: Any, tag: str) -> Any:
+    return next((child for child in element if local(child) == tag), ())
+
+
+def _text(element: Any, tag: str) -> str:
+    return getattr(_child(element, tag), "text", None) or ""
 
 
 def _positions(element: Any) -> list[tuple[float, float]]:
-    text = (_child(element, "coordinates") or "").strip()
+    text = _text(element, "coordinates").strip()
     if " " in text or "\n" in text or "\t" in text:
         text = _COMMA.sub(",", text)
     found = []
@@ -59,6 +66,13 @@ def _positions(element: Any) -> list[tuple[float, float]]:
 
 def _point(element: Any, _depth: int) -> BaseGeometry:
     return shapely.Point(_positions(element)[0])
+
+
+def _model(element: Any, _depth: int) -> BaseGeometry:
+    """Return where a three-dimensional model stands: GDAL writes one where a field is called model."""
+    location = _child(element, "Location")
+    x, y = (float(_text(location, axis)) for axis in ("longitude", "latitude"))
+    return shapely.Point(_finite(x, y))
 
 
 def _line(element: Any, _depth: int) -> BaseGeometry:
@@ -85,6 +99,7 @@ def _several(element: Any, depth: int) -> BaseGeometry:
 
 SHAPES: Final[dict[str, Callable[[Any, int], BaseGeometry]]] = {
     "Point": _point,
+    "Model": _model,
     "LineString": _line,
     "LinearRing": _line,
     "Polygon": _polygon,

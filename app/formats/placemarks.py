@@ -28,7 +28,7 @@ _LONGEST_TABLE: Final = 100_000
 """Signs of a description that are looked at for a table."""
 _FOLDERS: Final = ("Folder", "Document")
 _TOLD: Final = ("name", "description", "address")
-_UNREAD: Final = ("Track", "MultiTrack", "Model")
+_UNREAD: Final = ("Track", "MultiTrack")
 _FAULT: Final = ("bad-geometry", "The geometry of a row cannot be read.")
 _BUFFER: Final = 1 << 16
 

@@ -47,6 +47,22 @@ def test_placemarks(tmp_path: Path, codec: str) -> None:
     assert [(odd.row, odd.code) for odd in found.odd] == [(5, "bad-geometry")]
 
 
+def test_a_model_stands_at_its_location(tmp_path: Path) -> None:
+    """``ogr2ogr -f LIBKML`` writes models for points that have a field called model."""
+    model = (
+        "<Placemark><Model><Location>{}</Location><Link><href>M-1</href></Link></Model></Placemark>"
+    )
+    places = (
+        "<longitude>113.2</longitude><latitude>35.1</latitude>",
+        "<latitude>35.1</latitude>",
+        "<longitude>nan</longitude><latitude>35.1</latitude>",
+    )
+    parts = "".join(map(model.format, places))
+    found = read(written(tmp_path, f"<kml><Document>{parts}</Document></kml>", "x.kml"))
+    assert found.shapes == [shapely.Point(113.2, 35.1), None, None]
+    assert [(odd.row, odd.code) for odd in found.odd] == [(2, "bad-geometry"), (3, "bad-geometry")]
+
+
 def test_kmz(tmp_path: Path) -> None:
     path = tmp_path / "x.kmz"
     with zipfile.ZipFile(path, "w") as archive:
