@@ -4,7 +4,7 @@ Everything is text: a code never becomes a number on the way. Numbers of a typed
 so that lost digits show (`app.formats.typed`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,6 +55,8 @@ class Detected:
     rows: int | None = None
     """Rows below the header. Delimited text: lines, until the last batch has been read."""
     notes: tuple[str, ...] = ()
+    mapping: Mapping[str, str | None] | None = None
+    """Column to field (None: not read), where the file brings a mapping of its own."""
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,47 @@
 """Shapefiles in a zip: shapes through GDAL, attributes through `app.formats.dbf`."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
+import orjson
 import shapely
 
 from app.errors import Invalid
 from app.formats import archive
 from app.formats.archive import Member
 from app.formats.dbf import Table, open_table, pieces
+from app.formats.longtexts import MEMBER, Texts
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
 from app.formats.shapes import Shapes, bad_geometry, from_wkb
 from app.formats.vector import arrow_batches, chosen, crs_of, layer_info
 
 _PARTS: Final = ("shp", "shx", "dbf", "prj", "cpg", "cst")
 _LAYER: Final = "layer"
+MAPPING: Final = "mapping.json"
+"""What an export of ours says of its columns."""
+FAMILIES: Final = ("point", "line", "polygon")
+"""How the Shapefiles of one export end."""
+_LARGEST_MAPPING: Final = 1 << 20
+_TARGET: Final = re.compile(r"[a-z][a-z0-9_]{0,63}(@[a-z0-9_]{1,40})?")
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """One Shapefile of a zip, unpacked."""
+
+    name: str
+    path: Path
+    table: Table
+    crs: str | None
+    notes: tuple[str, ...]
 
 
 def open_shapefile(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
-    """Open the named Shapefile of a zip, or its first.
+    """Open the named Shapefile of a zip, or its first; of an export of ours, all of them.
 
     Raises
     ------
@@ -30,31 +51,96 @@ def open_shapefile(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> O
     held = archive.members(file.path)
     bases = _layers(held)
     layers = tuple(bases.values())
-    layer, notes = chosen(layers, (), wanted.layer or wanted.sheet)
-    stem = next(stem for stem, name in bases.items() if name == layer)
+    mapping = own_mapping(file.path, held)
+    stated = wanted.layer or wanted.sheet
+    names = layers
+    if mapping is not None and stated is None and len(layers) > 1 and _of_one_export(layers):
+        notes: tuple[str, ...] = (f"Layers {', '.join(layers)} are read, one after the other.",)
+    else:
+        layer, notes = chosen(layers, (), stated)
+        names = (layer,)
     target = folder()
+    opened = [
+        _open(file, held, bases, name, target / str(at), wanted) for at, name in enumerate(names)
+    ]
+    first = opened[0]
+    if any((one.table.names, one.crs) != (first.table.names, first.crs) for one in opened):
+        opened, (_, notes) = [first], chosen(layers, (first.name,), None)
+    side = next((member for member in held if member.name == MEMBER), None)
+    texts = Texts(archive.unpack(file.path, side, target / MEMBER) if side and mapping else None)
+    told = [note for one in opened for note in (*one.notes, *one.table.notes)]
+    detected = Detected(
+        format="shapefile",
+        encoding=first.table.codec,
+        layer=" + ".join(one.name for one in opened),
+        layers=layers,
+        crs=first.crs,
+        geometry=True,
+        rows=sum(one.table.count for one in opened),
+        notes=(*notes, *dict.fromkeys(told)),
+        mapping=mapping,
+    )
+    return Opened(detected, first.table.names, lambda rows: _whole(opened, texts, rows))
+
+
+def own_mapping(path: Path, held: list[Member]) -> dict[str, str | None] | None:
+    """Return the mapping of columns that an export of ours has in its zip."""
+    member = next((member for member in held if member.name == MAPPING), None)
+    if member is None or member.size > _LARGEST_MAPPING:
+        return None
+    try:
+        found = orjson.loads(archive.beginning(path, member, _LARGEST_MAPPING))
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, dict) or not found:
+        return None
+    return found if all(_is_target(target) for target in found.values()) else None
+
+
+def _is_target(value: object) -> bool:
+    return value is None or (isinstance(value, str) and bool(_TARGET.fullmatch(value)))
+
+
+def _of_one_export(layers: Sequence[str]) -> bool:
+    """Tell whether Shapefiles are the points, lines and polygons of one export."""
+    parts = [name.rpartition("-") for name in layers]
+    return len({stem for stem, _, _ in parts}) == 1 and all(of in FAMILIES for _, _, of in parts)
+
+
+def _open(
+    file: Named, held: list[Member], bases: dict[str, str], layer: str, target: Path, wanted: Wanted
+) -> _Layer:
+    """Unpack one Shapefile and open its parts."""
+    stem = next(stem for stem, name in bases.items() if name == layer)
+    target.mkdir()
     parts = _unpacked(file, held, stem, target)
     if "dbf" not in parts:
         raise Invalid(f"The Shapefile {layer!r} has no .dbf file in the zip.", code="damaged-file")
     info = layer_info(parts["shp"], "shapefile", _LAYER)
-    crs, more = crs_of(info)
+    crs, notes = crs_of(info)
     shapes = int(info["features"])
-    claimed = _claim(parts)
-    table = open_table(parts["dbf"], claimed, wanted.encoding)
+    table = open_table(parts["dbf"], _claim(parts), wanted.encoding)
     if shapes > table.count:
         told = f"The Shapefile has {shapes:,} shapes and {table.count:,} records; the rest is not read."
-        more = (*more, told)
-    detected = Detected(
-        format="shapefile",
-        encoding=table.codec,
-        layer=layer,
-        layers=layers,
-        crs=crs,
-        geometry=True,
-        rows=table.count,
-        notes=(*notes, *more, *table.notes),
-    )
-    return Opened(detected, table.names, lambda rows: _batches(parts["shp"], table, rows))
+        notes = (*notes, told)
+    return _Layer(layer, parts["shp"], table, crs, notes)
+
+
+def _whole(layers: Sequence[_Layer], texts: Texts, rows: int) -> Iterator[Batch]:
+    """Yield the records of Shapefiles one after the other, numbered on, with their long texts."""
+    before = 0
+    for layer in layers:
+        for batch in _batches(layer.path, layer.table, rows):
+            columns, odd = {}, list(batch.odd)
+            for name, column in batch.columns.items():
+                columns[name], wrong = texts.whole(name, column, batch.row)
+                odd += wrong
+            numbered = tuple(replace(one, row=one.row + before) for one in odd)
+            yield Batch(
+                batch.row + before, columns, batch.geometry,
+                tuple(sorted(numbered, key=lambda one: one.row)),
+            )  # fmt: skip
+        before += layer.table.count
 
 
 def _layers(held: list[Member]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 
+from app.formats.longtexts import LONGEST, MEMBER, Writer, cut
 from app.formats.writing import (
     GEOMETRY,
     LONLAT,
@@ -183,7 +184,6 @@ def parquet_notes(layout: Layout) -> Sequence[str]:
 
 # -- Shapefile --------------------------------------------------------------------------------------
 
-_LONGEST: Final = 254
 _PARTS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 _SHORT: Final = {
     "jurisdiction": "division", "division_code": "civil_code", "inbound_bearing_deg": "in_bearing",
@@ -214,24 +214,19 @@ def short_names(layout: Layout) -> dict[str, str]:
     names = {}
     for column in layout.columns:
         wanted = _SHORT.get(column.name, column.name) if column.name == column.header else ""
-        name = base = wanted[:10] or _bytes(column.header, 10)
+        name = base = wanted[:10] or cut(column.header, 10)
         number = 1
         while name.lower() in taken:
             number += 1
-            name = _bytes(base, 10 - len(str(number))) + str(number)
+            name = cut(base, 10 - len(str(number))) + str(number)
         taken.add(name.lower())
         names[column.header] = name
     return names
 
 
-def _bytes(text: str, most: int) -> str:
-    """Return as much of a text as fits into so many bytes of UTF-8."""
-    return text.encode()[:most].decode(errors="ignore")
-
-
 def write_shapefile(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
-    """Yield a zip: a Shapefile for each kind of shape, what was lost, and the full names."""
-    names, cut = short_names(layout), [0]
+    """Yield a zip: a Shapefile for each kind of shape, long texts, and the full names."""
+    names, long = short_names(layout), Writer(folder)
     made: dict[str, Path] = {}
     empty = pa.RecordBatch.from_pylist([], schema=layout.schema)
     several = len({_family(shape) for shape in layout.shapes}) > 1
@@ -239,12 +234,12 @@ def write_shapefile(layout: Layout, batches: Batches, folder: Path) -> Iterator[
         for family, part in _by_family(batch):
             stem = f"{layout.name}-{family}" if several else layout.name
             path = made.setdefault(family, folder / f"{stem}.shp")
-            _append(layout, _flat(layout, part, names, cut), path, family)
+            _append(layout, _flat(layout, part, names, long), path, family)
     if not made:
         family = _family(layout.shapes[0])
         made[family] = folder / f"{layout.name}.shp"
-        _append(layout, _flat(layout, empty, names, cut), made[family], family)
-    yield from read_back(_zipped(layout, folder, made, names, cut[0]))
+        _append(layout, _flat(layout, empty, names, long), made[family], family)
+    yield from read_back(_zipped(layout, folder, made, names, long))
 
 
 def _family(shape: str) -> str:
@@ -259,7 +254,7 @@ def _by_family(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
             yield family, batch.take(pa.array(rows))
 
 
-def _flat(layout: Layout, batch: pa.RecordBatch, names: dict[str, str], cut: list[int]) -> pa.Table:
+def _flat(layout: Layout, batch: pa.RecordBatch, names: dict[str, str], long: Writer) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for column in layout.columns:
         array = (
@@ -269,21 +264,8 @@ def _flat(layout: Layout, batch: pa.RecordBatch, names: dict[str, str], cut: lis
         )
         if column.type == "boolean":
             array = array.cast(pa.string())
-        columns[names[column.header]] = _fitting(array, cut)
+        columns[names[column.header]] = long.fitted(array)
     return pa.table({**columns, GEOMETRY: batch.column(GEOMETRY)})
-
-
-def _fitting(array: pa.Array, cut: list[int]) -> pa.Array:
-    if not pa.types.is_string(array.type):
-        return array
-    values = array.to_pylist()
-    long = [at for at, text in enumerate(values) if text and len(text.encode()) > _LONGEST]
-    if not long:
-        return array
-    cut[0] += len(long)
-    for at in long:
-        values[at] = _bytes(values[at], _LONGEST)
-    return pa.array(values, pa.string())
 
 
 def _append(layout: Layout, table: pa.Table, path: Path, family: str) -> None:
@@ -301,10 +283,10 @@ def _append(layout: Layout, table: pa.Table, path: Path, family: str) -> None:
 
 
 def _zipped(
-    layout: Layout, folder: Path, made: dict[str, Path], names: dict[str, str], cut: int
+    layout: Layout, folder: Path, made: dict[str, Path], names: dict[str, str], long: Writer
 ) -> Path:
     target = folder / "export.zip"
-    told = [*shapefile_notes(layout), f"Texts cut to 254 bytes: {cut}."]
+    told = [*shapefile_notes(layout), f"Texts that go on in {MEMBER}: {long.count}."]
     columns = "\n".join(f"{short:<10}  {name}" for name, short in names.items())
     mapping = {
         short: None if column.kept else column.name
@@ -315,6 +297,8 @@ def _zipped(
             for suffix in _PARTS:
                 if path.with_suffix(suffix).exists():
                     archive.write(path.with_suffix(suffix), path.with_suffix(suffix).name)
+        if long.count:
+            archive.write(long.path, MEMBER)
         archive.writestr("README.txt", "\n".join([*told, "", "Columns:", columns, ""]))
         archive.writestr("mapping.json", orjson.dumps(mapping, option=orjson.OPT_INDENT_2))
     return target
@@ -323,9 +307,10 @@ def _zipped(
 def shapefile_notes(layout: Layout) -> Sequence[str]:
     """Return what a Shapefile cannot hold."""
     notes = [
-        "Column names are cut to ten bytes: README.txt has the full ones, mapping.json is a mapping "
-        "for the import.",
-        "Text is cut to 254 bytes; a blank text and none are the same.",
+        "Column names are cut to ten bytes: README.txt has the full ones, and mapping.json, by which "
+        "the import reads the zip.",
+        f"Text is cut to {LONGEST} bytes and goes on in {MEMBER}, where the import finds it; a blank "
+        "text and none are the same.",
         "Times and booleans are text.",
     ]
     if lists := listed(layout, "words", "json"):

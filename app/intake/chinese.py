@@ -39,6 +39,10 @@ _NOTES: Final[dict[str, str]] = {
     "A row has more cells than the header; its values may stand in the wrong columns.":
         "有的行单元格多于表头，其值可能错列。",
     "A row has fewer cells than the header; the rest is blank.": "有的行单元格少于表头，其余视为空白。",
+    "A text is too long for a Shapefile, and the beginning that stands there was changed; change it in another format.":
+        "长文本超出 Shapefile 字段长度，其开头部分被改动；请用其他格式修改。",
+    "A text goes on in {}, which is not in the zip as it was exported.": "长文本的其余部分在 {} 中，压缩包内没有导出时的该文件。",
+    "Layers {} are read, one after the other.": "依次读取图层 {}。",
     "A text of the attribute table is cut in the middle of a character.": "属性表中有文字在字符中间被截断。",
     "An item is not valid XML and cannot be read.": "有的条目不是有效的 XML，无法读取。",
     "A member of the list is no feature.": "列表中有的成员不是要素。",

@@ -172,6 +172,8 @@ ROW_CODES: Final[dict[str, str]] = {
     "unknown-crs": "a row names a coordinate system that is not known",
     "outside-crs": "a place outside the area of the stated CRS",
     "refused-together": "a lane of a checkpoint of which another row is refused",
+    "long-text-edited": "a text too long for a Shapefile of which the beginning that stands there was changed",
+    "long-text-missing": "a text that goes on in `texts.jsonl`, which is not in the zip",
     "unknown-order": "two numbers of which either may be the longitude",
 }
 """What can be wrong with a row, beside what the draft itself says (as for a PUT of the record)."""

@@ -195,6 +195,8 @@ _FORM_ZH = {
     "bad-item": "该条目无法读取",
     "cut-item": "最后一个条目不完整",
     "cut-text": "该行的文字在写出时被截断在字符中间",
+    "long-text-edited": "长文本超出 Shapefile 字段长度，其开头部分被改动；请用其他格式修改",
+    "long-text-missing": "长文本的其余部分在 texts.jsonl 中，压缩包内没有导出时的该文件",
     "forbidden-content": "单元格含登录信息或图像，本库只存设备与地点；该内容已隐去，未保存",
     "too-many-cells": "该行的单元格多于表头",
     "too-few-cells": "该行的单元格少于表头",

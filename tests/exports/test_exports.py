@@ -142,7 +142,9 @@ async def test_other_programs_find_the_places(
     assert np.allclose(lonlat, [[LON] * 3, [LAT] * 3], atol=1e-8)
 
 
-async def test_a_shapefile_says_what_it_cut(equipped: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_shapefile_has_long_texts_whole_beside_it(
+    equipped: httpx.AsyncClient, tmp_path: Path
+) -> None:
     long = camera("c-long", notes="长" * 100)
     assert (await equipped.put("/v1/cameras/c-long", json=long)).status_code == 201
     path = await _saved(equipped, tmp_path, "cameras.shp.zip")
@@ -150,14 +152,15 @@ async def test_a_shapefile_says_what_it_cut(equipped: httpx.AsyncClient, tmp_pat
         told = archive.read("README.txt").decode()
         assert archive.read("cameras.cpg") == b"UTF-8"
         archive.extractall(tmp_path)
-    assert "Texts cut to 254 bytes: 1." in told
+        assert orjson.loads(archive.read("texts.jsonl")) == "长" * 100
+    assert "Texts that go on in texts.jsonl: 1." in told
     assert "azimuth     azimuth_deg" in told
     meta, _, _, fields = pyogrio.raw.read(tmp_path / "cameras.shp")
     names = list(meta["fields"])
     assert len({name.lower() for name in names}) == len(names)
     assert max(len(name.encode()) for name in names) <= 10
     notes = fields[names.index("notes")].tolist()
-    assert notes[-1] == "长" * 84  # 252 bytes: no character is cut in half
+    assert notes[-1] == "长" * 83 + "…#1"  # 254 bytes: no character is cut in half
 
 
 async def test_points_and_polygons_are_a_shapefile_each(

@@ -143,7 +143,7 @@ def opened(
     with ExitStack() as held:
         source, sample = _first(held, file, wanted, wanted.layer)
         _refuse_unused(wanted, source.detected.format)
-        how = options(wanted, profile)
+        how, notes = _by_its_own_mapping(options(wanted, profile), source)
         try:
             found = _planned(held, file, wanted, how, (source, sample))
         except Invalid as error:
@@ -154,7 +154,32 @@ def opened(
                 found = _planned(held, file, wanted, how, (source, sample))
             except Invalid:
                 raise error from None
-        yield found
+        source, plan = found
+        yield source, replace(plan, notes=(*notes, *plan.notes))
+
+
+def _by_its_own_mapping(how: Options, source: Source) -> tuple[Options, tuple[Note, ...]]:
+    """Return options with the mapping that an export of ours has in its zip, unless one is stated."""
+    own = source.detected.mapping
+    if own is None or how.mapping or how.profile is not None:
+        return how, ()
+    kind = kind_of(how.kind)
+    mapping = {
+        column: target
+        for column, target in own.items()
+        if column in source.columns
+        and (target is None or kind.field(target.partition("@")[0]) is not None)
+    }
+    if not mapping:
+        return how, ()
+    note = Note(
+        "mapping-found",
+        f"the columns are read by the mapping.json of the zip ({len(mapping)} columns), as an export of "
+        "the registry has it. State a mapping or a profile to have them read otherwise.",
+        f"已按压缩包内本系统导出时附带的 mapping.json 读取各列（{len(mapping)} 列）；"
+        "如需其他读法请指定映射或配置。",
+    )
+    return replace(how, mapping=mapping), (note,)
 
 
 def _may_be_parts(wanted: ImportRequest) -> bool:
