@@ -29,7 +29,7 @@ Spots = dict[int, list[tuple[int, str]]]
 
 def without_value(path: Path, sheet: str) -> Spots:
     """Return the cells of a sheet that hold an error, or a formula without a value."""
-    part = _part(path, sheet)
+    part = part_of(path, sheet)
     member = next((one for one in archive.members(path) if one.name == part), None)
     spots: Spots = {}
     if member is None:
@@ -41,15 +41,16 @@ def without_value(path: Path, sheet: str) -> Spots:
             last = block.rfind(b"<row")
             held = block[last:] if last >= 0 and len(block) - last < _BLOCK else b""
             whole = block[: len(block) - len(held)]
-            count += _look(whole, spots)
+            count += look(whole, spots)
             if count > MOST:
                 return spots
-    _look(held, spots)
+    look(held, spots)
     return spots
 
 
-def _look(block: bytes, spots: Spots) -> int:
-    if b't="e"' not in block and b"</f>" not in block and b":f>" not in block:
+def look(block: bytes, spots: Spots) -> int:
+    """Add the cells of whole rows that hold an error or a formula without a value; count them."""
+    if b'"e"' not in block and b"f>" not in block:
         return 0
     found = 0
     for cell in _CELL.finditer(block):
@@ -65,7 +66,7 @@ def _look(block: bytes, spots: Spots) -> int:
     return found
 
 
-def _part(path: Path, sheet: str) -> str:
+def part_of(path: Path, sheet: str) -> str:
     """Return the path of a sheet's XML inside the workbook, "" when it cannot be told."""
     held = {member.name: member for member in archive.members(path)}
     parts = [held.get(name) for name in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels")]

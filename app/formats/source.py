@@ -105,7 +105,7 @@ def _open(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) ->
         case "csv" | "tsv":
             return open_delimited(file, wanted)
         case "xlsx" | "xls" | "ods":
-            return open_spreadsheet(file, kind, wanted)
+            return open_spreadsheet(file, kind, wanted, folder)
         case "geojson" | "geojsonseq":
             return open_geojson(file, kind, wanted)
         case "gpkg" | "fgb":

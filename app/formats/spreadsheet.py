@@ -1,12 +1,13 @@
 """Excel and OpenDocument spreadsheets: one sheet, its values, dates as ISO text.
 
 Promises the row numbers that the spreadsheet programme shows, formulas as their last computed
-values, and merged cells as values of all rows they span. A workbook is read as a whole, so its
-unpacked size is limited.
+values, and merged cells as values of all rows they span. A large XLSX sheet is read some rows at a
+time (`app.formats.sheetparts`), any other workbook as a whole, so its unpacked size is limited.
 """
 
+import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,60 +15,141 @@ from typing import Any, Final
 import python_calamine as calamine
 
 from app.errors import Invalid
-from app.formats import errorcells, formulas, sheetsize
+from app.formats import errorcells, formulas, sheetparts, sheetsize
 from app.formats.grid import batch_of
 from app.formats.header import Header, find
-from app.formats.model import Batch, Detected, Named, Opened, Wanted
+from app.formats.model import Batch, Detected, Named, Opened, Tally, Wanted
+from app.formats.sheetparts import SAMPLE_ROWS
 from app.formats.text import clean_cell
 from app.formats.typed import EXACT_SPREADSHEET, cells_text, value_text
 
-_SAMPLE_ROWS: Final = 100
+_MERGED: Final = "Merged cells are read as the same value in every row they span."
+_UNCOMPUTED: Final = (
+    f"Formulas have no computed values and are read as {formulas.NOT_COMPUTED}; open the "
+    "workbook in a spreadsheet programme and save it."
+)
 _Merged = list[tuple[tuple[int, int], tuple[int, int]]]
 
 
-def open_spreadsheet(file: Named, kind: str, wanted: Wanted) -> Opened:
+def open_spreadsheet(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
     """Open the named sheet, or the first visible one that has a header and rows.
 
     Raises
     ------
     Invalid
-        ``encrypted-file``, ``damaged-file``, ``unknown-layer``, ``no-such-row``.
+        ``encrypted-file``, ``damaged-file``, ``unknown-layer``, ``no-such-row``,
+        ``unpacks-too-large``.
     """
+    parts = sheetparts.cut(file.path, folder) if kind == "xlsx" else None
+    opened = _in_parts(file, parts, wanted) if parts is not None else None
+    return opened or _whole(file, kind, wanted)
+
+
+def _whole(file: Named, kind: str, wanted: Wanted) -> Opened:
+    """Open a workbook whose sheet is held in memory."""
     sheetsize.check(file.path, kind)
     with _readable():
         book = calamine.CalamineWorkbook.from_path(file.path)
-        visible = [
-            meta.name
-            for meta in book.sheets_metadata
-            if meta.typ == calamine.SheetTypeEnum.WorkSheet
-            and meta.visible == calamine.SheetVisibleEnum.Visible
-        ]
-        sheet, note = _chosen(book, visible, wanted.sheet or wanted.layer)
-        name = sheet.name
+        visible, sheet, notes = _chosen(book, wanted.sheet or wanted.layer)
         header = find(_head(sheet), wanted.header_row)
-    merged = _spans(sheet, header)
-    spots = _without_value(file.path, book.sheet_names, name)
-    notes = [*note, *header.notes]
-    if merged:
-        notes.append("Merged cells are read as the same value in every row they span.")
-    if any(text == formulas.NOT_COMPUTED for row in spots.values() for _, text in row):
-        notes.append(
-            f"Formulas have no computed values and are read as {formulas.NOT_COMPUTED}; open the "
-            "workbook in a spreadsheet programme and save it."
-        )
-    top = sheet.start[0] if sheet.start else 0
+    top, shift = sheet.start or (0, 0)
+    merged = _spans(sheet.merged_cell_ranges or [], shift, header)
+    spots = _without_value(file.path, book.sheet_names, sheet.name)
+    notes += (*header.notes, *((_MERGED,) if merged else ()))
+    if _any_uncomputed(spots):
+        notes += (_UNCOMPUTED,)
     detected = Detected(
         format=kind,
         header_row=header.row,
-        layer=name,
-        layers=tuple(visible),
+        layer=sheet.name,
+        layers=visible,
         rows=max(0, top + sheet.height - (header.row or 0)),
-        notes=tuple(notes),
+        notes=notes,
     )
-    names = tuple(header.names[at] for at in header.kept)
-    opened = Opened(detected, names, lambda rows: _batches(sheet, header, merged, spots, rows))
+
+    def read(rows: int) -> Iterator[Batch]:
+        return _batches(enumerate(sheet.iter_rows()), shift, header, merged, spots, rows)
+
+    opened = Opened(detected, tuple(header.names[at] for at in header.kept), read)
     opened.closing.callback(book.close)
     return opened
+
+
+def _in_parts(file: Named, parts: sheetparts.Parts, wanted: Wanted) -> Opened | None:
+    """Open a workbook whose sheet is read some rows at a time."""
+    with _readable():
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(parts.sample()))
+        visible, sheet, notes = _chosen(book, wanted.sheet or wanted.layer)
+        header = find(_head(sheet), wanted.header_row)
+        name, shift = sheet.name, sheet.start[1] if sheet.start else 0
+        book.close()
+    path = formulas.part_of(file.path, name)
+    if path not in parts.sheets:
+        parts.close()
+        return None
+    scanned = parts.sheets[path]
+    merged = _spans(scanned.merged, shift, header)
+    notes += (*header.notes, *((_MERGED,) if merged else ()))
+    detected = Detected(
+        format="xlsx",
+        header_row=header.row,
+        layer=name,
+        layers=visible,
+        rows=max(0, scanned.last - (header.row or 0)),
+        notes=notes,
+    )
+    tally = Tally()
+    width = max(header.kept, default=0) + 1
+
+    def cells() -> Iterator[tuple[int, list[Any]]]:
+        after = 0
+        for rows, packed in parts.of(path):
+            spots.clear()
+            formulas.look(rows, spots)
+            if _any_uncomputed(spots):
+                tally.note(_UNCOMPUTED)
+            start, held = _part(packed, name)
+            if merged and held:  # merged cells fill rows that have no cells of their own
+                yield from ((at, [""] * width) for at in range(after, start[0]))
+                after = start[0] + len(held)
+            yield from _fitted(start, held, shift, width)
+
+    def read(rows: int) -> Iterator[Batch]:
+        return _batches(cells(), shift, header, merged, spots, rows)
+
+    spots: formulas.Spots = {}
+    opened = Opened(detected, tuple(header.names[at] for at in header.kept), read, tally)
+    opened.closing.callback(parts.close)
+    return opened
+
+
+def _part(packed: bytes, name: str) -> tuple[tuple[int, int], list[list[Any]]]:
+    """Return the rows of a part, and the place of its first cell with a value."""
+    with _readable():
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(packed))
+        sheet = book.get_sheet_by_name(name)
+        rows = sheet.to_python() if sheet.start else []
+        book.close()
+    return sheet.start or (0, 0), rows
+
+
+def _fitted(
+    start: tuple[int, int], rows: list[list[Any]], shift: int, width: int
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield rows with their places from 0, each beginning in one column and of one width."""
+    begin = max(0, start[1] - shift)
+    skipped = max(0, shift - start[1])
+    before, taken = [""] * min(begin, width), max(0, width - begin)
+    if not begin and not skipped and rows and len(rows[0]) == width:
+        yield from enumerate(rows, start[0])
+        return
+    for at, row in enumerate(rows, start[0]):
+        cells = row[skipped : skipped + taken]
+        yield at, [*before, *cells, *[""] * (width - len(before) - len(cells))]
+
+
+def _any_uncomputed(spots: formulas.Spots) -> bool:
+    return any(text == formulas.NOT_COMPUTED for row in spots.values() for _, text in row)
 
 
 def _without_value(path: Path, sheets: Sequence[str], name: str) -> formulas.Spots:
@@ -78,15 +160,22 @@ def _without_value(path: Path, sheets: Sequence[str], name: str) -> formulas.Spo
 
 
 def _chosen(
-    book: calamine.CalamineWorkbook, visible: Sequence[str], stated: str | None
-) -> tuple[calamine.CalamineSheet, tuple[str, ...]]:
+    book: calamine.CalamineWorkbook, stated: str | None
+) -> tuple[tuple[str, ...], calamine.CalamineSheet, tuple[str, ...]]:
+    """Return the names of the visible sheets, the sheet to be read, and what to tell."""
+    visible = tuple(
+        meta.name
+        for meta in book.sheets_metadata
+        if meta.typ == calamine.SheetTypeEnum.WorkSheet
+        and meta.visible == calamine.SheetVisibleEnum.Visible
+    )
     if stated is not None:
         if stated not in book.sheet_names:
             raise Invalid(
                 f"There is no sheet {stated!r}; the workbook has {', '.join(book.sheet_names)}.",
                 code="unknown-layer",
             )
-        return book.get_sheet_by_name(stated), ()
+        return visible, book.get_sheet_by_name(stated), ()
     if not visible:
         raise _no_cells()
     blank = True
@@ -98,10 +187,10 @@ def _chosen(
         if found.row is not None and len(found.kept) > 1 and any(map(any, rows[found.row :])):
             others = [other for other in visible if other != name]
             told = f"Sheet {name!r} is read; the workbook also has {', '.join(others)}."
-            return sheet, (told,) if others else ()
+            return visible, sheet, (told,) if others else ()
     if blank:
         raise _no_cells()
-    return book.get_sheet_by_name(visible[0]), ()
+    return visible, book.get_sheet_by_name(visible[0]), ()
 
 
 def _no_cells() -> Invalid:
@@ -112,34 +201,33 @@ def _head(sheet: calamine.CalamineSheet) -> list[list[str | None]]:
     rows = []
     for row in sheet.iter_rows():
         rows.append([clean_cell(value_text(cell, EXACT_SPREADSHEET)) for cell in row])
-        if len(rows) == _SAMPLE_ROWS:
+        if len(rows) == SAMPLE_ROWS:
             break
     return rows
 
 
-def _spans(sheet: calamine.CalamineSheet, header: Header) -> _Merged:
+def _spans(ranges: Sequence[sheetparts.Range], shift: int, header: Header) -> _Merged:
     """Return merged ranges of the body that span rows, by physical column."""
-    shift = sheet.start[1] if sheet.start else 0
     return [
         ((top, left - shift), (bottom, right - shift))
-        for (top, left), (bottom, right) in sheet.merged_cell_ranges or []
+        for (top, left), (bottom, right) in ranges
         if top >= (header.row or 0) and bottom > top and left >= shift
     ]
 
 
 def _batches(
-    sheet: calamine.CalamineSheet,
+    places: Iterable[tuple[int, list[Any]]],
+    shift: int,
     header: Header,
     merged: _Merged,
     spots: formulas.Spots,
     rows: int,
 ) -> Iterator[Batch]:
-    shift = sheet.start[1] if sheet.start else 0
     spans = {(top, left): bottom for (top, left), (bottom, _) in merged}
     carried: dict[int, tuple[int, object]] = {}
     numbers: list[int] = []
     held: list[list[Any]] = []
-    for at, row in enumerate(sheet.iter_rows()):
+    for at, row in places:
         if at < (header.row or 0):
             continue
         if spans:
