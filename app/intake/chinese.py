@@ -44,6 +44,12 @@ _NOTES: Final[dict[str, str]] = {
     "A text goes on in {}, which is not in the zip as it was exported.": "长文本的其余部分在 {} 中，压缩包内没有导出时的该文件。",
     "Layers {} are read, one after the other.": "依次读取图层 {}。",
     "A text of the attribute table is cut in the middle of a character.": "属性表中有文字在字符中间被截断。",
+    "A text was cut in the middle of a character when it was written.": "有文字在写出时被截断在字符中间。",
+    "An item has bytes that are no text in the encoding of the file.": "有的条目含有不属于文件编码的字节。",
+    "The file names a CRS that is not known: {}.": "文件指明的坐标系无法识别：{}。",
+    "Column {} holds shapes and the file does not say of which CRS; state it.":
+        "列 {} 是几何，而文件未说明其坐标系，请指明。",
+    "The attribute table is cut off: {} of {} records are there.": "属性表不完整：{1} 条记录中只有 {0} 条。",
     "An item is not valid XML and cannot be read.": "有的条目不是有效的 XML，无法读取。",
     "A member of the list is no feature.": "列表中有的成员不是要素。",
     "The last item is cut off.": "最后一个条目不完整。",

@@ -74,6 +74,32 @@ def test_kmz(tmp_path: Path) -> None:
     assert refusal.value.code == "unknown-layer"
 
 
+def test_a_folder_is_a_layer(tmp_path: Path) -> None:
+    def of(name: str, *within: str) -> str:
+        return f"<Folder><name>{name}</name>{''.join(within)}</Folder>"
+
+    def placemark(name: str) -> str:
+        point = "<Point><coordinates>113.2,35.1</coordinates></Point>"
+        return f"<Placemark><name>{name}</name>{point}</Placemark>"
+
+    inner = of("东区", placemark("b"), of("南", placemark("c")))
+    folders = of("摄像机", placemark("a"), inner) + of("卡口", placemark("d"))
+    text = f"<kml><Document>{folders}</Document></kml>"
+    path = written(tmp_path, text, "x.kml")
+    assert read(path).column("name") == ["a", "b", "c", "d"]
+    for layer, names in (
+        ("摄像机", ["a", "b", "c"]), ("东区", ["b", "c"]), ("摄像机/东区/南", ["c"]), ("卡口", ["d"]),
+    ):  # fmt: skip
+        found = read(path, layer=layer)
+        assert (found.column("name"), found.detected.layer) == (names, layer)
+    for layer in ("区", "摄像机/南", "x.kml"):
+        with pytest.raises(Invalid, match="摄像机, 摄像机/东区, 摄像机/东区/南, 卡口") as refusal:
+            read(path, layer=layer)
+        assert refusal.value.code == "unknown-layer"
+    with pytest.raises(Invalid, match="no folder"):
+        read(written(tmp_path, f"<kml>{placemark('a')}</kml>", "y.kml"), layer="摄像机")
+
+
 def test_broken_and_unsafe_kml(tmp_path: Path) -> None:
     text = KML.format(codec="utf-8")
     with pytest.raises(Invalid) as refusal:

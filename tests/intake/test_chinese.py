@@ -94,6 +94,38 @@ def test_every_refusal_of_a_file_is_known_in_chinese() -> None:
     assert english == {}
 
 
+def _told_of_files() -> dict[str, str]:
+    """Return every sentence that a reader says of a file, and where."""
+    found = {}
+    for path in _APP.glob("formats/*.py"):
+        if path.name.startswith(("write", "writing")):
+            continue
+        tree = ast.parse(path.read_text())
+        parts = {
+            id(value) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+            for value in node.values
+        }  # fmt: skip
+        said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.expr) or id(node) in parts | said:
+                continue
+            text = _template(node)
+            if text and " " in text and text[0].isupper() and text.endswith("."):
+                found[text] = f"{path.name}:{node.lineno}"
+    return found
+
+
+def test_every_note_of_a_reader_is_known_in_chinese() -> None:
+    told = _told_of_files()
+    assert len(told) > 60
+    unknown = {
+        text: where
+        for text, where in told.items()
+        if not any("一" <= sign <= "鿿" for sign in chinese.in_chinese(text))
+    }
+    assert unknown == {}
+
+
 def test_a_sentence_of_others_stays_as_it_is() -> None:
     for sentence in ("The camera is not valid: /code: and so on.", "a and b", "x" * 6000):
         assert chinese.in_chinese(sentence) == sentence

@@ -174,7 +174,7 @@ async def rows(
     """Return what became of rows, in the order of the file, and where the next page starts."""
     unwritten = _unwritten(await _seen(connection, job, who))
     page, start = _position(after)
-    if (wanted in WRITTEN and unwritten) or (wanted == NOT_WRITTEN and not unwritten):
+    if _none(wanted, unwritten):
         return [], None
     found: list[dict[str, Any]] = []
     while (stored := await registry.results(connection, job, page, _kept(wanted))) is not None:
@@ -188,6 +188,11 @@ async def rows(
             return found, f"{number}:{rest}"
         page, start = number + 1, 0
     return found, None
+
+
+def _none(wanted: Asked | None, unwritten: bool) -> bool:
+    """Tell whether no row can have become what is asked for, because of how the job ended."""
+    return (wanted in WRITTEN and unwritten) or (wanted == NOT_WRITTEN and not unwritten)
 
 
 def _kept(wanted: Asked | None) -> Sequence[str] | None:
@@ -226,16 +231,27 @@ async def as_csv(
     database: Database, job: str, wanted: Asked | None, language: Language
 ) -> AsyncIterator[bytes]:
     """Yield the annotated file as CSV, page by page, in UTF-8 with a byte order mark for Excel."""
-    first = True
+    yield await anyio.to_thread.run_sync(_csv_header, await _headings(database, job, language))
     async for results, cells in _pages(database, job, wanted):
         lines = pages.annotated(results, cells, wanted, language)
-        yield await anyio.to_thread.run_sync(_csv_part, lines, first)
-        first = False
+        yield await anyio.to_thread.run_sync(_csv_part, lines)
+
+
+async def _headings(database: Database, job: str, language: Language) -> list[str]:
+    """Return what stands above the columns of an annotated file, also where no row does."""
+    async with database.reading() as connection:
+        stored = await registry.results(connection, job, 0, None, cells=True)
+    cells = None if stored is None else stored[2]
+    return [] if cells is None else pages.headings(pages.table_of(cells), language)
 
 
 async def _pages(
     database: Database, job: str, wanted: Asked | None
 ) -> AsyncIterator[tuple[bytes, bytes]]:
+    async with database.reading() as connection:
+        found = await registry.find(connection, job)
+    if found is None or _none(wanted, _unwritten(found)):
+        return
     page = 0
     while True:
         async with database.reading() as connection:
@@ -247,16 +263,16 @@ async def _pages(
             yield stored[1], stored[2]
 
 
-def _csv_part(lines: Iterable[tuple[list[str], list[str | None]]], first: bool) -> bytes:
-    begins, text = first, io.StringIO()
+def _csv_header(names: list[str]) -> bytes:
+    return "\ufeff".encode() + _csv_part([names]) if names else b""
+
+
+def _csv_part(lines: Iterable[Sequence[str | None]]) -> bytes:
+    text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    for header, cells in lines:
-        if first:
-            writer.writerow([harmless(name) for name in header])
-            first = False
+    for cells in lines:
         writer.writerow([harmless(cell) for cell in cells])
-    mark = "\ufeff" if begins and text.tell() else ""
-    return (mark + text.getvalue()).encode()
+    return text.getvalue().encode()
 
 
 def harmless(cell: str | None) -> str:
@@ -288,8 +304,10 @@ async def as_xlsx(
         path, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     )
     sheet = book.add_worksheet()
-    row = 0
     try:
+        for at, name in enumerate(await _headings(database, job, language)):
+            sheet.write_string(0, at, name)
+        row = 1
         async for results, cells in _pages(database, job, wanted):
             lines = pages.annotated(results, cells, wanted, language)
             row = await anyio.to_thread.run_sync(_sheet_part, sheet, lines, row)
@@ -297,12 +315,8 @@ async def as_xlsx(
         await anyio.to_thread.run_sync(book.close)
 
 
-def _sheet_part(sheet: Any, lines: Iterable[tuple[list[str], list[str | None]]], row: int) -> int:
-    for header, cells in lines:
-        if row == 0:
-            for at, name in enumerate(header):
-                sheet.write_string(0, at, name)
-            row = 1
+def _sheet_part(sheet: Any, lines: Iterable[Sequence[str | None]], row: int) -> int:
+    for cells in lines:
         if row > _MOST_SHEET_ROWS:
             break
         for at, cell in enumerate(cells):

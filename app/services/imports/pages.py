@@ -274,23 +274,27 @@ def problem(fault: dict[str, Any], language: str) -> dict[str, Any]:
     }
 
 
+def headings(shown: Any, language: str) -> list[str]:
+    """Return what stands above the cells of the rows of a page."""
+    names = [name for name in shown.column_names if name != "row"]
+    return [*names, "错误" if language == "zh" else "errors"]
+
+
 def annotated(
     results: bytes, cells: bytes, wanted: Asked | None, language: str
-) -> Iterator[tuple[list[str], list[str | None]]]:
-    """Yield (headers, cells) of the rows of a page, what is wrong with each in the last cell."""
+) -> Iterator[list[str | None]]:
+    """Yield the cells of the rows of a page, what is wrong with each in the last one."""
     told = table_of(results)
     shown = table_of(cells)
-    names = [name for name in shown.column_names if name != "row"]
-    columns = [_texts(shown[name]) for name in names]
+    columns = [_texts(shown[name]) for name in shown.column_names if name != "row"]
     matching = told.take(pa.array(_matching(told, wanted)))
     texts = dict(zip(matching["row"].to_pylist(), matching["told"].to_pylist(), strict=True))
-    header = [*names, "错误" if language == "zh" else "errors"]
     for at, row in enumerate(shown["row"].to_pylist()):
         if row not in texts:
             continue
         faults = orjson.loads(texts[row]).get("faults", []) if texts[row] else []
         sentences = "; ".join(_sentence(fault, language) for fault in faults)
-        yield header, [*(column[at] for column in columns), sentences or None]
+        yield [*(column[at] for column in columns), sentences or None]
 
 
 def _texts(column: Any) -> list[str | None]:
