@@ -3,6 +3,7 @@
 import io
 import random
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import builders
@@ -368,3 +369,30 @@ async def test_a_row_comes_to_what_a_patch_comes_to(
         for name in ("geometry", *_DOMAINS):
             assert mine[name] == other[name], (number, name)
     assert 0 < len(refused) < len(rows)
+
+
+def _session() -> tuple[str, str]:
+    """Return the file and the output of the session in docs/import.md."""
+    page = (Path(__file__).parents[2] / "docs/import.md").read_text()
+    part = page.split("$ cat units.csv\n")[1].split("```")[0]
+    file, _, output = part.partition("$ coverage-registry import")
+    return file, " ".join(output.split())
+
+
+async def test_the_documented_session(city: httpx.AsyncClient) -> None:
+    content, output = _session()
+    known: Json = {"maintenance_unit": "演示系统运维单位"}
+    for line in content.splitlines()[1:3]:
+        await _register(city, builders.camera(line.partition(",")[0], **known))
+    job = await brought(city, content.encode(), mode="update_only", jurisdiction=None, dry_run=True)
+    assert "--mode update_only --dry-run" in output
+    assert f"note {job['notes'][0]['message']} " in output
+    counts = {name: count for name, count in job["counts"].items() if count}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    assert f"done {told} (dry run, nothing written) {job['problem']['detail']} " in output
+    for row in await rows_of(city, job):
+        for problem in row["problems"]:
+            shown = f"{problem['message']} ({problem['hint']})"
+            assert f"{row['row']} {problem['field']} {problem['value']} {shown}" in output
+        for name, (before, after) in (row["changes"] or {}).items():
+            assert f"{row['row']} {row['code']} {name} {before!r} -> {after!r}" in output
