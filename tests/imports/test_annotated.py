@@ -19,9 +19,10 @@ async def _codes(client: httpx.AsyncClient, url: str) -> list[str]:
     assert answer.status_code == 200, answer.text
     if "xlsx" in url:
         book = CalamineWorkbook.from_filelike(io.BytesIO(answer.content))
-        header, *cells = book.get_sheet_by_index(0).to_python()
+        rows: list[list[Any]] = book.get_sheet_by_index(0).to_python()
     else:
-        header, *cells = csv.reader(io.StringIO(answer.text.removeprefix("\ufeff")))
+        rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+    header, *cells = rows
     assert (header[0], header[-1]) == ("code", "errors"), url
     return [str(line[0]) for line in cells]
 

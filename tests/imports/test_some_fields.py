@@ -390,9 +390,9 @@ async def test_the_documented_session(city: httpx.AsyncClient) -> None:
     counts = {name: count for name, count in job["counts"].items() if count}
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     assert f"done {told} (dry run, nothing written) {job['problem']['detail']} " in output
-    for row in await rows_of(city, job):
-        for problem in row["problems"]:
+    for item in await rows_of(city, job):
+        for problem in item["problems"]:
             shown = f"{problem['message']} ({problem['hint']})"
-            assert f"{row['row']} {problem['field']} {problem['value']} {shown}" in output
-        for name, (before, after) in (row["changes"] or {}).items():
-            assert f"{row['row']} {row['code']} {name} {before!r} -> {after!r}" in output
+            assert f"{item['row']} {problem['field']} {problem['value']} {shown}" in output
+        for name, (before, after) in (item["changes"] or {}).items():
+            assert f"{item['row']} {item['code']} {name} {before!r} -> {after!r}" in output
