@@ -1,11 +1,13 @@
 """Tables that are written out cell by cell: of a web page, of a workbook in XML.
 
 A reader yields the rows of all tables of its file; here one table is chosen, its header is found and
-its rows become batches, by the rules of spreadsheets. The file is gone through once to count and
-once to read, so memory stays flat; the rows of a small file are kept.
+its rows become batches, by the rules of spreadsheets. The file is gone through once: its rows are put
+aside (`app.formats.shelf`) until it is known which are wanted, so memory stays flat.
 """
 
+import marshal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,18 +18,19 @@ from app.errors import Invalid
 from app.formats.encoding import Encoding
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Opened, Wanted
+from app.formats.shelf import Shelf
 from app.formats.text import clean_cell, strings, unguarded
 
-KEPT_BYTES: Final = 4 << 20
-"""Size of a file whose rows are kept after they have been counted."""
 MOST_COLUMNS: Final = 16_384
 MOST_ROWS: Final = 1_048_576
 """Columns and rows of a sheet, as spreadsheet programmes have them."""
 MOST_TABLES: Final = 10_000
 _SAMPLE_ROWS: Final = 100
+_TOGETHER: Final = 10_000
+"""Cells that are put aside at a time."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Line:
     """One row of a table."""
 
@@ -37,6 +40,33 @@ class Line:
     cells: list[str | None]
     spanned: list[tuple[int, int, str]] = field(default_factory=list)
     """Cells that a merged cell above takes: their column, the row it begins in, its text."""
+
+
+class _Lines:
+    """Rows that are put aside, some hundred at a time."""
+
+    def __init__(self) -> None:
+        self._shelf = Shelf()
+        self._held: list[tuple[int, int, list[str | None], list[tuple[int, int, str]]]] = []
+        self._cells = 0
+
+    def put(self, line: Line) -> None:
+        self._held.append((line.table, line.number, line.cells, line.spanned))
+        self._cells += 1 + len(line.cells) + len(line.spanned)
+        if self._cells >= _TOGETHER:
+            self.finish()
+
+    def finish(self) -> None:
+        self._shelf.put(marshal.dumps(self._held))
+        self._held, self._cells = [], 0
+
+    def read(self) -> Iterator[Line]:
+        for part in self._shelf.parts():
+            for held in marshal.loads(part):  # noqa: S302 - what was written here before
+                yield Line(*held)
+
+    def close(self) -> None:
+        self._shelf.close()
 
 
 @dataclass(eq=False)
@@ -54,7 +84,7 @@ class _Table:
     def take(self, line: Line, count: int) -> None:
         self.last, self.ended = line.number, count
         self.begun = count if self.begun < 0 else self.begun
-        self.filled += sum(cell is not None for cell in line.cells)
+        self.filled += len(line.cells) - line.cells.count(None)
         self.spans |= bool(line.spanned)
         if line.number <= _SAMPLE_ROWS:
             self.head += [[] for _ in range(line.number - 1 - len(self.head))]
@@ -79,7 +109,6 @@ class Sheets:
 def open_grid(
     kind: str,
     coding: Encoding,
-    size: int,
     lines: Callable[[Sheets], Iterator[Line]],
     wanted: Wanted,
     *,
@@ -94,8 +123,6 @@ def open_grid(
         Name of the format.
     coding : Encoding
         What the text is in.
-    size : int
-        Bytes of the file.
     lines : callable
         Yields the rows of all tables in the order of the file, and names the tables.
     largest : bool
@@ -108,13 +135,30 @@ def open_grid(
     Invalid
         ``unknown-layer``, ``no-such-row``, and what the reader raises.
     """
+    with ExitStack() as stack:
+        held = _Lines()
+        stack.callback(held.close)
+        opened = _opened(kind, coding, lines, held, wanted, largest=largest, nothing=nothing)
+        opened.closing.push(stack.pop_all())
+        return opened
+
+
+def _opened(
+    kind: str,
+    coding: Encoding,
+    lines: Callable[[Sheets], Iterator[Line]],
+    held: _Lines,
+    wanted: Wanted,
+    *,
+    largest: bool,
+    nothing: Invalid,
+) -> Opened:
     sheets = Sheets()
     tables: dict[int, _Table] = {}
-    kept: list[Line] = []
     for count, line in enumerate(lines(sheets)):
         tables.setdefault(line.table, _Table()).take(line, count)
-        if size <= KEPT_BYTES:
-            kept.append(line)
+        held.put(line)
+    held.finish()
     stated = wanted.sheet or wanted.layer
     at, layers = _chosen(sheets, tables, stated, largest=largest, nothing=nothing)
     table = tables.get(at, _Table())
@@ -142,8 +186,8 @@ def open_grid(
     )
 
     def read(rows: int) -> Iterator[Batch]:
-        again = kept if size <= KEPT_BYTES else lines(Sheets())
-        return _batches((line for line in again if line.table in pages), header, rows, pages)
+        chosen = (line for line in held.read() if line.table in pages)
+        return _batches(chosen, header, rows, pages)
 
     return Opened(detected, tuple(header.names[place] for place in header.kept), read)
 
@@ -195,24 +239,30 @@ def _pages(tables: dict[int, _Table], header: Header) -> _Pages:
 
 def _batches(lines: Iterable[Line], header: Header, rows: int, pages: _Pages) -> Iterator[Batch]:
     numbers: list[int] = []
-    columns: list[list[str | None]] = [[] for _ in header.kept]
+    held: list[list[str | None]] = []
+    width = max(header.kept, default=0) + 1
     for line in lines:
         first, before = pages[line.table]
         if line.number <= first or not any(line.cells):
             continue
         cells = line.cells
+        if len(cells) < width:
+            cells = [*cells, *[None] * (width - len(cells))]
         for place, begun, text in line.spanned:
-            if begun > first:
-                cells = [*cells, *[None] * (place + 1 - len(cells))]
+            if begun > first and place < width:
                 cells[place] = text
         numbers.append(line.number + before)
-        for column, place in zip(columns, header.kept, strict=True):
-            column.append(cells[place] if place < len(cells) else None)
+        held.append(cells)
         if len(numbers) == rows:
-            yield batch_of(numbers, list(map(strings, columns)), header)
-            numbers, columns = [], [[] for _ in header.kept]
+            yield _batch(numbers, held, header)
+            numbers, held = [], []
     if numbers:
-        yield batch_of(numbers, list(map(strings, columns)), header)
+        yield _batch(numbers, held, header)
+
+
+def _batch(numbers: list[int], rows: list[list[str | None]], header: Header) -> Batch:
+    columns = list(zip(*rows, strict=False))  # what is beyond the last named column may be ragged
+    return batch_of(numbers, [strings(list(columns[at])) for at in header.kept], header)
 
 
 def batch_of(numbers: list[int], cells: list[pa.StringArray], header: Header) -> Batch:

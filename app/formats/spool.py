@@ -1,17 +1,15 @@
 """Rows put aside between the pass that finds out a file's columns and the reading of its rows.
 
 Items that carry their own names tell all columns only at their end. Promises that such a file is
-parsed once and that memory stays flat: what the pass made is kept as compressed Arrow, in memory
-while it is small, beyond that in a temporary file that nobody else can open.
+parsed once and that memory stays flat: what the pass made is put aside as compressed Arrow
+(`app.formats.shelf`).
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +19,10 @@ from numpy.typing import NDArray
 from app.errors import Invalid
 from app.formats.model import Batch, Oddity
 from app.formats.shapes import Shapes
+from app.formats.shelf import Shelf
 
 ROWS: Final = 20_000
 """Rows that are put aside at a time, so many as are asked for by default."""
-KEPT_BYTES: Final = 8 << 20
-"""What is kept in memory."""
-_ROOM: Final = 64 << 20
 _TOGETHER: Final = 32 << 20
 """Bytes that are put aside at a time at most, of rows that are long."""
 _SHAPES, _POINT, _ODD = "shapes", ("x", "y"), b"odd"
@@ -57,10 +53,7 @@ class Spool:
     """Rows as columns of text, shapes and oddities; numbered from 1."""
 
     def __init__(self) -> None:
-        self._parts: list[pa.Buffer | tuple[int, int]] = []
-        """What was put aside: kept, or place and size in the file."""
-        self._kept = self._written = 0
-        self._file: IO[bytes] | None = None
+        self._shelf = Shelf()
         self._places: dict[str | int, int] = {}
         self._pending: list[pa.RecordBatch] = []
         self._odd: list[Oddity] = []
@@ -134,29 +127,8 @@ class Spool:
         batch = batch.replace_schema_metadata({_ODD: told})
         with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
             stream.write_batch(batch)
-        self._keep(sink.getvalue())
+        self._shelf.put(sink.getvalue().to_pybytes())
         self._pending, self._odd, self._rows, self._bytes = [], [], 0, 0
-
-    def _keep(self, packed: pa.Buffer) -> None:
-        if self._kept + packed.size <= KEPT_BYTES:
-            self._kept += packed.size
-            self._parts.append(packed)
-            return
-        if shutil.disk_usage(tempfile.gettempdir()).free < _ROOM + packed.size:
-            raise Invalid("There is no room to unpack the file.", code="unpacks-too-large")
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="registry-file-")  # noqa: SIM115 - see close
-        self._file.seek(self._written)
-        self._file.write(packed)
-        self._parts.append((self._written, packed.size))
-        self._written += packed.size
-
-    def _unpacked(self, part: pa.Buffer | tuple[int, int]) -> pa.RecordBatch:
-        if isinstance(part, tuple) and self._file is not None:
-            self._file.seek(part[0])
-            part = pa.py_buffer(self._file.read(part[1]))
-        with pa.ipc.open_stream(part) as stream:
-            return stream.read_next_batch()
 
     def batches(
         self, rows: int, headers: Sequence[str], keys: Sequence[str | int]
@@ -164,8 +136,9 @@ class Spool:
         """Read what was put aside, at most so many rows at a time, with a header for each key."""
         fields = [str(self._places[key]) for key in keys]
         first = 1
-        for part in self._parts:
-            table = self._unpacked(part)
+        for part in self._shelf.parts():
+            with pa.ipc.open_stream(pa.py_buffer(part)) as stream:
+                table = stream.read_next_batch()
             for begin in range(0, table.num_rows, rows):
                 yield self._batch(table.slice(begin, rows), first + begin, headers, fields)
             first += table.num_rows
@@ -193,5 +166,4 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the temporary file."""
-        if self._file is not None:
-            self._file.close()
+        self._shelf.close()

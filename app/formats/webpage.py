@@ -5,6 +5,7 @@ spreadsheets have them, and the tables of a page apart, also nested ones. Nothin
 fetched, and nothing in it is run.
 """
 
+import html
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,16 @@ _SPACES: Final = re.compile(r"[ \t\r\n\f]+")
 _AROUND_BREAK: Final = re.compile(r" *\n[ \n]*")
 _BREAK: Final = "\x1e"
 """Stands for a line break that is meant, until line breaks of the source have become spaces."""
+# Rows and cells as programs write them: closed, and with attributes that say nothing of where or
+# what a cell is. Anything else goes through the parser.
+_ATTRIBUTES: Final = (
+    r"""(?:\s+(?!(?:col|row)span|x:num)[\w:-]+(?:=(?:"[^"<>]*"|'[^'<>]*'|[\w#%.:-]+))?)*+\s*"""
+)
+_ROW: Final = re.compile(
+    rf"\s*<tr{_ATTRIBUTES}>((?:\s*<(t[dh]){_ATTRIBUTES}>[^<]*</\2>)++)\s*</tr>", re.IGNORECASE
+)
+_CELL: Final = re.compile(r"<t[dh][^>]*>([^<]*)<", re.IGNORECASE)
+_END: Final = re.compile(r"</tr\s*>", re.IGNORECASE)
 _DIGITS: Final = re.compile(r"\d{16,}")
 
 
@@ -57,8 +68,8 @@ def open_page(file: Named, wanted: Wanted, nothing: Invalid) -> Opened:
     """
     coding = coding_of(file, wanted.encoding)
     return open_grid(
-        "html", coding, file.path.stat().st_size, lambda sheets: _lines(file, coding, sheets),
-        wanted, largest=True, nothing=nothing,
+        "html", coding, lambda sheets: _lines(file, coding, sheets), wanted, largest=True,
+        nothing=nothing,
     )  # fmt: skip
 
 
@@ -76,10 +87,11 @@ def coding_of(file: Named, stated: str | None) -> Encoding:
 
 def _lines(file: Named, coding: Encoding, sheets: Sheets) -> Iterator[Line]:
     page = _Page(sheets)
+    rest = ""
     for piece in encodings.text_pieces(file.path, coding):
         for at in range(0, len(piece), _PIECE):
             with _readable():
-                page.feed(piece[at : at + _PIECE])
+                rest = page.take(rest + piece[at : at + _PIECE])
             if len(page.rawdata) > LONGEST_TAG:
                 raise Invalid(
                     f"The page has a tag or a text of more than {LONGEST_TAG >> 20} million signs.",
@@ -87,6 +99,7 @@ def _lines(file: Named, coding: Encoding, sheets: Sheets) -> Iterator[Line]:
                 )
             yield from page.done()
     with _readable():
+        page.feed(rest)
         page.close()
     page.finish()
     yield from page.done()
@@ -110,10 +123,7 @@ class _Cell:
     text: list[str] = field(default_factory=list)
 
     def shown(self) -> str | None:
-        if self.value is not None:
-            return self.value
-        text = _SPACES.sub(" ", "".join(self.text)).replace(_BREAK, "\n")
-        return clean_cell(_AROUND_BREAK.sub("\n", text))
+        return self.value if self.value is not None else _shown("".join(self.text))
 
 
 @dataclass(eq=False)
@@ -148,6 +158,42 @@ class _Page(HTMLParser):
     def finish(self) -> None:
         while self.open:
             self._end_table()
+
+    def take(self, text: str) -> str:
+        """Read text as far as its last row ends, plain rows without the parser; return the rest."""
+        at = 0
+        while at < len(text):
+            if self._between_rows():
+                at = self._plain_rows(text, at)
+            end = None if self.rawdata else _END.search(text, at)
+            if end is None and not self.rawdata and len(text) - at < _PIECE:
+                break  # the row may go on
+            # What the parser cannot read yet it goes through again: it is given much at a time.
+            to = end.end() if end else at + _PIECE
+            self.feed(text[at:to])
+            at = to
+        return text[at:]
+
+    def _between_rows(self) -> bool:
+        table = self.open[-1] if self.open else None
+        return (
+            table is not None
+            and table.cells is None
+            and not (table.spans or self.silent or self.rawdata or self.cdata_elem)
+            and self.caption is None
+        )
+
+    def _plain_rows(self, text: str, at: int) -> int:
+        """Take the rows at a place that the parser would only take longer for."""
+        table = self.open[-1]
+        while row := _ROW.match(text, at):
+            cells = [_plain(cell) for cell in _CELL.findall(row[1])]
+            table.row += 1
+            if table.row > MOST_ROWS or len(cells) > MOST_COLUMNS:
+                raise too_wide()
+            self.lines.append(Line(table.place, table.row, cells))
+            at = row.end()
+        return at
 
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -277,6 +323,21 @@ class _Page(HTMLParser):
             raise too_wide()
         table.cells = None
         self.lines.append(Line(table.place, table.row, cells, [one for one in spanned if one[2]]))
+
+
+def _shown(text: str) -> str | None:
+    """Return text as a browser shows it."""
+    text = _SPACES.sub(" ", text).replace(_BREAK, "\n")
+    return clean_cell(_AROUND_BREAK.sub("\n", text))
+
+
+def _plain(text: str) -> str | None:
+    """Return the text of a cell that has no elements inside."""
+    if "&" in text:
+        text = html.unescape(text)
+    if text.isprintable() and "  " not in text:
+        return text.strip(" ") or None
+    return _shown(text)
 
 
 def _span(text: str | None) -> int:

@@ -34,8 +34,8 @@ def open_workbook(file: Named, wanted: Wanted) -> Opened:
     coding = coding_of(file, wanted.encoding)
     nothing = Invalid("The workbook has no visible sheet with cells.", code="empty-file")
     return open_grid(
-        "xml-spreadsheet", coding, file.path.stat().st_size,
-        lambda sheets: _lines(file, coding, sheets), wanted, largest=False, nothing=nothing,
+        "xml-spreadsheet", coding, lambda sheets: _lines(file, coding, sheets), wanted,
+        largest=False, nothing=nothing,
     )  # fmt: skip
 
 

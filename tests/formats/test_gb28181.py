@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import Invalid
-from app.formats import spool
+from app.formats import shelf
 from formats.files import read, written
 
 ITEM = """<Item>
@@ -42,7 +42,7 @@ def test_one_answer(tmp_path: Path) -> None:
 def test_several_answers_with_headers_between_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    monkeypatch.setattr(spool, "KEPT_BYTES", kept)
+    monkeypatch.setattr(shelf, "KEPT_BYTES", kept)
     header = "MESSAGE sip:41080000002000000001@4108000000 SIP/2.0\r\nFrom: <sip:1@2>;tag=3\r\n\r\n"
     text = "".join(header + answer(at, at + 1, total=4, number=7) for at in (1, 3))
     found = read(written(tmp_path, text, "dump.log"), at_once=3)

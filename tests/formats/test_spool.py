@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import records, spool
+from app.formats import records, shelf, spool
 from app.formats.model import Oddity
 from app.formats.records import Record, gather
 from app.formats.spool import Spool
@@ -35,7 +35,7 @@ _TEXTS = {"x": "x", 1: "1", None: None, "东\ud800": "东\\ud800", 2.5: "2.5"}
 @given(_RECORDS, st.integers(1, 7), st.sampled_from([0, 900, 1 << 20]), st.integers(1, 9))
 def test_items_come_back(items: list[Record], at_once: int, kept: int, together: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "KEPT_BYTES", kept)
+        patch.setattr(shelf, "KEPT_BYTES", kept)
         patch.setattr(records, "ROWS", together)
         patch.setattr(spool, "ROWS", together + 2)
         patch.setattr(records, "_HELD", 120)
@@ -78,7 +78,7 @@ def test_oddities_keep_what_they_say() -> None:
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     full: Any = type("Usage", (), {"free": 1 << 20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    monkeypatch.setattr(spool, "KEPT_BYTES", 0)
+    monkeypatch.setattr(shelf, "KEPT_BYTES", 0)
     with pytest.raises(Invalid, match="no room") as refusal:
         gather(iter([Record({"a": "x"})]))
     assert refusal.value.code == "unpacks-too-large"

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import grid, markup, webpage
+from app.formats import markup, shelf, webpage
 from formats.files import read, written
 
 PAGE = """<html xmlns:o="urn:schemas-microsoft-com:office:office"
@@ -69,7 +69,7 @@ def test_the_largest_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
 def test_a_large_page_is_not_kept_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid, "KEPT_BYTES", 100)
+    monkeypatch.setattr(shelf, "KEPT_BYTES", 100)
     monkeypatch.setattr(webpage, "_PIECE", 7)  # tags and references are cut anywhere
     rows = "".join(f"<tr><td>A{at}</td><td>x &amp; y</td></tr>" for at in range(500))
     path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
@@ -212,3 +212,85 @@ _BITS = st.sampled_from(
 def test_any_heap_of_tags_is_read_or_refused(tmp_path: Path, bits: list[str]) -> None:
     with suppress(Invalid):
         read(written(tmp_path, "<table><tr><td>a<td>b<tr><td>" + "".join(bits), "x.xls"))
+
+
+_INNER = st.sampled_from(
+    [
+        "a", "41080000001320000001", " a  b ", "&amp;", "&nbsp;", "&lt", "&#x4e1c;", "\n", "",
+        "\u3000x\u200b", "<b>b</b>", "<br>", "a < b", "<!-- c -->", "<input value=x>", "\x1e", "东",
+        "<table><tr><td>n</table>",
+    ]
+)  # fmt: skip
+_TOLD = st.sampled_from(
+    [
+        "", "", "", " style='mso-number-format:\"\\@\"'", ' width=50% title="a"', " nowrap",
+        "\n class=x ", " rowspan=2", ' COLSPAN="2"', ' x:num="1.5"', " title='>'", " a=b=c", " rowspan",
+    ]
+)  # fmt: skip
+_AROUND = st.sampled_from(
+    ["", "\n", "<tbody>", "<!-- </tr> -->", "<caption>t</caption>", "<script></tr></script>"]
+)
+_ENDS = st.sampled_from(["</td>", "</td>", "</TD>", "</th>", ""])
+_CELL = st.builds("<{}{}>{}{}".format, st.sampled_from(["td", "td", "TD"]), _TOLD, _INNER, _ENDS)
+_LINE = st.builds(
+    "{}<tr{}>{}{}".format,
+    _AROUND, _TOLD, st.lists(_CELL, max_size=4).map("\n".join),
+    st.sampled_from(["</tr>", "</tr>", "</TR >", ""]),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(_LINE, max_size=8), st.integers(1, 200))
+def test_plain_rows_are_what_the_parser_makes_of_them(
+    tmp_path: Path, rows: list[str], piece: int
+) -> None:
+    head = "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr>"
+    path = written(tmp_path, head + "".join(rows) + "</table>", "x.xls")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webpage, "_PIECE", piece)
+        found = _read_or_refused(path)
+        patch.setattr(webpage._Page, "take", lambda page, text: page.feed(text) or "")
+        assert _read_or_refused(path) == found
+
+
+def _read_or_refused(path: Path) -> object:
+    try:
+        return read(path)
+    except Invalid as error:
+        return error.code, error.detail
+
+
+def test_plain_rows_do_not_reach_the_parser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = "<tr class=x><td nowrap>A{}</td>\n<td>x &amp; y</td></tr>\n"
+    rows = "".join(row.format(at) for at in range(300))
+    path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
+    met = _watched(monkeypatch, "_begin_cell")
+    found = read(path)
+    assert found.column("code") == [f"A{at}" for at in range(300)]
+    assert set(found.column("name")) == {"x & y"}
+    assert len(met) <= 2
+
+
+def test_an_unfinished_comment_is_not_gone_through_for_each_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "<tr><td>x</td></tr>" * 30_000
+    path = written(tmp_path, f"<table><tr><td>a<td>b<tr><td>1<td>2</tr><!-- {rows}", "x.xls")
+    met = _watched(monkeypatch, "feed")
+    assert read(path).rows[0] == {"a": "1", "b": "2"}
+    assert len(met) < 50
+
+
+def _watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """Return what grows with every call of a method of the page."""
+    met: list[str] = []
+    method = getattr(webpage._Page, name)
+
+    def called(page: object, told: object) -> object:
+        met.append(name)
+        return method(page, told)
+
+    monkeypatch.setattr(webpage._Page, name, called)
+    return met
