@@ -34,11 +34,13 @@ def refuse_keyless(
         ``fields-missing``.
     """
     needed = {"code"} if key == "code" else {"jurisdiction", "owner_unit", "owner_reference"}
+    if "code" not in kind.fields:  # a ring
+        needed = {"jurisdiction", "level"}
     if key == "owner_reference" and "code" in fed:
         needed = {"code", "jurisdiction"}
     if absent := [name for name in lacking if name in needed]:
         raise nothing_gives(absent, ignored)
-    by = {"code", "jurisdiction"} if key == "code" else _KEYS
+    by = {"code", "jurisdiction", *needed} if key == "code" else _KEYS
     if lacking and not set(fed) - by:
         told = "Nothing gives a field to change: the file has the key of its records alone."
         fault = Fault("/mapping", "fields-missing", "no column gives a field to change")
@@ -86,7 +88,7 @@ def refused(plan: Plan) -> Invalid:
 
 def note(kind: Kind, feeds: Sequence[Feed], lacking: Sequence[str]) -> Note:
     """Tell that rows are parts of registered records."""
-    title = BY_NAME[kind.name].title
+    title = BY_NAME[kind.name].title if kind.name in BY_NAME else kind.name
     needs = ", ".join(lacking)
     english = (
         f"the file gives only some fields of registered records: what it does not give stays as it is. "

@@ -396,3 +396,35 @@ async def test_the_documented_session(city: httpx.AsyncClient) -> None:
             assert f"{item['row']} {problem['field']} {problem['value']} {shown}" in output
         for name, (before, after) in (item["changes"] or {}).items():
             assert f"{item['row']} {item['code']} {name} {before!r} -> {after!r}" in output
+
+
+async def test_rings_keep_what_a_file_does_not_give(city: httpx.AsyncClient) -> None:
+    url = f"/v1/jurisdictions/{CITY}/rings/core"
+    properties = {"name_zh": "核心圈", "tolerance_m": 7.5, "valid_from": "2024-01-01"}
+    body = {"type": "Feature", "geometry": builders.square(0.02), "properties": properties}
+    assert (await city.put(url, json=body)).status_code == 201
+    before = (await city.get(url)).json()
+    other = {"type": "Feature", "geometry": builders.square(0.03), "properties": {"level": "core"}}
+    moved = await brought(city, orjson.dumps(other), name="r.geojson", kind="ring")
+    assert moved["counts"]["updated"] == 1, moved
+    after = (await city.get(url)).json()
+    ((row_of_ring,),) = [await rows_of(city, moved)]
+    assert row_of_ring["changes"] == {"geometry": [before["geometry"], after["geometry"]]}
+    assert after["geometry"] != before["geometry"]
+    assert after["properties"] | properties == after["properties"]
+    sheet = _csv("level,tolerance_m,name_zh", "core,9,", "urban,3,x")
+    options: Json = {"kind": "ring", "mode": "update_only", "on_error": "skip_rows"}
+    job = await brought(city, sheet, **options)
+    assert (job["counts"]["updated"], job["counts"]["refused"]) == (1, 1)
+    assert await _codes(city, job) == [(3, "not-found")]
+    (changed,) = await rows_of(city, job, "updated")
+    assert changed["changes"] == {"tolerance_m": [7.5, 9], "name_zh": ["核心圈", None]}
+    last = (await city.get(url)).json()
+    assert last["geometry"] == after["geometry"]
+    assert (last["properties"]["tolerance_m"], last["properties"]["name_zh"]) == (9, None)
+    assert last["properties"]["valid_from"] == "2024-01-01"
+    again = await brought(city, sheet, **options)
+    assert again["counts"]["unchanged"] == 1
+    alone = await send(city, _csv("level", "core"), kind="ring", mode="update_only")
+    assert alone.json()["code"] == "fields-missing"
+    assert (await send(city, sheet, kind="ring")).json()["code"] == "fields-missing"

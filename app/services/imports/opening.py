@@ -184,7 +184,10 @@ def _by_its_own_mapping(how: Options, source: Source) -> tuple[Options, tuple[No
 
 def _may_be_parts(wanted: ImportRequest) -> bool:
     """Tell whether rows may give only some fields of records that are registered."""
-    return wanted.mode != "create_only" and kind_of(wanted.kind).name in BY_NAME
+    name = kind_of(wanted.kind).name
+    if name == "ring":
+        return wanted.mode == "update_only"
+    return wanted.mode != "create_only" and name in BY_NAME
 
 
 def _planned(

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anyio
 import numpy as np
@@ -17,6 +17,7 @@ from app.intake.judge import batches
 from app.models.vocabulary import LEVELS, Datum, Level
 from app.registry import rings as rings_registry
 from app.registry import states as states_registry
+from app.schemas.records import RingDraft
 from app.services import rings
 from app.services.imports import told
 from app.services.imports.applying import ROWS, Outcome, Work, conclude, judged_batch
@@ -30,6 +31,9 @@ _PRECONDITIONS = {
     "create_only": Precondition(None, "*"),
     "update_only": Precondition("*", None),
 }
+
+
+_KEY: Final = ("jurisdiction", "level")
 
 
 async def import_rings(connection: AsyncConnection, work: Work, outcome: Outcome) -> None:
@@ -57,14 +61,22 @@ async def import_rings(connection: AsyncConnection, work: Work, outcome: Outcome
 
 async def _put(connection: AsyncConnection, work: Work, page: Page, record: dict[str, Any]) -> None:
     row, jurisdiction, level = record.pop("row"), record.pop("jurisdiction"), record.pop("level")
-    received = record.pop("datum_received", None) or "wgs84"
-    shape = shapely.from_wkb(record.pop("geometry"))
-    properties = {name: value for name, value in record.items() if value is not None}
-    if "tolerance_m" in properties:
-        properties["tolerance_m"] = float(properties["tolerance_m"])
-    geometry = orjson.loads(shapely.to_geojson(shape))  # lists, as a body has them
-    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    given = {name: value for name, value in record.items() if name in work.plan.fields}
     before = await rings_registry.lock(connection, f"{jurisdiction}/{level}")
+    was = await _registered(connection, jurisdiction, level)
+    kept = dict(was)
+    if work.plan.placed:
+        shape = shapely.from_wkb(given.pop("geometry"))
+        kept["geometry"] = orjson.loads(shapely.to_geojson(shape))  # lists, as a body has them
+        kept["datum_received"] = record["datum_received"] or "wgs84"
+    elif before is None:
+        page.refuse([told.absent(row, f"{jurisdiction}/{level}", "ring", whole=False)])
+        return
+    if given.get("tolerance_m") is not None:
+        given["tolerance_m"] = float(given["tolerance_m"])
+    properties = {name: value for name, value in {**kept, **given}.items() if value is not None}
+    geometry, received = properties.pop("geometry"), properties.pop("datum_received")
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
     try:
         async with connection.begin_nested():
             done = await rings.put(
@@ -78,7 +90,36 @@ async def _put(connection: AsyncConnection, work: Work, page: Page, record: dict
     if done.version == before:
         page.unchanged = np.append(page.unchanged, row)
     elif before is not None:
-        page.changes[row] = "{}"
+        page.changes[row] = _changes(was, await _registered(connection, jurisdiction, level))
+
+
+def _changes(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return the JSON of what changed of a boundary; a long one is told by its size."""
+    pairs = {name: [was[name], now[name]] for name in was if was[name] != now[name]}
+    if "geometry" in pairs and max(_vertices(shape) for shape in pairs["geometry"]) > _TOLD:
+        pairs["geometry"] = [
+            {"type": shape["type"], "vertices": _vertices(shape)} for shape in pairs["geometry"]
+        ]
+    return orjson.dumps(pairs).decode()
+
+
+def _vertices(shape: dict[str, Any]) -> int:
+    polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
+    return sum(len(ring) for polygon in polygons for ring in polygon)
+
+
+_TOLD: Final = 200
+"""Vertices of a boundary that is told before and after."""
+_PROPERTIES: Final = tuple(name for name in RingDraft.model_fields if name not in _KEY)
+
+
+async def _registered(connection: AsyncConnection, jurisdiction: str, level: str) -> dict[str, Any]:
+    """Return what is registered of a boundary, as a body has it; nothing when it is not there."""
+    for _, body in await rings_registry.features(connection, jurisdiction, level):
+        feature = orjson.loads(body)
+        found = {name: feature["properties"][name] for name in _PROPERTIES}
+        return {**found, "geometry": feature["geometry"]}
+    return {}
 
 
 def _fill(page: Page, numbers: Any, codes: list[str]) -> None:
