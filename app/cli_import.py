@@ -75,7 +75,9 @@ def import_file(
         str | None, typer.Option(help="CRS or datum: EPSG:2326, gcj02, bd09 ...")
     ] = None,
     key: Annotated[str | None, typer.Option(help="code or owner_reference.")] = None,
-    mode: Annotated[str | None, typer.Option(help="upsert, create_only or update_only.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="upsert, create_only or update_only (key and what changes).")
+    ] = None,
     replace_missing: Annotated[
         str | None, typer.Option(help="keep, or remove what is not in the file.")
     ] = None,

@@ -61,6 +61,17 @@ def nothing_gives(names: Sequence[str], ignored: Iterable[str]) -> Invalid:
     )
 
 
+def half_a_place(columns: Sequence[str]) -> Invalid:
+    """Return the refusal of a file with one coordinate: its places would stay, and nobody would know."""
+    told = f"{', '.join(columns)} is half of a place, and no column gives the other half"
+    return Invalid(
+        f"No place can be read: {told}. Map a column to it, or name {', '.join(columns)} in "
+        "drop_columns to keep the places that are registered.",
+        code="fields-missing",
+        faults=[Fault("/mapping/geometry", "fields-missing", told)],
+    )
+
+
 def lanes_alone(names: Sequence[str]) -> Invalid:
     """Return the refusal of lanes whose checkpoints are not registered."""
     return Invalid(

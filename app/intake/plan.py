@@ -184,6 +184,8 @@ def _place(chooser: Chooser, told: Detected | None) -> Place:
         found["position"] = found["position"]._replace(order=order)
     stated = chooser.wanted.crs or next((p.crs for p in chooser.bases if p.crs), None)
     place, unused, notes = places.chosen(chooser.kind, found, told, stated, chooser.sample)
+    if place.mode == "none" and found and chooser.wanted.some_fields:
+        raise lacking.half_a_place([column.name for column in found.values()])
     chooser.ignored |= unused
     chooser.notes += [Note(*words) for words in notes]
     return place

@@ -144,6 +144,9 @@ _PLANNING: Final[dict[str, str]] = {
     "Nothing gives a field to change: the file has the key of its records alone.":
         "没有任何列提供要修改的字段：文件中只有记录的标识。",
     "no column gives a field to change": "没有列提供要修改的字段",
+    "No place can be read: {} is half of a place, and no column gives the other half. Map a column to it, or name {} in drop_columns to keep the places that are registered.":
+        "无法读取位置：{} 只是坐标的一半，没有列给出另一半。请为其映射一列，或在 drop_columns 中列出 {} 以保留已登记的位置。",
+    "{} is half of a place, and no column gives the other half": "{} 只是坐标的一半，没有列给出另一半",
     "lanes alone have no place": "仅有车道而没有位置",
     "no column gives {}, and no default does": "没有列提供 {}，也没有默认值",
     "The options do not fit the file: {}.": "选项与文件不符：{}。",

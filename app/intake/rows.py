@@ -197,7 +197,8 @@ class Row:
             if name in self.unread or (feed is not None and feed.field.name in self.unread):
                 continue
             told = faults.of_error(found, self.plan.kind.name, record.get("code"))
-            if told[0] == "missing" and self.plan.options.some_fields and feed is not None:
+            keeps = self.plan.options.some_fields and name not in ("code", LANES)
+            if told[0] == "missing" and keeps and feed is not None:
                 told = (*told[:3], _KEPT)
             if feed is None:
                 self.add(number, None, name, None, *told)

@@ -59,7 +59,9 @@ class ImportRequest(Stored):
         "else `code`.",
     )
     mode: Literal["upsert", "create_only", "update_only"] = Field(
-        "upsert", description="Which rows are taken: any, new ones only, known ones only."
+        "upsert",
+        description="Which rows are taken: any, new ones only, known ones only. Known ones need their "
+        "key and what changes; a field the file does not give stays.",
     )
     replace_missing: Literal["keep", "remove"] = Field(
         "keep",

@@ -2,11 +2,13 @@
 
 import io
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import builders
 import httpx
 import orjson
+import pyogrio
 import pytest
 from builders import LAT, LON, Json
 from imports.files import brought, rows_of
@@ -129,3 +131,26 @@ async def test_points_and_areas_of_one_export_come_back_together(city: httpx.Asy
     renamed = {name.replace("-polygon", "-areas"): content for name, content in members.items()}
     first = await _back(city, renamed, kind="control_point")
     assert first["counts"]["rows"] == 2
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "GB18030"])
+async def test_a_gis_may_save_the_shapefile_anew(
+    gates: httpx.AsyncClient, tmp_path: Path, encoding: str
+) -> None:
+    """Other widths, another order, another encoding, a record less: what stays finds its texts."""
+    members = await _exported(gates, "checkpoints")
+    for name, content in members.items():
+        (tmp_path / name).write_bytes(content)
+    meta, table = pyogrio.read_arrow(tmp_path / "checkpoints.shp")
+    turned = table.take([1])
+    again = tmp_path / "again"
+    again.mkdir()
+    pyogrio.write_arrow(
+        turned, again / "checkpoints.shp", driver="ESRI Shapefile", encoding=encoding,
+        geometry_name=meta["geometry_name"] or "wkb_geometry", geometry_type="Point",
+        crs=meta["crs"],
+    )  # fmt: skip
+    saved = {path.name: path.read_bytes() for path in again.iterdir()}
+    sides = {name: members[name] for name in ("mapping.json", "texts.jsonl")}
+    job = await _back(gates, {**saved, **sides})
+    assert (job["counts"]["rows"], job["counts"]["unchanged"]) == (1, 1), job

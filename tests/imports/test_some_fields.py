@@ -182,6 +182,9 @@ async def test_blank_cells_empty_what_may_be_empty(city: httpx.AsyncClient) -> N
     (problem,) = refused["problems"]
     assert (problem["code"], problem["field"]) == ("missing", "functions")
     assert "drop_columns" in problem["hint"]
+    job = await brought(city, _csv("code,notes", ",x"), mode="update_only")
+    (refused,) = await rows_of(city, job, "error")
+    assert "drop_columns" not in refused["problems"][0]["hint"]
     job = await brought(city, _csv("code,lon,lat,notes", "c1,,,x"), mode="update_only")
     (refused,) = await rows_of(city, job, "error")
     (problem,) = refused["problems"]
@@ -199,6 +202,16 @@ async def test_a_place_that_is_given_is_judged(ringed: httpx.AsyncClient) -> Non
     assert moved["counts"]["updated"] == 1
     after = await _record(ringed, "c1")
     assert (after["zone"], after["functions"]) == ("urban", ["face"])
+
+
+@pytest.mark.parametrize("mode", ["update_only", "upsert"])
+async def test_half_a_place_is_not_passed_over(city: httpx.AsyncClient, mode: str) -> None:
+    await brought(city, cameras(1))
+    content = _csv("code,lon,纬度值,notes", f"cam-0,{LON + 0.1},{LAT},x")
+    answer = await send(city, content, mode=mode)
+    assert (answer.status_code, answer.json()["code"]) == (422, "fields-missing")
+    kept = await brought(city, content, mode=mode, drop_columns="lon")
+    assert kept["counts"]["updated"] == 1
 
 
 async def test_places_outside_the_extent_of_today_do_not_matter_to_other_fields(
