@@ -45,7 +45,31 @@ _FOREIGN: Final = (
     (b"{\\rtf", "a text document (RTF)"),
     (b"\x00\x00\x27\x0a", "one file of a Shapefile; pack .shp, .shx, .dbf and .prj into one zip"),
     (b"\x00\x00\x00\x00MDFE", "a database of Microsoft SQL Server"),
+    (b"\x00\x01\x00\x00Standard Jet DB", "an Access database; export the table as XLSX or CSV"),
+    (b"\x00\x01\x00\x00Standard ACE DB", "an Access database; export the table as XLSX or CSV"),
 )
+_DRAWING: Final = "a CAD drawing; save its points as a table with coordinates, or as a Shapefile"
+_MAPINFO: Final = "a MapInfo table; save it as a GeoPackage, or as a Shapefile in a zip"
+_OTHER_BYTES: Final = (
+    (re.compile(rb"AC10[0-9]{2}\x00"), _DRAWING),
+    (re.compile(rb"\x00\x00..\x0a.OSMHeader", re.DOTALL), "an OpenStreetMap file"),
+)
+_OTHER_TEXT: Final = (
+    (re.compile(r"(?:999\s*\n.*\n\s*)?0\s*\n\s*SECTION\s*\n"), _DRAWING),
+    (re.compile(r"!table\s*\n|version\s+\d+\s*\n\s*charset\s", re.IGNORECASE), _MAPINFO),
+    (
+        re.compile(
+            r"(?:--.*\n|/\*.*?\*/;?|\s+)*(?:insert\s+into|create\s+table|drop\s+table|set\s+names)\s",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        "an SQL dump; export the table as CSV",
+    ),
+    (
+        re.compile(r"HTTP/\d|(?:GET|POST|PUT)\s\S{1,2000}\sHTTP/\d"),
+        "a recorded HTTP message; save its body alone",
+    ),
+)
+"""How other files begin that are text as well."""
 _CONTAINER: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 """Name of the stream in which Office keeps a document that has a password."""
@@ -122,6 +146,9 @@ def kind(file: Named) -> str:
     for sign, what in _FOREIGN:
         if head.startswith(sign):
             raise refused(what)
+    for form, what in _OTHER_BYTES:
+        if form.match(head):
+            raise refused(what)
     if _DBF.match(head) and b"\x00" in head[:32]:
         raise refused("one file of a Shapefile (DBF); pack .shp, .shx, .dbf and .prj into one zip")
     return _text_kind(file, head)
@@ -195,6 +222,10 @@ def _zip_kind(file: Named) -> str:
             raise refused(what)
     if not held:
         raise Invalid("The archive is empty.", code="empty-file")
+    if "gdbtable" in suffixes:
+        raise refused("an Esri file geodatabase; save it as a GeoPackage, or as a Shapefile in a zip")
+    if suffixes & {"tab", "mif"}:
+        raise refused(_MAPINFO)
     shown = ", ".join(sorted(names)[:5])
     raise refused(f"an archive with {len(held)} files and no Shapefile or KML ({shown})")
 
@@ -234,6 +265,7 @@ def _sqlite_kind(file: Named) -> str:
 
 
 def _text_kind(file: Named, head: bytes) -> str:
+    head = head.rstrip(b"\x00")  # of room that was never written to
     if _looks_binary(head):
         raise refused("of no known kind; it is not text")
     coding = encodings.rough(head)
@@ -250,6 +282,9 @@ def _text_kind(file: Named, head: bytes) -> str:
         raise refused("a web archive (MHT); save it as XLSX")
     if start.startswith(("{", "[")):
         return _json_kind(text, start)
+    for form, what in _OTHER_TEXT:
+        if form.match(start.replace("\r\n", "\n")):
+            raise refused(what)
     return "csv"
 
 

@@ -6,6 +6,7 @@ common its characters are, not by whether it decodes: nearly anything decodes as
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,11 @@ def detect(path: Path, stated: str | None = None, *, narrow: bool = False) -> En
     codec = guess(_telling(path, checked.failed_at, head))
     if narrow and codec not in CHINESE:
         raise wrong("utf-8", checked.failed_at, checked.lines + 1, checked.byte)
+    if codec == "gb18030" and (line := _utf8_line(path)):
+        raise Invalid(
+            f"The file reads as {codec}, but line {line:,} is UTF-8. Save it again in one encoding.",
+            code="wrong-encoding",
+        )
     note = f"The file is not UTF-8; it reads as {codec}. Name the encoding if that is wrong."
     return Encoding(codec, 0, _line_count(path, codec), (note,))
 
@@ -285,6 +291,46 @@ def codec_of(stated: str) -> str:
     # GB18030 reads everything that GB2312 and GBK can hold, and what programs call by these names.
     known = {"utf-8-sig": "utf-8", "gb2312": "gb18030", "gbk": "gb18030", "hz": "hz"}
     return known.get(name, name)
+
+
+def _utf8_line(path: Path) -> int | None:
+    """Return the first line that is Chinese in UTF-8, of a file that is not UTF-8 as a whole.
+
+    Files that were put together of two read as mojibake from there on, and nothing would tell it.
+    """
+    lines, held = 1, b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            block = held + block
+            cut = block.rfind(b"\n") + 1 or len(block)
+            held, block = block[cut:], block[:cut]
+            if (found := _first_utf8_line(block)) is not None:
+                return lines + block.count(b"\n", 0, found)
+            lines += block.count(b"\n")
+    found = _first_utf8_line(held)
+    return None if found is None else lines
+
+
+def _first_utf8_line(block: bytes) -> int | None:
+    at = 0
+    while found := _HANZI.search(block, at):
+        begin = block.rfind(b"\n", 0, found.start()) + 1
+        end = block.find(b"\n", begin)
+        line = block[begin : end if end >= 0 else len(block)]
+        if len(_HANZI.findall(line)) >= _HANZI_OF_A_LINE:
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                pass
+            else:
+                return found.start()
+        at = begin + len(line)
+    return None
+
+
+_HANZI: Final = re.compile(rb"[\xe4-\xe9][\x80-\xbf]{2}")
+_HANZI_OF_A_LINE: Final = 4
+"""Fewer of them may be rare characters of GBK."""
 
 
 def _line_count(path: Path, codec: str) -> int | None:

@@ -21,6 +21,7 @@ _CELL: Final = re.compile(
 )
 _FORMULA: Final = re.compile(rb"<(?:\w+:)?f\b")
 _SHEET: Final = re.compile(r'<(?:\w+:)?sheet\b[^>]*?\bname="([^"]*)"[^>]*?\br:id="([^"]*)"')
+_FROM_1904: Final = re.compile(rb"""\bdate1904\s*=\s*["'](?:1|true|on)["']""")
 _RELATION: Final = re.compile(r"<Relationship\b[^>]*>")
 
 Spots = dict[int, list[tuple[int, str]]]
@@ -64,6 +65,15 @@ def look(block: bytes, spots: Spots) -> int:
         found += 1
         spots.setdefault(int(row) - 1, []).append((_number(letters) - 1, text))
     return found
+
+
+def counts_from_1904(path: Path) -> bool:
+    """Tell whether a workbook counts its days from 1904, as those of old Macintoshes do."""
+    member = next((one for one in archive.members(path) if one.name == "xl/workbook.xml"), None)
+    if member is None:
+        return False
+    with archive.reading(path, member) as packed:
+        return _FROM_1904.search(packed.read()) is not None
 
 
 def part_of(path: Path, sheet: str) -> str:

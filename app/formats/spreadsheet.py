@@ -28,6 +28,10 @@ _UNCOMPUTED: Final = (
     f"Formulas have no computed values and are read as {formulas.NOT_COMPUTED}; open the "
     "workbook in a spreadsheet programme and save it."
 )
+_EARLY: Final = (
+    "The workbook counts days from 1904; a day that is formatted as a plain number is read as "
+    "counted from 1900, four years and a day early. Format such columns as dates."
+)
 _Merged = list[tuple[tuple[int, int], tuple[int, int]]]
 
 
@@ -55,7 +59,7 @@ def _whole(file: Named, kind: str, wanted: Wanted) -> Opened:
     top, shift = sheet.start or (0, 0)
     merged = _spans(sheet.merged_cell_ranges or [], shift, header)
     spots = _without_value(file.path, book.sheet_names, sheet.name)
-    notes += (*header.notes, *((_MERGED,) if merged else ()))
+    notes += (*header.notes, *((_MERGED,) if merged else ()), *_early(file.path))
     if _any_uncomputed(spots):
         notes += (_UNCOMPUTED,)
     detected = Detected(
@@ -89,7 +93,7 @@ def _in_parts(file: Named, parts: sheetparts.Parts, wanted: Wanted) -> Opened | 
         return None
     scanned = parts.sheets[path]
     merged = _spans(scanned.merged, shift, header)
-    notes += (*header.notes, *((_MERGED,) if merged else ()))
+    notes += (*header.notes, *((_MERGED,) if merged else ()), *_early(file.path))
     detected = Detected(
         format="xlsx",
         header_row=header.row,
@@ -150,6 +154,10 @@ def _fitted(
 
 def _any_uncomputed(spots: formulas.Spots) -> bool:
     return any(text == formulas.NOT_COMPUTED for row in spots.values() for _, text in row)
+
+
+def _early(path: Path) -> tuple[str, ...]:
+    return (_EARLY,) if zipfile.is_zipfile(path) and formulas.counts_from_1904(path) else ()
 
 
 def _without_value(path: Path, sheets: Sequence[str], name: str) -> formulas.Spots:

@@ -20,6 +20,8 @@ _NOTES: Final[dict[str, str]] = {
     "Layer {} is read; the file also has {}.": "读取的是图层 {}；文件中还有 {}。",
     "Formulas have no computed values and are read as {}; open the workbook in a spreadsheet programme and save it.":
         "公式没有计算结果，按 {} 读取；请用表格软件打开工作簿并保存。",
+    "The workbook counts days from 1904; a day that is formatted as a plain number is read as counted from 1900, four years and a day early. Format such columns as dates.":
+        "该工作簿的日期从 1904 年起算；未设日期格式的数字按 1900 年起算读取，会早四年零一天。请把这些列设为日期格式。",
     "Merged cells are read as the same value in every row they span.": "合并单元格按其跨越的每一行均为同一值读取。",
     "The header takes rows {} and {}.": "表头为第 {} 行和第 {} 行。",
     "The header is row {}; what stands above it is not read.": "表头为第 {} 行，其上内容未读取。",
@@ -77,6 +79,8 @@ _HINTS: Final[dict[str, str]] = {
         "请从源头重新取得编码，粘贴前先把该列设为文本格式",
     "mend the formula or type the value, or leave the cell blank": "请修正公式或直接填写数值，没有值则留空",
     "compare it with the source": "请与源头核对",
+    "a ring of a polygon ends where it begins and has four points or more; coordinates are numbers":
+        "多边形的环须首尾同点、至少四点；坐标应为数字",
     "give each member a column of its own, or leave the column out": "请让每个成员自成一列，或略去该列",
     "take it out of the text, or name the column in drop_columns": "请从文字中去掉，或在 drop_columns 中列出该列",
     "map a column to it, or give it a default": "请为其映射一列或给出默认值",
@@ -143,6 +147,25 @@ _ENDINGS: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
+_SHAPES: Final[dict[str, str]] = {
+    "The {} ring must cover the {} ring: it falls short by {} m at [{}], and {} m are tolerated.":
+        "{0} 圈应包住 {1} 圈：在 [{3}] 处短少 {2} 米，允许偏差 {4} 米。",
+    "[{}] lies outside the extent of jurisdiction {}: [{}]": "[{}] 位于辖区 {} 的范围 [{}] 之外",
+    "longitude and latitude are swapped: [{}] lies in the jurisdiction, [{}] does not":
+        "经纬度颠倒：[{}] 在辖区内，[{}] 不在",
+    "A ring may have {} vertices, this one has {}.": "圈层边界最多 {} 个顶点，此边界有 {} 个。",
+    "Self-intersection[{}]": "边线自相交，位于 [{}]",
+    "Ring Self-intersection[{}]": "边线自触，位于 [{}]",
+    "Too few points in geometry component[{}]": "顶点过少，位于 [{}]",
+    "Hole lies outside shell[{}]": "孔洞在外环之外，位于 [{}]",
+    "Holes are nested[{}]": "孔洞互相嵌套，位于 [{}]",
+    "Nested shells[{}]": "外环互相嵌套，位于 [{}]",
+    "Duplicate Rings[{}]": "环重复，位于 [{}]",
+    "Interior is disconnected[{}]": "内部被分割，位于 [{}]",
+}  # fmt: skip
+"""What is wrong with a boundary or an area, in the words of the service and of GEOS."""
+
+
 def in_chinese(sentence: str) -> str:
     """Return a sentence in Chinese where it is known, else as it is.
 
@@ -158,7 +181,7 @@ def in_chinese(sentence: str) -> str:
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Return what is looked for, those with the most fixed words first."""
-    known = _NOTES | _HINTS | _ENDINGS | REFUSALS
+    known = _NOTES | _HINTS | _ENDINGS | _SHAPES | REFUSALS
     return tuple(
         (re.compile("(.+)".join(map(re.escape, english.split("{}"))), re.DOTALL), chinese)
         for english, chinese in sorted(known.items(), key=lambda pair: -_fixed(pair[0]))

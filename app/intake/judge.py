@@ -110,7 +110,7 @@ def _odd(judged: Judged, batch: Batch) -> Bools:
         judged.faults.append(
             RowFault(
                 odd.row, odd.column, None, None, odd.code, odd.message, _FORM_ZH.get(odd.code, odd.message),
-                None, odd.severity,
+                _FORM_HINT.get(odd.code), odd.severity,
             )
         )  # fmt: skip
         if odd.severity == "error":
@@ -190,6 +190,10 @@ _TREE = r"^(?:[0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{8}|[0-9]{10}(?:2[0-9]{2})[0-9]{7}
 _PERIPHERAL = sorted({*range(112, 118), *range(133, 140)} - gbcode.TYPES_OF["camera"])
 _OTHER_TYPES = rf"^[0-9]{{10}}(?:{'|'.join(map(str, _PERIPHERAL))})[0-9]{{7}}$"
 """Codes of encoders, decoders, switches, alarm controllers, displays, alarm and audio channels."""
+_FORM_HINT = {
+    "bad-geometry": "a ring of a polygon ends where it begins and has four points or more; coordinates "
+    "are numbers",
+}
 _FORM_ZH = {
     "bad-geometry": "该行的几何无法读取",
     "bad-item": "该条目无法读取",

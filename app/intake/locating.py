@@ -30,6 +30,7 @@ from app.formats.source import Batch
 from app.geo.arrays import Bools, Floats
 from app.intake import ewkb
 from app.intake.cells import NOTHING_AS_WRITTEN
+from app.intake.chinese import in_chinese
 from app.intake.places import Place, datum_in, metres_like
 from app.intake.targets import Kind
 from app.schemas.geojson import DECIMALS
@@ -369,7 +370,7 @@ def _check_validity(found: Located) -> None:
     for index in rows[~shapely.is_valid(found.shapes[rows])]:
         reason = shapely.is_valid_reason(found.shapes[index])
         found.refuse(
-            int(index), ("invalid-geometry", reason, f"几何图形无效：{reason}", None), None
+            int(index), ("invalid-geometry", reason, f"几何图形无效：{in_chinese(reason)}", None), None
         )
     zero = [
         index

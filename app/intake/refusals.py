@@ -42,6 +42,8 @@ _READING: Final[dict[str, str]] = {
     "The rows from {} on cannot be read as a table: {}.": "从第 {} 行起无法按表格读取：{}。",
     "The file does not read as {}: byte {}, in line {}, is not valid there. Save it again in one encoding, or name the encoding it has.":
         "文件不能按 {} 读取：第 {} 个字节（第 {} 行）无效。请以同一种编码重新保存，或指明其编码。",
+    "The file reads as {}, but line {} is UTF-8. Save it again in one encoding.":
+        "文件按 {} 读取，但第 {} 行是 UTF-8。请以同一种编码重新保存。",
     "There is no text encoding {}; usual ones are {}.": "没有文字编码 {}；常用的有 {}。",
     "An object of the file is no APE, tollgate or lane of GA/T 1400: it has {}.":
         "文件中有对象不是 GA/T 1400 的采集设备、卡口或车道：其成员为 {}。",
@@ -97,6 +99,15 @@ _INSTEAD: Final[dict[str, str]] = {
     "one file of a Shapefile (DBF); pack .shp, .shx, .dbf and .prj into one zip":
         " Shapefile 的其中一个文件 DBF（请把 .shp、.shx、.dbf、.prj 打成一个 zip）",
     "a database of Microsoft SQL Server": " SQL Server 数据库",
+    "an Access database; export the table as XLSX or CSV": " Access 数据库（请把表导出为 XLSX 或 CSV）",
+    "a CAD drawing; save its points as a table with coordinates, or as a Shapefile":
+        " CAD 图纸（请把点位导出为带坐标的表格或 Shapefile）",
+    "a MapInfo table; save it as a GeoPackage, or as a Shapefile in a zip":
+        " MapInfo 表（请另存为 GeoPackage，或打成 zip 的 Shapefile）",
+    "an Esri file geodatabase; save it as a GeoPackage, or as a Shapefile in a zip":
+        " Esri 文件地理数据库（请另存为 GeoPackage，或打成 zip 的 Shapefile）",
+    "an SQL dump; export the table as CSV": " SQL 脚本（请把表导出为 CSV）",
+    "a recorded HTTP message; save its body alone": " HTTP 报文记录（请只保存其正文）",
     "a web page without a table of several columns and rows (perhaps a login page)":
         "网页，其中没有多行多列的表格（可能是登录页）",
     "a web archive (MHT); save it as XLSX": "网页存档 MHT（请另存为 XLSX）",

@@ -65,6 +65,9 @@ _YES: Final = (
     "on",
     "已设置",
     "已安装",
+    "✔",
+    "☑",
+    "对",
 )
 _NO: Final = (
     "否",
@@ -83,6 +86,12 @@ _NO: Final = (
     "off",
     "未设置",
     "未安装",
+    "✘",
+    "☐",
+    "╳",
+    "不是",
+    "尚无",
+    "错",
 )
 _BOOLEAN: Final = dict.fromkeys(_YES, True) | dict.fromkeys(_NO, False)
 
@@ -119,17 +128,18 @@ WORDS: Final[dict[str, dict[str, Any]]] = {
         "在线": "online", "联机": "online", "正常": "online", "online": "online", "on": "online", "up": "online",
         "ok": "online", "离线": "offline", "不在线": "offline", "断线": "offline", "掉线": "offline",
         "脱机": "offline", "offline": "offline", "off": "offline", "down": "offline",
-        "故障": "fault", "异常": "fault", "fault": "fault", "error": "fault",
+        "故障": "fault", "异常": "fault", "fault": "fault", "error": "fault", "vlost": "fault", "defect": "fault",
         "未知": "unknown", "不详": "unknown", "unknown": "unknown",
         "是": "online", "否": "offline", "true": "online", "false": "offline", "yes": "online", "no": "offline",
     },
     "lifecycle": {
         "在用": "in_use", "使用中": "in_use", "启用": "in_use", "使用": "in_use", "正常使用": "in_use",
-        "已投用": "in_use", "投用": "in_use", "active": "in_use", "inuse": "in_use", "inservice": "in_use",
+        "已投用": "in_use", "投用": "in_use", "在用中": "in_use", "已启用": "in_use", "已建": "in_use", "已建成": "in_use",
+        "active": "in_use", "inuse": "in_use", "inservice": "in_use",
         "installed": "in_use",
         "维修": "repair", "维修中": "repair", "检修": "repair", "维护": "repair", "维护中": "repair", "停用": "repair",
-        "暂停使用": "repair", "未启用": "repair", "repair": "repair", "inrepair": "repair", "outofservice": "repair",
-        "拆除": "removed", "已拆除": "removed", "报废": "removed", "已报废": "removed", "撤除": "removed",
+        "暂停使用": "repair", "已停用": "repair", "停止使用": "repair", "暂停": "repair", "闲置": "repair", "未启用": "repair", "repair": "repair", "inrepair": "repair", "outofservice": "repair",
+        "拆除": "removed", "已拆除": "removed", "已拆": "removed", "移除": "removed", "已移除": "removed", "已撤除": "removed", "报废": "removed", "已报废": "removed", "撤除": "removed",
         "removed": "removed", "decommissioned": "removed", "dismantled": "removed",
         "规划": "planned", "规划中": "planned", "拟建": "planned", "在建": "planned", "待建": "planned",
         "计划": "planned", "建设中": "planned", "planned": "planned", "proposed": "planned",
@@ -194,6 +204,9 @@ WORDS: Final[dict[str, dict[str, Any]]] = {
         "环市": "city", "环市圈": "city", "市界": "city", "市域": "city", "外圈": "city",
         "环城": "urban", "环城圈": "urban", "城区": "urban", "中圈": "urban",
         "主城区": "core", "核心区": "core", "主城区内层": "core", "核心": "core", "内圈": "core",
+        "市域圈": "city", "市域边界": "city", "全市": "city", "外环": "city", "城区圈": "urban", "城区边界": "urban",
+        "建成区": "urban", "中环": "urban", "主城区圈": "core", "核心圈": "core", "核心区圈": "core", "核心区边界": "core",
+        "主城区边界": "core", "内环": "core",
     },
     "road_class": {
         "motorway": "motorway", "motorwaylink": "motorway", "高速": "motorway", "高速公路": "motorway",

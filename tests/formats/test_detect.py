@@ -47,6 +47,12 @@ def zipped(folder: Path, *members: tuple[str, str | bytes], name: str = "x.zip")
     (b"\x00\x00\x27\x0a" + b"\x00" * 60, "Shapefile"),
     (b"SQLite format 3\x00" + b"\x00" * 100, "SQLite"), (bytes(range(256)) * 4, "no known kind"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600, "Office"),
+    (b"AC1032\x00\x00\x00\x00" + bytes(200), "CAD"), (b"  0\r\nSECTION\r\n  2\r\nHEADER\r\n", "CAD"),
+    (b"\x00\x00\x00\x0d\x0a\x09OSMHeader\x18" + bytes(range(200)), "OpenStreetMap"),
+    (b"!table\r\n!version 300\r\n", "MapInfo"), (b'Version 300\nCharset "WindowsSimpChinese"\n', "MapInfo"),
+    (b"-- dump\n/*!40101 SET a */;\nINSERT INTO `camera` (`sbbm`, `jd`) VALUES\n('1', 2);\n", "SQL dump"),
+    (b'HTTP/1.1 200 OK\r\nServer: x\r\n\r\n{"APEListObject": {"APEObject": []}}', "HTTP message"),
+    (b"\x00\x01\x00\x00Standard Jet DB\x00" + bytes(range(100)), "Access"),
 ])  # fmt: skip
 def test_something_else_is_named(tmp_path: Path, content: bytes, named: str) -> None:
     error = refusal(written(tmp_path, content, "cameras.csv"))
@@ -57,6 +63,19 @@ def test_something_else_is_named(tmp_path: Path, content: bytes, named: str) -> 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b" \r\n\r\n", b"\x00" * 50])
 def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
     assert refusal(written(tmp_path, content)).code == "empty-file"
+
+
+@pytest.mark.parametrize(("member", "named"), [("a.gdb/a1.gdbtable", "Esri"), ("a.tab", "MapInfo")])
+def test_an_archive_of_another_program_is_named(
+    tmp_path: Path, member: str, named: str
+) -> None:
+    error = refusal(zipped(tmp_path, (member, "x"), (f"{member}x", "y")))
+    assert (error.code, named in error.detail) == ("unsupported-format", True)
+
+
+def test_room_that_was_never_written_to_is_no_text(tmp_path: Path) -> None:
+    found = read(written(tmp_path, CSV.encode() + bytes(5000)))
+    assert (found.numbers, found.column("name")) == ([2], ["East"])
 
 
 def test_the_name_does_not_decide(tmp_path: Path) -> None:

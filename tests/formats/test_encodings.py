@@ -104,3 +104,18 @@ def test_formats_of_utf8_take_chinese_beside_it_and_nothing_else(tmp_path: Path,
         read(written(tmp_path, broken))
     assert refusal.value.code == "wrong-encoding"
     assert "0xFF" in refusal.value.detail
+
+
+@pytest.mark.parametrize("first", [30, 60_000])
+def test_a_line_of_another_encoding_is_named(tmp_path: Path, first: int) -> None:
+    lines = ["编码,名称", *(f"A{at},解放路与民主路交叉口" for at in range(first))]
+    content = "\n".join(lines).encode("gbk") + "\nB,山阳路口东\nC,塔南路口西\n".encode()
+    with pytest.raises(Invalid, match=f"line {first + 2:,} is UTF-8") as refused:
+        read(written(tmp_path, content))
+    assert refused.value.code == "wrong-encoding"
+
+
+def test_rare_characters_of_gbk_are_not_taken_for_utf8(tmp_path: Path) -> None:
+    rare = "".join(bytes((lead, 0xA8)).decode("gbk") + "阿" for lead in range(0xE4, 0xEA))
+    path = written(tmp_path, f"编码,名称\nA1,{rare}路口\nA2,解放路\n", codec="gbk")
+    assert read(path).column("名称") == [f"{rare}路口", "解放路"]

@@ -176,3 +176,17 @@ def test_a_workbook_packed_with_backslashes_is_one(tmp_path: Path) -> None:
         again.writestr("xl\\", b"")
     found = read(other)
     assert (found.detected.format, found.column("车道数")) == ("xlsx", ["2", "#DIV/0!"])
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_days_counted_from_1904_are_told_of(tmp_path: Path, early: bool) -> None:
+    path = tmp_path / "book.xlsx"
+    with xlsxwriter.Workbook(path, {"date_1904": early}) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["编码", "安装日期"])
+        sheet.write(1, 0, "A1")
+        day = dt.datetime(2024, 3, 5)  # noqa: DTZ001 - a spreadsheet has no zone
+        sheet.write_datetime(1, 1, day, book.add_format({"num_format": "yyyy-mm-dd"}))
+    found = read(path)
+    assert found.column("安装日期") == ["2024-03-05"]
+    assert any("1904" in note for note in found.detected.notes) is early

@@ -330,6 +330,13 @@ async def test_rings_go_in_by_the_rules_of_rings(city: httpx.AsyncClient) -> Non
     features[0]["geometry"] = builders.square(0.5)
     wrong = await brought(city, _json(collection), name="rings.geojson", kind="ring")
     assert [code for _, code in await _codes(city, wrong)] == ["rings-not-nested"]
+    (row,) = await rows_of(city, wrong, "error", **{"Accept-Language": "zh"})
+    assert "圈应包住" in row["problems"][0]["message"]
+    bow = [[113.1, 35.1], [113.3, 35.3], [113.3, 35.1], [113.1, 35.3], [113.1, 35.1]]
+    features[0]["geometry"] = {"type": "Polygon", "coordinates": [bow]}
+    wrong = await brought(city, _json(collection), name="rings.geojson", kind="ring")
+    (row,) = await rows_of(city, wrong, "error", **{"Accept-Language": "zh"})
+    assert row["problems"][0]["message"] == "几何图形无效：边线自相交，位于 [113.2 35.2]"
     kept = (await city.get(f"/v1/jurisdictions/{builders.CITY}/rings/core")).json()
     assert kept["geometry"]["coordinates"][0][0][0] == [113.18, 35.18]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from app.intake.chinese import in_chinese
 from app.intake.faults import RowFault, shown
 from app.schemas.records import MOST_LANES
 
@@ -202,7 +203,7 @@ def unknown_device(row: int, kind: str, code: str) -> RowFault:
 
 def refused(row: int, field: str | None, code: str, message: str) -> RowFault:
     """Say what a service refused, in its own words."""
-    return RowFault(row, None, field, None, code, message, message)
+    return RowFault(row, None, field, None, code, message, in_chinese(message))
 
 
 def still_referenced(code: str, table: str, dependent: str) -> RowFault:
