@@ -7,7 +7,6 @@ follow the rules is read by Python's csv, from there on.
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pyarrow import csv as pacsv
 
 from app.errors import Invalid
 from app.formats import encoding as encodings
+from app.formats import quotes
 from app.formats.encoding import Encoding
 from app.formats.header import Header, find
 from app.formats.model import Batch, Detected, Named, Oddity, Opened, Tally, Wanted
@@ -125,7 +125,7 @@ def _delimiter(head: str, whole: bool, suffix: str) -> str:
 
 def _sample(head: str, delimiter: str, whole: bool) -> list[list[str]]:
     text = head if whole else head[: head.rfind("\n") + 1]
-    lines = _requoted(io.StringIO(text, newline=""), delimiter)
+    lines = quotes.requoted(io.StringIO(text, newline=""), delimiter)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     rows: list[list[str]] = []
     try:
@@ -223,11 +223,11 @@ def _tables(
         if not shape.delimiter.isascii():
             yield from _patient(_chain(block, blocks), shape, first, rows)
             return
-        if b'"' in block and _stray_quotes(block, shape.delimiter):
+        if b'"' in block and quotes.stray(block, shape.delimiter):
             tally.note("Quotation marks stand inside cells; they are kept as they are.")
             yield from _patient(_chain(block, blocks), shape, first, rows)
             return
-        cut = _record_end(block)
+        cut = quotes.record_end(block)
         if cut == 0 and len(block) > LONGEST_ROW:
             raise _unclosed(first) if b'"' in block else _too_long(first)
         held = block[cut:]
@@ -245,37 +245,6 @@ def _tables(
 def _chain(block: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield block
     yield from rest
-
-
-def _record_end(block: bytes) -> int:
-    """Return where the last whole record of a block ends."""
-    end = block.rfind(b"\n")
-    if end < 0 or b'"' not in block:
-        return end + 1
-    # Quotes may be in every cell: counting them one by one takes longer than looking at all bytes.
-    quotes = int(np.count_nonzero(np.frombuffer(block, np.uint8, end) == ord('"')))
-    while quotes % 2:
-        before = block.rfind(b"\n", 0, end)
-        if before < 0:
-            return 0
-        quotes -= block.count(b'"', before, end)
-        end = before
-    return end + 1
-
-
-def _stray_quotes(block: bytes, delimiter: str) -> bool:
-    """Tell whether a quote opens or closes in the middle of a cell."""
-    codes = np.frombuffer(block, np.uint8)
-    places = np.flatnonzero(codes == ord('"'))
-    opening, closing = places[0::2], places[1::2]
-    # A doubled quote closes and opens at once.
-    edges = np.zeros(256, bool)
-    edges[[ord(delimiter), ord("\n"), ord("\r"), ord('"')]] = True
-    begins = opening[opening > 0]
-    ends = closing[closing < len(codes) - 1]
-    closed = edges[codes[ends + 1]].all()
-    edges[ord("=")] = True  # ="4108" is one cell to every reader
-    return not (closed and edges[codes[begins - 1]].all())
 
 
 def _parse(
@@ -358,7 +327,7 @@ def _fitted(rows: _Rows, width: int) -> tuple[pa.Table, list[Oddity]]:
 def _patient(
     blocks: Iterable[bytes], shape: _Shape, first: int, rows: int
 ) -> Iterator[tuple[NDArray[np.int64], pa.Table, list[Oddity]]]:
-    lines = _requoted(_lines(blocks), shape.delimiter)
+    lines = quotes.requoted(_lines(blocks), shape.delimiter)
     reader = csv.reader(lines, delimiter=shape.delimiter, skipinitialspace=True)
     number, held = first - 1, []
     try:
@@ -376,23 +345,6 @@ def _patient(
 def _numbered(rows: _Rows, width: int) -> tuple[NDArray[np.int64], pa.Table, list[Oddity]]:
     table, odd = _fitted(rows, width)
     return np.array([number for number, _ in rows], np.int64), table, odd
-
-
-def _requoted(lines: Iterable[str], delimiter: str) -> Iterator[str]:
-    """Double the quotes that a program has left alone inside quoted cells: ``,"a"b"c",``.
-
-    Only where the cell ends in a quote and has no delimiter in it, so that it can mean nothing else.
-    """
-    sign = re.escape(delimiter)
-    cell = re.compile(
-        rf'(?:^|(?<={sign}))"(?!")([^"{sign}\r\n]*(?:"{{1,2}}[^"{sign}\r\n]+)+)"(?={sign}|[\r\n]|$)'
-    )
-    for line in lines:
-        yield cell.sub(_doubled, line) if line.count('"') > 2 else line
-
-
-def _doubled(cell: re.Match[str]) -> str:
-    return '"' + re.sub('"{1,2}', '""', cell[1]) + '"'
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[str]:

@@ -223,7 +223,9 @@ def _zip_kind(file: Named) -> str:
     if not held:
         raise Invalid("The archive is empty.", code="empty-file")
     if "gdbtable" in suffixes:
-        raise refused("an Esri file geodatabase; save it as a GeoPackage, or as a Shapefile in a zip")
+        raise refused(
+            "an Esri file geodatabase; save it as a GeoPackage, or as a Shapefile in a zip"
+        )
     if suffixes & {"tab", "mif"}:
         raise refused(_MAPINFO)
     shown = ", ".join(sorted(names)[:5])

@@ -81,8 +81,8 @@ COMMON: Final[dict[str, str]] = {
 
 OF_KIND: Final[dict[str, dict[str, str]]] = {
     "camera": {
-        "code": "摄像机编码 摄像机编号 摄像头编码 摄像头编号 相机编号 apeid cameraid cameracode cameranumber",
-        "name_zh": "摄像机名称 摄像头名称 相机名称",
+        "code": "摄影机编码 摄影机编号 摄像机编码 摄像机编号 摄像头编码 摄像头编号 相机编号 apeid cameraid cameracode cameranumber",
+        "name_zh": "摄影机名称 摄像机名称 摄像头名称 相机名称",
         "name": "cameraname",
     },
     "checkpoint": {
@@ -129,7 +129,7 @@ OF_KIND: Final[dict[str, dict[str, str]]] = {
         "valid_from": "生效时间 启用日期",
     },
     "state": {
-        "code": "摄像机编码 摄像机编号 摄像头编号 卡口编码 卡口编号 apeid tollgateid cameraid",
+        "code": "摄影机编码 摄影机编号 摄像机编码 摄像机编号 摄像头编号 卡口编码 卡口编号 apeid tollgateid cameraid",
         "kind": "设备种类 设备类型 devicekind devicetype",
         "state": "状态 设备状态 运行状态 status",
         "reported_at": "时间 时间戳 time timestamp at",

@@ -79,6 +79,7 @@ _HINTS: Final[dict[str, str]] = {
         "请从源头重新取得编码，粘贴前先把该列设为文本格式",
     "mend the formula or type the value, or leave the cell blank": "请修正公式或直接填写数值，没有值则留空",
     "compare it with the source": "请与源头核对",
+    "take the codes from the source again, kept as text on the whole way": "请从源头重新取得编码，全程按文本保存",
     "a ring of a polygon ends where it begins and has four points or more; coordinates are numbers":
         "多边形的环须首尾同点、至少四点；坐标应为数字",
     "give each member a column of its own, or leave the column out": "请让每个成员自成一列，或略去该列",

@@ -309,9 +309,19 @@ def _digits_fit(kind: Kind, array: Array) -> Bools:
             pa.array(_types(getattr(kind.draft, "code_kind", ""))),
         ),
     )
-    rounded = pc.match_substring_regex(array, "00000$")
-    fine = twenty & _mask(pc.fill_null(fit, False)) & ~_mask(pc.fill_null(rounded, False))
+    fine = twenty & _mask(pc.fill_null(fit, False)) & ~maybe_rounded(array)
     return np.asarray(~digits | fine, dtype=bool)
+
+
+def maybe_rounded(array: Array) -> Bools:
+    """Return twenty-digit codes that may be whole doubles: these are multiples of 2048.
+
+    Which the last eleven digits decide; whatever ends in five zeros is not one by that alone.
+    """
+    twenty = pc.match_substring_regex(array, "^[0-9]{20}$")
+    ends = pc.if_else(twenty, pc.utf8_slice_codeunits(array, 9, 20), None)
+    numbers = pc.fill_null(ends.cast(pa.int64()), 1).to_numpy(zero_copy_only=False)
+    return np.asarray((numbers % 2048 == 0) | (numbers % 100_000 == 0), dtype=bool)
 
 
 def _types(kind: str) -> list[str]:

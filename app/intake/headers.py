@@ -12,6 +12,7 @@ from typing import Final
 
 from app.intake import aliases
 from app.intake.targets import Kind, kind_of
+from app.schemas.hanzi import simplified
 from app.schemas.titles import heading, title
 
 _UNITS: Final[dict[str, str]] = {
@@ -38,6 +39,8 @@ _SYSTEM: Final = re.compile(
 )
 """What stands behind the name of a datum and says nothing more."""
 _BRACKETS: Final = re.compile(r"[(\[{【〔<《]([^)\]}】〕>》]*)[)\]}】〕>》]")
+_ASIDE: Final = re.compile(r"^\d{1,3}\s*[.、．]\s*(?=\D)|[*\s]*(?:必填|选填|必录|非必填)项?[*\s]*$")
+"""The number of a column, and whether it must be filled in."""
 _PARTS: Final = re.compile(r"[,，、;；\s]+")
 _MARKS: Final = re.compile(r"[\W_]+")
 _DATUM: Final = re.compile("|".join(sorted(_DATUMS, key=len, reverse=True)))
@@ -68,10 +71,10 @@ class Match:
 def plain(text: str) -> str:
     """Return the plain form of a name: lower case, without spaces and marks.
 
-    >>> plain("Info.Horizontal_Field Angle"), plain("ＪＤ "), plain("camera:direction")
-    ('infohorizontalfieldangle', 'jd', 'cameradirection')
+    >>> plain("Info.Horizontal_Field Angle"), plain("ＪＤ "), plain("設備編碼")
+    ('infohorizontalfieldangle', 'jd', '设备编码')
     """
-    return _MARKS.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return simplified(_MARKS.sub("", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def taken_apart(column: str) -> Heading:
@@ -81,10 +84,13 @@ def taken_apart(column: str) -> Heading:
     (Heading(plain='安装高度', unit='m', datum=None), 'km')
     >>> taken_apart("经度（GCJ-02）")
     Heading(plain='经度', unit=None, datum='gcj02')
+    >>> taken_apart("1、設備編碼 *必填").plain
+    '设备编码'
     >>> taken_apart("经度（高德坐标系，度）")
     Heading(plain='经度', unit='deg', datum='gcj02')
     """
-    text = unicodedata.normalize("NFKC", column).casefold().strip().strip("*:：")
+    text = simplified(unicodedata.normalize("NFKC", column).casefold()).strip().strip("*:：")
+    text = _ASIDE.sub("", text) or text
     unit = datum = None
     for inner in _BRACKETS.findall(text):
         for part in (inner, *_PARTS.split(inner)):

@@ -19,7 +19,7 @@ from app.intake.asides import passed_over, unsigned
 from app.intake.faults import Judged, RowFault
 from app.intake.locating import Located, PlaceFault, located
 from app.intake.plan import Plan
-from app.intake.rows import ROUNDED, Row
+from app.intake.rows import Row, is_double
 from app.intake.texts import text_of
 from app.intake.withheld import told as told_of_people
 from app.intake.withheld import withheld
@@ -237,14 +237,15 @@ def _slowly(
 
 
 def _rounded(plan: Plan, batch: Batch) -> bool:
-    """Tell whether the twenty-digit codes of a batch were rounded by a spreadsheet: most end in zeros."""
+    """Tell whether the twenty-digit codes of a batch were rounded on the way: most are whole doubles."""
     feed = next((feed for feed in plan.feeds if feed.field.name == "code"), None)
     if feed is None:
         return False
     column = batch.columns[feed.columns[0]]
     long = pc.sum(pc.match_substring_regex(column, "^[0-9]{20}$")).as_py() or 0
-    zeros = pc.sum(pc.match_substring_regex(column, f"^{ROUNDED.pattern}$")).as_py() or 0
-    return bool(zeros >= _ENOUGH and 2 * zeros >= long)
+    doubtful = column.filter(pa.array(fast.maybe_rounded(column))).to_pylist()
+    rounded = sum(map(is_double, doubtful))
+    return bool(rounded >= _ENOUGH and 2 * rounded >= long)
 
 
 def _groups(plan: Plan, cells: list[dict[str, str | None]]) -> list[list[int]]:

@@ -370,7 +370,9 @@ def _check_validity(found: Located) -> None:
     for index in rows[~shapely.is_valid(found.shapes[rows])]:
         reason = shapely.is_valid_reason(found.shapes[index])
         found.refuse(
-            int(index), ("invalid-geometry", reason, f"几何图形无效：{in_chinese(reason)}", None), None
+            int(index),
+            ("invalid-geometry", reason, f"几何图形无效：{in_chinese(reason)}", None),
+            None,
         )
     zero = [
         index

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.intake import cells, codes
+from app.intake import cells, codes, days
 from app.intake.cells import Unreadable
 from app.intake.headers import plain
 from app.intake.lanes import lanes_of
@@ -89,7 +89,7 @@ class Reader:
         self._nothing = nothing_in(self.field)
         self._read: Callable[[str], Any] = {
             "word": self._word, "words": self._words, "number": self._number,
-            "integer": self._integer, "boolean": self._boolean, "day": cells.day,
+            "integer": self._integer, "boolean": self._boolean, "day": days.day,
             "instant": self._instant, "code": self._code, "json": self._json,
             "text": cells.pixels if self.field.name == "resolution" else cells.line, "place": cells.line, "geometry": cells.line,
         }[self.field.form]  # fmt: skip
@@ -180,7 +180,7 @@ class Reader:
         return turned % 360.0 if -360.0 < turned < 0 or turned == 360.0 else turned
 
     def _instant(self, text: str) -> str:
-        return cells.instant(text, self.offset_h)
+        return days.instant(text, self.offset_h)
 
     def _code(self, text: str) -> str:
         if self.field.name in ("jurisdiction", "division_code"):

@@ -32,7 +32,7 @@ class Row:
     ) -> None:
         self.plan, self.numbers, self.cells = plan, numbers, cells
         self.rounded = rounded
-        """Whether codes of the file that end in zeros were rounded by a spreadsheet."""
+        """Whether most codes of the file are whole doubles: those of them that are have lost digits."""
         self.record: dict[str, Any] = {}
         self.faults: list[RowFault] = []
         self.unread: set[str] = set()
@@ -86,12 +86,10 @@ class Row:
         told = (self.numbers[0], feed.columns[0], "code", text_at(feed, self.cells[0]))
         if MISREAD.fullmatch(code) and sum(sign.isdigit() for sign in code) in _MOSTLY:
             self.add(*told, *_LETTERS, severity="warning")
-        if not ROUNDED.fullmatch(code):
-            return
-        if self.rounded:
+        if self.rounded and is_double(code):
             self.unread.add("code")
-            self.add(*told, *_LOST)
-        else:
+            self.add(*told, *(_LOST if ROUNDED.fullmatch(code) else _DOUBLED))
+        elif ROUNDED.fullmatch(code):
             self.add(*told, *_DOUBTFUL, severity="warning")
 
     def _take(self, feed: Feed) -> None:
@@ -237,6 +235,19 @@ class Row:
         )
 
 
+def is_double(code: str) -> bool:
+    """Tell whether a twenty-digit code is one that a computer may have rounded.
+
+    Ending in five zeros, or a whole number that a double holds exactly, as one in 8192 does by chance.
+
+    >>> is_double("41080200001320271872"), is_double("41080200001320273066")
+    (True, False)
+    """
+    return bool(ROUNDED.fullmatch(code)) or (
+        len(code) == 20 and code.isascii() and code.isdigit() and int(float(code)) == int(code)
+    )
+
+
 ROUNDED: Final = re.compile(r"[1-9][0-9]{14}00000")
 """Twenty digits of which a spreadsheet has kept fifteen."""
 MISREAD: Final = re.compile(r"[0-9OoIl]{20}")
@@ -263,6 +274,12 @@ _LOST: Final = (
     "of a spreadsheet do",
     "编码末五位已丢失：与文件中多数编码一样以 00000 结尾，应是被表格软件当作数字",
     "take the codes from the source again, with the column formatted as text before they are pasted",
+)
+_DOUBLED: Final = (
+    "digits-lost",
+    "the code has lost its last digits: like most codes of the file it is a number as computers round it",
+    "编码末几位已丢失：与文件中多数编码一样是计算机按浮点数取整后的数",
+    "take the codes from the source again, kept as text on the whole way",
 )
 _DOUBTFUL: Final = (
     "digits-doubtful",

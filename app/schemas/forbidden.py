@@ -8,6 +8,8 @@ import re
 import unicodedata
 from typing import Final
 
+from app.schemas.hanzi import simplified
+
 FORBIDDEN_WORDS: Final = (
     "password", "passwd", "passphrase", "pwd", "login", "logon", "username", "user_name", "user_id",
     "credential", "secret_key", "access_key", "photo", "image", "picture", "snapshot", "plate",
@@ -16,9 +18,9 @@ FORBIDDEN_WORDS: Final = (
     "driver",
     "密码", "口令", "密钥", "账号", "帐号", "账户", "帐户", "用户名", "登录", "登陆",
     "照片", "图片", "相片", "截图", "抓拍图", "实景", "特写", "头像", "人脸图", "人脸库", "人脸特征",
-    "姓名", "联系人", "负责人", "责任人", "管理人", "维护人", "安装人",
+    "姓名", "联系人", "联络人", "联络方式", "负责人", "责任人", "管理人", "维护人", "安装人",
     "填报人", "录入人", "审核人", "审批人", "经办人", "操作人", "值班人", "民警",
-    "身份证", "证件号", "手机", "电话", "联系方式", "邮箱", "微信",
+    "身份证", "身分证", "证件号", "电邮", "手机", "电话", "联系方式", "邮箱", "微信",
     "车牌", "号牌", "牌照", "车主", "驾驶员", "司机", "黑名单", "布控", "录像文件",
 )  # fmt: skip
 """Parts of names that tell of people, media or logins: refused by name, not only as unknown."""
@@ -67,7 +69,7 @@ def forbidden(name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).lower())
+    return simplified(re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).lower()))
 
 
 _WORDS: Final = tuple(_plain(word) for word in FORBIDDEN_WORDS)

@@ -49,8 +49,8 @@ def zipped(folder: Path, *members: tuple[str, str | bytes], name: str = "x.zip")
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600, "Office"),
     (b"AC1032\x00\x00\x00\x00" + bytes(200), "CAD"), (b"  0\r\nSECTION\r\n  2\r\nHEADER\r\n", "CAD"),
     (b"\x00\x00\x00\x0d\x0a\x09OSMHeader\x18" + bytes(range(200)), "OpenStreetMap"),
-    (b"!table\r\n!version 300\r\n", "MapInfo"), (b'Version 300\nCharset "WindowsSimpChinese"\n', "MapInfo"),
-    (b"-- dump\n/*!40101 SET a */;\nINSERT INTO `camera` (`sbbm`, `jd`) VALUES\n('1', 2);\n", "SQL dump"),
+    (b"!table\r\n!version 300\r\n", "MapInfo"), (b'Version 300\nCharset "Neutral"\n', "MapInfo"),
+    (b"-- dump\n/*!40101 SET a */;\nINSERT INTO `camera` (`sbbm`) VALUES\n('1');\n", "SQL dump"),
     (b'HTTP/1.1 200 OK\r\nServer: x\r\n\r\n{"APEListObject": {"APEObject": []}}', "HTTP message"),
     (b"\x00\x01\x00\x00Standard Jet DB\x00" + bytes(range(100)), "Access"),
 ])  # fmt: skip
@@ -66,9 +66,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(("member", "named"), [("a.gdb/a1.gdbtable", "Esri"), ("a.tab", "MapInfo")])
-def test_an_archive_of_another_program_is_named(
-    tmp_path: Path, member: str, named: str
-) -> None:
+def test_an_archive_of_another_program_is_named(tmp_path: Path, member: str, named: str) -> None:
     error = refusal(zipped(tmp_path, (member, "x"), (f"{member}x", "y")))
     assert (error.code, named in error.detail) == ("unsupported-format", True)
 

@@ -84,3 +84,28 @@ def test_whom_a_signature_names_is_not_kept() -> None:
     kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())
     assert "制表人：" in kept
     assert not any(word in kept for word in ("张三", "李四", "13800000000"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "（盖章）", "以下空白", "—— 完 ——", "【以下空白】", "山阳区", "解放分局（共12处）", "2.编码为二十位", "局长：王五", "數據截止2024年3月",
+        "單位負責人簽字：王五", "主管：王五,制表：李四", "签名：,王五", "经办人,王五,审核人,李四", "联系人：王五,,,,,13800000000",
+    ],
+)  # fmt: skip
+def test_what_is_printed_below_a_table_is_no_record_and_names_nobody(row: str) -> None:
+    line = row + "," * (HEAD.count(",") - row.count(","))
+    batch = sheet(HEAD, GOOD, line)
+    plan: Any = plan_for(
+        Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch
+    )
+    found = judge(plan, batch)
+    assert [(fault.row, fault.code) for fault in found.faults] == [(3, "not-a-record")]
+    kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())
+    assert not any(word in kept for word in ("王五", "李四", "13800000000"))
+
+
+@pytest.mark.parametrize("row", ["值班室,,备注：门口,,,人脸,", "东口：二号杆,c9,,,,人脸,"])
+def test_a_record_is_no_label(row: str) -> None:
+    answer = judged("camera", HEAD, GOOD, row)
+    assert "not-a-record" not in {fault.code for fault in answer.faults}

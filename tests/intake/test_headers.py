@@ -14,6 +14,12 @@ from app.schemas.titles import heading
     [
         ("camera", "SBBM", "code"),
         ("camera", " 设备编码 ", "code"),
+        ("camera", "設備編碼", "code"),
+        ("camera", "攝影機名稱", "name_zh"),
+        ("camera", "緯度", "lat"),
+        ("camera", "1、设备编码", "code"),
+        ("camera", "设备编码 必填", "code"),
+        ("camera", "*设备编码（必填）", "code"),
         ("camera", "ＳＢＭＣ", "name_zh"),
         ("camera", "经度(度)", "lon"),
         ("camera", "gcj02_lng", "lon"),

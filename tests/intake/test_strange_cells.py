@@ -81,6 +81,7 @@ def test_a_login_in_a_network_address_is_not_repeated(tmp_path: Path) -> None:
 def test_what_a_device_can_do_is_no_forbidden_name() -> None:
     assert not any(map(forbidden, ("车牌识别", "plate_reader function", "号牌识别功能", "车站路")))
     assert not any(map(forbidden, ("Info.PhotoelectricImagingType", "抓拍图片分辨率")))
+    assert all(map(forbidden, ("密碼", "聯絡人", "身份證號", "電話", "車牌號碼", "圖片")))
     assert all(map(forbidden, ("车牌识别结果", "plate_reader_result", "车牌号码", "plate")))
 
 
@@ -224,3 +225,23 @@ def test_a_structure_is_no_name(tmp_path: Path, exact: bool) -> None:
         (2, "name_zh", "not-text")
     ]
     assert found.good["name_zh"].to_pylist() == ["{甲}"]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_codes_that_went_through_a_float_are_lost(tmp_path: Path, exact: bool) -> None:
+    true = [f"4108020000132027{at:04d}" for at in range(3066, 3070)]
+    rounded = [f"{float(code):.0f}" for code in true]
+    assert not any(code.endswith("00000") for code in rounded)
+    found = _codes_judged(tmp_path, rounded, exact=exact)
+    assert {(fault.field, fault.code) for fault in found.faults} == {("code", "digits-lost")}
+    assert not found.good.num_rows
+    one = _codes_judged(tmp_path, [*true, "41080200001320271872"], exact=exact)  # one in 8192 is so
+    assert (one.faults, one.good.num_rows) == ([], 5)
+
+
+def _codes_judged(folder: Path, codes: list[str], *, exact: bool) -> Judged:
+    lines = [_HEAD, *(f"{code}{_ROW[20:]},,," for code in codes)]
+    with open_source(written(folder, "\n".join(lines) + "\n")) as source:
+        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = batches(plan, source)
+        return judge(plan, batch, exact=exact)
