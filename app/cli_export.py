@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.db import schema
@@ -133,7 +134,7 @@ async def run(database: Database, asked: "Wanted", output: Path) -> None:
     with _target(output) as file, _shown() as progress:
         made = await exports.open(asked, OPERATOR)
         for note in made.notes:
-            console.print(f"  note: {note}", soft_wrap=True)
+            console.print(f"  note: {escape(note)}", soft_wrap=True)
         task = progress.add_task(asked.collection.id, told="")
         size = 0
         async with aclosing(made.pieces) as pieces:
@@ -142,7 +143,7 @@ async def run(database: Database, asked: "Wanted", output: Path) -> None:
                 size += len(piece)
                 progress.update(task, told=_told(made, size, progress.tasks[0].elapsed))
                 await asyncio.sleep(0)
-    console.print(f"{made.rows[0]:,} rows, {size / 1e6:,.1f} MB: {output}", soft_wrap=True)
+    console.print(f"{made.rows[0]:,} rows, {size / 1e6:,.1f} MB: {escape(str(output))}", soft_wrap=True)
 
 
 def _told(made: "Export", size: int, elapsed: float | None) -> str:

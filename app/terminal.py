@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
 from app import server
@@ -30,7 +31,7 @@ def cause(error: BaseException) -> str:
 
 def give_up(message: str) -> NoReturn:
     """Say why and leave with 1."""
-    console.print(f"[red]coverage-registry:[/red] {message}", soft_wrap=True)
+    console.print(f"[red]coverage-registry:[/red] {escape(message)}", soft_wrap=True)
     raise SystemExit(1)
 
 

@@ -40,6 +40,16 @@ class Member:
         return PurePosixPath(self.name).suffix.lower().lstrip(".")
 
     @property
+    def base(self) -> str:
+        """The name without the folders it is in."""
+        return PurePosixPath(self.name).name
+
+    @property
+    def folder(self) -> str:
+        """The folders it is in."""
+        return str(PurePosixPath(self.name).parent)
+
+    @property
     def stem(self) -> str:
         """The path without the ending, lower case."""
         return str(PurePosixPath(self.name).with_suffix("")).lower()

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from app.errors import Invalid
-from app.formats import archive, geopackage
+from app.formats import archive, geopackage, jsontable
 from app.formats import encoding as encodings
 from app.formats.archive import Member
 from app.formats.model import FORMATS, Named
@@ -22,8 +22,9 @@ from app.formats.spreadsheet import supports
 
 READABLE: Final = (
     "CSV, TSV, XLSX, XLS, ODS, tables of web pages, Excel 2003 XML, GeoJSON, GeoJSONSeq, "
-    "GeoPackage, FlatGeobuf, Shapefile (zip), GeoParquet, KML, KMZ, GB/T 28181 catalogue (XML) and "
-    "GA/T 1400 lists (JSON)"
+    "GeoPackage, FlatGeobuf, Shapefile, MapInfo table and file geodatabase (zip), GeoParquet, KML, "
+    "KMZ, Esri JSON, TopoJSON, lists of objects in JSON, GB/T 28181 catalogue (XML) and GA/T 1400 "
+    "lists (JSON)"
 )
 _HEAD: Final = 1 << 16
 _FOREIGN: Final = (
@@ -81,6 +82,14 @@ _GAT: Final = re.compile(
 _GEOJSON: Final = re.compile(
     r'"type"\s*:\s*"(?:Feature|FeatureCollection|Point|LineString|Polygon|Multi\w+|GeometryCollection)"'
 )
+_FEATURE: Final = re.compile(r'"type"\s*:\s*"Feature(?:Collection)?"')
+_TOPOLOGY: Final = re.compile(r'"type"\s*:\s*"Topology"')
+_ESRI: Final = re.compile(r'"(?:geometryType"\s*:\s*"esri|spatialReference"|objectIdFieldName")')
+_KEY: Final = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:')
+_OF_SHAPES: Final = frozenset(
+    ("type", "coordinates", "geometries", "bbox", "crs", "name", "properties")
+)
+"""Members of shapes that stand alone; a list of objects has others."""
 _COLLECTION: Final = re.compile(r'"features"\s*:|"type"\s*:\s*"FeatureCollection"')
 _ITEM: Final = re.compile(r"<(?:Item|DeviceList)\b|<CmdType>\s*Catalog", re.IGNORECASE)
 PAGE: Final = "a web page without a table of several columns and rows (perhaps a login page)"
@@ -164,7 +173,8 @@ def stated(name: str) -> str:
     """
     known = {"geojsonl": "geojsonseq", "geoparquet": "parquet", "shp": "shapefile", "kmz": "kml",
              "txt": "csv", "flatgeobuf": "fgb", "geopackage": "gpkg", "htm": "html",
-             "xhtml": "html", "spreadsheetml": "xml-spreadsheet"}  # fmt: skip
+             "xhtml": "html", "spreadsheetml": "xml-spreadsheet", "gdb": "filegdb",
+             "tab": "mapinfo", "mif": "mapinfo"}  # fmt: skip
     plain = name.strip().lower()
     plain = known.get(plain, plain)
     if plain not in FORMATS:
@@ -216,6 +226,10 @@ def _zip_kind(file: Named) -> str:
         return "shapefile"
     if "kml" in suffixes:
         return "kml"
+    if "gdbtable" in suffixes:
+        return "filegdb"
+    if suffixes & {"tab", "mif"}:
+        return "mapinfo"
     for path, what in (("word/document.xml", "a Word document"), ("ppt/presentation.xml", "slides"),
                        ("AndroidManifest.xml", "a program for Android")):  # fmt: skip
         if path in names:
@@ -312,8 +326,13 @@ def _json_kind(text: str, start: str) -> str:
     geojson = _GEOJSON.search(text)
     if _GAT.search(text) and not geojson:
         return "gat1400"
-    if '"Topology"' in text or '"objectIdFieldName"' in text or '"spatialReference"' in text:
-        raise refused("TopoJSON or Esri JSON; save it as GeoJSON")
+    if _TOPOLOGY.search(text):
+        return "topojson"
+    if _ESRI.search(text):
+        return "esrijson"
+    shapes = geojson and set(_KEY.findall(text)) <= _OF_SHAPES
+    if not (_FEATURE.search(text) or shapes) and jsontable.tables(text):
+        return "json"
     if not geojson:
         raise refused("a JSON file of another kind")
     first = _COLLECTION.search(text)

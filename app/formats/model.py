@@ -20,7 +20,8 @@ from app.errors import Invalid
 
 FORMATS: Final = (
     "csv", "tsv", "xlsx", "xls", "ods", "geojson", "geojsonseq", "gpkg", "fgb", "shapefile",
-    "parquet", "kml", "gb28181", "gat1400", "html", "xml-spreadsheet",
+    "parquet", "kml", "gb28181", "gat1400", "html", "xml-spreadsheet", "json", "esrijson", "topojson",
+    "mapinfo", "filegdb",
 )  # fmt: skip
 """Names of what can be read."""
 

@@ -15,6 +15,7 @@ from app.formats.delimited import open_delimited
 from app.formats.gat1400 import open_lists
 from app.formats.gb28181 import open_catalogue
 from app.formats.geojson import open_geojson
+from app.formats.jsontable import open_table
 from app.formats.kml import open_kml
 from app.formats.model import FORMATS, Batch, Detected, Named, Oddity, Opened, Source, Wanted
 from app.formats.parquet import open_parquet
@@ -27,20 +28,11 @@ from app.formats.xmlsheet import open_workbook
 # Formats that a look at the content may mistake for each other.
 _ALIKE: Final = (
     frozenset(
-        (
-            "csv",
-            "tsv",
-            "geojson",
-            "geojsonseq",
-            "gat1400",
-            "gb28181",
-            "kml",
-            "html",
-            "xml-spreadsheet",
-        )
+        ("csv", "tsv", "geojson", "geojsonseq", "gat1400", "gb28181", "kml", "html",
+         "xml-spreadsheet", "json", "esrijson", "topojson")
     ),
     frozenset(("xlsx", "xls", "ods")),
-)
+)  # fmt: skip
 
 __all__ = ["FORMATS", "Batch", "Detected", "Oddity", "Source", "open_source"]
 
@@ -108,7 +100,9 @@ def _open(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) ->
             return open_spreadsheet(file, kind, wanted, folder)
         case "geojson" | "geojsonseq":
             return open_geojson(file, kind, wanted)
-        case "gpkg" | "fgb":
+        case "json":
+            return open_table(file, wanted)
+        case "gpkg" | "fgb" | "esrijson" | "topojson" | "mapinfo" | "filegdb":
             return open_vector(file, kind, wanted, folder)
         case "shapefile":
             return open_shapefile(file, wanted, folder)

@@ -1,4 +1,4 @@
-"""GeoPackage and FlatGeobuf, streamed through GDAL as Arrow.
+"""Files of GIS programs, streamed through GDAL as Arrow.
 
 Promises that GDAL opens nothing else than the file it is given, with the driver its content
 belongs to, and that integers arrive with all their digits.
@@ -15,15 +15,18 @@ import pyogrio
 from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, GeometryError
 
 from app.errors import Invalid
+from app.formats import archive, geopackage
 from app.formats import crs as crses
-from app.formats import geopackage
 from app.formats.header import labels
 from app.formats.model import Batch, Detected, Named, Opened, Wanted
 from app.formats.shapes import Shapes, bad_geometry, from_wkb
 from app.formats.text import strings
 from app.formats.typed import column_text
 
-DRIVERS: Final = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "shapefile": "ESRI Shapefile"}
+DRIVERS: Final = {
+    "gpkg": "GPKG", "fgb": "FlatGeobuf", "shapefile": "ESRI Shapefile", "esrijson": "ESRIJSON",
+    "topojson": "TopoJSON", "mapinfo": "MapInfo File", "filegdb": "OpenFileGDB",
+}  # fmt: skip
 """The GDAL driver of each format; a file that another one answers for is refused."""
 
 _NUMBERS: Final = frozenset(
@@ -31,6 +34,7 @@ _NUMBERS: Final = frozenset(
 )
 """Names of a key that only counts the rows, lower case; under another name it is a column."""
 _MOST_LAYERS: Final = 100
+_OF_MAPINFO: Final = ("tab", "dat", "map", "id", "ind", "mif", "mid")
 
 # A view or a function inside a database file must not make GDAL fetch or open anything.
 pyogrio.set_gdal_config_options(
@@ -51,8 +55,7 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
     Invalid
         ``damaged-file``, ``unknown-layer``, ``unsupported-format``.
     """
-    path = folder() / f"file.{kind}"  # GDAL looks at endings, too
-    path.symlink_to(file.path.resolve())
+    path = _placed(file, kind, folder())
     with readable():
         listed = pyogrio.list_layers(path)
     layers = tuple(str(name) for name, _ in listed)
@@ -82,8 +85,8 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
         notes = (*geopackage.unsaved(file.path), *notes)
     detected = Detected(
         format=kind,
-        layer=layer,
-        layers=layers,
+        layer=None if kind == "esrijson" else layer,
+        layers=() if kind == "esrijson" else layers,
         crs=crs if geometry else None,
         geometry=geometry,
         rows=max(0, int(info["features"])),
@@ -100,6 +103,25 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
             first += table.num_rows
 
     return Opened(detected, names, read)
+
+
+def _placed(file: Named, kind: str, folder: Path) -> Path:
+    """Return where GDAL finds a file: under an ending of its kind; what consists of many, unpacked."""
+    if kind not in ("mapinfo", "filegdb"):
+        path = folder / f"file.{kind}"
+        path.symlink_to(file.path.resolve())
+        return path
+    held = archive.members(file.path)
+    target = folder / ("city.gdb" if kind == "filegdb" else "tables")
+    target.mkdir()
+    if kind == "filegdb":
+        home = next(one.folder for one in held if one.suffix == "gdbtable")
+        parts = {one.base: one for one in held if one.folder == home}
+    else:
+        parts = {one.base: one for one in held if one.suffix in _OF_MAPINFO}
+    for name, member in parts.items():
+        archive.unpack(file.path, member, target / name)
+    return target
 
 
 def chosen(

@@ -54,6 +54,7 @@ _NOTES: Final[dict[str, str]] = {
     "The attribute table is cut off: {} of {} records are there.": "属性表不完整：{1} 条记录中只有 {0} 条。",
     "An item is not valid XML and cannot be read.": "有的条目不是有效的 XML，无法读取。",
     "A member of the list is no feature.": "列表中有的成员不是要素。",
+    "A member of the list is no object.": "列表中有的成员不是对象。",
     "The last item is cut off.": "最后一个条目不完整。",
     "The geometry of a row is curved; save it with straight segments.": "有的行几何含曲线，请转为直线段后再保存。",
     "The geometry of a row cannot be read.": "有的行几何无法读取。",

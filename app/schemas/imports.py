@@ -7,8 +7,8 @@ from pydantic_core import PydanticCustomError
 
 from app.models.fields import Line
 
-ImportKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,39}$")]
-"""A kind of record, or ``ring`` or ``state``."""
+ImportKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_-]{0,39}$")]
+"""A kind of record, or ``ring`` or ``state``; the plural of its route is taken too."""
 
 Header = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """A column as the file names it."""

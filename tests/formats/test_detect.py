@@ -43,7 +43,7 @@ def zipped(folder: Path, *members: tuple[str, str | bytes], name: str = "x.zip")
     (b"<OGRVRTDataSource><OGRVRTLayer name='a'><SrcDataSource>/vsicurl/http://x</SrcDataSource>"
      b"</OGRVRTLayer></OGRVRTDataSource>", "virtual"),
     (b"<?xml version='1.0'?><gpx></gpx>", "GPX"), (b"<other/>", "<other>"),
-    (b'{"type":"Topology","objects":{}}', "TopoJSON"), (b'{"a":1}', "JSON"), (b"[1,2]", "JSON"),
+    (b'{"a":1}', "JSON"), (b"[1,2]", "JSON"),
     (b"\x00\x00\x27\x0a" + b"\x00" * 60, "Shapefile"),
     (b"SQLite format 3\x00" + b"\x00" * 100, "SQLite"), (bytes(range(256)) * 4, "no known kind"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600, "Office"),

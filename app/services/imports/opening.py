@@ -255,23 +255,18 @@ def _other(
 _MARKUP: Final = ("html", "xml-spreadsheet")
 _TABLES: Final = ("xlsx", "xls", "ods", *_MARKUP)
 _TEXTS: Final = ("csv", "tsv")
-_LAYERED: Final = (*_TABLES, "gpkg", "fgb", "shapefile", "gat1400")
+_LAYERED: Final = (
+    *_TABLES, "gpkg", "fgb", "shapefile", "gat1400", "json", "topojson", "mapinfo", "filegdb",
+)  # fmt: skip
 _USED_BY: Final = {
     "sheet": _LAYERED,
     "layer": (*_LAYERED, "kml", "parquet"),
     "delimiter": _TEXTS,
     "header_row": (*_TEXTS, *_TABLES),
     "encoding": (
-        *_TEXTS,
-        "geojson",
-        "geojsonseq",
-        "shapefile",
-        "kml",
-        "gb28181",
-        "gat1400",
-        *_MARKUP,
+        *_TEXTS, "geojson", "geojsonseq", "shapefile", "kml", "gb28181", "gat1400", "json", *_MARKUP,
     ),
-}
+}  # fmt: skip
 """Formats that an option says something of; sheet and layer are two words for one thing."""
 
 
