@@ -143,7 +143,9 @@ async def run(database: Database, asked: "Wanted", output: Path) -> None:
                 size += len(piece)
                 progress.update(task, told=_told(made, size, progress.tasks[0].elapsed))
                 await asyncio.sleep(0)
-    console.print(f"{made.rows[0]:,} rows, {size / 1e6:,.1f} MB: {escape(str(output))}", soft_wrap=True)
+    console.print(
+        f"{made.rows[0]:,} rows, {size / 1e6:,.1f} MB: {escape(str(output))}", soft_wrap=True
+    )
 
 
 def _told(made: "Export", size: int, elapsed: float | None) -> str:

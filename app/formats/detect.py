@@ -50,7 +50,9 @@ _FOREIGN: Final = (
     (b"\x00\x01\x00\x00Standard ACE DB", "an Access database; export the table as XLSX or CSV"),
 )
 _DRAWING: Final = "a CAD drawing; save its points as a table with coordinates, or as a Shapefile"
-_MAPINFO: Final = "a MapInfo table; save it as a GeoPackage, or as a Shapefile in a zip"
+_MAPINFO: Final = (
+    "one file of a MapInfo table; pack .tab, .dat, .map and .id, or .mif and .mid, into one zip"
+)
 _OTHER_BYTES: Final = (
     (re.compile(rb"AC10[0-9]{2}\x00"), _DRAWING),
     (re.compile(rb"\x00\x00..\x0a.OSMHeader", re.DOTALL), "an OpenStreetMap file"),
@@ -236,12 +238,6 @@ def _zip_kind(file: Named) -> str:
             raise refused(what)
     if not held:
         raise Invalid("The archive is empty.", code="empty-file")
-    if "gdbtable" in suffixes:
-        raise refused(
-            "an Esri file geodatabase; save it as a GeoPackage, or as a Shapefile in a zip"
-        )
-    if suffixes & {"tab", "mif"}:
-        raise refused(_MAPINFO)
     shown = ", ".join(sorted(names)[:5])
     raise refused(f"an archive with {len(held)} files and no Shapefile or KML ({shown})")
 

@@ -102,10 +102,8 @@ _INSTEAD: Final[dict[str, str]] = {
     "an Access database; export the table as XLSX or CSV": " Access 数据库（请把表导出为 XLSX 或 CSV）",
     "a CAD drawing; save its points as a table with coordinates, or as a Shapefile":
         " CAD 图纸（请把点位导出为带坐标的表格或 Shapefile）",
-    "a MapInfo table; save it as a GeoPackage, or as a Shapefile in a zip":
-        " MapInfo 表（请另存为 GeoPackage，或打成 zip 的 Shapefile）",
-    "an Esri file geodatabase; save it as a GeoPackage, or as a Shapefile in a zip":
-        " Esri 文件地理数据库（请另存为 GeoPackage，或打成 zip 的 Shapefile）",
+    "one file of a MapInfo table; pack .tab, .dat, .map and .id, or .mif and .mid, into one zip":
+        " MapInfo 表的单个文件（请将 .tab、.dat、.map、.id，或 .mif、.mid 一起打成 zip）",
     "an SQL dump; export the table as CSV": " SQL 脚本（请把表导出为 CSV）",
     "a recorded HTTP message; save its body alone": " HTTP 报文记录（请只保存其正文）",
     "a web page without a table of several columns and rows (perhaps a login page)":

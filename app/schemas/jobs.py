@@ -24,7 +24,9 @@ class ImportRequest(Stored):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: ImportKind = Field(description="Kind of record, or `ring` or `state`; plurals are taken, too.")
+    kind: ImportKind = Field(
+        description="Kind of record, or `ring` or `state`; plurals are taken, too."
+    )
     jurisdiction: DivisionText | None = Field(
         None, description="Jurisdiction of rows that do not name one."
     )

@@ -65,12 +65,6 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
     assert refusal(written(tmp_path, content)).code == "empty-file"
 
 
-@pytest.mark.parametrize(("member", "named"), [("a.gdb/a1.gdbtable", "Esri"), ("a.tab", "MapInfo")])
-def test_an_archive_of_another_program_is_named(tmp_path: Path, member: str, named: str) -> None:
-    error = refusal(zipped(tmp_path, (member, "x"), (f"{member}x", "y")))
-    assert (error.code, named in error.detail) == ("unsupported-format", True)
-
-
 def test_room_that_was_never_written_to_is_no_text(tmp_path: Path) -> None:
     found = read(written(tmp_path, CSV.encode() + bytes(5000)))
     assert (found.numbers, found.column("name")) == ([2], ["East"])
