@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyogrio
 from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, GeometryError
 
@@ -34,6 +35,11 @@ _NUMBERS: Final = frozenset(
 )
 """Names of a key that only counts the rows, lower case; under another name it is a column."""
 _MOST_LAYERS: Final = 100
+_JSON: Final = ("esrijson", "topojson")
+_LOST: Final = {
+    str(2**63 - 1): f"{2.0**63:.13E}", str(2**64 - 1): f"{2.0**64:.13E}",
+}  # fmt: skip
+"""What GDAL makes of a whole number in JSON that is too large for it: no code may come of that."""
 _OF_MAPINFO: Final = ("tab", "dat", "map", "id", "ind", "mif", "mid")
 
 # A view or a function inside a database file must not make GDAL fetch or open anything.
@@ -66,7 +72,7 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
     first = next(filled, None) if len(layers) > 1 else None
     layer, notes = chosen(layers, [first] if first else spatial, wanted.layer or wanted.sheet)
     info = layer_info(path, kind, layer)
-    crs, more = crs_of(info)
+    crs, more = (crses.LONLAT, ()) if kind == "topojson" else crs_of(info)
     number = str(info.get("fid_column") or "")
     identifier = number if number.lower() not in _NUMBERS else None
     fields = [str(name) for name in info["fields"]]
@@ -99,6 +105,8 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
             columns = {
                 name: text_of(table.column(key)) for name, key in zip(names, raw, strict=True)
             }
+            if kind in _JSON:
+                columns = {name: _with_losses(column) for name, column in columns.items()}
             yield numbered(first, table.num_rows, columns, shapes)
             first += table.num_rows
 
@@ -205,6 +213,12 @@ def text_of(column: pa.Array) -> pa.StringArray:
     if holds_bytes(column.type):
         return strings([None] * len(column))
     return column_text(column)
+
+
+def _with_losses(column: pa.StringArray) -> pa.StringArray:
+    for reached, shown in _LOST.items():
+        column = pc.if_else(pc.equal(column, reached), shown, column)
+    return column
 
 
 def holds_bytes(kind: pa.DataType) -> bool:

@@ -13,6 +13,8 @@ import shapely
 from app.errors import Invalid
 from formats.files import read, written
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*64.bit integer:RuntimeWarning")
+
 CODES = ["41080000001320000001", "A2"]
 POINTS = [shapely.Point(430966.5, 3898808.5), shapely.Point(430967, 3898809)]
 
@@ -85,7 +87,7 @@ def test_esri_json(tmp_path: Path) -> None:
 def test_topojson(tmp_path: Path) -> None:
     places = [
         {"type": "Point", "coordinates": [113.2, 35.1], "properties": {"code": CODES[0]}},
-        {"type": "Point", "coordinates": [113.3, 35.2], "properties": {"code": CODES[1]}},
+        {"type": "Point", "coordinates": [113.3, 35.2], "properties": {"code": int(CODES[0])}},
     ]
     content = {
         "type": "Topology",
@@ -94,8 +96,25 @@ def test_topojson(tmp_path: Path) -> None:
     }
     found = read(written(tmp_path, json.dumps(content), "x.json"))
     assert (found.detected.format, found.detected.layer) == ("topojson", "cameras")
-    assert found.column("code") == CODES
+    assert found.detected.crs == "EPSG:4326"
+    assert found.column("code") == [CODES[0], "1.8446744073710E+19"]
     assert found.shapes == [shapely.Point(113.2, 35.1), shapely.Point(113.3, 35.2)]
+
+
+@pytest.mark.parametrize(("kind", "shown"), [
+    ("String", "1.8446744073710E+19"), ("Double", "1.8446744073710E+19"),
+    ("BigInteger", "9.2233720368548E+18"),
+])  # fmt: skip
+def test_a_number_too_large_for_gdal_shows_that_it_is_lost(
+    tmp_path: Path, kind: str, shown: str
+) -> None:
+    content = {
+        "geometryType": "esriGeometryPoint",
+        "spatialReference": {"wkid": 4326},
+        "fields": [{"name": "code", "type": f"esriFieldType{kind}"}],
+        "features": [{"attributes": {"code": int(CODES[0])}, "geometry": {"x": 113.2, "y": 35.1}}],
+    }
+    assert read(written(tmp_path, json.dumps(content), "x.json")).column("code") == [shown]
 
 
 @pytest.mark.parametrize(("members", "code"), [
