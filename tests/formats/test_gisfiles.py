@@ -13,7 +13,7 @@ import shapely
 from app.errors import Invalid
 from formats.files import read, written
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*64.bit integer:RuntimeWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*64.?bit integer:RuntimeWarning")
 
 CODES = ["41080000001320000001", "A2"]
 POINTS = [shapely.Point(430966.5, 3898808.5), shapely.Point(430967, 3898809)]
