@@ -38,13 +38,7 @@ from app.services.imports.jobs import Imports
 
 ROWS = (100_000, 1_000_000)
 ROUNDS = 3
-FORMATS = {
-    "gpkg": "GPKG",
-    "fgb": "FlatGeobuf",
-    "geojson": "GeoJSON",
-    "xlsx": "XLSX",
-    "kml": "LIBKML",
-}
+FORMATS = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "geojson": "GeoJSON", "xlsx": "XLSX"}
 """GDAL's name of each format by the ending of its files."""
 _POINTS = ("-oo", "X_POSSIBLE_NAMES=longitude", "-oo", "Y_POSSIBLE_NAMES=latitude")
 COLUMNS = (
