@@ -151,11 +151,14 @@ def test_requests_under_way_when_the_database_dies_are_answered_or_unavailable(
 
     with ThreadPoolExecutor(6) as pool:
         callers = [pool.submit(ask) for _ in range(6)]
-        for _ in range(3):
-            time.sleep(0.3)
-            send(service.sessions()[0], signal.SIGKILL)  # PostgreSQL ends them all and recovers
-            until(service.ready, "the database to recover")
-        stop.set()
+        try:
+            for _ in range(3):
+                time.sleep(0.3)
+                session = until(service.sessions, "a session of the callers")[0]
+                send(session, signal.SIGKILL)  # PostgreSQL ends them all and recovers
+                until(service.ready, "the database to recover")
+        finally:
+            stop.set()
         statuses = set().union(*(caller.result() for caller in callers))
     assert statuses <= {200, 201, 503}
     assert 503 in statuses
