@@ -242,7 +242,7 @@ def _batches(
             _carry(row, at, spans, carried)
         if not any(row) and all(cell == "" for cell in row):
             continue
-        for column_at, text in spots.get(at, ()):
+        for column_at, text in spots.get(at, ()) if spots else ():
             if shift <= column_at < shift + len(row):
                 row[column_at - shift] = text
         numbers.append(at + 1)

@@ -137,12 +137,20 @@ def cells_text(values: Sequence[Any]) -> pa.StringArray:
     kinds = set(map(type, values))
     if kinds <= {str}:
         return strings(list(values))
-    if kinds <= {float, str} and all(type(value) is float or value == "" for value in values):
+    if kinds == {float} or (kinds == {float, str} and _only_blank(values)):
         numbers = pa.array([None if value == "" else value for value in values], pa.float64())
         return _floats(numbers, EXACT_SPREADSHEET)
+    if kinds == {dt.date} or (kinds == {dt.date, str} and _only_blank(values)):
+        days = pa.array([None if value == "" else value for value in values], pa.date32())
+        return days.cast(pa.string())
     return strings(
         [value if type(value) is str else value_text(value, EXACT_SPREADSHEET) for value in values]
     )
+
+
+def _only_blank(values: Sequence[Any]) -> bool:
+    """Tell that the texts among some values are blank."""
+    return {value for value in values if type(value) is str} == {""}
 
 
 def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:

@@ -54,6 +54,7 @@ _BLANKS = st.one_of(_NUMBERS, st.just(""))
 @given(
     st.one_of(
         st.lists(_BLANKS), st.lists(_WORDS), st.lists(st.one_of(_BLANKS, _WORDS, st.integers())),
+        st.lists(st.one_of(st.dates(), st.just(""))),
         st.lists(st.one_of(st.dates(), st.datetimes(), st.booleans(), st.just(""))),
     )
 )  # fmt: skip
