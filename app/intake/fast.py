@@ -23,6 +23,7 @@ from app.intake.rows import MISREAD, reference_code
 from app.intake.targets import Field, Kind, rules_of
 from app.intake.texts import text_of
 from app.schemas import gbcode
+from app.schemas.between import OF_VALIDATOR
 
 Array = Any
 """An Arrow array of text."""
@@ -53,7 +54,8 @@ def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, A
             sure &= good
     sure &= _fill(plan, columns, count)
     for name in plan.kind.draft.__pydantic_decorators__.model_validators:
-        sure &= ~_BETWEEN[name](columns, count)
+        if not _left_to_the_registry(plan, name):
+            sure &= ~_BETWEEN[name](columns, count)
     kept = {
         name: columns[name].filter(pa.array(sure)) if name in columns else None
         for name in plan.kind.fields
@@ -63,6 +65,14 @@ def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, A
         name: pa.nulls(left, pa.string()) if array is None else array
         for name, array in kept.items()
     }
+
+
+def _left_to_the_registry(plan: Plan, validator: str) -> bool:
+    """Tell whether a file gives too few fields for each rule of a validator of the draft."""
+    rules = OF_VALIDATOR.get(validator, ())
+    if not plan.options.some_fields or not rules or validator == "_drawn_where_it_hangs":
+        return False  # what is drawn is looked at one by one
+    return not any(plan.fields.issuperset(rule.fields) for rule in rules)
 
 
 def _nothing(kind: Kind) -> dict[str, Array]:

@@ -5,7 +5,7 @@ fields it gives; where one field is given and the other is registered, the regis
 (`app.registry.intake`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ def giving(fields: frozenset[str] | None) -> Iterator[None]:
         _GIVEN.reset(token)
 
 
-def hold(record: object, *rules: Rule) -> None:
-    """Hold the rules whose fields are all given."""
+def hold(record: object, validator: str) -> None:
+    """Hold the rules of a validator whose fields are all given."""
     given = _GIVEN.get()
-    for rule in rules:
+    for rule in OF_VALIDATOR[validator]:
         if given is None or given.issuperset(rule.fields):
             rule.check(record)
 
@@ -127,6 +127,14 @@ SIGHT: Final = tuple(Rule(("near_m", name), _sees_beyond(name)) for name in ("ra
 DRAWN: Final = Rule(("view_polygon", "geometry"), _drawn_where_it_hangs)
 LEVEL: Final = Rule(("required_level", "level_scale"), _level_is_of_its_scale)
 
+OF_VALIDATOR: Final[Mapping[str, tuple[Rule, ...]]] = {
+    "_owned": (OWNED,),
+    "_life_in_order": (*LIFE, OWNED),
+    "_can_see_something": SIGHT,
+    "_drawn_where_it_hangs": (DRAWN,),
+    "_level_is_of_its_scale": (LEVEL,),
+}
+"""Rules that the validators of drafts hold, by their names."""
 OF_KIND: Final = {
     "control_point": (OWNED,),
     "checkpoint": (OWNED, *LIFE),

@@ -183,7 +183,7 @@ class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pyd
 
     @model_validator(mode="after")
     def _owned(self) -> "ControlPointDraft":
-        between.hold(self, between.OWNED)
+        between.hold(self, "_owned")
         return self
 
 
@@ -198,7 +198,7 @@ class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc] 
 
     @model_validator(mode="after")
     def _life_in_order(self) -> "CheckpointDraft":
-        between.hold(self, *between.LIFE, between.OWNED)
+        between.hold(self, "_life_in_order")
         return self
 
 
@@ -218,22 +218,22 @@ class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as ab
 
     @model_validator(mode="after")
     def _life_in_order(self) -> "CameraDraft":
-        between.hold(self, *between.LIFE, between.OWNED)
+        between.hold(self, "_life_in_order")
         return self
 
     @model_validator(mode="after")
     def _can_see_something(self) -> "CameraDraft":
-        between.hold(self, *between.SIGHT)
+        between.hold(self, "_can_see_something")
         return self
 
     @model_validator(mode="after")
     def _drawn_where_it_hangs(self) -> "CameraDraft":
-        between.hold(self, between.DRAWN)
+        between.hold(self, "_drawn_where_it_hangs")
         return self
 
     @model_validator(mode="after")
     def _level_is_of_its_scale(self) -> "CameraDraft":
-        between.hold(self, between.LEVEL)
+        between.hold(self, "_level_is_of_its_scale")
         return self
 
 

@@ -441,3 +441,31 @@ async def test_rings_keep_what_a_file_does_not_give(city: httpx.AsyncClient) -> 
     alone = await send(city, _csv("level", "core"), kind="ring", mode="update_only")
     assert alone.json()["code"] == "fields-missing"
     assert (await send(city, sheet, kind="ring")).json()["code"] == "fields-missing"
+
+
+@pytest.mark.parametrize(
+    ("kind", "plural", "record", "sheet", "changed"),
+    [
+        ("road", "roads", builders.road("r", name_zh="路"), "oneway\nr,forward", "oneway"),
+        ("building", "buildings", builders.building("b"), "height_m\nb,21.5", "height_m"),
+        (
+            "control_point", "control-points", builders.control_point("p", notes="n"),
+            'requirements\np,"[{""function"": ""face""}]"', "requirements",
+        ),
+        ("checkpoint", "checkpoints", builders.checkpoint("k"), "capture_side\nk,rear",
+         "capture_side"),
+    ],
+)  # fmt: skip
+async def test_records_of_any_kind(
+    ringed: httpx.AsyncClient, kind: str, plural: str, record: Json, sheet: str, changed: str
+) -> None:
+    url = f"/v1/{plural}/{record['code']}"
+    assert (await ringed.put(url, json=record)).status_code == 201
+    before = (await ringed.get(url)).json()
+    content = f"code,{sheet}\n".encode()
+    job = await brought(ringed, content, kind=kind, mode="update_only", jurisdiction=None)
+    assert job["counts"]["updated"] == 1, job
+    after = (await ringed.get(url)).json()
+    assert {name for name in after if after[name] != before[name]} == {changed, *_SERVER}
+    again = await brought(ringed, content, kind=kind, jurisdiction=None)
+    assert again["counts"]["unchanged"] == 1
