@@ -261,14 +261,14 @@ def line(text: str) -> str:
     return _LINES.sub(" ", text.strip())
 
 
-_SEPARATORS: Final = re.compile(r"[/,，、;；|+＋\s]+")
+_SEPARATORS: Final = re.compile(r"[/,，、;；|+＋\s及和与]+")
 
 
 def parts(text: str) -> list[str]:
     """Return the members of a list in one cell.
 
-    >>> parts("人脸、车辆"), parts("1/2"), parts('["face", "vehicle"]')
-    (['人脸', '车辆'], ['1', '2'], ['face', 'vehicle'])
+    >>> parts("人脸、车辆"), parts("人脸及车辆"), parts("1/2"), parts('["face", "vehicle"]')
+    (['人脸', '车辆'], ['人脸', '车辆'], ['1', '2'], ['face', 'vehicle'])
     """
     bare = text.strip()
     if bare[:1] in "[{" and bare[-1:] in "]}":
@@ -277,7 +277,8 @@ def parts(text: str) -> list[str]:
 
 
 _BY: Final = re.compile(r"\s*([x×*✕])\s*", re.IGNORECASE)
-_BY_HAND: Final = re.compile(r"(\d{2,6})\s*[x×*✕]\s*(\d{2,6})", re.IGNORECASE)
+_BY_HAND: Final = re.compile(r"(\d{2,6})\s*[x×*✕]\s*(\d{2,6})p?", re.IGNORECASE)
+_BESIDE: Final = re.compile(r"\([^()]*\)")
 _FORMATS: Final = {
     "qcif": (176, 144), "cif": (352, 288), "4cif": (704, 576), "d1": (704, 576), "720p": (1280, 720),
     "1080p": (1920, 1080), "2k": (2560, 1440), "4k": (3840, 2160), "1080i": (1920, 1080),
@@ -290,11 +291,11 @@ _FORMATS: Final = {
 def pixels(text: str) -> tuple[int, int]:
     """Return width and height in pixels; of several resolutions the largest.
 
-    >>> pixels("1920x1080"), pixels("1080P"), pixels("5/6")
+    >>> pixels("1920x1080"), pixels("1080P（200万像素）"), pixels("5/6")
     ((1920, 1080), (1920, 1080), (1920, 1080))
     """
     found = []
-    for part in parts(_BY.sub(r"\1", narrow(text))):
+    for part in parts(_BESIDE.sub("", _BY.sub(r"\1", narrow(text)))):
         if pair := _BY_HAND.fullmatch(part):
             found.append((int(pair[1]), int(pair[2])))
         elif part.lower() in _FORMATS:

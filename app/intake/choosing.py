@@ -143,8 +143,21 @@ class Chooser:
         found = recognise(column, self.kind.name)
         if found is None:
             return self._by_cells(column, apart)
+        if found.field == "division_code" and self._names_only(column):
+            self.notes.append(
+                Note(
+                    "column-not-used",
+                    f"{column!r} holds names and no codes of divisions; it is not read.",
+                    f"“{column}”中是行政区划的名称而不是代码，未读取。",
+                )
+            )
+            return Found(None, "holds names and no codes", _LAST)
         target = found.field if found.code_list is None else f"{found.field}@{found.code_list}"
         return Found(target, "heading", 3 + found.rank, found.unit, found.datum)
+
+    def _names_only(self, column: str) -> bool:
+        cells = self.sampled([column])
+        return bool(cells) and not any(sign.isdigit() for cell in cells for sign in cell)
 
     def _for_kind(self, profile: Profile) -> Profile:
         own = options.BY_KIND.get((profile.name, self.kind.name))

@@ -19,6 +19,14 @@ from app.intake.lanes import lanes_of
 from app.intake.targets import LANES, Field
 from app.intake.words import ALL_ROUND
 
+_ARROW: Final = re.compile(r"\s*(?:→|[-=]+>)\s*")
+_SEVERAL: Final = re.compile(r"[东西南北]\s*[/、,，;；+&和与及|-]\s*[东西南北]")
+"""Two directions in one cell, which without the sign between them would be a third."""
+_QUARTERS: Final = {"北": 0, "东": 90, "南": 180, "西": 270}
+_LEANING: Final = re.compile(
+    r"([东西])偏([南北])(\d{1,2}(?:\.\d+)?)[°º度]?|([南北])偏([东西])(\d{1,2}(?:\.\d+)?)[°º度]?"
+)
+"""From one quarter so many degrees towards the next: 东偏南30° is 120."""
 _WHOLE: Final = re.compile(r"([+-]?)0*(\d+)(?:\.0+)?")
 _REMEMBERED: Final = 50_000
 _SAID: Final = frozenset(
@@ -168,6 +176,13 @@ class Reader:
         return cells.integer(text, self.field.name, self.unit)
 
     def _direction(self, text: str) -> float | None:
+        text = _ARROW.sub("向", cells.dashed(text))
+        if _SEVERAL.search(text):
+            raise self._unknown(text)
+        if leaning := _LEANING.fullmatch(text.replace(" ", "")):
+            begin, towards, angle = (part for part in leaning.groups() if part is not None)
+            turn = (_QUARTERS[towards] - _QUARTERS[begin]) % 360
+            return (_QUARTERS[begin] + (1 if turn == 90 else -1) * float(angle)) % 360.0
         bare = key(text)
         if bare in self._table:
             turn = self._table[bare]

@@ -22,8 +22,9 @@ _TRAVEL: Final = {
         ("东", "西"), ("西", "东"), ("南", "北"), ("北", "南"), ("东南", "西北"), ("西北", "东南"),
         ("东北", "西南"), ("西南", "东北"),
     )
-    for verb in ("向", "往", "至", "到", "->", "→", "-")
+    for verb in ("向", "往", "至", "到")
 }  # fmt: skip
+"""An arrow is read as 向; 东西 and 东-西 are an axis, and no direction."""
 _ALL: Final = dict.fromkeys(
     (
         "全向",
@@ -41,6 +42,7 @@ _ALL: Final = dict.fromkeys(
 _DIRECTION_WORDS: Final[dict[str, Any]] = {
     **{point: place * 22.5 for place, point in enumerate(_COMPASS)},
     **_EIGHT,
+    **{f"正{name}{end}": turn for name, turn in _EIGHT.items() if len(name) == 1 for end in ("", "向", "方向", "方")},
     **{f"{name}{end}": turn for name, turn in _EIGHT.items() if name < "a" or name > "z" for end in ("向", "方向", "侧")},
     **{f"{start}{name}": turn for name, turn in _EIGHT.items() if name > "z" for start in ("朝", "向", "往")},
     **_TRAVEL,

@@ -245,3 +245,50 @@ def _codes_judged(folder: Path, codes: list[str], *, exact: bool) -> Judged:
         plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
         (batch,) = batches(plan, source)
         return judge(plan, batch, exact=exact)
+
+
+@pytest.mark.parametrize(
+    ("cell", "turn"),
+    [
+        ("东→西", 270), ("南 -> 北", 0), ("由东向西", 270), ("正北", 0), ("正东方向", 90), ("东偏南30°", 120), ("北偏西 30", 330),
+        ("西偏北10.5度", 280.5), ("南偏西20", 200), ("—45", 315), ("西北", 315),
+    ],
+)  # fmt: skip
+def test_a_direction_in_words(tmp_path: Path, cell: str, turn: float) -> None:
+    (found,) = _directions(tmp_path, cell).good["azimuth_deg"].to_pylist()
+    assert float(found) == turn
+
+
+@pytest.mark.parametrize(
+    "cell", ["南北", "东-西", "西/北", "东、南", "东和南", "西，北", "东偏西10", "双向"]
+)
+def test_two_directions_are_no_third(tmp_path: Path, cell: str) -> None:
+    found = _directions(tmp_path, cell)
+    assert [(fault.row, fault.field) for fault in found.faults] == [(2, "azimuth_deg")]
+
+
+def _directions(folder: Path, cell: str) -> Judged:
+    path = written(folder, f'{_HEAD.replace("备注", "方位角")}\n{_ROW},,,"{cell}"\n')
+    with open_source(path) as source:
+        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = batches(plan, source)
+        return judge(plan, batch)
+
+
+@pytest.mark.parametrize(
+    ("names", "read"), [(("解放区", "山阳区"), False), (("410802", "解放区"), True)]
+)
+def test_names_of_divisions_are_no_codes(
+    tmp_path: Path, names: tuple[str, str], read: bool
+) -> None:
+    head = _HEAD.replace("备注", "行政区划")
+    rows = [f"{_ROW[:19]}{at}{_ROW[20:]},,,{name}" for at, name in enumerate(names, 1)]
+    with open_source(written(tmp_path, "\n".join((head, *rows)) + "\n")) as source:
+        (sample,) = source.batches(100)
+        plan = plan_for(
+            Options("camera", jurisdiction="410800"), source.detected, source.columns, sample
+        )
+        (batch,) = batches(plan, source)
+        found = judge(plan, batch)
+    assert ("行政区划" in plan.ignored) is not read
+    assert len(found.faults) == read
