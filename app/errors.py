@@ -1,6 +1,6 @@
 """The vocabulary of failure: what can go wrong, each with a stable machine code.
 
-Nothing here knows HTTP; ``app.routers.problems`` gives each family its status. The tree::
+Nothing here knows HTTP; ``app.http.problems`` gives each family its status. The tree::
 
     RegistryError
     ├── Invalid               the payload or query is wrong
@@ -97,9 +97,7 @@ class MalformedBody(Invalid):
     """The body is not JSON (truncated, wrong encoding, NaN, nested too deeply)."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(
-            detail, code="malformed-json", faults=(Fault("", "malformed-json", detail),)
-        )
+        super().__init__(detail, code="malformed-json", faults=(Fault("", "malformed-json", detail),))
 
 
 class NotFound(RegistryError):
@@ -134,9 +132,7 @@ class PreconditionFailed(RegistryError):
 class Unauthenticated(RegistryError):
     """The caller must show a valid key."""
 
-    def __init__(
-        self, detail: str = "This needs an API key: send Authorization: Bearer <key>."
-    ) -> None:
+    def __init__(self, detail: str = "This needs an API key: send Authorization: Bearer <key>.") -> None:
         super().__init__(detail, "unauthenticated")
 
 
@@ -176,9 +172,7 @@ class UnsupportedMediaType(RegistryError):
 
     def __init__(self, got: str, accepted: Sequence[str]) -> None:
         self.accepted = tuple(accepted)
-        detail = (
-            f"Content type {got or '(none)'!r} is not taken here; send {' or '.join(accepted)}."
-        )
+        detail = f"Content type {got or '(none)'!r} is not taken here; send {' or '.join(accepted)}."
         super().__init__(detail, "unsupported-media-type", (), {"accepted": list(accepted)})
 
 

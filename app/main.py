@@ -8,10 +8,21 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
+from app.access.keys import Gate, service_secret
+from app.access.roles import anonymous
+from app.analysis.service import Answers
+from app.changes.service import Streams
 from app.db import schema
 from app.db.engine import Database
 from app.errors import Unavailable
+from app.exports.service import Exports
+from app.http import openapi, problems
+from app.http.asgi_routes import Below
+from app.http.middleware import Envelope
+from app.imports.jobs import Imports
 from app.logs import configure
+from app.ogc.features import Features
+from app.ogc.tiles import Tiles
 from app.routers import (
     area,
     changes,
@@ -23,23 +34,11 @@ from app.routers import (
     imports,
     keys,
     ogc,
-    openapi,
     planning,
-    problems,
     records,
     rings,
     states,
 )
-from app.routers.envelope import Envelope
-from app.routers.lean import Below
-from app.services.access import anonymous
-from app.services.changes import Streams
-from app.services.coverage import Answers
-from app.services.exports import Exports
-from app.services.imports.jobs import Imports
-from app.services.keys import Gate, service_secret
-from app.services.ogc.features import Features
-from app.services.ogc.tiles import Tiles
 from app.settings import Settings
 
 DESCRIPTION = (
@@ -57,9 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     known = settings or Settings()
     configure(known.log_format, known.log_level)
     if known.database_url is None:
-        msg = (
-            "REGISTRY_DATABASE_URL is not set; `coverage-registry serve` runs a database of its own"
-        )
+        msg = "REGISTRY_DATABASE_URL is not set; `coverage-registry serve` runs a database of its own"
         raise NoDatabase(msg)
     app = FastAPIOffline(  # its pages load nothing from the internet
         title="Checkpoint coverage registry",
@@ -72,9 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         static_url="/docs/assets",
     )
     app.state.settings = known
-    app.state.secret = service_secret(
-        known.secret.get_secret_value() if known.secret else None, known.data_dir
-    )
+    app.state.secret = service_secret(known.secret.get_secret_value() if known.secret else None, known.data_dir)
     app.state.database = Database(
         known.database_url.get_secret_value(),
         pool_size=known.pool_size,

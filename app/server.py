@@ -129,8 +129,7 @@ def _with_location_spelled(app: ASGIApp) -> ASGIApp:
         async def answer(message: Message) -> None:
             if message.get("status") == 201:
                 message["headers"] = [
-                    (_LOCATION if name == b"location" else name, value)
-                    for name, value in message["headers"]
+                    (_LOCATION if name == b"location" else name, value) for name, value in message["headers"]
                 ]
             await send(message)
 

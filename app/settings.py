@@ -19,18 +19,14 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
     workers: int = Field(1, ge=1, le=256, description="Worker processes sharing the port.")
-    data_dir: Path = Field(
-        Path(".data"), description="Folder of the private PostGIS cluster and the key secret."
-    )
+    data_dir: Path = Field(Path(".data"), description="Folder of the private PostGIS cluster and the key secret.")
     database_url: SecretStr | None = Field(
         None,
         description="PostgreSQL with PostGIS to use instead of the private cluster, "
         "e.g. `postgresql://user:password@host/registry`.",
     )
     pool_size: int = Field(10, ge=1, le=200, description="Database connections kept per worker.")
-    statement_timeout_s: float = Field(
-        60.0, gt=0, description="Longest time one SQL statement may take, in seconds."
-    )
+    statement_timeout_s: float = Field(60.0, gt=0, description="Longest time one SQL statement may take, in seconds.")
     anonymous_role: Literal["none", "public", "reader", "analyst"] = Field(
         "none",
         description="What a caller without a key may do. Anything above `public` is refused "
@@ -46,9 +42,7 @@ class Settings(BaseSettings):
     import_keep_days: float = Field(
         30.0, ge=0, description="How long the rows of an import can be asked for after its end."
     )
-    max_ring_vertices: int = Field(
-        1_000_000, ge=4, description="Most vertices a ring boundary may have."
-    )
+    max_ring_vertices: int = Field(1_000_000, ge=4, description="Most vertices a ring boundary may have.")
     docs: bool = Field(
         True,
         description="Serve the interactive API description at `/docs`, without the internet.",

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import shapely
 
-from app.geo.area import Parcels, cover
-from app.geo.frame import Frame
-from app.geo.obstacles import Obstacles
-from app.geo.sectors import Optics, views
-from app.geo.tables import Parameters
+from app.geo.coverage.area import Parcels, cover
+from app.geo.coverage.tables import Parameters
+from app.geo.projection.local_projection import Frame
+from app.geo.visibility.obstacles import Obstacles
+from app.geo.visibility.sectors import Optics, views
 
 FRAME = Frame(4547)
 SIDE_M = 31_600.0
@@ -95,9 +95,7 @@ def one_size(n: int, parcels: Parcels) -> None:
         f" ({ready_s * 1e3:.0f} ms once to make the buildings ready)"
     )
     print(f"  peer: shapely.union_all              {peer_s * 1e3:9.1f} ms")
-    print(
-        f"  shapely.disjoint_subset_union_all    {fast_s * 1e3:9.1f} ms, {peer_s / fast_s:.1f}x faster"
-    )
+    print(f"  shapely.disjoint_subset_union_all    {fast_s * 1e3:9.1f} ms, {peer_s / fast_s:.1f}x faster")
     print(
         f"  zones, once and twice, shares        {whole_s * 1e3:9.1f} ms, "
         f"{peer_s / whole_s:.1f}x faster than the peer; area differs from its by {off:.0e}"

@@ -23,9 +23,9 @@ import networkx as nx
 import numpy as np
 import shapely
 
-from app.geo.cordon import Arcs, Cordon, guards, no_guards
-from app.geo.network import network
-from app.geo.sides import Ring, cut
+from app.geo.cuts.cordon import Arcs, Cordon, guards, no_guards
+from app.geo.rings.ring_partition import Ring, cut
+from app.geo.roads.network import network
 from benchmarks.bench_roads import features, metres
 
 EDGES = (1_000, 10_000, 100_000)
@@ -108,9 +108,7 @@ def city(edges: int, seed: int = 7) -> City:
     third = side // 3
     belts = np.isin(np.minimum(away[tail], away[head]), [third - 2, third + 1])
     guarded = np.flatnonzero(belts & (away[tail] != away[head]))
-    arcs = Arcs(
-        side * side, tail, head, edge, length[edge], *guards(len(tail), guarded, edge[guarded])
-    )
+    arcs = Arcs(side * side, tail, head, edge, length[edge], *guards(len(tail), guarded, edge[guarded]))
     outer = np.minimum(away[tail[guarded]], away[head[guarded]]) == third + 1
     outside, inside = away >= side // 2 - 1, away <= max(side // 12, 1)
     return City(arcs, guarded[outer], np.flatnonzero(outside), np.flatnonzero(inside), 0.2)
@@ -212,9 +210,7 @@ def measure(found: City, name: str = "generated") -> None:
     both(
         "critical guards",
         lambda: len(_fresh(one_belt).critical),
-        (lambda: _critical_peer(one_belt.passage.arcs, sources, sinks))
-        if edges <= FAILURES_UP_TO
-        else None,
+        (lambda: _critical_peer(one_belt.passage.arcs, sources, sinks)) if edges <= FAILURES_UP_TO else None,
     )
     both("critical guards, each with its leak", lambda: len(_fresh(one_belt).failures()), None)
     both("depth, exact, of two belts", lambda: _fresh(two_belts).depth(), None)

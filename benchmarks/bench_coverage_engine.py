@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from app.geo.coverage import (
+from app.geo.coverage.assessment import (
     DIRECTION_BITS,
     IN_USE,
     Assessment,
@@ -20,7 +20,7 @@ from app.geo.coverage import (
     PointTable,
     assess,
 )
-from app.geo.frame import Frame
+from app.geo.projection.local_projection import Frame
 
 FRAME = Frame(4547)
 WEST, SOUTH, EAST, NORTH = 113.0, 35.0, 113.5, 35.4

@@ -19,15 +19,19 @@ import orjson
 import shapely
 from sqlalchemy import text
 
+from app.access.roles import OPERATOR
+from app.analysis import snapshot
+from app.analysis.cordon import cordons
+from app.analysis.coverage import report as coverage_report
+from app.analysis.crossings import crossing_guards, road_network
+from app.analysis.crossings import report as crossing_report
+from app.analysis.engine_input import Computed, compute
+from app.analysis.service import Answers
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
-from app.geo.frame import Frame
+from app.geo.projection.local_projection import Frame
 from app.server import collect_rarely
-from app.services import crossings, guards, loading, report, roadnet, watch
-from app.services.access import OPERATOR
-from app.services.assess import Computed, compute
-from app.services.coverage import Answers
 
 CODE = "410800"
 FRAME = Frame(4547)
@@ -62,9 +66,7 @@ class Clock:
         return made
 
 
-def streets(
-    edges: int, rng: np.random.Generator
-) -> tuple[list[bytes], list[str], list[str], float]:
+def streets(edges: int, rng: np.random.Generator) -> tuple[list[bytes], list[str], list[str], float]:
     """Return a bent grid of about so many street pieces: WKB, group, class; and half its width."""
     side = max(int(np.sqrt(edges / 2)), 3)
     block = 200.0
@@ -159,10 +161,7 @@ async def fill(database: Database, points: int, devices: int, edges: int) -> Non
             f"geometry) SELECT r->>0, '410800', 'vehicle', 'in_use', '{lanes}', r->>1, "
             "ST_SetSRID(ST_MakePoint((r->>2)::float8, (r->>3)::float8), 4326) "
             "FROM json_array_elements(CAST(:rows AS json)) r",
-            [
-                [f"k{row}", point_of(row), *at[1][row]]
-                for row in np.flatnonzero(checkpoint).tolist()
-            ],
+            [[f"k{row}", point_of(row), *at[1][row]] for row in np.flatnonzero(checkpoint).tolist()],
         )
         await put(
             "INSERT INTO camera (code, jurisdiction, functions, lifecycle, direction, azimuth_deg, "
@@ -221,18 +220,18 @@ async def turn(database: Database, azimuth: float) -> None:
 async def after_a_record(database: Database, found: Computed, clock: Clock) -> None:
     """Bring everything up to date after a camera was turned."""
     await turn(database, 77.0)
-    loaded = await clock.wait("load what changed", loading.load(database, CODE, found.loaded))
+    loaded = await clock.wait("load what changed", snapshot.load(database, CODE, found.loaded))
     again = clock.run("control points: the coverage engine", lambda: compute(loaded, found))
-    clock.run("guards of the crossings", lambda: guards.of(again))
-    clock.run("who watches which way", lambda: watch.of(again))
-    clock.run("summary", lambda: report.summary(again))
+    clock.run("guards of the crossings", lambda: crossing_guards.of(again))
+    clock.run("who watches which way", lambda: cordons.build_road_graph(again))
+    clock.run("summary", lambda: coverage_report.summary(again))
 
 
 def peer(found: Computed) -> None:
     """Do the graph part of the summary with networkx: reach and minimum cut, three rings, both ways."""
     import networkx as nx
 
-    watched = watch.of(found)
+    watched = cordons.build_road_graph(found)
     assert watched is not None
     arcs = watched.arcs
     free = np.diff(arcs["guard_start"]) == 0
@@ -253,19 +252,15 @@ def peer(found: Computed) -> None:
 async def measure(url: str, arguments: argparse.Namespace) -> None:
     database, clock = Database(url, statement_timeout_s=600), Clock()
     await schema.migrate(database)
-    await clock.wait(
-        "fill the registry", fill(database, arguments.points, arguments.devices, arguments.edges)
-    )
+    await clock.wait("fill the registry", fill(database, arguments.points, arguments.devices, arguments.edges))
     print("cold, step by step")
-    loaded = await clock.wait("load all columns", loading.load(database, CODE))
+    loaded = await clock.wait("load all columns", snapshot.load(database, CODE))
     found = clock.run("control points: the coverage engine", lambda: compute(loaded))
-    net = clock.run("road network, sides, crossings, chains", lambda: roadnet.of(found))
-    clock.run("guards of the crossings", lambda: guards.of(found))
-    watched = clock.run("who watches which way", lambda: watch.of(found))
-    clock.run("summary (with the cordons of three rings, both ways)", lambda: report.summary(found))
-    clock.run(
-        "all crossings, listed", lambda: crossings.listed(found, crossings.Wanted(), geojson=False)
-    )
+    net = clock.run("road network, sides, crossings, chains", lambda: road_network.of(found))
+    clock.run("guards of the crossings", lambda: crossing_guards.of(found))
+    watched = clock.run("who watches which way", lambda: cordons.build_road_graph(found))
+    clock.run("summary (with the cordons of three rings, both ways)", lambda: coverage_report.summary(found))
+    clock.run("all crossings, listed", lambda: crossing_report.listed(found, crossing_report.Wanted(), geojson=False))
     assert net is not None
     assert watched is not None
     print(

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from app.access.roles import OPERATOR
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
-from app.services.access import OPERATOR
 
 ROWS = int(os.environ.get("EXPORT_ROWS", "100000"))
 FORMATS = ("csv", "geojsonl", "parquet", "gpkg", "fgb", "shp.zip", "xlsx", "kml")
@@ -35,7 +35,7 @@ FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n
 """)
 _RUN = """
 import resource, sys
-from app.cli import main
+from app.cli.main import main
 try:
     main()
 finally:
@@ -83,16 +83,12 @@ def _ogr2ogr(folder: Path, url: str) -> float | None:
     socket = re.sub(r".*host=([^&]+).*", r"\1", url)
     source = f"PG:host={socket} user=registry dbname=registry"
     target = folder / "theirs.gpkg"
-    told = subprocess.run(
-        ["ogrinfo", "-so", source, "camera"], check=True, capture_output=True, text=True
-    )
+    told = subprocess.run(["ogrinfo", "-so", source, "camera"], check=True, capture_output=True, text=True)
     names = re.findall(r"^(\w+): (?:String|Integer|Real|Date)", told.stdout, re.MULTILINE)
     columns = ", ".join(f'"{name}"' for name in names if name != "document")  # ours, not a column
     statement = f"SELECT {columns}, geometry FROM camera ORDER BY code"
     began = time.perf_counter()
-    subprocess.run(
-        ["ogr2ogr", "-q", target, source, "-sql", statement], check=True, capture_output=True
-    )
+    subprocess.run(["ogr2ogr", "-q", target, source, "-sql", statement], check=True, capture_output=True)
     return time.perf_counter() - began
 
 
@@ -117,10 +113,7 @@ def main() -> None:
             )
         theirs = _ogr2ogr(data, cluster.url)
         if theirs is not None:
-            print(
-                f"| ogr2ogr, the same columns as GeoPackage | {theirs:.1f} s "
-                f"| ours {ours / theirs:.2f}x |"
-            )
+            print(f"| ogr2ogr, the same columns as GeoPackage | {theirs:.1f} s | ours {ours / theirs:.2f}x |")
 
 
 if __name__ == "__main__":

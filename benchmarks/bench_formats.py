@@ -21,9 +21,9 @@ import pyogrio
 import shapely
 from python_calamine import CalamineWorkbook
 
-from app.formats.source import open_source
-from app.formats.write import FORMATS, Column, Layout
-from app.formats.writing import ARROW, GEOMETRY
+from app.ingest.readers.opening import open_source
+from app.ingest.writers.formats import FORMATS, Column, Layout
+from app.ingest.writers.model import ARROW, GEOMETRY
 
 ROWS = int(os.environ.get("FORMATS_ROWS", "100000"))
 _BATCH = 5_000
@@ -44,9 +44,7 @@ def _batches() -> Iterator[pa.RecordBatch]:
     draw = np.random.default_rng(1)
     for first in range(0, ROWS, _BATCH):
         numbers = range(first, min(first + _BATCH, ROWS))
-        places = shapely.points(
-            draw.uniform(113, 113.5, len(numbers)), draw.uniform(35, 35.4, len(numbers))
-        )
+        places = shapely.points(draw.uniform(113, 113.5, len(numbers)), draw.uniform(35, 35.4, len(numbers)))
         values = {
             "code": [f"41080200001320{at:06d}" for at in numbers],
             "name_zh": [f"解放路与人民路交叉口{at}号摄像机" for at in numbers],
@@ -133,8 +131,7 @@ def main() -> None:
                 file.writelines(FORMATS[ending].write(_LAYOUT, _batches(), work))
             other, ours = _best(theirs, path), _best(_ours, path)
             print(
-                f"| read {ending}, {ROWS:,} cameras | {peer} {other:.2f} s | {ours:.2f} s "
-                f"| {ours / other:.2f}x |",
+                f"| read {ending}, {ROWS:,} cameras | {peer} {other:.2f} s | {ours:.2f} s | {ours / other:.2f}x |",
                 flush=True,
             )
 

@@ -84,9 +84,7 @@ def _installed() -> dict[str, Path]:
     return {} if front else {name: path for name, path in wanted.items() if path.exists()}
 
 
-def _serve_peers(
-    stack: ExitStack, peers: dict[str, Path], socket: Path, folder: Path
-) -> dict[str, str]:
+def _serve_peers(stack: ExitStack, peers: dict[str, Path], socket: Path, folder: Path) -> dict[str, str]:
     """Start nginx and a FastCGI process for each peer; return the address of its cameras."""
     front, *backs = (service._free_port() for _ in range(3))
     told = {"folder": folder, "socket": socket, "port": front}

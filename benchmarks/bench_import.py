@@ -27,14 +27,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from app.access.roles import OPERATOR
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database
 from app.demo.load import load
-from app.schemas.jobs import ImportRequest
-from app.services.access import OPERATOR
-from app.services.imports import asking, opening
-from app.services.imports.jobs import Imports
+from app.imports import job_results, preparation
+from app.imports.jobs import Imports
+from app.imports.schemas import ImportRequest
 
 ROWS = (100_000, 1_000_000)
 ROUNDS = 3
@@ -78,13 +78,13 @@ async def _ours(url: str, path: Path, folder: Path) -> dict[str, Any]:
     imports = Imports(database, folder, keep_days=1, max_vertices=1_000_000)
     wanted = ImportRequest(kind="camera")
     start = time.perf_counter()
-    admitted = await imports.admit(opening.arrived(path), wanted, OPERATOR)
+    admitted = await imports.admit(preparation.arrived(path), wanted, OPERATOR)
     opened = time.perf_counter()
     await imports.submit(admitted, lambda: None)
     await imports.wait(admitted.id, 3600)
     took = time.perf_counter() - start
     async with database.reading() as connection:
-        job = await asking.get(connection, admitted.id, OPERATOR)
+        job = await job_results.get(connection, admitted.id, OPERATOR)
     await imports.stop()
     await database.close()
     assert job.state == "done", job.problem
@@ -150,9 +150,7 @@ def _run(what: str, cluster: LocalCluster, path: Path, folder: Path) -> dict[str
     url = cluster.create_database("bench_import", template="registry")
     try:
         command = [sys.executable, "-m", "benchmarks.bench_import", "--one", what, url, str(path)]
-        said = subprocess.run(
-            [*command, str(folder)], capture_output=True, text=True, check=False, env=os.environ
-        )
+        said = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False, env=os.environ)
         if said.returncode:
             raise SystemExit(said.stderr)
         answer: dict[str, Any] = json.loads(said.stdout.splitlines()[-1])
@@ -192,9 +190,7 @@ def _compare(cluster: LocalCluster, path: Path, folder: Path, peers: list[str], 
     for _ in range(rounds):  # in turns, A B A B
         for what in [*peers, "ours"]:
             found.setdefault(what, []).append(_run(what, cluster, path, folder))
-    seconds = {
-        what: statistics.median(run["seconds"] for run in runs) for what, runs in found.items()
-    }
+    seconds = {what: statistics.median(run["seconds"] for run in runs) for what, runs in found.items()}
     ours = seconds["ours"]
     peak = max(run["peak_mb"] for run in found["ours"])
     opening_s = statistics.median(run["opening"] for run in found["ours"])

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from app.formats.source import Batch
-from app.intake.judge import judge
-from app.intake.plan import Options, plan_for
+from app.ingest.columns.planner import Options, plan_for
+from app.ingest.readers.opening import Batch
+from app.ingest.validation.batch_validation import judge
 
 
 def cameras(rows: int) -> Batch:
@@ -22,9 +22,7 @@ def cameras(rows: int) -> Batch:
     def one_of(words: Sequence[str]) -> list[str]:
         return [words[at] for at in draw.integers(0, len(words), rows)]
 
-    days = [
-        f"{2015 + d // 336}/{d // 28 % 12 + 1}/{d % 28 + 1}" for d in draw.integers(0, 3360, rows)
-    ]
+    days = [f"{2015 + d // 336}/{d // 28 % 12 + 1}/{d % 28 + 1}" for d in draw.integers(0, 3360, rows)]
     columns = {
         "SBBM": [f"4108020000132{at % 10}{at:06d}" for at in range(1, rows + 1)],
         "SBMC": [f"解放路与人民路交叉口{at}号摄像机" for at in range(rows)],

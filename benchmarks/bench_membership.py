@@ -13,8 +13,8 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from app.geo.frame import Frame
-from app.geo.membership import LEVELS, Boundary, RingIndex
+from app.geo.projection.local_projection import Frame
+from app.geo.rings.membership import LEVELS, Boundary, RingIndex
 
 FRAME = Frame(4547)
 

@@ -16,11 +16,11 @@ from urllib.parse import quote, urlencode
 
 import asyncpg
 
-from app.geo.crs import CRS84
-from app.registry.features import Asked, item_statement, page_statement
-from app.schemas import cql2
-from app.schemas.collections import BY_ID
-from app.schemas.cql2_values import box
+from app.geo.projection.reference_systems import CRS84
+from app.ogc import cql2
+from app.ogc.collections import BY_ID
+from app.ogc.cql2 import box
+from app.ogc.queries.features import Asked, item_statement, page_statement
 from benchmarks import bench_service as service
 
 BOX = "113.20,35.18,113.28,35.24"

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 import shapely
 
-from app.geo.chains import chains
-from app.geo.crossings import crossings
-from app.geo.frame import frame_for
-from app.geo.network import network
-from app.geo.sides import Ring, cut
-from app.geo.watched import approaches
+from app.geo.projection.local_projection import frame_for
+from app.geo.rings.ring_partition import Ring, cut
+from app.geo.roads.chains import chains
+from app.geo.roads.crossings import crossings
+from app.geo.roads.map_matching import approaches
+from app.geo.roads.network import network
 
 T = TypeVar("T")
 
@@ -84,17 +84,11 @@ def measure(name: str, lines: np.ndarray[Any, Any]) -> None:
         return made
 
     none = np.zeros(len(lines), np.int64)
-    found, report = timed(
-        lambda: network(
-            lines, oneway=none, layer=none, road_class=none, group=np.arange(len(lines))
-        )
-    )
+    found, report = timed(lambda: network(lines, oneway=none, layer=none, road_class=none, group=np.arange(len(lines))))
     three = rings(lines)
     tree = timed(lambda: shapely.STRtree(found.line))
     pieces, sides = timed(lambda: cut(found, three, tree))
-    crossed = timed(
-        lambda: [crossings(found, pieces, *one) for one in zip(sides, three, strict=True)]
-    )
+    crossed = timed(lambda: [crossings(found, pieces, *one) for one in zip(sides, three, strict=True)])
     of = timed(lambda: chains(pieces, sides))
     timed(lambda: [approaches(found, pieces, of, one) for one in crossed])
     numbers = " ".join(f"{one:9.1f}" for one in took)

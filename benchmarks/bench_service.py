@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from app.db.cluster import LocalCluster
-from app.registry.documents import document, source
-from app.schemas.kinds import CAMERA
+from app.records.kinds import CAMERA
+from app.records.queries.documents import document, source
 from benchmarks.city import fill
 
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 4
@@ -51,9 +51,7 @@ def _tipg() -> Path:
 
 
 @contextmanager
-def _running(
-    command: Sequence[str | Path], url: str, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: Sequence[str | Path], url: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [str(word) for word in command],
         env=os.environ | environment,
@@ -141,7 +139,7 @@ def _cold_coverage(base: str, key: str) -> None:
 
 
 def _key(data: Path, url: str) -> str:
-    command = [sys.executable, "-m", "app.cli", "keys", "create", "--role", "editor"]
+    command = [sys.executable, "-m", "app.cli.main", "keys", "create", "--role", "editor"]
     environment = os.environ | {"REGISTRY_DATA_DIR": str(data), "REGISTRY_DATABASE_URL": url}
     made = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return made.stdout.strip()
@@ -176,7 +174,7 @@ def serve_ours(stack: ExitStack, url: str, data: Path) -> tuple[str, int]:
     base = f"http://127.0.0.1:{port}"
     mine = stack.enter_context(
         _running(
-            [sys.executable, "-m", "app.cli", "serve"], f"{base}/readyz",
+            [sys.executable, "-m", "app.cli.main", "serve"], f"{base}/readyz",
             REGISTRY_DATABASE_URL=url, REGISTRY_PORT=str(port), REGISTRY_DATA_DIR=str(data),
             REGISTRY_ANONYMOUS_ROLE="analyst", REGISTRY_LOG_LEVEL="warning",
         )

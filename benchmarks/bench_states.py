@@ -28,12 +28,12 @@ import asyncpg
 import orjson
 from sqlalchemy import text
 
+from app.access.roles import OPERATOR
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
-from app.registry.states import REPORT
-from app.services.access import OPERATOR
 from app.settings import driver_url
+from app.states.queries import REPORT
 from benchmarks.bench_service import _key, _running
 
 DEVICES, BATCH = 100_000, 1_000
@@ -103,9 +103,7 @@ def _send(connection: http.client.HTTPConnection, body: bytes, headers: dict[str
         raise SystemExit(f"{answer.status}: {told}")
 
 
-def _http_rate(
-    key: str, fleet: Fleet, form: Callable[[list[dict[str, str]]], bytes] = _json, every: int = 0
-) -> float:
+def _http_rate(key: str, fleet: Fleet, form: Callable[[list[dict[str, str]]], bytes] = _json, every: int = 0) -> float:
     """Return reports a second; the bodies are made before the clock runs."""
     bodies = [form(fleet.batch(every)) for _ in range(BATCHES)]
     kind = "application/json" if form is _json else "application/x-ndjson"
@@ -161,9 +159,7 @@ def _memory(port: int) -> tuple[float, float]:
             told = status.read_text()
         except OSError:  # it has ended
             continue
-        kilobytes = sum(
-            int(line.split()[1]) for line in told.splitlines() if line.startswith("RssAnon")
-        )
+        kilobytes = sum(int(line.split()[1]) for line in told.splitlines() if line.startswith("RssAnon"))
         if f"REGISTRY_PORT={port}".encode() in environment:
             mine += kilobytes / 1024
         elif command.startswith(b"postgres"):
@@ -180,9 +176,7 @@ def _soak(key: str, minutes: float) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", PORT)
         sent = 0
         while time.perf_counter() < until:
-            with (
-                turn
-            ):  # so that no device's later report overtakes its earlier one by a whole round
+            with turn:  # so that no device's later report overtakes its earlier one by a whole round
                 body = _json(fleet.batch(100))
             _send(connection, body, headers)
             sent += BATCH
@@ -213,7 +207,7 @@ def main() -> None:
         asyncio.run(_fill(cluster.url))
         stack.enter_context(
             _running(
-                [sys.executable, "-m", "app.cli", "serve"], f"http://127.0.0.1:{PORT}/readyz",
+                [sys.executable, "-m", "app.cli.main", "serve"], f"http://127.0.0.1:{PORT}/readyz",
                 REGISTRY_DATABASE_URL=cluster.url, REGISTRY_PORT=str(PORT),
                 REGISTRY_DATA_DIR=str(data), REGISTRY_LOG_LEVEL="warning",
             )

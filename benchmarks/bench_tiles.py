@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from app.db.cluster import LocalCluster
-from app.geo.tiling import WEB_MERCATOR_QUAD
+from app.geo.projection.tile_matrix import WEB_MERCATOR_QUAD
 from benchmarks import bench_service as service
 from benchmarks.city import fill
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import text
 
+from app.access.roles import OPERATOR
 from app.db import schema
 from app.db.engine import Database, WriteContext
 from app.demo.city import build
 from app.demo.load import load
-from app.schemas.kinds import CAMERA
-from app.services import batches
-from app.services.access import OPERATOR
+from app.records import batches
+from app.records.kinds import CAMERA
 
 CAMERAS = 20_000
 _BATCH = 5_000

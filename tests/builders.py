@@ -105,8 +105,7 @@ TABLES = (
 async def contents(database: Database) -> dict[str, str | None]:
     """Return a digest of every table but the keys': equal before and after, nothing was written."""
     digests = ", ".join(
-        f"(SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t) AS {table}"
-        for table in TABLES
+        f"(SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t) AS {table}" for table in TABLES
     )
     async with database.reading() as connection:
         row = (await connection.execute(text(f"SELECT {digests}"))).mappings().one()

@@ -18,11 +18,11 @@ import pytest
 from builders import KeyFor, Serve
 from sqlalchemy import text
 
+from app.access import keys
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
 from app.main import create_app
-from app.services import keys
 from app.settings import Settings
 
 SECRET = "secret of the tests"  # not a secret
@@ -39,9 +39,7 @@ def cluster() -> Iterator[LocalCluster | None]:
     if "TEST_DATABASE_URL" in os.environ:
         yield None
         return
-    with tempfile.TemporaryDirectory(
-        prefix="registry-tests-", ignore_cleanup_errors=True
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix="registry-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         own = LocalCluster(Path(folder), durable=False)
         own.start()
@@ -120,9 +118,7 @@ async def client(serve: Serve) -> AsyncIterator[httpx.AsyncClient]:
         yield opened
 
 
-async def make_key(
-    database: Database, role: str, jurisdictions: list[str] | None = None
-) -> dict[str, str]:
+async def make_key(database: Database, role: str, jurisdictions: list[str] | None = None) -> dict[str, str]:
     """Return the Authorization header of a new key."""
     async with database.writing(WriteContext("tests")) as connection:
         _, key = await keys.create(

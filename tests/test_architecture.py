@@ -12,9 +12,9 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from starlette.routing import BaseRoute, Mount, Route
 
-from app.deps import known_parameters, principal
+from app.http.asgi_routes import LeanRoute, flat
+from app.http.dependencies import known_parameters, principal
 from app.main import create_app
-from app.routers.lean import LeanRoute, flat
 from app.settings import Settings
 
 OPEN = {"/livez", "/readyz", "/version"}
@@ -83,8 +83,6 @@ async def test_every_lean_route_refuses_unknown_parameters(tmp_path: Path) -> No
     assert {call: status for call, status in answers.items() if status != 400} == {}
 
 
-@pytest.mark.parametrize(
-    "folder", ["app", "app/routers", "app/geo", "alembic", "tests", "docs/adr"]
-)
+@pytest.mark.parametrize("folder", ["app", "app/routers", "app/geo", "alembic", "tests", "docs/adr"])
 def test_the_rooms_of_the_house_are_there(folder: str) -> None:
     assert (ROOT / folder).is_dir()

@@ -14,8 +14,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.python.asgi import shutdown_lifespans
 
+from app.http.problems import MEDIA_TYPE
 from app.main import create_app
-from app.routers.problems import MEDIA_TYPE
 
 METHODS = {"get", "put", "post", "patch", "delete"}
 READS = {"include-method": "GET", "parameters": {"path.code": CITY, "path.control_point": CITY}}
@@ -112,9 +112,7 @@ def test_whatever_is_sent_is_described(document: Json) -> None:
 
 
 @pytest.mark.parametrize("name", ["Overlay", "ScenarioDraft"])
-def test_a_change_that_is_imagined_is_not_described_as_one_of_the_history(
-    document: Json, name: str
-) -> None:
+def test_a_change_that_is_imagined_is_not_described_as_one_of_the_history(document: Json, name: str) -> None:
     schemas = document["components"]["schemas"]
     items = schemas[name]["properties"]["changes"]["items"]
     change = schemas[items["$ref"].rpartition("/")[2]]
@@ -156,9 +154,7 @@ def config(key: str) -> SchemathesisConfig:
 
 
 @pytest.mark.timeout(300)
-def test_the_service_answers_as_described(
-    config: SchemathesisConfig, database_url: str, tmp_path: Path
-) -> None:
+def test_the_service_answers_as_described(config: SchemathesisConfig, database_url: str, tmp_path: Path) -> None:
     app = create_app(settings_for(database_url, tmp_path))
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
     failed: dict[tuple[str | None, str], str] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app import errors
-from app.routers.problems import STATUS, status_of
+from app.http.problems import STATUS, status_of
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,9 +51,7 @@ def test_every_problem_code_is_documented() -> None:
     documented = (ROOT / "docs/errors.md").read_text()
     sources = [path.read_text() for path in (ROOT / "app").rglob("*.py")]
     raised = {code for text in sources for code in re.findall(r'\bcode="([a-z-]+)"', text)}
-    raised |= set(
-        re.findall(r'super\(\).__init__\([^)]*"([a-z]+(?:-[a-z]+)*)"', sources_of("errors"))
-    )
+    raised |= set(re.findall(r'super\(\).__init__\([^)]*"([a-z]+(?:-[a-z]+)*)"', sources_of("errors")))
     assert len(raised) > 15
     assert {code for code in raised if f"`{code}`" not in documented} == set()
 

@@ -116,6 +116,4 @@ async def test_a_newer_schema_is_refused(database: Database) -> None:
             await schema.migrate(database)
     finally:
         async with database.engine.begin() as connection:
-            await connection.execute(
-                text("UPDATE alembic_version SET version_num = :head"), {"head": schema.head()}
-            )
+            await connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": schema.head()})

@@ -97,9 +97,7 @@ class Database:
         self._opening = asyncio.Lock()
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._frozen = self.engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
+        self._frozen = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @asynccontextmanager
     async def writing(self, context: WriteContext) -> AsyncIterator[AsyncConnection]:
@@ -162,9 +160,7 @@ class Database:
             async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
                 await connection.plan_anew(anew=anew)
                 try:
-                    rows: Sequence[Any] = await connection.fetch(
-                        statement, *parameters, timeout=timeout_s
-                    )
+                    rows: Sequence[Any] = await connection.fetch(statement, *parameters, timeout=timeout_s)
                 except TimeoutError as error:
                     raise _too_expensive(timeout_s) from error
                 return rows

@@ -1,7 +1,7 @@
 """What stands at an ordinary control point: installations that cover it, or back it up.
 
 Promises that every installation here works, has its function, and sees its point; faults are made
-in ``app.demo.faults`` from the same pieces. Devices of one cabinet share a ``failure_group``.
+in ``app.demo.planted_faults`` from the same pieces. Devices of one cabinet share a ``failure_group``.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.demo.frame import azimuth_deg
-from app.demo.kit import Fields, Kit
-from app.demo.points import Place
+from app.demo.control_points import Place
+from app.demo.device_factory import Fields, Kit
+from app.demo.plan_frame import azimuth_deg
 from app.demo.rings import Floats, unit
 
 BOTH: Final = ("inbound", "outbound")
@@ -46,9 +46,7 @@ def gantry(
     way = inward(place)
     foot = place.xy + way * ahead_m
     streets = place.streets[-1:] if tuple(directions) == ("inbound",) else place.streets[:1]
-    checkpoint = kit.checkpoint(
-        "vehicle", place, foot + across(way) * 2, road=streets[0], lanes=[], **more
-    )
+    checkpoint = kit.checkpoint("vehicle", place, foot + across(way) * 2, road=streets[0], lanes=[], **more)
     for direction in directions:
         travel = way if direction == "inbound" else -way
         for lane in range(per_direction):
@@ -88,16 +86,12 @@ def single(kit: Kit, place: Place, **more: Any) -> None:
     """Add a small checkpoint: one camera that takes both directions."""
     way = inward(place)
     foot = place.xy + way * 3
-    checkpoint = kit.checkpoint(
-        "vehicle", place, foot + across(way) * 2, road=place.streets[0], **more
-    )
+    checkpoint = kit.checkpoint("vehicle", place, foot + across(way) * 2, road=place.streets[0], **more)
     camera = kit.aimed(
         "vehicle", place, foot + way * 18, place.xy, direction="both",
         checkpoint=checkpoint["code"], **more,
     )  # fmt: skip
-    checkpoint["lanes"] = [
-        {"lane": 1, "direction": "both", "bearing_deg": azimuth_deg(way), "camera": camera["code"]}
-    ]
+    checkpoint["lanes"] = [{"lane": 1, "direction": "both", "bearing_deg": azimuth_deg(way), "camera": camera["code"]}]
 
 
 def second_eyes(kit: Kit, place: Place) -> None:

@@ -5,13 +5,15 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.access.roles import Principal
 from app.db.engine import Database, WriteContext
 from app.demo.city import build
 from app.models.vocabulary import LEVELS
-from app.schemas.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, ROAD, Kind
-from app.services import batches, drafts, records, rings
-from app.services.access import Principal
-from app.services.preconditions import Precondition
+from app.records import batches, payloads
+from app.records import service as record_service
+from app.records.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, ROAD, Kind
+from app.records.payloads import Precondition
+from app.rings import service as ring_service
 
 REASON: Final = "synthetic demo city"
 _MAX_VERTICES: Final = 1_000_000
@@ -20,7 +22,7 @@ _MAX_VERTICES: Final = 1_000_000
 async def is_empty(database: Database) -> bool:
     """Tell whether the registry holds no jurisdiction."""
     everyone = Principal("demo", "admin")
-    page = await records.listed(database.fetch, JURISDICTION, {}, everyone, limit=1, after=None)
+    page = await record_service.listed(database.fetch, JURISDICTION, {}, everyone, limit=1, after=None)
     return page.count == 0
 
 
@@ -29,11 +31,9 @@ async def load(database: Database, who: Principal) -> None:
     city = build()
     code = city.jurisdiction["code"]
     async with database.writing(WriteContext(who.name, "demo", REASON)) as connection:
-        await records.create(
-            connection, JURISDICTION, drafts.draft(JURISDICTION, city.jurisdiction), who
-        )
+        await record_service.create(connection, JURISDICTION, payloads.draft(JURISDICTION, city.jurisdiction), who)
         for level in reversed(LEVELS):
-            await rings.put(
+            await ring_service.put(
                 connection, code, level, city.rings[level], who, Precondition(),
                 datum="wgs84", max_vertices=_MAX_VERTICES,
             )  # fmt: skip
@@ -47,9 +47,7 @@ async def load(database: Database, who: Principal) -> None:
             await _register(connection, kind, items, who)
 
 
-async def _register(
-    connection: AsyncConnection, kind: Kind, items: Sequence[dict[str, Any]], who: Principal
-) -> None:
+async def _register(connection: AsyncConnection, kind: Kind, items: Sequence[dict[str, Any]], who: Principal) -> None:
     for start in range(0, len(items), batches.MAX_ITEMS):
         part = list(items[start : start + batches.MAX_ITEMS])
         await batches.run(connection, kind, part, who, "atomic")

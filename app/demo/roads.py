@@ -14,9 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from app.demo import streets
-from app.demo.frame import to_lonlat
-from app.demo.gates import THICK_M, Gate
-from app.demo.rings import Floats, Rings, unit
+from app.demo.plan_frame import to_lonlat
+from app.demo.rings import THICK_M, Floats, Gate, Rings, unit
 from app.demo.streets import Grid, Road, Street
 from app.models.vocabulary import Level
 
@@ -81,9 +80,7 @@ class Web:
         xy = np.vstack([start.xy, end.xy])
         self.streets.append(Street(xy, gate.road, crosses=levels, angle=gate.angle))
 
-    def fan(
-        self, angles: Sequence[float], bands: Sequence[float], closed: bool
-    ) -> list[list[Spot]]:
+    def fan(self, angles: Sequence[float], bands: Sequence[float], closed: bool) -> list[list[Spot]]:
         """Return rows of junctions, one per angle; the ends of a row stay on its ray."""
         ends = np.array(angles)
         before = np.mod(ends - np.roll(ends, 1), _TURN)
@@ -109,9 +106,7 @@ class Web:
 def _lane(band: float) -> Road:
     tag = round(band * 100)
     road_class: Any = "urban_minor" if band < 2 else "county"
-    return Road(
-        f"RG-C{tag}", f"{tag}号环乡路" if band > 2 else f"{tag}号横街", f"Orbital {tag}", road_class
-    )
+    return Road(f"RG-C{tag}", f"{tag}号环乡路" if band > 2 else f"{tag}号横街", f"Orbital {tag}", road_class)
 
 
 def _inner_loop(web: Web, grid: Grid, gates: Sequence[Gate]) -> None:
@@ -152,9 +147,7 @@ def _urban(web: Web, gates: Sequence[Gate]) -> dict[str, list[Spot]]:
     return {gate.road.group: row for (_, gate), row in zip(spokes, fan, strict=True) if gate}
 
 
-def _along(
-    web: Web, spokes: Sequence[tuple[float, Gate | None]], fan: Sequence[Sequence[Spot]]
-) -> None:
+def _along(web: Web, spokes: Sequence[tuple[float, Gate | None]], fan: Sequence[Sequence[Spot]]) -> None:
     """Add the service road that runs on the urban line for about a kilometre and turns back."""
     through = [i for i, (_, gate) in enumerate(spokes) if gate and gate.urban]
     spans = [(a + 1, b - 1) for a, b in pairwise(through)]
@@ -274,9 +267,7 @@ def _weaving(rings: Rings, street: Street) -> Street:
     return replace(street, xy=np.round(np.vstack([street.xy[0], *points, street.xy[-1]]), 3))
 
 
-def draw(
-    rng: np.random.Generator, rings: Rings, gates: Sequence[Gate]
-) -> tuple[list[Street], Grid]:
+def draw(rng: np.random.Generator, rings: Rings, gates: Sequence[Gate]) -> tuple[list[Street], Grid]:
     """Return all streets, and the grid of the core among them."""
     web = Web(rng, rings)
     core = np.mod([gate.angle for gate in gates if gate.core], _TURN)

@@ -172,9 +172,7 @@ def _links(rings: Rings, grid: Grid, gates: Floats) -> None:
         end = loop_point(rings, angle)[0]
         outer = shapely.LineString([node + (end - node) * 40 / np.hypot(*(end - node)), end])
         at_gate = bool(np.any(gates == angle))
-        crowded = not at_gate and any(
-            shapely.Point(end).distance(point) < _SNAP_M for point in taken
-        )
+        crowded = not at_gate and any(shapely.Point(end).distance(point) < _SNAP_M for point in taken)
         others = shapely.MultiLineString([street.xy for street in built])
         if crowded or min(outer.distance(inner), outer.distance(others)) < 25:
             continue

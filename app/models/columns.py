@@ -49,9 +49,7 @@ class Shape(TypeDecorator[BaseGeometry]):
     @override
     def process_bind_param(self, value: BaseGeometry | None, dialect: Dialect) -> str | None:
         """Send a shape as EWKT."""
-        return (
-            None if value is None else f"SRID=4326;{shapely.to_wkt(value, rounding_precision=-1)}"
-        )
+        return None if value is None else f"SRID=4326;{shapely.to_wkt(value, rounding_precision=-1)}"
 
     @override
     def process_result_value(self, value: Any, dialect: Dialect) -> BaseGeometry | None:

@@ -61,18 +61,14 @@ def _instant(value: object) -> object:
     if isinstance(value, str) and _INSTANT.fullmatch(value):
         with suppress(ValueError):
             return datetime.fromisoformat(value.upper())
-    raise PydanticCustomError(
-        "instant", "an instant as in RFC 3339 is needed, e.g. 2026-01-31T08:00:00Z"
-    )
+    raise PydanticCustomError("instant", "an instant as in RFC 3339 is needed, e.g. 2026-01-31T08:00:00Z")
 
 
 def _in_utc(instant: datetime) -> datetime:
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:
-        raise PydanticCustomError(
-            "instant", "the instant lies before year 1 or after year 9999"
-        ) from error
+        raise PydanticCustomError("instant", "the instant lies before year 1 or after year 9999") from error
 
 
 Day = Annotated[date, BeforeValidator(_day)]
@@ -89,9 +85,7 @@ def _no_login(address: str) -> str:
     return address
 
 
-Line = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_printable)
-]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_printable)]
 """One line of text, at most 200 characters."""
 
 CodeText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,64}$")]
@@ -113,9 +107,7 @@ class Identified(SQLModel):
     )
     name_zh: Line | None = Field(default=None, sa_type=Text, description="Name in Chinese.")
     name_en: Line | None = Field(default=None, sa_type=Text, description="Name in English.")
-    address: Line | None = Field(
-        default=None, sa_type=Text, description="Address or place in words."
-    )
+    address: Line | None = Field(default=None, sa_type=Text, description="Address or place in words.")
     division_code: DivisionText | None = Field(
         default=None, sa_type=Code, description="Division (GB/T 2260) the place lies in."
     )
@@ -131,8 +123,7 @@ class Owned(SQLModel):
     owner_reference: Line | None = Field(
         default=None,
         sa_type=Text,
-        description="What the owner unit calls it in its own inventory; unique for the unit. "
-        "Needs owner_unit.",
+        description="What the owner unit calls it in its own inventory; unique for the unit. Needs owner_unit.",
     )
 
 
@@ -143,9 +134,7 @@ class Accountable(Owned):
         default=None, sa_type=Text, description="Unit that maintains it (an organisation)."
     )
     purpose: Line | None = Field(default=None, sa_type=Text, description="What it is there for.")
-    legal_basis: Line | None = Field(
-        default=None, sa_type=Text, description="Law, article or decision it rests on."
-    )
+    legal_basis: Line | None = Field(default=None, sa_type=Text, description="Law, article or decision it rests on.")
     retention_days: Annotated[int, Rule(ge=30, le=3650)] | None = Field(
         default=None,
         sa_type=Integer,
@@ -154,12 +143,8 @@ class Accountable(Owned):
     sign_present: bool | None = Field(
         default=None, sa_type=Boolean, description="Whether a conspicuous sign is in place."
     )
-    sign_on: Day | None = Field(
-        default=None, sa_type=Date, description="Day the sign was last seen in place."
-    )
-    filing_number: Line | None = Field(
-        default=None, sa_type=Text, description="Number of the filing with the police."
-    )
+    sign_on: Day | None = Field(default=None, sa_type=Date, description="Day the sign was last seen in place.")
+    filing_number: Line | None = Field(default=None, sa_type=Text, description="Number of the filing with the police.")
     filed_on: Day | None = Field(default=None, sa_type=Date, description="Day of the filing.")
     consent_reference: Line | None = Field(
         default=None, sa_type=Text, description="Consent of a protected unit nearby, where needed."
@@ -172,9 +157,7 @@ class Accountable(Owned):
 class Installed(SQLModel):
     """The life of a piece of equipment and where it hangs."""
 
-    lifecycle: Lifecycle = Field(
-        default="in_use", sa_type=Text, description="What a person decided about it."
-    )
+    lifecycle: Lifecycle = Field(default="in_use", sa_type=Text, description="What a person decided about it.")
     control_point: CodeText | None = Field(
         default=None, sa_type=Code, description="Code of the control point it is assigned to."
     )
@@ -210,27 +193,23 @@ class CheckpointFields(Identified, Installed, Accountable):
     """An installation of kind face or vehicle, with its lanes."""
 
     kind: CheckpointKind = Field(sa_type=Text, description="What the checkpoint captures.")
-    tollgate_category: (
-        Annotated[str, StringConstraints(pattern="^(10|20|30|31|40|41|99)$")] | None
-    ) = Field(default=None, sa_type=Text, description="GA/T 1400 TollgateCat.")
+    tollgate_category: Annotated[str, StringConstraints(pattern="^(10|20|30|31|40|41|99)$")] | None = Field(
+        default=None, sa_type=Text, description="GA/T 1400 TollgateCat."
+    )
     tollgate_usage: Annotated[str, StringConstraints(pattern="^(80|81|82)$")] | None = Field(
         default=None, sa_type=Text, description="GA/T 1400 TollgateUsage."
     )
     capture_side: Annotated[str, StringConstraints(pattern="^(front|rear)$")] | None = Field(
         default=None, sa_type=Text, description="Side of the vehicle that is captured."
     )
-    road: CodeText | None = Field(
-        default=None, sa_type=Code, description="Code of the road the checkpoint stands on."
-    )
+    road: CodeText | None = Field(default=None, sa_type=Code, description="Code of the road the checkpoint stands on.")
     lanes: list[Any] = Field(default_factory=list, sa_type=JSONB)
 
 
 class CameraFields(Identified, Installed, Accountable):
     """One device: functions, optics, and what it is part of."""
 
-    functions: list[Function] = Field(
-        sa_type=TextArray, description="What the device can do.", min_length=1
-    )
+    functions: list[Function] = Field(sa_type=TextArray, description="What the device can do.", min_length=1)
     structure: Structure | None = Field(
         default=None, sa_type=Text, description="Build of the camera (GB/T 28181 PTZType)."
     )
@@ -256,9 +235,7 @@ class CameraFields(Identified, Installed, Accountable):
     range_m: Annotated[Metres, Rule(gt=0)] | None = Field(
         default=None, sa_type=Double, description="Distance up to which it serves its function."
     )
-    near_m: Metres | None = Field(
-        default=None, sa_type=Double, description="Blind zone in front of it."
-    )
+    near_m: Metres | None = Field(default=None, sa_type=Double, description="Blind zone in front of it.")
     reach_m: Annotated[Metres, Rule(gt=0)] | None = Field(
         default=None,
         sa_type=Double,
@@ -286,9 +263,7 @@ class CameraFields(Identified, Installed, Accountable):
     sensor_width_mm: Annotated[float, Rule(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
         default=None, sa_type=Double, description="Width of the sensor in millimetres."
     )
-    mount_height_m: Metres | None = Field(
-        default=None, sa_type=Double, description="Height above the ground."
-    )
+    mount_height_m: Metres | None = Field(default=None, sa_type=Double, description="Height above the ground.")
     tilt_deg: Annotated[Degrees, Rule(ge=-90, le=90)] | None = Field(
         default=None, sa_type=Double, description="Tilt of the axis; negative looks down."
     )
@@ -296,9 +271,7 @@ class CameraFields(Identified, Installed, Accountable):
     point_class: Literal[1, 2, 3, 9] | None = Field(
         default=None, sa_type=Integer, description="GB/T 28181-2022 PointType: 1, 2, 3 or 9."
     )
-    serial_number: Line | None = Field(
-        default=None, sa_type=Text, description="Maker's serial number of the device."
-    )
+    serial_number: Line | None = Field(default=None, sa_type=Text, description="Maker's serial number of the device.")
 
 
 class RoadFields(Identified):
@@ -311,9 +284,7 @@ class RoadFields(Identified):
         sa_type=Code,
         description="Shared by both carriageways and the slip roads of one road.",
     )
-    oneway: OneWay = Field(
-        default="no", sa_type=Text, description="Direction of travel along the geometry."
-    )
+    oneway: OneWay = Field(default="no", sa_type=Text, description="Direction of travel along the geometry.")
     layer: Annotated[int, Rule(ge=-10, le=10)] = Field(
         default=0, sa_type=Integer, description="Level above (bridge) or below (tunnel) the ground."
     )
@@ -342,15 +313,9 @@ class RingFields(SQLModel):
     tolerance_m: Annotated[Metres, Rule(le=1000)] = Field(
         default=5.0, sa_type=Double, description="Within this distance a point is on the boundary."
     )
-    source: Line | None = Field(
-        default=None, sa_type=Text, description="Where the line comes from."
-    )
-    datum_received: str = Field(
-        default="wgs84", sa_type=Text, description="Datum the boundary was received in."
-    )
-    valid_from: Day | None = Field(
-        default=None, sa_type=Date, description="Day from which this boundary holds."
-    )
+    source: Line | None = Field(default=None, sa_type=Text, description="Where the line comes from.")
+    datum_received: str = Field(default="wgs84", sa_type=Text, description="Datum the boundary was received in.")
+    valid_from: Day | None = Field(default=None, sa_type=Date, description="Day from which this boundary holds.")
 
 
 class JurisdictionFields(SQLModel):
@@ -365,8 +330,7 @@ class JurisdictionFields(SQLModel):
     metric_epsg: Annotated[int, Rule(ge=1024, le=32767)] | None = Field(
         default=None,
         sa_type=Integer,
-        description="Projected CRS metres are computed in. Not given: the CGCS2000 3-degree zone "
-        "of the place.",
+        description="Projected CRS metres are computed in. Not given: the CGCS2000 3-degree zone of the place.",
     )
     extent: list[float] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     stale_after_s: Annotated[int, Rule(ge=1, le=10 * 366 * 86_400)] = Field(
@@ -374,6 +338,4 @@ class JurisdictionFields(SQLModel):
         sa_type=Integer,
         description="A device whose last report is older reads as unknown.",
     )
-    synthetic: bool = Field(
-        default=False, sa_type=Boolean, description="True for made-up data such as the demo city."
-    )
+    synthetic: bool = Field(default=False, sa_type=Boolean, description="True for made-up data such as the demo city.")

@@ -12,12 +12,13 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     Text,
     UniqueConstraint,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 from app.models.columns import Code, Documented, Kept, Placed, Shape, one_of
@@ -32,7 +33,76 @@ from app.models.fields import (
 )
 from app.models.vocabulary import CATEGORIES, FUNCTIONS, LEVELS
 
+# What the analysis keeps: waivers, which are records with a history, and answers, which are a cache.
+
 _TIME: Any = DateTime(timezone=True)
+
+
+class Waiver(Kept, table=True):
+    """A crossing that a person decided need not be guarded; found again by ring, road and place."""
+
+    __tablename__ = "waiver"
+    __table_args__ = (
+        UniqueConstraint("code"),
+        ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"]),
+        Index("ix_waiver_jurisdiction", "jurisdiction"),
+        one_of("level", LEVELS),
+        CheckConstraint("code = jurisdiction || '/' || crossing", name="code"),
+        CheckConstraint("length(reason) > 0", name="reason"),
+    )
+
+    code: str = Field(sa_type=Code)
+    jurisdiction: str = Field(sa_type=Code)
+    crossing: str = Field(sa_type=Code)
+    level: str = Field(sa_type=Text)
+    road: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    expires_at: datetime = Field(sa_type=_TIME)
+    waived_by: str = Field(sa_type=Text)
+    geometry: BaseGeometry = Field(sa_type=Shape("POINT"))
+
+    model_config = {"arbitrary_types_allowed": True}
+
+
+class AnalysisAnswer(SQLModel, table=True):
+    """An answer already computed by some worker; safe to lose at any time."""
+
+    __tablename__ = "analysis_answer"
+    __table_args__ = (ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"]),)
+
+    jurisdiction: str = Field(primary_key=True, sa_type=Code)
+    name: str = Field(primary_key=True, sa_type=Code)
+    revision: int = Field(sa_type=BigInteger)
+    holds_until: datetime | None = Field(default=None, sa_type=_TIME)
+    made_by: str = Field(sa_type=Text)
+    made_at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.now()})
+    body: bytes = Field(sa_type=LargeBinary)
+
+
+# What planning keeps: scenarios, which are records with a history like any other.
+
+
+class Scenario(Kept, table=True):
+    """Imagined changes under a name, to be shared, compared and carried out."""
+
+    __tablename__ = "scenario"
+    __table_args__ = (
+        UniqueConstraint("code"),
+        ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"]),
+        Index("ix_scenario_jurisdiction", "jurisdiction", "name"),
+        CheckConstraint("code = jurisdiction || '/' || name", name="code"),
+        CheckConstraint("jsonb_typeof(changes) = 'array'", name="changes"),
+    )
+
+    code: str = Field(sa_type=Code)
+    jurisdiction: str = Field(sa_type=Code)
+    name: str = Field(sa_type=Code)
+    title: str | None = Field(default=None, sa_type=Text)
+    author: str = Field(sa_type=Text)
+    changes: list[Any] = Field(sa_type=JSONB)
+
+
+_NOW_TIME: Any = DateTime(timezone=True)
 
 
 def _of_jurisdiction() -> ForeignKeyConstraint:
@@ -48,9 +118,7 @@ def _record_rules(table: str) -> tuple[Any, ...]:
         Index(f"ix_{table}_geometry", "geometry", postgresql_using="gist"),
         Index(f"ix_{table}_updated", "jurisdiction", "updated_at"),
         # A bounded repeat in the pattern would cost ten times as much for every row.
-        CheckConstraint(
-            "code !~ '[^A-Za-z0-9._:-]' AND length(code) BETWEEN 1 AND 64", name="code"
-        ),
+        CheckConstraint("code !~ '[^A-Za-z0-9._:-]' AND length(code) BETWEEN 1 AND 64", name="code"),
         CheckConstraint("NOT ST_IsEmpty(geometry) AND ST_IsValid(geometry)", name="geometry"),
     )
 
@@ -164,9 +232,7 @@ class Checkpoint(CheckpointFields, Placed, Kept, Documented, table=True):
             ["control_point.jurisdiction", "control_point.code"],
             name="fk_checkpoint_control_point",
         ),
-        ForeignKeyConstraint(
-            ["jurisdiction", "road"], ["road.jurisdiction", "road.code"], name="fk_checkpoint_road"
-        ),
+        ForeignKeyConstraint(["jurisdiction", "road"], ["road.jurisdiction", "road.code"], name="fk_checkpoint_road"),
     )
 
     geometry: BaseGeometry = Field(sa_type=Shape("POINT"))
@@ -227,8 +293,8 @@ class DeviceState(SQLModel, table=True):
     code: str = Field(primary_key=True, sa_type=Code)
     jurisdiction: str = Field(sa_type=Code)
     state: str = Field(sa_type=Text)
-    reported_at: datetime = Field(sa_type=_TIME)
-    received_at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.now()})
+    reported_at: datetime = Field(sa_type=_NOW_TIME)
+    received_at: datetime = Field(sa_type=_NOW_TIME, sa_column_kwargs={"server_default": func.now()})
 
 
 class ChangeLog(SQLModel, table=True):
@@ -247,14 +313,12 @@ class ChangeLog(SQLModel, table=True):
         Index("ix_change_log_transaction", "transaction", postgresql_using="brin"),
     )
 
-    seq: int | None = Field(
-        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),)
-    )
+    seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),))
     transaction: int = Field(
         sa_type=BigInteger,
         sa_column_kwargs={"server_default": text("pg_current_xact_id()::text::bigint")},
     )
-    at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.now()})
+    at: datetime = Field(sa_type=_NOW_TIME, sa_column_kwargs={"server_default": func.now()})
     actor: str = Field(sa_type=Text)
     request_id: str | None = Field(default=None, sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)
@@ -298,11 +362,11 @@ class ApiKey(SQLModel, table=True):
     role: str = Field(sa_type=Text)
     jurisdictions: list[str] | None = Field(default=None, sa_type=ARRAY(Text))
     created_at: datetime | None = Field(
-        default=None, nullable=False, sa_type=_TIME, sa_column_kwargs={"server_default": func.now()}
+        default=None, nullable=False, sa_type=_NOW_TIME, sa_column_kwargs={"server_default": func.now()}
     )
-    expires_at: datetime | None = Field(default=None, sa_type=_TIME)
-    revoked_at: datetime | None = Field(default=None, sa_type=_TIME)
-    last_used_at: datetime | None = Field(default=None, sa_type=_TIME)
+    expires_at: datetime | None = Field(default=None, sa_type=_NOW_TIME)
+    revoked_at: datetime | None = Field(default=None, sa_type=_NOW_TIME)
+    last_used_at: datetime | None = Field(default=None, sa_type=_NOW_TIME)
 
 
-from app.models import analysis, imports, planning  # noqa: E402, F401  # tables of their own topic, one metadata
+from app.models import import_tables  # noqa: E402, F401  # tables of their own topic, one metadata

@@ -4,15 +4,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.deps import BboxDep, GoneDep, PageDep, PrincipalDep, known_parameters
+from app.analysis.coverage.area import MOST_TIMES, Wanted
+from app.analysis.coverage.area_schemas import AreaCoverage, FieldOfView
+from app.analysis.coverage.fields_of_view import Wanted as Views
+from app.http import responses
+from app.http.dependencies import BboxDep, GoneDep, PageDep, PrincipalDep, known_parameters
+from app.http.openapi import problems
 from app.models.vocabulary import Function, Level, Zone
-from app.routers import answers
 from app.routers.coverage import AnswersDep, Jurisdiction
-from app.routers.openapi import problems
 from app.routers.records import Code
-from app.schemas.area import AreaCoverage, FieldOfView
-from app.services.area import MOST_TIMES, Wanted
-from app.services.fields_of_view import Wanted as Views
 
 router = APIRouter(prefix="/v1", tags=["area"], dependencies=[Depends(known_parameters)])
 
@@ -47,7 +47,7 @@ async def get_field_of_view(
     _f: Annotated[str | None, _ONLY_GEOJSON] = None,
 ) -> Response:
     body = await coverage.view_of(code, who, function, gone)
-    return answers.raw(body, answers.GEOJSON)
+    return responses.raw(body, responses.GEOJSON)
 
 
 @router.get(
@@ -71,9 +71,9 @@ async def list_fields_of_view(
     wanted = Views(function=function, zone=zone, working=working, bbox=bbox)
     bodies, count, after, also = await coverage.views(
         code, who, wanted,
-        limit=paging.limit, after=answers.decode_cursor(paging.cursor), gone=gone,
+        limit=paging.limit, after=responses.decode_cursor(paging.cursor), gone=gone,
     )  # fmt: skip
-    return answers.page(request, bodies, count, after, geojson=True, also=also)
+    return responses.page(request, bodies, count, after, geojson=True, also=also)
 
 
 @router.get(
@@ -88,15 +88,9 @@ async def get_area(
     gone: GoneDep,
     zone: Annotated[Level | None, Query(description="Zone asked for; not given: all.")] = None,
     function: ForFunction = None,
-    k: Annotated[
-        int, Query(ge=1, le=MOST_TIMES, description="Up to how many cameras on one place.")
-    ] = 2,
-    working: Annotated[
-        bool, Query(description="Only cameras that work now; `false`: every camera in use.")
-    ] = True,
-    shares: Annotated[
-        bool, Query(description="Add what each camera sees and what only it sees.")
-    ] = False,
+    k: Annotated[int, Query(ge=1, le=MOST_TIMES, description="Up to how many cameras on one place.")] = 2,
+    working: Annotated[bool, Query(description="Only cameras that work now; `false`: every camera in use.")] = True,
+    shares: Annotated[bool, Query(description="Add what each camera sees and what only it sees.")] = False,
 ) -> Response:
     wanted = Wanted(zone=zone, function=function, k=k, working=working, shares=shares)
-    return answers.raw(await coverage.covered_area(code, who, wanted, gone))
+    return responses.raw(await coverage.covered_area(code, who, wanted, gone))

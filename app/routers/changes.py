@@ -7,12 +7,11 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.deps import DEFAULT_LIMIT, MAX_LIMIT, DatabaseDep, PrincipalDep, known_parameters
-from app.routers import answers
-from app.routers.openapi import problems
-from app.schemas.changes import ChangePage
-from app.services import changes
-from app.services.changes import Streams
+from app.changes import service as change_service
+from app.changes.service import ChangePage, Streams
+from app.http import responses
+from app.http.dependencies import DEFAULT_LIMIT, MAX_LIMIT, DatabaseDep, PrincipalDep, known_parameters
+from app.http.openapi import problems
 
 router = APIRouter(prefix="/v1", tags=["changes"], dependencies=[Depends(known_parameters)])
 
@@ -23,9 +22,7 @@ After = Annotated[
         description="Where to go on: the `cursor` of the page before, or a sequence number.",
     ),
 ]
-Division = Annotated[
-    str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")
-]
+Division = Annotated[str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")]
 KindName = Annotated[
     Literal[
         "jurisdiction", "ring", "control_point", "checkpoint", "camera", "road", "building", "waiver",
@@ -51,21 +48,19 @@ async def list_changes(
     who: PrincipalDep,
     database: DatabaseDep,
     after: After = None,
-    limit: Annotated[
-        int, Query(ge=1, description=f"Changes per page; at most {MAX_LIMIT} are given.")
-    ] = DEFAULT_LIMIT,
+    limit: Annotated[int, Query(ge=1, description=f"Changes per page; at most {MAX_LIMIT} are given.")] = DEFAULT_LIMIT,
     jurisdiction: Division = None,
     kind: KindName = None,
 ) -> Response:
-    wanted = changes.asked(who, jurisdiction, kind)
-    start = changes.place(after or "0")
-    found = await changes.page(database, wanted, start, min(limit, MAX_LIMIT))
+    wanted = change_service.asked(who, jurisdiction, kind)
+    start = change_service.place(after or "0")
+    found = await change_service.page(database, wanted, start, min(limit, MAX_LIMIT))
     query = dict(request.query_params) | {"after": str(found.after)}
     following = f"{request.url.path}?{urlencode(query)}"
     told = ",".join(body for _, body in found.entries)
     rest = orjson.dumps({"more": found.more, "cursor": str(found.after), "next": following})
     body = f'{{"items":[{told}],{rest.decode()[1:]}'
-    return answers.raw(body.encode(), Link=f'<{following}>; rel="next"')
+    return responses.raw(body.encode(), Link=f'<{following}>; rel="next"')
 
 
 @router.get(
@@ -95,13 +90,11 @@ async def stream_changes(
             description="End when nothing has come for so many seconds. Not given: stay.",
         ),
     ] = None,
-    last_event_id: Annotated[
-        str | None, Header(max_length=200, description="Where a broken stream goes on.")
-    ] = None,
+    last_event_id: Annotated[str | None, Header(max_length=200, description="Where a broken stream goes on.")] = None,
 ) -> StreamingResponse:
-    wanted = changes.asked(who, jurisdiction, kind)
+    wanted = change_service.asked(who, jurisdiction, kind)
     given = last_event_id or after
-    start = changes.place(given) if given else None
+    start = change_service.place(given) if given else None
     return StreamingResponse(
         streams.follow(wanted, start, wait_s),
         media_type="text/event-stream",

@@ -4,14 +4,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from app.deps import GoneDep, PrincipalDep, known_parameters
+from app.analysis.cordon import report as cordon_report
+from app.analysis.cordon.report import Costs, Wanted
+from app.analysis.cordon.schemas import CordonAnswer, ThroughAnswer
+from app.http import responses
+from app.http.dependencies import GoneDep, PrincipalDep, known_parameters
+from app.http.openapi import problems
 from app.models.vocabulary import Level
-from app.routers import answers
 from app.routers.coverage import AnswersDep, Jurisdiction
-from app.routers.openapi import problems
-from app.schemas.cordons import CordonAnswer, ThroughAnswer
-from app.services import planning
-from app.services.cordon_report import Costs, Wanted
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}/cordon",
@@ -21,9 +21,7 @@ router = APIRouter(
 
 Which = Annotated[
     Level | Literal["through"],
-    Path(
-        description="A ring; or `through`: from outside all rings to the inside of the innermost."
-    ),
+    Path(description="A ring; or `through`: from outside all rings to the inside of the innermost."),
 ]
 Way = Annotated[Literal["inbound", "outbound"], Query(description="Into the ring, or out of it.")]
 Within = Annotated[
@@ -51,7 +49,7 @@ async def costs(
     service: Annotated[str, Query(alias="cost.service", description=_COST)] = "1",
 ) -> Costs:
     """Return what guarding one direction of a road costs, by class: 1 to 1,000, or ``never``."""
-    return planning.costs(
+    return cordon_report.costs(
         motorway=motorway,
         national=national,
         provincial=provincial,
@@ -79,7 +77,7 @@ async def get_through(
     pairs: Pairs = 5,
 ) -> Response:
     wanted = Wanted("through", within_m=within_m, most=pairs)
-    return answers.raw(await planning.through(coverage, code, who, wanted, gone))
+    return responses.raw(await cordon_report.get_through_cordon(coverage, code, who, wanted, gone))
 
 
 @router.get(
@@ -97,7 +95,7 @@ async def get_cordon(
     pairs: Pairs = 5,
 ) -> Response:
     wanted = Wanted(level, within_m=within_m, most=pairs)
-    return answers.raw(await planning.ring(coverage, code, who, wanted, gone))
+    return responses.raw(await cordon_report.get_ring_cordon(coverage, code, who, wanted, gone))
 
 
 @router.get(
@@ -123,8 +121,8 @@ async def get_leak(
     within_m: Within = 0.0,
 ) -> Response:
     wanted = Wanted(level, direction, within_m, most=k)
-    body = await planning.leak(coverage, code, who, wanted, gone)
-    return Response(status_code=204) if body is None else answers.raw(body, answers.GEOJSON)
+    body = await cordon_report.get_leak_route(coverage, code, who, wanted, gone)
+    return Response(status_code=204) if body is None else responses.raw(body, responses.GEOJSON)
 
 
 @router.get(
@@ -146,5 +144,5 @@ async def get_sealing_plan(
     within_m: Within = 0.0,
 ) -> Response:
     wanted = Wanted(level, direction, within_m, cost=tuple(cost.items()))
-    body = await planning.sealing_plan(coverage, code, who, wanted, gone)
-    return answers.raw(body, answers.GEOJSON)
+    body = await cordon_report.get_sealing_plan(coverage, code, who, wanted, gone)
+    return responses.raw(body, responses.GEOJSON)

@@ -4,7 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.deps import (
+from app.analysis.crossings.report import Wanted
+from app.analysis.crossings.schemas import CrossingAnswer, CrossingList, CrossingStatus
+from app.decisions import waivers
+from app.decisions.waivers import Waiver, WaiverDraft
+from app.http import responses
+from app.http.dependencies import (
     BodyDep,
     ContextDep,
     DatabaseDep,
@@ -17,15 +22,10 @@ from app.deps import (
     WriterDep,
     known_parameters,
 )
+from app.http.openapi import body_of, problems
 from app.models.vocabulary import Level
-from app.routers import answers
 from app.routers.coverage import AnswersDep, Jurisdiction
-from app.routers.openapi import body_of, problems
 from app.routers.records import HistoryPage
-from app.schemas.crossings import CrossingAnswer, CrossingList, CrossingStatus
-from app.schemas.waivers import Waiver, WaiverDraft
-from app.services import waivers
-from app.services.crossings import Wanted
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}/coverage/crossings",
@@ -33,9 +33,7 @@ router = APIRouter(
     dependencies=[Depends(known_parameters)],
 )
 
-CrossingId = Annotated[
-    str, Path(pattern="^(core|urban|city)-[0-9a-f]{12}$", description="Id of the crossing.")
-]
+CrossingId = Annotated[str, Path(pattern="^(core|urban|city)-[0-9a-f]{12}$", description="Id of the crossing.")]
 _OR_GEOJSON: dict[str, Any] = {"content": {"application/geo+json": {"schema": {"type": "object"}}}}
 
 
@@ -51,14 +49,12 @@ async def list_crossings(
     geojson: GeoJsonDep,
     gone: GoneDep,
     level: Annotated[Level | None, Query(description="Ring that is crossed.")] = None,
-    guarded: Annotated[
-        bool | None, Query(description="Whether every direction traffic can take is guarded.")
-    ] = None,
+    guarded: Annotated[bool | None, Query(description="Whether every direction traffic can take is guarded.")] = None,
     status: Annotated[CrossingStatus | None, Query(description="How it stands.")] = None,
 ) -> Response:
     wanted = Wanted(level=level, guarded=guarded, status=status)
     body = await coverage.crossings(code, who, wanted, geojson=geojson, gone=gone)
-    return answers.raw(body, answers.GEOJSON if geojson else answers.JSON)
+    return responses.raw(body, responses.GEOJSON if geojson else responses.JSON)
 
 
 @router.get(
@@ -74,7 +70,7 @@ async def get_crossing(
     geojson: GeoJsonDep,
 ) -> Response:
     body = await coverage.crossing(code, who, crossing, geojson=geojson)
-    return answers.raw(body, answers.GEOJSON if geojson else answers.JSON)
+    return responses.raw(body, responses.GEOJSON if geojson else responses.JSON)
 
 
 @router.get(
@@ -82,11 +78,9 @@ async def get_crossing(
     summary="The waiver of a crossing",
     responses={200: {"model": Waiver}, **problems(401, 403, 404, 422)},
 )
-async def get_waiver(
-    code: Jurisdiction, crossing: CrossingId, who: PrincipalDep, connection: ReadDep
-) -> Response:
+async def get_waiver(code: Jurisdiction, crossing: CrossingId, who: PrincipalDep, connection: ReadDep) -> Response:
     version, body = await waivers.get(connection, code, crossing, who)
-    return answers.one(body, version)
+    return responses.one(body, version)
 
 
 @router.get(
@@ -104,10 +98,10 @@ async def list_waiver_history(
 ) -> Response:
     bodies, following = await waivers.history(
         connection, code, crossing, who,
-        before=answers.decode_sequence(paging.cursor), limit=paging.limit,
+        before=responses.decode_sequence(paging.cursor), limit=paging.limit,
     )  # fmt: skip
     after = None if following is None else str(following)
-    return answers.page(request, ",".join(bodies), len(bodies), after)
+    return responses.page(request, ",".join(bodies), len(bodies), after)
 
 
 @router.put(
@@ -130,11 +124,9 @@ async def put_waiver(
     database: DatabaseDep,
     context: ContextDep,
 ) -> Response:
-    done, body = await waivers.put(
-        database, coverage, code, crossing, payload, who, condition, context
-    )
+    done, body = await waivers.put(database, coverage, code, crossing, payload, who, condition, context)
     place = f"/v1/jurisdictions/{code}/coverage/crossings/{crossing}/waiver"
-    return answers.one(body, done.version, status=201 if done.created else 200, Location=place)
+    return responses.one(body, done.version, status=201 if done.created else 200, Location=place)
 
 
 @router.delete(

@@ -7,21 +7,20 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from app.deps import BboxDep, PrincipalDep, known_parameters
+from app.analysis.crossings.schemas import CrossingStatus
+from app.exports import service as export_service
+from app.exports.service import Exports, Language
+from app.http.dependencies import BboxDep, PrincipalDep, known_parameters
+from app.http.openapi import problems
 from app.models.fields import Instant
 from app.models.vocabulary import Category, Level, Status, Zone
-from app.routers.openapi import problems
+from app.ogc.collection_model import Collection
+from app.ogc.collections import COLLECTIONS
 from app.routers.records import FILTERS
-from app.schemas.collections import COLLECTIONS, Collection
-from app.schemas.crossings import CrossingStatus
-from app.services import exports
-from app.services.exports import Exports, Language
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"], dependencies=[Depends(known_parameters)])
 
-Division = Annotated[
-    str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")
-]
+Division = Annotated[str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")]
 
 
 Filters = Callable[..., Awaitable[dict[str, Any]]]
@@ -45,16 +44,12 @@ async def _looks(
             "and the other national zones, EPSG:3857. In files x comes before y.",
         ),
     ] = None,
-    lang: Annotated[
-        Language, Query(description="Headings: `en` are field names, `zh` are Chinese titles.")
-    ] = "en",
+    lang: Annotated[Language, Query(description="Headings: `en` are field names, `zh` are Chinese titles.")] = "en",
     fields: Annotated[
         str | None,
         Query(max_length=2000, description="Fields to export, with commas between. Default: all."),
     ] = None,
-    bom: Annotated[
-        bool, Query(description="CSV: begin with a byte order mark, so that Excel reads Chinese.")
-    ] = False,
+    bom: Annotated[bool, Query(description="CSV: begin with a byte order mark, so that Excel reads Chinese.")] = False,
 ) -> dict[str, Any]:
     return {"crs": crs, "language": lang, "fields": fields, "bom": bom}
 
@@ -90,12 +85,8 @@ async def _answer_filters(
         Status | CrossingStatus | None,
         Query(description="How a control point is covered, or a crossing stands."),
     ] = None,
-    guarded: Annotated[
-        bool | None, Query(description="Whether every direction of a crossing is guarded.")
-    ] = None,
-    type: Annotated[
-        Literal["control_point", "crossing"] | None, Query(description="Kind of gap.")
-    ] = None,
+    guarded: Annotated[bool | None, Query(description="Whether every direction of a crossing is guarded.")] = None,
+    type: Annotated[Literal["control_point", "crossing"] | None, Query(description="Kind of gap.")] = None,
 ) -> dict[str, Any]:
     return {
         "jurisdiction": jurisdiction, "category": category, "zone": zone, "level": level,
@@ -112,7 +103,7 @@ def _add(collection: Collection) -> None:
     common: Filters = _answer_filters if collection.answer else _ring_filters
     if collection.kind is not None:
         common = _record_filters
-    formats = exports.formats_of(collection)
+    formats = export_service.formats_of(collection)
     known = Literal[tuple(formats)]  # type: ignore[valid-type]  # the formats of this collection
 
     @router.get(
@@ -144,7 +135,7 @@ def _add(collection: Collection) -> None:
         filters: Annotated[dict[str, Any], Depends(common)],
         looks: Annotated[dict[str, Any], Depends(_looks)],
     ) -> StreamingResponse:
-        asked = exports.wanted(collection.id, str(format), {**own_filters, **filters}, **looks)
+        asked = export_service.wanted(collection.id, str(format), {**own_filters, **filters}, **looks)
         made = await running.open(asked, who)
         return StreamingResponse(
             made.pieces,

@@ -2,11 +2,10 @@
 
 from fastapi import APIRouter, Response
 
-from app import __version__
+from app import __version__, health
 from app.db.schema import head
-from app.deps import DatabaseDep
-from app.routers import answers
-from app.services import health
+from app.http import responses
+from app.http.dependencies import DatabaseDep
 
 router = APIRouter(tags=["health"])
 _FRESH = {"Cache-Control": "no-store"}
@@ -26,7 +25,7 @@ async def livez(response: Response) -> dict[str, str]:
 async def readyz(database: DatabaseDep) -> Response:
     checks = await health.checks(database)
     ready = all(check["ok"] for check in checks.values())
-    answer = answers.computed({"status": "ready" if ready else "not ready", "checks": checks})
+    answer = responses.computed({"status": "ready" if ready else "not ready", "checks": checks})
     answer.status_code = 200 if ready else 503
     answer.headers.update(_FRESH if ready else {**_FRESH, "Retry-After": "2"})
     return answer

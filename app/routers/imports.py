@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from app.deps import (
+from app.http import responses, uploads
+from app.http.dependencies import (
     BodyDep,
     DatabaseDep,
     ImportsDep,
@@ -18,10 +19,10 @@ from app.deps import (
     WriterDep,
     known_parameters,
 )
-from app.routers import answers, uploads
-from app.routers.openapi import body_of, problems
-from app.schemas.imports import Profile
-from app.schemas.jobs import (
+from app.http.openapi import body_of, problems
+from app.imports import job_results, preparation, profiles
+from app.imports import profiles as templates
+from app.imports.schemas import (
     Asked,
     ImportJob,
     ImportJobs,
@@ -30,7 +31,7 @@ from app.schemas.jobs import (
     ImportRequest,
     ImportRows,
 )
-from app.services.imports import asking, opening, profiles, templates
+from app.ingest.columns.profiles import Profile
 
 router = APIRouter(prefix="/v1", tags=["imports"], dependencies=[Depends(known_parameters)])
 PATH = "/v1/imports"
@@ -40,12 +41,8 @@ JobId = Annotated[
     str,
     Path(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Id of the import."),
 ]
-Name = Annotated[
-    str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the profile.")
-]
-Status = Annotated[
-    Asked | None, Query(description="Only rows of this outcome; `error`: rows that are refused.")
-]
+Name = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the profile.")]
+Status = Annotated[Asked | None, Query(description="Only rows of this outcome; `error`: rows that are refused.")]
 
 
 async def _given(**options: str | None) -> list[tuple[str, str]]:
@@ -102,31 +99,27 @@ async def create_import(
     base: DatabaseDep,
     language: LanguageDep,
     options: Annotated[list[tuple[str, str]], Depends(_given)],
-    wait: Annotated[
-        float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for its end.")
-    ] = 0,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for its end.")] = 0,
     name: Annotated[
         str | None,
         Query(max_length=200, description="Name of the file, when the body is the file."),
     ] = None,
-    reason: Annotated[
-        str | None, Query(max_length=500, description="Why; kept in the history.")
-    ] = None,
+    reason: Annotated[str | None, Query(max_length=500, description="Why; kept in the history.")] = None,
 ) -> Response:
     path = await imports.place()
     async with uploads.taken_in(request, path, name) as (file, fields):
-        wanted = opening.request_of(opening.payload_of([*options, *fields]))
+        wanted = preparation.request_of(preparation.payload_of([*options, *fields]))
         admitted = await imports.admit(file, wanted, who, reason or "")
         await imports.submit(admitted, lambda: path.unlink(missing_ok=True))
     await imports.wait(admitted.id, wait)
     async with base.reading() as connection:
-        job = await asking.get(connection, admitted.id, who, language)
+        job = await job_results.get(connection, admitted.id, who, language)
     return _job(job, status=200 if job.finished_at else 202)
 
 
 def _job(job: ImportJob, status: int = 200) -> Response:
     headers = {"Cache-Control": "no-store", "Location": job.links["self"]}
-    return Response(job.model_dump_json(), status, headers, answers.JSON)
+    return Response(job.model_dump_json(), status, headers, responses.JSON)
 
 
 @router.get(
@@ -138,12 +131,12 @@ def _job(job: ImportJob, status: int = 200) -> Response:
 async def list_imports(
     request: Request, who: PrincipalDep, connection: ReadDep, page: PageDep, language: LanguageDep
 ) -> Response:
-    jobs, after = await asking.listed(
-        connection, who, after=answers.decode_cursor(page.cursor), limit=page.limit,
+    jobs, after = await job_results.listed(
+        connection, who, after=responses.decode_cursor(page.cursor), limit=page.limit,
         language=language,
     )  # fmt: skip
     bodies = ",".join(job.model_dump_json() for job in jobs)
-    return answers.page(request, bodies, len(jobs), after)
+    return responses.page(request, bodies, len(jobs), after)
 
 
 @router.get(
@@ -164,11 +157,9 @@ async def read_import(
     response_model=ImportJob,
     responses=problems(401, 403, 404, 409, 422),
 )
-async def cancel_import(
-    job: JobId, who: WriterDep, connection: ReadDep, language: LanguageDep
-) -> Response:
-    await asking.cancel(connection, job, who)
-    return _job(await asking.get(connection, job, who, language))
+async def cancel_import(job: JobId, who: WriterDep, connection: ReadDep, language: LanguageDep) -> Response:
+    await job_results.cancel(connection, job, who)
+    return _job(await job_results.get(connection, job, who, language))
 
 
 @router.get(
@@ -186,11 +177,11 @@ async def list_import_rows(
     language: LanguageDep,
     status: Status = None,
 ) -> Response:
-    rows, after = await asking.rows(
-        connection, job, who, wanted=status, after=answers.decode_cursor(page.cursor),
+    rows, after = await job_results.rows(
+        connection, job, who, wanted=status, after=responses.decode_cursor(page.cursor),
         limit=page.limit, language=language,
     )  # fmt: skip
-    return answers.page(request, answers.joined(rows), len(rows), after)
+    return responses.page(request, responses.joined(rows), len(rows), after)
 
 
 @router.get(
@@ -212,13 +203,13 @@ async def read_import_file(
     format: Annotated[Literal["csv", "xlsx"], Query(description="Format to answer in.")] = "csv",
     status: Status = None,
 ) -> Response:
-    name = await asking.file_name(connection, job, who, format)
-    headers = {"Content-Disposition": answers.attachment(name), "Cache-Control": "no-store"}
+    name = await job_results.file_name(connection, job, who, format)
+    headers = {"Content-Disposition": responses.attachment(name), "Cache-Control": "no-store"}
     if format == "csv":
-        body = asking.as_csv(base, job, status, language)
+        body = job_results.as_csv(base, job, status, language)
         return StreamingResponse(body, headers=headers, media_type="text/csv; charset=utf-8")
     path = await imports.place()
-    await asking.as_xlsx(base, job, status, language, path)
+    await job_results.as_xlsx(base, job, status, language, path)
     after = BackgroundTasks()
     after.add_task(path.unlink, missing_ok=True)
     return FileResponse(path, headers=headers, media_type=_XLSX, background=after)
@@ -231,7 +222,7 @@ async def read_import_file(
     responses=problems(401, 403, 422),
 )
 async def list_profiles(who: PrincipalDep, connection: ReadDep) -> Response:
-    return answers.computed({"items": await profiles.listed(connection, who)})
+    return responses.computed({"items": await profiles.listed(connection, who)})
 
 
 @router.get(
@@ -241,7 +232,7 @@ async def list_profiles(who: PrincipalDep, connection: ReadDep) -> Response:
     responses=problems(401, 403, 404, 422),
 )
 async def read_profile(name: Name, who: PrincipalDep, connection: ReadDep) -> Response:
-    return answers.computed(await profiles.view(connection, name, who))
+    return responses.computed(await profiles.view(connection, name, who))
 
 
 @router.put(
@@ -258,7 +249,7 @@ async def put_profile(
     name: Name, who: WriterDep, payload: BodyDep, connection: WriteDep, response: Response
 ) -> Response:
     saved, new = await profiles.put(connection, name, payload, who)
-    answer = answers.computed(saved)
+    answer = responses.computed(saved)
     answer.status_code = 201 if new else 200
     return answer
 
@@ -291,6 +282,6 @@ async def read_template(
 ) -> Response:
     who.need("reader")
     body = templates.template(kind, format, lang)
-    headers = {"Content-Disposition": answers.attachment(f"{kind}-{lang}.{format}")}
+    headers = {"Content-Disposition": responses.attachment(f"{kind}-{lang}.{format}")}
     media_type = "text/csv; charset=utf-8" if format == "csv" else _XLSX
     return Response(body, headers=headers, media_type=media_type)

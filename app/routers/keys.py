@@ -5,20 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.deps import (
-    BodyDep,
-    PrincipalDep,
-    ReadDep,
-    WriteDep,
-    WriterDep,
-    known_parameters,
-)
+from app.access import keys
+from app.access.roles import Role
 from app.errors import Invalid
+from app.http import responses
+from app.http.dependencies import BodyDep, PrincipalDep, ReadDep, WriteDep, WriterDep, known_parameters
+from app.http.openapi import body_of, problems
 from app.models.fields import DivisionText, Instant, Line
-from app.routers import answers
-from app.routers.openapi import body_of, problems
-from app.services import drafts, keys
-from app.services.access import Role
+from app.records import payloads
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(known_parameters)])
 
@@ -39,7 +33,7 @@ class KeyDraft(BaseModel):
 @router.get("", summary="List keys, without their secrets", responses=problems(401, 403, 422))
 async def list_keys(who: PrincipalDep, connection: ReadDep) -> Response:
     who.need_everywhere("admin")
-    return answers.computed({"items": await keys.listed(connection)})
+    return responses.computed({"items": await keys.listed(connection)})
 
 
 @router.post(
@@ -49,14 +43,12 @@ async def list_keys(who: PrincipalDep, connection: ReadDep) -> Response:
     responses=problems(401, 403, 413, 415, 422),
     openapi_extra=body_of(KeyDraft),
 )
-async def create_key(
-    request: Request, who: WriterDep, payload: BodyDep, connection: WriteDep
-) -> dict[str, Any]:
+async def create_key(request: Request, who: WriterDep, payload: BodyDep, connection: WriteDep) -> dict[str, Any]:
     who.need_everywhere("admin")
     try:
         draft = KeyDraft.model_validate(payload)
     except ValidationError as error:
-        faults = drafts.faults_of(error)
+        faults = payloads.faults_of(error)
         detail = f"The key is not valid: {faults[0].pointer}: {faults[0].message}."
         raise Invalid(detail, faults=faults) from error
     key_id, key = await keys.create(

@@ -4,7 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.deps import (
+from app.analysis.planning import placement, what_if
+from app.analysis.planning.overlay_schemas import Overlay, WhatIf
+from app.analysis.planning.placement import PlacementAnswer, PlacementQuestion
+from app.decisions import scenarios
+from app.decisions.scenario_schemas import Scenario, ScenarioDraft, ScenarioPage, ScenarioPlan, ScenarioResult
+from app.http import responses
+from app.http.dependencies import (
     BodyDep,
     ContextDep,
     DatabaseDep,
@@ -16,20 +22,9 @@ from app.deps import (
     WriterDep,
     known_parameters,
 )
-from app.routers import answers
+from app.http.openapi import body_of, problems
 from app.routers.coverage import AnswersDep, Jurisdiction
-from app.routers.openapi import body_of, problems
 from app.routers.records import HistoryPage
-from app.schemas.overlay import Overlay, WhatIf
-from app.schemas.placement import PlacementAnswer, PlacementQuestion
-from app.schemas.scenarios import (
-    Scenario,
-    ScenarioDraft,
-    ScenarioPage,
-    ScenarioPlan,
-    ScenarioResult,
-)
-from app.services import placing, scenarios, what_if
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}",
@@ -52,7 +47,7 @@ async def post_what_if(
     coverage: AnswersDep,
     gone: GoneDep,
 ) -> Response:
-    return answers.computed(await what_if.answer(database, coverage, code, payload, who, gone))
+    return responses.computed(await what_if.answer(database, coverage, code, payload, who, gone))
 
 
 @router.post(
@@ -62,7 +57,7 @@ async def post_what_if(
         200: {
             "model": PlacementAnswer,
             "description": "A FeatureCollection of sites.",
-            "content": {answers.GEOJSON: {"schema": {"type": "object"}}},
+            "content": {responses.GEOJSON: {"schema": {"type": "object"}}},
         },
         **problems(401, 403, 404, 409, 413, 415, 422),
     },
@@ -75,13 +70,11 @@ async def post_placement(
     coverage: AnswersDep,
     gone: GoneDep,
 ) -> Response:
-    told = await placing.answer(coverage, code, payload, who, gone)
-    return answers.computed(told, answers.GEOJSON)
+    told = await placement.answer(coverage, code, payload, who, gone)
+    return responses.computed(told, responses.GEOJSON)
 
 
-ScenarioName = Annotated[
-    str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of the scenario.")
-]
+ScenarioName = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of the scenario.")]
 
 
 @router.get(
@@ -93,9 +86,9 @@ async def list_scenarios(
     request: Request, code: Jurisdiction, who: PrincipalDep, connection: ReadDep, paging: PageDep
 ) -> Response:
     bodies, after = await scenarios.listed(
-        connection, code, who, after=answers.decode_cursor(paging.cursor), limit=paging.limit
+        connection, code, who, after=responses.decode_cursor(paging.cursor), limit=paging.limit
     )
-    return answers.page(request, ",".join(bodies), len(bodies), after)
+    return responses.page(request, ",".join(bodies), len(bodies), after)
 
 
 @router.get(
@@ -103,11 +96,9 @@ async def list_scenarios(
     summary="One scenario",
     responses={200: {"model": Scenario}, **problems(401, 403, 404, 422)},
 )
-async def get_scenario(
-    code: Jurisdiction, name: ScenarioName, who: PrincipalDep, connection: ReadDep
-) -> Response:
+async def get_scenario(code: Jurisdiction, name: ScenarioName, who: PrincipalDep, connection: ReadDep) -> Response:
     version, body = await scenarios.get(connection, code, name, who)
-    return answers.one(body, version)
+    return responses.one(body, version)
 
 
 @router.put(
@@ -130,11 +121,9 @@ async def put_scenario(
     database: DatabaseDep,
     context: ContextDep,
 ) -> Response:
-    done, body = await scenarios.put(
-        database, coverage, code, name, payload, who, condition, context
-    )
+    done, body = await scenarios.put(database, coverage, code, name, payload, who, condition, context)
     place = f"/v1/jurisdictions/{code}/scenarios/{name}"
-    return answers.one(body, done.version, status=201 if done.created else 200, Location=place)
+    return responses.one(body, done.version, status=201 if done.created else 200, Location=place)
 
 
 @router.delete(
@@ -170,10 +159,10 @@ async def list_scenario_history(
 ) -> Response:
     bodies, following = await scenarios.history(
         connection, code, name, who,
-        before=answers.decode_sequence(paging.cursor), limit=paging.limit,
+        before=responses.decode_sequence(paging.cursor), limit=paging.limit,
     )  # fmt: skip
     after = None if following is None else str(following)
-    return answers.page(request, ",".join(bodies), len(bodies), after)
+    return responses.page(request, ",".join(bodies), len(bodies), after)
 
 
 @router.get(
@@ -193,7 +182,7 @@ async def get_scenario_result(
         Query(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Scenario to compare with."),
     ] = None,
 ) -> Response:
-    return answers.raw(await scenarios.result(database, coverage, code, name, against, who, gone))
+    return responses.raw(await scenarios.result(database, coverage, code, name, against, who, gone))
 
 
 @router.post(
@@ -208,4 +197,4 @@ async def plan_scenario(
     database: DatabaseDep,
     coverage: AnswersDep,
 ) -> Response:
-    return answers.computed(await scenarios.planned(database, coverage, code, name, who))
+    return responses.computed(await scenarios.planned(database, coverage, code, name, who))

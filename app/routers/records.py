@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.deps import (
+from app.http import responses
+from app.http.dependencies import (
     AsOf,
     BboxDep,
     BodyDep,
@@ -21,42 +22,22 @@ from app.deps import (
     WriterDep,
     known_parameters,
 )
+from app.http.openapi import body_of, problems
+from app.http.precompiled_routes import PreparedRoute
 from app.models.fields import Instant
-from app.models.vocabulary import (
-    Category,
-    CheckpointKind,
-    Function,
-    Lifecycle,
-    RoadClass,
-    State,
-    Structure,
-    Zone,
-)
-from app.routers import answers
-from app.routers.openapi import body_of, problems
-from app.routers.prepared import PreparedRoute
-from app.schemas.kinds import (
-    BUILDING,
-    CAMERA,
-    CHECKPOINT,
-    CONTROL_POINT,
-    JURISDICTION,
-    KINDS,
-    ROAD,
-    Kind,
-)
-from app.schemas.views import HistoryEntry
-from app.services import batches, drafts, records
-from app.services.preconditions import unchanged
+from app.models.vocabulary import Category, CheckpointKind, Function, Lifecycle, RoadClass, State, Structure, Zone
+from app.records import batches, payloads
+from app.records import service as record_service
+from app.records.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, JURISDICTION, KINDS, ROAD, Kind
+from app.records.payloads import unchanged
+from app.records.views import HistoryEntry
 
 Code = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the record.")]
 Text = Annotated[
     str | None,
     Query(min_length=1, max_length=100, description="Part of code, name or address."),
 ]
-Division = Annotated[
-    str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")
-]
+Division = Annotated[str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")]
 Since = Annotated[
     Instant | None,
     Query(description="Changed at or after this instant; state reports do not count."),
@@ -119,12 +100,8 @@ async def _road_filter(
 async def _device_filter(
     zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
     function: Annotated[Function | None, Query(description="What the device can do.")] = None,
-    lifecycle: Annotated[
-        Lifecycle | None, Query(description="What a person decided about it.")
-    ] = None,
-    state: Annotated[
-        State | None, Query(description="What it reads as now; unknown when silent for too long.")
-    ] = None,
+    lifecycle: Annotated[Lifecycle | None, Query(description="What a person decided about it.")] = None,
+    state: Annotated[State | None, Query(description="What it reads as now; unknown when silent for too long.")] = None,
     control_point: CodeQuery = None,
 ) -> dict[str, Any]:
     return {
@@ -182,9 +159,7 @@ def router_of(kind: Kind) -> APIRouter:
 def _add_reads(router: APIRouter, kind: Kind) -> None:
     own_filter = Depends(FILTERS[kind.name])
     spatial = Depends(_spatial if kind.shaped else _not_spatial)
-    page_of: dict[int | str, dict[str, Any]] = {
-        200: {"description": f"A page of {kind.plural}.", **_listed(kind)}
-    }
+    page_of: dict[int | str, dict[str, Any]] = {200: {"description": f"A page of {kind.plural}.", **_listed(kind)}}
 
     @router.get(
         f"/{kind.plural}",
@@ -209,11 +184,11 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
             "q": q,
             "updated_since": updated_since,
         }
-        found = await records.listed(
+        found = await record_service.listed(
             partial(database.fetch, anew=box[0].get("bbox") is not None), kind, filters, who,
-            limit=paging.limit, after=answers.decode_cursor(paging.cursor), feature=box[1],
+            limit=paging.limit, after=responses.decode_cursor(paging.cursor), feature=box[1],
         )  # fmt: skip
-        return answers.page(request, found.bodies, found.count, found.after, geojson=box[1])
+        return responses.page(request, found.bodies, found.count, found.after, geojson=box[1])
 
     @router.get(
         f"/{kind.plural}/{{code}}",
@@ -229,20 +204,18 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
         code: Code,
         who: PrincipalDep,
         database: DatabaseDep,
-        box: Annotated[
-            tuple[dict[str, Any], bool], Depends(_as_feature if kind.shaped else _not_spatial)
-        ],
+        box: Annotated[tuple[dict[str, Any], bool], Depends(_as_feature if kind.shaped else _not_spatial)],
         as_of: AsOf = None,
     ) -> Response:
-        media_type = answers.GEOJSON if box[1] else answers.JSON
+        media_type = responses.GEOJSON if box[1] else responses.JSON
         if as_of is not None:
             async with database.reading() as connection:
-                then = await records.get_as_of(connection, kind, code, as_of, who, feature=box[1])
-            return answers.one(then.body, then.version, media_type=media_type)
-        found = await records.get(database.fetch, kind, code, who, feature=box[1])
+                then = await record_service.get_as_of(connection, kind, code, as_of, who, feature=box[1])
+            return responses.one(then.body, then.version, media_type=media_type)
+        found = await record_service.get(database.fetch, kind, code, who, feature=box[1])
         if not kind.device and unchanged(request.headers.get("if-none-match"), found.version):
             return Response(status_code=304, headers={"ETag": f'"{found.version}"'})
-        return answers.one(found.body, found.version, media_type=media_type)
+        return responses.one(found.body, found.version, media_type=media_type)
 
     @router.get(
         f"/{kind.plural}/{{code}}/history",
@@ -252,12 +225,10 @@ def _add_reads(router: APIRouter, kind: Kind) -> None:
     async def list_history(
         request: Request, code: Code, who: PrincipalDep, connection: ReadDep, paging: PageDep
     ) -> Response:
-        before = answers.decode_sequence(paging.cursor)
-        bodies, following = await records.history(
-            connection, kind, code, who, before=before, limit=paging.limit
-        )
+        before = responses.decode_sequence(paging.cursor)
+        bodies, following = await record_service.history(connection, kind, code, who, before=before, limit=paging.limit)
         after = None if following is None else str(following)
-        return answers.page(request, ",".join(bodies), len(bodies), after)
+        return responses.page(request, ",".join(bodies), len(bodies), after)
 
 
 async def _as_feature(geojson: GeoJsonDep) -> tuple[dict[str, Any], bool]:
@@ -302,7 +273,7 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         openapi_extra=body_of(kind.draft),
     )
     async def create_record(who: WriterDep, payload: BodyDep, connection: WriteDep) -> Response:
-        done = await records.create(connection, kind, drafts.draft(kind, payload), who)
+        done = await record_service.create(connection, kind, payloads.draft(kind, payload), who)
         return await _told(connection, kind, done, who)
 
     @router.put(
@@ -318,8 +289,8 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         condition: PreconditionDep,
         connection: WriteDep,
     ) -> Response:
-        wanted = drafts.draft(kind, payload, code=code)
-        done = await records.put(connection, kind, wanted, who, condition)
+        wanted = payloads.draft(kind, payload, code=code)
+        done = await record_service.put(connection, kind, wanted, who, condition)
         return await _told(connection, kind, done, who)
 
     @router.patch(
@@ -335,7 +306,7 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         condition: PreconditionDep,
         connection: WriteDep,
     ) -> Response:
-        done = await records.patch(connection, kind, code, payload, who, condition)
+        done = await record_service.patch(connection, kind, code, payload, who, condition)
         return await _told(connection, kind, done, who)
 
     @router.delete(
@@ -344,10 +315,8 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         summary=f"Remove one {kind.title}; its history stays",
         responses={204: {"description": "Removed."}, **problems(401, 403, 404, 409, 412, 422)},
     )
-    async def remove_record(
-        code: Code, who: WriterDep, condition: PreconditionDep, connection: WriteDep
-    ) -> Response:
-        await records.remove(connection, kind, code, who, condition)
+    async def remove_record(code: Code, who: WriterDep, condition: PreconditionDep, connection: WriteDep) -> Response:
+        await record_service.remove(connection, kind, code, who, condition)
         return Response(status_code=204)
 
     @router.post(
@@ -365,17 +334,15 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
             Query(description="`atomic`: all or nothing; `each`: every good row is written."),
         ] = "atomic",
     ) -> Response:
-        return answers.computed(await batches.run(connection, kind, payload, who, semantics))
+        return responses.computed(await batches.run(connection, kind, payload, who, semantics))
 
 
-async def _told(connection: Any, kind: Kind, done: records.Written, who: Any) -> Response:
+async def _told(connection: Any, kind: Kind, done: record_service.Written, who: Any) -> Response:
     """Return the record as it is now stored, 201 with its place when it is new."""
-    stored = await records.get_written(connection, kind, done.code, who)
+    stored = await record_service.get_written(connection, kind, done.code, who)
     if not done.created:
-        return answers.one(stored.body, stored.version)
-    return answers.one(
-        stored.body, stored.version, status=201, Location=f"/v1/{kind.plural}/{done.code}"
-    )
+        return responses.one(stored.body, stored.version)
+    return responses.one(stored.body, stored.version, status=201, Location=f"/v1/{kind.plural}/{done.code}")
 
 
 ROUTERS = [router_of(kind) for kind in KINDS]

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.deps import (
+from app.http import responses
+from app.http.dependencies import (
     AsOf,
     BodyDep,
     PageDep,
@@ -17,18 +18,15 @@ from app.deps import (
     WriterDep,
     known_parameters,
 )
+from app.http.openapi import body_of, problems
 from app.models.vocabulary import Datum, Level
-from app.routers import answers
-from app.routers.openapi import body_of, problems
+from app.records.views import Placed
+from app.rings import service as ring_service
 from app.routers.records import HistoryPage
-from app.schemas.views import Placed
-from app.services import rings
 
 MAX_POINTS = 100_000
 
-router = APIRouter(
-    prefix="/v1/jurisdictions/{code}", tags=["rings"], dependencies=[Depends(known_parameters)]
-)
+router = APIRouter(prefix="/v1/jurisdictions/{code}", tags=["rings"], dependencies=[Depends(known_parameters)])
 
 Jurisdiction = Annotated[str, Path(pattern="^[0-9]{6}$", description="Division code.")]
 RingLevel = Annotated[Level, Path(description="core, urban or city.")]
@@ -71,11 +69,9 @@ class MembershipAnswer(BaseModel):
     summary="The boundaries in force, innermost first",
     responses={**_FEATURE, **problems(401, 403, 404, 422)},
 )
-async def list_rings(
-    request: Request, code: Jurisdiction, who: PrincipalDep, connection: ReadDep
-) -> Response:
-    bodies = await rings.listed(connection, code, who)
-    return answers.page(request, ",".join(bodies), len(bodies), None, geojson=True)
+async def list_rings(request: Request, code: Jurisdiction, who: PrincipalDep, connection: ReadDep) -> Response:
+    bodies = await ring_service.listed(connection, code, who)
+    return responses.page(request, ",".join(bodies), len(bodies), None, geojson=True)
 
 
 @router.get(
@@ -87,10 +83,10 @@ async def get_ring(
     code: Jurisdiction, level: RingLevel, who: PrincipalDep, connection: ReadDep, as_of: AsOf = None
 ) -> Response:
     if as_of is not None:
-        version, body = await rings.get_as_of(connection, code, level, as_of, who)
+        version, body = await ring_service.get_as_of(connection, code, level, as_of, who)
     else:
-        version, body = await rings.get(connection, code, level, who)
-    return answers.one(body, version, media_type=answers.GEOJSON)
+        version, body = await ring_service.get(connection, code, level, who)
+    return responses.one(body, version, media_type=responses.GEOJSON)
 
 
 @router.get(
@@ -106,12 +102,12 @@ async def list_ring_history(
     connection: ReadDep,
     paging: PageDep,
 ) -> Response:
-    bodies, following = await rings.history(
+    bodies, following = await ring_service.history(
         connection, code, level, who,
-        before=answers.decode_sequence(paging.cursor), limit=paging.limit,
+        before=responses.decode_sequence(paging.cursor), limit=paging.limit,
     )  # fmt: skip
     after = None if following is None else str(following)
-    return answers.page(request, ",".join(bodies), len(bodies), after)
+    return responses.page(request, ",".join(bodies), len(bodies), after)
 
 
 @router.put(
@@ -130,17 +126,17 @@ async def put_ring(
     connection: WriteDep,
     datum: Annotated[Datum, Query(description="Datum of the coordinates sent.")] = "wgs84",
 ) -> Response:
-    done = await rings.put(
+    done = await ring_service.put(
         connection, code, level, payload, who, condition,
         datum=datum, max_vertices=settings.max_ring_vertices,
     )  # fmt: skip
-    version, body = await rings.get(connection, code, level, who)
+    version, body = await ring_service.get(connection, code, level, who)
     status = 201 if done.created else 200
-    return answers.one(
+    return responses.one(
         body,
         version,
         status=status,
-        media_type=answers.GEOJSON,
+        media_type=responses.GEOJSON,
         Location=f"/v1/jurisdictions/{code}/rings/{level}",
     )
 
@@ -158,7 +154,7 @@ async def remove_ring(
     condition: PreconditionDep,
     connection: WriteDep,
 ) -> Response:
-    await rings.remove(connection, code, level, who, condition)
+    await ring_service.remove(connection, code, level, who, condition)
     return Response(status_code=204)
 
 
@@ -168,7 +164,5 @@ async def remove_ring(
     responses={200: {"model": MembershipAnswer}, **problems(401, 403, 404, 413, 415, 422)},
     openapi_extra=body_of(MembershipBody),
 )
-async def membership(
-    code: Jurisdiction, who: PrincipalDep, payload: BodyDep, connection: ReadDep
-) -> Response:
-    return answers.computed(await rings.membership(connection, code, payload, who, MAX_POINTS))
+async def membership(code: Jurisdiction, who: PrincipalDep, payload: BodyDep, connection: ReadDep) -> Response:
+    return responses.computed(await ring_service.membership(connection, code, payload, who, MAX_POINTS))

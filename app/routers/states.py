@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Depends
 
-from app.deps import LinesDep, WriteDep, WriterDep, known_parameters
-from app.routers.openapi import body_of, problems
-from app.schemas.states import StateOutcome, StateReport, StateReports
-from app.services import states
+from app.http.dependencies import LinesDep, WriteDep, WriterDep, known_parameters
+from app.http.openapi import body_of, problems
+from app.states import service as state_service
+from app.states.service import StateOutcome, StateReport, StateReports
 
 router = APIRouter(prefix="/v1", tags=["states"], dependencies=[Depends(known_parameters)])
 
@@ -17,4 +17,4 @@ router = APIRouter(prefix="/v1", tags=["states"], dependencies=[Depends(known_pa
     openapi_extra=body_of(StateReports, lines_of=StateReport),
 )
 async def report_states(who: WriterDep, payload: LinesDep, connection: WriteDep) -> StateOutcome:
-    return await states.report(connection, states.parse(payload), who)
+    return await state_service.report(connection, state_service.parse(payload), who)

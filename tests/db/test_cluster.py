@@ -28,9 +28,7 @@ from app.db.cluster import (
     local,
 )
 
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root hands PostgreSQL to another account"
-)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another account")
 
 
 @pytest.fixture

@@ -17,18 +17,11 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from app.demo.city import DemoCity, build
-from app.demo.expected import EXPECTED
-from app.demo.faults import faults_table
-from app.geo import coverage
-from app.geo.frame import frame
+from app.demo.planted_faults import EXPECTED, faults_table
+from app.geo.coverage import assessment
+from app.geo.projection.local_projection import frame
 from app.models.vocabulary import DEFAULT_REQUIREMENTS, LEVELS
-from app.schemas.records import (
-    CameraDraft,
-    CheckpointDraft,
-    ControlPointDraft,
-    JurisdictionDraft,
-    RoadDraft,
-)
+from app.records.drafts import CameraDraft, CheckpointDraft, ControlPointDraft, JurisdictionDraft, RoadDraft
 
 DOC = Path(__file__).parents[2] / "docs" / "demo.md"
 FRAME = frame(4547)
@@ -195,7 +188,7 @@ def evaluated() -> dict[str, tuple[str, dict[tuple[str, str | None], list[str]]]
 # -- the same facts as the coverage engine takes them ----------------------------------------------
 
 
-def device_table() -> coverage.DeviceTable:
+def device_table() -> assessment.DeviceTable:
     """Return all devices in the engine's columns."""
     rows = {device.draft["code"]: row for row, device in enumerate(devices())}
     points = {point["code"]: row for row, point in enumerate(city().control_points)}
@@ -205,20 +198,17 @@ def device_table() -> coverage.DeviceTable:
     words = ["unknown" if old else d["state"] for d, old in zip(drafts, silent, strict=True)]
     optics = ["azimuth_deg", "opening_deg", "range_m", "near_m", "horizontal_pixels"]
     columns = {name: np.array([d.get(name, np.nan) for d in drafts], float) for name in optics}
-    return coverage.DeviceTable(
+    return assessment.DeviceTable(
         kind=["checkpoint" if "kind" in draft else "camera" for draft in drafts],
         code=[draft["code"] for draft in drafts],
         lonlat=np.array([draft["geometry"]["coordinates"] for draft in drafts]),
-        functions=bits(coverage.FUNCTION_BITS, [device.functions for device in devices()]),
-        directions=bits(coverage.DIRECTION_BITS, [device.directions for device in devices()]),
+        functions=bits(assessment.FUNCTION_BITS, [device.functions for device in devices()]),
+        directions=bits(assessment.DIRECTION_BITS, [device.directions for device in devices()]),
         lifecycle=np.array(
-            [
-                coverage.IN_USE if d["lifecycle"] == "in_use" else coverage.NOT_IN_USE
-                for d in drafts
-            ],
+            [assessment.IN_USE if d["lifecycle"] == "in_use" else assessment.NOT_IN_USE for d in drafts],
             np.uint8,
         ),
-        state=np.array([coverage.STATE_CODES[word] for word in words], np.uint8),
+        state=np.array([assessment.STATE_CODES[word] for word in words], np.uint8),
         stale=np.array(silent),
         h_pixels=columns.pop("horizontal_pixels"),
         **columns,
@@ -238,19 +228,19 @@ def answered() -> tuple[dict[str, str], dict[tuple[str, str, str | None], str]]:
     """Return the engine's status of every point, and the reason of every need that is not met."""
     made = city().control_points
     shapes = [shape(point["geometry"]) for point in made]
-    table = coverage.PointTable(
+    table = assessment.PointTable(
         code=[point["code"] for point in made],
         lonlat=shapely.get_coordinates(shapely.point_on_surface(shapes)),
         shape={row: area for row, area in enumerate(shapes) if isinstance(area, shapely.Polygon)},
-        needs=[tuple(coverage.Need(*need, 1, None) for need in needs(point)) for point in made],
+        needs=[tuple(assessment.Need(*need, 1, None) for need in needs(point)) for point in made],
     )
-    answer = coverage.assess(table, device_table(), coverage.Parameters(), FRAME)
-    status = {code: coverage.STATUSES[n] for code, n in zip(table.code, answer.status, strict=True)}
+    answer = assessment.assess(table, device_table(), assessment.Parameters(), FRAME)
+    status = {code: assessment.STATUSES[n] for code, n in zip(table.code, answer.status, strict=True)}
     gaps = {}
     for unit in np.flatnonzero(~answer.met):
         point = answer.unit_point[unit]
         need = table.needs[point][answer.unit_need[unit]]
-        reason = coverage.REASONS[answer.primary[unit]]
+        reason = assessment.REASONS[answer.primary[unit]]
         gaps[table.code[point], need.function, need.direction] = reason
     return status, gaps
 
@@ -336,8 +326,7 @@ def test_as_many_roads_cross_a_ring_as_the_plan_says_each_once(level: str, count
     crossing = {
         group: lines
         for group, lines in groups().items()
-        if lines.difference(inside.buffer(2)).length
-        and lines.intersection(inside.buffer(-2)).length
+        if lines.difference(inside.buffer(2)).length and lines.intersection(inside.buffer(-2)).length
     }
     assert len(crossing) == count
     for lines in crossing.values():
@@ -451,11 +440,7 @@ def test_the_engine_finds_the_planted_faults_and_no_others() -> None:
 
 
 def test_the_planted_faults_are_all_the_gaps_and_have_one_explanation() -> None:
-    gaps = {
-        (code, *need): reasons
-        for code, (_, unmet) in evaluated().items()
-        for need, reasons in unmet.items()
-    }
+    gaps = {(code, *need): reasons for code, (_, unmet) in evaluated().items() for need, reasons in unmet.items()}
     planted = {(f.control_point, f.function, f.direction): [f.reason] for f in city().faults}
     assert gaps == planted
 

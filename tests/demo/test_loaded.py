@@ -8,18 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.access.roles import OPERATOR
 from app.db.engine import Database
 from app.demo.city import build
-from app.demo.expected import (
-    ALONG,
-    CRITICAL,
-    EXPECTED,
-    EXPECTED_RINGS,
-    LEAKS,
-    SHARED_BORDER,
-)
 from app.demo.load import is_empty, load
-from app.services.access import OPERATOR
+from app.demo.planted_faults import ALONG, CRITICAL, EXPECTED, EXPECTED_RINGS, LEAKS, SHARED_BORDER
 
 COVERAGE = "/v1/jurisdictions/410800/coverage"
 
@@ -36,9 +29,7 @@ async def _json(client: httpx.AsyncClient, url: str) -> Any:
     return answer.json()
 
 
-async def test_the_loaded_city_answers_as_documented(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_the_loaded_city_answers_as_documented(city: httpx.AsyncClient, database: Database) -> None:
     assert not await is_empty(database)
 
     summary = await _json(city, COVERAGE)
@@ -162,9 +153,7 @@ def _document_says(text: str, rings: Any) -> None:
         assert f"| {' | '.join(row)} |" in text
     told = " ".join(text.split())
     assert (
-        "**Two leaks.** One drives into the core unseen at "
-        + " and at ".join(f"`{point}`" for point in LEAKS)
-        in told
+        "**Two leaks.** One drives into the core unseen at " + " and at ".join(f"`{point}`" for point in LEAKS) in told
     )
     assert "**One critical checkpoint.**" in told
     assert f"but at `{CRITICAL}`, where there is one" in told
@@ -175,9 +164,7 @@ def _document_says(text: str, rings: Any) -> None:
 def _way(told: Any) -> str:
     if not told["sealed"]:
         return f"leaks, {told['to_seal']} places to seal"
-    critical = {1: "one critical failure"}.get(
-        told["critical"], f"{told['critical']} critical failures"
-    )
+    critical = {1: "one critical failure"}.get(told["critical"], f"{told['critical']} critical failures")
     return f"sealed, depth {told['depth']}, {critical}"
 
 
@@ -205,9 +192,7 @@ async def test_crossings_agree_with_the_control_points_that_stand_for_them(
     city: httpx.AsyncClient,
 ) -> None:
     """A covered control point has a guarded crossing; an open crossing has an uncovered need."""
-    points = {
-        item["code"]: item for item in (await _json(city, f"{COVERAGE}/control-points"))["items"]
-    }
+    points = {item["code"]: item for item in (await _json(city, f"{COVERAGE}/control-points"))["items"]}
     for crossing in (await _json(city, f"{COVERAGE}/crossings"))["items"]:
         (point,) = (points[code] for code in crossing["control_points"])
         unmet = {need["direction"] for need in point["needs"] if not need["met"]}

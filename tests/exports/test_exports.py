@@ -23,8 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
-from app.formats.text import unguarded
-from app.formats.writing import guarded
+from app.ingest.values.text import unguarded
+from app.ingest.writers.model import guarded
 
 CODE = "41080000001320000001"
 
@@ -84,9 +84,7 @@ async def test_csv_is_text_for_people_and_programs(equipped: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx"])
-async def test_no_cell_is_a_formula(
-    equipped: httpx.AsyncClient, tmp_path: Path, ending: str
-) -> None:
+async def test_no_cell_is_a_formula(equipped: httpx.AsyncClient, tmp_path: Path, ending: str) -> None:
     path = await _saved(equipped, tmp_path, f"cameras.{ending}")
     if ending == "csv":
         cells = [value for row in _table(path.read_bytes()) for value in row.values()]
@@ -142,9 +140,7 @@ async def test_other_programs_find_the_places(
     assert np.allclose(lonlat, [[LON] * 3, [LAT] * 3], atol=1e-8)
 
 
-async def test_a_shapefile_has_long_texts_whole_beside_it(
-    equipped: httpx.AsyncClient, tmp_path: Path
-) -> None:
+async def test_a_shapefile_has_long_texts_whole_beside_it(equipped: httpx.AsyncClient, tmp_path: Path) -> None:
     long = camera("c-long", notes="长" * 100)
     assert (await equipped.put("/v1/cameras/c-long", json=long)).status_code == 201
     path = await _saved(equipped, tmp_path, "cameras.shp.zip")
@@ -163,9 +159,7 @@ async def test_a_shapefile_has_long_texts_whole_beside_it(
     assert notes[-1] == "长" * 83 + "…#1"  # 254 bytes: no character is cut in half
 
 
-async def test_points_and_polygons_are_a_shapefile_each(
-    ringed: httpx.AsyncClient, tmp_path: Path
-) -> None:
+async def test_points_and_polygons_are_a_shapefile_each(ringed: httpx.AsyncClient, tmp_path: Path) -> None:
     site = control_point("site", geometry={"type": "Polygon", "coordinates": [
         [[LON, LAT], [LON + 0.001, LAT], [LON, LAT + 0.001], [LON, LAT]]]})  # fmt: skip
     for draft in (control_point(), site):
@@ -178,9 +172,7 @@ async def test_points_and_polygons_are_a_shapefile_each(
         assert (told["geometry_type"], told["features"]) == (shape, 1)
 
 
-@pytest.mark.parametrize(
-    "ending", ["csv", "xlsx", "geojson", "geojsonl", "gpkg", "fgb", "parquet", "shp.zip", "kml"]
-)
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "geojson", "geojsonl", "gpkg", "fgb", "parquet", "shp.zip", "kml"])
 async def test_nothing_is_a_file_too(city: httpx.AsyncClient, ending: str) -> None:
     for plural in ("cameras", "control-points", "rings"):
         answer = await _export(city, f"{plural}.{ending}")
@@ -221,9 +213,7 @@ async def test_what_cannot_be_exported_is_said(
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, at)
 
 
-async def test_rights_and_scope_hold_for_files(
-    equipped: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_rights_and_scope_hold_for_files(equipped: httpx.AsyncClient, key_for: KeyFor) -> None:
     await equipped.put(f"/v1/jurisdictions/{OTHER}", json=a_jurisdiction(OTHER))
     await equipped.put("/v1/cameras/other", json=camera("other", jurisdiction=OTHER))
     keys = {role: await key_for(role, [CITY]) for role in ("reader", "analyst", "editor")}
@@ -294,9 +284,7 @@ async def test_answers_are_narrowed_as_their_lists_are(
     answer = await equipped.put("/v1/roads/r", json=body)
     assert answer.status_code == 201, answer.text
     url = f"/v1/jurisdictions/{CITY}/coverage/{path}"
-    listed = (
-        await equipped.get(url, params=asked, headers={"Accept": "application/geo+json"})
-    ).json()
+    listed = (await equipped.get(url, params=asked, headers={"Accept": "application/geo+json"})).json()
     params = {"jurisdiction": CITY, **asked}
     filed = (await _export(equipped, f"{collection}.geojson", **params)).json()
     assert [one["id"] for one in filed["features"]] == [one["id"] for one in listed["features"]]
@@ -307,10 +295,7 @@ async def test_answers_are_narrowed_as_their_lists_are(
 async def test_a_file_says_what_was_not_assessed(city: httpx.AsyncClient) -> None:
     answer = await city.get(f"/v1/exports/crossings.csv?jurisdiction={CITY}")
     assert answer.status_code == 200
-    assert (
-        "Not assessed: crossings city: this ring is not registered."
-        in answer.headers["export-notes"]
-    )
+    assert "Not assessed: crossings city: this ring is not registered." in answer.headers["export-notes"]
 
 
 async def test_a_catalogue_speaks_gb28181(equipped: httpx.AsyncClient) -> None:
@@ -370,10 +355,10 @@ async def test_an_export_sees_one_moment(equipped: httpx.AsyncClient) -> None:
     rows = [camera(f"m{number:05}") for number in range(6000)]
     assert (await equipped.post("/v1/cameras:batch", json=rows)).status_code == 200
     app: Any = equipped._transport.app  # type: ignore[attr-defined]  # the application of the test
-    from app.services import exports
-    from app.services.access import OPERATOR
+    from app.access.roles import OPERATOR
+    from app.exports import service as export_service
 
-    asked = exports.wanted("cameras", "geojsonl", {"jurisdiction": CITY}, fields="code,name_en")
+    asked = export_service.wanted("cameras", "geojsonl", {"jurisdiction": CITY}, fields="code,name_en")
     made = await app.state.exports.open(asked, OPERATOR)
     gone = await equipped.delete("/v1/cameras/m05999")
     assert gone.status_code == 204

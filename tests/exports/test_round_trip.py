@@ -20,14 +20,13 @@ from builders import (
     square,
 )
 
-from app.schemas.kinds import KINDS as DESCRIBED
+from app.records.kinds import KINDS as DESCRIBED
 
 FORMATS = ("csv", "xlsx", "geojson", "geojsonl", "gpkg", "fgb", "parquet", "shp.zip", "kml")
 
 ODD = '=SUM(A1:A9) "quoted", 中文，逗号; and a very long tail ' + "长" * 40
 ROUND = [
-    [LON + math.cos(at / 50 * math.tau) / 1000, LAT + math.sin(at / 50 * math.tau) / 1000]
-    for at in (*range(50), 0)
+    [LON + math.cos(at / 50 * math.tau) / 1000, LAT + math.sin(at / 50 * math.tau) / 1000] for at in (*range(50), 0)
 ]
 """A view drawn by hand: its JSON fits into no field of a Shapefile."""
 RICH: dict[str, list[Json]] = {
@@ -100,9 +99,7 @@ async def _exported(client: httpx.AsyncClient, path: str, **asked: Any) -> bytes
     return answer.content
 
 
-async def _imported(
-    client: httpx.AsyncClient, plural: str, name: str, content: bytes, **options: Any
-) -> Json:
+async def _imported(client: httpx.AsyncClient, plural: str, name: str, content: bytes, **options: Any) -> Json:
     told = {key: value if isinstance(value, str) else orjson.dumps(value).decode()
             for key, value in options.items()}  # fmt: skip
     answer = await client.post(
@@ -117,9 +114,7 @@ async def _imported(
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-async def test_what_is_exported_comes_back_the_same(
-    filled: httpx.AsyncClient, language: str
-) -> None:
+async def test_what_is_exported_comes_back_the_same(filled: httpx.AsyncClient, language: str) -> None:
     before = {plural: await _stored(filled, plural) for plural in KINDS}
     changed = {}
     for plural in KINDS:
@@ -150,9 +145,7 @@ async def test_an_export_brings_everything_back_that_was_removed(
 ) -> None:
     """A column that the import passes over would read as unchanged above, and be lost here."""
     before = {plural: await _stored(filled, plural) for plural in RICH}
-    files = {
-        plural: await _exported(filled, f"{plural}.{ending}", lang=language) for plural in RICH
-    }
+    files = {plural: await _exported(filled, f"{plural}.{ending}", lang=language) for plural in RICH}
     for plural in reversed(RICH):
         for record in before[plural]:
             gone = await filled.delete(f"/v1/{plural}/{record['code']}")
@@ -169,8 +162,4 @@ async def test_an_export_brings_everything_back_that_was_removed(
 
 
 def _told(counts: Json) -> list[str]:
-    return [
-        name
-        for name in ("created", "updated", "removed", "refused", "unchanged")
-        if counts.get(name)
-    ]
+    return [name for name in ("created", "updated", "removed", "refused", "unchanged") if counts.get(name)]

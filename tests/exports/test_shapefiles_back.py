@@ -13,10 +13,7 @@ import pytest
 from builders import LAT, LON, Json
 from imports.files import brought, rows_of
 
-LANES = [
-    {"lane": at, "direction": "both", "name": f"第{at}车道", "max_speed_kmh": 60}
-    for at in range(1, 9)
-]
+LANES = [{"lane": at, "direction": "both", "name": f"第{at}车道", "max_speed_kmh": 60} for at in range(1, 9)]
 
 
 async def _exported(client: httpx.AsyncClient, name: str) -> dict[str, bytes]:
@@ -71,9 +68,7 @@ async def test_what_was_edited_in_a_gis_counts(gates: httpx.AsyncClient) -> None
 
 async def test_a_long_text_whose_beginning_was_edited_is_refused(gates: httpx.AsyncClient) -> None:
     members = await _exported(gates, "checkpoints")
-    members["checkpoints.dbf"] = members["checkpoints.dbf"].replace(
-        "k-2 注".encode(), "k-3 注".encode()
-    )
+    members["checkpoints.dbf"] = members["checkpoints.dbf"].replace("k-2 注".encode(), "k-3 注".encode())
     job = await _back(gates, members)
     (row,) = await rows_of(gates, job, "error")
     (problem,) = row["problems"]
@@ -82,9 +77,7 @@ async def test_a_long_text_whose_beginning_was_edited_is_refused(gates: httpx.As
 
 
 @pytest.mark.parametrize("side", [None, b"", b"{\n}\n", b"1\n2\n[]\nnull\n"])
-async def test_a_long_text_that_is_not_there_is_refused_not_cut(
-    gates: httpx.AsyncClient, side: bytes | None
-) -> None:
+async def test_a_long_text_that_is_not_there_is_refused_not_cut(gates: httpx.AsyncClient, side: bytes | None) -> None:
     members = await _exported(gates, "checkpoints")
     del members["texts.jsonl"]
     job = await _back(gates, members if side is None else {**members, "texts.jsonl": side})
@@ -99,9 +92,7 @@ async def test_a_long_text_that_is_not_there_is_refused_not_cut(
     "mapping",
     [b"[1]", b"{", b"{}", b'{"code": 7}', b'{"code": "No Field"}', b'"x"', b"[" * 100_000],
 )
-async def test_another_mapping_json_is_none_of_ours(
-    gates: httpx.AsyncClient, mapping: bytes
-) -> None:
+async def test_another_mapping_json_is_none_of_ours(gates: httpx.AsyncClient, mapping: bytes) -> None:
     members = await _exported(gates, "checkpoints")
     job = await _back(gates, {**members, "mapping.json": mapping}, dry_run=True)
     assert "mapping-found" not in [note["code"] for note in job["notes"]]
@@ -134,9 +125,7 @@ async def test_points_and_areas_of_one_export_come_back_together(city: httpx.Asy
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "GB18030"])
-async def test_a_gis_may_save_the_shapefile_anew(
-    gates: httpx.AsyncClient, tmp_path: Path, encoding: str
-) -> None:
+async def test_a_gis_may_save_the_shapefile_anew(gates: httpx.AsyncClient, tmp_path: Path, encoding: str) -> None:
     """Other widths, another order, another encoding, a record less: what stays finds its texts."""
     members = await _exported(gates, "checkpoints")
     for name, content in members.items():

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.formats.source import Detected, Oddity, open_source
+from app.ingest.readers.opening import Detected, Oddity, open_source
 
-SHARED = Path(
-    os.environ.get("REGISTRY_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")
-)
+SHARED = Path(os.environ.get("REGISTRY_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 """Real files to try things on; where they are not, the tests that need them say so."""
 
 
@@ -40,9 +38,7 @@ def read(path: Path, at_once: int = 20_000, **stated: Any) -> Read:
             assert (batch.geometry is not None) == out.detected.geometry
             out.numbers += batch.row.tolist()
             cells = {name: column.to_pylist() for name, column in batch.columns.items()}
-            out.rows += [
-                {name: column[at] for name, column in cells.items()} for at in range(len(batch.row))
-            ]
+            out.rows += [{name: column[at] for name, column in cells.items()} for at in range(len(batch.row))]
             out.shapes += [] if batch.geometry is None else list(batch.geometry)
             out.odd += batch.odd
         out.detected = source.detected
@@ -51,9 +47,7 @@ def read(path: Path, at_once: int = 20_000, **stated: Any) -> Read:
     return out
 
 
-def written(
-    folder: Path, content: str | bytes, name: str = "file.csv", codec: str = "utf-8"
-) -> Path:
+def written(folder: Path, content: str | bytes, name: str = "file.csv", codec: str = "utf-8") -> Path:
     """Write a file."""
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode(codec))

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from app.errors import Invalid
-from app.formats.coordinates import (
+from app.geo.projection.datum import from_wgs84
+from app.ingest.values.angles import angle, pair
+from app.ingest.values.coordinates import (
     FAULTS,
     Places,
     from_cells,
@@ -19,8 +21,6 @@ from app.formats.coordinates import (
     swapped,
     to_lonlat,
 )
-from app.formats.degrees import angle, pair
-from app.geo.datum import from_wgs84
 
 
 def column(*cells: str | None) -> pa.StringArray:
@@ -87,9 +87,7 @@ def test_pairs_with_latitude_first(text: str) -> None:
     assert places.order == "latlon"
 
 
-@pytest.mark.parametrize(
-    "text", ["113.25, 35.5", "E113°15' N35°30'", "113.25 35.5", "[113.25,35.5]"]
-)
+@pytest.mark.parametrize("text", ["113.25, 35.5", "E113°15' N35°30'", "113.25 35.5", "[113.25,35.5]"])
 def test_pairs_with_longitude_first(text: str) -> None:
     places = from_cells(column(text))
     assert places.xy[0] == pytest.approx([113.25, 35.5])
@@ -112,9 +110,7 @@ def test_the_order_of_unclear_pairs() -> None:
 
 
 def test_two_columns_tell_every_fault() -> None:
-    x = column(
-        "113.2", "113,25", None, "1", None, "x", "NaN", "1e400", "35.5N", "113°30'", "181", "35N"
-    )
+    x = column("113.2", "113,25", None, "1", None, "x", "NaN", "1e400", "35.5N", "113°30'", "181", "35N")
     y = column("35.1", "35.5", None, None, "2", "35", "35", "35", "E113.25", "35 30 0", "35", "36N")
     places = from_columns(x, y)
     assert told(places) == [
@@ -139,11 +135,7 @@ def test_the_fast_way_and_the_slow_way_agree() -> None:
     assert fast.good.all()
 
 
-@given(
-    st.lists(
-        st.none() | st.text(max_size=12) | st.sampled_from(["35", "-1e5", "inf", "1°"]), max_size=5
-    )
-)
+@given(st.lists(st.none() | st.text(max_size=12) | st.sampled_from(["35", "-1e5", "inf", "1°"]), max_size=5))
 def test_no_text_raises(cells: list[str | None]) -> None:
     one = column(*cells)
     for places in (

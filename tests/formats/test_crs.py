@@ -8,8 +8,8 @@ import pyproj
 import pytest
 import shapely
 
-from app.formats import crs
-from app.formats.coordinates import shapes_to_lonlat
+from app.ingest.values import crs
+from app.ingest.values.coordinates import shapes_to_lonlat
 from formats.files import read
 
 CHINA = [*range(2327, 2443), *range(4491, 4555), *range(21453, 21464), 4214, 4490, 4610, 3857, 2326]
@@ -18,9 +18,7 @@ PLACE = shapely.Point(113.24, 35.21)
 
 def grid(name: str = "CGCS2000_3_Degree_GK_CM_114E", **changed: str) -> str:
     """A .prj as Esri's programs write it, with other numbers under the same name."""
-    text = (
-        pyproj.CRS.from_epsg(4547).to_wkt("WKT1_ESRI").replace("CGCS2000_3_Degree_GK_CM_114E", name)
-    )
+    text = pyproj.CRS.from_epsg(4547).to_wkt("WKT1_ESRI").replace("CGCS2000_3_Degree_GK_CM_114E", name)
     for parameter, number in changed.items():
         start = text.index(f'"{parameter}",') + len(parameter) + 3
         text = text[:start] + number + text[text.index("]", start) :]
@@ -67,6 +65,4 @@ def test_a_file_in_a_grid_of_its_own_says_so(tmp_path: Path) -> None:
     frame.to_file(tmp_path / "x.gpkg")
     found = read(tmp_path / "x.gpkg").detected
     assert crs.title(str(found.crs)) == "Own"
-    assert found.notes == (
-        "The CRS 'Own' is by its numbers none of EPSG's; it is used as the file defines it.",
-    )
+    assert found.notes == ("The CRS 'Own' is by its numbers none of EPSG's; it is used as the file defines it.",)

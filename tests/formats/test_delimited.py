@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats.text import clean_cell
+from app.ingest.values.text import clean_cell
 from formats.files import read, written
 
 
@@ -37,9 +37,7 @@ def test_rows_are_counted_as_a_spreadsheet_counts_them(tmp_path: Path) -> None:
 
 
 def test_titles_above_the_header_are_passed_over(tmp_path: Path) -> None:
-    text = (
-        "焦作市摄像机台账,,\n单位:甲,,2024-01-02\n\n编号,名称,经度\nA1,东门,113.2\nA2,西门,113.3\n"
-    )
+    text = "焦作市摄像机台账,,\n单位:甲,,2024-01-02\n\n编号,名称,经度\nA1,东门,113.2\nA2,西门,113.3\n"
     found = read(written(tmp_path, text))
     assert found.detected.header_row == 4
     assert found.columns == ("编号", "名称", "经度")
@@ -221,9 +219,7 @@ def test_quotes_inside_quoted_cells_are_kept(tmp_path: Path, cell: str, meant: s
 
 def test_a_header_below_many_lines_of_notes_is_found(tmp_path: Path) -> None:
     notes = ["填表说明", *(f"{at}. 请如实填写第 {at} 项" for at in range(1, 46))]
-    path = written(
-        tmp_path, "\n".join([*notes, "编码,名称,经度", "A1,甲,113.2", "A2,乙,113.3", ""])
-    )
+    path = written(tmp_path, "\n".join([*notes, "编码,名称,经度", "A1,甲,113.2", "A2,乙,113.3", ""]))
     found = read(path)
     assert (found.columns, found.detected.header_row) == (("编码", "名称", "经度"), 47)
     assert found.numbers == [48, 49]

@@ -11,9 +11,10 @@ import pytest
 import xlsxwriter
 
 from app.errors import Invalid
-from app.formats import archive, delimited, sheetsize
-from app.formats.dbf import open_table
-from app.formats.source import open_source
+from app.ingest.readers import archive, delimited
+from app.ingest.readers.excel import workbook
+from app.ingest.readers.gis.dbf import open_table
+from app.ingest.readers.opening import open_source
 from formats.files import read, written
 
 CSV = "code,name\nA1,East\n"
@@ -119,9 +120,7 @@ def test_archives_of_other_things_are_refused(tmp_path: Path) -> None:
     assert refusal(cut).code == "damaged-file"
 
 
-@pytest.mark.parametrize(
-    "name", ["../x.shp", "/etc/x.shp", "C:\\x.shp", "a/../../x.shp", "..\\x.shp"]
-)
+@pytest.mark.parametrize("name", ["../x.shp", "/etc/x.shp", "C:\\x.shp", "a/../../x.shp", "..\\x.shp"])
 def test_paths_out_of_an_archive_are_refused(tmp_path: Path, name: str) -> None:
     assert refusal(zipped(tmp_path, (name, "x"), ("y", "z"))).code == "unsafe-file"
 
@@ -154,7 +153,7 @@ def test_what_comes_out_is_counted_and_not_what_is_claimed(tmp_path: Path) -> No
 
 
 def test_a_workbook_that_unpacks_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheetsize, "LARGEST", 50_000)
+    monkeypatch.setattr(workbook, "LARGEST", 50_000)
     path = tmp_path / "x.xlsx"
     with xlsxwriter.Workbook(path) as book:
         sheet = book.add_worksheet()
@@ -171,9 +170,7 @@ def test_a_protected_archive_is_named(tmp_path: Path) -> None:
     assert refusal(path).code == "encrypted-file"
 
 
-def test_a_row_without_end_does_not_fill_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_without_end_does_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "LONGEST_ROW", 1 << 16)
     for row in ('A2,"never closed', 'A2,5" and then "'):
         path = written(tmp_path, CSV + row + "x" * 3_000_000)
@@ -197,8 +194,7 @@ def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
     begin = 32 + 32 * len(fields) + 1
     head = struct.pack("<BBBBIHH20x", 3, 124, 1, 2, len(rows), begin, record)
     head += b"".join(
-        name.ljust(11, b"\x00") + kind + b"\x00" * 4 + bytes((width, 0)) + b"\x00" * 14
-        for name, kind, width in fields
+        name.ljust(11, b"\x00") + kind + b"\x00" * 4 + bytes((width, 0)) + b"\x00" * 14 for name, kind, width in fields
     )
     body = b"".join(b" " + row[: record - 1 - 12].ljust(record - 13) + row[-12:] for row in rows)
     path = written(tmp_path, head + b"\r" + body, "x.dbf")
@@ -216,9 +212,7 @@ def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
 
 def test_a_workbook_with_a_password_is_told_as_that(tmp_path: Path) -> None:
     container = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)
-    path = written(
-        tmp_path, container + "EncryptedPackage".encode("utf-16-le") + bytes(2000), "a.xlsx"
-    )
+    path = written(tmp_path, container + "EncryptedPackage".encode("utf-16-le") + bytes(2000), "a.xlsx")
     assert refusal(path).code == "encrypted-file"
     other = written(tmp_path, container + bytes(2000), "b.doc")
     assert refusal(other).code == "unsupported-format"

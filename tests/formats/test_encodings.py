@@ -35,9 +35,7 @@ FRENCH = "code,désignation,où\n" + "".join(
         (FRENCH, "cp1252", "cp1252"),
     ],
 )
-def test_an_encoding_is_found_and_told(
-    tmp_path: Path, text: str, codec: str, reported: str | None
-) -> None:
+def test_an_encoding_is_found_and_told(tmp_path: Path, text: str, codec: str, reported: str | None) -> None:
     found = read(written(tmp_path, text, codec=codec))
     lines = [line.split(",") for line in text.splitlines()]
     assert list(found.columns) == lines[0]
@@ -46,9 +44,7 @@ def test_an_encoding_is_found_and_told(
         assert found.detected.encoding == reported
 
 
-@pytest.mark.parametrize(
-    "text", ["编号,经度\nA1,113.2\n", "设备编码,名称\nA1,东门\n", "编号\n东\n"]
-)
+@pytest.mark.parametrize("text", ["编号,经度\nA1,113.2\n", "设备编码,名称\nA1,东门\n", "编号\n东\n"])
 def test_a_few_chinese_characters_are_enough(tmp_path: Path, text: str) -> None:
     found = read(written(tmp_path, text, codec="gbk"))
     assert found.detected.encoding == "gb18030"

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.formats import errorcells
+from app.ingest.readers.excel import error_cells
 from formats.files import read, written
 
 NONE, END, TABLE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
@@ -32,9 +32,7 @@ def _error(row: int, column: int, code: int) -> bytes:
 
 def _failed_formula(row: int, column: int, code: int) -> bytes:
     result = bytes([2, 0, code, 0, 0, 0, 0xFF, 0xFF])
-    return _record(
-        0x06, struct.pack("<HHH", row, column, 0) + result + struct.pack("<HIH", 0, 0, 0)
-    )
+    return _record(0x06, struct.pack("<HHH", row, column, 0) + result + struct.pack("<HIH", 0, 0, 0))
 
 
 def _sheet(*cells: bytes) -> bytes:
@@ -98,7 +96,7 @@ def test_a_broken_container_is_gone_through_in_the_end(tmp_path: Path, data: st.
         if broken:
             at = data.draw(st.integers(0, len(broken) - 1))
             broken[at] = data.draw(st.integers(0, 255))
-    found = errorcells.of_xls(written(tmp_path, bytes(broken), "x.xls"), ["a", "b"], "a")
+    found = error_cells.of_xls(written(tmp_path, bytes(broken), "x.xls"), ["a", "b"], "a")
     assert all(row < 65_536 for row in found)
 
 
@@ -119,8 +117,7 @@ def test_an_open_document_tells_its_failed_formulas(tmp_path: Path) -> None:
     wrong = _cell("A") + _cell("#REF!", failed + '"string"')
     other = f"<table:table-row>{wrong}</table:table-row>"
     spaces = " ".join(
-        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-        for name in ("office", "table", "text")
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text")
     )
     content = (
         f'<office:document-content {spaces} xmlns:calcext="urn:org:documentfoundation:names:'

@@ -12,8 +12,7 @@ from formats.files import read, written
 APE = {"ApeID": "41080200001190000001", "Name": "东门", "Longitude": 113.24, "IsOnline": "1"}
 GATE = {"TollgateID": "41080200001210000001", "Name": "东门卡口", "LaneNum": 2}
 LANES = [
-    {"TollgateID": GATE["TollgateID"], "LaneId": at, "LaneNo": at, "Direction": "1", "CityPass": 1}
-    for at in (1, 2)
+    {"TollgateID": GATE["TollgateID"], "LaneId": at, "LaneNo": at, "Direction": "1", "CityPass": 1} for at in (1, 2)
 ]
 
 

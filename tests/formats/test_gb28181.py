@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import Invalid
-from app.formats import shelf
+from app.ingest.readers import spill
 from formats.files import read, written
 
 ITEM = """<Item>
@@ -39,10 +39,8 @@ def test_one_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 8 << 20])
-def test_several_answers_with_headers_between_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
-) -> None:
-    monkeypatch.setattr(shelf, "KEPT_BYTES", kept)
+def test_several_answers_with_headers_between_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    monkeypatch.setattr(spill, "KEPT_BYTES", kept)
     header = "MESSAGE sip:41080000002000000001@4108000000 SIP/2.0\r\nFrom: <sip:1@2>;tag=3\r\n\r\n"
     text = "".join(header + answer(at, at + 1, total=4, number=7) for at in (1, 3))
     found = read(written(tmp_path, text, "dump.log"), at_once=3)
@@ -96,17 +94,13 @@ def test_a_name_cut_in_the_middle_of_a_character_is_told_and_the_rest_read(
     found = read(written(tmp_path, cut, "catalog.xml"))
     assert found.column("Name")[1:4] == ["人民路2", "人民", "人民路4"]
     assert [(odd.row, odd.code, odd.severity) for odd in found.odd] == [(3, "cut-text", "warning")]
-    broken = content.replace(
-        "人民路3".encode("gbk"), "人".encode("gbk") + b"\xff" + "路".encode("gbk")
-    )
+    broken = content.replace("人民路3".encode("gbk"), "人".encode("gbk") + b"\xff" + "路".encode("gbk"))
     found = read(written(tmp_path, broken, "catalog.xml"))
     assert [(odd.row, odd.code, odd.severity) for odd in found.odd] == [(3, "bad-item", "error")]
 
 
 def test_text_of_another_encoding_is_no_heap_of_broken_names(tmp_path: Path) -> None:
-    content = (
-        answer(*range(1, 9), total=8).replace("人民路", "人民路口").encode() + b"<!-- \xff -->"
-    )
+    content = answer(*range(1, 9), total=8).replace("人民路", "人民路口").encode() + b"<!-- \xff -->"
     with pytest.raises(Invalid) as refused:
         read(written(tmp_path, content, "catalog.xml"))
     assert refused.value.code == "wrong-encoding"

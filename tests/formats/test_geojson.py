@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from app.errors import Invalid
-from app.formats import geojson, jsonstream
+from app.ingest.readers.json import geojson, stream
 from formats.files import read, written
 
 
@@ -22,15 +22,11 @@ def feature(at: int = 1, **properties: Any) -> dict[str, Any]:
 
 
 def collection(*features: dict[str, Any], **more: Any) -> str:
-    return json.dumps(
-        {"type": "FeatureCollection", "features": features, **more}, ensure_ascii=False
-    )
+    return json.dumps({"type": "FeatureCollection", "features": features, **more}, ensure_ascii=False)
 
 
 def test_a_collection_with_all_its_properties(tmp_path: Path) -> None:
-    text = collection(
-        feature(1, code="A1", name="东门"), {**feature(2, code="A2", lanes=[{"no": 1}]), "id": 7}
-    )
+    text = collection(feature(1, code="A1", name="东门"), {**feature(2, code="A2", lanes=[{"no": 1}]), "id": 7})
     found = read(written(tmp_path, text, "x.json"))
     assert found.detected.format == "geojson"
     assert (found.detected.crs, found.detected.geometry) == ("EPSG:4326", True)
@@ -74,16 +70,12 @@ def test_other_shapes_and_broken_ones(tmp_path: Path) -> None:
         "POINT (1 2)",
         {"type": "Point", "coordinates": [1e999, 2]},
     ]
-    text = collection(
-        *({**feature(code=str(at)), "geometry": shape} for at, shape in enumerate(shapes))
-    )
+    text = collection(*({**feature(code=str(at)), "geometry": shape} for at, shape in enumerate(shapes)))
     found = read(written(tmp_path, text, "x.geojson"))
     assert found.shapes[0] == shapely.LineString([(0, 0), (1, 1)])
     assert found.shapes[1].area == 0.5
     assert found.shapes[2:] == [None] * 5
-    assert [(odd.row, odd.code) for odd in found.odd] == [
-        (at, "bad-geometry") for at in (4, 5, 6, 7)
-    ]
+    assert [(odd.row, odd.code) for odd in found.odd] == [(at, "bad-geometry") for at in (4, 5, 6, 7)]
 
 
 def test_the_crs_member_of_before_2008_is_read(tmp_path: Path) -> None:
@@ -122,19 +114,14 @@ def test_json_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_deep_json_is_refused(tmp_path: Path) -> None:
-    text = (
-        '{"type":"Feature","geometry":null,"properties":{"a":'
-        + "[" * 100_000
-        + "]" * 100_000
-        + "}}"
-    )
+    text = '{"type":"Feature","geometry":null,"properties":{"a":' + "[" * 100_000 + "]" * 100_000 + "}}"
     with pytest.raises(Invalid) as refusal:
         read(written(tmp_path, text, "x.geojson"))
     assert refusal.value.code == "too-deep"
 
 
 def test_a_large_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonstream, "_ENOUGH", 300)
+    monkeypatch.setattr(stream, "_ENOUGH", 300)
     monkeypatch.setattr(geojson, "_HELD", 2_000)
     features = [feature(at % 60, code=f"A{at}", name="路" * (at % 400)) for at in range(300)]
     path = written(tmp_path, collection(*features, name="x"), "x.geojson")
@@ -159,9 +146,7 @@ def test_features_with_other_members_stand_in_one_table(tmp_path: Path) -> None:
 def test_points_are_read_alike_alone_and_among_others(tmp_path: Path) -> None:
     good: list[Any] = [[1, 2.5], [1, 2, 3], []]
     bad: list[Any] = [[True, 2], ["1", 2], [1], None, [10**400, 1], [[1, 2]], "x"]
-    several = [
-        {**feature(), "geometry": {"type": "Point", "coordinates": one}} for one in good + bad
-    ]
+    several = [{**feature(), "geometry": {"type": "Point", "coordinates": one}} for one in good + bad]
     among = read(written(tmp_path, collection(*several), "x.json"))
     for one, shape in zip(several, among.shapes, strict=True):
         alone = read(written(tmp_path, collection(one), "x.json"))
@@ -176,8 +161,8 @@ def test_points_are_read_alike_alone_and_among_others(tmp_path: Path) -> None:
 def test_a_mistake_far_into_one_long_line_is_named_with_its_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonstream, "_ENOUGH", 300)
-    monkeypatch.setattr("app.formats.encoding.text_blocks.__defaults__", (100,))
+    monkeypatch.setattr(stream, "_ENOUGH", 300)
+    monkeypatch.setattr("app.ingest.readers.encoding.text_blocks.__defaults__", (100,))
     text = collection(*(feature(code=f"A{at}", name="路") for at in range(40)))
     text = text.replace('"A30"', "oops")
     with pytest.raises(Invalid, match=f"line 1, sign {text.index('oops') + 1:,}"):

@@ -105,9 +105,7 @@ def test_topojson(tmp_path: Path) -> None:
     ("String", "1.8446744073710E+19"), ("Double", "1.8446744073710E+19"),
     ("BigInteger", "9.2233720368548E+18"),
 ])  # fmt: skip
-def test_a_number_too_large_for_gdal_shows_that_it_is_lost(
-    tmp_path: Path, kind: str, shown: str
-) -> None:
+def test_a_number_too_large_for_gdal_shows_that_it_is_lost(tmp_path: Path, kind: str, shown: str) -> None:
     content = {
         "geometryType": "esriGeometryPoint",
         "spatialReference": {"wkid": 4326},

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import jsonstream
-from app.formats.jsonruns import whole_objects
-from app.formats.jsonstream import JsonStream
+from app.ingest.readers.json import stream as jsonstream
+from app.ingest.readers.json.stream import JsonStream, whole_objects
 from formats.files import read, written
 
 _SCALARS = st.one_of(
@@ -24,9 +23,7 @@ _VALUES = st.recursive(
     _SCALARS,
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["a", "b{", "features", "type", "crs"]), inner, max_size=3
-        )
+        | st.dictionaries(st.sampled_from(["a", "b{", "features", "type", "crs"]), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -38,9 +35,7 @@ _BETWEEN = st.sampled_from([",", ", ", "\n", ",\n\t", "\x1e", "", ",,", "\ufeff"
 @st.composite
 def _text(draw: st.DrawFn) -> str:
     several = draw(st.lists(st.one_of(_OBJECTS, _OBJECTS, _VALUES), max_size=8))
-    text = "".join(
-        json.dumps(one, ensure_ascii=draw(st.booleans())) + draw(_BETWEEN) for one in several
-    )
+    text = "".join(json.dumps(one, ensure_ascii=draw(st.booleans())) + draw(_BETWEEN) for one in several)
     shape = draw(st.sampled_from(_AROUND))
     return shape.format(text.encode("utf-8", "replace").decode())
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats.jsontable import tables
+from app.ingest.readers.json.tables import tables
 from formats.files import read, written
 
 EAST = {"code": "A1", "lanes": [{"number": 1}], "place": {"lon": 113.2, "lat": 35.1}}
@@ -47,9 +47,7 @@ def test_a_list_larger_than_what_is_held(tmp_path: Path) -> None:
 
 def test_inner_members_keep_both_names_where_one_would_not_do(tmp_path: Path) -> None:
     item = {"name": "a", "owner": {"name": "b", "unit": "c", "more": {"deep": 1}}}
-    assert read(saved(tmp_path, [item])).rows == [
-        {"name": "a", "owner.name": "b", "unit": "c", "more": '{"deep":1}'}
-    ]
+    assert read(saved(tmp_path, [item])).rows == [{"name": "a", "owner.name": "b", "unit": "c", "more": '{"deep":1}'}]
 
 
 def test_geometries_are_shapes(tmp_path: Path) -> None:
@@ -93,12 +91,8 @@ def test_what_is_no_list_of_objects_is_refused(tmp_path: Path, content: Any) -> 
 
 
 _JSON = st.recursive(
-    st.one_of(
-        st.none(), st.integers(), st.text(max_size=4), st.sampled_from(['"', "{[", "}]", "\\"])
-    ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)
-    ),
+    st.one_of(st.none(), st.integers(), st.text(max_size=4), st.sampled_from(['"', "{[", "}]", "\\"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
     max_leaves=12,
 )
 

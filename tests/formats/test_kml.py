@@ -49,9 +49,7 @@ def test_placemarks(tmp_path: Path, codec: str) -> None:
 
 def test_a_model_stands_at_its_location(tmp_path: Path) -> None:
     """``ogr2ogr -f LIBKML`` writes models for points that have a field called model."""
-    model = (
-        "<Placemark><Model><Location>{}</Location><Link><href>M-1</href></Link></Model></Placemark>"
-    )
+    model = "<Placemark><Model><Location>{}</Location><Link><href>M-1</href></Link></Model></Placemark>"
     places = (
         "<longitude>113.2</longitude><latitude>35.1</latitude>",
         "<latitude>35.1</latitude>",
@@ -136,9 +134,7 @@ def test_a_description_that_is_no_table_of_names_stays(tmp_path: Path, text: str
 def test_links_are_told_of_and_never_followed(tmp_path: Path) -> None:
     notes = read(written(tmp_path, KML.format(codec="utf-8"))).detected.notes
     assert any("not fetched" in note for note in notes)
-    alone = (
-        "<kml><NetworkLink><Link><href>http://127.0.0.1:1/a.kml</href></Link></NetworkLink></kml>"
-    )
+    alone = "<kml><NetworkLink><Link><href>http://127.0.0.1:1/a.kml</href></Link></NetworkLink></kml>"
     with pytest.raises(Invalid, match="only links") as refusal:
         read(written(tmp_path, alone))
     assert refusal.value.code == "empty-file"

@@ -10,16 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import encoding, markup, placemarks
-from app.formats.encoding import Encoding
-from app.formats.kmlshapes import SHAPES
-from app.formats.model import Named
+from app.ingest.readers import encoding, xml_text
+from app.ingest.readers.encoding import Encoding
+from app.ingest.readers.gis import kml
+from app.ingest.readers.gis.kml import SHAPES
+from app.ingest.readers.model import Named
 from formats.files import read, written
 
 _NAMES = st.sampled_from(["a", "b", "name", "folder"])
-_TEXTS = st.sampled_from(
-    ["", " ", "x", "东", "&amp;", "<![CDATA[<td>1</td>]]>", "<b>in</b>", "y\n"]
-)
+_TEXTS = st.sampled_from(["", " ", "x", "东", "&amp;", "<![CDATA[<td>1</td>]]>", "<b>in</b>", "y\n"])
 _OTHERS = st.sampled_from(
     ["", "<styleUrl>#s</styleUrl>", "<TimeStamp><when>2024</when></TimeStamp>", "\n", "<value>8</value>",
      "<Model/>", "<!-- <Placemark> -->", "<g:Track xmlns:g='g'><g:coord>1 2</g:coord></g:Track>"]
@@ -57,9 +56,7 @@ _PLACEMARK = st.builds(
 )
 _FOLDER = st.recursive(
     st.one_of(_PLACEMARK, _element(["name"], st.sampled_from(["一", " 二 ", ""])), _OTHERS),
-    lambda inner: _element(
-        ["Folder", "Document", "other"], st.lists(inner, max_size=4).map("".join)
-    ),
+    lambda inner: _element(["Folder", "Document", "other"], st.lists(inner, max_size=4).map("".join)),
     max_leaves=8,
 )
 
@@ -91,9 +88,7 @@ def _expected(element: Any, folders: list[str]) -> Iterator[tuple[dict[str, Any]
         elif tag in SHAPES:
             places = [
                 place.split(",")
-                for place in " ".join(
-                    (child[0].text or "").replace(" ,", ",").replace(", ", ",").split()
-                ).split()
+                for place in " ".join((child[0].text or "").replace(" ,", ",").replace(", ", ",").split()).split()
             ]
             faults |= len(places) < (1 if tag == "Point" else 2) or any(
                 len(place) < 2 or place[0] == "x" for place in places
@@ -101,9 +96,7 @@ def _expected(element: Any, folders: list[str]) -> Iterator[tuple[dict[str, Any]
         elif tag == "ExtendedData":
             for one in child.iter():
                 if one.get("name") and one.tag == "Data":
-                    values[one.get("name")] = next(
-                        (_text(v) for v in one if v.tag == "value"), None
-                    )
+                    values[one.get("name")] = next((_text(v) for v in one if v.tag == "value"), None)
                 elif one.get("name") and one.tag == "SimpleData":
                     values[one.get("name")] = _text(one)
     yield values, faults
@@ -119,8 +112,8 @@ def test_placemarks_are_those_of_the_tree(parts: list[str], cut: int) -> None:
         yield from (raw[at : at + cut] for at in range(0, len(raw), cut))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(placemarks, "blocks_of", blocks)
-        found = list(placemarks.placemarks(Named(Path("x.kml"), "x.kml"), Encoding("utf-8"), set()))
+        patch.setattr(kml, "blocks_of", blocks)
+        found = list(kml.placemarks(Named(Path("x.kml"), "x.kml"), Encoding("utf-8"), set()))
     expected = list(_expected(ElementTree.fromstring(text), []))
     assert [(record.values, record.fault is not None) for record in found] == expected
     assert [list(record.values) for record in found] == [list(values) for values, _ in expected]
@@ -155,14 +148,12 @@ def test_what_is_no_xml_is_refused_with_its_place(tmp_path: Path, text: str, pla
     assert refusal.value.code == "damaged-file"
 
 
-def test_a_document_type_is_refused_wherever_a_block_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_document_type_is_refused_wherever_a_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = b'<?xml version="1.0"?>\n<!dOcTyPe kml [<!ENTITY x "y">]><kml>&x;</kml>'
     file = Named(written(tmp_path, text, "x.kml"), "x.kml")
     for cut in range(1, len(text)):
         pieces = [text[:cut], text[cut:]]
         monkeypatch.setattr(encoding, "text_blocks", lambda *_, of=pieces, **__: iter(of))
         with pytest.raises(Invalid) as refusal:
-            list(markup.blocks_of(file, Encoding("utf-8")))
+            list(xml_text.blocks_of(file, Encoding("utf-8")))
         assert refusal.value.code == "unsafe-file"

@@ -9,15 +9,12 @@ import pytest
 import shapely
 from pyproj import Transformer
 
-from app.formats.coordinates import from_columns, to_lonlat
-from app.formats.source import open_source
-from app.geo.datum import from_wgs84
-from app.geo.suspicion import suspicion
+from app.geo.projection.datum import from_wgs84, suspicion
+from app.ingest.readers.opening import open_source
+from app.ingest.values.coordinates import from_columns, to_lonlat
 from formats.files import SHARED, read
 
-pytestmark = pytest.mark.skipif(
-    not SHARED.is_dir(), reason=f"the real files are not there ({SHARED})"
-)
+pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real files are not there ({SHARED})")
 
 
 def test_hong_kong_in_gbk_with_two_systems_of_coordinates() -> None:

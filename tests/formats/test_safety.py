@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import Invalid
-from app.formats.coordinates import FAULTS, shapes_from_cells
-from app.formats.shapes import from_wkb
+from app.ingest.values.coordinates import FAULTS, shapes_from_cells
+from app.ingest.values.shapes import from_wkb
 from formats.files import read, written
 from formats.test_detect import refusal, zipped
 
@@ -71,9 +71,7 @@ def ods(folder: Path, rows: str) -> Path:
         "</office:spreadsheet></office:body></office:document-content>"
     )
     kind = "application/vnd.oasis.opendocument.spreadsheet"
-    manifest = (
-        '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
-    )
+    manifest = '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
     return zipped(
         folder, ("mimetype", kind), ("content.xml", content), ("META-INF/manifest.xml", manifest),
         name="x.ods",
@@ -128,9 +126,7 @@ def test_nested_shapes_in_a_cell_do_not_run_out_of_stack(text: str) -> None:
     shapely.Point(1, 2), shapely.LineString([(0, 0), (1, 1)]), shapely.box(0, 0, 2, 2),
     shapely.box(0, 0, 9, 9) - shapely.box(1, 1, 2, 2), shapely.Point(), shapely.Point(1, 2, 3),
 ]), max_size=4), st.booleans(), st.booleans())  # fmt: skip
-def test_ordinary_shapes_pass_in_every_spelling_of_wkb(
-    parts: list[BaseGeometry], mixed: bool, big: bool
-) -> None:
+def test_ordinary_shapes_pass_in_every_spelling_of_wkb(parts: list[BaseGeometry], mixed: bool, big: bool) -> None:
     several: list[Any] = [part for part in parts if mixed or part.geom_type == "Polygon"]
     shape: BaseGeometry = shapely.GeometryCollection(several)
     if not mixed:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import sheetparts, spreadsheet
+from app.ingest.readers.excel import workbook, xlsx
 from formats.files import Read, read
 
 _CELLS = st.one_of(
@@ -39,9 +39,7 @@ def _write(path: Path, rows: Sequence[tuple[int, list[Any]]], spans: list[Any], 
             at += gap
             for column, cell in enumerate(cells):
                 if isinstance(cell, str) and cell.startswith("="):
-                    sheet.write_formula(
-                        at, left + column, cell, None, {"=NA()": "#N/A"}.get(cell, "")
-                    )
+                    sheet.write_formula(at, left + column, cell, None, {"=NA()": "#N/A"}.get(cell, ""))
                 elif cell is not None:
                     sheet.write(at, left + column, cell)
         for top, column, down, across in spans:
@@ -56,9 +54,9 @@ def _both(path: Path, rows: int, at_once: int = 20_000, **stated: Any) -> tuple[
     """Read a workbook as a whole and in parts of so many rows."""
     whole = read(path, at_once, **stated)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sheetparts, "LARGE", 0)
-        patch.setattr(sheetparts, "_ROWS", rows)
-        patch.setattr(spreadsheet, "_whole", lambda *_: pytest.fail("It was read as a whole."))
+        patch.setattr(xlsx, "LARGE", 0)
+        patch.setattr(xlsx, "_ROWS", rows)
+        patch.setattr(workbook, "_whole", lambda *_: pytest.fail("It was read as a whole."))
         return whole, read(path, at_once, **stated)
 
 
@@ -95,15 +93,15 @@ def test_no_part_has_more_rows_than_it_may(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "book.xlsx"
     _write(path, [(at > 0, [f"A{at}", "same", at, 1.5]) for at in range(400)], [], 0)
     sizes: list[int] = []
-    part = spreadsheet._part
+    part = workbook._part
 
     def watched(packed: bytes, name: str) -> Any:
         start, rows = part(packed, name)
         sizes.append(len(rows))
         return start, rows
 
-    monkeypatch.setattr(spreadsheet, "_part", watched)
-    monkeypatch.setattr(sheetparts, "_BLOCK", 1_000)
+    monkeypatch.setattr(workbook, "_part", watched)
+    monkeypatch.setattr(xlsx, "_BLOCK", 1_000)
     whole, parts = _both(path, 64)
     assert _same(whole, parts)
     assert len(parts.numbers) == 400
@@ -147,20 +145,18 @@ def test_what_is_written_in_another_way_is_read_as_a_whole(
     path = tmp_path / "book.xlsx"
     _write(path, [(1, ["A1", "x", 1, 2]), (1, ["A2", "y"])], [], 0)
     expected = read(path)
-    monkeypatch.setattr(sheetparts, "LARGE", 0)
-    monkeypatch.setattr(sheetparts, "_ROWS", 1)
+    monkeypatch.setattr(xlsx, "LARGE", 0)
+    monkeypatch.setattr(xlsx, "_ROWS", 1)
     found = read(_changed(path, part, change))
     assert (found.rows, found.columns) == (expected.rows, expected.columns)
 
 
-def test_a_string_that_is_not_there_is_a_broken_workbook(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_string_that_is_not_there_is_a_broken_workbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "book.xlsx"
     _write(path, [(1, ["A1", "x"])], [], 0)
     broken = _changed(path, SHEET, ('t="s"><v>5</v>', 't="s"><v>999</v>'))
     for large in (0, 1 << 30):
-        monkeypatch.setattr(sheetparts, "LARGE", large)
+        monkeypatch.setattr(xlsx, "LARGE", large)
         with pytest.raises(Invalid) as refusal:
             read(broken)
         assert refusal.value.code == "damaged-file"
@@ -171,9 +167,9 @@ def test_a_large_sheet_is_not_held_to_the_size_of_one_read_whole(
 ) -> None:
     path = tmp_path / "book.xlsx"
     _write(path, [(1, [f"A{at}", "x"]) for at in range(50)], [], 0)
-    monkeypatch.setattr("app.formats.sheetsize.LARGEST", 1_000)
+    monkeypatch.setattr("app.ingest.readers.excel.workbook.LARGEST", 1_000)
     with pytest.raises(Invalid) as refusal:
         read(path)
     assert refusal.value.code == "unpacks-too-large"
-    monkeypatch.setattr(sheetparts, "LARGE", 0)
+    monkeypatch.setattr(xlsx, "LARGE", 0)
     assert len(read(path).rows) == 50

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import records, shelf, spool
-from app.formats.model import Oddity
-from app.formats.records import Record, gather
-from app.formats.spool import Spool
+from app.ingest.readers import named_items, spill
+from app.ingest.readers.model import Oddity
+from app.ingest.readers.named_items import Record, gather
+from app.ingest.readers.spill import Spool
 
 _FAULT = ("bad-item", "An item cannot be read.")
 _SHAPES = st.sampled_from(
@@ -35,10 +35,10 @@ _TEXTS = {"x": "x", 1: "1", None: None, "东\ud800": "东\\ud800", 2.5: "2.5"}
 @given(_RECORDS, st.integers(1, 7), st.sampled_from([0, 900, 1 << 20]), st.integers(1, 9))
 def test_items_come_back(items: list[Record], at_once: int, kept: int, together: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shelf, "KEPT_BYTES", kept)
-        patch.setattr(records, "ROWS", together)
-        patch.setattr(spool, "ROWS", together + 2)
-        patch.setattr(records, "_HELD", 120)
+        patch.setattr(spill, "KEPT_BYTES", kept)
+        patch.setattr(named_items, "ROWS", together)
+        patch.setattr(spill, "ROWS", together + 2)
+        patch.setattr(named_items, "_HELD", 120)
         found = gather(iter(items))
     raw = list(dict.fromkeys(name for item in items for name in item.values))
     assert (found.count, len(found.names)) == (len(items), len(raw))
@@ -50,16 +50,12 @@ def test_items_come_back(items: list[Record], at_once: int, kept: int, together:
             assert batch.row.tolist() == list(range(at + 1, at + 1 + len(part)))
             for name, key in zip(found.names, raw, strict=True):
                 values = [item.values.get(key) for item in part]
-                assert batch.columns[name].to_pylist() == [
-                    "[1]" if value == [1] else _TEXTS[value] for value in values
-                ]
+                assert batch.columns[name].to_pylist() == ["[1]" if value == [1] else _TEXTS[value] for value in values]
             shapes = [shapely.Point(item.shape) if isinstance(item.shape, tuple) else item.shape
                       for item in part]  # fmt: skip
             assert (batch.geometry is not None) == any(item.shape is not None for item in items)
             assert batch.geometry is None or list(batch.geometry) == shapes
-            assert [odd.row for odd in batch.odd] == [
-                at + 1 + place for place, item in enumerate(part) if item.fault
-            ]
+            assert [odd.row for odd in batch.odd] == [at + 1 + place for place, item in enumerate(part) if item.fault]
             at += len(part)
         assert at == len(items)
     found.spool.close()
@@ -78,7 +74,7 @@ def test_oddities_keep_what_they_say() -> None:
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     full: Any = type("Usage", (), {"free": 1 << 20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    monkeypatch.setattr(shelf, "KEPT_BYTES", 0)
+    monkeypatch.setattr(spill, "KEPT_BYTES", 0)
     with pytest.raises(Invalid, match="no room") as refusal:
         gather(iter([Record({"a": "x"})]))
     assert refusal.value.code == "unpacks-too-large"

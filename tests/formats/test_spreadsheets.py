@@ -121,9 +121,7 @@ def test_formulas_without_a_value_are_no_blanks(tmp_path: Path) -> None:
     made = tmp_path / "made.xlsx"
     with xlsxwriter.Workbook(made) as book:
         sheet = book.add_worksheet("点位 & 表")
-        for row, cells in enumerate(
-            (("编码", "名称"), ("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"))
-        ):
+        for row, cells in enumerate((("编码", "名称"), ("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"))):
             sheet.write_row(3 + row, 2, cells)
         sheet.write_formula("D5", "=VLOOKUP(1,A1,1)", None, "#N/A")
         sheet.write_formula("D6", "=A1&A2", None, 987654)  # made one that nobody computed below

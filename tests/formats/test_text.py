@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import app.formats
-from app.formats.text import clean, clean_cell, narrow
-from app.formats.typed import number_text, value_text, values_text, whole_text
+import app.ingest
+from app.ingest.values.text import clean, clean_cell, narrow
+from app.ingest.values.typed_text import number_text, value_text, values_text, whole_text
 
-MODULES = sorted(found.name for found in pkgutil.iter_modules(app.formats.__path__, "app.formats."))
+MODULES = sorted(found.name for found in pkgutil.walk_packages(app.ingest.__path__, "app.ingest."))
 _ODD = st.text(alphabet="a1 路\t\n\r\x00\x1f\x7f\x85\xa0\xad\u061c\u1680\u180e\u200b\u200f\u2028\u202e"
                "\u205f\u2060\u2800\u3000\u3164\ufeff\ufffb“”—", max_size=8)  # fmt: skip
 
@@ -60,11 +60,7 @@ _JSON = st.one_of(
 )  # fmt: skip
 
 
-@given(
-    st.one_of(
-        st.lists(_JSON, max_size=5), st.lists(st.none() | st.floats()), st.lists(st.integers())
-    )
-)
+@given(st.one_of(st.lists(_JSON, max_size=5), st.lists(st.none() | st.floats()), st.lists(st.integers())))
 def test_a_column_of_values_is_written_as_its_values(values: list[object]) -> None:
     assert values_text(values).to_pylist() == [clean_cell(value_text(value)) for value in values]
 

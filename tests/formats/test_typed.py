@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.formats.text import clean_cell, whole
-from app.formats.typed import (
+from app.ingest.values.text import clean_cell, whole
+from app.ingest.values.typed_text import (
     EXACT_BINARY,
     EXACT_SPREADSHEET,
     cells_text,
@@ -19,9 +19,7 @@ from app.formats.typed import (
     values_text,
 )
 
-_WORDS = st.sampled_from(
-    ["", "face", "东", ' a"b', "\\", "x\ny", "\x1f", "\x7f", "\ud800", "[]", "\u3000"]
-)
+_WORDS = st.sampled_from(["", "face", "东", ' a"b', "\\", "x\ny", "\x1f", "\x7f", "\ud800", "[]", "\u3000"])
 _LISTS = st.lists(st.one_of(_WORDS, _WORDS, st.none(), st.just(1)), max_size=3)
 _COLUMNS = st.one_of(
     st.lists(st.one_of(st.none(), st.lists(_WORDS, max_size=3))),
@@ -44,9 +42,7 @@ def test_a_column_is_its_cells(values: list[Any]) -> None:
     assert values_text(values).to_pylist() == [_cell(value) for value in values]
 
 
-_NUMBERS = st.one_of(
-    st.floats(), st.sampled_from([1e15, -1e15, 999999999999999.0, 2.0**53, 0.5, 1e-7])
-)
+_NUMBERS = st.one_of(st.floats(), st.sampled_from([1e15, -1e15, 999999999999999.0, 2.0**53, 0.5, 1e-7]))
 _BLANKS = st.one_of(_NUMBERS, st.just(""))
 
 
@@ -63,17 +59,11 @@ def test_a_column_of_a_spreadsheet_is_its_cells(values: list[Any]) -> None:
     assert cells_text(values).to_pylist() == expected
 
 
-@pytest.mark.parametrize(
-    "kind", [pa.list_(pa.string()), pa.list_(pa.int64()), pa.large_list(pa.string())]
-)
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.list_(pa.int64()), pa.large_list(pa.string())])
 @pytest.mark.parametrize("cut", [slice(0, 9), slice(2, 5)])
 def test_lists_of_arrow_are_json(kind: pa.DataType, cut: slice) -> None:
     words = pa.types.is_string(kind.value_type)
-    lists = (
-        [["a", "b"], [], None, ["东"], ["c"], [None]]
-        if words
-        else [[1, 2], [], None, [3], [4], [None]]
-    )
+    lists = [["a", "b"], [], None, ["东"], ["c"], [None]] if words else [[1, 2], [], None, [3], [4], [None]]
     column = pa.array(lists, kind)[cut]
     assert column_text(column).to_pylist() == [_cell(value) for value in lists[cut]]
     plain = column.filter(column.is_valid())

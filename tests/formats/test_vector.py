@@ -34,9 +34,7 @@ def frame(**more: Any) -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame(columns, geometry=POINTS, crs=4547)
 
 
-@pytest.mark.parametrize(
-    ("ending", "kind"), [("gpkg", "gpkg"), ("fgb", "fgb"), ("parquet", "parquet")]
-)
+@pytest.mark.parametrize(("ending", "kind"), [("gpkg", "gpkg"), ("fgb", "fgb"), ("parquet", "parquet")])
 def test_typed_columns_come_as_text(tmp_path: Path, ending: str, kind: str) -> None:
     path = tmp_path / f"x.{ending}"
     table = frame() if kind != "fgb" else frame().iloc[:2]  # FlatGeobuf cannot hold a null shape
@@ -117,9 +115,7 @@ def shapefile(folder: Path, codec: str, *, claim: str | None = None, **more: Any
     ("GBK", None, "gb18030"), ("UTF-8", None, "utf-8"), ("GBK", "", "gb18030"), ("UTF-8", "", "utf-8"),
     ("GBK", "UTF-8", "gb18030"), ("GBK", "936", "gb18030"), ("UTF-8", "nonsense", "utf-8"),
 ])  # fmt: skip
-def test_the_encoding_of_a_shapefile(
-    tmp_path: Path, codec: str, claim: str | None, taken: str
-) -> None:
+def test_the_encoding_of_a_shapefile(tmp_path: Path, codec: str, claim: str | None, taken: str) -> None:
     found = read(shapefile(tmp_path, codec, claim=claim))
     assert (found.detected.format, found.detected.encoding) == ("shapefile", taken)
     assert (found.detected.layer, found.detected.crs) == ("相机", "EPSG:4547")
@@ -246,16 +242,13 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, ending: str) -> None:
     ("CREATE VIEW outside AS SELECT 1 AS id, gdal_get_pixel_value('{secret}', 1, 'pixel', 0, 0) AS p",
      "not available"),
 ])  # fmt: skip
-def test_a_database_cannot_make_gdal_open_other_files(
-    tmp_path: Path, statement: str, told: str
-) -> None:
+def test_a_database_cannot_make_gdal_open_other_files(tmp_path: Path, statement: str, told: str) -> None:
     path = tmp_path / "x.gpkg"
     frame().to_file(path, layer="相机")
     kind, name = ("view", "outside") if "VIEW" in statement else ("table", "outside")
     with sqlite3.connect(path) as database:
         database.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier) "
-            "VALUES ('outside', 'attributes', 'outside')"
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('outside', 'attributes', 'outside')"
         )
         database.execute("PRAGMA writable_schema=1")
         database.execute(
@@ -340,9 +333,7 @@ def test_geoparquet_with_wkt(tmp_path: Path) -> None:
 def changed(path: Path, *statements: str) -> Path:
     """A GeoPackage with statements run on it, without the functions GDAL's triggers need."""
     with sqlite3.connect(path) as database:
-        for trigger in database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
+        for trigger in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             database.execute(f'DROP TRIGGER "{trigger[0]}"')
         for statement in statements:
             database.execute(statement)
@@ -354,14 +345,11 @@ def changed(path: Path, *statements: str) -> Path:
 def test_cells_of_another_type_in_a_geopackage(tmp_path: Path, batch: int) -> None:
     """SQLite keeps any value in any column; a code of twenty digits is not the largest integer."""
     path = tmp_path / "x.gpkg"
-    table = frame(
-        whole=[1, 2, 3], small=pd.array([1, 2, 3], "int32"), day=[dt.date(2024, 1, 2)] * 3
-    )
+    table = frame(whole=[1, 2, 3], small=pd.array([1, 2, 3], "int32"), day=[dt.date(2024, 1, 2)] * 3)
     table.to_file(path, layer="a")
     changed(
         path,
-        "UPDATE a SET whole = '41080000001320000001', real = '东', small = 3000000000, "
-        "day = '2024/1/2' WHERE fid = 1",
+        "UPDATE a SET whole = '41080000001320000001', real = '东', small = 3000000000, day = '2024/1/2' WHERE fid = 1",
         "UPDATE a SET whole = 'HA-1' WHERE fid = 2",
     )
     found = read(path, at_once=batch)

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.formats import markup, shelf, webpage
+from app.ingest.readers import spill, xml_text
+from app.ingest.readers.excel import html_tables
 from formats.files import read, written
 
 PAGE = """<html xmlns:o="urn:schemas-microsoft-com:office:office"
@@ -29,9 +30,7 @@ xmlns:x="urn:schemas-microsoft-com:office:excel">
 </table></body></html>"""
 
 
-@pytest.mark.parametrize(
-    ("charset", "codec"), [("gb2312", "gb18030"), ("utf-8", "utf-8"), ("gb2312", "utf-8")]
-)
+@pytest.mark.parametrize(("charset", "codec"), [("gb2312", "gb18030"), ("utf-8", "utf-8"), ("gb2312", "utf-8")])
 @pytest.mark.parametrize("name", ["a.xls", "a.xlsx", "a.html"])
 def test_a_page_of_a_system_is_a_table(tmp_path: Path, charset: str, codec: str, name: str) -> None:
     found = read(written(tmp_path, PAGE.format(charset=charset), name, codec))
@@ -51,9 +50,7 @@ def test_a_page_of_a_system_is_a_table(tmp_path: Path, charset: str, codec: str,
 
 def test_the_largest_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
     menu = "<table><tr><td>首页</td><td>退出</td></tr><tr><td>a</td><td>b</td></tr></table>"
-    data = (
-        "<table><caption>点位</caption><tr><th>code<th>name<tr><td>A1<td>x<tr><td>A2<td>y</table>"
-    )
+    data = "<table><caption>点位</caption><tr><th>code<th>name<tr><td>A1<td>x<tr><td>A2<td>y</table>"
     page = f"<!DOCTYPE html><body>{menu}<table><tr><td>{data}</td></tr></table>{menu}"
     path = written(tmp_path, page, "x.xls")
     found = read(path)
@@ -66,11 +63,9 @@ def test_the_largest_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
     assert refused.value.code == "unknown-layer"
 
 
-def test_a_large_page_is_not_kept_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shelf, "KEPT_BYTES", 100)
-    monkeypatch.setattr(webpage, "_PIECE", 7)  # tags and references are cut anywhere
+def test_a_large_page_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "KEPT_BYTES", 100)
+    monkeypatch.setattr(html_tables, "_PIECE", 7)  # tags and references are cut anywhere
     rows = "".join(f"<tr><td>A{at}</td><td>x &amp; y</td></tr>" for at in range(500))
     path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
     found = read(path, at_once=64)
@@ -92,7 +87,7 @@ def test_a_large_page_is_not_kept_in_memory(
 def test_pages_that_are_no_tables_are_refused(
     tmp_path: Path, content: str, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webpage, "LONGEST_TAG", 1 << 20)
+    monkeypatch.setattr(html_tables, "LONGEST_TAG", 1 << 20)
     with pytest.raises(Invalid) as refused:
         read(written(tmp_path, content, "x.xls"))
     assert refused.value.code == code
@@ -162,9 +157,7 @@ def test_a_workbook_of_excel_2003_is_a_table(tmp_path: Path, encoding: str, code
         (("</Table></Worksheet></Workbook>", ""), "damaged-file"),
     ],
 )
-def test_a_workbook_that_cannot_be_is_refused(
-    tmp_path: Path, change: tuple[str, str], code: str
-) -> None:
+def test_a_workbook_that_cannot_be_is_refused(tmp_path: Path, change: tuple[str, str], code: str) -> None:
     with pytest.raises(Invalid) as refused:
         read(written(tmp_path, BOOK.format(encoding="").replace(*change), "x.xls"))
     assert refused.value.code == code
@@ -190,8 +183,8 @@ def test_what_programs_that_write_markup_by_hand_get_wrong(tmp_path: Path) -> No
     assert read(written(tmp_path, book, "x.xls")).column("单位")[0] == "A&B & C & D分局"
     for cut in range(1, 8):
         pieces = [book[at : at + cut] for at in range(0, len(book), cut)]
-        text = "".join(markup.mended(iter(pieces)))
-        assert text == "".join(markup.mended(iter([book])))
+        text = "".join(xml_text.mended(iter(pieces)))
+        assert text == "".join(xml_text.mended(iter([book])))
     page = "导出结果<br><TABLE><TR><TH>code<TH>name<TR><TD><input value='A1'><TD>x</TABLE>"
     assert read(written(tmp_path, page, "y.xls")).column("code") == ["A1"]
 
@@ -227,9 +220,7 @@ _TOLD = st.sampled_from(
         "\n class=x ", " rowspan=2", ' COLSPAN="2"', ' x:num="1.5"', " title='>'", " a=b=c", " rowspan",
     ]
 )  # fmt: skip
-_AROUND = st.sampled_from(
-    ["", "\n", "<tbody>", "<!-- </tr> -->", "<caption>t</caption>", "<script></tr></script>"]
-)
+_AROUND = st.sampled_from(["", "\n", "<tbody>", "<!-- </tr> -->", "<caption>t</caption>", "<script></tr></script>"])
 _ENDS = st.sampled_from(["</td>", "</td>", "</TD>", "</th>", ""])
 _CELL = st.builds("<{}{}>{}{}".format, st.sampled_from(["td", "td", "TD"]), _TOLD, _INNER, _ENDS)
 _LINE = st.builds(
@@ -241,15 +232,13 @@ _LINE = st.builds(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(_LINE, max_size=8), st.integers(1, 200))
-def test_plain_rows_are_what_the_parser_makes_of_them(
-    tmp_path: Path, rows: list[str], piece: int
-) -> None:
+def test_plain_rows_are_what_the_parser_makes_of_them(tmp_path: Path, rows: list[str], piece: int) -> None:
     head = "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr>"
     path = written(tmp_path, head + "".join(rows) + "</table>", "x.xls")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(webpage, "_PIECE", piece)
+        patch.setattr(html_tables, "_PIECE", piece)
         found = _read_or_refused(path)
-        patch.setattr(webpage._Page, "take", lambda page, text: page.feed(text) or "")
+        patch.setattr(html_tables._Page, "take", lambda page, text: page.feed(text) or "")
         assert _read_or_refused(path) == found
 
 
@@ -260,9 +249,7 @@ def _read_or_refused(path: Path) -> object:
         return error.code, error.detail
 
 
-def test_plain_rows_do_not_reach_the_parser(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_rows_do_not_reach_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = "<tr class=x><td nowrap>A{}</td>\n<td>x &amp; y</td></tr>\n"
     rows = "".join(row.format(at) for at in range(300))
     path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
@@ -286,11 +273,11 @@ def test_an_unfinished_comment_is_not_gone_through_for_each_row(
 def _watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
     """Return what grows with every call of a method of the page."""
     met: list[str] = []
-    method = getattr(webpage._Page, name)
+    method = getattr(html_tables._Page, name)
 
     def called(page: object, told: object) -> object:
         met.append(name)
         return method(page, told)
 
-    monkeypatch.setattr(webpage._Page, name, called)
+    monkeypatch.setattr(html_tables._Page, name, called)
     return met

@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
 
-from app.geo.cordon import Arcs, Route, guards
+from app.geo.cuts.cordon import Arcs, Route, guards
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class Case:
         start, end = self.arcs.guard_start[arc : arc + 2]
         return set(self.arcs.guard_group[start:end].tolist())
 
-    def graph(
-        self, failed: set[int] | frozenset[int], *, without: tuple[int, ...] = ()
-    ) -> nx.DiGraph:
+    def graph(self, failed: set[int] | frozenset[int], *, without: tuple[int, ...] = ()) -> nx.DiGraph:
         """The arcs that are open, with a node before all sources and one behind all sinks."""
         found = nx.DiGraph()
         found.add_nodes_from(["in", "out"])
@@ -118,17 +116,11 @@ def walk(case: Case, route: Route, failed: set[int] | frozenset[int] = frozenset
 
 
 @st.composite
-def cases(
-    draw: st.DrawFn, *, nodes: int = 12, edges: int = 22, groups: int = 5, watched: float = 0.6
-) -> Case:
+def cases(draw: st.DrawFn, *, nodes: int = 12, edges: int = 22, groups: int = 5, watched: float = 0.6) -> Case:
     """A small graph, mostly with two-way edges, some of them guarded by one group or two."""
     n = draw(st.integers(2, nodes))
     node = st.integers(0, n - 1)
-    drawn = draw(
-        st.lists(
-            st.tuples(node, node, st.booleans(), st.integers(0, 9)), min_size=1, max_size=edges
-        )
-    )
+    drawn = draw(st.lists(st.tuples(node, node, st.booleans(), st.integers(0, 9)), min_size=1, max_size=edges))
     tail, head, edge, length = [], [], [], []
     for number, (one, other, two_way, long) in enumerate(drawn):
         for here, there in [(one, other), (other, one)][: 1 + two_way]:
@@ -170,9 +162,7 @@ def closed(draw: st.DrawFn) -> Case:
     for width in widths:
         belts.append(list(range(n, n + width)))
         n += width
-    ends = [
-        (one, other) for here, following in pairwise(belts) for one in here for other in following
-    ]
+    ends = [(one, other) for here, following in pairwise(belts) for one in here for other in following]
     extra = draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=6))
     ends = draw(st.permutations(ends + extra))[:22]
     k = len(ends)
@@ -184,9 +174,7 @@ def closed(draw: st.DrawFn) -> Case:
     length = draw(st.lists(st.integers(0, 9), min_size=k, max_size=k))
     columns = np.array(ends, np.int64).reshape(-1, 2)
     start, group = guards(k, table[:, 0], table[:, 1])
-    arcs = Arcs(
-        n, columns[:, 0], columns[:, 1], np.arange(k), np.array(length, np.float64), start, group
-    )
+    arcs = Arcs(n, columns[:, 0], columns[:, 1], np.arange(k), np.array(length, np.float64), start, group)
     return Case(arcs, [0], belts[-1][-1:])
 
 
@@ -209,9 +197,7 @@ def grid(side: int, seed: int, guarded: float = 0.5) -> Case:
     away = np.maximum(abs(row - side // 2), abs(column - side // 2))
     third = side // 3
     # Guards stand on two belts; both directions of an edge share a group.
-    belts = (away[tail] != away[head]) & np.isin(
-        np.minimum(away[tail], away[head]), [third, third + 2]
-    )
+    belts = (away[tail] != away[head]) & np.isin(np.minimum(away[tail], away[head]), [third, third + 2])
     chosen = np.flatnonzero(belts & (dice.random(m)[edge] < guarded))
     start, group = guards(len(tail), chosen, edge[chosen])
     arcs = Arcs(side * side, tail, head, edge, length[edge], start, group)

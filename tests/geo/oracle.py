@@ -1,6 +1,6 @@
 """The coverage rules once more, one device at a time, in plain Python: slow and easy to read.
 
-Shares no line with `app.geo.coverage`; only point sites, which is where all rules meet. Devices
+Shares no line with `app.geo.coverage.assessment`; only point sites, which is where all rules meet. Devices
 refer to each other and to points by code, so that their order cannot matter.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.geo.coverage import (
+from app.geo.coverage.assessment import (
     FUNCTION_BITS,
     IN_USE,
     NOT_IN_USE,
@@ -19,7 +19,7 @@ from app.geo.coverage import (
     Parameters,
     PointTable,
 )
-from app.geo.frame import Frame
+from app.geo.projection.local_projection import Frame
 
 ORDER = [
     "not_in_use",
@@ -96,12 +96,8 @@ def tables(points: list[Point], devices: list[Device]) -> tuple[PointTable, Devi
             kind=[one.kind for one in devices],
             code=[one.code for one in devices],
             lonlat=np.array([one.at for one in devices], float).reshape(-1, 2),
-            functions=np.array(
-                [sum(FUNCTION_BITS[name] for name in one.functions) for one in devices], np.uint8
-            ),
-            directions=np.array(
-                [sum(bits[name] for name in one.directions) for one in devices], np.uint8
-            ),
+            functions=np.array([sum(FUNCTION_BITS[name] for name in one.functions) for one in devices], np.uint8),
+            directions=np.array([sum(bits[name] for name in one.directions) for one in devices], np.uint8),
             lifecycle=np.array([IN_USE if one.in_use else NOT_IN_USE for one in devices], np.uint8),
             state=np.array([STATE_CODES[one.state] for one in devices], np.uint8),
             stale=np.array([one.stale for one in devices], bool),
@@ -111,9 +107,7 @@ def tables(points: list[Point], devices: list[Device]) -> tuple[PointTable, Devi
             near_m=np.array([one.near_m for one in devices], float),
             h_pixels=np.array([one.pixels for one in devices], float),
             assigned=np.array([rows.get(one.assigned or "", -1) for one in devices], np.int64),
-            installation=np.array(
-                [checkpoints.get(one.part_of or "", -1) for one in devices], np.int64
-            ),
+            installation=np.array([checkpoints.get(one.part_of or "", -1) for one in devices], np.int64),
             group=np.array([one.group for one in devices], np.int64),
         ),
     )
@@ -148,13 +142,10 @@ def _unit(point: Point, need: Need, devices: list[Device], p: Parameters, frame:
     met = len(counting) >= need.working
     groups = {_group(one) for one in counting}
     backed = met and all(
-        len(_counting([one for one in passing if _group(one) != group])) >= need.working
-        for group in groups
+        len(_counting([one for one in passing if _group(one) != group])) >= need.working for group in groups
     )
     codes = {one.code for one in counting}
-    eligible = [
-        row for row in candidates.values() if (row[0].code in codes if met else bool(row[1]))
-    ]
+    eligible = [row for row in candidates.values() if (row[0].code in codes if met else bool(row[1]))]
     primary = best = None
     if eligible:
         top = min(
@@ -165,11 +156,7 @@ def _unit(point: Point, need: Need, devices: list[Device], p: Parameters, frame:
         primary = None if met else top[1][0]
     elif not met:
         primary = "none"
-        others = [
-            row
-            for code, row in seen.items()
-            if code not in candidates and need.function in row[0].functions
-        ]
+        others = [row for code, row in seen.items() if code not in candidates and need.function in row[0].functions]
         if others:
             best = min(others, key=lambda row: (row[3], row[0].code))[0].code
     reasons = {code: tuple(row[1]) for code, row in candidates.items()}
@@ -185,9 +172,7 @@ def _group(one: Device) -> object:
     return one.group if one.group >= 0 else one.code
 
 
-def _tests(
-    point: Point, need: Need, one: Device, p: Parameters, frame: Frame
-) -> tuple[list[str], bool, float, float]:
+def _tests(point: Point, need: Need, one: Device, p: Parameters, frame: Frame) -> tuple[list[str], bool, float, float]:
     """Return what a device lacks, whether it is a candidate, its distance, and the margin."""
     (px, py), (dx, dy) = frame.to_metres([point.at, one.at]).tolist()
     distance = math.hypot(px - dx, py - dy)

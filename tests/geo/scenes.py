@@ -11,9 +11,9 @@ from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from app.geo.arrays import Floats
-from app.geo.obstacles import Obstacles
-from app.geo.view import sectors
-from app.geo.visibility import Cut, Looks, cut
+from app.geo.visibility.building_shadows import Cut, Looks, cut
+from app.geo.visibility.field_of_view import sectors
+from app.geo.visibility.obstacles import Obstacles
 
 NAN = float("nan")
 STEP_DEG = 5.0

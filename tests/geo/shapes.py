@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from app.geo.frame import Frame
+from app.geo.projection.local_projection import Frame
 
 FRAME = Frame(4547)
 _QUARTER = 1 / 64  # a degree's part with an exact binary form, so that points can be on an edge
@@ -42,9 +42,7 @@ def blocks(draw: st.DrawFn) -> MultiPolygon:
     """Return a union of boxes on an exact lattice, with holes, notches and touching corners."""
     cells = draw(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20))
     boxes = [
-        shapely.box(
-            113 + i * _QUARTER, 35 + j * _QUARTER, 113 + (i + 1) * _QUARTER, 35 + (j + 1) * _QUARTER
-        )
+        shapely.box(113 + i * _QUARTER, 35 + j * _QUARTER, 113 + (i + 1) * _QUARTER, 35 + (j + 1) * _QUARTER)
         for i, j in sorted(cells)
     ]
     shape = shapely.union_all(boxes)

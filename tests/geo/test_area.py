@@ -12,12 +12,10 @@ from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import TooLarge
-from app.geo import area
-from app.geo.area import Cover, Parcels, cover
-from app.geo.gaps import uncovered
-from app.geo.layers import layers
-from app.geo.overlay import areas
-from app.geo.view import sector
+from app.geo.coverage import area
+from app.geo.coverage.area import Cover, Parcels, cover
+from app.geo.coverage.layers import areas, layers, uncovered
+from app.geo.visibility.field_of_view import sector
 
 from .scenes import FINE_M, Camera, common, houses, obstacles, seen
 
@@ -179,16 +177,12 @@ def test_covered_ground_and_gaps_make_up_the_zone(shapes: list[Polygon]) -> None
 
 
 @given(many, views)
-def test_another_view_adds_no_more_than_it_sees_and_takes_nothing_away(
-    shapes: list[Polygon], other: Polygon
-) -> None:
+def test_another_view_adds_no_more_than_it_sees_and_takes_nothing_away(shapes: list[Polygon], other: Polygon) -> None:
     before, after = covered(*shapes), covered(*shapes, other)
     for k in (1, 2, 3):
         more = after.covered_m2(k).sum() - before.covered_m2(k).sum()
         assert -0.01 <= more <= common(other, CITY) + 0.01
-        assert (
-            after.covered_m2(k).sum() <= before.covered_m2(max(k - 1, 1)).sum() + other.area + 0.01
-        )
+        assert after.covered_m2(k).sum() <= before.covered_m2(max(k - 1, 1)).sum() + other.area + 0.01
     alone = after.shares(np.arange(len(shapes) + 1))[1][-1]
     added = after.covered_m2().sum() - before.covered_m2().sum()
     assert alone == pytest.approx(added, abs=0.01)
@@ -236,9 +230,7 @@ def test_changes_one_at_a_time_give_what_computing_everything_gives(
         assert found.renewed <= anew.renewed
         for k in (1, 2, 3):
             assert found.covered_m2(k).tolist() == anew.covered_m2(k).tolist()
-        assert [s.tolist() for s in found.shares(stamps)] == [
-            s.tolist() for s in anew.shares(stamps)
-        ]
+        assert [s.tolist() for s in found.shares(stamps)] == [s.tolist() for s in anew.shares(stamps)]
 
 
 def test_a_change_is_recomputed_where_it_is_and_nowhere_else() -> None:

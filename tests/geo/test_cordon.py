@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.geo.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
+from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
 
 from .cordons import Case, cases, closed, walk
 
@@ -101,9 +101,7 @@ def test_pairs_are_those_of_failing_every_two(case: Case, most: int) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(EITHER, st.integers(0, 3), st.integers(0, 2))
-def test_pairs_cut_short_are_true_and_say_that_there_may_be_more(
-    case: Case, work: int, rows: int
-) -> None:
+def test_pairs_cut_short_are_true_and_say_that_there_may_be_more(case: Case, work: int, rows: int) -> None:
     expected = case.opening(2) if case.leak_m() is None else {}
     found = cordon_of(case).pairs(3, work, rows)
     assert all(expected[one.groups] == one.leak.length_m for one in found.ranked)
@@ -155,8 +153,7 @@ def test_disjoint_leaks_are_the_shortest_set_of_their_number(case: Case, most: i
 def _best_disjoint(case: Case, most: int) -> tuple[int, float]:
     """The greatest number of ways up to `most` without a common edge, and their least total length."""
     ways = [
-        (float(case.arcs.length_m[way].sum()), frozenset(case.arcs.edge[way].tolist()))
-        for way in case.simple_ways()
+        (float(case.arcs.length_m[way].sum()), frozenset(case.arcs.edge[way].tolist())) for way in case.simple_ways()
     ]
     best: dict[int, float] = {0: 0.0}
 
@@ -325,9 +322,7 @@ def test_columns_that_cannot_be(change: dict[str, list[float]], message: str) ->
         "guard_group": [],
     }
     columns |= change
-    whole = {
-        name: np.array(value, np.int64) for name, value in columns.items() if name != "length_m"
-    }
+    whole = {name: np.array(value, np.int64) for name, value in columns.items() if name != "length_m"}
     with pytest.raises(ValueError, match=message):
         Arcs(
             2,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.geo.arrays import Ints
-from app.geo.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
+from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
 
 from .cordons import Case, grid, walk
 
@@ -28,12 +28,9 @@ def street_case(path: Path) -> Case:
     rows = []
     for number, feature in enumerate(features):
         line = feature["geometry"]["coordinates"]
-        ends = [
-            place.setdefault((round(x, 7), round(y, 7)), len(place)) for x, y in (line[0], line[-1])
-        ]
+        ends = [place.setdefault((round(x, 7), round(y, 7)), len(place)) for x, y in (line[0], line[-1])]
         metres = sum(
-            np.hypot((b[0] - a[0]) * 111e3 * np.cos(np.radians(a[1])), (b[1] - a[1]) * 111e3)
-            for a, b in pairwise(line)
+            np.hypot((b[0] - a[0]) * 111e3 * np.cos(np.radians(a[1])), (b[1] - a[1]) * 111e3) for a, b in pairwise(line)
         )
         told = feature["properties"]
         rule = told.get("oneway", "yes" if told.get("dir") == 1 else "no")
@@ -158,9 +155,7 @@ def test_the_set_of_disjoint_leaks_has_the_least_length(case: Case, cordon: Cord
     assert total >= len(found) * found[0].length_m - 1e-6
 
 
-def test_critical_groups_are_those_whose_failure_joins_the_sides(
-    case: Case, cordon: Cordon
-) -> None:
+def test_critical_groups_are_those_whose_failure_joins_the_sides(case: Case, cordon: Cordon) -> None:
     if not cordon.sealed:
         assert cordon.critical == ()
         return

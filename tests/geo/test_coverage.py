@@ -9,8 +9,8 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from app.errors import InvalidShape, TooLarge
-from app.geo import candidates, reach
-from app.geo.coverage import (
+from app.geo.coverage import candidates
+from app.geo.coverage.assessment import (
     COVERED,
     MET,
     STATUSES,
@@ -23,7 +23,8 @@ from app.geo.coverage import (
     assess,
     reasons_of,
 )
-from app.geo.frame import Frame
+from app.geo.projection.local_projection import Frame
+from app.geo.visibility import reach
 
 from . import oracle
 from .oracle import Device, Point
@@ -41,9 +42,7 @@ def ask(
     parameters: Parameters | None = None,
 ) -> Assessment:
     """Return the answer for one point in the middle; a shape makes it an area."""
-    named = [
-        one if one.code != "D" else replace(one, code=f"D{place}") for place, one in enumerate(rows)
-    ]
+    named = [one if one.code != "D" else replace(one, code=f"D{place}") for place, one in enumerate(rows)]
     points, devices = oracle.tables([Point("P", HERE, needs)], named)
     if shape is not None:
         points = PointTable(points.code, points.lonlat, {0: shape}, points.needs)
@@ -58,9 +57,7 @@ def unit(*rows: Device, **more: object) -> UnitExplained:
 
 def area(west: int, south: int, east: int, north: int) -> Polygon:
     """Return a rectangle in metres around the middle, in lon/lat."""
-    return Polygon(
-        [lonlat(west, south), lonlat(east, south), lonlat(east, north), lonlat(west, north)]
-    )
+    return Polygon([lonlat(west, south), lonlat(east, south), lonlat(east, north), lonlat(west, north)])
 
 
 def reasons(one: Device, **more: object) -> tuple[str, ...]:
@@ -376,9 +373,7 @@ class TestAreas:
     def test_nearest_other_is_measured_to_the_area(self) -> None:
         # "a" is nearer to the point, "b" nearer to the area
         long = area(-10, -10, 5000, 10)
-        found = unit(
-            Device(code="a", at=lonlat(-600, 0)), Device(code="b", at=lonlat(4000, 500)), shape=long
-        )
+        found = unit(Device(code="a", at=lonlat(-600, 0)), Device(code="b", at=lonlat(4000, 500)), shape=long)
         assert found.primary == "none"
         assert found.nearest is not None
         assert found.nearest.code == "b"
@@ -396,9 +391,7 @@ class TestAreas:
             at = lonlat(int(rng.uniform(-150, 150)), int(rng.uniform(-150, 150)))
             azimuth, opening = rng.uniform(0, 360), rng.uniform(5, 300)
             range_m, near = rng.uniform(5, 150), rng.uniform(0, 60)
-            one = Device(
-                at=at, azimuth=azimuth, opening=opening, range_m=range_m, near_m=near, assigned="P"
-            )
+            one = Device(at=at, azimuth=azimuth, opening=opening, range_m=range_m, near_m=near, assigned="P")
             lacks = reasons(one, shape=FRAME.unproject(site))
             origin = FRAME.to_metres([at])[0]
             away = np.hypot(*(cells - origin).T)
@@ -511,9 +504,7 @@ def test_empty_tables() -> None:
 
 
 def test_met_units_name_their_best_device() -> None:
-    found = ask(
-        Device(code="near", at=lonlat(0, 5)), Device(code="own", at=lonlat(0, 20), assigned="P")
-    )
+    found = ask(Device(code="near", at=lonlat(0, 5)), Device(code="own", at=lonlat(0, 20), assigned="P"))
     assert found.primary[0] == MET
     assert found.best[0] == 1
     assert found.best_distance_m[0] == pytest.approx(20, abs=0.01)

@@ -7,17 +7,8 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.geo.coverage import (
-    FUNCTIONS,
-    REASONS,
-    STATE_CODES,
-    STATUSES,
-    Assessment,
-    Need,
-    Parameters,
-    assess,
-)
-from app.geo.frame import Frame
+from app.geo.coverage.assessment import FUNCTIONS, REASONS, STATE_CODES, STATUSES, Assessment, Need, Parameters, assess
+from app.geo.projection.local_projection import Frame
 
 from . import oracle
 from .oracle import Device, Point
@@ -43,12 +34,10 @@ needs = st.builds(
     st.sampled_from([1, 1, 2, 3]),
     st.sampled_from([None, None, 40.3]),
 )
-point_lists = st.lists(
-    st.tuples(spots, st.lists(needs, max_size=3).map(tuple)), min_size=1, max_size=3
-).map(lambda rows: [Point(f"P{place}", at, own) for place, (at, own) in enumerate(rows)])
-mostly_face = st.sampled_from(
-    [frozenset({"face"}), frozenset({"face", "vehicle"}), frozenset(FUNCTIONS), frozenset()]
+point_lists = st.lists(st.tuples(spots, st.lists(needs, max_size=3).map(tuple)), min_size=1, max_size=3).map(
+    lambda rows: [Point(f"P{place}", at, own) for place, (at, own) in enumerate(rows)]
 )
+mostly_face = st.sampled_from([frozenset({"face"}), frozenset({"face", "vehicle"}), frozenset(FUNCTIONS), frozenset()])
 ways = st.sets(st.sampled_from(["inbound", "outbound"])).map(frozenset)
 devices = st.builds(
     Device,
@@ -127,27 +116,21 @@ def test_engine_equals_plain_python(world: tuple[list[Point], list[Device]]) -> 
             assert (rows[best].code if best >= 0 else None) == wanted.best
             nearest = answer.nearest.code if answer.nearest else None
             assert nearest == (wanted.best if wanted.primary == "none" else None)
-            totals = [
-                sum(reason in lacks for lacks in wanted.reasons.values()) for reason in REASONS[:-1]
-            ]
+            totals = [sum(reason in lacks for lacks in wanted.reasons.values()) for reason in REASONS[:-1]]
             assert found.reason_count[unit].tolist() == [*totals, wanted.primary == "none"]
             unit += 1
     assert unit == len(found.met)
 
 
 @given(worlds, devices)
-def test_adding_a_device_never_lowers_a_status(
-    world: tuple[list[Point], list[Device]], added: Device
-) -> None:
+def test_adding_a_device_never_lowers_a_status(world: tuple[list[Point], list[Device]], added: Device) -> None:
     points, rows = world
     more = [*rows, replace(added, code=f"D{len(rows)}")]
     assert (run(points, more).status >= run(points, rows).status).all()
 
 
 @given(worlds, st.integers(0, 7))
-def test_removing_a_device_never_raises_a_status(
-    world: tuple[list[Point], list[Device]], which: int
-) -> None:
+def test_removing_a_device_never_raises_a_status(world: tuple[list[Point], list[Device]], which: int) -> None:
     points, rows = world
     assume(which < len(rows))
     fewer = rows[:which] + rows[which + 1 :]
@@ -155,9 +138,7 @@ def test_removing_a_device_never_raises_a_status(
 
 
 @given(worlds, st.integers(0, 7))
-def test_for_the_status_offline_is_removed(
-    world: tuple[list[Point], list[Device]], which: int
-) -> None:
+def test_for_the_status_offline_is_removed(world: tuple[list[Point], list[Device]], which: int) -> None:
     points, rows = world
     assume(which < len(rows))
     silent = [*rows]
@@ -170,9 +151,7 @@ def test_for_the_status_offline_is_removed(
 
 
 @given(worlds, st.randoms(use_true_random=False))
-def test_order_of_devices_is_irrelevant(
-    world: tuple[list[Point], list[Device]], random: object
-) -> None:
+def test_order_of_devices_is_irrelevant(world: tuple[list[Point], list[Device]], random: object) -> None:
     points, rows = world
     mixed = [*rows]
     random.shuffle(mixed)  # type: ignore[attr-defined]  # Hypothesis's Random
@@ -190,9 +169,7 @@ def test_a_full_turn_changes_nothing(world: tuple[list[Point], list[Device]], tu
 
 
 @given(worlds, st.floats(-1e-4, 1e-4))
-def test_a_few_metres_east_or_west_change_nothing(
-    world: tuple[list[Point], list[Device]], shift: float
-) -> None:
+def test_a_few_metres_east_or_west_change_nothing(world: tuple[list[Point], list[Device]], shift: float) -> None:
     points, rows = world
     assume(_margin(points, rows) > 1e-5)
     moved = [replace(one, at=(one.at[0] + shift, one.at[1])) for one in rows]
@@ -209,9 +186,7 @@ def _margin(points: list[Point], rows: list[Device]) -> float:
 
 
 @given(worlds, device_lists)
-def test_restated_equals_computed_anew(
-    world: tuple[list[Point], list[Device]], others: list[Device]
-) -> None:
+def test_restated_equals_computed_anew(world: tuple[list[Point], list[Device]], others: list[Device]) -> None:
     points, rows = world
     changed = [
         replace(one, in_use=other.in_use, state=other.state, stale=other.stale)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
-from app.geo.chains import Chains, chains
-from app.geo.crossings import MERGE_M, Crossings, crossings, names
-from app.geo.network import BACKWARD, FORWARD, NO, PATH, Network, dead_ends_at, network
-from app.geo.sides import STUB_M, Pieces, Ring, Side, band_m, cut
-from app.geo.watched import APPROACH_M, approaches, inward_deg
+from app.geo.rings.ring_partition import STUB_M, Pieces, Ring, Side, band_m, cut
+from app.geo.roads.chains import Chains, chains
+from app.geo.roads.crossings import MERGE_M, Crossings, crossings, names
+from app.geo.roads.map_matching import APPROACH_M, approaches, inward_deg
+from app.geo.roads.network import BACKWARD, FORWARD, NO, PATH, Network, dead_ends_at, network
 
 BAND_M = 5.0
 SQUARE = shapely.box(0, 0, 1000, 1000)
@@ -36,9 +36,7 @@ class Road:
     road_class: int = 0
 
     def reversed(self) -> "Road":
-        return Road(
-            self.xy[::-1], self.group, int(TURNED[self.oneway]), self.layer, self.road_class
-        )
+        return Road(self.xy[::-1], self.group, int(TURNED[self.oneway]), self.layer, self.road_class)
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,7 @@ def told(seen: Seen) -> list[tuple[int, tuple[float, ...], bool, bool]]:
     one = seen.crossed
     return sorted(
         (int(group), tuple(xy.round(3).tolist()), bool(inbound), bool(outbound))
-        for group, xy, inbound, outbound in zip(
-            one.group, one.xy, one.inbound, one.outbound, strict=True
-        )
+        for group, xy, inbound, outbound in zip(one.group, one.xy, one.inbound, one.outbound, strict=True)
     )
 
 
@@ -266,8 +262,7 @@ Streets = list[tuple[list[tuple[int, int]], int, int, int]]
 
 def made(drawn: Streets) -> list[Road]:
     roads = [
-        Road([(x * 90.0 - 10, y * 90.0 + 7) for x, y in xy], group, oneway, layer)
-        for xy, oneway, group, layer in drawn
+        Road([(x * 90.0 - 10, y * 90.0 + 7) for x, y in xy], group, oneway, layer) for xy, oneway, group, layer in drawn
     ]
     return [road for road in roads if len(set(road.xy)) > 1]
 
@@ -312,9 +307,7 @@ def _unmet(roads: list[Road], split: list[Road]) -> bool:
 
 @given(streets, st.floats(-5000, 5000), st.floats(0, 360))
 @settings(max_examples=40)
-def test_moving_and_turning_everything_moves_the_crossings(
-    drawn: Streets, away: float, angle: float
-) -> None:
+def test_moving_and_turning_everything_moves_the_crossings(drawn: Streets, away: float, angle: float) -> None:
     def moved(shape: BaseGeometry) -> BaseGeometry:
         return affinity.translate(affinity.rotate(shape, angle, origin=(0, 0)), away, -away)
 
@@ -330,14 +323,9 @@ def test_moving_and_turning_everything_moves_the_crossings(
         ],
         moved(RING),
     )  # fmt: skip
-    expected = [
-        (group, np.array(moved(shapely.Point(xy)).coords[0]), ways)
-        for group, xy, *ways in told(here)
-    ]
+    expected = [(group, np.array(moved(shapely.Point(xy)).coords[0]), ways) for group, xy, *ways in told(here)]
     for group, xy, *ways in told(there):
-        near = [
-            has for of, at, has in expected if of == group and np.hypot(*(at - np.array(xy))) < 0.01
-        ]
+        near = [has for of, at, has in expected if of == group and np.hypot(*(at - np.array(xy))) < 0.01]
         assert near == [ways]
     assert len(there.crossed) == len(expected)
 
@@ -385,9 +373,7 @@ def test_chains_hold_every_drivable_metre_once_and_end_at_junctions(drawn: Stree
     assert not set(inner.tolist()) & {*of.tail.tolist(), *of.head.tolist()}
 
 
-wander = st.lists(
-    st.tuples(st.floats(-300, 700), st.floats(-300, 700)), min_size=2, max_size=7, unique=True
-)
+wander = st.lists(st.tuples(st.floats(-300, 700), st.floats(-300, 700)), min_size=2, max_size=7, unique=True)
 
 
 @given(wander, st.sampled_from([2.0, 5.0, 20.0]))

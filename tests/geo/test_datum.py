@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from app.errors import InvalidShape
-from app.geo.datum import DATUMS, OFFSET_BOX, from_wgs84, geometry_to_wgs84, to_wgs84
+from app.geo.projection.datum import DATUMS, OFFSET_BOX, from_wgs84, geometry_to_wgs84, to_wgs84
 
 GEOD = Geod(ellps="WGS84")
 WEST, EAST, SOUTH, NORTH = OFFSET_BOX
@@ -32,9 +32,7 @@ def test_published_gcj02_value() -> None:
 def test_published_bd09_value() -> None:
     # The same README: GCJ-02 (116.404, 39.915) reads 116.41036949371029, 39.92133699351021
     wgs = to_wgs84([(116.404, 39.915)], "gcj02")
-    assert from_wgs84(wgs, "bd09") == pytest.approx(
-        np.array([[116.41036949371029, 39.92133699351021]]), abs=1e-10
-    )
+    assert from_wgs84(wgs, "bd09") == pytest.approx(np.array([[116.41036949371029, 39.92133699351021]]), abs=1e-10)
 
 
 def test_offset_at_jiaozuo_is_nearly_due_east() -> None:

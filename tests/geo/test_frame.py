@@ -11,7 +11,7 @@ from pyproj import Geod
 
 from app.errors import InvalidShape
 from app.geo.arrays import positions
-from app.geo.frame import Frame, frame, frame_for
+from app.geo.projection.local_projection import Frame, frame, frame_for
 
 GEOD = Geod(ellps="WGS84")
 city_lon = st.floats(112.57, 113.65)
@@ -20,9 +20,7 @@ city_lat = st.floats(34.8, 35.5)
 
 def test_reference_coordinate_of_jiaozuo() -> None:
     # EPSG:4547 at 113.2418 E, 35.2159 N as computed with PROJ for the project's domain notes
-    assert Frame(4547).to_metres([(113.2418, 35.2159)]) == pytest.approx(
-        np.array([[430966.92, 3898808.80]]), abs=0.01
-    )
+    assert Frame(4547).to_metres([(113.2418, 35.2159)]) == pytest.approx(np.array([[430966.92, 3898808.80]]), abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +63,7 @@ def test_there_and_back_is_within_a_micrometre(lon: float, lat: float) -> None:
 
 
 @given(city_lon, city_lat, st.floats(-180, 180), st.floats(1, 2000))
-def test_lengths_and_azimuths_agree_with_the_ellipsoid(
-    lon: float, lat: float, azimuth: float, length: float
-) -> None:
+def test_lengths_and_azimuths_agree_with_the_ellipsoid(lon: float, lat: float, azimuth: float, length: float) -> None:
     metric = Frame(4547)
     there = GEOD.fwd(lon, lat, azimuth, length)[:2]
     ends = metric.to_metres([(lon, lat), there])

@@ -11,9 +11,9 @@ from pyproj import Geod
 from shapely.geometry import MultiPolygon, Polygon
 
 from app.errors import InvalidShape
-from app.geo.frame import Frame
-from app.geo.membership import GRID_FROM, LEVELS, OUTSIDE, ZONES, Boundary, RingIndex
-from app.geo.outline import Outline
+from app.geo.projection.local_projection import Frame
+from app.geo.rings.membership import GRID_FROM, LEVELS, OUTSIDE, ZONES, Boundary, RingIndex
+from app.geo.rings.outline import Outline
 
 from .shapes import FRAME, multi, places, polygons, stars
 
@@ -56,9 +56,7 @@ def brute(boundaries: tuple[Boundary, ...], points: np.ndarray) -> tuple[np.ndar
 
 
 @given(polygons, tolerances, st.data())
-def test_zones_equal_brute_force(
-    shape: MultiPolygon, tolerance: float, data: st.DataObject
-) -> None:
+def test_zones_equal_brute_force(shape: MultiPolygon, tolerance: float, data: st.DataObject) -> None:
     points = data.draw(places(shape))
     index = RingIndex([Boundary("city", shape, tolerance)], FRAME)
     expected = brute(index.boundaries, points)
@@ -93,9 +91,7 @@ def _by_grid(index: RingIndex, points: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def test_many_points_take_the_grid_and_answer_the_same() -> None:
     rng = np.random.default_rng(4)
-    points = np.column_stack(
-        [rng.uniform(112.9, 113.6, GRID_FROM), rng.uniform(34.9, 35.6, GRID_FROM)]
-    )
+    points = np.column_stack([rng.uniform(112.9, 113.6, GRID_FROM), rng.uniform(34.9, 35.6, GRID_FROM)])
     index = three(20.0)
     codes, bits = index.zones(points)
     assert index._grid is not None
@@ -107,9 +103,7 @@ def test_many_points_take_the_grid_and_answer_the_same() -> None:
 
 
 @given(polygons, tolerances, st.data())
-def test_locate_agrees_with_zones(
-    shape: MultiPolygon, tolerance: float, data: st.DataObject
-) -> None:
+def test_locate_agrees_with_zones(shape: MultiPolygon, tolerance: float, data: st.DataObject) -> None:
     points = data.draw(places(shape))
     index = RingIndex([Boundary("urban", shape, tolerance)], FRAME)
     found = index.locate(points)
@@ -263,9 +257,7 @@ def test_an_outline_measures_what_shapely_measures() -> None:
     polygon = square(0.01)
     outline = Outline(polygon, FRAME)
     rng = np.random.default_rng(7)
-    xy = FRAME.to_metres(
-        np.column_stack([rng.uniform(113, 113.5, 200), rng.uniform(35, 35.5, 200)])
-    )
+    xy = FRAME.to_metres(np.column_stack([rng.uniform(113, 113.5, 200), rng.uniform(35, 35.5, 200)]))
     line = shapely.from_wkb(outline.line.wkb)
     expected = shapely.distance(line, shapely.points(xy))
     assert outline.distance(xy) == pytest.approx(expected, abs=1e-9)

@@ -10,7 +10,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.geo.network import (
+from app.geo.roads.network import (
     BACKWARD,
     CLASSES,
     FORWARD,
@@ -109,9 +109,7 @@ def test_rules_of_driving() -> None:
 
 
 def test_a_piece_drawn_twice_is_one_edge_with_the_directions_of_both() -> None:
-    found, report = build(
-        ["0 0, 4 1, 9 0", "9 0, 4 1, 0 0", "0 0, 4 2, 9 0"], oneway=[FORWARD, FORWARD, NO]
-    )
+    found, report = build(["0 0, 4 1, 9 0", "9 0, 4 1, 0 0", "0 0, 4 2, 9 0"], oneway=[FORWARD, FORWARD, NO])
     assert report.duplicate.tolist() == [1]
     assert found.road.tolist() == [0, 0, 2]
     assert found.forward.tolist() == found.backward.tolist() == [True, True, True]
@@ -194,9 +192,7 @@ def test_snapping_reports_what_it_leaves_without_extent() -> None:
 
 
 lattice = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=6)
-streets = st.lists(
-    st.tuples(lattice, st.integers(0, 3), st.integers(-1, 1), st.integers(0, 7)), max_size=9
-)
+streets = st.lists(st.tuples(lattice, st.integers(0, 3), st.integers(-1, 1), st.integers(0, 7)), max_size=9)
 Streets = list[tuple[list[tuple[int, int]], int, int, int]]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from spopt.locate import LSCP, MCLP
 
-from app.geo.placement import coverage, fewest, most
+from app.geo.coverage.placement import coverage, fewest, most
 
 
 @st.composite
@@ -28,9 +28,7 @@ def problems(draw: st.DrawFn) -> dict[str, np.ndarray]:
 
 
 def choices(n: int) -> list[np.ndarray]:
-    return [
-        np.array(some, np.int64) for size in range(n + 1) for some in combinations(range(n), size)
-    ]
+    return [np.array(some, np.int64) for size in range(n + 1) for some in combinations(range(n), size)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,9 +39,7 @@ def test_the_cheapest_sites_are_those_of_trying_all(given_: dict[str, np.ndarray
     able = have + covers.sum(axis=0)
     wanted = np.minimum(need, able)
     cheapest = min(
-        given_["cost"][some].sum()
-        for some in choices(len(covers))
-        if (have + covers[some].sum(axis=0) >= wanted).all()
+        given_["cost"][some].sum() for some in choices(len(covers)) if (have + covers[some].sum(axis=0) >= wanted).all()
     )
     assert found.status in ("optimal", "nothing_to_do", "out_of_reach")
     if found.status == "out_of_reach":
@@ -57,13 +53,9 @@ def test_the_cheapest_sites_are_those_of_trying_all(given_: dict[str, np.ndarray
 
 @settings(max_examples=60, deadline=None)
 @given(problems(), st.integers(0, 8))
-def test_the_most_valuable_sites_are_those_of_trying_all(
-    given_: dict[str, np.ndarray], budget: int
-) -> None:
+def test_the_most_valuable_sites_are_those_of_trying_all(given_: dict[str, np.ndarray], budget: int) -> None:
     covers, need, have = given_["covers"], given_["need"], given_["have"]
-    found = most(
-        csr_array(covers), given_["cost"], budget, need=need, have=have, value=given_["value"]
-    )
+    found = most(csr_array(covers), given_["cost"], budget, need=need, have=have, value=given_["value"])
     best = max(
         given_["value"][have + covers[some].sum(axis=0) >= need].sum()
         for some in choices(len(covers))

@@ -9,11 +9,11 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.geo.frame import Frame
-from app.geo.obstacles import Obstacles
-from app.geo.sectors import VIEW_BASES, Optics, Views, views
-from app.geo.tables import Parameters
-from app.geo.view import range_for_density, sector
+from app.geo.coverage.tables import Parameters
+from app.geo.projection.local_projection import Frame
+from app.geo.visibility.field_of_view import range_for_density, sector
+from app.geo.visibility.obstacles import Obstacles
+from app.geo.visibility.sectors import VIEW_BASES, Optics, Views, views
 
 FRAME = Frame(4547)
 HERE = (113.2, 35.2)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from app.geo.coverage import (
+from app.geo.coverage.assessment import (
     IN_USE,
     ONLINE,
     Assessment,
@@ -22,9 +22,9 @@ from app.geo.coverage import (
     assess,
     reasons_of,
 )
-from app.geo.frame import Frame
-from app.geo.obstacles import Obstacles
-from app.geo.sight import Sight
+from app.geo.projection.local_projection import Frame
+from app.geo.visibility.line_of_sight import Sight
+from app.geo.visibility.obstacles import Obstacles
 
 from .scenes import NAN, Camera, cameras, clear_of, houses, seen
 
@@ -149,9 +149,7 @@ def test_a_drawn_view_decides_alone() -> None:
 
 
 @given(cameras, st.lists(houses(), min_size=1, max_size=5), st.integers(0, 2**16))
-def test_the_engine_sees_what_the_field_of_view_holds(
-    camera: Camera, town: list[Polygon], seed: int
-) -> None:
+def test_the_engine_sees_what_the_field_of_view_holds(camera: Camera, town: list[Polygon], seed: int) -> None:
     assume(clear_of(camera, town))
     rng = np.random.default_rng(seed)
     shape = seen(camera, *town)

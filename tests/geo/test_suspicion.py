@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.geo.arrays import Floats
-from app.geo.datum import from_wgs84
-from app.geo.suspicion import suspicion
+from app.geo.projection.datum import from_wgs84, suspicion
 
 WEST, SOUTH = 113.15, 35.15
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.geo.tiling import DEEPEST, MATRIX_SETS, WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD, MatrixSet
+from app.geo.projection.tile_matrix import DEEPEST, MATRIX_SETS, WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD, MatrixSet
 
 SETS = list(MATRIX_SETS.values())
 

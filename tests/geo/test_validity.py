@@ -11,7 +11,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
-from app.geo.validity import check_nesting, check_polygonal
+from app.geo.rings.validity import check_nesting, check_polygonal
 
 from .shapes import FRAME, blocks, multi, polygons
 
@@ -90,9 +90,7 @@ def test_what_sticks_out_is_found_and_measured(one: MultiPolygon, other: MultiPo
 
 @given(blocks(), blocks(), st.floats(0, 5000), st.floats(0, 5000))
 @settings(max_examples=30)
-def test_more_tolerance_never_makes_a_fault(
-    one: MultiPolygon, other: MultiPolygon, low: float, more: float
-) -> None:
+def test_more_tolerance_never_makes_a_fault(one: MultiPolygon, other: MultiPolygon, low: float, more: float) -> None:
     if check_nesting(one, other, FRAME, low) is None:
         assert check_nesting(one, other, FRAME, low + more) is None
 
@@ -129,9 +127,7 @@ def test_large_rings_that_share_most_of_their_border() -> None:
     n = 100_000
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
     radius = 0.6 * (1 + 0.15 * np.sin(5 * angle) + 0.0005 * np.sin(4000 * angle))
-    inner = Polygon(
-        np.column_stack([113.2 + radius * np.cos(angle), 35.2 + radius * np.sin(angle)])
-    )
+    inner = Polygon(np.column_stack([113.2 + radius * np.cos(angle), 35.2 + radius * np.sin(angle)]))
     outer = multi(inner.union(shapely.box(113.3, 35.0, 114.2, 35.4)))
     started = time.thread_time()
     assert check_nesting(outer, inner, FRAME, 5.0) is None

@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.geo.view import (
+from app.geo.visibility.field_of_view import (
     SCALES,
     density_at,
     level_at,
@@ -35,9 +35,7 @@ shares = st.floats(0, 0.9)
         (3840, 30, (358.3, 179.1, 89.6, 57.3, 28.7, 14.3, 4.8)),
     ],
 )
-def test_ranges_of_the_domain_notes(
-    pixels: int, opening: int, distances: tuple[float, ...]
-) -> None:
+def test_ranges_of_the_domain_notes(pixels: int, opening: int, distances: tuple[float, ...]) -> None:
     levels = list(SCALES["iec2025"].values())
     assert range_for_density(pixels, opening, levels).round(1).tolist() == list(distances)
 

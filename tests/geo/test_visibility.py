@@ -11,9 +11,9 @@ from shapely import affinity
 from shapely.geometry import Polygon
 
 from app.errors import TooLarge
-from app.geo import visibility
-from app.geo.obstacles import STANDING, Earlier, Obstacles, heights
-from app.geo.view import sector
+from app.geo.visibility import building_shadows
+from app.geo.visibility.field_of_view import sector
+from app.geo.visibility.obstacles import STANDING, Earlier, Obstacles, heights
 
 from .scenes import (
     NAN,
@@ -42,7 +42,7 @@ towns = st.lists(houses(), min_size=1, max_size=6)
 
 def test_without_buildings_the_view_is_the_very_sector() -> None:
     shapes, how = looks([EAST, ROUND])
-    found = visibility.cut(shapes, how, obstacles())
+    found = building_shadows.cut(shapes, how, obstacles())
     assert all(one is other for one, other in zip(found.shape, shapes, strict=True))
     far = seen_by([EAST], obstacles(shapely.box(-50, -5, -40, 5), shapely.box(150, -5, 160, 5)))
     assert far.shape[0] == sector((0, 0), 90, 60, 100)
@@ -72,9 +72,7 @@ def test_houses_that_touch_in_a_corner_let_no_light_through() -> None:
     one, other = shapely.box(10, 0, 20, 10), shapely.box(20, -10, 30, 0)
     shape = seen(Camera(0, -15, 45, 60, 60), one, other)  # looks along the gap that is none
     line = shapely.LineString([(0, -15), (40, 11.25)])  # through (20, 0)... and past it
-    beyond = shapely.difference(
-        shapely.intersection(line, shape), shapely.Point(20, -1.25).buffer(1)
-    )
+    beyond = shapely.difference(shapely.intersection(line, shape), shapely.Point(20, -1.25).buffer(1))
     assert beyond.length == pytest.approx(np.hypot(20, 13.75) - 1, abs=1.5)
 
 
@@ -186,7 +184,7 @@ def test_heights_come_from_storeys_where_none_is_stated() -> None:
 
 
 def test_more_than_can_be_looked_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visibility, "MAX_PAIRS", 3)
+    monkeypatch.setattr(building_shadows, "MAX_PAIRS", 3)
     with pytest.raises(TooLarge):
         seen_by([EAST], obstacles(*(shapely.box(20 + i, -1, 20.5 + i, 1) for i in range(4))))
 
@@ -206,9 +204,7 @@ def test_rays_cast_one_by_one_see_the_same(camera: Camera, town: list[Polygon]) 
         shapely.length(
             shapely.intersection(
                 lines,
-                shapely.Point(camera.east, camera.north).buffer(
-                    camera.near_m / np.cos(np.radians(2.5)), quad_segs=64
-                ),
+                shapely.Point(camera.east, camera.north).buffer(camera.near_m / np.cos(np.radians(2.5)), quad_segs=64),
             )
         ),
     )
@@ -218,9 +214,7 @@ def test_rays_cast_one_by_one_see_the_same(camera: Camera, town: list[Polygon]) 
 
 
 @given(st.lists(cameras, min_size=1, max_size=4), towns)
-def test_buildings_only_take_away_and_leave_valid_shapes(
-    many: list[Camera], town: list[Polygon]
-) -> None:
+def test_buildings_only_take_away_and_leave_valid_shapes(many: list[Camera], town: list[Polygon]) -> None:
     open_ground, _ = looks(many)
     found = seen_by(many, obstacles(*town)).shape
     assert shapely.is_valid(found).all()
@@ -229,17 +223,13 @@ def test_buildings_only_take_away_and_leave_valid_shapes(
 
 
 @given(cameras, towns, houses())
-def test_another_building_takes_more_away(
-    camera: Camera, town: list[Polygon], other: Polygon
-) -> None:
+def test_another_building_takes_more_away(camera: Camera, town: list[Polygon], other: Polygon) -> None:
     assume(clear_of(camera, [*town, other]))
     assert beyond(seen(camera, *town, other), seen(camera, *town)) < 1e-4
 
 
 @given(cameras, towns, st.integers(0, 2**16))
-def test_what_is_seen_is_seen_along_a_straight_line(
-    camera: Camera, town: list[Polygon], seed: int
-) -> None:
+def test_what_is_seen_is_seen_along_a_straight_line(camera: Camera, town: list[Polygon], seed: int) -> None:
     assume(clear_of(camera, town))
     camera = camera._replace(near_m=0.0)
     shape = seen(camera, *town).buffer(1e-6)
@@ -262,9 +252,7 @@ def test_turning_and_moving_everything_moves_the_result(
     angle = np.radians(turn)
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = [cos, sin, -sin, cos, move, 2 * move]  # clockwise, as bearings are
-    east, north = affinity.affine_transform(
-        shapely.Point(camera.east, camera.north), matrix
-    ).coords[0]
+    east, north = affinity.affine_transform(shapely.Point(camera.east, camera.north), matrix).coords[0]
     moved = camera._replace(east=east, north=north, bearing_deg=(camera.bearing_deg + turn) % 360)
     there = seen(moved, *(affinity.affine_transform(house, matrix) for house in town))
     back = affinity.affine_transform(seen(camera, *town), matrix)
@@ -295,12 +283,8 @@ def test_a_lower_building_hides_less(camera: Camera, house: Polygon, height: int
 
 def test_shadows_that_share_an_edge_leave_no_sliver_between_them() -> None:
     # A sector of zero width, from a corner of the shadow of one wall along that of the next.
-    court = shapely.box(
-        23.365378578549933, -36.28448487436472, 49.17086561864578, -23.74133300369713
-    )
-    house = shapely.box(
-        17.365378578549933, -42.28448487436472, 55.17086561864578, -17.74133300369713
-    )
+    court = shapely.box(23.365378578549933, -36.28448487436472, 49.17086561864578, -23.74133300369713)
+    house = shapely.box(17.365378578549933, -42.28448487436472, 55.17086561864578, -17.74133300369713)
     turned = affinity.rotate(house.difference(court), 213.94801087189086, origin=(0, 0))
     camera = Camera(0, 0, 0, 360, 80, mount_m=6.49274857874417)
     shape = seen(camera, turned, heights=[2.33545214368127])

@@ -47,13 +47,9 @@ async def send(
     """Send a file as a form, and wait for its end."""
     fields = {"kind": kind, "jurisdiction": builders.CITY, **options}
     data = {
-        name: str(value).lower() if value is True else str(value)
-        for name, value in fields.items()
-        if value is not None
+        name: str(value).lower() if value is True else str(value) for name, value in fields.items() if value is not None
     }
-    return await client.post(
-        "/v1/imports?wait=60", files={"file": (name, content)}, data=data, headers=headers
-    )
+    return await client.post("/v1/imports?wait=60", files={"file": (name, content)}, data=data, headers=headers)
 
 
 async def brought(client: httpx.AsyncClient, content: bytes, **more: Any) -> builders.Json:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from python_calamine import CalamineWorkbook
 
-from app.schemas.jobs import Asked
+from app.imports.schemas import Asked
 from imports.files import brought, cameras, row, rows_of, table
 
 _ROWS = [row(0, name_zh="新"), row(1), row(2), row(3, lon="x"), row(4, address="=1+1")]
@@ -27,9 +27,7 @@ async def _codes(client: httpx.AsyncClient, url: str) -> list[str]:
     return [str(line[0]) for line in cells]
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"on_error": "skip_rows"}, {"dry_run": True}, {"max_remove_share": 0}]
-)
+@pytest.mark.parametrize("options", [{}, {"on_error": "skip_rows"}, {"dry_run": True}, {"max_remove_share": 0}])
 async def test_a_filter_means_the_same_of_rows_and_of_the_file(
     city: httpx.AsyncClient, options: dict[str, Any]
 ) -> None:

@@ -48,9 +48,7 @@ async def _brought(client: httpx.AsyncClient, content: bytes, **more: Any) -> Js
 
 
 @pytest.mark.parametrize("mode", ["upsert", "update_only"])
-async def test_lanes_are_put_among_the_registered_by_number(
-    gates: httpx.AsyncClient, mode: str
-) -> None:
+async def test_lanes_are_put_among_the_registered_by_number(gates: httpx.AsyncClient, mode: str) -> None:
     content = _list(
         _lane(GATE, 3, Name="新车道", MaxSpeed=80, Direction="7"),
         _lane(GATE, 1, Name="一", MaxSpeed=40, Direction="1"),
@@ -146,8 +144,7 @@ async def test_a_refused_lane_of_a_whole_checkpoint_refuses_its_other_rows(
     city: httpx.AsyncClient,
 ) -> None:
     content = (
-        b"code,kind,lon,lat,lane,lane_direction\n"
-        b"k1,vehicle,113.2,35.2,1,inbound\nk1,vehicle,113.2,35.2,2,nowhere\n"
+        b"code,kind,lon,lat,lane,lane_direction\nk1,vehicle,113.2,35.2,1,inbound\nk1,vehicle,113.2,35.2,2,nowhere\n"
     )
     job = await brought(city, content, kind="checkpoint")
     assert (job["counts"]["refused"], job["counts"]["rows"]) == (2, 2)

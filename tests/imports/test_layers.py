@@ -10,9 +10,7 @@ from builders import LAT, LON
 from imports.files import brought, send
 
 
-async def test_the_layer_with_the_shapes_of_the_kind_is_read(
-    city: httpx.AsyncClient, tmp_path: Path
-) -> None:
+async def test_the_layer_with_the_shapes_of_the_kind_is_read(city: httpx.AsyncClient, tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     layers = {
         "roads": shapely.LineString([(LON, LAT), (LON + 0.01, LAT)]),

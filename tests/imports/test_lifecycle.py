@@ -69,9 +69,7 @@ async def test_an_update_tells_what_changes_and_keeps_what_the_file_does_not_giv
     assert (await city.get("/v1/cameras/cam-0")).json()["address"] is None
 
 
-async def test_a_dry_run_tells_the_same_and_writes_nothing(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_dry_run_tells_the_same_and_writes_nothing(city: httpx.AsyncClient, database: Database) -> None:
     await brought(city, cameras(2))
     before = await builders.contents(database)
     rows = [row(0, name_zh="新名"), row(1), row(2), row(3, functions="nonsense")]
@@ -166,9 +164,7 @@ async def test_the_file_comes_back_with_its_errors(city: httpx.AsyncClient, tmp_
     assert sheet[0][-1] == "errors"
 
 
-async def test_dropped_columns_are_kept_nowhere(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_dropped_columns_are_kept_nowhere(city: httpx.AsyncClient, database: Database) -> None:
     rows = [row(0, 联系人姓名="张三丰"), row(1, 联系人姓名="李四光", lon="bad")]
     refused = await send(city, table(rows))
     assert (refused.status_code, refused.json()["code"]) == (422, "forbidden-content")
@@ -184,9 +180,7 @@ async def test_dropped_columns_are_kept_nowhere(
 async def test_jobs_are_listed_newest_first_and_seen_by_their_jurisdiction_only(
     city: httpx.AsyncClient, key_for: KeyFor
 ) -> None:
-    await city.put(
-        f"/v1/jurisdictions/{builders.OTHER}", json=builders.jurisdiction(builders.OTHER)
-    )
+    await city.put(f"/v1/jurisdictions/{builders.OTHER}", json=builders.jurisdiction(builders.OTHER))
     first = await brought(city, cameras(1))
     second = await brought(city, cameras(2))
     page = (await city.get("/v1/imports?limit=1")).json()

@@ -12,11 +12,11 @@ from builders import KeyFor
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.geo import datum
-from app.intake.chinese import in_chinese
-from app.intake.locating import TURN
-from app.registry import intake
-from app.services.imports import told
+from app.geo.projection import datum
+from app.imports import row_errors
+from app.imports.queries import staging as staging_queries
+from app.ingest.messages.chinese import in_chinese
+from app.ingest.validation.location import TURN
 from imports.files import brought, cameras, row, rows_of, send, table
 
 LINE = {"type": "LineString", "coordinates": [[113, 35], [113.1, 35]]}
@@ -24,9 +24,7 @@ LINE = {"type": "LineString", "coordinates": [[113, 35], [113.1, 35]]}
 
 async def _codes(client: httpx.AsyncClient, job: builders.Json) -> list[tuple[Any, str]]:
     return [
-        (item["row"], problem["code"])
-        for item in await rows_of(client, job, "error")
-        for problem in item["problems"]
+        (item["row"], problem["code"]) for item in await rows_of(client, job, "error") for problem in item["problems"]
     ]
 
 
@@ -35,10 +33,8 @@ async def _other_city(client: httpx.AsyncClient) -> None:
     assert (await client.put(f"/v1/jurisdictions/{builders.OTHER}", json=body)).status_code == 201
 
 
-async def test_duplicates_are_found_across_batches(
-    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.services.imports.applying.ROWS", 2)
+async def test_duplicates_are_found_across_batches(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.imports.transaction.ROWS", 2)
     rows = [row(number) for number in range(5)] + [row(1), row(1), row(4)]
     job = await brought(city, table(rows))
     assert await _codes(city, job) == [(row, "duplicate-code") for row in (7, 8, 9)]
@@ -125,7 +121,7 @@ async def test_the_hint_for_swapped_axes_fits_where_the_place_stands(
 def test_a_place_of_the_west_is_told_the_same() -> None:
     """Where both numbers can be a latitude, only the extent shows that they are swapped."""
     for mode, turn in TURN.items():
-        fault = told.misplaced(2, "swapped-coordinates", "...", turn)
+        fault = row_errors.misplaced(2, "swapped-coordinates", "...", turn)
         assert fault.hint == TURN[mode]
         assert in_chinese(fault.hint) != fault.hint
 
@@ -133,9 +129,7 @@ def test_a_place_of_the_west_is_told_the_same() -> None:
 async def test_shifted_coordinates_are_told_of_and_not_moved(city: httpx.AsyncClient) -> None:
     await city.post("/v1/roads", json=builders.road())  # along builders.LAT
     places = [(builders.LON - 0.09 + 0.008 * number, builders.LAT) for number in range(22)]
-    right = await brought(
-        city, table([row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(places)])
-    )
+    right = await brought(city, table([row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(places)]))
     assert "datum-suspected" not in [note["code"] for note in right["notes"]]
     moved = [(float(x), float(y)) for x, y in datum.from_wgs84(places, "gcj02")]
     rows = [row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(moved)]
@@ -199,9 +193,7 @@ async def test_records_are_known_by_their_owners_reference(city: httpx.AsyncClie
     again = await brought(city, content, **options)
     assert again["counts"]["unchanged"] == 2
     assert (await city.get(f"/v1/cameras/{codes[3]}")).json()["owner_reference"] == "A-2"
-    twice = await brought(
-        city, table([*rows, rows[0]], ("自编号", "单位", "lon", "lat")), **options
-    )
+    twice = await brought(city, table([*rows, rows[0]], ("自编号", "单位", "lon", "lat")), **options)
     assert [code for _, code in await _codes(city, twice)] == ["duplicate-code"]
 
 
@@ -302,16 +294,12 @@ async def test_tollgates_need_a_kind_and_lanes_their_tollgates(city: httpx.Async
     gate = {"TollgateID": code, "Name": "卡口", "Longitude": builders.LON, "Latitude": builders.LAT}
     lanes = {"LaneListObject": {"LaneObject": [lane]}}
     both = lanes | {"TollgateListObject": {"TollgateObject": [gate]}}
-    alone = await send(
-        city, _json(lanes), name="l.json", kind="checkpoint", defaults="kind=vehicle"
-    )
+    alone = await send(city, _json(lanes), name="l.json", kind="checkpoint", defaults="kind=vehicle")
     assert (alone.status_code, alone.json()["code"]) == (422, "fields-missing")
     assert "none of those is registered" in alone.json()["detail"]
     nothing = await send(city, _json(both), name="l.json", kind="checkpoint")
     assert nothing.json()["detail"].startswith("Nothing gives kind:")
-    job = await brought(
-        city, _json(both), name="l.json", kind="checkpoint", defaults="kind=vehicle"
-    )
+    job = await brought(city, _json(both), name="l.json", kind="checkpoint", defaults="kind=vehicle")
     assert job["counts"]["created"] == 1
     (kept,) = (await city.get(f"/v1/checkpoints/{code}")).json()["lanes"]
     assert (kept["lane"], kept["direction"], kept["bearing_deg"]) == (1, "inbound", 135)
@@ -371,14 +359,10 @@ async def test_device_states_at_volume(city: httpx.AsyncClient) -> None:
         "camera,cam-0,online,2026-01-01T00:00:00Z\ncamera,cam-1,offline,2026-01-01T00:00:00Z\n"
         "camera,none,online,2026-01-01T00:00:00Z\ncamera,cam-2,online,2090-01-01T00:00:00Z\n"
     )
-    job = await brought(
-        city, content.encode(), kind="state", jurisdiction=None, on_error="skip_rows"
-    )
+    job = await brought(city, content.encode(), kind="state", jurisdiction=None, on_error="skip_rows")
     assert (job["state"], job["counts"]["states"], job["counts"]["refused"]) == ("done", 2, 2), job
     assert await _codes(city, job) == [(4, "unknown-reference"), (5, "future-time")]
-    again = await brought(
-        city, content.encode(), kind="state", jurisdiction=None, on_error="skip_rows"
-    )
+    again = await brought(city, content.encode(), kind="state", jurisdiction=None, on_error="skip_rows")
     assert again["counts"]["states"] == 0
 
 
@@ -398,9 +382,7 @@ async def test_device_states_at_volume(city: httpx.AsyncClient) -> None:
         ({"kind": "ring", "replace_missing": "remove"}, None),
     ],
 )
-async def test_what_is_asked_for_wrongly(
-    city: httpx.AsyncClient, options: dict[str, Any], code: str | None
-) -> None:
+async def test_what_is_asked_for_wrongly(city: httpx.AsyncClient, options: dict[str, Any], code: str | None) -> None:
     answer = await send(city, cameras(1), **options)
     assert answer.status_code in (404, 422), answer.text
     assert answer.json()["code"] == code or code is None
@@ -430,9 +412,7 @@ async def test_an_option_that_would_be_passed_over_is_refused(
     assert told["errors"][0]["pointer"] == where
 
 
-@pytest.mark.parametrize(
-    "options", [{"delimiter": ";"}, {"header_row": 1}, {"layer": "x"}, {"sheet": "x"}]
-)
+@pytest.mark.parametrize("options", [{"delimiter": ";"}, {"header_row": 1}, {"layer": "x"}, {"sheet": "x"}])
 async def test_geojson_has_no_table(city: httpx.AsyncClient, options: dict[str, Any]) -> None:
     feature = {"type": "Feature", "geometry": builders.point(), "properties": {"code": "c"}}
     content = _json({"type": "FeatureCollection", "features": [feature]})
@@ -513,9 +493,7 @@ def _form(name: bytes, **fields: str) -> bytes:
         (("汉" * 300 + ".csv").encode(), "汉" * 180 + "…" + "汉" * 15 + ".csv"),
     ],
 )
-async def test_the_name_of_a_file_is_never_in_the_way(
-    city: httpx.AsyncClient, sent: bytes, kept: str
-) -> None:
+async def test_the_name_of_a_file_is_never_in_the_way(city: httpx.AsyncClient, sent: bytes, kept: str) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     answer = await city.post("/v1/imports?wait=60", content=_form(sent), headers=headers)
     assert answer.status_code == 200, answer.text
@@ -576,11 +554,9 @@ async def test_profiles_that_speak_of_nothing(city: httpx.AsyncClient) -> None:
         assert answer.status_code == 422, body
 
 
-async def test_somebody_registers_a_code_meanwhile(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_somebody_registers_a_code_meanwhile(city: httpx.AsyncClient, database: Database) -> None:
     """The file loses, whole; the writer who was first wins."""
-    real = intake.write
+    real = staging_queries.write
 
     async def late(*given: Any, **more: Any) -> None:
         async with database.engine.begin() as connection:
@@ -593,7 +569,7 @@ async def test_somebody_registers_a_code_meanwhile(
         await real(*given, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "write", late)
+        patch.setattr(staging_queries, "write", late)
         job = await brought(city, cameras(3))
     assert (job["state"], job["problem"]["code"]) == ("failed", "already-exists")
     assert len((await city.get("/v1/cameras")).json()["items"]) == 1

@@ -14,10 +14,10 @@ import xlsxwriter
 from builders import CITY, LAT, LON, MERGE_PATCH, OTHER, Json, KeyFor
 from pydantic import ValidationError
 
-from app.registry import parts
-from app.schemas import between
-from app.schemas.records import CameraDraft
-from app.services.imports import told
+from app.imports import row_errors
+from app.imports.queries import partial_rows
+from app.records import cross_field_rules
+from app.records.drafts import CameraDraft
 from imports.files import brought, cameras, row, rows_of, send, table
 
 _SERVER = ("version", "updated_at")
@@ -30,9 +30,7 @@ async def _record(client: httpx.AsyncClient, code: str, plural: str = "cameras")
 
 async def _codes(client: httpx.AsyncClient, job: Json) -> list[tuple[int, str]]:
     return [
-        (item["row"], problem["code"])
-        for item in await rows_of(client, job, "error")
-        for problem in item["problems"]
+        (item["row"], problem["code"]) for item in await rows_of(client, job, "error") for problem in item["problems"]
     ]
 
 
@@ -105,8 +103,7 @@ async def test_a_file_of_new_records_is_refused_as_a_whole(city: httpx.AsyncClie
     answer = await send(city, content)
     assert (answer.status_code, answer.json()["code"]) == (422, "fields-missing")
     assert answer.json()["detail"] == (
-        "Nothing gives functions, geometry: map a column to each, or give a default. "
-        "Columns not used: 其他."
+        "Nothing gives functions, geometry: map a column to each, or give a default. Columns not used: 其他."
     )
     await brought(city, cameras(3))
     assert (await send(city, content, mode="create_only")).status_code == 422
@@ -132,9 +129,7 @@ async def test_records_are_found_by_their_owners_reference(city: httpx.AsyncClie
         builders.camera("c2", owner_unit="乙", owner_reference="A-1"),
     )
     content = _csv("owner_unit,owner_reference,azimuth_deg", "甲,A-1,10", "乙,A-1,20", "乙,A-2,30")
-    job = await brought(
-        city, content, mode="update_only", key="owner_reference", on_error="skip_rows"
-    )
+    job = await brought(city, content, mode="update_only", key="owner_reference", on_error="skip_rows")
     assert (job["counts"]["updated"], job["counts"]["refused"]) == (2, 1)
     assert (await _record(city, "c2"))["azimuth_deg"] == 20
     (refused,) = await rows_of(city, job, "error")
@@ -143,9 +138,7 @@ async def test_records_are_found_by_their_owners_reference(city: httpx.AsyncClie
     assert (upsert["counts"]["unchanged"], upsert["counts"]["refused"]) == (2, 1)
     strange = _csv("owner_unit,owner_reference,azimuth_deg", "丙,A-1,10")
     assert (await send(city, strange, key="owner_reference")).status_code == 422
-    nowhere = await send(
-        city, content, mode="update_only", key="owner_reference", jurisdiction=None
-    )
+    nowhere = await send(city, content, mode="update_only", key="owner_reference", jurisdiction=None)
     assert nowhere.json()["detail"].startswith("Nothing gives jurisdiction")
 
 
@@ -156,17 +149,13 @@ async def test_records_of_others_are_as_absent(city: httpx.AsyncClient, key_for:
     await brought(city, table([row(2)]), jurisdiction=OTHER)
     content = _csv("code,notes", "cam-0,a", "cam-2,b", "cam-8,c")
     key = await key_for("editor", [CITY])
-    job = await brought(
-        city, content, jurisdiction=None, mode="update_only", headers=key, on_error="skip_rows"
-    )
+    job = await brought(city, content, jurisdiction=None, mode="update_only", headers=key, on_error="skip_rows")
     assert (job["counts"]["updated"], job["counts"]["refused"]) == (1, 2)
     found = await city.get(job["links"]["rows"] + "?status=error", headers=key)
     messages = [item["problems"][0]["message"] for item in found.json()["items"]]
     assert messages[0].replace("cam-2", "cam-8") == messages[1]
     assert (await _record(city, "cam-2"))["notes"] is None
-    every = await brought(
-        city, content, jurisdiction=None, mode="update_only", on_error="skip_rows"
-    )
+    every = await brought(city, content, jurisdiction=None, mode="update_only", on_error="skip_rows")
     assert every["jurisdictions"] == [OTHER, CITY]
     assert (await _record(city, "cam-2"))["notes"] == "b"
 
@@ -196,9 +185,7 @@ async def test_a_place_that_is_given_is_judged(ringed: httpx.AsyncClient) -> Non
     await _register(ringed, builders.camera("c1"))
     far = await brought(ringed, _csv("code,lon,lat", "c1,120.5,35.2"), mode="update_only")
     assert await _codes(ringed, far) == [(2, "outside-extent")]
-    moved = await brought(
-        ringed, _csv("code,lon,lat", f"c1,{LON + 0.03},{LAT}"), mode="update_only"
-    )
+    moved = await brought(ringed, _csv("code,lon,lat", f"c1,{LON + 0.03},{LAT}"), mode="update_only")
     assert moved["counts"]["updated"] == 1
     after = await _record(ringed, "c1")
     assert (after["zone"], after["functions"]) == ("urban", ["face"])
@@ -265,10 +252,7 @@ async def test_a_sheet_of_whole_records_is_found_before_parts_are_thought_of(
 async def test_what_a_built_in_profile_assumes_is_for_new_records(city: httpx.AsyncClient) -> None:
     code = "41080000001320000001"
     await _register(city, builders.camera(code, functions=["face"]))
-    item = (
-        f"<Item><DeviceID>{{}}</DeviceID><Name>n</Name><Longitude>{LON}</Longitude>"
-        f"<Latitude>{LAT}</Latitude></Item>"
-    )
+    item = f"<Item><DeviceID>{{}}</DeviceID><Name>n</Name><Longitude>{LON}</Longitude><Latitude>{LAT}</Latitude></Item>"
     items = item.format(code) + item.format("41080000001320000002")
     xml = f"<Response><CmdType>Catalog</CmdType><DeviceList>{items}</DeviceList></Response>"
     job = await brought(city, xml.encode(), name="c.xml")
@@ -297,11 +281,11 @@ async def test_two_records_never_come_to_one_reference(city: httpx.AsyncClient) 
 
 
 def test_every_rule_between_fields_is_asked_of_the_registry() -> None:
-    for kind, rules in between.OF_KIND.items():
-        asked = {frozenset(rule.fields) for rule in parts.RULES[kind]}
+    for kind, rules in cross_field_rules.OF_KIND.items():
+        asked = {frozenset(rule.fields) for rule in partial_rows.RULES[kind]}
         assert asked == {frozenset(rule.fields) for rule in rules}
-    for rule in {rule for asked_of in parts.RULES.values() for rule in asked_of}:
-        assert told.broken(2, rule.member, rule.code).message_zh
+    for rule in {rule for asked_of in partial_rows.RULES.values() for rule in asked_of}:
+        assert row_errors.broken(2, rule.member, rule.code).message_zh
 
 
 _DOMAINS: dict[str, list[Any]] = {
@@ -350,16 +334,12 @@ def _whole(chance: random.Random, number: int) -> Json:
 
 
 def _cell(value: Any) -> str:
-    text = (
-        value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
-    )
+    text = value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
     return '"' + text.replace('"', '""') + '"'
 
 
 @pytest.mark.parametrize("sheet", _SHEETS)
-async def test_a_row_comes_to_what_a_patch_comes_to(
-    ringed: httpx.AsyncClient, sheet: tuple[str, ...]
-) -> None:
+async def test_a_row_comes_to_what_a_patch_comes_to(ringed: httpx.AsyncClient, sheet: tuple[str, ...]) -> None:
     """The oracle: PATCH merges into a whole draft, and holds every rule over what comes out."""
     chance = random.Random(sheet[0])
     twin = builders.jurisdiction(OTHER)

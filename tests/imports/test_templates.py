@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from app.errors import NotFound
-from app.formats.source import open_source
-from app.intake.judge import judge
-from app.intake.plan import Options, plan_for
-from app.services.imports.templates import template
+from app.imports.profiles import template
+from app.ingest.columns.planner import Options, plan_for
+from app.ingest.readers.opening import open_source
+from app.ingest.validation.batch_validation import judge
 
 KINDS = ("cameras", "checkpoints", "control-points", "roads", "rings", "states", "buildings")
 

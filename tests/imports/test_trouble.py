@@ -13,8 +13,8 @@ from builders import KeyFor, Serve
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.registry import intake
-from app.routers import uploads
+from app.http import uploads
+from app.imports.queries import staging as staging_queries
 from imports.files import brought, cameras, row, rows_of, send, table
 
 Real = Callable[..., Awaitable[None]]
@@ -25,7 +25,7 @@ async def held(
     client: httpx.AsyncClient, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """Give an import that waits in the middle of its third batch, and what lets it go on."""
-    reached, going, real = asyncio.Event(), asyncio.Event(), intake.write
+    reached, going, real = asyncio.Event(), asyncio.Event(), staging_queries.write
     batches = 0
 
     async def waiting(*given: Any, **more: Any) -> None:
@@ -36,13 +36,13 @@ async def held(
             await going.wait()
         await real(*given, **more)
 
-    monkeypatch.setattr("app.services.imports.applying.ROWS", 5)
-    monkeypatch.setattr(intake, "write", waiting)
+    monkeypatch.setattr("app.imports.transaction.ROWS", 5)
+    monkeypatch.setattr(staging_queries, "write", waiting)
     url = f"/v1/imports?kind=camera&jurisdiction={builders.CITY}&name=held.csv"
     answer = await client.post(url, content=cameras(count))
     assert answer.status_code == 202, answer.text
     await asyncio.wait_for(reached.wait(), 30)
-    monkeypatch.setattr(intake, "write", real)
+    monkeypatch.setattr(staging_queries, "write", real)
     yield answer.json()["links"]["self"], going
     going.set()
 
@@ -117,9 +117,7 @@ async def test_the_next_import_of_the_jurisdiction_waits_its_turn(
     city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with held(city, 20, monkeypatch) as (url, going):
-        answer = await city.post(
-            f"/v1/imports?kind=camera&jurisdiction={builders.CITY}", content=cameras(20)
-        )
+        answer = await city.post(f"/v1/imports?kind=camera&jurisdiction={builders.CITY}", content=cameras(20))
         second = answer.json()["links"]["self"]
         await asyncio.sleep(0.5)
         assert (await city.get(second)).json()["state"] == "received"
@@ -128,9 +126,7 @@ async def test_the_next_import_of_the_jurisdiction_waits_its_turn(
     assert (first["counts"]["created"], then["counts"]["unchanged"]) == (20, 20)
 
 
-async def test_an_import_that_waits_can_be_cancelled(
-    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_import_that_waits_can_be_cancelled(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async with held(city, 20, monkeypatch) as (url, going):
         rows = [row(0, jurisdiction=builders.CITY)]  # any jurisdiction: waits for all others
         answer = await city.post("/v1/imports?kind=camera&name=x.csv", content=table(rows))
@@ -171,21 +167,15 @@ async def test_a_worker_that_stops_leaves_a_failed_import(
     assert await builders.contents(database) == before
 
 
-async def test_a_job_whose_worker_vanished_is_found_dead(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_job_whose_worker_vanished_is_found_dead(city: httpx.AsyncClient, database: Database) -> None:
     job = await brought(city, cameras(1))
     async with database.engine.begin() as connection:
-        await connection.execute(
-            text("UPDATE import_job SET state = 'applying', finished_at = NULL, worker = 'gone'")
-        )
+        await connection.execute(text("UPDATE import_job SET state = 'applying', finished_at = NULL, worker = 'gone'"))
     found = (await city.get(job["links"]["self"])).json()
     assert (found["state"], found["problem"]["code"]) == ("failed", "interrupted")
 
 
-async def test_a_full_disk(
-    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+async def test_a_full_disk(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     def full(_sink: object, _data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -195,9 +185,7 @@ async def test_a_full_disk(
     assert list((tmp_path / "imports").iterdir()) == []
 
 
-async def test_files_are_gone_when_their_import_is_over(
-    city: httpx.AsyncClient, tmp_path: Any
-) -> None:
+async def test_files_are_gone_when_their_import_is_over(city: httpx.AsyncClient, tmp_path: Any) -> None:
     await brought(city, cameras(1))
     await send(city, b"")
     await send(city, cameras(1), kind="nothing")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from test_judge import judged, sheet
 
-from app.intake.judge import judge
-from app.intake.plan import Options, plan_for
+from app.ingest.columns.planner import Options, plan_for
+from app.ingest.validation.batch_validation import judge
 
 HEAD = "序号,设备编码,设备名称,经度,纬度,功能类型,状态"
 GOOD = "1,c1,解放路口,113.2,35.2,人脸,在线"
@@ -23,9 +23,7 @@ GOOD = "1,c1,解放路口,113.2,35.2,人脸,在线"
 )  # fmt: skip
 def test_a_row_that_is_no_record_is_passed_over(row: str) -> None:
     answer = judged("camera", HEAD, GOOD, row, GOOD.replace("c1", "c2"))
-    assert [(f.row, f.code, f.severity, f.value) for f in answer.faults] == [
-        (3, "not-a-record", "warning", None)
-    ]
+    assert [(f.row, f.code, f.severity, f.value) for f in answer.faults] == [(3, "not-a-record", "warning", None)]
     assert answer.good["code"].to_pylist() == ["c1", "c2"]
     assert answer.good["state"].to_pylist() == ["online", "online"]
 
@@ -77,9 +75,7 @@ def test_states_and_lanes_have_such_rows_too() -> None:
 
 def test_whom_a_signature_names_is_not_kept() -> None:
     batch = sheet(HEAD, GOOD, "制表人：张三  审核：李四,,,联系电话:13800000000,,,")
-    plan: Any = plan_for(
-        Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch
-    )
+    plan: Any = plan_for(Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch)
     judge(plan, batch)
     kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())
     assert "制表人：" in kept
@@ -96,9 +92,7 @@ def test_whom_a_signature_names_is_not_kept() -> None:
 def test_what_is_printed_below_a_table_is_no_record_and_names_nobody(row: str) -> None:
     line = row + "," * (HEAD.count(",") - row.count(","))
     batch = sheet(HEAD, GOOD, line)
-    plan: Any = plan_for(
-        Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch
-    )
+    plan: Any = plan_for(Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch)
     found = judge(plan, batch)
     assert [(fault.row, fault.code) for fault in found.faults] == [(3, "not-a-record")]
     kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())

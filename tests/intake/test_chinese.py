@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.formats import detect
-from app.intake import chinese, refusals
+from app.ingest.messages import chinese
+from app.ingest.messages import chinese as refusals
+from app.ingest.readers import detection
 
 _APP = Path(chinese.__file__).parents[1]
 _KNOWN = ("chinese.py", "refusals.py")
@@ -25,9 +26,7 @@ def _said() -> str:
     return "\n".join(str(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
-@pytest.mark.parametrize(
-    "english", chinese._NOTES | chinese._HINTS | chinese._ENDINGS | refusals._READING
-)
+@pytest.mark.parametrize("english", chinese._NOTES | chinese._HINTS | chinese._ENDINGS | refusals._READING)
 def test_every_known_sentence_is_still_said(english: str) -> None:
     missing = [part for part in english.split("{}") if part.strip("'. ") and part not in _said()]
     assert missing == []
@@ -55,9 +54,7 @@ def _template(node: ast.expr) -> str | None:
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.JoinedStr):
-        parts = [
-            _template(part) if isinstance(part, ast.Constant) else "H7" for part in node.values
-        ]
+        parts = [_template(part) if isinstance(part, ast.Constant) else "H7" for part in node.values]
         return "".join(part or "" for part in parts)
     return None
 
@@ -78,7 +75,7 @@ def _refusals() -> dict[str, str]:
             for text in told:
                 if text and " " in text and set(text) - set("H7., "):
                     found[text] = f"{path.name}:{node.lineno}"
-    for sign in (*detect._FOREIGN, *detect._MARKUP):
+    for sign in (*detection._FOREIGN, *detection._MARKUP):
         found[sign[1]] = "detect.py"
     return found
 

@@ -6,10 +6,10 @@ import pytest
 from test_judge import judged, sheet
 
 from app.errors import Invalid
-from app.intake import codes
-from app.intake.plan import Options, plan_for
-from app.intake.readers import Reader
-from app.intake.targets import kind_of
+from app.ingest.columns.field_specs import kind_of
+from app.ingest.columns.planner import Options, plan_for
+from app.ingest.values import code_lists
+from app.ingest.values.field_parsers import Reader
 
 HEADER = "code,lon,lat,functions"
 
@@ -108,9 +108,7 @@ def test_road_classes(cell: str, words: str) -> None:
     columns = ["code", "highway", "oneway", "wkt"]
     answer = judged("road", "|".join(columns), "|".join(row.split(",", 3)), divided="|")
     assert answer.faults == []
-    assert answer.good.select(["road_class", "oneway"]).to_pylist() == [
-        {"road_class": words, "oneway": "backward"}
-    ]
+    assert answer.good.select(["road_class", "oneway"]).to_pylist() == [{"road_class": words, "oneway": "backward"}]
 
 
 def test_a_code_of_no_list_is_a_fault_that_names_the_list() -> None:
@@ -147,9 +145,7 @@ def test_directions_that_cannot_be_codes_are_degrees_and_the_other_way_round_is_
         "7",
     ]
     header = "code,lon,lat,functions,方位角"
-    assert plan_notes(header, *[f"c{t},113.2,35.2,face,{t}" for t in (1, 3, 5, 8)]) == [
-        "direction-codes"
-    ]
+    assert plan_notes(header, *[f"c{t},113.2,35.2,face,{t}" for t in (1, 3, 5, 8)]) == ["direction-codes"]
 
 
 def test_a_list_that_is_not_there_is_refused() -> None:
@@ -163,11 +159,11 @@ def test_every_value_of_every_list_is_a_value_of_its_fields() -> None:
     for kind in ("camera", "checkpoint", "road", "control_point", "ring"):
         target = kind_of(kind)
         for field in (*target.fields.values(), *target.helpers.values()):
-            if field.words and (topic := codes.topic_of(field.name, field.form)):
+            if field.words and (topic := code_lists.topic_of(field.name, field.form)):
                 words.setdefault(topic, set()).update(field.words)
     words["checkpoint_kind"] |= {"camera", "checkpoint"}
     for topic, known in words.items():
-        for table in (codes.WORDS.get(topic, {}), *codes.LISTS.get(topic, {}).values()):
+        for table in (code_lists.WORDS.get(topic, {}), *code_lists.LISTS.get(topic, {}).values()):
             assert {v for v in table.values() if v is not None} <= known, topic
 
 
@@ -183,9 +179,7 @@ def test_every_value_of_every_list_is_a_value_of_its_fields() -> None:
         ("kind", "checkpoint", "车辆卡口 电子警察 卡口式电警 测速卡口 机动车卡口", "vehicle"),
     ],
 )
-def test_places_and_checkpoints_by_their_chinese_names(
-    field: str, kind: str, words: str, value: str
-) -> None:
+def test_places_and_checkpoints_by_their_chinese_names(field: str, kind: str, words: str, value: str) -> None:
     target = kind_of(kind).field(field)
     assert target is not None
     assert {Reader(target).read(word) for word in words.split()} == {value}

@@ -9,13 +9,13 @@ from formats.files import written
 from numpy.testing import assert_allclose
 
 from app.errors import Invalid
-from app.formats.source import open_source
-from app.geo.datum import from_wgs84
-from app.intake.faults import Judged
-from app.intake.judge import batches, judge
-from app.intake.locating import located
-from app.intake.options import Options
-from app.intake.plan import plan_for
+from app.geo.projection.datum import from_wgs84
+from app.ingest.columns.options import Options
+from app.ingest.columns.planner import plan_for
+from app.ingest.readers.opening import open_source
+from app.ingest.validation.batch_validation import batches, judge
+from app.ingest.validation.issues import Judged
+from app.ingest.validation.location import located
 
 _TRUE = (113.2418, 35.2159)
 _CODE = "4108020000132100000"
@@ -45,9 +45,7 @@ def _written_in(datum: str) -> str:
         ("{}（WGS-84坐标系）", "wgs84"), ("{}（2000国家大地坐标系）", "cgcs2000"), ("{}(2000坐标系)", "cgcs2000"),
     ],
 )  # fmt: skip
-def test_a_datum_beside_a_heading_is_not_passed_over(
-    tmp_path: Path, heading: str, datum: str
-) -> None:
+def test_a_datum_beside_a_heading_is_not_passed_over(tmp_path: Path, heading: str, datum: str) -> None:
     head = f"设备编码,{heading.format('经度').replace(',', '，')},{heading.format('纬度')},功能类型"
     _, places = _judged(tmp_path, head, f"{_CODE}1,{_written_in(datum)},车辆")
     assert_allclose(places.xy, [_TRUE], atol=1e-8)
@@ -82,9 +80,7 @@ def test_rows_may_say_their_datum(tmp_path: Path) -> None:
         f"{_CODE}5,{_written_in('wgs84')},地方独立坐标系,车辆",
         f"{_CODE}6,{_written_in('wgs84')},EPSG:4490,车辆",
     )
-    assert [(fault.row, fault.column, fault.code) for fault in found.faults] == [
-        (6, "坐标系", "unknown-crs")
-    ]
+    assert [(fault.row, fault.column, fault.code) for fault in found.faults] == [(6, "坐标系", "unknown-crs")]
     good = np.flatnonzero(places.good)
     assert good.tolist() == [0, 1, 2, 3, 5]
     assert_allclose(places.xy[good], [_TRUE] * 5, atol=1e-8)
@@ -93,18 +89,14 @@ def test_rows_may_say_their_datum(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("crs", "row"), [("wgs84", "GCJ02"), ("EPSG:4547", "CGCS2000")])
 def test_the_sender_is_believed_over_the_rows(tmp_path: Path, crs: str, row: str) -> None:
     place = _written_in("wgs84") if crs == "wgs84" else "430968.6,3898808.8"
-    _, places = _judged(
-        tmp_path, "设备编码,x,y,坐标系,功能类型", f"{_CODE}1,{place},{row},车辆", crs=crs
-    )
+    _, places = _judged(tmp_path, "设备编码,x,y,坐标系,功能类型", f"{_CODE}1,{place},{row},车辆", crs=crs)
     assert_allclose(places.xy, [_TRUE], atol=1e-4)
 
 
 def test_a_ring_may_say_its_datum(tmp_path: Path) -> None:
     corners = np.array([(113.2, 35.2), (113.3, 35.2), (113.3, 35.3), (113.2, 35.2)])
     moved = ", ".join(f"{x:.9f} {y:.9f}" for x, y in from_wgs84(corners, "gcj02"))
-    _, places = _judged(
-        tmp_path, "圈层,wkt,坐标系", f'环市,"POLYGON(({moved}))",GCJ02', kind="ring"
-    )
+    _, places = _judged(tmp_path, "圈层,wkt,坐标系", f'环市,"POLYGON(({moved}))",GCJ02', kind="ring")
     (shape,) = places.shapes
     assert_allclose(np.array(shape.exterior.coords), corners, atol=1e-8)
 

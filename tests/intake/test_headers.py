@@ -2,11 +2,11 @@
 
 import pytest
 
-from app.intake import aliases
-from app.intake.headers import known_names, plain, recognise
-from app.intake.targets import kind_of, names
-from app.schemas.forbidden import forbidden
-from app.schemas.titles import heading
+from app.ingest.columns import headings
+from app.ingest.columns.field_specs import kind_of, names
+from app.ingest.columns.headings import known_names, plain, recognise
+from app.ingest.validation.redaction import forbidden
+from app.records.titles import heading
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,7 @@ def test_other_headings_mean_nothing_by_themselves(column: str) -> None:
 
 
 def test_units_and_datums_beside_a_heading_are_kept() -> None:
-    found = [
-        recognise(c, "camera")
-        for c in ("可视距离（公里）", "经度(GCJ-02)", "百度纬度", "WGS84经度")
-    ]
+    found = [recognise(c, "camera") for c in ("可视距离（公里）", "经度(GCJ-02)", "百度纬度", "WGS84经度")]
     assert [(m.field, m.unit, m.datum) for m in found if m] == [
         ("range_m", "km", None),
         ("lon", None, "gcj02"),
@@ -81,7 +78,7 @@ def test_every_field_is_recognised_by_its_own_name_and_titles(kind: str, languag
 @pytest.mark.parametrize("kind", names())
 def test_no_name_stands_for_two_fields_of_a_kind(kind: str) -> None:
     target = kind_of(kind)
-    own, common = aliases.OF_KIND.get(kind, {}), aliases.COMMON
+    own, common = headings.OF_KIND.get(kind, {}), headings.COMMON
     for table in (own, common):
         seen: dict[str, str] = {}
         for key, listed in table.items():
@@ -93,7 +90,7 @@ def test_no_name_stands_for_two_fields_of_a_kind(kind: str) -> None:
 
 def test_every_alias_belongs_to_some_kind() -> None:
     fields = {f for kind in names() for f in (*kind_of(kind).fields, *kind_of(kind).helpers)}
-    for table in (aliases.COMMON, *aliases.OF_KIND.values()):
+    for table in (headings.COMMON, *headings.OF_KIND.values()):
         assert {key.partition("@")[0] for key in table} <= fields
 
 

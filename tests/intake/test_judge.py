@@ -7,18 +7,15 @@ import pyarrow as pa
 import pytest
 
 from app.errors import Invalid
-from app.formats.source import Batch
-from app.intake.judge import Judged, judge
-from app.intake.plan import Options, plan_for
+from app.ingest.columns.planner import Options, plan_for
+from app.ingest.readers.opening import Batch
+from app.ingest.validation.batch_validation import Judged, judge
 
 
 def sheet(header: str, *rows: str, divided: str = ",") -> Batch:
     names = header.split(divided)
     cells = [row.split(divided) for row in rows]
-    columns = {
-        name: pa.array([line[at] or None for line in cells], pa.string())
-        for at, name in enumerate(names)
-    }
+    columns = {name: pa.array([line[at] or None for line in cells], pa.string()) for at, name in enumerate(names)}
     return Batch(np.arange(2, len(rows) + 2), columns)
 
 

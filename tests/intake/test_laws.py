@@ -11,12 +11,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.formats.source import Batch
-from app.formats.text import clean
-from app.intake import fast
-from app.intake.judge import Judged, judge
-from app.intake.plan import Options, plan_for
-from app.intake.targets import Field, Kind, kind_of
+from app.ingest.columns.field_specs import Field, Kind, kind_of
+from app.ingest.columns.planner import Options, plan_for
+from app.ingest.readers.opening import Batch
+from app.ingest.validation import vectorized_validation
+from app.ingest.validation.batch_validation import Judged, judge
+from app.ingest.values.text import clean
 
 _SIGNS = "a B7路。.-_:/@,'\"=\t\n\x00\x1f\x7f\x85\xa0\u00e9\u2028\u202e\u3000\u200b{}\\１"
 _NUMBERS = (
@@ -254,7 +254,7 @@ def agree(kind: Kind, batch: Batch, *, parts: bool = False) -> int:
     assert quick.faults == exact.faults
     assert _rows(kind, quick) == _rows(kind, exact)
     placed = np.ones(len(batch.row), dtype=bool)
-    return int(fast.certain(plan, batch, placed)[0].sum())
+    return int(vectorized_validation.certain(plan, batch, placed)[0].sum())
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -267,9 +267,7 @@ def test_both_ways_agree_on_every_odd_cell_of_every_field(name: str) -> None:
         alone = [] if target.form in seen else [[cell] for cell in odd(target)]
         seen.add(target.form)
         for texts in (odd(target), *alone):
-            columns: dict[str, list[str | None]] = {
-                n: [text] * len(texts) for n, text in needed.items()
-            }
+            columns: dict[str, list[str | None]] = {n: [text] * len(texts) for n, text in needed.items()}
             columns[target.name] = list(texts)
             certain += agree(kind, batch_of(kind, columns, len(texts), SHAPES[name]))
     assert certain > 20

@@ -8,12 +8,13 @@ import pytest
 from test_judge import judged, sheet
 
 from app.errors import Invalid
-from app.intake import documented, faults
-from app.intake.options import BUILT_IN, check_profile
-from app.intake.plan import Options, Plan, plan_for
-from app.intake.targets import names
-from app.intake.templates import csv_text, template
-from app.schemas.imports import Profile
+from app.ingest.columns import templates
+from app.ingest.columns.field_specs import names
+from app.ingest.columns.options import BUILT_IN, check_profile
+from app.ingest.columns.planner import Options, Plan, plan_for
+from app.ingest.columns.profiles import Profile
+from app.ingest.columns.templates import csv_text, template
+from app.ingest.validation import issues
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,9 +84,7 @@ def test_built_in_profiles_hold_to_the_rules_of_profiles(name: str) -> None:
 
 
 def test_a_profile_with_unknown_fields_or_lists_is_refused_with_every_fault() -> None:
-    profile = Profile(
-        name="bad", kind="camera", columns={"a": "nothing"}, code_lists={"direction": "nope"}
-    )
+    profile = Profile(name="bad", kind="camera", columns={"a": "nothing"}, code_lists={"direction": "nope"})
     with pytest.raises(Invalid) as error:
         check_profile(profile)
     assert [fault.code for fault in error.value.faults] == ["unknown-field", "unknown-code-list"]
@@ -137,9 +136,7 @@ def test_degrees_are_preferred_to_metres_unless_a_projected_crs_is_named() -> No
 
 
 def test_of_two_datums_wgs84_is_read_and_the_other_told_of() -> None:
-    found = plan(
-        "camera", "code,gcj02_lng,gcj02_lat,wgs84_lng,wgs84_lat,functions", "c1,1,2,3,4,face"
-    )
+    found = plan("camera", "code,gcj02_lng,gcj02_lat,wgs84_lng,wgs84_lat,functions", "c1,1,2,3,4,face")
     assert found.place.columns == ("wgs84_lng", "wgs84_lat")
     assert [note.code for note in found.notes] == ["column-not-used"] * 2
 
@@ -153,9 +150,7 @@ def test_swapped_axes_of_most_of_the_file_are_told_of_once() -> None:
 
 
 def test_dropped_columns_appear_nowhere() -> None:
-    answer = judged(
-        "camera", f"{HEADER},电话", "c1,bad,35.2,face,13800000000", drop_columns=["电话"]
-    )
+    answer = judged("camera", f"{HEADER},电话", "c1,bad,35.2,face,13800000000", drop_columns=["电话"])
     told = repr(answer.faults) + repr(answer.good.to_pylist())
     assert "13800000000" not in told
     assert answer.faults
@@ -177,7 +172,7 @@ def test_templates_import_as_they_stand(kind: str, language: Any) -> None:
 
 
 def test_the_page_of_recognised_columns_is_that_of_the_code() -> None:
-    assert (ROOT / "docs/import-columns.md").read_text() == documented.page()
+    assert (ROOT / "docs/import-columns.md").read_text() == templates.page()
 
 
 def test_every_row_code_is_documented() -> None:
@@ -187,9 +182,7 @@ def test_every_row_code_is_documented() -> None:
     said = {
         code
         for text in sources
-        for code in re.findall(
-            r'(?:Unreadable\(|: \(|= \(|words = \()\s*"([a-z]+(?:-[a-z0-9]+)+)",', text
-        )
+        for code in re.findall(r'(?:Unreadable\(|: \(|= \(|words = \()\s*"([a-z]+(?:-[a-z0-9]+)+)",', text)
     }
     assert len(said) > 15
-    assert said <= set(faults.ROW_CODES) | {"crs-assumed"}
+    assert said <= set(issues.ROW_CODES) | {"crs-assumed"}

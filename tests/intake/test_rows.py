@@ -12,10 +12,10 @@ from pyproj import Transformer
 from test_judge import judged, sheet
 
 from app.errors import Invalid
-from app.formats.source import Batch, Oddity
-from app.geo.datum import from_wgs84
-from app.intake.judge import batches, judge
-from app.intake.plan import Options, plan_for
+from app.geo.projection.datum import from_wgs84
+from app.ingest.columns.planner import Options, plan_for
+from app.ingest.readers.opening import Batch, Oddity
+from app.ingest.validation.batch_validation import batches, judge
 
 
 def point(answer: Any) -> tuple[float, float]:
@@ -63,9 +63,7 @@ def test_chinese_datums_are_undone_when_the_sender_or_the_heading_says_so(datum:
         ("code,lon,lat,functions", {"crs": datum.upper()}),
         (f"code,经度({datum}),纬度({datum}),functions", {}),
     ):
-        assert point(judged("camera", header, row, **options)) == pytest.approx(
-            (113.2418, 35.2159), abs=1e-8
-        )
+        assert point(judged("camera", header, row, **options)) == pytest.approx((113.2418, 35.2159), abs=1e-8)
 
 
 def test_a_projected_crs_is_undone() -> None:
@@ -198,9 +196,7 @@ def test_rows_of_lanes_are_grouped_by_their_checkpoint() -> None:
 
 def test_a_fault_of_a_lane_names_its_own_row_and_column() -> None:
     gate = "g1|卡口|113.2|35.2|1"
-    answer = judged(
-        "checkpoint", LANES, f"{gate}|1|1|1||", f"{gate}|1|2|1|900|", f"{gate}|3||1||", divided="|"
-    )
+    answer = judged("checkpoint", LANES, f"{gate}|1|1|1||", f"{gate}|1|2|1|900|", f"{gate}|3||1||", divided="|")
     assert {(fault.row, fault.column, fault.code) for fault in answer.faults} == {
         (3, "MaxSpeed", "less-than-equal"),
         (4, "CityPass", "missing"),
@@ -368,9 +364,7 @@ def test_a_row_without_owner_or_reference_says_which_is_missing() -> None:
         ("ring", "LINESTRING (113 35, 114 35, 114 36, 113 35)", "close the line"),
     ],
 )
-def test_a_geometry_of_another_type_is_refused_with_what_helps(
-    kind: str, shape: str, hint: str
-) -> None:
+def test_a_geometry_of_another_type_is_refused_with_what_helps(kind: str, shape: str, hint: str) -> None:
     given = {"camera": {"functions": "face"}, "road": {"road_class": "service"}, "ring": {}}
     row = f"{'core' if kind == 'ring' else 'c1'}|{shape}"
     name = "level" if kind == "ring" else "code"
@@ -395,9 +389,7 @@ def test_metres_are_told_for_what_they_look_like(crs: int, like: str) -> None:
     straight = shapely.transform(shape, lambda xy: np.stack(move.transform(*xy.T), axis=1))
     for turned in (False, True):
         metres = shapely.transform(straight, lambda xy: xy[:, ::-1]) if turned else straight
-        answer = judged(
-            "road", "code|wkt", f"c1|{metres.wkt}", divided="|", defaults={"road_class": "service"}
-        )
+        answer = judged("road", "code|wkt", f"c1|{metres.wkt}", divided="|", defaults={"road_class": "service"})
         (fault,) = answer.faults
         assert like in str(fault.hint)
         assert str(fault.hint).endswith("the northing first") is turned

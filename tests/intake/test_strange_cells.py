@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from formats.files import read, written
 
-from app.formats.source import open_source
-from app.intake.cells import SIGNS_AS_WRITTEN
-from app.intake.judge import Judged, batches, judge
-from app.intake.options import Options
-from app.intake.plan import plan_for
-from app.schemas.forbidden import forbidden
+from app.ingest.columns.options import Options
+from app.ingest.columns.planner import plan_for
+from app.ingest.readers.opening import open_source
+from app.ingest.validation.batch_validation import Judged, batches, judge
+from app.ingest.validation.redaction import forbidden
+from app.ingest.values.cell_parsing import SIGNS_AS_WRITTEN
 
 _HEAD = "设备编码,设备名称,经度,纬度,功能类型,安装高度,安装日期,备注"
 _ROW = "41080200001321000001,解放路东,113.2418,35.2159,车辆"
@@ -20,9 +20,7 @@ _ROW = "41080200001321000001,解放路东,113.2418,35.2159,车辆"
 def _judged(folder: Path, *rows: str) -> tuple[Judged, list[str | None]]:
     path = written(folder, "\n".join((_HEAD, *rows)) + "\n")
     with open_source(path) as source:
-        plan = plan_for(
-            Options("camera", jurisdiction="410800"), source.detected, source.columns, None
-        )
+        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns, None)
         (batch,) = batches(plan, source)
         return judge(plan, batch), batch.columns["备注"].to_pylist()
 
@@ -55,15 +53,9 @@ def test_a_failed_formula_is_no_text(tmp_path: Path, error: str) -> None:
         '"[{""a"": {""coordinates"": 1; ""b"": 2}}]"'.replace("; ", ", ").replace("b", "手机号"),
     ],
 )
-def test_logins_and_pictures_in_innocent_columns_are_blanked_and_refused(
-    tmp_path: Path, cell: str
-) -> None:
-    found, kept = _judged(
-        tmp_path, f"{_ROW},,,{cell}", f"{_ROW[:19]}2{_ROW[20:]},,,见 http://a.b/c"
-    )
-    assert [(fault.row, fault.column, fault.code) for fault in found.faults] == [
-        (2, "备注", "forbidden-content")
-    ]
+def test_logins_and_pictures_in_innocent_columns_are_blanked_and_refused(tmp_path: Path, cell: str) -> None:
+    found, kept = _judged(tmp_path, f"{_ROW},,,{cell}", f"{_ROW[:19]}2{_ROW[20:]},,,见 http://a.b/c")
+    assert [(fault.row, fault.column, fault.code) for fault in found.faults] == [(2, "备注", "forbidden-content")]
     assert found.faults[0].value is None
     assert kept == [None, "见 http://a.b/c"]
     assert found.good["row"].to_pylist() == [3]
@@ -106,9 +98,7 @@ def test_members_that_are_no_features_are_rows_at_fault(tmp_path: Path) -> None:
     ]
 
 
-_OWNED = (
-    "设备编码,设备名称,经度,纬度,功能类型,管理单位,资产编号,杆号,IP地址,所属防控点,使用状态,备注"
-)
+_OWNED = "设备编码,设备名称,经度,纬度,功能类型,管理单位,资产编号,杆号,IP地址,所属防控点,使用状态,备注"
 
 
 @pytest.mark.parametrize(
@@ -117,10 +107,7 @@ _OWNED = (
 )
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_word_for_nothing_is_no_pole_and_no_unit(tmp_path: Path, word: str, exact: bool) -> None:
-    rows = [
-        f"{_ROW[:19]}{at}{_ROW[20:]},{word},{word},{word},{word},{word},,{word}"
-        for at in range(1, 3)
-    ]
+    rows = [f"{_ROW[:19]}{at}{_ROW[20:]},{word},{word},{word},{word},{word},,{word}" for at in range(1, 3)]
     path = written(tmp_path, "\n".join((_OWNED, *rows)) + "\n")
     with open_source(path) as source:
         plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
@@ -221,9 +208,7 @@ def test_a_structure_is_no_name(tmp_path: Path, exact: bool) -> None:
         plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
         (batch,) = batches(plan, source)
         found = judge(plan, batch, exact=exact)
-    assert [(fault.row, fault.field, fault.code) for fault in found.faults] == [
-        (2, "name_zh", "not-text")
-    ]
+    assert [(fault.row, fault.field, fault.code) for fault in found.faults] == [(2, "name_zh", "not-text")]
     assert found.good["name_zh"].to_pylist() == ["{甲}"]
 
 
@@ -259,9 +244,7 @@ def test_a_direction_in_words(tmp_path: Path, cell: str, turn: float) -> None:
     assert float(found) == turn
 
 
-@pytest.mark.parametrize(
-    "cell", ["南北", "东-西", "西/北", "东、南", "东和南", "西，北", "东偏西10", "双向"]
-)
+@pytest.mark.parametrize("cell", ["南北", "东-西", "西/北", "东、南", "东和南", "西，北", "东偏西10", "双向"])
 def test_two_directions_are_no_third(tmp_path: Path, cell: str) -> None:
     found = _directions(tmp_path, cell)
     assert [(fault.row, fault.field) for fault in found.faults] == [(2, "azimuth_deg")]
@@ -275,19 +258,13 @@ def _directions(folder: Path, cell: str) -> Judged:
         return judge(plan, batch)
 
 
-@pytest.mark.parametrize(
-    ("names", "read"), [(("解放区", "山阳区"), False), (("410802", "解放区"), True)]
-)
-def test_names_of_divisions_are_no_codes(
-    tmp_path: Path, names: tuple[str, str], read: bool
-) -> None:
+@pytest.mark.parametrize(("names", "read"), [(("解放区", "山阳区"), False), (("410802", "解放区"), True)])
+def test_names_of_divisions_are_no_codes(tmp_path: Path, names: tuple[str, str], read: bool) -> None:
     head = _HEAD.replace("备注", "行政区划")
     rows = [f"{_ROW[:19]}{at}{_ROW[20:]},,,{name}" for at, name in enumerate(names, 1)]
     with open_source(written(tmp_path, "\n".join((head, *rows)) + "\n")) as source:
         (sample,) = source.batches(100)
-        plan = plan_for(
-            Options("camera", jurisdiction="410800"), source.detected, source.columns, sample
-        )
+        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns, sample)
         (batch,) = batches(plan, source)
         found = judge(plan, batch)
     assert ("行政区划" in plan.ignored) is not read

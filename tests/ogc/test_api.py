@@ -13,8 +13,8 @@ from schemathesis.engine import Status, events, from_schema
 from schemathesis.python.asgi import shutdown_lifespans
 
 from app.main import create_app
-from app.schemas.collections import COLLECTIONS
-from app.services.ogc import query
+from app.ogc import parameters as query
+from app.ogc.collections import COLLECTIONS
 
 CHECKS = (
     "not_a_server_error",
@@ -69,9 +69,7 @@ async def test_no_client_is_refused_the_description(client: httpx.AsyncClient) -
 
 
 @pytest.mark.timeout(300)
-async def test_the_service_answers_as_described(
-    gis: httpx.AsyncClient, database_url: str, tmp_path: Path
-) -> None:
+async def test_the_service_answers_as_described(gis: httpx.AsyncClient, database_url: str, tmp_path: Path) -> None:
     parameters = {"path.featureId": "cam-01"}
     config = SchemathesisConfig.from_dict(
         {

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from builders import CITY, Json
 
-from app.routers.problems import MEDIA_TYPE
-from app.services.ogc import answers
+from app.http.problems import MEDIA_TYPE
+from app.ogc import analysis_features
 from ogc.asking import CAMERAS
 
 HOME = "/ogc/collections/cameras"
@@ -182,9 +182,7 @@ TIMES = [
 
 async def test_a_bad_time(gis: httpx.AsyncClient) -> None:
     for when in TIMES:
-        assert (await refused(gis, f"{CAMERAS}?datetime={when}"))["errors"][0][
-            "pointer"
-        ] == "?datetime"
+        assert (await refused(gis, f"{CAMERAS}?datetime={when}"))["errors"][0]["pointer"] == "?datetime"
 
 
 async def test_the_ends_of_time(gis: httpx.AsyncClient) -> None:
@@ -233,9 +231,7 @@ ORDERS = [
 
 async def test_a_bad_order(gis: httpx.AsyncClient) -> None:
     for names in ORDERS:
-        assert (await refused(gis, f"{CAMERAS}?sortby={names}"))["errors"][0][
-            "pointer"
-        ] == "?sortby"
+        assert (await refused(gis, f"{CAMERAS}?sortby={names}"))["errors"][0]["pointer"] == "?sortby"
 
 
 async def test_properties_that_are_not_there(gis: httpx.AsyncClient) -> None:
@@ -290,18 +286,16 @@ async def test_strange_hosts_and_headers(gis: httpx.AsyncClient) -> None:
         assert (await gis.get(CAMERAS, headers={"Accept": accept})).status_code in (200, 406)
 
 
-async def test_a_wrong_filter_costs_no_computation(
-    gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_wrong_filter_costs_no_computation(gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer takes seconds in a large city; what cannot be asked of it is refused before."""
     computed: list[str] = []
-    source = answers.SOURCES["coverage"]
+    source = analysis_features.SOURCES["coverage"]
 
     async def counted(*given: Any) -> bytes:
         computed.append(given[1])
         return await source(*given)
 
-    monkeypatch.setitem(answers.SOURCES, "coverage", counted)
+    monkeypatch.setitem(analysis_features.SOURCES, "coverage", counted)
     url = "/ogc/collections/coverage/items"
     for text in ("zone", "nosuch = 1", "zone = 5", "zone ="):
         await refused(gis, f"{url}?filter={text}")

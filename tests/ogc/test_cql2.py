@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text as text_of
 
+from app.analysis.service import Answers
 from app.db.engine import Database
+from app.db.queries import Bound
 from app.errors import BadQuery
-from app.geo.crs import CRS84
-from app.registry.bound import Bound
-from app.registry.cql2 import condition
-from app.registry.features import Asked, Page, page_statement, vocabulary
-from app.schemas import cql2
-from app.schemas.collections import BY_ID, COLLECTIONS
-from app.services.coverage import Answers
-from app.services.ogc.features import Features
+from app.geo.projection.reference_systems import CRS84
+from app.ogc import cql2
+from app.ogc.collections import BY_ID, COLLECTIONS
+from app.ogc.features import Features
+from app.ogc.queries.cql2_to_sql import condition
+from app.ogc.queries.features import Asked, Page, page_statement, vocabulary
 from ogc.asking import CAMERAS, cams, filtered, ids
 
 ODD, EVEN = ids(range(1, 12, 2)), ids(range(0, 12, 2))
@@ -278,9 +278,7 @@ def test_a_tree_too_deep_is_refused() -> None:
     assert refused.value.code == "filter-too-large"
 
 
-async def test_a_spatial_filter_goes_through_the_index(
-    gis: httpx.AsyncClient, superuser_url: str
-) -> None:
+async def test_a_spatial_filter_goes_through_the_index(gis: httpx.AsyncClient, superuser_url: str) -> None:
     """Of a tiny table PostgreSQL may read anything; here it has the spatial index or the whole table."""
     over = Database(superuser_url, pool_size=1)
     for collection in (known for known in COLLECTIONS if known.kind is not None):
@@ -330,10 +328,8 @@ async def test_a_filter_that_fails_on_a_later_row_is_no_failure_of_ours(
     assert refused.value.code == "bad-filter"
 
 
-async def test_a_filter_may_not_take_for_ever(
-    gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.services.ogc.features.QUERY_TIMEOUT_S", 1e-6)
+async def test_a_filter_may_not_take_for_ever(gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ogc.features.QUERY_TIMEOUT_S", 1e-6)
     answer = await gis.get(CAMERAS, params={"filter": "range_m > 5"})
     assert (answer.status_code, answer.json()["code"]) == (400, "query-too-expensive")
     monkeypatch.undo()

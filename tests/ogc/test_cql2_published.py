@@ -16,11 +16,10 @@ import pytest
 import shapely
 
 from app.db.engine import Database
-from app.registry.bound import Bound
-from app.registry.cql2 import condition
-from app.registry.cql2_parts import Term
-from app.schemas import cql2
-from app.schemas.ogc import CONFORMANCE
+from app.db.queries import Bound
+from app.ogc import cql2
+from app.ogc.documents import CONFORMANCE
+from app.ogc.queries.cql2_to_sql import Term, condition
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared/data/cql2"
 PUBLISHED = FOLDER / "ats_predicates_expected.jsonl"
@@ -98,9 +97,7 @@ async def test_every_predicate_selects_as_many_features_as_published(
         for form in (tree, as_json):
             bound = Bound()
             sql = condition(form, words[layer], bound)
-            rows = await database.fetch(
-                f"SELECT count(*) FROM {layer} t WHERE {sql}", *bound.values
-            )
+            rows = await database.fetch(f"SELECT count(*) FROM {layer} t WHERE {sql}", *bound.values)
             if rows[0][0] != predicate["expected_count"]:
                 wrong.append((text, rows[0][0], predicate["expected_count"]))
     await database.close()

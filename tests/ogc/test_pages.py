@@ -9,7 +9,7 @@ import httpx
 import pytest
 from markupsafe import Markup
 
-from app.routers.ogc.drawing import LOWEST, WIDTH, drawing
+from app.routers.ogc.negotiation import LOWEST, WIDTH, drawing
 
 HTML = {"Accept": "text/html"}
 
@@ -19,9 +19,7 @@ def feature(geometry: object, code: str = "one", **properties: object) -> dict[s
 
 
 def shapes(drawn: Markup) -> list[ElementTree.Element]:
-    return [
-        found for found in ElementTree.fromstring(drawn).iter() if found.tag in ("circle", "path")
-    ]
+    return [found for found in ElementTree.fromstring(drawn).iter() if found.tag in ("circle", "path")]
 
 
 @pytest.mark.parametrize(
@@ -48,9 +46,7 @@ def test_every_shape_is_drawn_on_the_sheet(geometry: dict[str, object]) -> None:
 
 def test_north_is_up_and_east_is_right() -> None:
     there = [feature(builders.point(113.2, 35.2), "a"), feature(builders.point(113.3, 35.3), "b")]
-    low, high = [
-        (float(c.get("cx", 0)), float(c.get("cy", 0))) for c in shapes(drawing(there, "/h"))[:2]
-    ]
+    low, high = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in shapes(drawing(there, "/h"))[:2]]
     assert low[0] < high[0]
     assert low[1] > high[1]
 

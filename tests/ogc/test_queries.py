@@ -7,7 +7,7 @@ import pytest
 from builders import CITY, camera, control_point, point
 from pyproj import Transformer
 
-from app.geo.crs import SYSTEMS
+from app.geo.projection.reference_systems import SYSTEMS
 from ogc.asking import CAMERAS, cams, codes, ids, page
 
 
@@ -166,13 +166,11 @@ async def test_a_limit_beyond_the_greatest_gives_the_greatest(gis: httpx.AsyncCl
     assert (await page(gis, limit=10**9))["numberReturned"] == 12
 
 
-async def test_a_long_page_is_the_pages_it_is_made_of(
-    gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_page_is_the_pages_it_is_made_of(gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sent in pieces: 12 features in pieces of 5 are the same bytes as one page of 12."""
     plain = (await gis.get(f"{CAMERAS}?limit=12&sortby=-range_m")).content
     short = (await gis.get(f"{CAMERAS}?limit=11&sortby=-range_m")).json()
-    monkeypatch.setattr("app.services.ogc.features.PIECE", 5)
+    monkeypatch.setattr("app.ogc.features.PIECE", 5)
     monkeypatch.setattr("app.routers.ogc.features.PIECE", 5)
     assert (await gis.get(f"{CAMERAS}?limit=12&sortby=-range_m")).content == plain
     again = (await gis.get(f"{CAMERAS}?limit=11&sortby=-range_m")).json()

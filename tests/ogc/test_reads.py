@@ -49,9 +49,7 @@ async def test_a_page_of_exactly_the_limit_has_no_next(gis: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("collection", [*RECORDS, *ANSWERS])
-async def test_a_feature_of_a_page_is_the_feature_itself(
-    gis: httpx.AsyncClient, collection: str
-) -> None:
+async def test_a_feature_of_a_page_is_the_feature_itself(gis: httpx.AsyncClient, collection: str) -> None:
     listed = (await gis.get(f"/ogc/collections/{collection}/items?limit=1")).json()["features"][0]
     answer = await gis.get(f"/ogc/collections/{collection}/items/{listed['id']}")
     assert answer.headers["content-type"] == "application/geo+json"

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from builders import KeyFor
 
-from app.geo.tiling import MATRIX_SETS, WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD
-from app.schemas.collections import COLLECTIONS
-from app.services.ogc import qgis
+from app.geo.projection.tile_matrix import MATRIX_SETS, WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD
+from app.ogc import qgis
+from app.ogc.collections import COLLECTIONS
 
 MVT = "application/vnd.mapbox-vector-tile"
 
@@ -24,9 +24,7 @@ async def test_every_collection_has_tiles_that_lead_from_its_page_to_a_tile(
 ) -> None:
     for collection in COLLECTIONS:
         page = (await gis.get(f"/ogc/collections/{collection.id}")).json()
-        listed = next(
-            link["href"] for link in page["links"] if link["rel"].endswith("/tilesets-vector")
-        )
+        listed = next(link["href"] for link in page["links"] if link["rel"].endswith("/tilesets-vector"))
         sets = (await gis.get(listed)).json()["tilesets"]
         assert [found["tileMatrixSetURI"] for found in sets] == [
             WEB_MERCATOR_QUAD.uri, WORLD_CRS84_QUAD.uri,
@@ -44,9 +42,7 @@ async def test_every_collection_has_tiles_that_lead_from_its_page_to_a_tile(
 
 
 @pytest.mark.parametrize("matrices", MATRIX_SETS)
-async def test_a_tile_changes_with_a_write_and_not_before(
-    gis: httpx.AsyncClient, matrices: str
-) -> None:
+async def test_a_tile_changes_with_a_write_and_not_before(gis: httpx.AsyncClient, matrices: str) -> None:
     url = tile_url("roads", matrices=matrices)
     first = await gis.get(url)
     assert (first.status_code, first.headers["content-type"]) == (200, MVT)
@@ -66,9 +62,7 @@ async def test_computed_features_are_on_tiles_too(gis: httpx.AsyncClient) -> Non
     assert b"uncovered" in answer.content
 
 
-async def test_a_tile_never_shows_another_jurisdiction(
-    gis: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_a_tile_never_shows_another_jurisdiction(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     await gis.put(f"/v1/jurisdictions/{builders.OTHER}", json=builders.jurisdiction(builders.OTHER))
     stranger = await key_for("analyst", [builders.OTHER])
     for collection in ("cameras", "gaps", "coverage", "rings"):
@@ -77,9 +71,7 @@ async def test_a_tile_never_shows_another_jurisdiction(
         assert hidden.status_code == 204
 
 
-async def test_what_nobody_watches_is_not_on_a_readers_tiles(
-    gis: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_what_nobody_watches_is_not_on_a_readers_tiles(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     reader = await key_for("reader")
     assert (await gis.get(tile_url("cameras"), headers=reader)).status_code == 200
     assert (await gis.get(tile_url("gaps"), headers=reader)).status_code == 403
@@ -111,9 +103,7 @@ async def test_what_is_no_tile_is_told_so(gis: httpx.AsyncClient, path: str, sta
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_the_project_has_the_layers_its_reader_may_see(
-    gis: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_the_project_has_the_layers_its_reader_may_see(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     async def layers(headers: dict[str, str]) -> set[str]:
         answer = await gis.get("/ogc/qgis.qgs", headers=headers)
         assert answer.status_code == 200

@@ -41,7 +41,7 @@ def environment(**settings: object) -> dict[str, str]:
 def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
+        [sys.executable, "-m", "app.cli.main", *arguments],
         cwd=CHECKOUT,
         env=environment(**settings),
         capture_output=True,
@@ -109,7 +109,7 @@ class Service:
         known: dict[str, object] = {"data_dir": self.folder, "port": self.port, **settings}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve", *arguments],
+                [sys.executable, "-m", "app.cli.main", "serve", *arguments],
                 cwd=CHECKOUT,
                 env=environment(**known),
                 stdin=subprocess.DEVNULL,
@@ -150,9 +150,7 @@ class Service:
     def workers(self) -> list[int]:
         """Return the pids of its worker processes."""
         return [
-            pid
-            for pid, (parent, words) in processes().items()
-            if parent == self.process.pid and "spawn_main" in words
+            pid for pid, (parent, words) in processes().items() if parent == self.process.pid and "spawn_main" in words
         ]
 
     # -- its database ---------------------------------------------------------------------------
@@ -171,9 +169,7 @@ class Service:
     def sessions(self) -> list[int]:
         """Return the processes of PostgreSQL that serve one connection each."""
         postmaster, found = self.postmaster, processes().items()
-        return [
-            pid for pid, (parent, words) in found if parent == postmaster and "[local]" in words
-        ]
+        return [pid for pid, (parent, words) in found if parent == postmaster and "[local]" in words]
 
     @contextmanager
     def stopped_postgres(self) -> Iterator[None]:
@@ -211,9 +207,7 @@ class Service:
         """Return a client with the admin key, or another one; the empty key is none."""
         shown = self.key if key is None else key
         headers = {"Authorization": f"Bearer {shown}"} if shown else {}
-        return httpx.Client(
-            base_url=self.base, headers=headers, timeout=timeout_s, trust_env=False, verify=False
-        )
+        return httpx.Client(base_url=self.base, headers=headers, timeout=timeout_s, trust_env=False, verify=False)
 
     def get(self, path: str, timeout_s: float = 30) -> httpx.Response:
         """Ask on a connection of its own."""

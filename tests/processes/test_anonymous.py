@@ -25,9 +25,7 @@ def test_the_demo_on_a_public_address_lets_nobody_in_without_a_key(stopped: Serv
 
 
 def test_anonymous_rights_on_a_public_address_are_refused(stopped: Service) -> None:
-    refused = command(
-        "serve", data_dir=stopped.folder, host="0.0.0.0", port=free_port(), anonymous_role="reader"
-    )
+    refused = command("serve", data_dir=stopped.folder, host="0.0.0.0", port=free_port(), anonymous_role="reader")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "reader" in refused.stderr

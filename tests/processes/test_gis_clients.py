@@ -124,9 +124,7 @@ def test_gdal_reads_answers(gdal: str) -> None:
 
 def guide(language: str) -> str:
     """Return the one snippet of a language in the analyst's guide."""
-    found = re.findall(
-        rf"^```{language}\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE
-    )
+    found = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert len(found) == 1
     return str(found[0])
 

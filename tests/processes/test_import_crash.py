@@ -10,9 +10,7 @@ from processes.running import CITY, Service, send, until
 def _import(service: Service, rows: int, prefix: bytes) -> str:
     content = cameras(rows).replace(b"cam-", prefix)
     with service.client() as client:
-        answer = client.post(
-            f"/v1/imports?kind=camera&jurisdiction={CITY}&name=big.csv", content=content
-        )
+        answer = client.post(f"/v1/imports?kind=camera&jurisdiction={CITY}&name=big.csv", content=content)
     answer.raise_for_status()
     return str(answer.json()["links"]["self"])
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.access.keys import REMEMBERED_S
 from app.server import GRACE_S
-from app.services.keys import REMEMBERED_S
 from processes.running import Service, camera, command, free_port, processes, until
 
 
@@ -69,9 +69,7 @@ def test_healthcheck_tells_by_its_exit_code(service: Service) -> None:
         assert "database" in ill.stderr
 
 
-@pytest.mark.parametrize(
-    ("workers", "number"), [(1, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGTERM)]
-)
+@pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGTERM)])
 def test_a_stop_lets_requests_finish_and_ends_everything(
     stopped: Service, workers: int, number: signal.Signals
 ) -> None:
@@ -138,9 +136,7 @@ def test_a_stream_of_changes_ends_in_order_when_the_service_stops(service: Servi
     assert time.monotonic() - stopping < GRACE_S
 
 
-def test_an_export_that_cannot_be_written_says_why_in_one_line(
-    service: Service, folder: Path
-) -> None:
+def test_an_export_that_cannot_be_written_says_why_in_one_line(service: Service, folder: Path) -> None:
     here = {"data_dir": service.folder}
     nowhere = command("export", "cameras", "-o", str(folder / "none" / "x.csv"), **here)
     foreign = command("export", "cameras", "-o", str(folder / "x.csv"), "--lang", "fr", **here)

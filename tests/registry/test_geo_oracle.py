@@ -8,8 +8,8 @@ from shapely.geometry import MultiPolygon, Polygon
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.geo.frame import frame
-from app.geo.membership import Boundary, RingIndex
+from app.geo.projection.local_projection import frame
+from app.geo.rings.membership import Boundary, RingIndex
 
 RING = Polygon([(113.0, 35.0), (113.3, 34.95), (113.45, 35.2), (113.2, 35.35), (112.95, 35.2)])
 HOLE = [(113.15, 35.1), (113.25, 35.1), (113.2, 35.18)]

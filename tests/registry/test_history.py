@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import SQLModel
 
 from app.db.engine import Database, WriteContext
-from app.registry import records
-from app.registry.documents import columns
-from app.schemas.kinds import BUILDING, CHECKPOINT, CONTROL_POINT, ROAD, Kind
-from app.schemas.kinds import CAMERA as CAMERA_RECORD
+from app.records.kinds import BUILDING, CHECKPOINT, CONTROL_POINT, ROAD, Kind
+from app.records.kinds import CAMERA as CAMERA_RECORD
+from app.records.queries import records as record_queries
+from app.records.queries.documents import columns
 
 WHO = WriteContext("tester", "request-1", "because")
 CAMERA = (
@@ -74,12 +74,8 @@ async def test_a_bulk_insert_is_logged_row_by_row_and_counts_once(database: Data
 async def test_an_update_makes_a_version_and_keeps_before_and_after(database: Database) -> None:
     await _do(database, CAMERA, count=1)
     await _do(database, "UPDATE camera SET name_en = 'north gate'")
-    rows = await _rows(
-        database, "SELECT version, before, after FROM change WHERE operation = 'update'"
-    )
-    assert [(row[0], row[1].get("name_en"), row[2]["name_en"]) for row in rows] == [
-        (2, None, "north gate")
-    ]
+    rows = await _rows(database, "SELECT version, before, after FROM change WHERE operation = 'update'")
+    assert [(row[0], row[1].get("name_en"), row[2]["name_en"]) for row in rows] == [(2, None, "north gate")]
 
 
 async def test_a_write_that_changes_nothing_is_silent(database: Database) -> None:
@@ -106,9 +102,7 @@ async def test_removing_and_coming_back_continues_the_versions(database: Databas
     await _do(database, CAMERA, count=1)
     await _do(database, "UPDATE camera SET removed_at = now()")
     await _do(database, "UPDATE camera SET removed_at = NULL")
-    rows = await _rows(
-        database, "SELECT operation, version FROM change WHERE kind = 'camera' ORDER BY seq"
-    )
+    rows = await _rows(database, "SELECT operation, version FROM change WHERE kind = 'camera' ORDER BY seq")
     assert rows == [("create", 1), ("remove", 2), ("create", 3)]
 
 
@@ -146,7 +140,7 @@ async def test_a_session_that_writes_days_its_own_way_writes_the_same_document(
         await connection.execute(text("SET LOCAL timezone = 'Asia/Shanghai'"))
         await connection.execute(text(CAMERA), {"count": 1})
         await connection.execute(text("UPDATE camera SET installed_on = '31.12.2025'"))
-    found = await records.find(database.fetch, CAMERA_RECORD, "c1", scope=None)
+    found = await record_queries.find(database.fetch, CAMERA_RECORD, "c1", scope=None)
     assert found is not None
     body = orjson.loads(found.body)
     assert body["installed_on"] == "2025-12-31"
@@ -186,8 +180,7 @@ async def test_a_device_that_speaks_again_after_silence_is_a_change(database: Da
     await _do(database, CAMERA, count=1)
     await _do(
         database,
-        "INSERT INTO device_state VALUES "
-        "('camera', 'c1', '410800', 'online', now() - interval '2 hours', now())",
+        "INSERT INTO device_state VALUES ('camera', 'c1', '410800', 'online', now() - interval '2 hours', now())",
     )
     first = await _revision(database)
     await _do(database, "UPDATE device_state SET reported_at = now()")
@@ -240,9 +233,7 @@ async def test_a_reference_stays_inside_the_jurisdiction(database: Database) -> 
         await _do(database, "UPDATE camera SET control_point = 'p'")
 
 
-@pytest.mark.parametrize(
-    "kind", [CONTROL_POINT, ROAD, BUILDING, CHECKPOINT, CAMERA_RECORD], ids=lambda k: k.name
-)
+@pytest.mark.parametrize("kind", [CONTROL_POINT, ROAD, BUILDING, CHECKPOINT, CAMERA_RECORD], ids=lambda k: k.name)
 async def test_documents_have_the_columns_of_their_table(database: Database, kind: Kind) -> None:
     """A migration that adds a column must renew the trigger that writes the document."""
     rows = await _rows(
@@ -277,7 +268,7 @@ async def test_a_document_is_the_record_whatever_is_in_it(database: Database) ->
     await _do(database, CAMERA, count=1)
     odd = 'quote " backslash \\ newline \n 摄像机'
     await _do(database, "UPDATE camera SET name_zh = :odd, network_address = :odd", odd=odd)
-    found = await records.find(database.fetch, CAMERA_RECORD, "c1", scope=None, reveal=True)
+    found = await record_queries.find(database.fetch, CAMERA_RECORD, "c1", scope=None, reveal=True)
     assert found is not None
     body = orjson.loads(found.body)
     assert (body["name_zh"], body["network_address"], body["state"]) == (odd, odd, "unknown")

@@ -14,9 +14,9 @@ from shapely import Point, to_wkb
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.geo.tiling import WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD, MatrixSet
-from app.registry import tiles
-from app.schemas.kinds import BY_NAME
+from app.geo.projection.tile_matrix import WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD, MatrixSet
+from app.ogc.queries import tiles as tile_queries
+from app.records.kinds import BY_NAME
 
 CAMERA, ROAD = BY_NAME["camera"], BY_NAME["road"]
 HERE = (113.2, 35.2)
@@ -29,9 +29,9 @@ def tile_at(
     *,
     matrices: MatrixSet = WEB_MERCATOR_QUAD,
     scope: Sequence[str] | None = None,
-) -> tiles.Tile:
+) -> tile_queries.Tile:
     row, _, column, _ = matrices.limits((lon, lat, lon, lat), matrix)
-    return tiles.Tile(matrices, matrix, row, column, scope)
+    return tile_queries.Tile(matrices, matrix, row, column, scope)
 
 
 def decoded(body: bytes) -> list[dict[str, Any]]:
@@ -46,8 +46,8 @@ def decoded(body: bytes) -> list[dict[str, Any]]:
     return [{name: told for name, told in row.items() if name != "mvt_id"} for row in named]
 
 
-async def drawn(database: Database, kind: str, tile: tiles.Tile) -> list[dict[str, Any]]:
-    return decoded(await tiles.of_kind(database.fetch, BY_NAME[kind], tile))
+async def drawn(database: Database, kind: str, tile: tile_queries.Tile) -> list[dict[str, Any]]:
+    return decoded(await tile_queries.of_kind(database.fetch, BY_NAME[kind], tile))
 
 
 @pytest.fixture
@@ -69,12 +69,10 @@ async def test_a_tile_holds_what_lies_there(
     assert {row["zone"] for row in found} == {"core"}
     wide = await drawn(database, "camera", tile_at(*HERE, 3, matrices=matrices))
     assert len(wide) == 3
-    assert await tiles.of_kind(database.fetch, CAMERA, tile_at(-60, -30, 10)) == b""
+    assert await tile_queries.of_kind(database.fetch, CAMERA, tile_at(-60, -30, 10)) == b""
 
 
-async def test_the_tile_of_a_scope_holds_nothing_else(
-    cameras: httpx.AsyncClient, database: Database
-) -> None:
+async def test_the_tile_of_a_scope_holds_nothing_else(cameras: httpx.AsyncClient, database: Database) -> None:
     assert await drawn(database, "camera", tile_at(*HERE, 3, scope=["410700"])) == []
     assert len(await drawn(database, "camera", tile_at(*HERE, 3, scope=[builders.CITY]))) == 3
 
@@ -115,9 +113,7 @@ async def test_a_crowded_tile_is_thinned_evenly(
     assert all("thinned" not in row for row in near)
 
 
-async def test_minor_roads_come_with_the_zoom(
-    ringed: httpx.AsyncClient, database: Database
-) -> None:
+async def test_minor_roads_come_with_the_zoom(ringed: httpx.AsyncClient, database: Database) -> None:
     for number, road_class in enumerate(("motorway", "urban_arterial", "service")):
         road = builders.road(f"r{number}", road_class=road_class)
         assert (await ringed.put(f"/v1/roads/r{number}", json=road)).status_code == 201
@@ -132,17 +128,15 @@ async def test_minor_roads_come_with_the_zoom(
     }
 
 
-async def test_the_pulse_changes_with_every_write_in_scope(
-    cameras: httpx.AsyncClient, database: Database
-) -> None:
-    before = [await tiles.pulse(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
+async def test_the_pulse_changes_with_every_write_in_scope(cameras: httpx.AsyncClient, database: Database) -> None:
+    before = [await tile_queries.pulse(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
     await cameras.delete("/v1/cameras/far")
-    after = [await tiles.pulse(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
+    after = [await tile_queries.pulse(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
     assert [a == b for a, b in itertools.zip_longest(before, after)] == [False, False, True]
 
 
 async def test_computed_features_are_drawn_with_their_properties(database: Database) -> None:
     shapes = [to_wkb(Point(113.2, 35.2)), to_wkb(Point(0, 0))]
     told = ['{"status": "uncovered", "missing": 2}', "{}"]
-    body = await tiles.of_features(database.fetch, "gaps", tile_at(*HERE, 12), shapes, told)
+    body = await tile_queries.of_features(database.fetch, "gaps", tile_at(*HERE, 12), shapes, told)
     assert decoded(body) == [{"status": "uncovered", "missing": 2}]

@@ -21,8 +21,8 @@ from builders import (
     square,
 )
 
-from app.geo.frame import frame_for
-from app.geo.view import range_for_density
+from app.geo.projection.local_projection import frame_for
+from app.geo.visibility.field_of_view import range_for_density
 
 COVERAGE = f"/v1/jurisdictions/{CITY}/coverage"
 AREA = f"{COVERAGE}/area"
@@ -103,9 +103,7 @@ async def test_where_its_extent_comes_from(city: httpx.AsyncClient) -> None:
         camera("ptz", azimuth_deg=10.0, opening_deg=30.0, range_m=20.0, reach_m=120.0, near_m=5.0),
         camera("drawn", **EAST, view_polygon=block(10, 10, 40, 20)),
     )
-    told = {
-        code: await _view(city, code) for code in ("lens", "planned", "nothing", "ptz", "drawn")
-    }
+    told = {code: await _view(city, code) for code in ("lens", "planned", "nothing", "ptz", "drawn")}
     face, observe = (float(range_for_density(1920, 60, density)) for density in (250, 62.5))
     assert {code: (view["basis"], view["range_m"]) for code, view in told.items()} == {
         "lens": ("optics", round(face, 2)),
@@ -140,9 +138,7 @@ async def test_a_building_cuts_the_view_until_it_is_removed(city: httpx.AsyncCli
 
 async def test_a_camera_on_the_wall_looks_away_from_its_house(city: httpx.AsyncClient) -> None:
     await _put(city, "buildings", building("house", geometry=block(-20, -10, 0.5, 10)))
-    await _put(
-        city, "cameras", camera("out", **EAST), camera("in", **{**EAST, "azimuth_deg": 270.0})
-    )
+    await _put(city, "cameras", camera("out", **EAST), camera("in", **{**EAST, "azimuth_deg": 270.0}))
     out, inwards = await _view(city, "out"), await _view(city, "in")
     assert (out["standing"], inwards["standing"]) == ("wall", "wall")
     assert out["cut_ratio"] < 0.01
@@ -240,9 +236,7 @@ async def test_nothing_registered_covers_nothing(city: httpx.AsyncClient) -> Non
     assert "area" in {one["what"] for one in empty["not_assessed"]}
     answer = await _get(city, AREA)
     assert (answer["zones"], answer["total"]["covered_ratio"]) == ([], None)
-    told = [
-        (item["level"], item["reason"]) for item in answer["not_assessed"] if item["what"] == "area"
-    ]
+    told = [(item["level"], item["reason"]) for item in answer["not_assessed"] if item["what"] == "area"]
     assert told == [(level, "this ring is not registered") for level in ("city", "urban", "core")]
     assert (await _get(city, f"{COVERAGE}/gaps?type=area"))["features"] == []
 
@@ -253,9 +247,7 @@ async def test_rings_without_cameras_are_one_gap_each(ringed: httpx.AsyncClient)
     assert [zone["zone"] for zone in answer["zones"]] == ["city", "urban", "core"]
     gaps = (await _get(ringed, f"{COVERAGE}/gaps?type=area"))["features"]
     areas = {gap["properties"]["zone"]: gap["properties"]["area_m2"] for gap in gaps}
-    assert areas == {
-        zone["zone"]: pytest.approx(zone["area_m2"], abs=0.1) for zone in answer["zones"]
-    }
+    assert areas == {zone["zone"]: pytest.approx(zone["area_m2"], abs=0.1) for zone in answer["zones"]}
 
 
 async def test_covered_area_once_and_twice_and_what_one_camera_adds(

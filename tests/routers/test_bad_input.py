@@ -29,8 +29,8 @@ from builders import (
 )
 
 from app.db.engine import Database
-from app.schemas.forbidden import FORBIDDEN_WORDS
-from app.schemas.kinds import KINDS
+from app.ingest.validation.redaction import FORBIDDEN_WORDS
+from app.records.kinds import KINDS
 
 JSON = {"Content-Type": "application/json"}
 RING = f"/v1/jurisdictions/{CITY}/rings/core"
@@ -117,9 +117,7 @@ NOT_JSON = {
 
 
 async def test_what_is_not_json(city: httpx.AsyncClient) -> None:
-    told = {
-        name: await _told(city, "PUT", "/v1/cameras/new", body) for name, body in NOT_JSON.items()
-    }
+    told = {name: await _told(city, "PUT", "/v1/cameras/new", body) for name, body in NOT_JSON.items()}
     assert told == dict.fromkeys(NOT_JSON, ("", "malformed-json"))
 
 
@@ -248,9 +246,7 @@ POLYGONS = {
 
 async def test_areas_that_are_none(city: httpx.AsyncClient) -> None:
     told = {
-        name: await _told(
-            city, "PUT", "/v1/control-points/p", control_point("p", geometry=geometry)
-        )
+        name: await _told(city, "PUT", "/v1/control-points/p", control_point("p", geometry=geometry))
         for name, (geometry, _) in POLYGONS.items()
     }
     assert told == {name: ("/geometry", code) for name, (_, code) in POLYGONS.items()}
@@ -429,8 +425,7 @@ OTHERS: dict[str, list[tuple[Json, Told]]] = {
 async def test_fields_of_other_kinds_that_are_wrong(city: httpx.AsyncClient) -> None:
     for plural, cases in OTHERS.items():
         told = [
-            (changed, await _told(city, "POST", f"/v1/{plural}", BUILDERS[plural]() | changed))
-            for changed, _ in cases
+            (changed, await _told(city, "POST", f"/v1/{plural}", BUILDERS[plural]() | changed)) for changed, _ in cases
         ]
         assert told == cases
 
@@ -548,9 +543,7 @@ MEMBERS: dict[str, tuple[Any, str]] = {
 
 
 async def test_points_to_place_that_are_none(city: httpx.AsyncClient) -> None:
-    told = {
-        name: await _told(city, "POST", MEMBERSHIP, body) for name, (body, _) in MEMBERS.items()
-    }
+    told = {name: await _told(city, "POST", MEMBERSHIP, body) for name, (body, _) in MEMBERS.items()}
     assert told == {name: (pointer, "invalid-point") for name, (_, pointer) in MEMBERS.items()}
 
 

@@ -70,9 +70,7 @@ async def test_a_removed_record_comes_back_in_a_batch(city: httpx.AsyncClient) -
     assert _results(await _run(city, CAMERAS, [camera("a")])) == [("a", "created", 3)]
 
 
-async def test_one_bad_row_refuses_an_atomic_batch(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_one_bad_row_refuses_an_atomic_batch(city: httpx.AsyncClient, database: Database) -> None:
     await _run(city, CAMERAS, [camera("a")])
     before = await contents(database)
     items = [
@@ -177,9 +175,7 @@ async def test_a_batch_of_states_goes_with_its_devices(city: httpx.AsyncClient) 
     ]
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"items": {}}, {"items": [], "more": 1}, "x", None, {"rows": []}]
-)
+@pytest.mark.parametrize("body", [{}, {"items": {}}, {"items": [], "more": 1}, "x", None, {"rows": []}])
 async def test_a_batch_is_a_list(city: httpx.AsyncClient, body: object) -> None:
     headers = {"Content-Type": "application/json"}
     content = httpx.Request("POST", "/", json=body).content if body is not None else b"null"
@@ -193,10 +189,7 @@ async def test_unknown_semantics_are_refused(city: httpx.AsyncClient) -> None:
 
 
 async def test_ten_thousand_rows_and_again(ringed: httpx.AsyncClient, database: Database) -> None:
-    rows = [
-        camera(f"c{number:05}", geometry=point(round(LON + number * 1e-5, 6), LAT))
-        for number in range(10_000)
-    ]
+    rows = [camera(f"c{number:05}", geometry=point(round(LON + number * 1e-5, 6), LAT)) for number in range(10_000)]
     first = await _run(ringed, CAMERAS, rows)
     assert first["summary"]["created"] == 10_000
     before = await contents(database)

@@ -11,10 +11,10 @@ import pytest
 from builders import CITY, MERGE_PATCH, OTHER, Json, KeyFor, camera, jurisdiction
 from sqlalchemy import text
 
+from app.changes import service as change_service
+from app.changes.queries import Asked
+from app.changes.service import Place, Streams
 from app.db.engine import Database, WriteContext
-from app.registry.changes import Asked
-from app.services import changes
-from app.services.changes import Place, Streams
 
 ALL = Asked(None, [])
 WHO = WriteContext("writer")
@@ -37,17 +37,12 @@ async def _feed(client: httpx.AsyncClient, url: str = "/v1/changes") -> list[Jso
 
 
 async def _patience(client: httpx.AsyncClient, seconds: int) -> None:
-    answer = await client.patch(
-        f"/v1/jurisdictions/{CITY}", json={"stale_after_s": seconds}, headers=MERGE_PATCH
-    )
+    answer = await client.patch(f"/v1/jurisdictions/{CITY}", json={"stale_after_s": seconds}, headers=MERGE_PATCH)
     assert answer.status_code == 200, answer.text
 
 
 def _told(items: list[Json]) -> list[tuple[Any, ...]]:
-    return [
-        (item["code"], item["operation"], (item["after"] or {}).get("state"), item["derived"])
-        for item in items
-    ]
+    return [(item["code"], item["operation"], (item["after"] or {}).get("state"), item["derived"]) for item in items]
 
 
 async def test_everything_is_told_in_order(city: httpx.AsyncClient) -> None:
@@ -82,9 +77,7 @@ async def test_a_page_says_where_to_go_on(city: httpx.AsyncClient) -> None:
     assert [item["code"] for item in await _feed(city, idle["next"])] == ["late"]
 
 
-async def test_a_page_has_a_largest_size(
-    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_page_has_a_largest_size(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for code in "abcd":
         await city.put(f"/v1/cameras/{code}", json=camera(code))
     monkeypatch.setattr("app.routers.changes.MAX_LIMIT", 3)
@@ -162,9 +155,7 @@ async def test_another_patience_is_told_for_the_devices_it_changes(city: httpx.A
         ("a", "state", "online", False), ("c", "state", "online", False),
     ]  # fmt: skip
     whole = await _feed(city, "/v1/changes?kind=camera")
-    assert {code: state for code, _, state, _ in _told(whole) if state} == dict.fromkeys(
-        "abc", "online"
-    )
+    assert {code: state for code, _, state, _ in _told(whole) if state} == dict.fromkeys("abc", "online")
 
 
 async def test_a_device_that_reports_unknown_does_not_fall_silent(city: httpx.AsyncClient) -> None:
@@ -173,9 +164,7 @@ async def test_a_device_that_reports_unknown_does_not_fall_silent(city: httpx.As
     assert not any(item["derived"] for item in await _feed(city))
 
 
-async def test_scope_and_hidden_columns_hold_in_the_feed(
-    city: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_scope_and_hidden_columns_hold_in_the_feed(city: httpx.AsyncClient, key_for: KeyFor) -> None:
     await city.put(f"/v1/jurisdictions/{OTHER}", json=jurisdiction(OTHER))
     own = camera("a", network_address="198.51.100.7", state="online")
     await city.put("/v1/cameras/a", json=own | {"reported_at": _report("a", 7200)["reported_at"]})
@@ -199,8 +188,8 @@ async def test_a_cursor_that_is_none_of_ours(city: httpx.AsyncClient, after: str
 
 
 async def test_a_place_survives_being_written_down() -> None:
-    for place in (Place(0), Place(7), changes.place(str(Place(3)))):
-        assert changes.place(str(place)) == place
+    for place in (Place(0), Place(7), change_service.place(str(Place(3)))):
+        assert change_service.place(str(place)) == place
 
 
 # -- under concurrent writers -----------------------------------------------------------------------
@@ -231,7 +220,7 @@ async def _followed(database: Database, done: asyncio.Event) -> list[int]:
     place, seen = Place(0), []
     while True:
         last = done.is_set()
-        page = await changes.page(database, ALL, place, 7)
+        page = await change_service.page(database, ALL, place, 7)
         seen += [page_place.seq for page_place, _ in page.entries]
         place = page.after
         if last and not page.more and not page.entries:
@@ -275,9 +264,7 @@ async def test_nothing_is_told_past_a_writer_that_has_not_committed(
     assert told == ["slow1", "fast", "fast", "fast"]
 
 
-async def test_what_a_reader_heard_last_is_how_a_device_reads(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_what_a_reader_heard_last_is_how_a_device_reads(city: httpx.AsyncClient, database: Database) -> None:
     """Devices report late, early and not at all while a reader follows: it ends with their state."""
     codes = [f"c{number}" for number in range(12)]
     answer = await city.post("/v1/cameras:batch", json=[camera(code) for code in codes])
@@ -299,7 +286,7 @@ async def test_what_a_reader_heard_last_is_how_a_device_reads(
         place = Place(0)
         while True:
             last = done.is_set()
-            page = await changes.page(database, ALL, place, 5)
+            page = await change_service.page(database, ALL, place, 5)
             for _, body in page.entries:
                 item = httpx.Response(200, text=body).json()
                 if item["operation"] == "state":
@@ -327,7 +314,7 @@ async def test_what_a_reader_heard_last_is_how_a_device_reads(
 async def _heard(database: Database, place: Place, heard: dict[str, str]) -> Place:
     """Read on to the end of the feed, noting the last state of each device."""
     while True:
-        page = await changes.page(database, ALL, place, 50)
+        page = await change_service.page(database, ALL, place, 50)
         for _, body in page.entries:
             item = httpx.Response(200, text=body).json()
             if item["operation"] == "state":
@@ -357,9 +344,7 @@ async def test_a_device_falls_silent_while_the_rule_is_being_changed(
     assert heard == {"a": last} == {"a": (await city.get("/v1/cameras/a")).json()["state"]}
 
 
-async def test_no_silence_is_told_while_the_rule_is_being_changed(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_no_silence_is_told_while_the_rule_is_being_changed(city: httpx.AsyncClient, database: Database) -> None:
     await city.put("/v1/cameras/a", json=camera("a"))
     await _patience(city, 2)
     await city.post("/v1/states", json=[_report("a", 1.6)])
@@ -395,16 +380,12 @@ async def test_a_stream_resumes_where_it_broke(city: httpx.AsyncClient) -> None:
     blocks = [dict(line.split(": ", 1) for line in block.splitlines())
               for block in answer.text.split("\n\n") if "event: change" in block]  # fmt: skip
     assert len(blocks) == 3
-    resumed = await city.get(
-        "/v1/changes/stream?wait_s=0&kind=camera", headers={"Last-Event-ID": blocks[1]["id"]}
-    )
+    resumed = await city.get("/v1/changes/stream?wait_s=0&kind=camera", headers={"Last-Event-ID": blocks[1]["id"]})
     assert resumed.text.count("event: change") == 1
     assert blocks[2]["data"] in resumed.text
 
 
-async def test_a_stream_begins_now_and_tells_what_comes(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_stream_begins_now_and_tells_what_comes(city: httpx.AsyncClient, database: Database) -> None:
     await city.put("/v1/cameras/old", json=camera("old"))
     streams = Streams(database)
     parts = streams.follow(ALL, None)

@@ -140,9 +140,7 @@ async def test_the_newest_of_many_reports_counts(city: httpx.AsyncClient) -> Non
     def report(age_s: int) -> Call:
         state = "fault" if age_s else "online"
         when = (now - timedelta(seconds=age_s)).isoformat()
-        return city.post(
-            "/v1/states", json=[{"code": "camera-1", "state": state, "reported_at": when}]
-        )
+        return city.post("/v1/states", json=[{"code": "camera-1", "state": state, "reported_at": when}])
 
     assert await _statuses(*(report((7 * n) % 20) for n in range(20))) == {200: 20}
     assert (await city.get("/v1/cameras/camera-1")).json()["state"] == "online"

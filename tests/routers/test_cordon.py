@@ -42,9 +42,7 @@ async def crossroads(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
     return ringed
 
 
-async def carry_out(
-    client: httpx.AsyncClient, plan: Json, prefix: str, **changed: Any
-) -> list[str]:
+async def carry_out(client: httpx.AsyncClient, plan: Json, prefix: str, **changed: Any) -> list[str]:
     """Register the checkpoints a plan proposes, and return their codes."""
     codes = []
     for number, feature in enumerate(plan["features"]):
@@ -225,14 +223,10 @@ async def test_room_beside_the_line(crossroads: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.json()["code"]) == (409, "not-assessed")
 
 
-async def test_what_is_missing_is_never_told_as_sealed(
-    city: httpx.AsyncClient, ringed: httpx.AsyncClient
-) -> None:
+async def test_what_is_missing_is_never_told_as_sealed(city: httpx.AsyncClient, ringed: httpx.AsyncClient) -> None:
     told = await get(ringed, f"{CORDON}/core")
     assert (told["inbound"], told["outbound"]) == (None, None)
-    reasons = {
-        one["level"]: one["reason"] for one in told["not_assessed"] if one["what"] == "cordon"
-    }
+    reasons = {one["level"]: one["reason"] for one in told["not_assessed"] if one["what"] == "cordon"}
     assert set(reasons.values()) == {"no road is registered"}
     for url in ("core/leak", "through/leak", "core/sealing-plan", "through/sealing-plan"):
         answer = await ringed.get(f"{CORDON}/{url}")
@@ -269,9 +263,7 @@ async def test_bad_questions_are_refused(ringed: httpx.AsyncClient, query: str) 
     assert answer.status_code == 422, answer.text
 
 
-async def test_only_analysts_of_the_city_see_where_it_leaks(
-    crossroads: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_only_analysts_of_the_city_see_where_it_leaks(crossroads: httpx.AsyncClient, key_for: KeyFor) -> None:
     for url in ("core", "through", "core/leak", "core/sealing-plan"):
         for headers, status in (
             (await key_for("reader"), 403),

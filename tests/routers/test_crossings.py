@@ -275,11 +275,7 @@ async def test_geojson_and_rights(streets: httpx.AsyncClient, key_for: KeyFor) -
 
 
 def _reasons(answer: Json) -> dict[str, str]:
-    return {
-        told["level"]: told["reason"]
-        for told in answer["not_assessed"]
-        if told["what"] == "crossings"
-    }
+    return {told["level"]: told["reason"] for told in answer["not_assessed"] if told["what"] == "crossings"}
 
 
 async def test_absence_of_data_is_never_zero_gaps(ringed: httpx.AsyncClient) -> None:

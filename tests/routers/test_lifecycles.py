@@ -107,9 +107,7 @@ async def test_a_record_lives_and_comes_back(
 
 
 @pytest.mark.parametrize(("plural", "draft"), [k[:2] for k in KINDS], ids=[k[0] for k in KINDS])
-async def test_every_version_stays_readable(
-    city: httpx.AsyncClient, plural: str, draft: Json
-) -> None:
+async def test_every_version_stays_readable(city: httpx.AsyncClient, plural: str, draft: Json) -> None:
     url = f"/v1/{plural}/{draft['code']}"
     await city.put(url, json={**draft, "name_en": "first"})
     await city.put(url, json={**draft, "name_en": "second"})

@@ -20,9 +20,8 @@ from builders import (
 from sqlalchemy import text
 
 from app.db.engine import Database, WriteContext
-from app.registry.documents import source
-from app.registry.filters import Conditions
-from app.schemas.kinds import KINDS, Kind
+from app.records.kinds import KINDS, Kind
+from app.records.queries.documents import Conditions, source
 
 WORLD = [-180, -90, 180, 90]
 
@@ -191,9 +190,7 @@ async def test_a_box_touches_what_reaches_into_it(city: httpx.AsyncClient) -> No
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.shaped], ids=lambda k: k.plural)
 @pytest.mark.parametrize("box", [(113.0, 35.0, 113.1, 35.1), (170.0, 0.0, -170.0, 10.0)])
-async def test_boxes_go_through_the_spatial_index(
-    database: Database, kind: Kind, box: tuple[float, ...]
-) -> None:
+async def test_boxes_go_through_the_spatial_index(database: Database, kind: Kind, box: tuple[float, ...]) -> None:
     where = Conditions(kind, {"bbox": box})
     statement = f"EXPLAIN SELECT t.code FROM {source(kind)} WHERE {where.sql}"
     for number, value in enumerate(where.values, start=1):
@@ -369,9 +366,7 @@ async def test_a_device_is_never_304_because_its_state_has_no_version(
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("role", "shown"), [("reader", False), ("analyst", False), ("editor", True)]
-)
+@pytest.mark.parametrize(("role", "shown"), [("reader", False), ("analyst", False), ("editor", True)])
 async def test_network_addresses_are_for_editors(
     city: httpx.AsyncClient, key_for: KeyFor, role: str, shown: bool
 ) -> None:
@@ -387,13 +382,9 @@ async def test_network_addresses_are_for_editors(
             urls += [f"/v1/{plural}/{code}?as_of=2999-01-01T00:00:00Z"]
         answers = {url: await city.get(url, headers=key) for url in urls}
         assert {answer.status_code for answer in answers.values()} == {200}
-        assert {url: address in answer.text for url, answer in answers.items()} == dict.fromkeys(
-            urls, shown
-        )
+        assert {url: address in answer.text for url, answer in answers.items()} == dict.fromkeys(urls, shown)
 
 
-async def test_a_search_does_not_guess_network_addresses(
-    city: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_a_search_does_not_guess_network_addresses(city: httpx.AsyncClient, key_for: KeyFor) -> None:
     await _put(city, "cameras", camera("a", network_address="198.51.100.7"))
     assert await _found(city, "/v1/cameras?q=198.51") == []

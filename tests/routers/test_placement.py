@@ -6,7 +6,7 @@ import httpx
 import pytest
 from builders import CITY, LAT, LON, Json, KeyFor, camera, control_point, lay_crossroads, point
 
-from app.services import placing
+from app.analysis.planning import placement
 
 URL = f"/v1/jurisdictions/{CITY}/planning/placement"
 # Three points in a row, some 91 m apart, need a face device each; a fourth lies far off.
@@ -45,9 +45,7 @@ async def test_the_fewest_sites_and_what_is_there_already(row: httpx.AsyncClient
     told = await ask(row)
     assert (told["met_before"], len(told["features"])) == (1, 1)
     twice = await ask(row, goal="backup")
-    assert twice["cost"] == 3 + len(
-        [1]
-    )  # p-3 once more; the row twice needs two sites and one more
+    assert twice["cost"] == 3 + len([1])  # p-3 once more; the row twice needs two sites and one more
     assert twice["met_after"] == 4 - len(twice["out_of_reach"])
 
 
@@ -83,9 +81,7 @@ async def test_crossings_and_junctions_are_candidates(row: httpx.AsyncClient) ->
     assert told["out_of_reach"] == ["p-3"]
     told = await ask(row, sources=["crossing"], points=["p-3"])
     assert told["features"][0]["properties"]["name"].startswith("core-")
-    near = await ask(
-        row, sources=["crossing"], range_m=1
-    )  # p-3 lies on the line, where a road crosses
+    near = await ask(row, sources=["crossing"], range_m=1)  # p-3 lies on the line, where a road crosses
     assert near["out_of_reach"] == ["p-0", "p-1", "p-2"]
 
 
@@ -137,7 +133,7 @@ async def test_a_question_that_takes_long_is_asked_again_apart(
 ) -> None:
     """With no time for a quick answer the solver runs in a process of its own."""
     known = await ask(row)
-    monkeypatch.setattr(placing, "_QUICK_S", 0.0)
+    monkeypatch.setattr(placement, "_QUICK_S", 0.0)
     told = await ask(row)
     assert told["proven"]
     assert told["features"] == known["features"]

@@ -8,7 +8,7 @@ from builders import CITY, camera
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 
-from app.routers.prepared import Plan, PreparedRoute
+from app.http.precompiled_routes import Plan, PreparedRoute
 
 CAMERA = camera()["code"]
 ASKED = (
@@ -69,9 +69,7 @@ async def test_a_plan_answers_what_fastapi_answers(
         assert _told(planned) == _told(ordinary), url
 
 
-async def test_a_plan_goes_without_fastapi(
-    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_plan_goes_without_fastapi(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def solve(**_: Any) -> None:
         raise AssertionError
 

@@ -25,7 +25,7 @@ from builders import (
 )
 
 from app.db.engine import Database
-from app.routers import answers
+from app.http import responses
 
 TESTS = Path(__file__).parents[1]
 DOCUMENTED = Path(__file__).parents[2] / "docs/errors.md"
@@ -103,16 +103,12 @@ PROBLEMS: dict[tuple[int, str], list[Call]] = {
         Call("DELETE", CAMERA, at="header:X-Change-Reason", headers={"X-Change-Reason": "x" * 501}),
     ],
     (422, "forbidden-content"): [Call("PUT", CAMERA, camera(password="secret"), at="/password")],
-    (422, "crs-distorts"): [
-        Call("PATCH", "/v1/jurisdictions/410800", {"metric_epsg": 3857}, at="/metric_epsg")
-    ],
+    (422, "crs-distorts"): [Call("PATCH", "/v1/jurisdictions/410800", {"metric_epsg": 3857}, at="/metric_epsg")],
     (422, "invalid-geometry"): [
         Call("PUT", f"{RINGS}/core", {"type": "Polygon", "coordinates": [BOWTIE]}, at="/geometry")
     ],
     (422, "geometry-unclosed"): [
-        Call(
-            "PUT", f"{RINGS}/core", {"type": "Polygon", "coordinates": [BOWTIE[1:]]}, at="/geometry"
-        )
+        Call("PUT", f"{RINGS}/core", {"type": "Polygon", "coordinates": [BOWTIE[1:]]}, at="/geometry")
     ],
     (422, "swapped-coordinates"): [Call("PUT", CAMERA, SWAPPED, at="/geometry")],
     (422, "outside-extent"): [Call("PUT", CAMERA, FAR, at="/geometry")],
@@ -171,16 +167,12 @@ async def equipped(city: httpx.AsyncClient) -> httpx.AsyncClient:
     return city
 
 
-async def test_every_problem_and_nothing_is_written(
-    equipped: httpx.AsyncClient, database: Database
-) -> None:
+async def test_every_problem_and_nothing_is_written(equipped: httpx.AsyncClient, database: Database) -> None:
     before = await contents(database)
     seen, expected = [], []
     for (status, code), calls in PROBLEMS.items():
         for call in calls:
-            answer = await equipped.request(
-                call.method, call.url, json=call.json, headers=call.headers
-            )
+            answer = await equipped.request(call.method, call.url, json=call.json, headers=call.headers)
             body = _is_problem(answer)
             pointer = body["errors"][0]["pointer"] if body["errors"] else None
             seen.append((call.method, call.url, answer.status_code, body["code"], pointer))
@@ -192,20 +184,14 @@ async def test_every_problem_and_nothing_is_written(
 def test_every_documented_problem_is_provoked() -> None:
     rows = [row.split("|") for row in DOCUMENTED.read_text().splitlines() if row.startswith("| ")]
     documented = {
-        (int(status), code)
-        for _, status, codes, *_ in rows[1:]
-        for code in re.findall(r"`([a-z-]+[a-z])`", codes)
+        (int(status), code) for _, status, codes, *_ in rows[1:] for code in re.findall(r"`([a-z-]+[a-z])`", codes)
     }
-    elsewhere = "\n".join(
-        file.read_text() for file in TESTS.rglob("test_*.py") if file.name != Path(__file__).name
-    )
+    elsewhere = "\n".join(file.read_text() for file in TESTS.rglob("test_*.py") if file.name != Path(__file__).name)
     others = {code for _, code in documented - PROBLEMS.keys()} - HERE - BY_STATUS
     assert {code for code in others if f'"{code}"' not in elsewhere} == set()
 
 
-async def test_a_scope_or_role_that_lacks_is_forbidden(
-    city: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_a_scope_or_role_that_lacks_is_forbidden(city: httpx.AsyncClient, key_for: KeyFor) -> None:
     answer = await city.put("/v1/cameras/a", json=camera("a"), headers=await key_for("analyst"))
     assert _is_problem(answer)["code"] == "forbidden"
     assert answer.status_code == 403
@@ -272,9 +258,7 @@ async def test_a_request_id_is_kept(client: httpx.AsyncClient, given: str) -> No
 
 
 @pytest.mark.parametrize("given", ["", "x" * 101, "two words", "<script>", "号"])
-async def test_a_request_id_that_is_no_plain_word_is_replaced(
-    client: httpx.AsyncClient, given: str
-) -> None:
+async def test_a_request_id_that_is_no_plain_word_is_replaced(client: httpx.AsyncClient, given: str) -> None:
     first = await client.get("/livez", headers=[(b"X-Request-ID", given.encode())])
     second = await client.get("/livez")
     ids = [answer.headers["x-request-id"] for answer in (first, second)]
@@ -310,13 +294,11 @@ async def test_a_database_that_is_away_is_503_everywhere(serve: Serve, key_for: 
         assert (ready.status_code, ready.json()["checks"]["database"]["ok"]) == (503, False)
 
 
-async def test_our_own_fault_is_a_plain_500(
-    city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_our_own_fault_is_a_plain_500(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret inner working")
 
-    monkeypatch.setattr(answers, "page", broken)
+    monkeypatch.setattr(responses, "page", broken)
     with structlog.testing.capture_logs() as logged:
         answer = await city.get("/v1/cameras", headers={"X-Request-ID": "ticket-7"})
     assert _is_problem(answer)["code"] == "internal-error"

@@ -23,9 +23,9 @@ from builders import (
     square,
 )
 
+from app.access import keys
+from app.access.roles import ROLES
 from app.db.engine import Database
-from app.services import keys
-from app.services.access import ROLES
 
 NOW = "2999-01-01T00:00:00Z"
 CITY_URL = f"/v1/jurisdictions/{CITY}"
@@ -102,17 +102,13 @@ async def _refusals(client: httpx.AsyncClient, key: dict[str, str]) -> dict[tupl
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_each_role_may_do_what_it_includes(
-    equipped: httpx.AsyncClient, key_for: KeyFor, role: str
-) -> None:
+async def test_each_role_may_do_what_it_includes(equipped: httpx.AsyncClient, key_for: KeyFor, role: str) -> None:
     above = ROLES[ROLES.index(role) + 1 :]
     expected = {(route.method, route.url): 403 for route in ROUTES if route.role in above}
     assert await _refusals(equipped, await key_for(role)) == expected
 
 
-async def test_without_a_key_nothing_is_told(
-    equipped: httpx.AsyncClient, database: Database
-) -> None:
+async def test_without_a_key_nothing_is_told(equipped: httpx.AsyncClient, database: Database) -> None:
     before = await contents(database)
     assert await _refusals(equipped, {}) == {(route.method, route.url): 401 for route in ROUTES}
     assert await contents(database) == before
@@ -123,21 +119,15 @@ async def test_health_and_description_need_no_key(client: httpx.AsyncClient, url
     assert (await client.get(url)).status_code == 200
 
 
-async def test_anonymous_analysts_read_and_do_not_write(
-    equipped: httpx.AsyncClient, serve: Serve
-) -> None:
+async def test_anonymous_analysts_read_and_do_not_write(equipped: httpx.AsyncClient, serve: Serve) -> None:
     async with serve(anonymous_role="analyst") as client:
         refused = await _refusals(client, {})
-        assert refused == {
-            (route.method, route.url): 401 for route in ROUTES if route.role in ("editor", "admin")
-        }
+        assert refused == {(route.method, route.url): 401 for route in ROUTES if route.role in ("editor", "admin")}
         bad_key = {"Authorization": "Bearer ccr_none"}
         assert (await client.get("/v1/cameras", headers=bad_key)).status_code == 401
 
 
-async def test_rights_are_asked_before_the_body_is_read(
-    equipped: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_rights_are_asked_before_the_body_is_read(equipped: httpx.AsyncClient, key_for: KeyFor) -> None:
     headers = await key_for("reader") | {"Content-Type": "text/plain"}
     for method, url in (("PUT", "/v1/cameras/a"), ("POST", "/v1/keys"), ("POST", "/v1/states")):
         answer = await equipped.request(method, url, content=b"{", headers=headers)
@@ -173,9 +163,7 @@ async def test_lists_end_at_the_scope(two_cities: httpx.AsyncClient, key_for: Ke
             assert ([item["code"] for item in page["items"]], page["next"]) == (expected, None)
 
 
-async def test_a_key_of_two_cities_sees_both(
-    two_cities: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_a_key_of_two_cities_sees_both(two_cities: httpx.AsyncClient, key_for: KeyFor) -> None:
     key = await key_for("reader", [CITY, OTHER, "410900"])
     page = (await two_cities.get("/v1/cameras", headers=key)).json()
     assert [item["code"] for item in page["items"]] == [OTHER, CITY]
@@ -209,9 +197,7 @@ async def test_outside_the_scope_nothing_is_there(
         await _looks_absent(two_cities, key, "DELETE", url)
         await _looks_absent(two_cities, key, "PATCH", url, {"name_en": "mine"})
         await _looks_absent(two_cities, key, "PUT", url, draft(OTHER, jurisdiction=OTHER))
-        await _looks_absent(
-            two_cities, key, "POST", f"/v1/{plural}", draft("x", jurisdiction=OTHER)
-        )
+        await _looks_absent(two_cities, key, "POST", f"/v1/{plural}", draft("x", jurisdiction=OTHER))
     there = f"/v1/jurisdictions/{OTHER}"
     for read in ("", "/history", "/rings", "/rings/core", "/rings/core/history", "/coverage"):
         await _looks_absent(two_cities, key, "GET", there + read)
@@ -275,9 +261,7 @@ async def test_states_end_at_the_scope(two_cities: httpx.AsyncClient, key_for: K
     assert (await two_cities.get(f"/v1/cameras/{OTHER}")).json()["state"] == "unknown"
 
 
-async def test_a_reference_outside_the_scope_is_unknown(
-    two_cities: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_a_reference_outside_the_scope_is_unknown(two_cities: httpx.AsyncClient, key_for: KeyFor) -> None:
     key = await key_for("editor", [CITY])
     faults = []
     for code in (OTHER, "absent"):
@@ -287,9 +271,7 @@ async def test_a_reference_outside_the_scope_is_unknown(
     assert faults[0] == faults[1]
 
 
-async def test_an_administrator_of_one_city_keeps_to_it(
-    two_cities: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_an_administrator_of_one_city_keeps_to_it(two_cities: httpx.AsyncClient, key_for: KeyFor) -> None:
     key = await key_for("admin", [CITY])
     changed = await two_cities.patch(CITY_URL, json={"name_en": "x"}, headers=key | MERGE_PATCH)
     assert changed.status_code == 200
@@ -302,9 +284,7 @@ async def test_an_administrator_of_one_city_keeps_to_it(
     assert (await two_cities.post("/v1/keys", json=draft, headers=key)).status_code == 403
 
 
-async def test_a_restricted_field_is_for_editors_of_the_place(
-    two_cities: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_a_restricted_field_is_for_editors_of_the_place(two_cities: httpx.AsyncClient, key_for: KeyFor) -> None:
     body = camera(CITY, network_address="198.51.100.7")
     await two_cities.put(f"/v1/cameras/{CITY}", json=body)
     shown = await two_cities.get(f"/v1/cameras/{CITY}", headers=await key_for("editor", [CITY]))
@@ -362,25 +342,19 @@ async def test_garbage_is_no_key(city: httpx.AsyncClient, key_for: KeyFor) -> No
         assert (await city.get("/v1/cameras", headers={"Authorization": text})).status_code == 200
 
 
-async def test_a_key_of_another_service_is_none(
-    city: httpx.AsyncClient, serve: Serve, key_for: KeyFor
-) -> None:
+async def test_a_key_of_another_service_is_none(city: httpx.AsyncClient, serve: Serve, key_for: KeyFor) -> None:
     key = await key_for("admin")
     async with serve(secret="the secret of another service") as other:
         assert (await other.get("/v1/cameras", headers=key)).status_code == 401
 
 
-async def test_only_the_keyed_hash_is_stored(
-    city: httpx.AsyncClient, key_for: KeyFor, database: Database
-) -> None:
+async def test_only_the_keyed_hash_is_stored(city: httpx.AsyncClient, key_for: KeyFor, database: Database) -> None:
     key = (await key_for("reader"))["Authorization"]
     rows = await database.fetch("SELECT row_to_json(k)::text AS row FROM api_key k")
     assert all(key.split("_", 2)[2] not in row["row"] for row in rows)
 
 
-async def test_extents_do_not_leak_between_cities(
-    two_cities: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_extents_do_not_leak_between_cities(two_cities: httpx.AsyncClient, key_for: KeyFor) -> None:
     key = await key_for("admin", [CITY])
     moved = jurisdiction(extent=[EXTENT[0] + 0.1, *EXTENT[1:]])
     assert (await two_cities.put(CITY_URL, json=moved, headers=key)).status_code == 200

@@ -22,7 +22,7 @@ from builders import (
 )
 from shapely.geometry import shape
 
-from app.geo.datum import from_wgs84
+from app.geo.projection.datum import from_wgs84
 
 RINGS = f"/v1/jurisdictions/{CITY}/rings"
 MEMBERSHIP = f"/v1/jurisdictions/{CITY}/membership"
@@ -30,9 +30,7 @@ M_PER_DEG_LAT = 110_940.0
 """At 35.2 N, to within 0.1 %."""
 
 
-async def _put(
-    client: httpx.AsyncClient, level: str, body: Json, query: str = ""
-) -> httpx.Response:
+async def _put(client: httpx.AsyncClient, level: str, body: Json, query: str = "") -> httpx.Response:
     return await client.put(f"{RINGS}/{level}{query}", json=body)
 
 
@@ -48,9 +46,7 @@ async def test_a_feature_a_geometry_and_a_collection_of_one_are_the_same(
 ) -> None:
     feature = {"type": "Feature", "geometry": square(0.1), "properties": None}
     collection = {"type": "FeatureCollection", "features": [feature]}
-    stored = [
-        (await _put(city, "core", body)).json() for body in (square(0.1), feature, collection)
-    ]
+    stored = [(await _put(city, "core", body)).json() for body in (square(0.1), feature, collection)]
     assert stored[0]["geometry"]["type"] == "MultiPolygon"
     assert stored[0]["properties"]["vertices"] == 5
     assert stored == [stored[0]] * 3
@@ -131,9 +127,7 @@ async def test_rings_are_held_against_each_other_in_any_order(city: httpx.AsyncC
 
 
 @pytest.mark.parametrize(("excess_m", "status"), [(4, 201), (6, 409)])
-async def test_a_ring_may_stick_out_by_its_tolerance(
-    city: httpx.AsyncClient, excess_m: float, status: int
-) -> None:
+async def test_a_ring_may_stick_out_by_its_tolerance(city: httpx.AsyncClient, excess_m: float, status: int) -> None:
     await _put(city, "city", square(0.1))
     north = LAT + 0.1 + excess_m / M_PER_DEG_LAT
     assert (await _put(city, "core", box(LON - 0.05, LAT, LON + 0.05, north))).status_code == status
@@ -233,15 +227,12 @@ async def test_distances_are_signed_metres(ringed: httpx.AsyncClient) -> None:
     (found,) = await _placed(ringed, (LON, LAT + 0.04))
     expected = {"core": 0.02, "urban": -0.01, "city": -0.16}
     assert found["distance_m"] == {
-        level: pytest.approx(degrees * M_PER_DEG_LAT, rel=2e-3)
-        for level, degrees in expected.items()
+        level: pytest.approx(degrees * M_PER_DEG_LAT, rel=2e-3) for level, degrees in expected.items()
     }
 
 
 async def test_a_record_answers_with_its_membership(ringed: httpx.AsyncClient) -> None:
-    stored = (
-        await ringed.put("/v1/cameras/a", json=camera("a", geometry=point(LON + 0.01)))
-    ).json()
+    stored = (await ringed.put("/v1/cameras/a", json=camera("a", geometry=point(LON + 0.01)))).json()
     (found,) = await _placed(ringed, (LON + 0.01, LAT))
     assert {name: stored[name] for name in found} == found
 

@@ -98,9 +98,7 @@ async def test_an_unknown_jurisdiction_has_no_list(crossroads: httpx.AsyncClient
 
 async def test_a_result_is_kept_until_something_changes(crossroads: httpx.AsyncClient) -> None:
     for name, changes in (("some", await seals(crossroads)), ("none", [])):
-        assert (
-            await crossroads.put(f"{SCENARIOS}/{name}", json=scenario(*changes))
-        ).status_code == 201
+        assert (await crossroads.put(f"{SCENARIOS}/{name}", json=scenario(*changes))).status_code == 201
     url = f"{SCENARIOS}/some/result"
     first = await crossroads.get(url)
     again = await crossroads.get(url)
@@ -148,9 +146,7 @@ async def test_two_scenarios_compared(crossroads: httpx.AsyncClient) -> None:
 
 
 async def test_a_plan_that_the_registry_takes(crossroads: httpx.AsyncClient) -> None:
-    old = checkpoint(
-        "old-1", geometry=point(LON + 0.001), network_address="10.0.0.7", state="online"
-    )
+    old = checkpoint("old-1", geometry=point(LON + 0.001), network_address="10.0.0.7", state="online")
     for kind, item in (("checkpoints", old), ("cameras", camera("gone-1", checkpoint="old-1"))):
         answer = await crossroads.post(f"/v1/{kind}:batch", json=[item])
         assert answer.json()["summary"]["created"] == 1, answer.text
@@ -200,9 +196,7 @@ async def test_a_plan_that_the_registry_takes(crossroads: httpx.AsyncClient) -> 
     assert moved["geometry"]["coordinates"][0] == LON + 0.002
     assert moved["network_address"] == "10.0.0.7"
     assert (await crossroads.get("/v1/cameras/gone-1")).status_code == 404
-    states = [
-        {"kind": "checkpoint", "code": f"build.seal.{n}.0", "state": "online"} for n in (0, 1)
-    ]
+    states = [{"kind": "checkpoint", "code": f"build.seal.{n}.0", "state": "online"} for n in (0, 1)]
     assert (await crossroads.post("/v1/states", json=states)).json()["applied"] == 2
     done = await get(crossroads, f"{CITY_URL}/coverage")
     core = next(ring for ring in done["rings"] if ring["level"] == "core")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.errors import Invalid
-from app.schemas.states import REPORTS
-from app.services import states
+from app.states import service as state_service
+from app.states.service import REPORTS
 
 LINES = {"Content-Type": "application/x-ndjson"}
 
@@ -85,9 +85,7 @@ async def test_a_thousand_go_at_once(city: httpx.AsyncClient) -> None:
     assert len(online["items"]) == 1000
 
 
-_TEXT = st.sampled_from(
-    ["a", "c-1", "", "a\n", "a\nb", "号", "x" * 64, "x" * 65, "a b", "2026-01-31T08:00:00Z"]
-)
+_TEXT = st.sampled_from(["a", "c-1", "", "a\n", "a\nb", "号", "x" * 64, "x" * 65, "a b", "2026-01-31T08:00:00Z"])
 _TIMES = st.sampled_from(
     ["2026-01-31T08:00:00Z", "2026-01-31T08:00:00.123456+00:00", "2026-01-31T08:00:00+08:00",
      "2026-02-30T08:00:00Z", "2026-01-31 08:00Z", "2026-01-31T08:00:00", "2026-01-31T24:00:00Z",
@@ -111,9 +109,9 @@ def test_the_quick_way_reads_what_the_model_reads(payload: list[Any]) -> None:
         expected = REPORTS.validate_python(payload)
     except ValidationError:
         with pytest.raises(Invalid):
-            states.parse(payload)
+            state_service.parse(payload)
         return
-    found = states.parse(payload)
+    found = state_service.parse(payload)
     assert [found.kind, found.code, found.state] == [
         [report.kind for report in expected],
         [report.code for report in expected],

@@ -24,9 +24,9 @@ from builders import (
     road,
 )
 
+from app.access.roles import OPERATOR
+from app.analysis.planning import overlay, what_if
 from app.db.engine import Database
-from app.services import overlay, what_if
-from app.services.access import OPERATOR
 
 CITY_URL = f"/v1/jurisdictions/{CITY}"
 WHAT_IF = f"{CITY_URL}/coverage/what-if"
@@ -53,9 +53,7 @@ async def summary(client: httpx.AsyncClient) -> Any:
 
 
 def rings_of(told: Json) -> dict[tuple[str, str], Json]:
-    return {
-        (ring["level"], way): ring[way] for ring in told["rings"] for way in ("inbound", "outbound")
-    }
+    return {(ring["level"], way): ring[way] for ring in told["rings"] for way in ("inbound", "outbound")}
 
 
 async def same_as_done(client: httpx.AsyncClient, imagined: Json) -> None:
@@ -129,9 +127,7 @@ async def test_asking_changes_nothing_and_nothing_changed_is_no_change(
     assert told["control_points"]["changed"] == told["crossings"] == []
     assert not any(one["changed"] for one in told["rings"])
     assert told["devices"]["before"] == told["devices"]["after"]
-    await ask(
-        equipped, {"kind": "checkpoint", "delete": "k-1"}, {"kind": "camera", "delete": "c-3"}
-    )
+    await ask(equipped, {"kind": "checkpoint", "delete": "k-1"}, {"kind": "camera", "delete": "c-3"})
     assert await contents(database) == before
 
 
@@ -148,9 +144,7 @@ async def test_a_record_imagined_as_it_is_reads_as_it_is(equipped: httpx.AsyncCl
         again = getattr(after.loaded, field)
         for name in table:
             was, now = table[name], again[name]
-            assert [readable(name, one) for one in now] == [readable(name, one) for one in was], (
-                name
-            )
+            assert [readable(name, one) for one in now] == [readable(name, one) for one in was], name
 
 
 def readable(name: str, value: Any) -> Any:
@@ -269,9 +263,7 @@ async def test_sealing_crossings_closes_the_ring(equipped: httpx.AsyncClient) ->
     half = await ask(equipped, {"seal": {"crossing": listed[0]["id"], "directions": ["inbound"]}})
     assert half["crossings"][0]["missing_after"] == ["outbound"]
     road_told = await ask(equipped, {"seal": {"road": "east-1"}})
-    core = next(
-        one for one in road_told["rings"] if (one["level"], one["direction"]) == ("core", "inbound")
-    )
+    core = next(one for one in road_told["rings"] if (one["level"], one["direction"]) == ("core", "inbound"))
     assert core["after"]["sealed"]
 
 
@@ -337,9 +329,7 @@ async def test_what_cannot_be_is_refused_with_its_place(equipped: httpx.AsyncCli
         assert found.get(f"/changes/0{pointer}") == code, (change, found)
 
 
-async def test_too_many_changes_and_bodies_that_are_none(
-    equipped: httpx.AsyncClient, key_for: KeyFor
-) -> None:
+async def test_too_many_changes_and_bodies_that_are_none(equipped: httpx.AsyncClient, key_for: KeyFor) -> None:
     many = {"changes": [{"kind": "camera", "delete": "c-1"}] * 5_001}
     assert (await equipped.post(WHAT_IF, json=many)).status_code == 413
     bodies: list[Any] = [[], {}, {"changes": {}}, {"changes": None}, 3]

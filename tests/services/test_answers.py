@@ -14,12 +14,12 @@ import orjson
 import pytest
 from sqlalchemy import text
 
+from app.access.roles import OPERATOR
+from app.analysis.engine_input import Computed
+from app.analysis.service import Answers
+from app.analysis.single_flight import Flights
 from app.db.engine import Database
 from app.errors import Abandoned
-from app.services.access import OPERATOR
-from app.services.assess import Computed
-from app.services.coverage import Answers
-from app.services.flights import Flights
 
 Opened = Callable[[], Any]
 
@@ -46,9 +46,7 @@ def _never(_: Computed) -> dict[str, Any]:
 
 async def _rows(database: Database) -> list[tuple[str, int]]:
     async with database.reading() as connection:
-        rows = await connection.execute(
-            text("SELECT name, revision FROM analysis_answer ORDER BY name")
-        )
+        rows = await connection.execute(text("SELECT name, revision FROM analysis_answer ORDER BY name"))
         return [(row[0].partition(":")[0], row[1]) for row in rows]
 
 
@@ -101,9 +99,7 @@ async def test_many_who_ask_at_once_wait_for_one(city: httpx.AsyncClient, worker
         return {}
 
     async with worker() as answers:
-        await asyncio.gather(
-            *(answers.document(builders.CITY, OPERATOR, "once", once) for _ in range(20))
-        )
+        await asyncio.gather(*(answers.document(builders.CITY, OPERATOR, "once", once) for _ in range(20)))
     assert len(made) == 1
 
 
@@ -121,9 +117,7 @@ async def test_who_leaves_waits_no_longer_and_the_others_get_their_answer(
         await left.wait()
 
     async with worker() as answers:
-        impatient = asyncio.create_task(
-            answers.document(builders.CITY, OPERATOR, "slow", slow, leave)
-        )
+        impatient = asyncio.create_task(answers.document(builders.CITY, OPERATOR, "slow", slow, leave))
         patient = asyncio.create_task(answers.document(builders.CITY, OPERATOR, "slow", slow))
         await asyncio.to_thread(started.wait, 10)
         left.set()
@@ -174,9 +168,7 @@ async def test_a_failure_reaches_everyone_and_is_not_kept() -> None:
         await asyncio.sleep(0)
         raise ValueError
 
-    outcomes = await asyncio.gather(
-        *(flights.join("it", fail) for _ in range(3)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(flights.join("it", fail) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ValueError] * 3
     with pytest.raises(ValueError):
         await flights.join("it", fail)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from builders import CITY, Json, building, camera
 
+from app.analysis import snapshot
+from app.analysis.coverage import area, fields_of_view
+from app.analysis.engine_input import Computed, compute
 from app.db.engine import Database
-from app.geo.frame import frame_for
-from app.services import area, fields_of_view, loading
-from app.services.assess import Computed, compute
+from app.geo.projection.local_projection import frame_for
 
 FRAME = frame_for(builders.LON, builders.LAT)
 WANTED = [
@@ -71,9 +72,7 @@ async def _remove_building(client: httpx.AsyncClient, chance: random.Random) -> 
 
 async def _report(client: httpx.AsyncClient, chance: random.Random) -> httpx.Response:
     said = {"kind": "camera", "code": f"c{chance.randrange(8)}", "state": "online"}
-    return await client.post(
-        "/v1/states", json=[said | {"state": chance.choice(["online", "fault"])}]
-    )
+    return await client.post("/v1/states", json=[said | {"state": chance.choice(["online", "fault"])}])
 
 
 async def _move_ring(client: httpx.AsyncClient, chance: random.Random) -> httpx.Response:
@@ -96,9 +95,7 @@ def _told(found: Computed) -> list[Any]:
     for function in (None, "face"):
         seen = fields_of_view.seen(found, function)
         if seen is not None:
-            names = [
-                (row, seen.buildings.codes[b]) for row, b in zip(*seen.views.cut_by, strict=True)
-            ]
+            names = [(row, seen.buildings.codes[b]) for row, b in zip(*seen.views.cut_by, strict=True)]
             told.append([shape.wkt for shape in seen.views.shape])
             told.append((sorted(names), seen.views.basis.tolist(), seen.views.standing.tolist()))
     return told
@@ -117,8 +114,8 @@ async def test_changes_one_at_a_time_give_what_computing_everything_gives(
             answer = await chance.choice(STEPS)(ringed, chance)
             assert answer.status_code in (200, 201, 204, 404), answer.text
         earlier = None if before is None else before.loaded
-        now = compute(await loading.load(database, CITY, earlier), before)
-        anew = compute(await loading.load(database, CITY))
+        now = compute(await snapshot.load(database, CITY, earlier), before)
+        anew = compute(await snapshot.load(database, CITY))
         assert _told(now) == _told(anew)
         assert now.assessment.status.tolist() == anew.assessment.status.tolist()
         kept += _same_shapes(before, now)

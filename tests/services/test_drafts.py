@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.schemas.kinds import CAMERA
-from app.services import drafts
+from app.records import payloads
+from app.records.kinds import CAMERA
 
 VECTORS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),
@@ -27,70 +27,64 @@ VECTORS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda below: (
-        st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=3), below, max_size=3)
-    ),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=3), below, max_size=3),
     max_leaves=8,
 )
 objects = st.dictionaries(st.text(max_size=3), values, max_size=4)
 
 
 @pytest.mark.parametrize(("target", "patch", "result"), VECTORS)
-def test_vectors_of_the_standard(
-    target: dict[str, Any], patch: dict[str, Any], result: dict[str, Any]
-) -> None:
-    assert drafts.merged(target, patch) == result
+def test_vectors_of_the_standard(target: dict[str, Any], patch: dict[str, Any], result: dict[str, Any]) -> None:
+    assert payloads.merged(target, patch) == result
 
 
 @settings(deadline=None)
 @given(objects, objects)
-def test_a_patch_applied_twice_is_applied_once(
-    target: dict[str, Any], patch: dict[str, Any]
-) -> None:
-    once = drafts.merged(target, patch)
-    assert drafts.merged(once, patch) == once
+def test_a_patch_applied_twice_is_applied_once(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    once = payloads.merged(target, patch)
+    assert payloads.merged(once, patch) == once
 
 
 @settings(deadline=None)
 @given(objects)
 def test_an_empty_patch_changes_nothing(target: dict[str, Any]) -> None:
-    assert drafts.merged(target, {}) == target
+    assert payloads.merged(target, {}) == target
 
 
 def test_a_patch_leaves_its_target_as_it_was() -> None:
     target = {"a": {"b": 1}}
-    drafts.merged(target, {"a": {"b": 2}})
+    payloads.merged(target, {"a": {"b": 2}})
     assert target == {"a": {"b": 1}}
 
 
 def test_a_geometry_is_replaced_as_a_whole() -> None:
-    merged = drafts.merged({"geometry": point()}, {"geometry": {"type": "Point"}})
+    merged = payloads.merged({"geometry": point()}, {"geometry": {"type": "Point"}})
     assert merged == {"geometry": {"type": "Point"}}
 
 
 def test_a_feature_patches_its_properties_and_geometry() -> None:
     feature = {"type": "Feature", "geometry": point(113.3), "properties": {"name_en": "x"}}
-    merged = drafts.merged(camera(), feature)
+    merged = payloads.merged(camera(), feature)
     assert (merged["geometry"], merged["name_en"]) == (point(113.3), "x")
 
 
 @pytest.mark.parametrize("patch", [None, 5, "x", [], [{}]])
 def test_a_patch_is_an_object(patch: object) -> None:
     with pytest.raises(Invalid):
-        drafts.merged({}, patch)
+        payloads.merged({}, patch)
 
 
 def test_pointers_are_escaped() -> None:
-    assert drafts.pointer(["a/b", 0, "m~n", ""]) == "/a~1b/0/m~0n/"
+    assert payloads.pointer(["a/b", 0, "m~n", ""]) == "/a~1b/0/m~0n/"
 
 
 @pytest.mark.parametrize("stated", ["other", 5, ["camera-1"], {}])
 def test_the_code_of_the_body_is_the_code_of_the_url(stated: object) -> None:
     with pytest.raises(Invalid) as refused:
-        drafts.draft(CAMERA, {**camera(), "code": stated}, code="camera-1")
+        payloads.draft(CAMERA, {**camera(), "code": stated}, code="camera-1")
     assert refused.value.faults[0].code == "code-mismatch"
 
 
 @pytest.mark.parametrize("body", [camera(), {k: v for k, v in camera().items() if k != "code"}])
 def test_the_code_may_stand_in_the_url_alone(body: dict[str, Any]) -> None:
-    assert getattr(drafts.draft(CAMERA, body, code="camera-1"), "code") == "camera-1"  # noqa: B009
+    assert getattr(payloads.draft(CAMERA, body, code="camera-1"), "code") == "camera-1"  # noqa: B009

@@ -11,9 +11,11 @@ import pytest
 from builders import CITY, LAT, LON, Json, camera, checkpoint, control_point, road, square
 from sqlalchemy import text
 
+from app.analysis import snapshot
+from app.analysis.coverage import report as coverage_report
+from app.analysis.crossings import report as crossing_report
+from app.analysis.engine_input import Computed, compute
 from app.db.engine import Database, WriteContext
-from app.services import crossings, loading, report
-from app.services.assess import Computed, compute
 
 CITY_URL = f"/v1/jurisdictions/{CITY}"
 FOREVER = "2999-01-01T00:00:00Z"
@@ -31,10 +33,10 @@ def _plain(answer: dict[str, Any]) -> Any:
 def documents(found: Computed) -> dict[str, Any]:
     """Return every answer that follows from a state, but for when it was computed."""
     return {
-        "summary": _plain(report.summary(found)),
-        "points": _plain(report.points(found, report.Wanted(), geojson=False)),
-        "gaps": _plain(report.gaps(found, report.Wanted())),
-        "crossings": _plain(crossings.listed(found, crossings.Wanted(), geojson=False)),
+        "summary": _plain(coverage_report.summary(found)),
+        "points": _plain(coverage_report.points(found, coverage_report.Wanted(), geojson=False)),
+        "gaps": _plain(coverage_report.gaps(found, coverage_report.Wanted())),
+        "crossings": _plain(crossing_report.listed(found, crossing_report.Wanted(), geojson=False)),
     }
 
 
@@ -54,9 +56,7 @@ class Town:
         assert answer.status_code in (200, 201), answer.text
 
     def _place(self) -> Json:
-        lon = (
-            LON + self.pick.choice([-0.05, -0.02, 0.0, 0.02, 0.05]) + self.pick.uniform(-3e-4, 3e-4)
-        )
+        lon = LON + self.pick.choice([-0.05, -0.02, 0.0, 0.02, 0.05]) + self.pick.uniform(-3e-4, 3e-4)
         return {"type": "Point", "coordinates": [lon, LAT + self.pick.uniform(-2e-4, 2e-4)]}
 
     def _some(self, word: str, many: int = 5) -> str:
@@ -142,9 +142,7 @@ class Town:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_brought_up_to_date_equals_loaded_anew(
-    ringed: httpx.AsyncClient, database: Database, seed: int
-) -> None:
+async def test_brought_up_to_date_equals_loaded_anew(ringed: httpx.AsyncClient, database: Database, seed: int) -> None:
     town = Town(ringed, seed)
     await town.build()
     found: Computed | None = None
@@ -152,20 +150,18 @@ async def test_brought_up_to_date_equals_loaded_anew(
         for _ in range(town.pick.randint(1, 3)):
             await town.live()
         earlier = None if found is None else found.loaded
-        found = compute(await loading.load(database, CITY, earlier), found)
-        fresh = compute(await loading.load(database, CITY))
+        found = compute(await snapshot.load(database, CITY, earlier), found)
+        fresh = compute(await snapshot.load(database, CITY))
         assert documents(found) == documents(fresh)
 
 
-async def test_only_what_changed_is_another_object(
-    ringed: httpx.AsyncClient, database: Database
-) -> None:
+async def test_only_what_changed_is_another_object(ringed: httpx.AsyncClient, database: Database) -> None:
     town = Town(ringed, 5)
     await town.build()
-    first = await loading.load(database, CITY)
+    first = await snapshot.load(database, CITY)
     off = [{"kind": "checkpoint", "code": first.checkpoints["code"][0], "state": "offline"}]
     assert (await ringed.post("/v1/states", json=off)).json()["applied"] == 1
-    second = await loading.load(database, CITY, first)
+    second = await snapshot.load(database, CITY, first)
     kept = ("points", "cameras", "checkpoints", "roads", "rings", "camera_states")
     assert all(getattr(second, name) is getattr(first, name) for name in kept)
     assert second.checkpoint_states is not first.checkpoint_states
@@ -185,28 +181,26 @@ async def test_a_transaction_under_way_is_neither_missed_nor_taken_twice(
         await slow.execute(text("UPDATE camera SET range_m = 33 WHERE code = 'c-1'"))
         # Another, later by number, is finished first.
         await city.put("/v1/cameras/c-2", json=camera("c-2"))
-        first = await loading.load(database, CITY)
-    second = await loading.load(database, CITY, first)
-    third = await loading.load(database, CITY, second)
+        first = await snapshot.load(database, CITY)
+    second = await snapshot.load(database, CITY, first)
+    third = await snapshot.load(database, CITY, second)
     assert [state.cameras["range_m"] for state in (first, second, third)] == [
         [None, None], [33.0, None], [33.0, None],
     ]  # fmt: skip
     assert third.cameras is second.cameras
 
 
-async def test_a_device_that_spoke_without_news_is_believed(
-    city: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_device_that_spoke_without_news_is_believed(city: httpx.AsyncClient, database: Database) -> None:
     """A heartbeat that changes nothing is not in the history; time alone must not make it stale."""
     await city.patch(CITY_URL, json={"stale_after_s": 1})
     for code in ("quiet", "talks"):
         await city.put(f"/v1/cameras/{code}", json=camera(code, state="online"))
-    first = compute(await loading.load(database, CITY))
+    first = compute(await snapshot.load(database, CITY))
     assert first.devices.stale.tolist() == [False, False]
     await asyncio.sleep(0.6)
     beat = [{"kind": "camera", "code": "talks", "state": "online"}]
     assert (await city.post("/v1/states", json=beat)).json()["applied"] == 1
     await asyncio.sleep(0.6)
-    second = compute(await loading.load(database, CITY, first.loaded), first)
+    second = compute(await snapshot.load(database, CITY, first.loaded), first)
     assert second.loaded.revision == first.loaded.revision
     assert second.devices.stale.tolist() == [True, False]

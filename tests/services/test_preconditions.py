@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import PreconditionFailed
-from app.services.preconditions import Precondition, etag, unchanged
+from app.records.payloads import Precondition, etag, unchanged
 
 
 @pytest.mark.parametrize("header", ['"7"', ' "7" ', '"1", "7"', '"1","7","9"', "*", " * "])
@@ -11,9 +11,7 @@ def test_if_match_holds(header: str) -> None:
     Precondition(if_match=header).check(7)
 
 
-@pytest.mark.parametrize(
-    "header", ["", "7", '"8"', 'W/"7"', '"1", W/"7"', '"07"', "7, 8", '""', '"*"']
-)
+@pytest.mark.parametrize("header", ["", "7", '"8"', 'W/"7"', '"1", W/"7"', '"07"', "7, 8", '""', '"*"'])
 def test_if_match_does_not_hold(header: str) -> None:
     with pytest.raises(PreconditionFailed) as refused:
         Precondition(if_match=header).check(7)

@@ -5,9 +5,9 @@ from builders import CITY, OTHER, Json, camera, jurisdiction
 
 from app.db.engine import Database, WriteContext
 from app.errors import Conflict
-from app.registry.records import upsert
-from app.schemas.kinds import CAMERA, JURISDICTION, Kind
-from app.services import drafts
+from app.records import payloads
+from app.records.kinds import CAMERA, JURISDICTION, Kind
+from app.records.queries.records import upsert
 
 WHO = WriteContext("tests")
 
@@ -18,7 +18,7 @@ async def _write(database: Database, kind: Kind, row: Json) -> None:
 
 
 def _row(**changed: object) -> Json:
-    return drafts.draft(CAMERA, camera()).model_dump(mode="json") | changed
+    return payloads.draft(CAMERA, camera()).model_dump(mode="json") | changed
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,8 @@ def _row(**changed: object) -> Json:
         ({"code": "a b"}, "/code"),
     ],
 )
-async def test_a_broken_rule_is_a_conflict_with_its_column(
-    database: Database, changed: Json, pointer: str
-) -> None:
-    await _write(
-        database, JURISDICTION, drafts.draft(JURISDICTION, jurisdiction()).model_dump(mode="json")
-    )
+async def test_a_broken_rule_is_a_conflict_with_its_column(database: Database, changed: Json, pointer: str) -> None:
+    await _write(database, JURISDICTION, payloads.draft(JURISDICTION, jurisdiction()).model_dump(mode="json"))
     with pytest.raises(Conflict) as refused:
         await _write(database, CAMERA, _row(**changed))
     assert (refused.value.code, refused.value.faults[0].pointer) == ("rule-broken", pointer)

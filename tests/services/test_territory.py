@@ -7,12 +7,14 @@ from builders import CITY, LAT, LON, jurisdiction, square
 from shapely.geometry import LineString, Point, box
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.access.roles import OPERATOR
 from app.db.engine import Database, WriteContext
-from app.schemas.kinds import JURISDICTION
-from app.services import drafts, records, rings
-from app.services.access import OPERATOR
-from app.services.preconditions import Precondition
-from app.services.territory import Territory, misplaced
+from app.records import payloads
+from app.records import service as record_service
+from app.records.kinds import JURISDICTION
+from app.records.payloads import Precondition
+from app.rings import service as ring_service
+from app.rings.territory import Territory, misplaced
 
 FAR_WEST = Territory("650100", (86.0, 42.0, 89.0, 45.0), None, None, ())
 """Here both readings of a pair of numbers are places on Earth."""
@@ -45,7 +47,7 @@ def test_without_an_extent_everything_fits() -> None:
 
 
 async def _put_ring(connection: AsyncConnection, half_deg: float) -> None:
-    await rings.put(
+    await ring_service.put(
         connection, CITY, "core", square(half_deg), OPERATOR, Precondition(),
         datum="wgs84", max_vertices=100,
     )  # fmt: skip
@@ -55,9 +57,7 @@ async def test_a_ring_that_was_rolled_back_places_nothing(database: Database) ->
     """Its version number is given again, to another boundary."""
     who = WriteContext("tests")
     async with database.writing(who) as connection:
-        await records.create(
-            connection, JURISDICTION, drafts.draft(JURISDICTION, jurisdiction()), OPERATOR
-        )
+        await record_service.create(connection, JURISDICTION, payloads.draft(JURISDICTION, jurisdiction()), OPERATOR)
     with suppress(ZeroDivisionError):
         async with database.writing(who) as connection:
             await _put_ring(connection, 0.1)
@@ -65,5 +65,5 @@ async def test_a_ring_that_was_rolled_back_places_nothing(database: Database) ->
     async with database.writing(who) as connection:
         await _put_ring(connection, 0.01)
         payload = {"points": [[LON + 0.05, LAT]]}
-        found = await rings.membership(connection, CITY, payload, OPERATOR, 10)
+        found = await ring_service.membership(connection, CITY, payload, OPERATOR, 10)
     assert found["points"][0]["zone"] == "outside"

@@ -11,8 +11,7 @@ from app.db.cluster.errors import (
     PostgresMissing,
     WrongVersion,
 )
-from app.db.cluster.local import LocalCluster
-from app.db.cluster.locks import ServiceLock
+from app.db.cluster.local import LocalCluster, ServiceLock
 
 __all__ = [
     "AlreadyServed",

@@ -14,9 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.db.cluster.accounts import Account
-from app.db.cluster.binaries import Binaries, find_binaries
 from app.db.cluster.errors import CommandFailed, refusing
+from app.db.cluster.installation import Account, Binaries, find_binaries
 
 SUPERUSER = "postgres"
 PORT = 5432
@@ -178,9 +177,7 @@ class Server:
         }
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
         fresh = self.data / "registry.conf.new"
-        fresh.write_text(
-            "# Written at every start; put your own in postgresql.conf.\n" + "".join(lines)
-        )
+        fresh.write_text("# Written at every start; put your own in postgresql.conf.\n" + "".join(lines))
         self.account.give(fresh)
         fresh.replace(self.data / "registry.conf")
 

@@ -2,37 +2,39 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import orjson
 from starlette.responses import Response, StreamingResponse
 
-from app.errors import NotFound
-from app.routers.lean import Call, LeanRoute
-from app.routers.ogc import formats
-from app.routers.ogc.described import base, service
-from app.schemas.collections import Collection
-from app.schemas.ogc import GEOJSON, HTML, link
-from app.services.ogc import features, query
-from app.services.ogc.features import PIECE, Asked, Page
-from app.services.preconditions import etag, unchanged
+from app.errors import NotFound, NotPossible
+from app.http.asgi_routes import Call, LeanRoute
+from app.http.dependencies import JSON_TYPES, PATCH_TYPES, json_body, write_context
+from app.ogc import features, parameters, writes
+from app.ogc.collection_model import Collection
+from app.ogc.documents import GEOJSON, HTML, link
+from app.ogc.features import PIECE, Asked, Page, may
+from app.records.payloads import Precondition, etag, unchanged
+from app.routers.ogc import negotiation
+from app.routers.ogc.metadata import ONLY_FORMAT, base, service
 
 _PARAMETERS: Final = None
-"""Depend on the collection: ``app.services.ogc.query`` checks them."""
+"""Depend on the collection: ``app.ogc.parameters`` checks them."""
 
 
 async def items(call: Call) -> Response:
     collection = features.named(call.path["collection"], call.who)
-    asked = query.items(collection, call.given, reveal=call.who.reveals)
-    media_type = formats.chosen(call, formats.FEATURES)
+    asked = parameters.items(collection, call.given, reveal=call.who.reveals)
+    media_type = negotiation.chosen(call, negotiation.FEATURES)
     found = service(call)
     scoped = await found.scoped(collection, asked, call.who)
     first = await found.piece(collection, _at_most(scoped, PIECE))
     about = _about(collection, scoped, await found.matched(collection, scoped, first))
     if media_type == HTML:
         return _page(call, collection, first, about)
-    headers = formats.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
+    headers = negotiation.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
     if scoped.limit > PIECE and first.after is not None:
         pieces = found.pieces(collection, asked, call.who, first)
         stream = _streamed(call, collection, pieces, about)
@@ -52,7 +54,7 @@ _BEGIN: Final = b'{"type":"FeatureCollection","features":['
 
 
 def _at_most(asked: Asked, limit: int) -> Asked:
-    return asked if asked.limit <= limit else query.limited(asked, limit)
+    return asked if asked.limit <= limit else parameters.limited(asked, limit)
 
 
 def _about(collection: Collection, scoped: Asked, matched: int | None) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def _end(
     ]
     following = None
     if after is not None:
-        cursor = query.encode_cursor(after, call.given.get("sortby"))
+        cursor = parameters.encode_cursor(after, call.given.get("sortby"))
         following = _address(here, call.given, cursor=cursor)
         links.append(link(following, "next", GEOJSON, "The next page"))
     told = {"numberReturned": count, "links": links, **about}
@@ -102,7 +104,7 @@ def _address(url: str, given: Mapping[str, str], **changed: str) -> str:
 def _page(call: Call, collection: Collection, first: Page, about: dict[str, Any]) -> Response:
     end, following = _end(call, collection, first.count, first.after, about)
     told = orjson.loads(b"".join((_BEGIN, first.bodies, end)))
-    return formats.page(
+    return negotiation.page(
         "items.html",
         base=base(call),
         collection=collection,
@@ -114,21 +116,21 @@ def _page(call: Call, collection: Collection, first: Page, about: dict[str, Any]
 
 async def item(call: Call) -> Response:
     collection, code = named(call)
-    asked = query.one(collection, call.given, reveal=call.who.reveals)
-    media_type = formats.chosen(call, formats.FEATURES)
+    asked = parameters.one(collection, call.given, reveal=call.who.reveals)
+    media_type = negotiation.chosen(call, negotiation.FEATURES)
     found = await service(call).item(collection, code, asked, call.who)
     home = f"{base(call)}/collections/{collection.id}"
     here = f"{home}/items/{quote(code, safe='')}"
     if media_type == HTML:
         told = orjson.loads(found.body)
-        return formats.page(
+        return negotiation.page(
             "item.html",
             base=base(call),
             collection=collection,
             told=told,
             degrees="crs" not in call.given,
         )
-    headers = formats.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
+    headers = negotiation.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
     if found.version is not None:
         headers["ETag"] = etag(found.version)
         timely = collection.kind is not None and collection.kind.device
@@ -158,4 +160,119 @@ ITEM: Final = f"{ITEMS}/{{feature}}"
 ROUTES: list[LeanRoute] = [
     LeanRoute(ITEMS, items, parameters=_PARAMETERS),
     LeanRoute(ITEM, item, parameters=_PARAMETERS),
+]
+
+
+# Features written through the GIS interface (OGC API Features Part 4), and what may be written.
+
+_PATCHES: Final = ", ".join(PATCH_TYPES)
+_POSTS: Final = ", ".join(JSON_TYPES)
+
+
+@asynccontextmanager
+async def _writing(call: Call) -> AsyncIterator[Any]:
+    """Open the one transaction of a request; it commits before the answer leaves."""
+    reason = call.request.headers.get("x-change-reason", "")[:500]
+    context = write_context(call.request, call.who, reason)
+    async with call.request.app.state.database.writing(context) as connection:
+        yield connection
+
+
+def _condition(call: Call) -> Precondition:
+    headers = call.request.headers
+    return Precondition(headers.get("if-match"), headers.get("if-none-match"))
+
+
+def _check(call: Call, collection: Collection) -> None:
+    """Refuse a method the collection does not have, then a caller who may not."""
+    if call.request.method not in collection.writes:
+        raise NotPossible(call.request.method, features.READS)
+    call.who.need("editor")
+
+
+async def create(call: Call) -> Response:
+    collection = features.named(call.path["collection"], call.who)
+    _check(call, collection)
+    crs = parameters.content_crs(call.request.headers.get("content-crs"))
+    payload = await json_body(call.request)
+    async with _writing(call) as connection:
+        done = await writes.create(
+            connection, collection, payload, call.who, crs=crs, max_vertices=_most_vertices(call)
+        )
+    place = f"{base(call)}/collections/{collection.id}/items/{quote(done.code, safe='')}"
+    return Response(None, 201, {"Location": place, "ETag": etag(done.version)})
+
+
+async def put(call: Call) -> Response:
+    collection, code = named(call)
+    _check(call, collection)
+    crs = parameters.content_crs(call.request.headers.get("content-crs"))
+    payload = await json_body(call.request)
+    async with _writing(call) as connection:
+        done = await writes.put(
+            connection, collection, code, payload, call.who, _condition(call),
+            crs=crs, max_vertices=_most_vertices(call),
+        )  # fmt: skip
+    if done.created:
+        place = f"{base(call)}/collections/{collection.id}/items/{quote(done.code, safe='')}"
+        return Response(None, 201, {"Location": place, "ETag": etag(done.version)})
+    return Response(None, 204, {"ETag": etag(done.version)})
+
+
+async def patch(call: Call) -> Response:
+    collection, code = named(call)
+    _check(call, collection)
+    crs = parameters.content_crs(call.request.headers.get("content-crs"))
+    payload = await json_body(call.request)
+    async with _writing(call) as connection:
+        done = await writes.patch(
+            connection, collection, code, payload, call.who, _condition(call),
+            crs=crs, max_vertices=_most_vertices(call),
+        )  # fmt: skip
+    return Response(None, 204, {"ETag": etag(done.version)})
+
+
+async def remove(call: Call) -> Response:
+    collection, code = named(call)
+    _check(call, collection)
+    async with _writing(call) as connection:
+        await writes.remove(connection, collection, code, call.who, _condition(call))
+    return Response(None, 204)
+
+
+async def items_options(call: Call) -> Response:
+    collection = features.named(call.path["collection"], call.who)
+    return _allowed(may(call.who, collection, on_item=False))
+
+
+async def item_options(call: Call) -> Response:
+    """Tell what may be done with a feature; QGIS asks for one that is not there, too."""
+    collection, _ = named(call)
+    return _allowed(may(call.who, collection, on_item=True))
+
+
+def _allowed(methods: tuple[str, ...]) -> Response:
+    headers = {"Allow": ", ".join(methods)}
+    if "POST" in methods:
+        headers["Accept-Post"] = _POSTS
+    if "PATCH" in methods:
+        headers["Accept-Patch"] = _PATCHES
+    return Response(None, 200, headers)
+
+
+def _most_vertices(call: Call) -> int:
+    most: int = call.request.app.state.settings.max_ring_vertices
+    return most
+
+
+WRITE_ROUTES: list[LeanRoute] = [
+    LeanRoute(path, handler, methods=(method,), parameters=ONLY_FORMAT)
+    for method, path, handler in (
+        ("POST", ITEMS, create),
+        ("OPTIONS", ITEMS, items_options),
+        ("PUT", ITEM, put),
+        ("PATCH", ITEM, patch),
+        ("DELETE", ITEM, remove),
+        ("OPTIONS", ITEM, item_options),
+    )
 ]

@@ -5,14 +5,14 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from app.errors import NotFound
-from app.routers.lean import Call, LeanRoute
-from app.routers.ogc import formats
-from app.routers.ogc.described import ONLY_FORMAT, base, service
-from app.schemas import tiles as documents
-from app.schemas.collections import Collection
-from app.schemas.ogc import HTML, JSON
-from app.services.ogc import features, qgis
-from app.services.ogc.tiles import Place, Tiles, matrix_set
+from app.http.asgi_routes import Call, LeanRoute
+from app.ogc import features, qgis
+from app.ogc import tile_documents as documents
+from app.ogc.collection_model import Collection
+from app.ogc.documents import HTML, JSON
+from app.ogc.tiles import Place, Tiles, matrix_set
+from app.routers.ogc import negotiation
+from app.routers.ogc.metadata import ONLY_FORMAT, base, service
 
 _PROJECT: Final = "application/x-qgis-project"
 _SUFFIXES: Final = (".mvt", ".pbf")
@@ -25,54 +25,52 @@ def _collection(call: Call) -> Collection:
 async def matrix_sets(call: Call) -> Response:
     call.who.need("reader")
     told = documents.matrix_sets(base(call))
-    if formats.chosen(call, formats.DOCUMENT) == HTML:
-        return formats.page("matrix_sets.html", base=base(call), told=told)
-    return formats.document(told)
+    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
+        return negotiation.page("matrix_sets.html", base=base(call), told=told)
+    return negotiation.document(told)
 
 
 async def matrices(call: Call) -> Response:
     call.who.need("reader")
     told = matrix_set(call.path["matrices"]).document()
-    if formats.chosen(call, formats.DOCUMENT) == HTML:
-        return formats.page("matrix_set.html", base=base(call), told=told)
-    return formats.document(told)
+    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
+        return negotiation.page("matrix_set.html", base=base(call), told=told)
+    return negotiation.document(told)
 
 
 async def tilesets(call: Call) -> Response:
     known = _collection(call)
     extent = await service(call).extent(call.who)
     told = documents.tilesets(base(call), known, extent)
-    if formats.chosen(call, formats.DOCUMENT) == HTML:
+    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
         return _page(call, known, told["tilesets"])
-    return formats.document(told)
+    return negotiation.document(told)
 
 
 async def tileset(call: Call) -> Response:
     known, found = _collection(call), matrix_set(call.path["matrices"])
     extent = await service(call).extent(call.who)
     told = documents.tileset(base(call), known, found, extent)
-    if formats.chosen(call, formats.DOCUMENT) == HTML:
+    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
         return _page(call, known, [told])
-    return formats.document(told)
+    return negotiation.document(told)
 
 
 def _page(call: Call, known: Collection, sets: list[dict[str, Any]]) -> Response:
-    return formats.page("tilesets.html", base=base(call), collection=known, tilesets=sets)
+    return negotiation.page("tilesets.html", base=base(call), collection=known, tilesets=sets)
 
 
 async def tilejson(call: Call) -> Response:
     known, found = _collection(call), matrix_set(call.path["matrices"])
     extent = await service(call).extent(call.who)
-    return formats.document(documents.tilejson(base(call), known, found, extent), JSON)
+    return negotiation.document(documents.tilejson(base(call), known, found, extent), JSON)
 
 
 async def tile(call: Call) -> Response:
     tiles: Tiles = call.request.app.state.tiles
     known = call.request.headers.get("if-none-match", "")
-    found = await tiles.tile(
-        _collection(call), call.path["matrices"], _place(call), call.who, known
-    )
-    headers = dict(formats.PRIVATE)
+    found = await tiles.tile(_collection(call), call.path["matrices"], _place(call), call.who, known)
+    headers = dict(negotiation.PRIVATE)
     if found is None:
         return Response(None, 304, headers | {"ETag": known})
     headers["ETag"] = found.etag
@@ -95,7 +93,7 @@ def _place(call: Call) -> Place:
 async def project(call: Call) -> Response:
     served = [known.id for known in features.known_to(call.who)]
     made = qgis.project(base(call), call.who, served)
-    headers = formats.PRIVATE | {"Content-Disposition": 'attachment; filename="coverage.qgs"'}
+    headers = negotiation.PRIVATE | {"Content-Disposition": 'attachment; filename="coverage.qgs"'}
     return Response(made, 200, headers, _PROJECT)
 
 
@@ -104,7 +102,7 @@ async def style(call: Call) -> Response:
     made = qgis.style_document(known.id)
     if made is None:
         raise NotFound("style", known.id)
-    return Response(made, 200, dict(formats.PRIVATE), "application/xml")
+    return Response(made, 200, dict(negotiation.PRIVATE), "application/xml")
 
 
 _TILES: Final = "/ogc/collections/{collection}/tiles"

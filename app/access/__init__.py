@@ -1,0 +1,1 @@
+"""API keys, roles and the jurisdictions they are valid for."""

@@ -1,0 +1,63 @@
+"""All SQL about API keys. Only keyed hashes are stored."""
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_SHOWN = "id, label, role, jurisdictions, created_at, expires_at, revoked_at, last_used_at"
+
+
+async def add(connection: AsyncConnection, key: dict[str, Any]) -> None:
+    """Store a new key's hash and rights."""
+    await connection.execute(
+        text(
+            "INSERT INTO api_key (id, hash, label, role, jurisdictions, expires_at) VALUES "
+            "(:id, :hash, :label, :role, CAST(:jurisdictions AS text[]), :expires_at)"
+        ),
+        key,
+    )
+
+
+async def find(connection: AsyncConnection, key_id: str) -> dict[str, Any] | None:
+    """Return a key that is neither revoked nor expired, with its hash."""
+    row = (
+        (
+            await connection.execute(
+                text(
+                    f"SELECT hash, {_SHOWN} FROM api_key WHERE id = :id AND revoked_at IS NULL "
+                    "AND (expires_at IS NULL OR expires_at > now())"
+                ),
+                {"id": key_id},
+            )
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else dict(row)
+
+
+async def listed(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Return every key without its hash."""
+    rows = await connection.execute(text(f"SELECT {_SHOWN} FROM api_key ORDER BY created_at, id"))
+    return [dict(row) for row in rows.mappings()]
+
+
+async def revoke(connection: AsyncConnection, key_id: str) -> bool:
+    """Revoke a key; tell whether there was one to revoke."""
+    answer = await connection.execute(
+        text("UPDATE api_key SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING id"),
+        {"id": key_id},
+    )
+    return answer.first() is not None
+
+
+async def touch(connection: AsyncConnection, key_id: str) -> None:
+    """Remember that a key was used, at most once a minute."""
+    await connection.execute(
+        text(
+            "UPDATE api_key SET last_used_at = now() WHERE id = :id "
+            "AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')"
+        ),
+        {"id": key_id},
+    )

@@ -1,0 +1,1 @@
+"""Analysis of a jurisdiction: snapshot of the registry, engine input, results, cache."""

@@ -1,0 +1,1 @@
+"""Cordons: whether a ring is closed, leaks and sealing plans."""

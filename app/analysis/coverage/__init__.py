@@ -1,0 +1,1 @@
+"""Coverage of control points, fields of view and covered area."""

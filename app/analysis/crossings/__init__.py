@@ -1,0 +1,1 @@
+"""Where roads cross rings, and which checkpoints guard the crossings."""

@@ -1,0 +1,1 @@
+"""Planning: what-if overlays, differences and placement of new devices."""

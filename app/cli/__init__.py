@@ -1,0 +1,1 @@
+"""The `coverage-registry` command line."""

@@ -1,0 +1,1 @@
+"""Decisions kept with a history: waivers and scenarios."""

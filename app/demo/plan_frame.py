@@ -1,0 +1,50 @@
+"""The door between the demo city's plan, in metres from its centre, and longitude, latitude.
+
+Metres are those of EPSG:4547 (CGCS2000, 3-degree zone, 114 E) counted from the city's centre.
+"""
+
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.geo.projection.local_projection import frame
+
+Floats = NDArray[np.float64]
+
+EPSG: Final = 4547
+PLACE: Final = (113.2418, 35.2159)
+"""Longitude and latitude of the centre: the place of Jiaozuo."""
+_DECIMALS: Final = 7
+"""About a centimetre."""
+
+
+@cache
+def _centre() -> tuple[float, float]:
+    x, y = frame(EPSG).to_metres([PLACE])[0].round(3).tolist()
+    return x, y
+
+
+@cache
+def _convergence_deg() -> float:
+    return float(frame(EPSG).convergence_deg([PLACE])[0])
+
+
+def to_lonlat(xy: Floats) -> Floats:
+    """Return longitudes, latitudes (n, 2) of points (n, 2) in metres from the centre."""
+    return np.round(frame(EPSG).to_lonlat(np.asarray(xy) + np.asarray(_centre())), _DECIMALS)
+
+
+def azimuth_deg(direction: Floats) -> float:
+    """Return the azimuth, degrees clockwise from true north, of a vector (east, north) in metres.
+
+    The grid's convergence at the centre serves for the whole city: right to 0.2 degrees.
+    """
+    grid = np.degrees(np.arctan2(direction[0], direction[1]))
+    return wrapped(float(grid) + _convergence_deg())
+
+
+def wrapped(azimuth: float) -> float:
+    """Return an azimuth in [0, 360) to a tenth of a degree."""
+    return round(azimuth % 360, 1) % 360

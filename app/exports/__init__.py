@@ -1,0 +1,1 @@
+"""Exports of a collection as a file."""

@@ -1,0 +1,1 @@
+"""Coverage of control points and area, and placement of devices."""

@@ -1,0 +1,1 @@
+"""Cordons as minimum cuts of a road graph."""

@@ -1,0 +1,1 @@
+"""Projections, coordinate reference systems, datums and tile matrices."""

@@ -1,0 +1,370 @@
+"""Chinese map datums: GCJ-02 and BD-09 to and from WGS 84.
+
+Promises an inverse that returns within a micrometre, and says where no offset applies.
+Refuses unknown datums; guesses nothing about which datum a file has.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+import shapely
+from numpy.typing import ArrayLike
+from shapely.geometry.base import BaseGeometry
+
+from app.errors import InvalidShape
+from app.geo.arrays import Bools, Floats, positions
+from app.geo.projection.local_projection import Frame, frame_for
+
+_G = TypeVar("_G", bound=BaseGeometry)
+
+DATUMS: Final = ("wgs84", "cgcs2000", "gcj02", "bd09")
+"""``cgcs2000`` is read as WGS 84: PROJ offers only a null operation between the two."""
+
+# Constants of the published GCJ-02 formula (eviltransform, github.com/googollee/eviltransform);
+# the semi-major axis and squared eccentricity are those of the Krasovsky 1940 ellipsoid.
+_A: Final = 6378245.0
+_EE: Final = 0.00669342162296594323
+# Rectangle of WGS 84 positions that are offset at all, from the same source: west, east, south,
+# north.
+OFFSET_BOX: Final = (72.004, 137.8347, 0.8293, 55.8271)
+# BD-09 rotates and scales GCJ-02 a little (same source).
+_X_PI: Final = np.pi * 3000.0 / 180.0
+# No offset exceeds this within the rectangle, so only positions this near to it need solving.
+_REACH_DEG: Final = 0.05
+_STEPS: Final = 40
+_ENOUGH_DEG: Final = 1e-13
+_EDGE_DEG: Final = 1e-11
+
+
+def from_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
+    """Return WGS 84 positions as they read in another datum.
+
+    Parameters
+    ----------
+    lonlat : array_like, shape (n, 2)
+        WGS 84 degrees, longitude first.
+    datum : str
+        One of `DATUMS`.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        A new array. Positions outside `OFFSET_BOX` are returned unchanged, for BD-09 too.
+
+    Raises
+    ------
+    InvalidShape
+        Unknown datum, or a position that is no place on Earth.
+
+    Examples
+    --------
+    >>> from_wgs84([(116.404, 39.915)], "gcj02").round(8)
+    array([[116.4102445 ,  39.91640428]])
+    """
+    array = positions(lonlat)
+    out = array.copy()
+    if _offset(datum):
+        inside = _in_box(array)
+        out[inside] = _forward(array[inside], datum)
+    return out
+
+
+def to_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
+    """Return positions of another datum in WGS 84.
+
+    Parameters
+    ----------
+    lonlat : array_like, shape (n, 2)
+        Degrees in `datum`, longitude first.
+    datum : str
+        One of `DATUMS`.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        A new array. Whether a position is offset is decided by where it *comes from*: the answer
+        is the WGS 84 position within `OFFSET_BOX` that reads as the input, and the input itself
+        where there is none. So ``from_wgs84(to_wgs84(p)) == p`` for every ``p`` that can occur,
+        and the other way round for every position inside the rectangle. (Outside it, within
+        about a kilometre of its edge, at sea or abroad, one reading has two origins; the one
+        inside is returned.)
+
+    Raises
+    ------
+    InvalidShape
+        Unknown datum, or a position that is no place on Earth.
+
+    Notes
+    -----
+    The offsets change by less than 2 % of the way moved, so subtracting the offset found at the
+    last estimate converges by two decimals a step or better; steps stop below 1e-13 degrees.
+
+    Examples
+    --------
+    >>> to_wgs84(from_wgs84([(113.24, 35.21)], "bd09"), "bd09").round(9)
+    array([[113.24,  35.21]])
+    """
+    array = positions(lonlat)
+    out = array.copy()
+    if not _offset(datum):
+        return out
+    near = _in_box(array, _REACH_DEG)
+    target = array[near]
+    guess = target.copy()
+    for _ in range(_STEPS):
+        error = _forward(guess, datum) - target
+        guess -= error
+        if not error.size or np.abs(error).max() < _ENOUGH_DEG:
+            break
+    # A position on the very edge may be found a rounding error beside it.
+    origin = _in_box(guess, _EDGE_DEG)
+    west, east, south, north = OFFSET_BOX
+    target = target.copy()
+    target[origin] = np.clip(guess[origin], (west, south), (east, north))
+    out[near] = target
+    return out
+
+
+def geometry_to_wgs84(geometry: _G, datum: str) -> _G:
+    """Return a geometry with every vertex moved to WGS 84.
+
+    Parameters
+    ----------
+    geometry : shapely geometry
+        Degrees in `datum`, longitude first.
+    datum : str
+        One of `DATUMS`.
+
+    Returns
+    -------
+    shapely geometry
+        Of the same type. Edges stay straight between the moved vertices.
+
+    Raises
+    ------
+    InvalidShape
+        As for `to_wgs84`.
+
+    Examples
+    --------
+    >>> geometry_to_wgs84(shapely.Point(113.2, 35.2), "cgcs2000")
+    <POINT (113.2 35.2)>
+    """
+    _offset(datum)
+    return shapely.transform(geometry, lambda xy: to_wgs84(xy, datum))
+
+
+def _offset(datum: str) -> bool:
+    if datum not in DATUMS:
+        raise InvalidShape(f"Unknown datum {datum!r}; known are {', '.join(DATUMS)}")
+    return datum in ("gcj02", "bd09")
+
+
+def _in_box(lonlat: Floats, margin: float = 0.0) -> Bools:
+    west, east, south, north = OFFSET_BOX
+    lon, lat = lonlat[:, 0], lonlat[:, 1]
+    return (lon >= west - margin) & (lon <= east + margin) & (lat >= south - margin) & (lat <= north + margin)
+
+
+def _forward(lonlat: Floats, datum: str) -> Floats:
+    gcj = lonlat + _gcj_offset(lonlat)
+    return gcj if datum == "gcj02" else _bd_from_gcj(gcj)
+
+
+def _gcj_offset(lonlat: Floats) -> Floats:
+    """Return the GCJ-02 offset in degrees at WGS 84 positions (formula of eviltransform)."""
+    lon, lat = lonlat[:, 0], lonlat[:, 1]
+    x, y = lon - 105.0, lat - 35.0
+    root = 0.1 * np.sqrt(np.abs(x))
+    shared = (20.0 * np.sin(6.0 * x * np.pi) + 20.0 * np.sin(2.0 * x * np.pi)) * 2.0 / 3.0
+    north = -100.0 + 2.0 * x + 3.0 * y + 0.2 * y * y + 0.1 * x * y + 2.0 * root + shared
+    north += (20.0 * np.sin(y * np.pi) + 40.0 * np.sin(y / 3.0 * np.pi)) * 2.0 / 3.0
+    north += (160.0 * np.sin(y / 12.0 * np.pi) + 320.0 * np.sin(y * np.pi / 30.0)) * 2.0 / 3.0
+    east = 300.0 + x + 2.0 * y + 0.1 * x * x + 0.1 * x * y + root + shared
+    east += (20.0 * np.sin(x * np.pi) + 40.0 * np.sin(x / 3.0 * np.pi)) * 2.0 / 3.0
+    east += (150.0 * np.sin(x / 12.0 * np.pi) + 300.0 * np.sin(x / 30.0 * np.pi)) * 2.0 / 3.0
+    latitude = np.radians(lat)
+    magic = 1.0 - _EE * np.sin(latitude) ** 2
+    meridian = _A * (1.0 - _EE) / (magic * np.sqrt(magic))
+    parallel = _A / np.sqrt(magic) * np.cos(latitude)
+    return np.degrees(np.stack([east / parallel, north / meridian], axis=1))
+
+
+def _bd_from_gcj(gcj: Floats) -> Floats:
+    x, y = gcj[:, 0], gcj[:, 1]
+    radius = np.hypot(x, y) + 0.00002 * np.sin(y * _X_PI)
+    angle = np.arctan2(y, x) + 0.000003 * np.cos(x * _X_PI)
+    return np.stack([radius * np.cos(angle) + 0.0065, radius * np.sin(angle) + 0.006], axis=1)
+
+
+# Whether a set of places reads as if it were in another Chinese datum.
+#
+# Promises to speak only on clear evidence, and with its numbers: the places are compared with roads
+# they should stand beside, or with an area they should lie in. Moves nothing; silence proves
+# nothing.
+
+DETECTED_DATUMS: Final = ("gcj02", "bd09")
+"""Datums a set of places may be in without saying so."""
+
+BESIDE_M: Final = 30.0
+"""A device or junction so near to a centreline stands beside that road."""
+_KNOWN_M: Final = 1_000.0  # farther from every road, the network says nothing of a place
+_FEWEST: Final = 20
+_MOST: Final = 2_000
+_GAIN: Final = 0.2
+_SHRINK: Final = 0.6
+_SIGMAS: Final = 4.0
+_FEWEST_IN: Final = 10
+_NEAR_DEG: Final = 1.5
+_MARGIN_DEG: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """Evidence that places are in another datum than stated."""
+
+    datum: str
+    """What they seem to be in: one of `DATUMS`."""
+    of: Literal["points", "roads"]
+    """Whose datum it is: ``roads`` when the places fit better moved the other way."""
+    basis: Literal["roads", "territory"]
+    """What the places were compared with."""
+    points: int
+    """Places that were judged."""
+    fit_before: float
+    """Share of them beside a road (within the area), as they are."""
+    fit_after: float
+    """The same after the conversion from `datum`."""
+    median_before_m: float | None = None
+    """Median distance to the nearest road in metres, as they are."""
+    median_after_m: float | None = None
+    """The same after the conversion."""
+
+
+def suspicion(
+    points_lonlat: ArrayLike,
+    roads: Sequence[BaseGeometry] | None = None,
+    territory: BaseGeometry | None = None,
+) -> Suspicion | None:
+    """Tell whether places fit a reference clearly better once they are read in another datum.
+
+    Parameters
+    ----------
+    points_lonlat : array_like, shape (n, 2)
+        Degrees as they were received, longitude first; a few thousand are enough.
+    roads : sequence of LineString or MultiLineString, optional
+        Centrelines in lon/lat.
+    territory : Polygon or MultiPolygon, optional
+        Where all of the places should lie; asked when the roads say nothing.
+
+    Returns
+    -------
+    Suspicion or None
+        None for fewer than 20 places, places outside `app.geo.projection.datum.OFFSET_BOX`, no reference,
+        or no clear difference.
+
+    Raises
+    ------
+    InvalidShape
+        A position is no place on Earth.
+
+    Notes
+    -----
+    Roads: the share of places within `BESIDE_M` of a road must rise by a fifth of all places to at
+    least a half, the median distance must shrink by two fifths, and the places that come nearer must
+    outnumber those that go away by four standard deviations of a fair coin (sign test). The offset is
+    about half a kilometre, so in a dense network a wrong datum leaves a share that chance explains.
+
+    Territory: at least ten places, a twentieth of all, must come in and hardly any may go out.
+
+    Examples
+    --------
+    >>> road = shapely.LineString([(113.2, 35.0), (113.2, 35.3)])
+    >>> along = [(113.2, 35.0 + step / 200) for step in range(60)]
+    >>> suspicion(along, [road]) is None
+    True
+    >>> found = suspicion(from_wgs84(along, "gcj02"), [road])
+    >>> found.datum, found.of, found.fit_before, found.fit_after
+    ('gcj02', 'points', 0.0, 1.0)
+    """
+    points = _sample(positions(points_lonlat))
+    if len(points) < _FEWEST:
+        return None
+    found = _by_roads(points, roads) if roads else None
+    if found is None and territory is not None:
+        found = _by_territory(points, territory)
+    return found
+
+
+def _sample(points: Floats) -> Floats:
+    """Return places in China near to most others, evenly picked from many."""
+    west, east, south, north = OFFSET_BOX
+    lon, lat = points[:, 0], points[:, 1]
+    there = points[(lon > west) & (lon < east) & (lat > south) & (lat < north)]
+    if not len(there):
+        return there
+    near = np.abs(there - np.median(there, axis=0)).max(axis=1) < _NEAR_DEG
+    there = there[near]
+    picked: Floats = there[:: max(1, len(there) // _MOST)]
+    return picked
+
+
+def _by_roads(points: Floats, roads: Sequence[BaseGeometry]) -> Suspicion | None:
+    lines = np.asarray(roads, dtype=object)
+    west, south = points.min(axis=0) - _MARGIN_DEG
+    east, north = points.max(axis=0) + _MARGIN_DEG
+    lines = lines[shapely.intersects(lines, shapely.box(west, south, east, north))]
+    if not len(lines):
+        return None
+    metric = frame_for(*np.median(points, axis=0))
+    tree = shapely.STRtree([metric.project(line) for line in lines])
+    before = _away(points, tree, metric)
+    candidates = [
+        _compared(before, _away(moved, tree, metric), datum, of)
+        for datum in DETECTED_DATUMS
+        for of, moved in (("points", to_wgs84(points, datum)), ("roads", from_wgs84(points, datum)))
+    ]
+    clear = [found for found in candidates if found is not None]
+    return min(clear, key=lambda found: found.median_after_m or 0.0, default=None)
+
+
+def _away(points: Floats, tree: shapely.STRtree, metric: Frame) -> Floats:
+    places = shapely.points(metric.to_metres(points))
+    _, away = tree.query_nearest(places, return_distance=True, all_matches=False)
+    return np.asarray(away, dtype=np.float64)
+
+
+def _compared(before: Floats, after: Floats, datum: str, of: str) -> Suspicion | None:
+    told: Bools = np.minimum(before, after) < _KNOWN_M
+    before, after = before[told], after[told]
+    count = len(before)
+    if count < _FEWEST:
+        return None
+    fit_before, fit_after = (float((away <= BESIDE_M).mean()) for away in (before, after))
+    median_before, median_after = float(np.median(before)), float(np.median(after))
+    nearer = int((after < before).sum()) - int((after > before).sum())
+    clear = (
+        fit_after >= 0.5
+        and fit_after - fit_before >= _GAIN
+        and median_after <= median_before * _SHRINK
+        and nearer >= _SIGMAS * np.sqrt(count)
+    )
+    if not clear:
+        return None
+    whose: Literal["points", "roads"] = "points" if of == "points" else "roads"
+    return Suspicion(datum, whose, "roads", count, fit_before, fit_after, median_before, median_after)
+
+
+def _by_territory(points: Floats, territory: BaseGeometry) -> Suspicion | None:
+    shapely.prepare(territory)
+    before = shapely.intersects_xy(territory, points)
+    found = None
+    for datum in DETECTED_DATUMS:
+        after = shapely.intersects_xy(territory, to_wgs84(points, datum))
+        came, went = int((after & ~before).sum()), int((before & ~after).sum())
+        enough = came >= max(_FEWEST_IN, 0.05 * len(points)) and went * 10 <= came
+        if enough and (found is None or after.mean() > found.fit_after):
+            found = Suspicion(datum, "points", "territory", len(points), float(before.mean()), float(after.mean()))
+    return found

@@ -1,0 +1,279 @@
+"""The metric frame: one door between longitude/latitude and metres.
+
+Promises easting before northing, finite metres and transformers that are built once and may be
+used from many threads. Refuses coordinate systems that are not projected or do not count metres.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar, overload
+
+import numpy as np
+import shapely
+from numpy.typing import ArrayLike
+from pyproj import CRS, Proj, Transformer
+from pyproj.exceptions import CRSError
+from shapely.geometry.base import BaseGeometry
+
+from app.errors import InvalidShape
+from app.geo.arrays import Floats, positions
+
+_G = TypeVar("_G", bound=BaseGeometry)
+
+# Extent in which the national zones are used; a little more than the land of China, so that a
+# border town and the sea beside it stay in one frame.
+CHINA_LON = (73.5, 136.5)
+CHINA_LAT = (3.0, 54.0)
+_FIRST_ZONE_EPSG, _FIRST_MERIDIAN, _LAST_MERIDIAN = 4534, 75, 135
+
+
+@lru_cache(maxsize=64)
+def _checked(epsg: int) -> CRS:
+    try:
+        crs = CRS.from_epsg(epsg)
+    except CRSError:
+        raise InvalidShape(f"EPSG:{epsg} is not a known coordinate system") from None
+    if not crs.is_projected:
+        raise InvalidShape(f"EPSG:{epsg} is not a projected coordinate system")
+    if any(axis.unit_conversion_factor != 1.0 for axis in crs.axis_info):
+        raise InvalidShape(f"EPSG:{epsg} does not count in metres")
+    return crs
+
+
+# Since pyproj 3.1 a Transformer keeps its PROJ context in thread-local storage and may be shared
+# (https://pyproj4.github.io/pyproj/stable/advanced_examples.html#multithreading); a Proj may not.
+@lru_cache(maxsize=64)
+def _transformer(epsg: int) -> Transformer:
+    return Transformer.from_crs("EPSG:4326", _checked(epsg), always_xy=True)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A projected coordinate system in metres, named by its EPSG number.
+
+    WGS 84 and CGCS2000 are taken as the same datum: PROJ knows only a null operation between
+    them, and the difference is far below what a street registry records.
+
+    Parameters
+    ----------
+    epsg : int
+        EPSG number of a projected system that counts in metres.
+
+    Raises
+    ------
+    InvalidShape
+        The number is unknown, the system is not projected, or its unit is not the metre.
+
+    Examples
+    --------
+    >>> Frame(4547).to_metres([(113.2418, 35.2159)]).round(2)
+    array([[ 430966.92, 3898808.8 ]])
+    """
+
+    epsg: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is not metric."""
+        _checked(self.epsg)
+
+    def to_metres(self, lonlat: ArrayLike) -> Floats:
+        """Return easting and northing in metres.
+
+        Parameters
+        ----------
+        lonlat : array_like, shape (n, 2)
+            Degrees, longitude first.
+
+        Returns
+        -------
+        ndarray, shape (n, 2)
+
+        Raises
+        ------
+        InvalidShape
+            A position is no place on Earth, or lies where this projection has no value.
+        """
+        array = positions(lonlat)
+        metres = _apply(_transformer(self.epsg), array, inverse=False)
+        if not np.isfinite(metres).all():
+            lost = array[int(np.argmin(np.isfinite(metres).all(axis=1)))]
+            raise InvalidShape(
+                f"Position is outside the reach of EPSG:{self.epsg}",
+                (float(lost[0]), float(lost[1])),
+            )
+        return metres
+
+    def to_lonlat(self, metres: ArrayLike) -> Floats:
+        """Return longitude and latitude in degrees; the inverse of `to_metres`.
+
+        Parameters
+        ----------
+        metres : array_like, shape (n, 2)
+            Easting and northing.
+
+        Returns
+        -------
+        ndarray, shape (n, 2)
+
+        Raises
+        ------
+        InvalidShape
+            A number is not finite or has no counterpart on Earth.
+        """
+        array = np.asarray(metres, dtype=np.float64).reshape(-1, 2)
+        lonlat = _apply(_transformer(self.epsg), array, inverse=True)
+        if not np.isfinite(lonlat).all():
+            raise InvalidShape(f"Coordinates have no place in EPSG:{self.epsg}")
+        return lonlat
+
+    @overload
+    def project(self, shape: _G) -> _G: ...
+    @overload
+    def project(self, shape: ArrayLike) -> Floats: ...
+    def project(self, shape: BaseGeometry | ArrayLike) -> BaseGeometry | Floats:
+        """Return a geometry or an (n, 2) array in metres.
+
+        Edges stay straight between their projected ends. A long edge of a ring is therefore not
+        the same line in both systems; see `app.geo.rings.outline` for boundaries that must be.
+        """
+        if isinstance(shape, BaseGeometry):
+            return shapely.transform(shape, self.to_metres)
+        return self.to_metres(shape)
+
+    @overload
+    def unproject(self, shape: _G) -> _G: ...
+    @overload
+    def unproject(self, shape: ArrayLike) -> Floats: ...
+    def unproject(self, shape: BaseGeometry | ArrayLike) -> BaseGeometry | Floats:
+        """Return a geometry or an (n, 2) array in degrees; the inverse of `project`."""
+        if isinstance(shape, BaseGeometry):
+            return shapely.transform(shape, self.to_lonlat)
+        return self.to_lonlat(shape)
+
+    def convergence_deg(self, lonlat: ArrayLike) -> Floats:
+        """Return by how much grid north lies clockwise of true north, in degrees.
+
+        A true azimuth *a* runs along the grid bearing ``a - convergence``.
+
+        Parameters
+        ----------
+        lonlat : array_like, shape (n, 2)
+            Degrees, longitude first.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+
+        Raises
+        ------
+        InvalidShape
+            As for `to_metres`.
+
+        Notes
+        -----
+        PROJ computes it from the derivatives of the projection (``proj_factors``), so it holds
+        for every kind of projection.
+
+        Examples
+        --------
+        >>> Frame(4547).convergence_deg([(113.2418, 35.2159), (114, 35)]).round(2) + 0.0
+        array([-0.44,  0.  ])
+        """
+        array = positions(lonlat)
+        if not len(array):
+            return np.empty(0)
+        factors = Proj(_checked(self.epsg)).get_factors(array[:, 0], array[:, 1])
+        convergence = np.asarray(factors.meridian_convergence, dtype=np.float64)
+        if not np.isfinite(convergence).all():
+            raise InvalidShape(f"Position is outside the reach of EPSG:{self.epsg}")
+        return convergence
+
+    def distortion(self, lonlat: ArrayLike) -> Floats:
+        """Return by which share lengths are at most too long or too short at places.
+
+        Parameters
+        ----------
+        lonlat : array_like, shape (n, 2)
+            Degrees, longitude first.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            0 where the projection keeps lengths; infinite where it has no value.
+
+        Examples
+        --------
+        >>> Frame(4547).distortion([(113.2418, 35.2159)]).round(5)
+        array([6.e-05])
+        >>> Frame(3857).distortion([(113.2418, 35.2159)]).round(2)
+        array([0.22])
+        """
+        array = positions(lonlat)
+        factors = Proj(_checked(self.epsg)).get_factors(array[:, 0], array[:, 1])
+        scales = np.column_stack([factors.meridional_scale, factors.parallel_scale])
+        return np.asarray(np.nan_to_num(np.abs(scales - 1), nan=np.inf).max(axis=1))
+
+
+def _apply(transformer: Transformer, array: Floats, *, inverse: bool) -> Floats:
+    out = np.empty_like(array)
+    out[:, 0], out[:, 1] = transformer.transform(
+        array[:, 0], array[:, 1], direction="INVERSE" if inverse else "FORWARD"
+    )
+    return out
+
+
+def frame(epsg: int) -> Frame:
+    """Return the frame with this EPSG number.
+
+    Raises
+    ------
+    InvalidShape
+        The number is unknown, the system is not projected, or its unit is not the metre.
+
+    Examples
+    --------
+    >>> frame(4490)
+    Traceback (most recent call last):
+        ...
+    app.errors.InvalidShape: The geometry is not valid: EPSG:4490 is not a projected coordinate \
+system.
+    """
+    return Frame(epsg)
+
+
+def frame_for(lon: float, lat: float) -> Frame:
+    """Return the frame to measure in around a place.
+
+    In China's extent the CGCS2000 3-degree Gauss-Kruger zone without zone number whose central
+    meridian is nearest (EPSG:4534 for 75 E up to EPSG:4554 for 135 E); a place exactly between
+    two meridians takes the eastern one. Elsewhere WGS 84 / UTM, by the plain 6-degree rule,
+    without the exceptions around Norway, which serve map sheets and not measuring.
+
+    Parameters
+    ----------
+    lon, lat : float
+        Degrees.
+
+    Returns
+    -------
+    Frame
+
+    Raises
+    ------
+    InvalidShape
+        The place is not on Earth, or beyond 84 N or 80 S, where UTM ends.
+
+    Examples
+    --------
+    >>> frame_for(113.2, 35.2), frame_for(4.9, 52.4)
+    (Frame(epsg=4547), Frame(epsg=32631))
+    """
+    positions([(lon, lat)])
+    if CHINA_LON[0] <= lon <= CHINA_LON[1] and CHINA_LAT[0] <= lat <= CHINA_LAT[1]:
+        meridian = min(3 * math.floor(lon / 3 + 0.5), _LAST_MERIDIAN)
+        return Frame(_FIRST_ZONE_EPSG + (meridian - _FIRST_MERIDIAN) // 3)
+    if not -80 <= lat <= 84:
+        raise InvalidShape("No metric frame is offered this close to a pole", (lon, lat))
+    zone = min(int((lon + 180) // 6) + 1, 60)
+    return Frame((32600 if lat >= 0 else 32700) + zone)

@@ -1,0 +1,1 @@
+"""Rings: membership, partition of roads, validity."""

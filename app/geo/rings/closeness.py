@@ -1,0 +1,189 @@
+"""Where lines run close to a border: exact intervals along them, and where they cross it.
+
+Works segment by segment on columns: what lies within a distance of a segment is a capsule, which is
+convex, so a straight piece of road has at most one interval in it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from app.geo.arrays import Floats, Ints
+from app.geo.coverage.context import spread
+
+Lines = NDArray[np.object_]
+HAIR_M: Final = 1e-6
+"""Intervals nearer to each other, or to the end of a line, than this touch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Closeness:
+    """Parts of lines that lie within a distance of a border; sorted by line, then along it."""
+
+    line: Ints
+    """Shape (k,): row of the line."""
+    from_m: Floats
+    """Shape (k,): where the part starts, measured along the line."""
+    to_m: Floats
+    """Shape (k,): where it ends; parts of a line do not touch."""
+    hit_line: Ints
+    """Shape (h,): row of the line of every place where a line crosses or touches the border."""
+    hit_m: Floats
+    """Shape (h,): where that is along the line."""
+    hit_xy: Floats
+    """Shape (h, 2)."""
+
+
+def closeness(
+    lines: Lines, length_m: Floats, tree: shapely.STRtree, border: shapely.Geometry, within_m: float
+) -> Closeness:
+    """Return which parts of lines lie within a distance of a border.
+
+    Parameters
+    ----------
+    lines : ndarray of LineString, shape (m,)
+    length_m : ndarray, shape (m,)
+        Their lengths.
+    tree : STRtree
+        Over `lines`.
+    border : LineString, LinearRing, MultiLineString
+        In the same metres.
+    within_m : float
+        Above 0.
+
+    Returns
+    -------
+    Closeness
+
+    Examples
+    --------
+    >>> lines = shapely.from_wkt(["LINESTRING (0 -50, 0 50)", "LINESTRING (9 9, 99 9)"])
+    >>> border = shapely.LineString([(-100, 0), (100, 0)])
+    >>> found = closeness(lines, shapely.length(lines), shapely.STRtree(lines), border, 5.0)
+    >>> (
+    ...     found.line.tolist(),
+    ...     found.from_m.tolist(),
+    ...     found.to_m.round(9).tolist(),
+    ...     found.hit_m.tolist(),
+    ... )
+    ([0], [45.0], [55.0], [50.0])
+    """
+    start, end = _segments(border)
+    capsule, row = tree.query(
+        shapely.linestrings(np.stack([start, end], axis=1)), predicate="dwithin", distance=within_m
+    )
+    if not len(row):
+        nothing, nowhere = np.empty(0, np.int64), np.empty(0)
+        return Closeness(nothing, nowhere, nowhere, nothing, nowhere, np.empty((0, 2)))
+    rows, where = np.unique(row, return_inverse=True)
+    xy, of = shapely.get_coordinates(lines[rows], return_index=True)
+    vertices = np.bincount(of, minlength=len(rows))
+    first = np.cumsum(vertices) - vertices
+    # Every segment of a line against every segment of the border that the line is near.
+    pair, _, vertex = spread((vertices - 1)[where], first[where])
+    p, d = xy[vertex], xy[vertex + 1] - xy[vertex]
+    a, b = start[capsule[pair]], end[capsule[pair]]
+    along = np.append(0.0, np.hypot(*np.diff(xy, axis=0).T))
+    along[first] = 0.0
+    along = np.cumsum(along)
+    along -= np.repeat(along[first], vertices)
+    size, at = np.hypot(d[:, 0], d[:, 1]), along[vertex]
+    low, high = _in_capsule(p, d, a, b, within_m)
+    inside = low <= high
+    line, from_m, to_m = _joined(where[pair][inside], (at + low * size)[inside], (at + high * size)[inside])
+    longest = length_m[rows]
+    from_m = np.where(from_m < HAIR_M, 0.0, from_m)
+    to_m = np.where(to_m > longest[line] - HAIR_M, longest[line], to_m)
+    hit, share = _crossing(p, d, a, b)
+    return Closeness(
+        rows[line],
+        from_m,
+        to_m,
+        row[pair[hit]],
+        (at + share * size)[hit],
+        (p + share[:, np.newaxis] * d)[hit],
+    )
+
+
+def _segments(border: shapely.Geometry) -> tuple[Floats, Floats]:
+    """Return the starts and ends of the segments of all parts of a border."""
+    xy, of = shapely.get_coordinates(shapely.get_parts(border), return_index=True)
+    within = np.flatnonzero(of[1:] == of[:-1])
+    return xy[within], xy[within + 1]
+
+
+def _in_capsule(p: Floats, d: Floats, a: Floats, b: Floats, r: float) -> tuple[Floats, Floats]:
+    """Return from where to where (shares of 0 to 1) p + u d lies within r of the segment a b.
+
+    Empty intervals have the first above the second.
+    """
+    along = b - a
+    size = np.hypot(along[:, 0], along[:, 1])
+    unit = along / np.where(size > 0, size, 1.0)[:, np.newaxis]
+    from_a = p - a
+    slab = _between(_dot(unit, from_a), _dot(unit, d), 0.0, size)
+    strip = _between(_cross(unit, from_a), _cross(unit, d), -r, r)
+    low, high = np.maximum(slab[0], strip[0]), np.minimum(slab[1], strip[1])
+    none = (low > high) | (size == 0)
+    low, high = np.where(none, np.inf, low), np.where(none, -np.inf, high)
+    for centre in (a, b):
+        disc = _in_disc(p - centre, d, r)
+        low, high = np.minimum(low, disc[0]), np.maximum(high, disc[1])
+    return np.maximum(low, 0.0), np.minimum(high, 1.0)
+
+
+def _between(at: Floats, slope: Floats, low: Floats | float, high: Floats | float) -> tuple[Floats, Floats]:
+    """Return for which u the value at + u slope lies between two numbers."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one, other = (low - at) / slope, (high - at) / slope
+    flat = slope == 0
+    always = flat & (at >= low) & (at <= high)
+    first = np.where(flat, np.where(always, -np.inf, np.inf), np.minimum(one, other))
+    last = np.where(flat, np.where(always, np.inf, -np.inf), np.maximum(one, other))
+    return first, last
+
+
+def _in_disc(p: Floats, d: Floats, r: float) -> tuple[Floats, Floats]:
+    """Return for which u the place p + u d lies within r of the origin."""
+    a, b, c = _dot(d, d), _dot(p, d), _dot(p, p) - r * r
+    under = b * b - a * c
+    root = np.sqrt(np.maximum(under, 0.0))
+    safe = np.where(a > 0, a, 1.0)
+    none = (under < 0) | (a == 0)
+    return np.where(none, np.inf, (-b - root) / safe), np.where(none, -np.inf, (-b + root) / safe)
+
+
+def _joined(line: Ints, low: Floats, high: Floats) -> tuple[Ints, Floats, Floats]:
+    """Return the union of intervals of each line, sorted by line, then along it."""
+    if not len(line):
+        return line, low, high
+    order = np.lexsort((low, line))
+    line, low, high = line[order], low[order], high[order]
+    # Lines are laid end to end, far enough apart, so that one running maximum serves all.
+    apart = line * (float(high.max()) + 1.0)
+    reach = np.maximum.accumulate(high + apart)
+    new = np.append(True, (low + apart)[1:] > reach[:-1] + HAIR_M)
+    first = np.flatnonzero(new)
+    return line[first], low[first], np.maximum.reduceat(high, first)
+
+
+def _crossing(p: Floats, d: Floats, a: Floats, b: Floats) -> tuple[Ints, Floats]:
+    """Return which segments p d meet the segment a b beside them, and at which share of p d."""
+    e = b - a
+    turn = _cross(d, e)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u, v = _cross(a - p, e) / turn, _cross(a - p, d) / turn
+    hair = 1e-9
+    meets = (turn != 0) & (u >= -hair) & (u <= 1 + hair) & (v >= -hair) & (v <= 1 + hair)
+    return np.flatnonzero(meets), np.clip(np.where(meets, u, 0.0), 0.0, 1.0)
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    return np.asarray(a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1])
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])

@@ -1,0 +1,430 @@
+"""In which ring a point lies, and how far it is from each border.
+
+Promises one answer, however it is found. Inside is decided in longitude and latitude, on the
+boundary as registered, by exact predicates; distances are metres in the frame, to the same line.
+**Tie rule:** a ring is closed: a point exactly on its line, also on the line of a hole, belongs
+to it, at distance 0. A point within a ring's tolerance of its line is on the boundary besides.
+Refuses positions that are no place on Earth.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import shapely
+from numpy.typing import ArrayLike
+from shapely.geometry import MultiPolygon
+
+from app.geo.arrays import Bools, Bytes, Floats, Ints, Shapes, positions
+from app.geo.projection.local_projection import Frame
+from app.geo.rings.outline import Outline, divided
+
+Level = Literal["core", "urban", "city"]
+LEVELS: Final[tuple[Level, ...]] = ("core", "urban", "city")
+"""From the inside out; place i has bit ``1 << i`` in sets of levels."""
+ZONES: Final = (*LEVELS, "outside")
+"""Zone codes are places in this tuple."""
+OUTSIDE: Final = len(LEVELS)
+
+MAX_TOLERANCE_M: Final = 10_000.0
+GRID_FROM: Final = 20_000
+"""How many points at once pay for building the grid."""
+_SIDE: Final = 512
+_CHUNK: Final = 1 << 16
+_NEVER_M: Final = 1e-9
+"""A place off the line is never reported nearer to it than this."""
+_TOUCH_M: Final = 0.01
+"""Farther from the line than this in the frame, no place lies exactly on it in lon/lat."""
+_ROUNDED_DEG: Final = 1e-9
+"""More than dividing an edge moves it by rounding, less than anybody surveys."""
+_HOME_DEG: Final = 3.0
+"""How far around the rings the frame is used to measure; farther out the ellipsoid is."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """One ring.
+
+    Parameters
+    ----------
+    level : {'core', 'urban', 'city'}
+    polygon : MultiPolygon
+        Valid, in lon/lat; see `app.geo.rings.validity.check_polygonal`.
+    tolerance_m : float
+        Distance from the line within which a point is on the boundary, 0 to `MAX_TOLERANCE_M`.
+
+    Raises
+    ------
+    ValueError
+        Unknown level or a tolerance out of range.
+    """
+
+    level: Level
+    polygon: MultiPolygon
+    tolerance_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be asked."""
+        if self.level not in LEVELS:
+            raise ValueError(f"unknown level {self.level!r}")
+        if not 0 <= self.tolerance_m <= MAX_TOLERANCE_M:
+            raise ValueError(f"tolerance_m must lie in [0, {MAX_TOLERANCE_M:g}]")
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """Answers for n points and k rings, innermost ring first."""
+
+    levels: tuple[Level, ...]
+    """The k rings that were asked."""
+    zone: list[str]
+    """n of `ZONES`: the innermost ring that holds the point."""
+    inside: Bools
+    """Shape (n, k)."""
+    on_boundary: Bools
+    """Shape (n, k)."""
+    distance_m: Floats
+    """Shape (n, k): negative inside, 0 exactly on the line."""
+
+
+class RingIndex:
+    """The rings of one jurisdiction, prepared to be asked many times and from many threads.
+
+    Parameters
+    ----------
+    boundaries : sequence of Boundary
+        At least one, at most one of a level, in any order.
+    frame : Frame
+        Where distances and tolerances are measured.
+
+    Attributes
+    ----------
+    boundaries : tuple of Boundary
+        Innermost first.
+    levels : tuple of str
+
+    Raises
+    ------
+    ValueError
+        No boundary, or two of one level.
+
+    Notes
+    -----
+    Many points are answered through a grid. A cell that no border, widened by its tolerance,
+    enters lies wholly in or out of every ring, and one test decides for all its points; only the
+    points in the few remaining cells are tested one by one. The answer is the same.
+
+    Examples
+    --------
+    >>> square = MultiPolygon([shapely.box(113, 35, 114, 36)])
+    >>> index = RingIndex([Boundary("city", square, tolerance_m=150)], Frame(4547))
+    >>> found = index.locate([(113.5, 35.001), (112.9, 35.5)])
+    >>> found.zone, found.on_boundary[:, 0].tolist(), found.distance_m[:, 0].round(1).tolist()
+    (['city', 'outside'], [True, False], [-110.9, 9074.0])
+    >>> codes, bits = index.zones([(113.5, 35.001), (112.9, 35.5)])
+    >>> [ZONES[code] for code in codes], bits
+    (['city', 'outside'], array([4, 0], dtype=uint8))
+    """
+
+    def __init__(self, boundaries: Sequence[Boundary], frame: Frame) -> None:
+        self.boundaries = tuple(sorted(boundaries, key=lambda found: LEVELS.index(found.level)))
+        self.levels = tuple(boundary.level for boundary in self.boundaries)
+        if not self.levels or len(set(self.levels)) != len(self.levels):
+            raise ValueError("an index needs at least one boundary and at most one of a level")
+        self.frame = frame
+        self._lock = threading.RLock()
+        self._rings = tuple(_Ring(boundary, frame, self._lock) for boundary in self.boundaries)
+        west, south, east, north = shapely.total_bounds([one.polygon for one in self.boundaries])
+        self._home = (west - _HOME_DEG, south - _HOME_DEG, east + _HOME_DEG, north + _HOME_DEG)
+        self._grid: _Grid | None = None
+
+    def locate(self, lonlat: ArrayLike) -> Membership:
+        """Return zone, rings, border flags and signed distances of points.
+
+        Parameters
+        ----------
+        lonlat : array_like, shape (n, 2)
+            Degrees, longitude first.
+
+        Returns
+        -------
+        Membership
+            Distances beyond 3 degrees around the rings are geodesics on the ellipsoid; nearer
+            they are lengths in the frame, whose scale they share.
+
+        Raises
+        ------
+        InvalidShape
+            A position is no place on Earth.
+        """
+        points = positions(lonlat)
+        n, k = len(points), len(self._rings)
+        inside, distance = np.empty((n, k), np.bool_), np.empty((n, k))
+        west, south, east, north = self._home
+        lon, lat = points[:, 0], points[:, 1]
+        home = (lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)
+        near, far = np.flatnonzero(home), np.flatnonzero(~home)
+        xy = self.frame.to_metres(points[near])
+        places = np.asarray(shapely.points(xy), dtype=object)
+        codes = np.full(n, OUTSIDE)
+        for place in reversed(range(k)):
+            ring = self._rings[place]
+            inside[:, place] = ring.covers(points)
+            distance[near, place] = ring.signed(points[near], xy, inside[near, place], places)
+            distance[far, place] = ring.outline.far_distance(points[far])
+            codes[inside[:, place]] = ring.bit_place
+        tolerances = [boundary.tolerance_m for boundary in self.boundaries]
+        on_boundary = np.abs(distance) <= tolerances
+        zone = np.array(ZONES, dtype=object)[codes].tolist()
+        return Membership(self.levels, zone, inside, on_boundary, distance)
+
+    def zones(self, lonlat: ArrayLike) -> tuple[Bytes, Bytes]:
+        """Return zone codes and border bits of points, without distances; for millions of them.
+
+        Parameters
+        ----------
+        lonlat : array_like, shape (n, 2)
+            Degrees, longitude first.
+
+        Returns
+        -------
+        codes : ndarray of uint8, shape (n,)
+            Places in `ZONES`.
+        bits : ndarray of uint8, shape (n,)
+            Set of the levels, as bits ``1 << place`` in `LEVELS`, on whose boundary the point is.
+
+        Raises
+        ------
+        InvalidShape
+            A position is no place on Earth.
+        """
+        points = positions(lonlat)
+        if self._grid is None and len(points) < GRID_FROM:
+            rows = np.arange(len(points))
+            inside, near = np.zeros(len(points), np.uint8), np.zeros(len(points), np.uint8)
+            for ring in self._rings:
+                self._decide(ring, points, rows, inside, near)
+            return _INNERMOST[inside], near
+        return self._by_grid(points, self._built())
+
+    def _by_grid(self, points: Floats, grid: "_Grid") -> tuple[Bytes, Bytes]:
+        codes, bits = np.empty(len(points), np.uint8), np.zeros(len(points), np.uint8)
+        unsure, cells_of_unsure = [], []
+        for start in range(0, len(points), _CHUNK):  # chunks stay in the processor's cache
+            part = slice(start, start + _CHUNK)
+            cells = grid.cells(points[part])
+            codes[part] = _ZONE_OF_CELL[cells]
+            mixed = np.flatnonzero(cells > _ALL)
+            unsure.append(mixed + start)
+            cells_of_unsure.append(cells[mixed])
+        rows = np.concatenate(unsure) if unsure else np.empty(0, np.int64)
+        cells = np.concatenate(cells_of_unsure) if unsure else np.empty(0, np.uint8)
+        inside, near = cells & np.uint8(_ALL), np.zeros(len(rows), np.uint8)
+        some = points[rows]
+        for ring in self._rings:
+            mine = np.flatnonzero(cells & np.uint8(ring.bit << _MIXED_SHIFT))
+            self._decide(ring, some, mine, inside, near)
+        codes[rows], bits[rows] = _INNERMOST[inside], near
+        return codes, bits
+
+    def _decide(self, ring: "_Ring", points: Floats, rows: Ints, inside: Bytes, near: Bytes) -> None:
+        """Set a ring's bit in `inside` and `near` for some rows of the points, by exact tests."""
+        some = points[rows]
+        covered = ring.covers(some)
+        inside[rows] |= covered * np.uint8(ring.bit)
+        near[rows] |= ring.on_boundary(some, covered) * np.uint8(ring.bit)
+
+    def _built(self) -> "_Grid":
+        with self._lock:
+            if self._grid is None:
+                self._grid = _Grid.over(self._rings, self.frame)
+            return self._grid
+
+
+_MIXED_SHIFT: Final = 3
+_ALL: Final = (1 << _MIXED_SHIFT) - 1
+# Zone of a set of rings: the innermost of them, which has the lowest bit.
+_INNERMOST: Final = np.array([OUTSIDE, 0, 1, 0, 2, 0, 1, 0], dtype=np.uint8)
+_ZONE_OF_CELL: Final = _INNERMOST[np.arange(256) & _ALL]
+
+
+class _Ring:
+    """One boundary: its polygon prepared in lon/lat and, when first needed, its line in metres."""
+
+    def __init__(self, boundary: Boundary, frame: Frame, lock: threading.RLock) -> None:
+        self.polygon, self.tolerance_m = boundary.polygon, boundary.tolerance_m
+        self.bit_place = LEVELS.index(boundary.level)
+        self.bit = 1 << self.bit_place
+        self._frame, self._lock = frame, lock
+        self._outline: Outline | None = None
+        # GEOS builds the index of a prepared polygon at its second question, and not in a way
+        # that two threads could do together; so it is asked here.
+        shapely.prepare(self.polygon)
+        west, south, east, north = self.polygon.bounds
+        x, y = np.full(3, (west + east) / 2), np.full(3, (south + north) / 2)
+        shapely.intersects_xy(self.polygon, x, y)
+        shapely.contains_xy(self.polygon, x, y)
+
+    @property
+    def outline(self) -> Outline:
+        """The line in metres."""
+        if self._outline is None:
+            with self._lock:
+                if self._outline is None:
+                    self._outline = Outline(self.polygon, self._frame)
+        return self._outline
+
+    def covers(self, points: Floats) -> Bools:
+        """Tell which points are inside or on the line."""
+        return np.asarray(shapely.intersects_xy(self.polygon, points[:, 0], points[:, 1]))
+
+    def touches(self, points: Floats, covered: Bools) -> Bools:
+        """Tell which points are exactly on the line."""
+        return covered & ~np.asarray(shapely.contains_xy(self.polygon, points[:, 0], points[:, 1]))
+
+    def signed(self, points: Floats, xy: Floats, covered: Bools, places: Shapes | None = None) -> Floats:
+        """Return signed distances to the line; sign and zero follow the test in lon/lat."""
+        away = np.maximum(self.outline.distance(xy, places), _NEVER_M)
+        close = np.flatnonzero(away < _TOUCH_M)
+        away[close[self.touches(points[close], covered[close])]] = 0.0
+        return np.where(covered, -away, away) + 0.0
+
+    def on_boundary(self, points: Floats, covered: Bools) -> Bools:
+        """Tell which points are within the tolerance of the line, as `signed` measures it."""
+        if self.tolerance_m == 0:
+            return self.touches(points, covered)
+        near = np.zeros(len(points), np.bool_)
+        rows = np.flatnonzero(self._about(points))
+        xy = self._frame.to_metres(points[rows])
+        close = self.outline.within(xy, self.tolerance_m + _TOUCH_M)
+        rows, xy = rows[close], xy[close]
+        near[rows] = np.abs(self.signed(points[rows], xy, covered[rows])) <= self.tolerance_m
+        return near
+
+    def _about(self, points: Floats) -> Bools:
+        """Tell which points are near enough to be measured in the frame."""
+        west, south, east, north = self.polygon.bounds
+        lon, lat = points[:, 0], points[:, 1]
+        return (
+            (lon >= west - _HOME_DEG)
+            & (lon <= east + _HOME_DEG)
+            & (lat >= south - _HOME_DEG)
+            & (lat <= north + _HOME_DEG)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Cells over all rings; low bits: inside, high bits: a widened line enters.
+
+    `cells` finds a point's cell by products and sums that never decrease with the coordinate, and
+    lines are entered with the same arithmetic. So a cell without a line is a rectangle of floats
+    without a line, whatever was rounded.
+    """
+
+    west: float
+    south: float
+    per_lon: float
+    per_lat: float
+    width: int
+    height: int
+    kinds: Bytes
+
+    @classmethod
+    def over(cls, rings: Sequence[_Ring], frame: Frame) -> "_Grid":
+        """Classify every cell for every ring."""
+        widths = [_tolerance_deg(ring, frame) for ring in rings]
+        bounds = shapely.total_bounds([ring.polygon for ring in rings])
+        margin = np.max(widths, axis=0)
+        low, high = bounds[:2] - margin, bounds[2:] + margin
+        cell = np.maximum((high - low) / _SIDE, margin / 2)
+        counts = np.ceil((high - low) / cell).astype(np.int64) + 4
+        low -= 2 * cell  # a rim of cells that no line enters, where all points beyond end up
+        per_lon, per_lat = 1 / cell
+        width, height = counts.tolist()
+        kinds = np.zeros(width * height, np.uint8)
+        grid = cls(float(low[0]), float(low[1]), per_lon, per_lat, width, height, kinds)
+        for ring, widened in zip(rings, widths, strict=True):
+            entered = grid._entered(ring, widened, cell)
+            kinds |= entered.ravel() * np.uint8(ring.bit << _MIXED_SHIFT)
+            kinds |= grid._filled(ring, entered).ravel() * np.uint8(ring.bit)
+        return grid
+
+    def cells(self, points: Floats) -> Bytes:
+        """Return the kind of the cell of each point."""
+        place = self._row(points[:, 1])
+        place *= self.width
+        place += self._column(points[:, 0])
+        return self.kinds[place]
+
+    def _column(self, lon: Floats) -> Ints:
+        return _place(lon, self.west, self.per_lon, self.width)
+
+    def _row(self, lat: Floats) -> Ints:
+        return _place(lat, self.south, self.per_lat, self.height)
+
+    def _entered(self, ring: _Ring, widened: Floats, cell: Floats) -> Bools:
+        """Return the cells that the boxes around short pieces of the line enter, widened."""
+        border = shapely.segmentize(divided(ring.polygon.boundary), float(cell.min()) * 2)
+        xy, line = shapely.get_coordinates(shapely.get_parts(border), return_index=True)
+        same = np.flatnonzero(line[1:] == line[:-1])
+        low = np.minimum(xy[same], xy[same + 1]) - widened
+        high = np.maximum(xy[same], xy[same + 1]) + widened
+        west, east = self._column(low[:, 0]), self._column(high[:, 0])
+        south, north = self._row(low[:, 1]), self._row(high[:, 1])
+        # Corners of boxes, summed along both axes, count the boxes over each cell.
+        size = (self.height + 1) * (self.width + 1)
+        count = np.zeros(size, np.int64)
+        for row, column, sign in (
+            (south, west, 1),
+            (north + 1, east + 1, 1),
+            (south, east + 1, -1),
+            (north + 1, west, -1),
+        ):
+            count += sign * np.bincount(row * (self.width + 1) + column, minlength=size)
+        summed = count.reshape(self.height + 1, self.width + 1).cumsum(axis=0).cumsum(axis=1)
+        return np.asarray(summed[:-1, :-1] > 0)
+
+    def _filled(self, ring: _Ring, entered: Bools) -> Bools:
+        """Return which cells are inside, by one test for every run of cells without a line."""
+        free = ~entered
+        first = free.copy()
+        first[:, 1:] &= entered[:, :-1]
+        row, column = np.nonzero(first)
+        middle = np.column_stack(
+            [
+                self.west + (column + 0.5) / self.per_lon,
+                self.south + (row + 0.5) / self.per_lat,
+            ]
+        )
+        run = np.cumsum(first.ravel()).reshape(first.shape) - 1
+        inside = np.zeros(free.shape, np.bool_)
+        inside[free] = ring.covers(middle)[run[free]]
+        return inside
+
+
+def _place(values: Floats, origin: float, per_degree: float, count: int) -> Ints:
+    scaled = (values - origin) * per_degree
+    np.clip(scaled, 0, count - 1, out=scaled)
+    return scaled.astype(np.int64)
+
+
+def _tolerance_deg(ring: _Ring, frame: Frame) -> Floats:
+    """Return a ring's tolerance in degrees of longitude and latitude, never too small.
+
+    From the derivatives of the projection at places all over the ring's bounds: a step of one
+    metre in the frame changes longitude and latitude by the rows of the inverse Jacobian.
+    """
+    if ring.tolerance_m == 0:
+        return np.full(2, _ROUNDED_DEG)
+    west, south, east, north = ring.polygon.bounds
+    lon, lat = np.meshgrid(np.linspace(west, east, 9), np.linspace(south, north, 9))
+    places = np.column_stack([lon.ravel(), lat.ravel()])
+    step = 1e-4
+    here = frame.to_metres(places)
+    columns = [frame.to_metres(places + by) - here for by in ([step, 0.0], [0.0, step])]
+    inverse = np.linalg.inv(np.stack(columns, axis=2) / step)
+    per_metre = np.sqrt((inverse**2).sum(axis=2)).max(axis=0)
+    return np.asarray(per_metre * (ring.tolerance_m + _TOUCH_M) * 1.1)

@@ -1,0 +1,195 @@
+"""Whether a boundary can be used: a valid polygon, and rings that lie one inside the other.
+
+Promises a reason and a place for every refusal. Rings may share border, and real ones share tens
+of kilometres; only what sticks out by more than a tolerance is a fault.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
+
+from app.errors import InvalidShape
+from app.geo.arrays import Floats, Ints, Shapes, positions
+from app.geo.projection.local_projection import Frame
+from app.geo.rings.outline import STEP_DEG, Outline
+
+NOISE_M: Final = 0.001
+"""Less than this cannot be told from rounding and is never a fault."""
+_PRECISION: Final = 0.02
+_PRECISION_M: Final = 0.1
+_MOST_CELLS: Final = 5_000
+_REASON: Final = re.compile(r"(?P<reason>[^\[]+)\[(?P<x>\S+) (?P<y>\S+)\]")
+
+
+def check_polygonal(geometry: BaseGeometry) -> MultiPolygon:
+    """Return a polygon or multipolygon as a valid MultiPolygon, or say what is wrong and where.
+
+    Parameters
+    ----------
+    geometry : shapely geometry
+        In degrees, longitude first.
+
+    Returns
+    -------
+    MultiPolygon
+        The same vertices in the same order.
+
+    Raises
+    ------
+    InvalidShape
+        Another type; an empty geometry or part; a third or measured coordinate; a coordinate that
+        is not finite or no longitude and latitude; or not valid in the sense of OGC Simple
+        Features, with GEOS's reason (self-intersection, hole outside its shell, ...).
+
+    Examples
+    --------
+    >>> check_polygonal(shapely.box(113, 35, 114, 36)).geom_type
+    'MultiPolygon'
+    >>> check_polygonal(Polygon([(113, 35), (114, 36), (114, 35), (113, 36)]))
+    Traceback (most recent call last):
+        ...
+    app.errors.InvalidShape: The geometry is not valid: Self-intersection at or near [113.500000, \
+35.500000].
+    """
+    if not isinstance(geometry, Polygon | MultiPolygon):
+        raise InvalidShape(f"Not a Polygon or MultiPolygon but a {geometry.geom_type}")
+    parts = shapely.get_parts(geometry)
+    if geometry.is_empty or shapely.is_empty(parts).any():
+        raise InvalidShape("Empty geometry")
+    if geometry.has_z or geometry.has_m:
+        raise InvalidShape("More than two dimensions")
+    positions(shapely.get_coordinates(geometry))
+    if not shapely.is_valid(geometry):
+        raise _explained(shapely.is_valid_reason(geometry))
+    return MultiPolygon(parts.tolist())
+
+
+def _explained(reason: str) -> InvalidShape:
+    found = _REASON.match(reason)
+    if found is None:
+        return InvalidShape(reason)
+    return InvalidShape(found["reason"].strip(), (float(found["x"]), float(found["y"])))
+
+
+@dataclass(frozen=True)
+class NestingFault:
+    """How an inner ring leaves an outer one."""
+
+    excess_m: float
+    """Distance from the outer ring of the farthest place found; short of the greatest by at most
+    2 % or a tenth of a metre, unless thousands of places come equally close to it."""
+    where: tuple[float, float]
+    """This place, longitude and latitude."""
+
+
+def check_nesting(
+    outer: Polygon | MultiPolygon,
+    inner: Polygon | MultiPolygon,
+    frame: Frame,
+    tolerance_m: float,
+) -> NestingFault | None:
+    """Return where an inner ring leaves an outer one by more than a tolerance, None when nowhere.
+
+    Parameters
+    ----------
+    outer, inner : Polygon or MultiPolygon
+        Valid, in lon/lat. Shared borders are no fault; a hole of the outer ring under the inner
+        ring is one when a circle wider than the tolerance fits into it.
+    frame : Frame
+        Where the excess is measured.
+    tolerance_m : float
+        At least 0; less than a millimetre counts as a millimetre.
+
+    Returns
+    -------
+    NestingFault or None
+
+    Raises
+    ------
+    InvalidShape
+        A vertex is out of the frame's reach.
+    ValueError
+        A negative tolerance.
+
+    Notes
+    -----
+    What sticks out is the difference of the two. Its farthest place from the outer ring may lie
+    anywhere in it, so it is looked for by halving cells (as in mapbox's polylabel): no place of a
+    cell can be farther out than its middle by more than half its diagonal, and cells that cannot
+    beat the tolerance and the best so far by a tenth of a metre are dropped. An excess that is
+    less than this beyond the tolerance, and at no vertex, may therefore pass.
+
+    Examples
+    --------
+    >>> city, core = shapely.box(113, 35, 114, 36), shapely.box(113, 35, 113.5, 36.001)
+    >>> fault = check_nesting(city, core, Frame(4547), tolerance_m=50)
+    >>> round(fault.excess_m), round(fault.where[1], 4)
+    (111, 36.001)
+    >>> check_nesting(city, core, Frame(4547), tolerance_m=150) is None
+    True
+    """
+    if not tolerance_m >= 0:
+        raise ValueError("tolerance_m must be 0 or more")
+    pieces = [
+        piece
+        for piece in shapely.get_parts(shapely.difference(inner, outer))
+        if isinstance(piece, Polygon) and not piece.is_empty
+    ]
+    if not pieces:
+        return None
+    divided = shapely.segmentize(np.array(pieces, dtype=object), STEP_DEG)
+    metric = np.asarray(shapely.transform(divided, frame.to_metres), dtype=object)
+    outline = Outline(outer, frame)
+    excess, xy = _farthest(metric, outline, max(tolerance_m, NOISE_M))
+    if excess <= max(tolerance_m, NOISE_M):
+        return None
+    lon, lat = frame.to_lonlat(xy[np.newaxis])[0]
+    return NestingFault(excess, (float(lon), float(lat)))
+
+
+def _farthest(pieces: Shapes, outline: Outline, least_m: float) -> tuple[float, Floats]:
+    """Return distance and place of what lies farthest from the outline."""
+    borders = shapely.boundary(pieces)
+    shapely.prepare(pieces)
+    shapely.prepare(borders)
+    vertices = shapely.get_coordinates(pieces)
+    away = outline.distance(vertices)
+    best, where = float(away.max()), vertices[int(np.argmax(away))]
+    middles, halves, of = _first_cells(pieces)
+    while len(of):
+        reach = halves * np.sqrt(2.0)
+        bound = outline.distance(middles) + reach
+        wanted = np.flatnonzero(bound > max(best, least_m) + max(best * _PRECISION, _PRECISION_M))
+        if len(wanted) > _MOST_CELLS:
+            wanted = wanted[np.argsort(-bound[wanted], kind="stable")[:_MOST_CELLS]]
+        middles, halves, of, reach = middles[wanted], halves[wanted], of[wanted], reach[wanted]
+        points = shapely.points(middles)
+        edge = shapely.shortest_line(borders[of], points)
+        inside = shapely.intersects(pieces[of], points)
+        held = inside | (shapely.length(edge) <= reach)
+        at_edge = shapely.get_coordinates(shapely.get_point(edge, 0))
+        places = np.where(inside[:, np.newaxis], middles, at_edge)[held]
+        if len(places):
+            away = outline.distance(places)
+            if away.max() > best:
+                best, where = float(away.max()), places[int(np.argmax(away))]
+        middles, halves, of = _quartered(middles[held], halves[held], of[held])
+    return best, where
+
+
+def _first_cells(pieces: Shapes) -> tuple[Floats, Floats, Ints]:
+    """Return one square around each piece: middle, half its side, and the piece."""
+    west, south, east, north = shapely.bounds(pieces).T
+    middles = np.column_stack([(west + east) / 2, (south + north) / 2])
+    return middles, np.maximum(east - west, north - south) / 2, np.arange(len(pieces))
+
+
+def _quartered(middles: Floats, halves: Floats, of: Ints) -> tuple[Floats, Floats, Ints]:
+    quarter = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])
+    moved = middles[:, np.newaxis] + quarter * halves[:, np.newaxis, np.newaxis]
+    return moved.reshape(-1, 2), np.repeat(halves / 2, 4), np.repeat(of, 4)

@@ -1,0 +1,1 @@
+"""What cameras see: fields of view, obstacles, lines of sight."""

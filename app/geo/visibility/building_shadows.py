@@ -1,0 +1,281 @@
+"""What buildings leave of fields of view: exact visibility on the ground, many cameras at once.
+
+Promises that obstacles only take away, and that what is left of a camera without obstacles is the
+very polygon it had. Metres of one frame throughout; nothing here knows why a camera looks anywhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from app.errors import TooLarge
+from app.geo.arrays import Bools, Floats, Ints
+from app.geo.coverage.context import spread
+from app.geo.coverage.layers import areas
+from app.geo.visibility.field_of_view import sectors
+from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, footing
+from app.geo.visibility.radial_visibility import Spans, envelope
+
+TARGET_M: Final = 1.5
+"""Height of what must be seen (a face or a plate), as for `app.geo.visibility.field_of_view.near_blind_m`."""
+BLOCK: Final = 400_000
+"""Walls that are looked at in one go, so that memory stays bounded."""
+MAX_PAIRS: Final = 10_000_000
+"""More pairs of camera and building than this are refused; a city has about a million."""
+_LOOK_UPS: Final = 50_000_000
+_MOST_STRETCH: Final = 1e6
+_SLIVER_M: Final = 0.0005
+_SWEEP_DEG: Final = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """How cameras look, one row each.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (n, 2)
+    bearing_deg : ndarray, shape (n,)
+        Middle of the view, clockwise from grid north; anything where the opening is 360.
+    opening_deg, range_m : ndarray, shape (n,)
+    mount_height_m : ndarray, shape (n,)
+        NaN where it is not known.
+    indoor : ndarray of bool, shape (n,)
+    """
+
+    xy: Floats
+    bearing_deg: Floats
+    opening_deg: Floats
+    range_m: Floats
+    mount_height_m: Floats
+    indoor: Bools
+
+    def at(self, rows: Ints) -> "Looks":
+        """Return some of the cameras."""
+        return Looks(*(column[rows] for column in vars(self).values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Fields of view after the buildings have cut them."""
+
+    shape: NDArray[np.object_]
+    """Polygon or MultiPolygon, shape (n,); the object that came in where nothing cut it."""
+    standing: Ints
+    """See `app.geo.visibility.obstacles.STANDING`."""
+    by: tuple[Ints, Ints]
+    """Camera and building of every pair in which the building takes something away, sorted."""
+
+
+def cut(
+    shape: NDArray[np.object_],
+    looks: Looks,
+    obstacles: Obstacles,
+    spared: tuple[Ints, Ints] | None = None,
+) -> Cut:
+    """Return what buildings leave of fields of view.
+
+    Parameters
+    ----------
+    shape : ndarray of Polygon, shape (n,)
+        Fields of view on open ground, as `app.geo.visibility.field_of_view.sectors` makes them.
+    looks : Looks
+        What they were made from.
+    obstacles : Obstacles
+    spared : tuple of ndarray, optional
+        Camera and building of pairs in which the building does not stand in the way.
+
+    Returns
+    -------
+    Cut
+
+    Notes
+    -----
+    A building as high as the camera or higher, and one of which either height is unknown, ends
+    every line of sight at its first wall. A lower one of height H hides, from a camera at height h,
+    the ground it stands on and its shadow: everything between each of its places at distance d and
+    ``d (h - t) / (h - H)``, where the line over its edge comes down to a target of height t =
+    `TARGET_M` (similar triangles; the ground is taken as flat). Beyond, the camera sees again.
+    For cameras on or in a footprint see `app.geo.visibility.obstacles.footing`.
+    """
+    n = len(shape)
+    if not len(obstacles) or not n:
+        return Cut(shape, np.zeros(n, np.int64), (np.empty(0, np.int64), np.empty(0, np.int64)))
+    feet = footing(looks.xy, looks.mount_height_m, looks.indoor, obstacles)
+    camera, building = _pairs(looks, obstacles, feet)
+    if spared is not None:
+        m = len(obstacles)
+        blocks = ~np.isin(camera * m + building, spared[0] * m + spared[1])
+        camera, building = camera[blocks], building[blocks]
+    with np.errstate(invalid="ignore"):
+        low = obstacles.height_m[building] < looks.mount_height_m[camera]
+    low &= feet.code[camera] != INDOORS
+    result = shape.copy()
+    by = [
+        _blocked(result, looks, feet, obstacles, camera[~low], building[~low]),
+        _shadowed(result, looks, feet, obstacles, camera[low], building[low]),
+    ]
+    pairs = np.sort(np.concatenate([one * len(obstacles) + other for one, other in by]))
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    return Cut(result, feet.code, (pairs // len(obstacles), pairs % len(obstacles)))
+
+
+def _pairs(looks: Looks, obstacles: Obstacles, feet: Footing) -> tuple[Ints, Ints]:
+    """Return camera and building of all pairs that may matter, sorted by camera.
+
+    Raises
+    ------
+    TooLarge
+        More than `MAX_PAIRS` pairs.
+    """
+    # With its blind zone: what stands in it hides what lies beyond.
+    whole = sectors(looks.xy, looks.bearing_deg, looks.opening_deg, looks.range_m)
+    m = len(obstacles)
+    found, count, step = [np.empty((2, 0), np.int64)], 0, max(_LOOK_UPS // m, 1)
+    for start in range(0, len(whole), step):
+        part = obstacles.tree.query(whole[start : start + step], predicate="intersects")
+        count += part.shape[1]
+        if count > MAX_PAIRS:
+            raise TooLarge(
+                "Too many buildings lie within the range of too many cameras to be looked at: "
+                f"more than {MAX_PAIRS:,} pairs.",
+                MAX_PAIRS,
+            )
+        found.append(part + np.array([[start], [0]]))
+    camera, building = np.concatenate(found, axis=1)
+    key, under = camera * m + building, feet.carrier[0] * m + feet.carrier[1]
+    on_roof, indoors = feet.code[camera] == ON_ROOF, feet.code[camera] == INDOORS
+    carried = np.isin(key, under)
+    kept = np.sort(key[~(on_roof & carried) & (~indoors | carried)])
+    return kept // m, kept % m
+
+
+def _blocked(
+    shape: NDArray[np.object_],
+    looks: Looks,
+    feet: Footing,
+    obstacles: Obstacles,
+    camera: Ints,
+    building: Ints,
+) -> tuple[Ints, Ints]:
+    """Cut shapes in place at the first walls; return camera and building of what cut."""
+    walls = obstacles.walls
+    counts = np.diff(walls.first)[building]
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for part in _blocks(camera, counts):
+        pair, _, row = spread(counts[part], walls.first[:-1][building[part]])
+        who, owner = camera[part][pair], building[part][pair]
+        spans = _spans(looks, feet, walls.start[row], walls.end[row], who, owner)
+        rows = np.unique(spans.viewer)
+        seen = envelope(spans, _SWEEP_DEG)
+        cutting = seen.nearest[seen.wall >= 0]
+        wall = seen.wall[seen.wall >= 0]
+        near = cutting < _radius(looks, feet)[spans.viewer[wall]]
+        wall = np.unique(wall[near])
+        hit = np.unique(spans.viewer[wall])
+        open_to = seen.polygons(rows)
+        shape[hit] = areas(shapely.intersection(shape[hit], open_to[np.searchsorted(rows, hit)]))
+        found.append((spans.viewer[wall], spans.owner[wall]))
+    return np.concatenate([one for one, _ in found]), np.concatenate([other for _, other in found])
+
+
+def _blocks(camera: Ints, counts: Ints) -> Iterator[slice]:
+    """Yield runs of pairs of about `BLOCK` walls; the pairs of a camera stay together."""
+    if not len(camera):
+        return
+    block = np.cumsum(counts) // BLOCK
+    first = np.flatnonzero(np.diff(camera, prepend=-1))
+    starts = first[np.flatnonzero(np.diff(block[first], prepend=-1))]
+    for start, stop in zip(starts, np.append(starts[1:], len(camera)), strict=True):
+        yield slice(int(start), int(stop))
+
+
+def _radius(looks: Looks, feet: Footing) -> Floats:
+    """Return how far each camera may see from where it looks, shape (n,)."""
+    return np.asarray(looks.range_m + np.hypot(*(feet.xy - looks.xy).T))
+
+
+def _spans(looks: Looks, feet: Footing, start: Floats, end: Floats, viewer: Ints, owner: Ints) -> Spans:
+    """Return the walls that face a camera and lie within its range, as spans of angles."""
+    a, b = start - feet.xy[viewer], end - feet.xy[viewer]
+    # Indoors the walls are seen from behind.
+    turned = (feet.code[viewer] == INDOORS)[:, np.newaxis]
+    a, b = np.where(turned, b, a), np.where(turned, a, b)
+    facing = b[:, 0] * a[:, 1] - b[:, 1] * a[:, 0]  # clockwise from a to b: positive
+    along = b - a
+    at = np.clip(-(a * along).sum(axis=1) / (along**2).sum(axis=1), 0.0, 1.0)
+    nearest = np.hypot(*(a + at[:, np.newaxis] * along).T)
+    radius = _radius(looks, feet)
+    moved = (feet.xy != looks.xy).any(axis=1) | (feet.code == INDOORS)
+    opening = np.where(moved, 360.0, looks.opening_deg)
+    first = np.where(moved, 0.0, looks.bearing_deg - looks.opening_deg / 2.0)
+    kept = np.flatnonzero((facing > 0) & (nearest < radius[viewer]))
+    return Spans(
+        viewer[kept],
+        owner[kept],
+        a[kept],
+        b[kept],
+        nearest[kept],
+        feet.xy,
+        first,
+        opening,
+        radius,
+    )
+
+
+def _shadowed(
+    shape: NDArray[np.object_],
+    looks: Looks,
+    feet: Footing,
+    obstacles: Obstacles,
+    camera: Ints,
+    building: Ints,
+) -> tuple[Ints, Ints]:
+    """Take low buildings and their shadows out of shapes, in place; return what cut."""
+    if not len(camera):
+        return camera, building
+    shadows = _shadows(looks, feet, obstacles, camera, building)
+    cutting = shapely.intersects(shape[camera], shadows)
+    camera, building, shadows = camera[cutting], building[cutting], shadows[cutting]
+    first = np.flatnonzero(np.diff(camera, prepend=-1))
+    groups = np.split(shadows, first[1:]) if len(first) else []
+    rows = camera[first]
+    together = np.array([shapely.union_all(group) for group in groups], dtype=object)
+    if len(rows):
+        shape[rows] = _opened(areas(shapely.difference(shape[rows], together)))
+    return camera, building
+
+
+def _opened(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return shapes without slivers, which rounding leaves between shadows that share an edge."""
+    less = shapely.buffer(shapes, -_SLIVER_M, join_style="mitre", mitre_limit=50.0)
+    back = shapely.buffer(less, _SLIVER_M, join_style="mitre", mitre_limit=50.0)
+    return np.asarray(back)
+
+
+def _shadows(looks: Looks, feet: Footing, obstacles: Obstacles, camera: Ints, building: Ints) -> NDArray[np.object_]:
+    """Return footprint and shadow of the building of each pair: where its walls are swept to."""
+    walls = obstacles.walls
+    mount, height = looks.mount_height_m[camera], obstacles.height_m[building]
+    stretch = np.where((height > TARGET_M) & (mount > TARGET_M), (mount - TARGET_M) / (mount - height), 1.0)
+    stretch = np.minimum(stretch, _MOST_STRETCH)
+    counts = np.diff(walls.first)[building]
+    pair, _, row = spread(counts, walls.first[:-1][building])
+    eye = feet.xy[camera[pair]]
+    a, b = walls.start[row] - eye, walls.end[row] - eye
+    k = stretch[pair, np.newaxis]
+    broad = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > 1e-9
+    broad &= k[:, 0] > 1.0
+    of_pair = np.cumsum(np.bincount(pair[broad], minlength=len(camera)))[:-1]
+    quads = np.asarray(shapely.polygons(np.stack([a, b, b * k, a * k], axis=1)[broad] + eye[broad, np.newaxis]))
+    return np.array(
+        [
+            shapely.union_all([obstacles.shape[under], *cast])
+            for under, cast in zip(building, np.split(quads, of_pair), strict=True)
+        ],
+        dtype=np.object_,
+    )

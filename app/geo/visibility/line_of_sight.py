@@ -1,0 +1,181 @@
+"""Lines of sight from devices to control points: buildings in the way, and views drawn by hand.
+
+Promises that buildings only take away, and that a building which is the place itself does not hide
+it: one that contains the point, or of which an area covers the larger part.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+
+from app.geo.arrays import Bools, Floats, Ints
+from app.geo.visibility.building_shadows import TARGET_M, Looks, cut
+from app.geo.visibility.field_of_view import sectors
+from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, footing
+from app.geo.visibility.reach import Gear, Sites
+
+_TOUCH_M: Final = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What limits views beside optics, one row for each device.
+
+    Parameters
+    ----------
+    obstacles : Obstacles
+        Buildings, in the metres in which devices are measured.
+    mount_height_m : ndarray, shape (m,)
+        NaN where it is not known.
+    indoor : ndarray of bool, shape (m,)
+    drawn : mapping of int to Polygon or MultiPolygon
+        Views drawn by hand, in metres, by row.
+    """
+
+    obstacles: Obstacles
+    mount_height_m: Floats
+    indoor: Bools
+    drawn: Mapping[int, Polygon | MultiPolygon]
+
+    @cached_property
+    def is_drawn(self) -> Bools:
+        """Which devices have a drawn view, shape (m,)."""
+        flags = np.zeros(len(self.indoor), np.bool_)
+        flags[list(self.drawn)] = True
+        return flags
+
+    def fitted(self, gear: Gear) -> Gear:
+        """Return what devices look with, those with a drawn view as far as it reaches."""
+        if not self.drawn:
+            return gear
+        rows = np.array(list(self.drawn), dtype=np.int64)
+        vertices, of = shapely.get_coordinates(list(self.drawn.values()), return_index=True)
+        farthest = np.zeros(len(rows))
+        np.maximum.at(farthest, of, np.hypot(*(vertices - gear.xy[rows[of]]).T))
+        azimuth, range_m, near = gear.azimuth_deg.copy(), gear.range_m.copy(), gear.near_m.copy()
+        azimuth[rows], range_m[rows], near[rows] = np.nan, np.maximum(farthest, _TOUCH_M), 0.0
+        return replace(gear, azimuth_deg=azimuth, range_m=range_m, near_m=near)
+
+    def limited(
+        self,
+        sites: Sites,
+        gear: Gear,
+        pairs: tuple[Ints, Ints],
+        seen: Floats,
+        bearing_deg: Floats,
+        wanted: Bools,
+    ) -> Floats:
+        """Return how near the nearest place of each site is that is still seen.
+
+        Parameters
+        ----------
+        sites, gear
+            In metres.
+        pairs : tuple of ndarray of int, shape (k,)
+            Sites and devices.
+        seen : ndarray, shape (k,)
+            The same on open ground, infinite where nothing is seen.
+        bearing_deg : ndarray, shape (k,)
+            Middle of the view, clockwise from grid north; NaN looks all round.
+        wanted : ndarray of bool, shape (k,)
+            Pairs that can matter; the others are passed over.
+        """
+        site, device = pairs
+        found = seen.copy()
+        by_hand = self.is_drawn[device]
+        rows = np.flatnonzero(by_hand)
+        if len(rows):
+            found[rows] = self._in_drawing(sites, gear, site[rows], device[rows])
+        if len(self.obstacles):
+            some = wanted & ~by_hand & np.isfinite(seen)
+            points = np.flatnonzero(some & ~sites.area[site])
+            hider = self._hider(gear, device[points], sites.xy[site[points]])
+            found[points[hider >= 0]] = np.inf
+            grounds = np.flatnonzero(some & sites.area[site])
+            if len(grounds):
+                found[grounds] = self._in_sight(sites, gear, site[grounds], device[grounds], bearing_deg[grounds])
+        return found
+
+    def hider(self, sites: Sites, gear: Gear, site: int, device: int) -> int:
+        """Return the nearest building that hides a point site from a device, -1 where none does."""
+        if self.is_drawn[device] or sites.area[site] or not len(self.obstacles):
+            return -1
+        return int(self._hider(gear, np.array([device]), sites.xy[[site]])[0])
+
+    def _in_drawing(self, sites: Sites, gear: Gear, site: Ints, device: Ints) -> Floats:
+        """Return how near the nearest place of each site is that lies in the device's drawing."""
+        views = np.array([self.drawn[row] for row in device.tolist()], dtype=object)
+        points = np.asarray(shapely.points(sites.xy[site]))
+        places = np.where(sites.area[site], sites.shape[site], points)
+        common = shapely.intersection(places, views)
+        away = shapely.distance(common, shapely.points(gear.xy[device]))
+        return np.where(np.isnan(away), np.inf, away)
+
+    def _feet(self, gear: Gear, device: Ints) -> Footing:
+        return footing(gear.xy[device], self.mount_height_m[device], self.indoor[device], self.obstacles)
+
+    def _hider(self, gear: Gear, device: Ints, target: Floats) -> Ints:
+        """Return the nearest building that hides each target from its device, -1 where none."""
+        hider = np.full(len(device), -1, dtype=np.int64)
+        if not len(device):
+            return hider
+        feet, m = self._feet(gear, device), len(self.obstacles)
+        lines = np.asarray(shapely.linestrings(np.stack([feet.xy, target], axis=1)))
+        row, building = self.obstacles.tree.query(lines, predicate="intersects")
+        shapes = self.obstacles.shape[building]
+        its_own = shapely.intersects_xy(shapes, target[row, 0], target[row, 1])
+        carried = np.isin(row * m + building, feet.carrier[0] * m + feet.carrier[1])
+        stands_on = carried & (feet.code[row] == ON_ROOF)
+        indoors = feet.code[row] == INDOORS
+        kept = np.flatnonzero(~its_own & ~stands_on & ~(indoors & ~carried))
+        row, building, carried = row[kept], building[kept], carried[kept]
+        shut_in = carried & (feet.code[row] == INDOORS)
+        met = shapely.intersection(lines[row], self.obstacles.shape[building])
+        eye = shapely.points(feet.xy[row])
+        begins, ends = shapely.distance(eye, met), shapely.hausdorff_distance(met, eye)
+        hides = shut_in | (shapely.length(lines[row]) <= ends * self._stretch(device[row], building))
+        row, building, begins = row[hides], building[hides], begins[hides]
+        order = np.lexsort((building, -begins, row))
+        hider[row[order]] = building[order]  # the nearest comes last
+        return hider
+
+    def _stretch(self, device: Ints, building: Ints) -> Floats:
+        """Return how far shadows reach as multiples of distances; infinite for what ends views."""
+        mount, height = self.mount_height_m[device], self.obstacles.height_m[building]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            low = height < mount
+            cast = (height > TARGET_M) & (mount > TARGET_M)
+            factor = np.where(cast, (mount - TARGET_M) / (mount - height), 1.0)
+        return np.where(low, factor, np.inf)
+
+    def _in_sight(self, sites: Sites, gear: Gear, site: Ints, device: Ints, bearing_deg: Floats) -> Floats:
+        """Return how near the nearest place of each area is that is in view and not hidden."""
+        all_round = np.isnan(bearing_deg)
+        radius = np.hypot(*(sites.xy[site] - gear.xy[device]).T) + sites.radius_m[site] + 1.0
+        looks = Looks(
+            gear.xy[device],
+            np.where(all_round, 0.0, bearing_deg),
+            np.where(all_round, 360.0, gear.opening_deg[device]),
+            radius * 1.01,  # more than the chords of its arc take away
+            self.mount_height_m[device],
+            self.indoor[device],
+        )
+        open_ground = sectors(looks.xy, looks.bearing_deg, looks.opening_deg, looks.range_m, gear.near_m[device])
+        lit = cut(open_ground, looks, self.obstacles, self._of_sites(sites, site)).shape
+        common = shapely.intersection(sites.shape[site], lit)
+        away = shapely.distance(common, shapely.points(looks.xy))
+        return np.where(np.isnan(away), np.inf, away)
+
+    def _of_sites(self, sites: Sites, site: Ints) -> tuple[Ints, Ints]:
+        """Return row and building of all pairs in which the area covers most of the building."""
+        row, building = self.obstacles.tree.query(sites.shape[site], predicate="intersects")
+        shapes: NDArray[np.object_] = self.obstacles.shape[building]
+        common = shapely.area(shapely.intersection(sites.shape[site[row]], shapes))
+        own = common > shapely.area(shapes) / 2
+        return row[own], building[own]

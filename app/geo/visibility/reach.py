@@ -1,0 +1,296 @@
+"""Which devices lie near which sites, how far, and whether they look at them.
+
+Works on plain columns in the metres of one frame. A site is a point or an area; the distance to
+an area is the distance to its nearest place, 0 inside. Knows nothing of states or requirements.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from app.errors import TooLarge
+from app.geo.arrays import Bools, Bytes, Floats, Ints
+from app.geo.coverage.context import Units
+from app.geo.coverage.tables import DeviceTable, Parameters
+from app.geo.projection.local_projection import Frame
+from app.geo.visibility.field_of_view import range_for_density, sectors
+
+MAX_PAIRS: Final = 10_000_000
+"""More pairs of site and device than this are refused; a city of 10,000 sites has about 200,000."""
+_SLACK_DEG: Final = 1e-9
+_WEDGE_STEP_DEG: Final = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Places to be watched.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (n, 2)
+        A point of each site in metres.
+    area : ndarray of bool, shape (n,)
+        Which sites are areas.
+    shape : ndarray of object, shape (n,)
+        Their polygons in metres; None for points.
+    radius_m : ndarray, shape (n,)
+        Distance from the point to the farthest vertex of the area; 0 for points.
+    """
+
+    xy: Floats
+    area: Bools
+    shape: NDArray[np.object_]
+    radius_m: Floats
+
+    @classmethod
+    def of(cls, xy: Floats, shapes: dict[int, shapely.Geometry]) -> "Sites":
+        """Return sites from their points and the polygons, in metres, of those that are areas."""
+        n = len(xy)
+        area, shape, radius = np.zeros(n, np.bool_), np.full(n, None, dtype=object), np.zeros(n)
+        for row, polygon in shapes.items():
+            area[row], shape[row] = True, polygon
+        rows = np.flatnonzero(area)
+        vertices, of = shapely.get_coordinates(shape[rows], return_index=True)
+        away = np.hypot(*(vertices - xy[rows[of]]).T)
+        np.maximum.at(radius, rows[of], away)
+        return cls(xy, area, shape, radius)
+
+    def distance(self, site: Ints, xy: Floats) -> Floats:
+        """Return the distance in metres from each site, shape (k,), to the place beside it."""
+        away = xy - self.xy[site]
+        distance = np.hypot(away[:, 0], away[:, 1])
+        rows = np.flatnonzero(self.area[site])
+        if len(rows):
+            distance[rows] = shapely.distance(self.shape[site[rows]], shapely.points(xy[rows]))
+        return distance
+
+
+def pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+    """Return site and device of every pair that is near enough, sorted by site, then device.
+
+    Parameters
+    ----------
+    sites : Sites
+    xy : ndarray, shape (m, 2)
+        Devices in metres.
+    reach_m : ndarray, shape (m,)
+        Distance from the site up to which each device is wanted.
+    always : tuple of ndarray
+        Sites and devices of pairs that are wanted at any distance.
+
+    Returns
+    -------
+    tuple of ndarray of int64, shape (k,)
+        A little more than what lies within reach: areas are taken by the circle around them.
+
+    Raises
+    ------
+    TooLarge
+        More than `MAX_PAIRS` pairs.
+
+    Notes
+    -----
+    Devices are searched in classes of reach that double, so that one camera with a range of
+    kilometres does not widen the search for all.
+    """
+    m = max(len(xy), 1)
+    keys = [always[0] * m + always[1]]
+    count = len(always[0])
+    points, areas = np.flatnonzero(~sites.area), np.flatnonzero(sites.area)
+    tree = cKDTree(sites.xy[points])
+    for rows in _classes(reach_m):
+        radius = float(reach_m[rows].max()) * (1 + 1e-9) + 1e-6
+        near = cKDTree(xy[rows], compact_nodes=False, balanced_tree=False)
+        around = radius + sites.radius_m[areas]
+        lengths = near.query_ball_point(sites.xy[areas], around, return_length=True)
+        count += int(tree.count_neighbors(near, radius)) + int(np.sum(lengths))
+        if count > MAX_PAIRS:
+            raise TooLarge(
+                "Too many devices are near too many control points, or see too far, to be "
+                f"compared: more than {MAX_PAIRS:,} pairs.",
+                MAX_PAIRS,
+            )
+        found = tree.sparse_distance_matrix(near, radius, output_type="ndarray")
+        site, device = points[found["i"]], rows[found["j"]]
+        inside = found["v"] <= reach_m[device] + 1e-6
+        keys.append(site[inside] * m + device[inside])
+        site = np.repeat(areas, lengths)
+        device = rows[flat(near.query_ball_point(sites.xy[areas], around))]
+        away = np.hypot(*(xy[device] - sites.xy[site]).T)
+        inside = away <= reach_m[device] + sites.radius_m[site] + 1e-6
+        keys.append(site[inside] * m + device[inside])
+    # numpy.unique hashes since 2.3, which takes ten times as long here
+    key = np.sort(np.concatenate(keys))
+    site, device = np.divmod(key[np.diff(key, prepend=-1) > 0], m)
+    return site, device
+
+
+def _classes(reach_m: Floats) -> list[Ints]:
+    """Return rows of devices whose reaches differ by no more than a factor of two."""
+    if not len(reach_m):
+        return []
+    shortest = max(float(reach_m.min()), 1.0)
+    classes = np.ceil(np.log2(np.maximum(reach_m / shortest, 1.0)))
+    return [np.flatnonzero(classes == wanted) for wanted in sorted(set(classes.tolist()))]
+
+
+def flat(lists: NDArray[np.object_]) -> Ints:
+    """Return what `scipy.spatial.cKDTree.query_ball_point` found for many, one after the other."""
+    found = [np.asarray(one, dtype=np.int64) for one in lists]
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def seen_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, near: Floats) -> Floats:
+    """Return how near the nearest place of a site is that a device looking all round sees.
+
+    Parameters
+    ----------
+    sites : Sites
+    site : ndarray of int, shape (k,)
+    xy : ndarray, shape (k, 2)
+        The device of each pair.
+    distance : ndarray, shape (k,)
+        From the device to the site.
+    near : ndarray, shape (k,)
+        What is nearer than this is not seen.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Metres; infinite when the whole site lies in the blind zone.
+    """
+    seen = np.where(distance >= near, distance, np.inf)
+    rows = np.flatnonzero(sites.area[site] & (distance < near))
+    if len(rows):
+        seen[rows] = _seen(sites.shape[site[rows]], xy[rows], near[rows])
+    return seen
+
+
+def seen_in_sector(
+    sites: Sites,
+    site: Ints,
+    xy: Floats,
+    all_round: Floats,
+    near: Floats,
+    bearing_deg: Floats,
+    opening_deg: Floats,
+) -> Floats:
+    """Return the same for a device that looks one way, without limit of range.
+
+    Parameters
+    ----------
+    sites, site, xy, near
+        As for `seen_all_round`.
+    all_round : ndarray, shape (k,)
+        What `seen_all_round` returned for them.
+    bearing_deg, opening_deg : ndarray, shape (k,)
+        Middle, clockwise from grid north, and width of the view. The edges belong to it.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Metres; infinite when no place of the site is seen.
+    """
+    towards = sites.xy[site] - xy
+    off, half = off_axis_deg(towards, bearing_deg), opening_deg / 2 + _SLACK_DEG
+    seen = np.where(off <= half, all_round, np.inf)
+    rows = np.flatnonzero(sites.area[site])
+    if len(rows):
+        # Most areas lie wholly in or out of view with the circle around them.
+        away, radius = np.hypot(*towards[rows].T), sites.radius_m[site[rows]]
+        spread = np.where(away > radius, np.degrees(np.arcsin(radius / np.maximum(away, radius))) + 1e-6, 180.0)
+        whole, none = off[rows] + spread <= half[rows], off[rows] - spread > half[rows]
+        seen[rows] = np.where(whole, all_round[rows], np.inf)
+        rows = rows[~(whole | none)]
+        shape, apex = sites.shape[site[rows]], xy[rows]
+        # A fan with chords 30 degrees wide holds the whole area when its radius is this long.
+        away = np.hypot(*towards[rows].T) + sites.radius_m[site[rows]]
+        radius = away / np.cos(np.radians(_WEDGE_STEP_DEG / 2)) * 1.01 + 1.0
+        wedge = sectors(apex, bearing_deg[rows], opening_deg[rows], radius, 0, _WEDGE_STEP_DEG)
+        seen[rows] = _seen(shapely.intersection(shape, wedge), apex, near[rows])
+    return seen
+
+
+def off_axis_deg(towards: Floats, bearing_deg: Floats) -> Floats:
+    """Return the angle between a bearing and a direction given as (east, north), in [0, 180]."""
+    to = np.degrees(np.arctan2(towards[:, 0], towards[:, 1]))
+    return np.abs((to - bearing_deg + 180.0) % 360.0 - 180.0)
+
+
+def _seen(shape: NDArray[np.object_], apex: Floats, near: Floats) -> Floats:
+    """Return the nearest place of each shape not nearer than `near`.
+
+    A connected part reaches from its nearest to its farthest place without a gap, so what is left
+    of it beyond the blind zone begins at the zone's edge or at the part's nearest place.
+    """
+    seen = np.full(len(shape), np.inf)
+    parts, of = shapely.get_parts(shape, return_index=True)
+    vertices, part = shapely.get_coordinates(parts, return_index=True)
+    farthest = np.full(len(parts), -np.inf)
+    np.maximum.at(farthest, part, np.hypot(*(vertices - apex[of[part]]).T))
+    nearest = shapely.distance(parts, shapely.points(apex[of]))
+    visible = np.where(farthest >= near[of], np.maximum(nearest, near[of]), np.inf)
+    np.minimum.at(seen, of, visible)
+    return seen
+
+
+# Devices as far as looking is concerned.
+#
+# Promises metres of one frame, and a number wherever the parameters say what to assume: what a
+# device left open is filled in here and nowhere else. A checkpoint has no optics, whatever it states.
+
+ALWAYS_WITHIN_M: Final = 1.0
+"""Nearer than this every device reaches: a bearing over such a distance means nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gear:
+    """Devices as far as looking is concerned: in metres, with what was left open filled in."""
+
+    xy: Floats
+    azimuth_deg: Floats
+    """NaN: looks all round."""
+    opening_deg: Floats
+    range_m: Floats
+    near_m: Floats
+    pixels_at_1m: Floats
+    """Pixel density at one metre, NaN where pixels or opening are unknown."""
+
+    @classmethod
+    def of(cls, devices: DeviceTable, parameters: Parameters, frame: Frame) -> "Gear":
+        """Return what all devices look with, in the metres of the frame."""
+        blank = np.where(devices.is_checkpoint, np.nan, 0.0)
+        azimuth = devices.azimuth_deg % 360.0 + blank
+        opening = devices.opening_deg + blank
+        opening = np.where(np.isnan(opening) & ~np.isnan(azimuth), parameters.assumed_opening_deg, opening)
+        return cls(
+            frame.to_metres(devices.lonlat),
+            np.where(opening == 360.0, np.nan, azimuth),
+            opening,
+            devices.range_m + blank,
+            np.nan_to_num(devices.near_m + blank, nan=0.0),
+            range_for_density(devices.h_pixels + blank, opening, 1.0),
+        )
+
+    def farthest_m(self, units: Units, parameters: Parameters) -> Floats:
+        """Return the distance at which each device may still be a candidate, shape (m,)."""
+        least = np.nanmin(units.density, initial=np.inf)
+        derived = np.nan_to_num(self.pixels_at_1m / least, nan=0.0)
+        stated = np.where(np.isnan(self.range_m), derived, self.range_m)
+        return np.maximum(stated, max(parameters.search_m, parameters.assumed_range_m, 1.0))
+
+    def range(self, device: Ints, density: Floats, assigned: Bools, parameters: Parameters) -> tuple[Floats, Bytes]:
+        """Return range in metres and its basis (place in `RANGE_BASES`) of device rows."""
+        stated = self.range_m[device]
+        derived = self.pixels_at_1m[device] / density
+        otherwise = np.where(assigned, parameters.assigned_range_m, parameters.assumed_range_m)
+        unstated, underived = np.isnan(stated), np.isnan(derived)
+        basis = np.where(underived, np.where(assigned, 2, 3), 1) * unstated
+        return (
+            np.where(unstated, np.where(underived, otherwise, derived), stated),
+            basis.astype(np.uint8),
+        )

@@ -1,0 +1,223 @@
+"""Fields of view of many cameras: from what they state to polygons in metres, with their basis.
+
+Promises one stated rule for every number a camera left open, polygons that lie within the true
+field of view, and that what was drawn by hand is taken as it is. See docs/fields-of-view.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+
+from app.geo.arrays import Bools, Bytes, Floats, Ints
+from app.geo.coverage.tables import Parameters
+from app.geo.projection.local_projection import Frame
+from app.geo.visibility.building_shadows import Looks, cut
+from app.geo.visibility.field_of_view import range_for_density, sectors
+from app.geo.visibility.obstacles import Obstacles
+
+VIEW_BASES: Final = ("stated", "optics", "assumed", "drawn")
+"""Names of the codes that say where the extent of a field of view comes from."""
+STATED, OPTICS, ASSUMED, DRAWN = range(4)
+FARTHEST_M: Final = 100_000.0
+"""No field of view reaches farther, whatever a lens of a thousandth of a degree would give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Optics:
+    """What cameras state of their view, one row each; NaN where nothing is stated.
+
+    Parameters
+    ----------
+    lonlat : ndarray, shape (n, 2)
+    azimuth_deg : ndarray, shape (n,)
+        Clockwise from true north; NaN looks all round.
+    opening_deg, range_m, near_m, h_pixels, mount_height_m : ndarray, shape (n,)
+    indoor : ndarray of bool, shape (n,)
+    px_per_m : ndarray, shape (n,)
+        Pixel density the view must have; NaN where pixels say nothing.
+    binding : ndarray of bool, shape (n,)
+        Whether a stated range ends where this density does.
+    drawn : mapping of int to Polygon or MultiPolygon
+        Views drawn by hand, in lon/lat, by row.
+
+    Raises
+    ------
+    ValueError
+        Columns of unequal length, or a drawing for a row that does not exist.
+    """
+
+    lonlat: Floats
+    azimuth_deg: Floats
+    opening_deg: Floats
+    range_m: Floats
+    near_m: Floats
+    h_pixels: Floats
+    mount_height_m: Floats
+    indoor: Bools
+    px_per_m: Floats
+    binding: Bools
+    drawn: Mapping[int, Polygon | MultiPolygon]
+
+    def __post_init__(self) -> None:
+        """Refuse columns that do not fit together."""
+        n = len(self.lonlat)
+        columns = (value for name, value in vars(self).items() if name != "drawn")
+        if any(len(column) != n for column in columns):
+            raise ValueError("columns of cameras have unequal lengths")
+        if any(not 0 <= row < n for row in self.drawn):
+            raise ValueError("a drawn view belongs to no camera")
+
+    def __len__(self) -> int:
+        """Return the number of cameras."""
+        return len(self.lonlat)
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Fields of view, one row for each camera."""
+
+    shape: NDArray[np.object_]
+    """Polygon or MultiPolygon in metres; empty where nothing is seen."""
+    open_m2: Floats
+    """Area before buildings cut it."""
+    basis: Bytes
+    """Place in `VIEW_BASES`."""
+    xy: Floats
+    bearing_deg: Floats
+    """Middle of the view, clockwise from grid north; NaN looks all round."""
+    opening_deg: Floats
+    opening_assumed: Bools
+    range_m: Floats
+    """For a drawn view the distance to its farthest place."""
+    near_m: Floats
+    standing: Ints
+    """See `app.geo.visibility.obstacles.STANDING`."""
+    cut_by: tuple[Ints, Ints]
+    """Camera and building of each pair in which the building takes something away."""
+
+    def at(self, rows: Ints) -> "Views":
+        """Return some of the rows, in their order."""
+        place = np.full(len(self.shape), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        camera, building = self.cut_by
+        kept = place[camera] >= 0
+        pairs = place[camera[kept]], building[kept]
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        return Views(**columns, cut_by=pairs)
+
+    def beside(self, other: "Views") -> "Views":
+        """Return these rows and those of another table after them."""
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _COLUMNS
+        }
+        camera, building = self.cut_by
+        pairs = (
+            np.concatenate([camera, other.cut_by[0] + len(self.shape)]),
+            np.concatenate([building, other.cut_by[1]]),
+        )
+        return Views(**columns, cut_by=pairs)
+
+
+_COLUMNS: Final = tuple(name for name in Views.__dataclass_fields__ if name != "cut_by")
+
+
+def views(optics: Optics, parameters: Parameters, frame: Frame, obstacles: Obstacles | None = None) -> Views:
+    """Return what cameras see on the ground.
+
+    Parameters
+    ----------
+    optics : Optics
+    parameters : Parameters
+        What is assumed where a camera states nothing.
+    frame : Frame
+    obstacles : Obstacles, optional
+        Buildings, in metres of the frame.
+
+    Notes
+    -----
+    The range is the stated one; where the density is binding, no more than the distance at which it
+    ends; where none is stated, that distance; else ``parameters.assumed_range_m``. A camera without
+    an azimuth, or with an opening of 360 degrees, sees a disc, less its blind zone; one with an
+    azimuth a sector of its opening, or of ``parameters.assumed_opening_deg``.
+    """
+    xy = frame.to_metres(optics.lonlat)
+    azimuth = np.where(optics.opening_deg == 360.0, np.nan, optics.azimuth_deg % 360.0)
+    all_round = np.isnan(azimuth)
+    unstated = np.isnan(optics.opening_deg)
+    opening = np.where(unstated & ~all_round, parameters.assumed_opening_deg, optics.opening_deg)
+    range_m, basis = _ranges(optics, opening, parameters)
+    bearing = azimuth - frame.convergence_deg(optics.lonlat)
+    near = np.nan_to_num(optics.near_m, nan=0.0)
+    looks = Looks(
+        xy,
+        np.where(all_round, 0.0, bearing),
+        np.where(all_round, 360.0, opening),
+        range_m,
+        optics.mount_height_m,
+        optics.indoor,
+    )
+    shape = sectors(xy, looks.bearing_deg, looks.opening_deg, range_m, near)
+    open_m2 = shapely.area(shape)
+    standing, by = np.zeros(len(xy), np.int64), (np.empty(0, np.int64), np.empty(0, np.int64))
+    if obstacles is not None and len(obstacles):
+        undrawn = np.setdiff1d(np.arange(len(xy)), list(optics.drawn))
+        found = cut(shape[undrawn], looks.at(undrawn), obstacles)
+        shape[undrawn], standing[undrawn] = found.shape, found.standing
+        by = (undrawn[found.by[0]], found.by[1])
+    _draw(optics.drawn, frame, xy, shape, range_m, open_m2)
+    basis[list(optics.drawn)] = DRAWN
+    return Views(
+        shape,
+        open_m2,
+        basis,
+        xy,
+        bearing,
+        looks.opening_deg,
+        unstated & ~all_round,
+        range_m,
+        near,
+        standing,
+        by,
+    )
+
+
+def _ranges(optics: Optics, opening: Floats, parameters: Parameters) -> tuple[Floats, Bytes]:
+    """Return range in metres and its basis."""
+    stated = optics.range_m
+    derived = range_for_density(optics.h_pixels, opening, optics.px_per_m)
+    derived = np.minimum(derived, FARTHEST_M)
+    with np.errstate(invalid="ignore"):
+        ends = optics.binding & (derived < stated)
+    derives = ends | (np.isnan(stated) & ~np.isnan(derived))
+    assumes = np.isnan(stated) & np.isnan(derived)
+    range_m = np.where(derives, derived, np.where(assumes, parameters.assumed_range_m, stated))
+    basis = np.where(derives, OPTICS, np.where(assumes, ASSUMED, STATED)).astype(np.uint8)
+    return range_m, basis
+
+
+def _draw(
+    drawn: Mapping[int, Polygon | MultiPolygon],
+    frame: Frame,
+    xy: Floats,
+    shape: NDArray[np.object_],
+    range_m: Floats,
+    open_m2: Floats,
+) -> None:
+    """Put what was drawn in the place of what was computed."""
+    if not drawn:
+        return
+    rows = np.array(list(drawn), dtype=np.int64)
+    metric = shapely.transform(np.array(list(drawn.values()), dtype=object), frame.to_metres)
+    # A drawing that is valid in degrees may touch itself by a hair in metres.
+    broken = ~shapely.is_valid(metric)
+    metric[broken] = shapely.make_valid(metric[broken])
+    shape[rows], open_m2[rows] = metric, shapely.area(metric)
+    vertices, of = shapely.get_coordinates(metric, return_index=True)
+    farthest = np.zeros(len(rows))
+    np.maximum.at(farthest, of, np.hypot(*(vertices - xy[rows[of]]).T))
+    range_m[rows] = farthest

@@ -1,0 +1,1 @@
+"""Import jobs: a file is read, validated, staged and written in one transaction."""

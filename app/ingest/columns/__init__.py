@@ -1,0 +1,1 @@
+"""Columns: which column of a file feeds which field."""

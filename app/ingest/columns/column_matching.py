@@ -1,0 +1,267 @@
+"""Which column feeds which field: the sender's word first, then profiles, then headings, then cells.
+
+Promises that two columns for one field are never chosen between silently, and that digits alone
+decide nothing: a column of 1, 2, 3 may be anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from app.errors import Fault, Invalid
+from app.ingest.columns import headings, options
+from app.ingest.columns.field_specs import Field, kind_of
+from app.ingest.columns.headings import KNOWN_BUT_NOT_KEPT, plain, recognise, taken_apart
+from app.ingest.columns.import_plan import Note
+from app.ingest.columns.options import Options, has_list
+from app.ingest.columns.profiles import Profile
+from app.ingest.readers.opening import Batch, Detected
+from app.ingest.values import code_lists
+from app.ingest.values.cell_parsing import Unreadable
+from app.ingest.values.field_parsers import Reader
+
+_JOINED: Final = frozenset({"code", "text"})
+"""Forms of fields that several columns may be mapped to: they are put together."""
+_CRITICAL: Final = frozenset({"code", "lon", "lat", "x", "y", "easting", "northing"})
+_WGS84: Final = frozenset({"wgs84", "cgcs2000"})
+_SAMPLED: Final = 200
+_LAST: Final = 9
+
+
+class Found(NamedTuple):
+    """What a column was found to be."""
+
+    target: str | None
+    """``field`` or ``field@list``; None: the column is not read."""
+    why: str
+    rank: int
+    unit: str | None = None
+    datum: str | None = None
+
+
+@dataclass(eq=False)
+class Choice:
+    """The columns that were found for one field."""
+
+    found: Found
+    columns: list[str] = field(default_factory=list)
+
+    @property
+    def field(self) -> str:
+        """Name of the field."""
+        return str(self.found.target).partition("@")[0]
+
+
+class Chooser:
+    """Goes through the columns of one file."""
+
+    def __init__(
+        self,
+        wanted: Options,
+        told: Detected | None,
+        columns: tuple[str, ...],
+        sample: Batch | None,
+    ) -> None:
+        self.wanted, self.columns, self.sample = wanted, columns, sample
+        self.kind = kind_of(wanted.kind)
+        recognised = options.recognised(columns, told.format if told else None)
+        self.bases: tuple[Profile, ...] = (recognised,)
+        if wanted.profile is not None:
+            self.bases = (wanted.profile, recognised)
+        self.notes: list[Note] = []
+        self.ignored: dict[str, str] = {}
+        self.choices: dict[str, Choice] = {}
+
+    def choose(self, dropped: frozenset[str]) -> None:
+        """Find a field for every column that is not dropped."""
+        for column in self.columns:
+            if column not in dropped:
+                self._place(column)
+
+    def _place(self, column: str) -> None:
+        found = self._find(column)
+        if found.target is None:
+            self.ignored[column] = found.why
+            return
+        new = Choice(found, [column])
+        present = self.choices.get(new.field)
+        if present is None:
+            self.choices[new.field] = new
+        elif found.rank < present.found.rank:
+            self._set_aside(present.columns, new)
+            self.choices[new.field] = new
+        elif found.rank > present.found.rank:
+            self._set_aside([column], present)
+        else:
+            self._between_equals(present, new)
+
+    def _between_equals(self, present: Choice, new: Choice) -> None:
+        target = self.kind.field(new.field)
+        stated = present.found.why == "mapping"
+        if stated and target is not None and target.form in _JOINED:
+            present.columns += new.columns
+        elif (present.found.datum in _WGS84) is not (new.found.datum in _WGS84):
+            better, other = (present, new) if present.found.datum in _WGS84 else (new, present)
+            self._set_aside(other.columns, better)
+            self.choices[new.field] = better
+        elif stated or new.field in _CRITICAL:
+            both = f"{present.columns[0]!r} and {new.columns[0]!r}"
+            message = f"{both} both mean {new.field}"
+            raise Invalid(
+                f"Columns {message}: say in the mapping which is meant.",
+                code="ambiguous-columns",
+                faults=[Fault(f"/mapping/{new.columns[0]}", "ambiguous-columns", message)],
+            )
+        else:
+            self._set_aside(new.columns, present)
+
+    def _set_aside(self, columns: Sequence[str], chosen: Choice) -> None:
+        for column in columns:
+            self.set_aside(column, chosen.field, chosen.columns[0])
+
+    def set_aside(self, column: str, name: str, instead: str) -> None:
+        """Leave a column out because another gives its field, and say so."""
+        self.ignored[column] = f"{name} is read from {instead!r}"
+        self.notes.append(
+            Note(
+                "column-not-used",
+                f"{column!r} would be {name} too; {instead!r} is read. Say otherwise in the mapping.",
+                f"“{column}”也可作 {name}，已采用“{instead}”；如需更换请在映射中指定。",
+            )
+        )
+
+    def _find(self, column: str) -> Found:
+        apart = taken_apart(column)
+        if column in self.wanted.mapping:
+            return Found(self.wanted.mapping[column], "mapping", 0, apart.unit, apart.datum)
+        for rank, profile in enumerate(self.bases, start=1):
+            named, target = _in_profile(self._for_kind(profile), column)
+            if named and target is None:
+                return Found(None, "the profile leaves it out", _LAST)
+            if target is not None and self.kind.field(target.partition("@")[0]) is not None:
+                return Found(self._fitting(target), "profile", rank, apart.unit, apart.datum)
+        found = recognise(column, self.kind.name)
+        if found is None:
+            return self._by_cells(column, apart)
+        if found.field == "division_code" and self._names_only(column):
+            self.notes.append(
+                Note(
+                    "column-not-used",
+                    f"{column!r} holds names and no codes of divisions; it is not read.",
+                    f"“{column}”中是行政区划的名称而不是代码，未读取。",
+                )
+            )
+            return Found(None, "holds names and no codes", _LAST)
+        target = found.field if found.code_list is None else f"{found.field}@{found.code_list}"
+        return Found(target, "heading", 3 + found.rank, found.unit, found.datum)
+
+    def _names_only(self, column: str) -> bool:
+        cells = self.sampled([column])
+        return bool(cells) and not any(sign.isdigit() for cell in cells for sign in cell)
+
+    def _for_kind(self, profile: Profile) -> Profile:
+        own = options.BY_KIND.get((profile.name, self.kind.name))
+        if own and options.is_lane_list(profile.name, self.kind.name, self.columns):
+            own = {**own, **options.OF_LANES}
+        return profile.model_copy(update={"columns": {**profile.columns, **own}}) if own else profile
+
+    def _fitting(self, target: str) -> str:
+        """Return a profile's target without a list that this kind's field has not."""
+        name, _, code_list = target.partition("@")
+        return target if not code_list or has_list(code_lists.TOPICS.get(name), code_list) else name
+
+    def _by_cells(self, column: str, apart: headings.Heading) -> Found:
+        between = headings.choices(apart.plain, self.kind)
+        if between:
+            able = [target for target in between if self._reads(column, target)]
+            if len(able) == 1:
+                return Found(able[0], "cells", 8, apart.unit, apart.datum)
+            self.notes.append(_undecided(column, between))
+            return Found(None, f"may mean {' or '.join(between)}; say which in the mapping", _LAST)
+        why = KNOWN_BUT_NOT_KEPT.get(apart.plain)
+        return Found(None, f"not kept: {why}" if why else "not recognised", _LAST)
+
+    def _reads(self, column: str, target: str) -> bool:
+        """Tell whether the sampled cells that are not digits are all words of the target."""
+        name, _, stated = target.partition("@")
+        found = self.kind.field(name)
+        cells = [cell for cell in self.sampled([column]) if not cell.isdigit()]
+        if found is None or not cells:
+            return False
+        reader = self.reader(found, self.list_of(name, stated or None))
+        return all(_readable(reader, cell) for cell in cells)
+
+    def sampled(self, columns: Sequence[str]) -> list[str]:
+        """Return distinct cells of columns in the sample; a heading said again is none."""
+        if self.sample is None:
+            return []
+        known = self.sample.columns
+        return [
+            str(cell)
+            for name in columns
+            if name in known
+            for cell in known[name].drop_null().unique().slice(0, _SAMPLED).to_pylist()
+            if plain(cell) != plain(name)
+        ]
+
+    def list_of(self, name: str, stated: str | None) -> str | None:
+        """Return the code list in force for a field: the column's, the sender's, a profile's.
+
+        A direction is of a code list only where its heading or the sender says so.
+        """
+        topic = code_lists.TOPICS.get(name)
+        if topic is None or (stated and stated != "code"):
+            return stated
+        chosen = options.lists_of(self.wanted.code_lists)
+        for source in (chosen.get(name), chosen.get(topic), chosen.get("")):
+            if source and has_list(topic, source):
+                return source
+        if topic == "direction" and stated is None:
+            return "degrees"
+        for profile in self.bases:
+            if source := profile.code_lists.get(name) or profile.code_lists.get(topic):
+                return source if has_list(topic, source) else None
+        return code_lists.DEFAULTS.get(topic)
+
+    def assumed(self, name: str, stated: str) -> bool:
+        """Tell whether nobody named the code list of a field whose lists disagree."""
+        topic = code_lists.TOPICS.get(name)
+        if topic not in code_lists.DISAGREE or (stated and stated != "code"):
+            return False
+        if options.lists_of(self.wanted.code_lists).keys() & {topic, name, ""}:
+            return False
+        return not any({topic, name} & profile.code_lists.keys() for profile in self.bases)
+
+    def reader(self, target: Field, code_list: str | None, unit: str | None = None) -> Reader:
+        """Return what reads the cells of a field."""
+        values: dict[str, Any] = {}
+        for profile in reversed(self.bases):
+            values |= profile.values.get(target.name, {})
+        values |= self.wanted.values.get(target.name, {})
+        return Reader(target, code_list, unit, values, self.wanted.offset_h)
+
+
+def _readable(reader: Reader, cell: str) -> bool:
+    try:
+        reader.read(cell)
+    except Unreadable:
+        return False
+    return True
+
+
+def _in_profile(profile: Profile, column: str) -> tuple[bool, str | None]:
+    """Return whether a profile names a column, and the field it gives it."""
+    if column in profile.columns:
+        return True, profile.columns[column]
+    names: Mapping[str, str | None] = {plain(n): target for n, target in profile.columns.items()}
+    apart = taken_apart(column).plain
+    return apart in names, names.get(apart)
+
+
+def _undecided(column: str, between: Sequence[str]) -> Note:
+    told = " / ".join(between)
+    return Note(
+        "column-undecided",
+        f"{column!r} may mean {told}, and its cells do not tell: it is not read. Say which in the mapping.",
+        f"“{column}”可能是 {told}，无法由取值判断，未读取；请在映射中指定。",
+    )

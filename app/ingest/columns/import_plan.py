@@ -1,0 +1,258 @@
+"""How a file is read, once that is decided: fields, the columns they come from, and what is told of it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from app.errors import Fault, Invalid
+from app.ingest.columns.field_specs import LANE, LANES, Field, Kind
+from app.ingest.columns.location_columns import Place
+from app.ingest.columns.options import Key, Options
+from app.ingest.values import cell_parsing
+from app.ingest.values.field_parsers import Reader
+from app.records.kinds import BY_NAME
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the sender should know about how the file is read."""
+
+    code: str
+    message: str
+    message_zh: str
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """One field and the column, or columns, it is read from."""
+
+    columns: tuple[str, ...]
+    field: Field
+    why: str
+    """``mapping``, ``profile`` or ``heading``."""
+    reader: Reader
+    code_list: str | None = None
+    unit: str | None = None
+
+    @property
+    def joint(self) -> str:
+        """What stands between the cells of several columns."""
+        return "-" if self.field.form == "code" else " "
+
+    @property
+    def unit_counts(self) -> bool:
+        """Whether the unit of the heading is another than the field's own."""
+        return cell_parsing.units_of(self.field.name).get(self.unit or "", 1.0) != 1.0
+
+    def view(self) -> dict[str, Any]:
+        """Return what the report says about it."""
+        told = {"columns": list(self.columns), "field": self.field.name, "why": self.why}
+        more = {"code_list": self.code_list, "unit": self.unit}
+        return told | {name: value for name, value in more.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a file is read."""
+
+    options: Options
+    kind: Kind
+    profile: str
+    feeds: tuple[Feed, ...]
+    place: Place
+    defaults: Mapping[str, Any]
+    ignored: Mapping[str, str]
+    """Column to the reason it is not read."""
+    dropped: tuple[str, ...]
+    notes: tuple[Note, ...] = ()
+    profile_detected: bool = False
+    recognised: str = "native"
+    """The built-in profile the sender names, or the file speaks for."""
+    missing: tuple[str, ...] = ()
+    """Fields a record needs and the file does not give: its rows are parts of registered records."""
+    assumed: frozenset[str] = frozenset()
+    """Fields that only the default of a built-in profile gives: they are for new records."""
+    columns: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Fields of the record that the file or a default of its sender gives."""
+        fed = {feed.field.name for feed in self.feeds} | set(self.defaults) - self.assumed
+        if "resolution" in fed:
+            fed |= {"horizontal_pixels", "vertical_pixels"}
+        if any(name == "lane" or name.startswith(LANE) for name in fed):
+            fed.add(LANES)
+        return frozenset(fed & set(self.kind.fields)) | ({"geometry"} if self.placed else set())
+
+    @property
+    def placed(self) -> bool:
+        """Whether rows have a place."""
+        return bool(self.kind.shapes) and self.place.mode != "none"
+
+    @cached_property
+    def lane_members(self) -> frozenset[str]:
+        """Members of a lane that the file or a default gives."""
+        names = {feed.field.name for feed in self.lane_feeds} | set(self.defaults)
+        lane = {name for name in names if name == "lane" or name.startswith(LANE)}
+        return frozenset(name.removeprefix(LANE) for name in lane)
+
+    @property
+    def merges_lanes(self) -> bool:
+        """Whether lanes are put among those that are registered, by their number."""
+        return self.grouped and bool(self.missing)
+
+    @cached_property
+    def lane_feeds(self) -> tuple[Feed, ...]:
+        """Feeds of the fields of one lane."""
+        return tuple(f for f in self.feeds if f.field.name == "lane" or f.field.name.startswith(LANE))
+
+    @cached_property
+    def own_feeds(self) -> tuple[Feed, ...]:
+        """Feeds of the fields of the record itself."""
+        return tuple(feed for feed in self.feeds if feed not in self.lane_feeds)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows are lanes, several of which make one checkpoint."""
+        return bool(self.lane_feeds)
+
+    @property
+    def key(self) -> Key:
+        """What makes a row the record it updates."""
+        return self.options.key
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as JSON for the report."""
+        return {
+            "kind": self.kind.name,
+            "profile": self.profile,
+            "profile_detected": self.profile_detected,
+            "key": self.key,
+            "columns": [feed.view() for feed in self.feeds],
+            "geometry": self.place.view(),
+            "defaults": dict(self.defaults),
+            "ignored": [{"column": name, "why": why} for name, why in self.ignored.items()],
+            "dropped": list(self.dropped),
+            "missing": list(self.missing),
+            "notes": [vars(note) for note in self.notes],
+        }
+
+
+# What a file does not give of whole records: refused, or told where its rows may be parts of them.
+#
+# Rows that are parts of registered records need the key, and something to change.
+
+_KEYS: Final = frozenset({"code", "jurisdiction", "owner_unit", "owner_reference"})
+
+
+def missing(kind: Kind, fed: Collection[str], key: str, *, placed: bool) -> tuple[str, ...]:
+    """Return the fields a record needs and nothing gives, in order."""
+    needed = {name for name, target in kind.fields.items() if target.required}
+    if key == "owner_reference" and "code" not in fed:
+        needed = needed - {"code"} | {"owner_unit", "owner_reference"}
+    found = [name for name in kind.fields if name in needed - set(fed)]
+    return (*found, *(("geometry",) if kind.shapes and not placed else ()))
+
+
+def refuse_keyless(kind: Kind, fed: Collection[str], key: str, lacking: Sequence[str], ignored: Iterable[str]) -> None:
+    """Refuse a file whose rows do not say which record they are, or nothing of it.
+
+    Raises
+    ------
+    Invalid
+        ``fields-missing``.
+    """
+    needed = {"code"} if key == "code" else {"jurisdiction", "owner_unit", "owner_reference"}
+    if "code" not in kind.fields:  # a ring
+        needed = {"jurisdiction", "level"}
+    if key == "owner_reference" and "code" in fed:
+        needed = {"code", "jurisdiction"}
+    if absent := [name for name in lacking if name in needed]:
+        raise nothing_gives(absent, ignored)
+    by = {"code", "jurisdiction", *needed} if key == "code" else _KEYS
+    if lacking and not set(fed) - by:
+        told = "Nothing gives a field to change: the file has the key of its records alone."
+        fault = Fault("/mapping", "fields-missing", "no column gives a field to change")
+        raise Invalid(_with_ignored(told, ignored), code="fields-missing", faults=[fault])
+    lanes = [name for name in fed if name.startswith(LANE)]
+    if lanes and LANES in kind.fields and "lane" not in fed and lacking:
+        raise nothing_gives(["lane"], ignored)
+
+
+def nothing_gives(names: Sequence[str], ignored: Iterable[str]) -> Invalid:
+    """Return the refusal of a file that lacks fields of whole records."""
+    told = "no column gives {}, and no default does"
+    message = f"Nothing gives {', '.join(names)}: map a column to each, or give a default."
+    return Invalid(
+        _with_ignored(message, ignored),
+        code="fields-missing",
+        faults=[Fault(f"/mapping/{n}", "fields-missing", told.format(n)) for n in names],
+    )
+
+
+def half_a_place(columns: Sequence[str]) -> Invalid:
+    """Return the refusal of a file with one coordinate: its places would stay, and nobody would know."""
+    told = f"{', '.join(columns)} is half of a place, and no column gives the other half"
+    return Invalid(
+        f"No place can be read: {told}. Map a column to it, or name {', '.join(columns)} in "
+        "drop_columns to keep the places that are registered.",
+        code="fields-missing",
+        faults=[Fault("/mapping/geometry", "fields-missing", told)],
+    )
+
+
+def lanes_alone(names: Sequence[str]) -> Invalid:
+    """Return the refusal of lanes whose checkpoints are not registered."""
+    return Invalid(
+        f"These are lanes without their checkpoints, and none of those is registered: nothing gives "
+        f"{', '.join(names)}. Send them in one file with their tollgates (TollgateListObject and "
+        "LaneListObject side by side), or register the checkpoints first.",
+        code="fields-missing",
+        faults=[Fault("/mapping/geometry", "fields-missing", "lanes alone have no place")],
+    )
+
+
+def _with_ignored(message: str, ignored: Iterable[str]) -> str:
+    names = ", ".join(ignored)
+    if not names:
+        return message
+    return f"{message} Columns not used: {names}."
+
+
+def refused(plan: Plan) -> Invalid:
+    """Return the refusal of a plan for parts of records of which none is registered."""
+    if plan.merges_lanes:
+        return lanes_alone(plan.missing)
+    return nothing_gives(plan.missing, plan.ignored)
+
+
+def note(kind: Kind, feeds: Sequence[Feed], lacking: Sequence[str]) -> Note:
+    """Tell that rows are parts of registered records."""
+    title = BY_NAME[kind.name].title if kind.name in BY_NAME else kind.name
+    needs = ", ".join(lacking)
+    english = (
+        f"the file gives only some fields of registered records: what it does not give stays as it is. "
+        f"A row whose {title} is not registered is refused, because a new one needs {needs}"
+    )
+    chinese = f"文件只含已登记记录的部分字段，未给出的字段保持不变；尚未登记的行将被拒绝，因为新记录还需要 {needs}"
+    if any(feed.field.name == "lane" for feed in feeds):
+        english += ". Lanes are put among those that are registered by their number; others stay"
+        chinese += "。车道按车道号并入已登记的车道，其余车道保留"
+    return Note("some-fields", f"{english}.", f"{chinese}。")
+
+
+def stand_in(target: Field) -> Any:
+    """Return a value that a draft takes in place of what is registered, so that it judges the rest.
+
+    Rules between fields are not held over a field that stands in.
+    """
+    if target.form == "words":
+        return [target.words[0]]
+    return target.words[0] if target.words else "000000"
+
+
+def stand_ins(plan: Plan) -> Mapping[str, Any]:
+    """Return what stands in for the fields that the file does not give."""
+    fields = plan.kind.fields
+    return {name: stand_in(fields[name]) for name in plan.missing if name in fields}

@@ -1,0 +1,223 @@
+"""What the sender of a file says about it, and the profiles that come with the product."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from app.errors import Fault, Invalid
+from app.ingest.columns.field_specs import kind_of
+from app.ingest.columns.headings import plain
+from app.ingest.columns.profiles import Profile
+from app.ingest.values import code_lists as codes
+
+Key = Literal["code", "owner_reference"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the sender says. Everything but the kind may be left open."""
+
+    kind: str
+    jurisdiction: str | None = None
+    """Of rows that do not name one."""
+    mapping: Mapping[str, str | None] = field(default_factory=dict)
+    """Column to field or ``field@list``; None: leave the column out, read nothing of it."""
+    profile: Profile | None = None
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Field to cell text to value."""
+    code_lists: str | Mapping[str, str] | None = None
+    """One source for all topics, or topic (or field) to list."""
+    crs: str | None = None
+    """CRS or datum of the coordinates, instead of what the file says."""
+    drop_columns: Sequence[str] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    key: Key = "code"
+    offset_h: float = 8.0
+    """Hours from UTC of times without an offset."""
+    some_fields: bool = False
+    """Whether rows may give only some fields of records that are registered."""
+
+
+YJYD: Final = Profile(
+    name="yjyd",
+    title_zh="一机一档",
+    title_en="One device, one file: the camera archive",
+    columns={
+        "SBBM": "code", "SBMC": "name_zh", "SBCS": "manufacturer", "SBXH": "model",
+        "XZQH": "division_code", "XZQY": "division_code", "JKDWLX": "point_class@yjyd",
+        "SXJLX": "structure@yjyd", "SXJGNLX": "functions@gat1400", "AZDZ": "address", "JD": "lon",
+        "WD": "lat", "AZGD": "mount_height_m", "KSJL": "range_m", "JSFW": "azimuth_deg@gbt28181",
+        "SXJJKFW": "azimuth_deg@gbt28181", "SNWSX": "indoor@room", "IPV4": "network_address",
+        "SBZT": "lifecycle@sbzt", "AZSJ": "installed_on", "QYSJ": "in_use_on", "BFSJ": "removed_on",
+        "GLDW": "owner_unit", "WHDW": "maintenance_unit", "LXBCTS": "retention_days",
+        "LGBH": "failure_group", "SPFBL": "resolution", "ZXZT": "state@isonline",
+    },
+    code_lists={
+        "direction": "gbt28181", "function": "gat1400", "structure": "yjyd", "lifecycle": "sbzt",
+    },
+)  # fmt: skip
+GBT28181: Final = Profile(
+    name="gbt28181",
+    title_zh="GB/T 28181 目录",
+    title_en="GB/T 28181 catalogue",
+    columns={
+        "DeviceID": "code", "Name": "name_zh", "Manufacturer": "manufacturer", "Model": "model",
+        "CivilCode": "division_code", "Address": "address", "Owner": "owner_unit", "Status": "state",
+        "Longitude": "lon", "Latitude": "lat", "IPAddress": "network_address",
+        "PTZType": "structure@gbt28181", "Info.PTZType": "structure@gbt28181",
+        "RoomType": "indoor@room", "DirectionType": "azimuth_deg@gbt28181",
+        "Resolution": "resolution", "HorizontalFieldAngle": "opening_deg",
+        "VerticalFieldAngle": "vertical_opening_deg", "MaxViewDistance": "range_m",
+        "PointType": "point_class@gbt28181", "FunctionType": "functions@gbt28181",
+        "InstallTime": "installed_on", "ManagementUnit": "owner_unit",
+        "RecordSaveDays": "retention_days", "SerialNumber": "serial_number",
+    },
+    code_lists={
+        "direction": "gbt28181", "function": "gbt28181", "structure": "gbt28181",
+        "checkpoint_kind": "gbt28181",
+    },
+    defaults={"functions": ["overview"]},
+    crs=None,
+)  # fmt: skip
+GAT1400: Final = Profile(
+    name="gat1400",
+    title_zh="GA/T 1400 视图库",
+    title_en="GA/T 1400 objects (APE, Tollgate, Lane)",
+    columns={
+        "ApeID": "code", "TollgateID": "code", "Name": "name_zh", "Model": "model",
+        "IPAddr": "network_address", "Longitude": "lon", "Latitude": "lat",
+        "PlaceCode": "division_code", "Place": "address", "OrgCode": "owner_unit",
+        "CapDirection": "capture_side@gat1400", "MonitorDirection": "azimuth_deg@gat1400",
+        "IsOnline": "state@isonline", "FunctionType": "functions@gat1400",
+        "Status": "lifecycle@gat1400", "TollgateCat": "tollgate_category",
+        "TollgateUsage": "tollgate_usage", "ActiveTime": "in_use_on", "LaneId": "lane",
+        "Direction": "lane_bearing_deg@gat1400", "CityPass": "lane_direction@citypass",
+        "MaxSpeed": "lane_max_speed_kmh",
+    },
+    code_lists={
+        "direction": "gat1400", "function": "gat1400", "checkpoint_kind": "gat1400",
+        "lifecycle": "gat1400",
+    },
+)  # fmt: skip
+OSM: Final = Profile(
+    name="osm",
+    title_zh="OpenStreetMap 标签",
+    title_en="OpenStreetMap tags",
+    columns={
+        "@id": "code", "id": "code", "osm_id": "code", "name": "name", "name:en": "name_en",
+        "name:zh": "name_zh", "operator": "owner_unit", "manufacturer": "manufacturer",
+        "model": "model", "ref": "road_number", "camera:direction": "azimuth_deg@degrees",
+        "direction": "azimuth_deg@degrees", "camera:angle": "tilt_deg@down", "height": "mount_height_m",
+        "camera:type": "structure@osm", "surveillance:type": "functions",
+        "surveillance": "indoor@osm", "highway": "road_class@osm", "oneway": "oneway@osm",
+        "layer": "layer", "bridge": "bridge", "tunnel": "tunnel", "description": "notes",
+        "start_date": "in_use_on",
+    },
+    code_lists={"direction": "degrees", "road_class": "osm", "oneway": "osm"},
+    defaults={"functions": ["overview"]},
+)  # fmt: skip
+NATIVE: Final = Profile(name="native", title_zh="本系统字段", title_en="The registry's own field names and titles")
+
+BY_KIND: Final[dict[tuple[str, str], dict[str, str]]] = {
+    ("gat1400", "checkpoint"): {"ApeID": "lane_camera", "IsOnline": "state@isonline"},
+    ("gat1400", "camera"): {"TollgateID": "checkpoint", "CityPass": "direction@citypass"},
+    ("gat1400", "state"): {"CurrentTime": "reported_at"},
+    ("osm", "building"): {"height": "height_m", "building:levels": "levels"},
+}
+"""Columns of a built-in profile that mean something else for one kind."""
+
+OF_LANES: Final = {"Name": "lane_name"}
+"""Columns of GA/T 1400 that mean something else in a list of lanes."""
+
+
+def is_lane_list(profile: str, kind: str, columns: Sequence[str]) -> bool:
+    """Tell whether a file of GA/T 1400 has lanes without their tollgates: no row has a place."""
+    names = {plain(column) for column in columns}
+    return (profile, kind) == ("gat1400", "checkpoint") and ("laneid" in names and "longitude" not in names)
+
+
+BUILT_IN: Final[dict[str, Profile]] = {p.name: p for p in (YJYD, GBT28181, GAT1400, OSM, NATIVE)}
+
+_SIGNS: Final[dict[str, frozenset[str]]] = {
+    name: frozenset(signs.split())
+    for name, signs in {
+        "yjyd": "sbbm sbmc sxjgnlx sxjlx jkdwlx azdz lxbcts sbzt lwsx gldw",
+        "gbt28181": "deviceid civilcode parental parentid registerway secrecy ptztype infoptztype",
+        "gat1400": "apeid tollgateid placecode orgcode isonline monitordirection tollgatecat laneid "
+        "citypass ownerapsid",
+        "osm": "manmade highway surveillancetype cameratype cameradirection osmid osmwayid "
+        "surveillance cameramount buildinglevels roofshape addrstreet",
+    }.items()
+}
+_BY_FORMAT: Final = {"gb28181": "gbt28181", "gat1400": "gat1400"}
+
+
+def recognised(columns: Sequence[str], file_format: str | None) -> Profile:
+    """Return the built-in profile a file speaks for by its format or its headings."""
+    if file_format in _BY_FORMAT:
+        return BUILT_IN[_BY_FORMAT[file_format]]
+    names = {plain(column) for column in columns}
+    scores = {name: len(signs & names) for name, signs in _SIGNS.items()}
+    best = max(scores, key=lambda name: scores[name])
+    alone = sum(score == scores[best] for score in scores.values()) == 1
+    needed = 1 if best == "osm" and names & {"manmade", "highway", "buildinglevels"} else 2
+    return BUILT_IN[best] if scores[best] >= needed and alone else NATIVE
+
+
+def faults_of_profile(profile: Profile) -> list[Fault]:
+    """Return what is wrong with a profile beyond its form: fields and code lists that are none."""
+    found = []
+    kinds = [kind_of(profile.kind)] if profile.kind else None
+    for member, targets in (
+        ("columns", [t for t in profile.columns.values() if t]),
+        ("values", list(profile.values)),
+        ("defaults", list(profile.defaults)),
+    ):
+        for target in dict.fromkeys(targets):
+            name, _, code_list = target.partition("@")
+            if kinds is not None and all(kind.field(name) is None for kind in kinds):
+                message = f"a {profile.kind} has no field {name!r}"
+                found.append(Fault(f"/{member}", "unknown-field", message))
+            if code_list and not known_list(name, code_list):
+                found.append(Fault(f"/{member}", "unknown-code-list", no_list(name, code_list)))
+    for topic, code_list in profile.code_lists.items():
+        if not known_list(topic, code_list):
+            found.append(Fault("/code_lists", "unknown-code-list", no_list(topic, code_list)))
+    return found
+
+
+def known_list(field_or_topic: str, code_list: str) -> bool:
+    """Tell whether a field or topic has a code list of this name."""
+    topics = {field_or_topic, codes.TOPICS.get(field_or_topic)}
+    return any(has_list(topic, code_list) for topic in topics)
+
+
+def has_list(topic: str | None, code_list: str) -> bool:
+    """Tell whether a topic has a code list of this name."""
+    return code_list in codes.LISTS.get(topic or "", {})
+
+
+def no_list(name: str, code_list: str) -> str:
+    """Return the sentence that a code list is not there."""
+    topics = (name, codes.TOPICS.get(name, ""))
+    known = ", ".join(listed for topic in topics for listed in codes.LISTS.get(topic, {})) or "none"
+    return f"there is no code list {code_list!r} for {name}; there are {known}"
+
+
+def check_profile(profile: Profile) -> None:
+    """Raise what is wrong with a profile.
+
+    Raises
+    ------
+    Invalid
+        with every fault.
+    """
+    if faults := faults_of_profile(profile):
+        raise Invalid(f"The profile is not valid: {faults[0].message}.", faults=faults)
+
+
+def lists_of(stated: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return topic -> list of what the sender says; the topic "" stands for all."""
+    if stated is None:
+        return {}
+    return {"": stated} if isinstance(stated, str) else dict(stated)

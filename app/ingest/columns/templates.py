@@ -1,0 +1,290 @@
+"""Tables to fill in: headings, two example rows, and what each column takes, in Chinese and English.
+
+Rows of text only; whoever writes a workbook writes these. The examples import as they stand.
+"""
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from app.ingest.columns import headings
+from app.ingest.columns.field_specs import LANES, Field, Kind, kind_of, names
+from app.ingest.columns.headings import known_names
+from app.ingest.columns.options import BUILT_IN
+from app.ingest.validation import issues
+from app.ingest.values import code_lists
+from app.records.titles import heading, title
+
+Language = Literal["zh", "en"]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A table to fill in."""
+
+    kind: str
+    language: Language
+    headings: tuple[str, ...]
+    examples: tuple[tuple[str, ...], ...]
+    columns: tuple[tuple[str, str, str, str], ...]
+    """For each column: heading, field, whether it is needed, what it takes."""
+    columns_heading: tuple[str, str, str, str]
+
+
+_EXAMPLES: Final[dict[str, tuple[str, str]]] = {
+    "jurisdiction": ("410800", "410800"), "division_code": ("410802", "410811"),
+    "name_zh": ("解放路与民主路口东", "人民路卡口"), "name_en": ("Jiefang Road, east", "Renmin Road"),
+    "address": ("解放路与民主路交叉口东侧", "人民路 18 号"), "category": ("core_junction", "city_road"),
+    "road_name": ("解放路", "人民路"), "inbound_bearing_deg": ("90", "182.5"),
+    "requirements": ('[{"function":"vehicle","directions":["inbound"],"working":1}]', "face"),
+    "owner_unit": ("市公安局技术支队", "市交通运输局"), "owner_reference": ("A-0001", "A-0002"),
+    "maintenance_unit": ("某运维公司", "某运维公司"), "retention_days": ("30", "90"),
+    "sign_present": ("yes", "no"), "lifecycle": ("in_use", "repair"), "manufacturer": ("甲公司", "乙公司"),
+    "model": ("X-100", "Y-200"), "installed_on": ("2024-03-05", "2023-11-20"),
+    "kind": ("vehicle", "face"), "tollgate_category": ("30", "31"), "tollgate_usage": ("80", "81"),
+    "capture_side": ("front", "rear"), "lane": ("1", "1"), "lane_direction": ("inbound", "outbound"),
+    "lane_bearing_deg": ("90", "270"), "lane_max_speed_kmh": ("60", "80"),
+    "functions": ("vehicle/structured", "face"), "structure": ("fixed", "dome"),
+    "direction": ("inbound", "both"), "azimuth_deg": ("90", "182.5"), "opening_deg": ("45", "60"),
+    "range_m": ("30", "25"), "near_m": ("3", "2"), "horizontal_pixels": ("1920", "2560"),
+    "vertical_pixels": ("1080", "1440"), "mount_height_m": ("6.5", "5"), "tilt_deg": ("-15", "-10"),
+    "indoor": ("no", "no"), "point_class": ("1", "2"), "state": ("online", "offline"),
+    "reported_at": ("2024-03-05T08:30:00+08:00", "2024-03-05T08:31:00+08:00"),
+    "road_class": ("urban_arterial", "national"), "road_number": ("", "G327"), "oneway": ("no", "forward"),
+    "layer": ("0", "1"), "bridge": ("no", "yes"), "tunnel": ("no", "no"), "height_m": ("24", "9.5"),
+    "levels": ("8", "3"), "level": ("core", "urban"), "tolerance_m": ("5", "5"),
+    "lon": ("113.2418", "113.2533"), "lat": ("35.2159", "35.2207"),
+}  # fmt: skip
+_CODES: Final[dict[str, tuple[str, str]]] = {
+    "camera": ("41080200001321000001", "41080200001321000002"),
+    "checkpoint": ("41080205001211000001", "41080205001211000002"),
+    "state": ("41080200001321000001", "41080200001321000002"),
+    "control_point": ("KP-0001", "KP-0002"), "road": ("R-0001", "R-0002"), "building": ("B-0001", "B-0002"),
+}  # fmt: skip
+_SHAPES: Final[dict[str, tuple[str, str]]] = {
+    "LineString": (
+        "LINESTRING (113.2418 35.2159, 113.2533 35.2207)", "LINESTRING (113.25 35.22, 113.26 35.23)",
+    ),
+    "Polygon": (
+        "POLYGON ((113.24 35.21, 113.26 35.21, 113.26 35.23, 113.24 35.23, 113.24 35.21))",
+        "POLYGON ((113.20 35.18, 113.30 35.18, 113.30 35.26, 113.20 35.26, 113.20 35.18))",
+    ),
+}  # fmt: skip
+_CHINESE: Final[dict[str, str]] = {
+    "yes": "是", "no": "否", "face": "人脸", "vehicle": "车辆", "vehicle/structured": "车辆、结构化", "fixed": "枪机",
+    "dome": "球机", "inbound": "进城", "outbound": "出城", "both": "双向", "in_use": "在用", "repair": "维修",
+    "online": "在线", "offline": "离线", "front": "车头", "rear": "车尾", "core_junction": "重点路口",
+    "city_road": "出入市境道路", "urban_arterial": "主干路", "national": "国道", "forward": "单向",
+    "core": "主城区", "urban": "环城",
+}  # fmt: skip
+
+
+def template(kind: str, language: Language = "zh") -> Template:
+    """Return the table to fill in for a kind.
+
+    Raises
+    ------
+    Invalid
+        when there is no such kind.
+    """
+    target = kind_of(kind)
+    fields = _columns(target)
+    zh = language == "zh"
+    return Template(
+        target.name,
+        language,
+        tuple(heading(field.name, language) for field in fields),
+        tuple(tuple(_example(target, field, at, zh) for field in fields) for at in (0, 1)),
+        tuple((heading(f.name, language), f.name, _need(target, f, zh), _takes(f, zh)) for f in fields),
+        ("列", "字段", "必填", "说明") if zh else ("Column", "Field", "Needed", "What it takes"),
+    )
+
+
+def csv_text(kind: str, language: Language = "zh") -> str:
+    """Return the headings and examples as CSV."""
+    found = template(kind, language)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(found.headings)
+    writer.writerows(found.examples)
+    return text.getvalue()
+
+
+def _columns(kind: Kind) -> list[Field]:
+    """Return what a table of a kind has: its fields, the place, one lane."""
+    fields = [field for name, field in kind.fields.items() if name != LANES]
+    needed = ["code", "jurisdiction", "name_zh", "name_en"]
+    fields.sort(key=lambda field: needed.index(field.name) if field.name in needed else len(needed))
+    if "Point" in kind.shapes:
+        place = [kind.helpers["lon"], kind.helpers["lat"]]
+    else:
+        place = [kind.helpers["geometry"]] if kind.shapes else []
+    lanes = [field for name, field in kind.helpers.items() if name.startswith("lane")]
+    head = [field for field in fields if field.name in needed]
+    return [*head, *place, *(field for field in fields if field.name not in needed), *lanes]
+
+
+def _example(kind: Kind, field: Field, at: int, zh: bool) -> str:
+    if field.name == "code":
+        return _CODES.get(kind.name, ("C-0001", "C-0002"))[at]
+    if field.name == "geometry":
+        return _SHAPES["LineString" if "LineString" in kind.shapes else "Polygon"][at]
+    if field.name == "kind" and kind.name == "state":
+        return "camera"
+    text = _EXAMPLES.get(field.name, ("", ""))[at]
+    return _CHINESE.get(text, text) if zh else text
+
+
+def _need(kind: Kind, field: Field, zh: bool) -> str:
+    needed = field.required or field.name in ("lon", "lat", "geometry")
+    if zh:
+        return "是" if needed else "否"
+    return "yes" if needed else "no"
+
+
+def _takes(field: Field, zh: bool) -> str:
+    told = [title(field.name, "zh") if zh else field.description.rstrip(".")]
+    if words := _spoken(field, zh):
+        told.append(("取值：" if zh else "one of ") + words)
+    if bounds := _bounds(field):
+        told.append(("范围：" if zh else "range ") + bounds)
+    if field.form in _FORMS:
+        told.append(_FORMS[field.form][0 if zh else 1])
+    return ("；" if zh else "; ").join(told)
+
+
+_FORMS: Final[dict[str, tuple[str, str]]] = {
+    "day": ("日期，如 2024-03-05", "a day such as 2024-03-05"),
+    "instant": (
+        "时间，如 2024-03-05 08:30:00；未写时区按东八区",
+        "a time; without an offset it is UTC+8",
+    ),
+    "boolean": ("是/否", "yes or no"),
+    "words": ("可多个，用“/”或“、”分隔", "several are divided by /"),
+    "json": ("JSON", "JSON"),
+    "code": (
+        "按文本填写，20 位编码不得变成科学计数法",
+        "as text: twenty digits must not become 4.1E+19",
+    ),
+}
+
+
+def _spoken(field: Field, zh: bool) -> str:
+    if not zh:
+        return ", ".join(str(word) for word in field.words)
+    topic = code_lists.topic_of(field.name, field.form)
+    known: dict[Any, str] = {}
+    for spoken, value in code_lists.WORDS.get(topic or "", {}).items():
+        if not spoken.isascii():
+            known.setdefault(str(value), spoken)
+    return "、".join(f"{known[str(word)]}({word})" if str(word) in known else str(word) for word in field.words)
+
+
+def _bounds(field: Field) -> str:
+    low = field.least if field.above is None else field.above
+    high = field.most if field.below is None else field.below
+    if low is None or high is None:
+        return ""
+    left, right = "(" if field.above is not None else "[", ")" if field.below is not None else "]"
+    return f"{left}{low:g}, {high:g}{right}"
+
+
+# The page of documentation that lists what is recognised, made from the code.
+#
+# ``python -m app.ingest.columns.templates`` writes it to standard output; a test holds the page to it.
+
+_HEAD: Final = """# What an import recognises
+
+Made from the code by `python -m app.ingest.columns.templates`; a test holds this page to it.
+
+A heading is compared in its plain form: fullwidth letters narrowed, lower case, without spaces, marks,
+and the unit or datum beside it (`经度(度)`, `Range (km)`, `安装高度/米`, `经度(GCJ-02)`). The sender's mapping
+comes first, then the profile, then the field's own name and title, then the names below. Two headings
+for one field are reported and, for a code or a coordinate, refused. Headings that are not recognised are
+listed in the report and not read. Headings that tell of people, images, plates or logins refuse the file
+unless `drop_columns` (or a mapping to `null`) names them.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return "\n".join([_HEAD, *_kinds(), *_undecided(), *_profiles(), *_lists(), *_faults()])
+
+
+def _kinds() -> Iterator[str]:
+    for name in names():
+        kind = kind_of(name)
+        yield f"## {title_of(name)}\n"
+        yield "| field | 中文 | also recognised |"
+        yield "|---|---|---|"
+        table = known_names(name)
+        for field in [*kind.fields, *kind.helpers]:
+            found = [
+                f"{word}{_list_mark(target)}"
+                for target in sorted(table)
+                if target.partition("@")[0] == field
+                for word in sorted(table[target])
+            ]
+            need = " (needed)" if (known := kind.fields.get(field)) and known.required else ""
+            yield f"| `{field}`{need} | {title(field, 'zh')} | {' '.join(found)} |"
+        yield ""
+
+
+def title_of(kind: str) -> str:
+    """Return the heading of a kind's part."""
+    return kind.replace("_", " ").capitalize()
+
+
+def _list_mark(target: str) -> str:
+    code_list = target.partition("@")[2]
+    return f"@{code_list}" if code_list else ""
+
+
+def _undecided() -> Iterator[str]:
+    yield "## Headings that the cells decide\n"
+    yield "Read as the one field whose words all sampled cells are; digits decide nothing.\n"
+    yield "| heading | may be |"
+    yield "|---|---|"
+    for name, targets in headings.UNDECIDED.items():
+        yield f"| {name} | {', '.join(f'`{target}`' for target in targets)} |"
+    yield ""
+    yield "## Understood, and not kept\n"
+    told = [f"`{name}` ({why})" for name, why in headings.KNOWN_BUT_NOT_KEPT.items()]
+    yield "; ".join(told) + ".\n"
+
+
+def _profiles() -> Iterator[str]:
+    yield "## Built-in profiles\n"
+    for profile in BUILT_IN.values():
+        columns = ", ".join(f"`{name}` → `{target}`" for name, target in profile.columns.items())
+        yield f"**`{profile.name}`** {profile.title_zh}: {profile.title_en}. {columns or 'No columns of its own.'}\n"
+
+
+def _lists() -> Iterator[str]:
+    yield "## Code lists\n"
+    yield "In force: the list the column names (`field@list`), else `code_lists`, else the profile's, else the first"
+    yield "one marked *. Leading zeros do not matter.\n"
+    yield "| topic | list | codes |"
+    yield "|---|---|---|"
+    for topic, listed in code_lists.LISTS.items():
+        for name, table in listed.items():
+            mark = " *" if code_lists.DEFAULTS.get(topic) == name else ""
+            told = ", ".join(f"{code} = {value}" for code, value in table.items())
+            yield f"| {topic} | `{name}`{mark} | {told} |"
+    yield ""
+
+
+def _faults() -> Iterator[str]:
+    yield "## What can be wrong with a row\n"
+    yield "| code | meaning |"
+    yield "|---|---|"
+    for code, meaning in issues.ROW_CODES.items():
+        yield f"| `{code}` | {meaning} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,1 @@
+"""Texts of errors and notes in Chinese and English."""

@@ -1,0 +1,1 @@
+"""Readers: files of many formats as batches of text columns and shapes."""

@@ -1,0 +1,1 @@
+"""Validation of rows: everything that is wrong with each row."""

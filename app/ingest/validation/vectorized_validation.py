@@ -1,0 +1,414 @@
+"""Rows that are certainly good, told by whole columns at once.
+
+Conservative: a row is certain only when every cell passes a test at least as strict as the draft's,
+and every rule between fields is known here. Anything else is left to the draft. What a certain row
+stores is what the draft would store; a law of the tests.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import ValidationError
+
+from app.geo.arrays import Bools
+from app.ingest.columns.field_specs import Field, Kind, rules_of
+from app.ingest.columns.import_plan import Feed, Plan
+from app.ingest.readers.opening import Batch
+from app.ingest.validation.row_validation import MISREAD, reference_code
+from app.ingest.values import code_lists, gb_codes
+from app.ingest.values.cell_parsing import Unreadable
+from app.ingest.values.copy_text import text_of
+from app.ingest.values.field_parsers import nothing_in
+from app.records.cross_field_rules import OF_VALIDATOR
+
+Array = Any
+"""An Arrow array of text."""
+
+Rule = Callable[[Mapping[str, Array], int], Bools]
+"""Tells where a rule between fields needs the draft."""
+
+_RARE: Final = 0.5
+"""Share of distinct cells above which a column is not worth remembering cell by cell."""
+
+
+def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, Array]]:
+    """Return which rows are certainly good, and their columns as text.
+
+    Parameters
+    ----------
+    placed : bool array
+        Rows that are worth looking at: their place is good.
+    """
+    count = len(batch.row)
+    if plan.grouped or not _rules_known(plan.kind) or not placed.any():
+        return np.zeros(count, dtype=bool), _nothing(plan.kind)
+    sure = placed.copy()
+    columns: dict[str, Array] = {}
+    for feed in plan.feeds:
+        for name, array, good in _column(plan.kind, feed, batch):
+            columns[name] = array
+            sure &= good
+    sure &= _fill(plan, columns, count)
+    for name in plan.kind.draft.__pydantic_decorators__.model_validators:
+        if not _left_to_the_registry(plan, name):
+            sure &= ~_BETWEEN[name](columns, count)
+    kept = {name: columns[name].filter(pa.array(sure)) if name in columns else None for name in plan.kind.fields}
+    left = int(sure.sum())
+    return sure, {name: pa.nulls(left, pa.string()) if array is None else array for name, array in kept.items()}
+
+
+def _left_to_the_registry(plan: Plan, validator: str) -> bool:
+    """Tell whether a file gives too few fields for each rule of a validator of the draft."""
+    rules = OF_VALIDATOR.get(validator, ())
+    if not plan.options.some_fields or not rules or validator == "_drawn_where_it_hangs":
+        return False  # what is drawn is looked at one by one
+    return not any(plan.fields.issuperset(rule.fields) for rule in rules)
+
+
+def _nothing(kind: Kind) -> dict[str, Array]:
+    return {name: pa.array([], pa.string()) for name in kind.fields}
+
+
+def _fill(plan: Plan, columns: dict[str, Array], count: int) -> Bools:
+    """Put in defaults; return the rows that have every required field."""
+    _derive_codes(plan, columns)
+    full = np.ones(count, dtype=bool)
+    for name, target in plan.kind.fields.items():
+        if name in plan.missing:
+            continue
+        value = plan.defaults.get(name, None if target.required else target.default)
+        text = text_of(value)
+        if text is not None:
+            constant = pa.scalar(text, pa.string())
+            columns[name] = pc.fill_null(columns[name], constant) if name in columns else pa.repeat(constant, count)
+        if target.required:
+            present = columns.get(name)
+            full &= False if present is None else _mask(pc.is_valid(present))
+    return full
+
+
+def _derive_codes(plan: Plan, columns: dict[str, Array]) -> None:
+    if plan.key != "owner_reference" or not {"owner_unit", "owner_reference"} <= columns.keys():
+        return
+    pairs = zip(columns["owner_unit"].to_pylist(), columns["owner_reference"].to_pylist(), strict=True)
+    derived = pa.array([reference_code(*pair) if pair[0] and pair[1] else None for pair in pairs], pa.string())
+    columns["code"] = pc.coalesce(columns["code"], derived) if "code" in columns else derived
+
+
+# Columns
+
+
+def _column(kind: Kind, feed: Feed, batch: Batch) -> list[tuple[str, Array, Bools]]:
+    """Return the stored text of the fields a feed gives, and where it is certain."""
+    arrays = [batch.columns[name] for name in feed.columns]
+    array = arrays[0]
+    if len(arrays) > 1:
+        array = pc.binary_join_element_wise(*arrays, feed.joint, null_handling="skip")
+        array = pc.if_else(pc.equal(array, ""), None, array)
+    if feed.field.name == "resolution":
+        return _resolution(feed, array)
+    if feed.field.form == "code" and pc.any(pc.match_substring(array, "/")).as_py():
+        array = pc.replace_substring_regex(array, r"^(node|way|relation)/([0-9]+)$", r"\1:\2")
+    good, simple = _simple(kind, feed, array)
+    if not simple:
+        return [_cell_by_cell(kind, feed, array)]
+    return [(feed.field.name, array, good)]
+
+
+def _simple(kind: Kind, feed: Feed, array: Array) -> tuple[Bools, bool]:
+    """Return where cells are stored as they stand, and whether that is the way to go at all."""
+    reader, target = feed.reader, feed.field
+    test = _TESTS.get(target.form)
+    coded = code_lists.TOPICS.get(target.name) == "direction" and feed.code_list not in (None, "degrees")
+    if test is None or reader.values or feed.unit_counts or coded or feed.code_list == "down":
+        return np.zeros(len(array), dtype=bool), False
+    if target.form == "code":
+        return _codes(kind, target, array) & ~_nothing_said(target, array), True
+    return test(target, array), True
+
+
+def _nothing_said(target: Field, array: Array) -> Bools:
+    """Tell cells with a word or sign for nothing, which are not kept as they stand."""
+    words = pa.array(sorted(nothing_in(target)), pa.string())
+    return _mask(pc.is_in(array, value_set=words))
+
+
+def _cell_by_cell(kind: Kind, feed: Feed, array: Array) -> tuple[str, Array, Bools]:
+    """Read each distinct cell once, through the reader and the rules of its field."""
+    coded = array.dictionary_encode()
+    texts, good = [], []
+    for cell in coded.dictionary.to_pylist():
+        text, fine = _read(kind, feed, cell)
+        texts.append(text)
+        good.append(fine)
+    places = coded.indices
+    stored = pa.array(texts, pa.string()).take(places)
+    fine = pa.array(good, pa.bool_()).take(places)
+    return feed.field.name, stored, _mask(pc.fill_null(fine, True))
+
+
+def _read(kind: Kind, feed: Feed, cell: str) -> tuple[str | None, bool]:
+    name = feed.field.name
+    try:
+        value = feed.reader.read(cell)
+        if name in kind.fields:
+            rules = rules_of(kind, name)
+            value = rules.dump_python(rules.validate_python(value), mode="json")
+    except (Unreadable, ValidationError):
+        return None, False
+    return text_of(value), True
+
+
+def _resolution(feed: Feed, array: Array) -> list[tuple[str, Array, Bools]]:
+    coded = array.dictionary_encode()
+    pairs: list[tuple[str | None, str | None]] = []
+    good = []
+    for cell in coded.dictionary.to_pylist():
+        try:
+            width, height = feed.reader.read(cell)
+        except Unreadable:
+            width = height = None
+        pairs.append((text_of(width), text_of(height)))
+        good.append(width is not None)
+    fine = _mask(pc.fill_null(pa.array(good, pa.bool_()).take(coded.indices), True))
+    return [
+        (name, pa.array([pair[at] for pair in pairs], pa.string()).take(coded.indices), fine)
+        for at, name in enumerate(("horizontal_pixels", "vertical_pixels"))
+    ]
+
+
+# Tests of whole columns: where is a cell stored as it stands? Blank cells pass.
+
+
+def _numbers(target: Field, array: Array) -> Bools:
+    values = _parsed(array, pa.float64())
+    if values is None:
+        plain = pc.match_substring_regex(array, r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$")
+        values = _parsed(pc.if_else(plain, array, None), pa.float64())
+        sure = _within(target, values) & _mask(pc.fill_null(plain, True))
+        return np.asarray(sure, dtype=bool)
+    return _within(target, values)
+
+
+def _integers(target: Field, array: Array) -> Bools:
+    plain = pc.match_substring_regex(array, r"^-?[0-9]{1,9}$")
+    values = _parsed(pc.if_else(plain, array, None), pa.float64())
+    return np.asarray(_within(target, values) & _mask(pc.fill_null(plain, True)), dtype=bool)
+
+
+def _parsed(array: Array, kind: Any) -> Array | None:
+    try:
+        return pc.cast(array, kind)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _within(target: Field, values: Array) -> Bools:
+    numbers = values.to_numpy(zero_copy_only=False)
+    blank = _mask(pc.is_null(values))
+    with np.errstate(invalid="ignore"):
+        inside = np.isfinite(numbers)
+        if target.least is not None:
+            inside &= numbers >= target.least
+        if target.above is not None:
+            inside &= numbers > target.above
+        if target.most is not None:
+            inside &= numbers <= target.most
+        if target.below is not None:
+            inside &= numbers < target.below
+    return np.asarray(inside | blank, dtype=bool)
+
+
+_STRANGE: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}\x{202a}-\x{202e}\x{2066}-\x{2069}@]|^#(?:[A-Z/0]+[!?]|N/A)$|^[\s\x{85}\p{Z}]|[\s\x{85}\p{Z}]$"
+"""What the draft refuses or takes away in a line of text; an @ may be a login in an address."""
+
+
+def _texts(target: Field, array: Array) -> Bools:
+    longest = target.longest or 0
+    short = _mask(pc.fill_null(pc.less_equal(pc.utf8_length(array), longest), True))
+    structured = _mask(pc.fill_null(pc.starts_with(array, "{"), False))
+    return short & ~_strange(array) & ~_nothing_said(target, array) & ~structured
+
+
+def _strange(array: Array) -> Bools:
+    if not _suspicious(array):
+        return np.zeros(len(array), dtype=bool)
+    return _mask(pc.fill_null(pc.match_substring_regex(array, _STRANGE), False))
+
+
+def _suspicious(array: Array) -> bool:
+    """Tell whether a column has a byte that could be of a strange sign at all."""
+    _, places, data = array.buffers()
+    if data is None or places is None:
+        return False
+    offsets = np.frombuffer(places, np.int32, len(array) + 1, array.offset * 4)
+    whole = np.frombuffer(data, np.uint8)
+    begin, end = offsets[:-1], offsets[1:]
+    filled = end > begin
+    ragged = (whole[begin[filled]] <= _SPACE) | (whole[end[filled] - 1] <= _SPACE)
+    held = whole[offsets[0] : offsets[-1]]
+    odd = bool(ragged.any()) or bool(_ODD_BYTES[held].any())
+    content = held.tobytes()
+    return odd or any(sign in content for sign in _ODD_SIGNS)
+
+
+_SPACE: Final = 32
+_ODD_BYTES: Final = np.isin(np.arange(256), [*range(_SPACE), 127, ord("#"), ord("@"), 0xC2])
+_ODD_SIGNS: Final = (b"\xe1\x9a", b"\xe2\x80", b"\xe2\x81", b"\xe3\x80\x80")
+"""What begins the bytes of odd spaces, line separators and marks of direction."""
+
+
+def _codes(kind: Kind, target: Field, array: Array) -> Bools:
+    if target.pattern is None:
+        return np.zeros(len(array), dtype=bool)
+    sure = pc.match_substring_regex(array, target.pattern)
+    counted = pc.match_substring_regex(array, r"^[0-9](\.[0-9]+)?[eE]")
+    fine = _mask(pc.fill_null(sure, True)) & ~_mask(pc.fill_null(counted, False))
+    if target.name != "code":
+        return fine
+    return fine & _gb_codes(kind, array)
+
+
+def _gb_codes(kind: Kind, array: Array) -> Bools:
+    """Return where a code that reads as of GB/T 28181 fits the kind; others pass.
+
+    Twenty signs with letters that look like digits are the draft's, which warns of them.
+    """
+    if _has_letters(array):
+        misread = pc.match_substring_regex(array, f"^{MISREAD.pattern}$")
+        letters = pc.match_substring_regex(array, "[OoIl]")
+        return ~_mask(pc.fill_null(pc.and_(misread, letters), False)) & _digits_fit(kind, array)
+    return _digits_fit(kind, array)
+
+
+def _has_letters(array: Array) -> bool:
+    """Tell whether a column has a byte that is a letter like a digit."""
+    data = array.buffers()[2]
+    content = memoryview(data).tobytes() if data is not None else b""
+    return any(sign in content for sign in (b"O", b"o", b"I", b"l"))
+
+
+def _digits_fit(kind: Kind, array: Array) -> Bools:
+    digits = _mask(pc.fill_null(pc.match_substring_regex(array, "^[0-9]{17,23}$"), False))
+    if not digits.any():
+        return np.ones(len(array), dtype=bool)
+    long = np.asarray(pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False))
+    twenty = digits & (long == 20)
+    fit = pc.and_(
+        pc.is_in(pc.utf8_slice_codeunits(array, 0, 2), pa.array(sorted(gb_codes.PROVINCES))),
+        pc.is_in(
+            pc.utf8_slice_codeunits(array, 10, 13),
+            pa.array(_types(getattr(kind.draft, "code_kind", ""))),
+        ),
+    )
+    fine = twenty & _mask(pc.fill_null(fit, False)) & ~maybe_rounded(array)
+    return np.asarray(~digits | fine, dtype=bool)
+
+
+def maybe_rounded(array: Array) -> Bools:
+    """Return twenty-digit codes that may be whole doubles: these are multiples of 2048.
+
+    Which the last eleven digits decide; whatever ends in five zeros is not one by that alone.
+    """
+    twenty = pc.match_substring_regex(array, "^[0-9]{20}$")
+    ends = pc.if_else(twenty, pc.utf8_slice_codeunits(array, 9, 20), None)
+    numbers = pc.fill_null(ends.cast(pa.int64()), 1).to_numpy(zero_copy_only=False)
+    return np.asarray((numbers % 2048 == 0) | (numbers % 100_000 == 0), dtype=bool)
+
+
+def _types(kind: str) -> list[str]:
+    fitting = gb_codes.TYPES_OF.get(kind) or set(range(1000)) - set(gb_codes.PERSON_TYPES)
+    return [f"{number:03d}" for number in sorted(fitting)]
+
+
+_TESTS: Final[dict[str, Callable[[Field, Array], Bools]]] = {
+    "number": _numbers,
+    "integer": _integers,
+    "text": _texts,
+    "code": lambda target, array: np.zeros(len(array), dtype=bool),
+}
+
+
+# Rules between fields: where must the draft decide?
+
+
+def _never(columns: Mapping[str, Array], count: int) -> Bools:
+    return np.zeros(count, dtype=bool)
+
+
+def _given(*names: str) -> Rule:
+    def doubtful(columns: Mapping[str, Array], count: int) -> Bools:
+        found = np.zeros(count, dtype=bool)
+        for name in names:
+            if name in columns:
+                found |= _mask(pc.is_valid(columns[name]))
+        return found
+
+    return doubtful
+
+
+def _report_without_state(columns: Mapping[str, Array], count: int) -> Bools:
+    told = _given("reported_at")(columns, count)
+    return told & ~_given("state")(columns, count)
+
+
+def _removed_before(columns: Mapping[str, Array], count: int) -> Bools:
+    found = np.zeros(count, dtype=bool)
+    for name in ("installed_on", "in_use_on"):
+        if name in columns and "removed_on" in columns:
+            found |= _mask(pc.fill_null(pc.less(columns["removed_on"], columns[name]), False))
+    return found
+
+
+def _reference_without_owner(columns: Mapping[str, Array], count: int) -> Bools:
+    return _given("owner_reference")(columns, count) & ~_given("owner_unit")(columns, count)
+
+
+def _either(*rules: Rule) -> Rule:
+    def doubtful(columns: Mapping[str, Array], count: int) -> Bools:
+        found = np.zeros(count, dtype=bool)
+        for rule in rules:
+            found |= rule(columns, count)
+        return found
+
+    return doubtful
+
+
+def _blind(columns: Mapping[str, Array], count: int) -> Bools:
+    found = np.zeros(count, dtype=bool)
+    for name in ("range_m", "reach_m"):
+        if name in columns and "near_m" in columns:
+            near, far = (
+                _parsed(columns["near_m"], pa.float64()),
+                _parsed(columns[name], pa.float64()),
+            )
+            if near is None or far is None:
+                return _given("near_m")(columns, count)
+            found |= _mask(pc.fill_null(pc.greater_equal(near, far), False))
+    return found
+
+
+_BETWEEN: Final[dict[str, Rule]] = {
+    "_flatten": _never,
+    "_code_fits": _never,
+    "_a_time_has_a_state": _report_without_state,
+    "_life_in_order": _either(_removed_before, _reference_without_owner),
+    "_owned": _reference_without_owner,
+    "_can_see_something": _blind,
+    "_drawn_where_it_hangs": _given("view_polygon"),
+    "_level_is_of_its_scale": _given("required_level", "level_scale"),
+}
+"""Rules of drafts over several fields, by name. A draft with another one goes the exact way."""
+
+
+def _rules_known(kind: Kind) -> bool:
+    rules = kind.draft.__pydantic_decorators__
+    others = (rules.field_validators, rules.root_validators, rules.validators)
+    return rules.model_validators.keys() <= _BETWEEN.keys() and not any(others)
+
+
+def _mask(array: Array) -> Bools:
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=bool)

@@ -1,0 +1,1 @@
+"""Values: text of a cell to the value of a field."""

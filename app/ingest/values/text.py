@@ -1,0 +1,172 @@
+"""Cleaning of text from files: invisible characters go, odd spaces become plain, ends are trimmed.
+
+Promises the same answer for one cell and for a whole column, and null for what is blank. Changes
+nothing else: fullwidth letters, quotes and punctuation stay as they are.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+# Zero-width and joining marks, directional marks, soft hyphen, byte order mark, controls other than
+# line feed; Unicode 15, general categories Cc and Cf.
+_INVISIBLE: Final = (
+    "\x00-\x08\x0b-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
+)
+# What prints as a gap: tab, next line, category Zs other than the space, line separators, and the
+# Braille and Hangul blanks that editors insert.
+_GAPS: Final = "\t\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000\u3164"
+_REMOVED: Final = re.compile(f"[{_INVISIBLE}]")
+_SPACED: Final = re.compile(f"[{_GAPS}]")
+# Byte sequences one of which is in any text that has an invisible character or an odd gap, by their
+# first byte: most text has none of these bytes.
+_SIGNS: Final = {
+    b"\x7f": (b"\x7f",),
+    b"\xc2": (b"\xc2\x85", b"\xc2\xa0", b"\xc2\xad"),
+    b"\xd8": (b"\xd8\x9c",),
+    b"\xe1": (b"\xe1\x9a\x80", b"\xe1\xa0\x8e"),
+    b"\xe2": (b"\xe2\x80", b"\xe2\x81", b"\xe2\xa0\x80"),
+    b"\xe3": (b"\xe3\x80\x80", b"\xe3\x85\xa4"),
+    b"\xef": (b"\xef\xbb\xbf", b"\xef\xbf\xb9", b"\xef\xbf\xba", b"\xef\xbf\xbb"),
+}
+
+
+def clean_cell(text: str | None) -> str | None:
+    r"""Return the text of one cell as it is meant, None when nothing is left.
+
+    Examples
+    --------
+    >>> clean_cell(" 4108\u200b0000\u00a0 ")
+    '41080000'
+    >>> clean_cell("\u3000") is None
+    True
+    """
+    if text is None:
+        return None
+    return _SPACED.sub(" ", _REMOVED.sub("", text)).strip(" \n") or None
+
+
+def clean(array: pa.StringArray) -> pa.StringArray:
+    """Return a column of text with every cell cleaned as by `clean_cell`."""
+    values, offsets = _parts(array)
+    if _suspicious(values):
+        array = pc.replace_substring_regex(array, f"[{_rust(_INVISIBLE)}]", "")
+        array = pc.replace_substring_regex(array, f"[{_rust(_GAPS)}]", " ")
+        values, offsets = _parts(array)
+    if _ragged_ends(values, offsets):
+        array = pc.utf8_trim(array, characters=" \n")
+        values, offsets = _parts(array)
+    blank = np.diff(offsets) == 0
+    if blank.any() and pc.any(pc.equal(array, "")).as_py():
+        array = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+    return array
+
+
+def unguarded(array: pa.StringArray) -> pa.StringArray:
+    """Return a column without the apostrophe that keeps a cell from being read as a formula.
+
+    Spreadsheet programmes write it so, and so does our export (`app.ingest.writers.model.guarded`).
+
+    Examples
+    --------
+    >>> unguarded(pa.array(["'=1+1", "''-5", "'s", "-5"])).to_pylist()
+    ['=1+1', "'-5", "'s", '-5']
+    """
+    if array.nbytes == 0 or b"'" not in _parts(array)[0].tobytes():
+        return array
+    return pc.replace_substring_regex(array, "^'('*[=+\\-@])", "\\1")
+
+
+def narrow(text: str) -> str:
+    """Return text with fullwidth letters, digits and signs as plain ones.
+
+    Examples
+    --------
+    >>> narrow("１１３．２５")
+    '113.25'
+    """
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def strings(values: list[str | None]) -> pa.StringArray:
+    """Return a column from raw cells, cleaned; half a character (a lone surrogate) is spelt out."""
+    try:
+        array = pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        array = pa.array([None if text is None else whole(text) for text in values], pa.string())
+    return clean(array)
+
+
+def whole(text: str) -> str:
+    r"""Return text that can be written as UTF-8.
+
+    Examples
+    --------
+    >>> whole("东\ud800")
+    '东\\ud800'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _rust(members: str) -> str:
+    # RE2 takes the characters themselves; only NUL must be spelt.
+    return members.replace("\x00", r"\x00")
+
+
+def _parts(array: pa.StringArray) -> tuple[memoryview, NDArray[np.int64]]:
+    _, places, data = array.buffers()
+    if places is None or not len(array):
+        return memoryview(b""), np.zeros(len(array) + 1, np.int64)
+    offsets = np.frombuffer(places, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
+    held = memoryview(data) if data is not None else memoryview(b"")
+    return held[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def _suspicious(values: memoryview) -> bool:
+    content = values.tobytes()
+    controls = np.count_nonzero(np.frombuffer(content, np.uint8) < 32) - content.count(b"\n")
+    return bool(controls > 0) or any(
+        lead in content and any(sign in content for sign in signs) for lead, signs in _SIGNS.items()
+    )
+
+
+def _ragged_ends(values: memoryview, offsets: NDArray[np.int64]) -> bool:
+    begin, end = offsets[:-1], offsets[1:]
+    filled = end > begin
+    if not filled.any():
+        return False
+    codes = np.frombuffer(values, np.uint8)
+    firsts, lasts = codes[begin[filled]], codes[end[filled] - 1]
+    return bool(((firsts <= 32) | (lasts <= 32)).any())
+
+
+# Traditional characters of headings and codes as the simplified ones; nothing that is stored.
+#
+# Only the characters that the names of fields, the words of code lists and the names of what is refused
+# are written with. Data only.
+
+_TRADITIONAL: Final = (
+    "設備編碼號稱經緯類狀態監機鏡頭頻點門區縣鄉鎮廠離線斷檢測驗單責權屬註說時間啟裝護運範圍遠視場寬長"
+    "車輛進雙東幹國環際關鍵應錄儲標誌證據復審數級規劃質聯絡繫電話帳戶賬圖駛駕員職務檔無尋暫詳報廢壞廣"
+    "擺攝貨載與業產負處體術繼續維項試資訊網層邊緣對觀內華個別張許陳計總匯製"
+)
+_SIMPLIFIED: Final = (
+    "设备编码号称经纬类状态监机镜头频点门区县乡镇厂离线断检测验单责权属注说时间启装护运范围远视场宽长"
+    "车辆进双东干国环际关键应录储标志证据复审数级规划质联络系电话帐户账图驶驾员职务档无寻暂详报废坏广"
+    "摆摄货载与业产负处体术继续维项试资讯网层边缘对观内华个别张许陈计总汇制"
+)
+_FOLDED: Final = str.maketrans(_TRADITIONAL, _SIMPLIFIED)
+
+
+def simplified(text: str) -> str:
+    """Return a name with its traditional characters as simplified ones.
+
+    >>> simplified("設備編碼"), simplified("聯絡電話"), simplified("code")
+    ('设备编码', '联络电话', 'code')
+    """
+    return text if text.isascii() else text.translate(_FOLDED)

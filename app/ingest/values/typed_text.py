@@ -1,0 +1,211 @@
+"""Typed values as text, so that lost digits show.
+
+A number beyond what its carrier can hold exactly is written in E-notation: a code read from it is
+not the code that was meant, and the reader can see that. All other whole numbers are written
+without a point, other numbers with the fewest digits that read back the same.
+"""
+
+import datetime as dt
+import json
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.ingest.values.text import clean, strings
+
+_ESCAPED: Final = r'["\\\x00-\x1f]'
+EXACT_BINARY: Final = 2**53
+"""From here on a double does not hold every whole number."""
+EXACT_SPREADSHEET: Final = 10**15
+"""Spreadsheet programmes keep fifteen digits; what is typed beyond becomes zeros."""
+
+
+def number_text(value: float, exact: int = EXACT_BINARY) -> str | None:
+    """Return a double as text; None for NaN and infinities.
+
+    Examples
+    --------
+    >>> number_text(4.108e19), number_text(5.0), number_text(113.25)
+    ('4.1080000000000E+19', '5', '113.25')
+    """
+    if not math.isfinite(value):
+        return None
+    if abs(value) >= exact:
+        return f"{value:.13E}"
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def whole_text(value: int) -> str:
+    """Return a whole number of a JSON text as text, in E-notation where it has lost its digits.
+
+    Programs that keep numbers as doubles write the shortest digits that read back the same and
+    fill up with zeros: 41080000001320000001 comes out as 41080000001320000000.
+
+    Examples
+    --------
+    >>> whole_text(41080000001320000001)
+    '41080000001320000001'
+    >>> whole_text(41080000001320000000)
+    '4.1080000001320E+19'
+    """
+    if abs(value) < EXACT_BINARY:
+        return str(value)
+    if abs(value) < 10**25 and int(Decimal(repr(float(value)))) == value:
+        return f"{value:.13E}"
+    return str(value)
+
+
+def value_text(value: object, exact: int = EXACT_BINARY) -> str | None:
+    """Return one value of JSON or of a spreadsheet as text, not cleaned."""
+    match value:
+        case None | "":
+            return None
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return whole_text(value)
+        case float():
+            return number_text(value, exact)
+        case dt.datetime():
+            return value.isoformat(sep="T")
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case dt.timedelta():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case list() if all(type(one) is str for one in value):
+            return _words(value)
+        case _:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _words(value: list[str]) -> str:
+    try:
+        return orjson.dumps(value).decode("utf-8")
+    except TypeError:  # half a character
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _lists(values: list[Any]) -> pa.StringArray | None:
+    """Return lists of plain words as JSON text; None where they may be anything else."""
+    try:
+        array = pa.array(values, pa.list_(pa.string()))
+    except (pa.ArrowException, UnicodeEncodeError):
+        return None
+    return _joined(array)
+
+
+def _joined(array: pa.ListArray) -> pa.StringArray | None:
+    words = array.flatten()
+    if words.null_count or pc.any(pc.match_substring_regex(words, _ESCAPED)).as_py():
+        return None
+    texts = pc.binary_join_element_wise('["', pc.binary_join(array, '","'), '"]', "")
+    return clean(pc.if_else(pc.equal(pc.list_value_length(array), 0), "[]", texts))
+
+
+def values_text(values: list[Any]) -> pa.StringArray:
+    """Return a column of JSON values as cleaned text; the same as `value_text` for each."""
+    kinds = set(map(type, values))
+    kinds.discard(type(None))
+    if kinds <= {str}:
+        return strings(values)
+    if kinds == {float}:
+        return _floats(pa.array(values, pa.float64()))
+    if kinds == {list} and (words := _lists(values)) is not None:
+        return words
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_()).cast(pa.string())
+    if kinds == {int}:
+        # Beyond this, lost digits are looked for.
+        small = all(value is None or -EXACT_BINARY < value < EXACT_BINARY for value in values)
+        if small:
+            return pa.array(values, pa.int64()).cast(pa.string())
+    return strings([value_text(value) for value in values])
+
+
+def cells_text(values: Sequence[Any]) -> pa.StringArray:
+    """Return a column of a spreadsheet as cleaned text; the same as `value_text` for each."""
+    kinds = set(map(type, values))
+    if kinds <= {str}:
+        return strings(list(values))
+    if kinds == {float} or (kinds == {float, str} and _only_blank(values)):
+        numbers = pa.array([None if value == "" else value for value in values], pa.float64())
+        return _floats(numbers, EXACT_SPREADSHEET)
+    if kinds == {dt.date} or (kinds == {dt.date, str} and _only_blank(values)):
+        days = pa.array([None if value == "" else value for value in values], pa.date32())
+        return days.cast(pa.string())
+    return strings([value if type(value) is str else value_text(value, EXACT_SPREADSHEET) for value in values])
+
+
+def _only_blank(values: Sequence[Any]) -> bool:
+    """Tell that the texts among some values are blank."""
+    return {value for value in values if type(value) is str} == {""}
+
+
+def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
+    """Return an Arrow column of any type as cleaned text."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+        kind = array.type
+    if pa.types.is_string(kind):
+        return clean(array)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+        return clean(array.cast(pa.string()))
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        texts = _joined(array)
+        if texts is not None:
+            return texts
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return array.cast(pa.string())
+    if pa.types.is_floating(kind):
+        return _floats(array)
+    if pa.types.is_date(kind):
+        return array.cast(pa.string())
+    if pa.types.is_timestamp(kind):
+        texts = pc.replace_substring_regex(array.cast(pa.string()), r"\.0+(Z?)$", r"\1")
+        return pc.replace_substring(texts, " ", "T", max_replacements=1)
+    return strings([_scalar(value) for value in array.to_pylist()])
+
+
+def _scalar(value: Any) -> str | None:
+    if isinstance(value, Decimal):
+        return format(value.to_integral_value() if value == int(value) else value, "f")
+    return value_text(value)
+
+
+def _floats(array: pa.Array, exact: int = EXACT_BINARY) -> pa.StringArray:
+    if not pa.types.is_float64(array.type):
+        # The shortest digits of a single are fewer than those of the double it widens to.
+        texts = array.cast(pa.float32()).cast(pa.string()) if pa.types.is_float32(array.type) else None
+        array = array.cast(pa.float64())
+    else:
+        texts = None
+    values = array.to_numpy(zero_copy_only=False)
+    finite = np.isfinite(values)
+    whole = finite & (np.abs(values) < exact)
+    whole[whole] = values[whole] == np.trunc(values[whole])
+    large = finite & (np.abs(values) >= exact)
+    integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.string())
+    others = texts if texts is not None else array.cast(pa.string())
+    out = pc.if_else(pa.array(whole), integers, others)
+    # Arrow turns to exponents sooner than Python, and an exponent is the sign of lost digits.
+    apart = large | (finite & ~whole & ((np.abs(values) >= 1e9) | (np.abs(values) < 1e-3)))
+    if apart.any():
+        shown = np.full(len(values), None, dtype=object)
+        shown[apart] = [number_text(value, exact) for value in values[apart].tolist()]
+        out = pc.coalesce(pa.array(shown, pa.string()), out)
+    return pc.if_else(pa.array(finite), out, pa.scalar(None, pa.string()))

@@ -1,0 +1,1 @@
+"""Writers: rows to files of many formats."""

@@ -1,0 +1,1 @@
+"""The OGC API: collections, CQL2 filters, features, tiles, QGIS project."""

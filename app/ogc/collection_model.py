@@ -1,0 +1,197 @@
+"""What describes a collection of the GIS interface: its properties, its shapes, what may be done."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+from app.records.kinds import Kind
+from app.records.titles import title
+
+Type = Literal["text", "integer", "number", "boolean", "day", "instant", "words", "json"]
+"""``words`` is a list of texts; ``json`` is anything nested, shown and never asked about."""
+
+_SIMPLE: Final[frozenset[Type]] = frozenset({"text", "integer", "number", "boolean", "day", "instant"})
+_UNITS: Final = {"_deg": "deg", "_mm": "mm", "_m": "m", "_days": "d", "_pixels": "px"}
+_ZH: Final = {
+    "rings": "所在控制圈", "on_boundary": "位于边界", "distance_m": "到边界距离", "vertices": "顶点数",
+    "status": "覆盖状态", "needs": "需求明细", "type": "缺口类型", "reason": "主要原因",
+    "reasons": "全部原因", "missing": "未满足需求", "nearest_code": "最近设备",
+    "nearest_distance_m": "最近设备距离", "fix": "整改建议", "road_group": "道路组",
+    "missing_directions": "缺失方向", "guarded": "已把守", "grade": "穿越方式", "passages": "通道数",
+    "directions": "可通行方向", "basis": "视域依据", "opening_assumed": "视场角为假定",
+    "px_per_m": "像素密度", "standing": "安装环境", "area_m2": "可视面积", "open_area_m2": "无遮挡面积",
+    "cut_ratio": "遮挡比例", "cut_by": "遮挡建筑", "rank": "序号", "length_m": "路线长度",
+    "roads": "途经道路", "crossings": "途经路口",
+    "control_points": "控制点", "same_place": "同位路口", "waiver": "豁免",
+}  # fmt: skip
+"""Chinese titles of what is computed."""
+_KEPT: Final = frozenset({"version", "created_at", "updated_at"})
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of the features of a collection."""
+
+    name: str
+    type: Type
+    description: str = ""
+    words: tuple[Any, ...] = ()
+    """The closed list of values, empty when it is open."""
+    role: str | None = None
+    restricted: bool = False
+    """Shown to editors only."""
+    kept: bool = False
+    """Set by the registry, never by a writer."""
+    required: bool = False
+    refers_to: str | None = None
+    """Collection of the feature whose id this is."""
+    timely: bool = False
+    """Changes by time passing, without a write."""
+
+    @property
+    def title(self) -> str:
+        """Return the title in both languages."""
+        chinese = _ZH.get(self.name) or title(self.name, "zh")
+        return f"{chinese} {title(self.name)}"
+
+    @property
+    def unit(self) -> str | None:
+        """Return the unit its name tells, as a UCUM code."""
+        found = next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), None)
+        return None if self.type == "json" else found
+
+    @property
+    def queryable(self) -> bool:
+        """Tell whether filters may speak of it."""
+        return self.type != "json"
+
+    @property
+    def sortable(self) -> bool:
+        """Tell whether features may be put in its order."""
+        return self.type in _SIMPLE and not self.timely
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """One collection: where its features come from, and what they carry."""
+
+    id: str
+    title_zh: str
+    title_en: str
+    description: str
+    properties: tuple[Property, ...]
+    shapes: tuple[str, ...]
+    """GeoJSON types of the geometries."""
+    kind: Kind | None = None
+    """The records it shows; None for rings and for answers."""
+    answer: bool = False
+    """Its features are computed; needs the role of an analyst."""
+    writes: tuple[str, ...] = ()
+    """Methods that change it, POST on the collection and the others on an item."""
+    interval: tuple[str | None, str | None] = (None, None)
+    """Properties between which a feature holds, for ``datetime``; equal names: an instant."""
+
+    @property
+    def title(self) -> str:
+        """Return the title in both languages."""
+        return f"{self.title_zh} {self.title_en}"
+
+    @property
+    def role(self) -> Literal["reader", "analyst"]:
+        """Return the role that may read it."""
+        return "analyst" if self.answer else "reader"
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Property]:
+        """Return the properties by name."""
+        return {known.name: known for known in self.properties}
+
+    def shown(self, *, reveal: bool) -> tuple[Property, ...]:
+        """Return the properties a caller sees."""
+        return self.properties if reveal else self._open
+
+    @cached_property
+    def _open(self) -> tuple[Property, ...]:
+        return tuple(known for known in self.properties if not known.restricted)
+
+
+def _alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a member is when it is not null."""
+    options = [found for found in schema.get("anyOf", []) if found.get("type") != "null"]
+    return options[0] if options else schema
+
+
+def _type(schema: Mapping[str, Any]) -> Type:
+    kind = schema.get("type")
+    if kind == "array":
+        return "words" if schema.get("items", {}).get("type") == "string" else "json"
+    if kind == "string":
+        named: dict[str, Type] = {"date": "day", "date-time": "instant"}
+        return named.get(schema.get("format", ""), "text")
+    plain: dict[str, Type] = {"integer": "integer", "number": "number", "boolean": "boolean"}
+    return plain.get(str(kind), "json")
+
+
+_ROLES: Final = {"code": "id"}
+_TIMELY: Final = frozenset({"state", "reported_at", "working"})
+_REFERENCES: Final = {
+    "control_point": "control-points", "checkpoint": "checkpoints", "road": "roads",
+}  # fmt: skip
+
+
+def of_model(
+    model: type[BaseModel], draft: type[BaseModel], restricted: frozenset[str] = frozenset()
+) -> Iterator[Property]:
+    """Yield the properties of a view, in the order its documents have."""
+    described = model.model_json_schema()["properties"]
+    wanted = draft.model_fields
+    for name in sorted(described, key=_place(list(described))):
+        if name == "geometry":
+            continue
+        found = _alternatives(described[name])
+        words = found.get("enum") or found.get("items", {}).get("enum") or ()
+        yield Property(
+            name,
+            _type(found),
+            described[name].get("description", ""),
+            tuple(words),
+            role=_ROLES.get(name),
+            restricted=name in restricted,
+            kept=name not in wanted,
+            required=name in wanted and wanted[name].is_required(),
+            refers_to=_REFERENCES.get(name),
+            timely=name in _TIMELY,
+        )
+
+
+def _place(names: list[str]) -> Any:
+    first = ("code", "jurisdiction", "name_zh", "name_en", "level", "category", "kind", "functions")
+
+    def key(name: str) -> tuple[int, int]:
+        if name in first:
+            return 0, first.index(name)
+        return 2 if name in _KEPT else 1, names.index(name)
+
+    return key
+
+
+def of_kind(kind: Kind, title_zh: str, title_en: str, description: str) -> Collection:
+    """Return the collection of one kind of record."""
+    geometry = kind.view.model_json_schema()["properties"]["geometry"]
+    names = kind.view.model_fields
+    life = ("installed_on", "removed_on")
+    interval = life if set(life) <= names.keys() else ("updated_at", "updated_at")
+    return Collection(
+        id=kind.plural,
+        title_zh=title_zh,
+        title_en=title_en,
+        description=description,
+        properties=tuple(of_model(kind.view, kind.draft, kind.restricted)),
+        shapes=tuple(geometry["properties"]["type"]["enum"]),
+        kind=kind,
+        writes=("POST", "PUT", "PATCH", "DELETE"),
+        interval=interval,
+    )

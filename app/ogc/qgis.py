@@ -1,0 +1,255 @@
+"""A QGIS project with every layer in place, styled: what an analyst would otherwise set up by hand.
+
+The document says no more than QGIS needs to open it; the rest is QGIS's own defaults. Status has one
+colour everywhere, the same as in the pictures of the documentation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from xml.etree import ElementTree
+
+import pyproj
+
+from app.access.roles import Principal, Role
+from app.models.vocabulary import LEVELS
+
+STATUS_COLOURS: Final[Mapping[str, str]] = {
+    "backed_up": "26,152,80,255",
+    "covered": "145,207,96,255",
+    "partial": "254,178,76,255",
+    "uncovered": "215,48,39,255",
+}
+_CLEAR: Final = "0,0,0,0"
+_WHITE: Final = "255,255,255,255"
+_BLUE: Final = "31,120,180,255"
+_GREY: Final = "120,120,120,255"
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """How one class of features is drawn: a symbol layer of QGIS and its options."""
+
+    geometry: str
+    options: Mapping[str, str]
+
+    @property
+    def layer_class(self) -> str:
+        """Return the name of QGIS's simple symbol layer for the geometry."""
+        return {"marker": "SimpleMarker", "line": "SimpleLine", "fill": "SimpleFill"}[self.geometry]
+
+
+def _marker(colour: str, size: float, shape: str = "circle") -> Symbol:
+    options = {"color": colour, "size": str(size), "name": shape, "outline_color": _WHITE}
+    return Symbol("marker", options | {"outline_width": "0.2", "size_unit": "MM"})
+
+
+def _line(colour: str, width: float, style: str = "solid") -> Symbol:
+    options = {"line_color": colour, "line_width": str(width), "line_style": style}
+    return Symbol("line", options | {"line_width_unit": "MM"})
+
+
+def _fill(colour: str, outline: str, width: float) -> Symbol:
+    options = {"color": colour, "outline_color": outline, "outline_width": str(width)}
+    return Symbol("fill", options | {"style": "solid", "outline_style": "solid"})
+
+
+@dataclass(frozen=True)
+class Style:
+    """One layer of the project: a collection, how it is drawn, and what is written beside it."""
+
+    collection: str
+    title: str
+    geometry: str
+    symbols: Mapping[str, Symbol]
+    """By value of ``attribute``; the value '' is everything else."""
+    attribute: str = ""
+    label: str = ""
+    """A QGIS expression, empty for no labels."""
+    role: Role = "reader"
+    shown: bool = True
+    labels_from_scale: int = 0
+    """Labels are drawn from this scale on (1 : n), 0 always."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What the legend calls the values."""
+
+
+_STATUS_WORDS: Final = {
+    "backed_up": "双重覆盖 backed up", "covered": "已覆盖 covered", "partial": "部分覆盖 partial",
+    "uncovered": "未覆盖 uncovered",
+}  # fmt: skip
+_LEVEL_WORDS: Final = {"core": "核心区 core", "urban": "城区 urban", "city": "市域 city"}
+_WIDTHS: Final = {"core": 1.0, "urban": 0.8, "city": 0.6}
+
+STYLES: Final[Sequence[Style]] = (
+    Style(
+        "gaps", "覆盖缺口 Gaps", "Point", {"": _marker("215,48,39,255", 3.4, "diamond")},
+        label="coalesce(\"name_zh\", \"code\") || '\\n' || coalesce(\"reason\", '')",
+        role="analyst", labels_from_scale=40_000,
+    ),
+    Style(
+        "coverage", "控制点 Control points by status", "Point",
+        {status: _marker(colour, 2.6) for status, colour in STATUS_COLOURS.items()},
+        "status", role="analyst", words=_STATUS_WORDS,
+    ),
+    Style(
+        "leaks", "漏洞路线 Leaks", "LineString", {"": _line("215,48,39,255", 1.2, "dash")},
+        role="analyst",
+    ),
+    Style(
+        "crossings", "过圈路口 Crossings", "Point",
+        {
+            "guarded": _marker("26,152,80,255", 2.2, "square"),
+            "open": _marker("215,48,39,255", 2.6, "square"),
+            "waived": _marker(_GREY, 2.2, "square"),
+        },
+        "status", role="analyst",
+    ),
+    Style("checkpoints", "卡口 Checkpoints", "Point", {"": _marker(_BLUE, 2.2, "triangle")}),
+    Style("cameras", "摄像机 Cameras", "Point", {"": _marker("106,61,154,255", 1.4)}, shown=False),
+    Style(
+        "rings", "控制圈 Rings", "MultiPolygon",
+        {level: _fill(_CLEAR, "35,35,35,255", _WIDTHS[level]) for level in LEVELS},
+        "level", words=_LEVEL_WORDS,
+    ),
+    Style("roads", "道路 Roads", "LineString", {"": _line("170,170,170,255", 0.35)}),
+    Style(
+        "fields-of-view", "视域 Fields of view", "MultiPolygon",
+        {"": _fill("31,120,180,60", "31,120,180,140", 0.1)}, role="analyst",
+    ),
+)  # fmt: skip
+"""The layers from the top of the map down."""
+
+
+def project(base: str, who: Principal, served: Sequence[str]) -> str:
+    """Return the project file for a caller; ``base`` is the URL of the landing page.
+
+    Layers the caller has no right to, or that are not served, are left out.
+    """
+    shown = [s for s in STYLES if s.collection in served and who.holds(s.role)]
+    root = ElementTree.Element("qgis", {"version": "3.22.0", "projectname": "coverage"})
+    ElementTree.SubElement(root, "title").text = "Checkpoint coverage 卡口覆盖"
+    _crs(ElementTree.SubElement(root, "projectCrs"), "EPSG:3857")
+    tree = ElementTree.SubElement(root, "layer-tree-group")
+    layers = ElementTree.SubElement(root, "projectlayers")
+    for style in shown:
+        ElementTree.SubElement(
+            tree,
+            "layer-tree-layer",
+            {
+                "id": _id(style),
+                "name": style.title,
+                "providerKey": "OAPIF",
+                "source": _source(base, style),
+                "checked": "Qt::Checked" if style.shown else "Qt::Unchecked",
+                "expanded": "1" if style.attribute else "0",
+            },
+        )
+        layers.append(_layer(base, style))
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}"
+
+
+def style_document(collection: str) -> str | None:
+    """Return the QML style of one collection, None when it has none of its own."""
+    found = next((style for style in STYLES if style.collection == collection), None)
+    if found is None:
+        return None
+    root = ElementTree.Element("qgis", {"version": "3.22.0", "styleCategories": "Symbology|Labeling"})
+    root.append(_renderer(found))
+    _labelled(root, found)
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(
+        root, encoding="unicode"
+    )
+
+
+def _id(style: Style) -> str:
+    # QGIS gives a layer with an id of ten letters or less another one, and the tree loses it.
+    return f"coverage_registry_{style.collection.replace('-', '_')}"
+
+
+def _source(base: str, style: Style) -> str:
+    return (
+        f" pagingEnabled='true' restrictToRequestBBOX='1' srsname='EPSG:4326' "
+        f"typename='{style.collection}' url='{base}' version='OGC_API_FEATURES'"
+    )
+
+
+def _layer(base: str, style: Style) -> ElementTree.Element:
+    kind = {"Point": "Point", "LineString": "Line", "MultiPolygon": "Polygon"}[style.geometry]
+    layer = ElementTree.Element("maplayer", {"type": "vector", "geometry": kind, "wkbType": style.geometry})
+    ElementTree.SubElement(layer, "id").text = _id(style)
+    ElementTree.SubElement(layer, "datasource").text = _source(base, style)
+    ElementTree.SubElement(layer, "layername").text = style.title
+    _crs(ElementTree.SubElement(layer, "srs"), "EPSG:4326")
+    provider = ElementTree.SubElement(layer, "provider", {"encoding": "UTF-8"})
+    provider.text = "OAPIF"
+    layer.append(_renderer(style))
+    _labelled(layer, style)
+    return layer
+
+
+def _crs(parent: ElementTree.Element, authority: str) -> None:
+    system = ElementTree.SubElement(parent, "spatialrefsys")
+    # QGIS believes the definition, not the number: a system without one is none.
+    ElementTree.SubElement(system, "wkt").text = pyproj.CRS.from_user_input(authority).to_wkt()
+    ElementTree.SubElement(system, "srid").text = authority.partition(":")[2]
+    ElementTree.SubElement(system, "authid").text = authority
+
+
+def _renderer(style: Style) -> ElementTree.Element:
+    sorted_out = bool(style.attribute)
+    attributes = {"type": "categorizedSymbol" if sorted_out else "singleSymbol"}
+    if sorted_out:
+        attributes["attr"] = style.attribute
+    renderer = ElementTree.Element("renderer-v2", attributes)
+    if sorted_out:
+        categories = ElementTree.SubElement(renderer, "categories")
+        for number, value in enumerate(style.symbols):
+            label = style.words.get(value, value)
+            ElementTree.SubElement(
+                categories,
+                "category",
+                {"symbol": str(number), "value": value, "label": label, "render": "true"},
+            )
+    symbols = ElementTree.SubElement(renderer, "symbols")
+    for number, symbol in enumerate(style.symbols.values()):
+        drawn = ElementTree.SubElement(symbols, "symbol", {"name": str(number), "type": symbol.geometry, "alpha": "1"})
+        layer = ElementTree.SubElement(drawn, "layer", {"class": symbol.layer_class, "enabled": "1", "pass": "0"})
+        options = ElementTree.SubElement(layer, "Option", {"type": "Map"})
+        for name, value in symbol.options.items():
+            ElementTree.SubElement(options, "Option", {"type": "QString", "name": name, "value": value})
+            ElementTree.SubElement(layer, "prop", {"k": name, "v": value})
+    return renderer
+
+
+def _labelled(layer: ElementTree.Element, style: Style) -> None:
+    layer.set("labelsEnabled", "1" if style.label else "0")
+    if not style.label:
+        return
+    labeling = ElementTree.SubElement(layer, "labeling", {"type": "simple"})
+    settings = ElementTree.SubElement(labeling, "settings")
+    words = ElementTree.SubElement(
+        settings,
+        "text-style",
+        {
+            "fieldName": style.label,
+            "isExpression": "1",
+            "fontSize": "8",
+            "fontSizeUnit": "Point",
+            "textColor": "120,20,10,255",
+            "multilineHeight": "1",
+        },
+    )
+    ElementTree.SubElement(words, "text-buffer", {"bufferDraw": "1", "bufferSize": "0.8", "bufferColor": _WHITE})
+    ElementTree.SubElement(settings, "placement", {"placement": "0", "dist": "1.5"})
+    # QGIS has the denominator of the closest view in "scaleMin", that of the farthest in "scaleMax".
+    ElementTree.SubElement(
+        settings,
+        "rendering",
+        {
+            "scaleVisibility": "1" if style.labels_from_scale else "0",
+            "scaleMin": "0",
+            "scaleMax": str(style.labels_from_scale),
+        },
+    )

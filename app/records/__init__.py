@@ -1,0 +1,1 @@
+"""Records of every kind: declarations, drafts, reading, writing, history."""

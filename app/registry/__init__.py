@@ -1,1 +1,0 @@
-"""All SQL: one question per function."""

@@ -1,0 +1,1 @@
+"""Ring boundaries of a jurisdiction, and which zone a location belongs to."""

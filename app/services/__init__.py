@@ -1,1 +1,0 @@
-"""Use cases: decide, ask the registry, call geo."""

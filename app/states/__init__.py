@@ -1,0 +1,1 @@
+"""Device state reports."""
