@@ -13,7 +13,7 @@ import numpy as np
 
 from app.demo import control_points as points
 from app.demo import devices, planted_faults, rings, roads
-from app.demo import rings as gates
+from app.demo import ring_roads as gates
 from app.demo.control_points import Place
 from app.demo.device_factory import Kit
 from app.demo.plan_frame import EPSG, to_lonlat

@@ -15,7 +15,8 @@ import numpy as np
 
 from app.demo import streets
 from app.demo.plan_frame import to_lonlat
-from app.demo.rings import THICK_M, Floats, Gate, Rings, unit
+from app.demo.ring_roads import THICK_M, Gate
+from app.demo.rings import Floats, Rings, unit
 from app.demo.streets import Grid, Road, Street
 from app.models.vocabulary import Level
 

@@ -67,3 +67,10 @@ def positions(lonlat: ArrayLike) -> Floats:
         "Coordinate out of range (longitude -180 to 180, latitude -90 to 90)",
         (float(lon[wrong]), float(lat[wrong])),
     )
+
+
+def spread(counts: Ints, starts: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return for ragged rows: the row, the place within it, and the place from `starts` on."""
+    row = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return row, within, within + np.repeat(starts, counts)

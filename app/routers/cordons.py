@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from app.analysis.cordon import report as cordon_report
+from app.analysis.cordon import service as cordon_service
 from app.analysis.cordon.report import Costs, Wanted
 from app.analysis.cordon.schemas import CordonAnswer, ThroughAnswer
 from app.http import responses
@@ -49,7 +49,7 @@ async def costs(
     service: Annotated[str, Query(alias="cost.service", description=_COST)] = "1",
 ) -> Costs:
     """Return what guarding one direction of a road costs, by class: 1 to 1,000, or ``never``."""
-    return cordon_report.costs(
+    return cordon_service.costs(
         motorway=motorway,
         national=national,
         provincial=provincial,
@@ -77,7 +77,7 @@ async def get_through(
     pairs: Pairs = 5,
 ) -> Response:
     wanted = Wanted("through", within_m=within_m, most=pairs)
-    return responses.raw(await cordon_report.get_through_cordon(coverage, code, who, wanted, gone))
+    return responses.raw(await cordon_service.get_through_cordon(coverage, code, who, wanted, gone))
 
 
 @router.get(
@@ -95,7 +95,7 @@ async def get_cordon(
     pairs: Pairs = 5,
 ) -> Response:
     wanted = Wanted(level, within_m=within_m, most=pairs)
-    return responses.raw(await cordon_report.get_ring_cordon(coverage, code, who, wanted, gone))
+    return responses.raw(await cordon_service.get_ring_cordon(coverage, code, who, wanted, gone))
 
 
 @router.get(
@@ -121,7 +121,7 @@ async def get_leak(
     within_m: Within = 0.0,
 ) -> Response:
     wanted = Wanted(level, direction, within_m, most=k)
-    body = await cordon_report.get_leak_route(coverage, code, who, wanted, gone)
+    body = await cordon_service.get_leak_route(coverage, code, who, wanted, gone)
     return Response(status_code=204) if body is None else responses.raw(body, responses.GEOJSON)
 
 
@@ -144,5 +144,5 @@ async def get_sealing_plan(
     within_m: Within = 0.0,
 ) -> Response:
     wanted = Wanted(level, direction, within_m, cost=tuple(cost.items()))
-    body = await cordon_report.get_sealing_plan(coverage, code, who, wanted, gone)
+    body = await cordon_service.get_sealing_plan(coverage, code, who, wanted, gone)
     return responses.raw(body, responses.GEOJSON)

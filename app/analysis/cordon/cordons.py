@@ -17,9 +17,8 @@ from app.analysis.crossings import crossing_guards, road_network
 from app.analysis.crossings.crossing_guards import Guards, working
 from app.analysis.crossings.road_network import RoadNet
 from app.analysis.engine_input import Computed
-from app.geo.arrays import Bools, Floats, Ints
+from app.geo.arrays import Bools, Floats, Ints, spread
 from app.geo.coverage import assessment as engine
-from app.geo.coverage.context import spread
 from app.geo.cuts.cordon import Arcs, Cordon, Route
 from app.geo.cuts.flow_graph import Passage
 from app.models.vocabulary import LEVELS, Level

@@ -16,9 +16,8 @@ from app.analysis.crossings.map_matching import VEHICLE, posts
 from app.analysis.crossings.ring_crossings import Passages, ground, matches
 from app.analysis.crossings.road_network import RoadNet
 from app.analysis.engine_input import Computed
-from app.geo.arrays import Bools, Floats, Ints
+from app.geo.arrays import Bools, Floats, Ints, spread
 from app.geo.coverage import assessment as engine
-from app.geo.coverage.context import spread
 from app.geo.roads.map_matching import APPROACH_M, Standing, Watching
 from app.models.vocabulary import Level
 

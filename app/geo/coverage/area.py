@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
 from app.errors import TooLarge
-from app.geo.arrays import Bools, Floats, Ints
-from app.geo.coverage.context import spread
+from app.geo.arrays import Bools, Floats, Ints, spread
 from app.geo.coverage.layers import areas, collected, layers, uncovered
 
 CELL_M: Final = 500.0

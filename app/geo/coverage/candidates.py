@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from scipy.spatial import cKDTree
 
-from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.coverage.context import Scene, spread
+from app.geo.arrays import Bools, Bytes, Floats, Ints, spread
+from app.geo.coverage.context import Scene
 from app.geo.coverage.tables import (
     OUT_OF_VIEW,
     TOO_COARSE,

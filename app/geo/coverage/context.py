@@ -11,70 +11,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.coverage.tables import DIRECTION_BITS, FUNCTION_BITS, DeviceTable, Need, Parameters, PointTable, Roadside
+from app.geo.arrays import Bools, Floats, Ints
+from app.geo.coverage.needs import Units
+from app.geo.coverage.tables import DeviceTable, Parameters, PointTable, Roadside
 from app.geo.projection.local_projection import Frame
 from app.geo.visibility.line_of_sight import Sight
 from app.geo.visibility.reach import Gear, Sites, seen_all_round, seen_in_sector
-
-# The needs of all control points as rows: one unit for each need.
-#
-# Promises rows in the order of points and their needs, every need in the numbers it is compared by,
-# and the density its function demands where it states none itself.
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """Needs of all control points, one row each, in the order of points and their needs."""
-
-    point: Ints
-    need: Ints
-    start: Ints
-    function: Bytes
-    direction: Bytes
-    working: Ints
-    density: Floats
-
-    @classmethod
-    def of(cls, points: PointTable, parameters: Parameters) -> "Units":
-        """Return the needs of all points, each distinct set of needs read once."""
-        # Most points share the very tuple of their category, so each is read once.
-        places: dict[int, int] = {}
-        distinct: list[tuple[Need, ...]] = []
-        which = np.empty(len(points), dtype=np.int64)
-        for at, needs in enumerate(points.needs):
-            place = places.get(id(needs))
-            if place is None:
-                place = places[id(needs)] = len(distinct)
-                distinct.append(needs)
-            which[at] = place
-        flat_needs = [need for needs in distinct for need in needs]
-        sizes = np.array([len(needs) for needs in distinct], dtype=np.int64)
-        counts = sizes[which]
-        point, need, row = spread(counts, (np.cumsum(sizes) - sizes)[which])
-        density = [
-            parameters.density[found.function] if found.min_px_per_m is None else found.min_px_per_m
-            for found in flat_needs
-        ]
-        return cls(
-            point,
-            need,
-            np.concatenate([[0], np.cumsum(counts)]),
-            np.array([FUNCTION_BITS[found.function] for found in flat_needs], np.uint8)[row],
-            np.array([DIRECTION_BITS[found.direction] for found in flat_needs], np.uint8)[row],
-            np.array([found.working for found in flat_needs], np.int64)[row],
-            np.array(density, np.float64)[row],
-        )
-
-    def __len__(self) -> int:
-        return len(self.point)
-
-
-def spread(counts: Ints, starts: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return for ragged rows: the row, the place within it, and the place from `starts` on."""
-    row = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return row, within, within + np.repeat(starts, counts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from app.geo.arrays import Bools, Bytes, Floats, Ints
 from app.geo.coverage.candidates import FAILS, STATE_BITS, Candidates, lacks, nearest_other
-from app.geo.coverage.context import Scene, Units
+from app.geo.coverage.context import Scene
+from app.geo.coverage.needs import Units
 from app.geo.coverage.tables import (
     BACKED_UP,
     COVERED,

@@ -11,8 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.geo.arrays import Floats, Ints
-from app.geo.coverage.context import spread
+from app.geo.arrays import Floats, Ints, spread
 
 Lines = NDArray[np.object_]
 HAIR_M: Final = 1e-6

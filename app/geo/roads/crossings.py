@@ -17,8 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from app.geo.arrays import Bools, Floats, Ints
-from app.geo.coverage.context import spread
+from app.geo.arrays import Bools, Floats, Ints, spread
 from app.geo.rings.ring_partition import Pieces, Ring, Side
 from app.geo.roads.network import Network
 from app.geo.visibility.reach import flat

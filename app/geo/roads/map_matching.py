@@ -12,8 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import ops
 
-from app.geo.arrays import Bools, Floats, Ints
-from app.geo.coverage.context import spread
+from app.geo.arrays import Bools, Floats, Ints, spread
 from app.geo.coverage.tables import INBOUND, OUTBOUND
 from app.geo.rings.ring_partition import Pieces, piece_at
 from app.geo.roads.chains import Chains

@@ -13,8 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from app.errors import TooLarge
-from app.geo.arrays import Bools, Floats, Ints
-from app.geo.coverage.context import spread
+from app.geo.arrays import Bools, Floats, Ints, spread
 from app.geo.coverage.layers import areas
 from app.geo.visibility.field_of_view import sectors
 from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, footing

@@ -12,8 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.geo.arrays import Bools, Floats, Ints
-from app.geo.coverage.context import spread
+from app.geo.arrays import Bools, Floats, Ints, spread
 
 WALL_M: Final = 3.0
 """A camera that lies inside a footprint, but no deeper than this, hangs on its nearest wall."""

@@ -12,8 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.geo.arrays import Floats, Ints
-from app.geo.coverage.context import spread
+from app.geo.arrays import Floats, Ints, spread
 
 _THIN_RAD: Final = 1e-10
 """A wall seen under a smaller angle than this hides nothing."""

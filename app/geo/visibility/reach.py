@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from app.errors import TooLarge
 from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.coverage.context import Units
+from app.geo.coverage.needs import Units
 from app.geo.coverage.tables import DeviceTable, Parameters
 from app.geo.projection.local_projection import Frame
 from app.geo.visibility.field_of_view import range_for_density, sectors
