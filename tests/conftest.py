@@ -12,10 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import builders
 import httpx
 import pytest
-from builders import KeyFor, Serve
 from sqlalchemy import text
 
 from app.access import keys
@@ -24,6 +22,8 @@ from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
 from app.main import create_app
 from app.settings import Settings
+from tests import builders
+from tests.builders import KeyFor, Serve
 
 SECRET = "secret of the tests"  # not a secret
 _EMPTIED = (

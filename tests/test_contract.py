@@ -8,14 +8,14 @@ import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
-from builders import CITY, Json, KeyFor, building, camera, checkpoint, control_point, road
-from conftest import settings_for
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.python.asgi import shutdown_lifespans
 
 from app.http.problems import MEDIA_TYPE
 from app.main import create_app
+from tests.builders import CITY, Json, KeyFor, building, camera, checkpoint, control_point, road
+from tests.conftest import settings_for
 
 METHODS = {"get", "put", "post", "patch", "delete"}
 READS = {"include-method": "GET", "parameters": {"path.code": CITY, "path.control_point": CITY}}

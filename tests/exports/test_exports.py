@@ -17,14 +17,14 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
-from builders import CITY, LAT, LON, OTHER, Json, KeyFor, camera, checkpoint, control_point, road
-from builders import jurisdiction as a_jurisdiction
 from hypothesis import given
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
 from app.ingest.values.text import unguarded
 from app.ingest.writers.model import guarded
+from tests.builders import CITY, LAT, LON, OTHER, Json, KeyFor, camera, checkpoint, control_point, road
+from tests.builders import jurisdiction as a_jurisdiction
 
 CODE = "41080000001320000001"
 

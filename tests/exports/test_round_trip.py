@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from builders import (
+
+from app.records.kinds import KINDS as DESCRIBED
+from tests.builders import (
     CITY,
     LAT,
     LON,
@@ -19,8 +21,6 @@ from builders import (
     road,
     square,
 )
-
-from app.records.kinds import KINDS as DESCRIBED
 
 FORMATS = ("csv", "xlsx", "geojson", "geojsonl", "gpkg", "fgb", "parquet", "shp.zip", "kml")
 

@@ -5,13 +5,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import builders
 import httpx
 import orjson
 import pyogrio
 import pytest
-from builders import LAT, LON, Json
-from imports.files import brought, rows_of
+
+from tests import builders
+from tests.builders import LAT, LON, Json
+from tests.imports.files import brought, rows_of
 
 LANES = [{"lane": at, "direction": "both", "name": f"第{at}车道", "max_speed_kmh": 60} for at in range(1, 9)]
 

@@ -16,8 +16,7 @@ from app.geo.coverage import area
 from app.geo.coverage.area import Cover, Parcels, cover
 from app.geo.coverage.layers import areas, layers, uncovered
 from app.geo.visibility.field_of_view import sector
-
-from .scenes import FINE_M, Camera, common, houses, obstacles, seen
+from tests.geo.scenes import FINE_M, Camera, common, houses, obstacles, seen
 
 CELL_M = 10.0
 CITY = shapely.Point(0, 0).buffer(50)

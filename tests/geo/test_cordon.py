@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
-
-from .cordons import Case, cases, closed, walk
+from tests.geo.cordons import Case, cases, closed, walk
 
 EITHER = st.one_of(closed(), cases())
 

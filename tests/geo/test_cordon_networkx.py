@@ -11,8 +11,7 @@ import pytest
 
 from app.geo.arrays import Ints
 from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
-
-from .cordons import Case, grid, walk
+from tests.geo.cordons import Case, grid, walk
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/roads"
 HELSINKI = SHARED / "helsinki_center_edges.geojson.gz"

@@ -25,10 +25,9 @@ from app.geo.coverage.assessment import (
 )
 from app.geo.projection.local_projection import Frame
 from app.geo.visibility import reach
-
-from . import oracle
-from .oracle import Device, Point
-from .test_coverage_laws import lonlat
+from tests.geo import oracle
+from tests.geo.oracle import Device, Point
+from tests.geo.test_coverage_laws import lonlat
 
 FRAME = Frame(4547)
 HERE = lonlat(0, 0)

@@ -14,8 +14,7 @@ from app.errors import InvalidShape
 from app.geo.projection.local_projection import Frame
 from app.geo.rings.membership import GRID_FROM, LEVELS, OUTSIDE, ZONES, Boundary, RingIndex
 from app.geo.rings.outline import Outline
-
-from .shapes import FRAME, multi, places, polygons, stars
+from tests.geo.shapes import FRAME, multi, places, polygons, stars
 
 GEOD = Geod(ellps="WGS84")
 tolerances = st.sampled_from([0.0, 0.5, 5.0, 150.0, 3000.0])

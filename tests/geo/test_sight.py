@@ -25,8 +25,7 @@ from app.geo.coverage.assessment import (
 from app.geo.projection.local_projection import Frame
 from app.geo.visibility.line_of_sight import Sight
 from app.geo.visibility.obstacles import Obstacles
-
-from .scenes import NAN, Camera, cameras, clear_of, houses, seen
+from tests.geo.scenes import NAN, Camera, cameras, clear_of, houses, seen
 
 FRAME = Frame(4547)
 MIDDLE = FRAME.to_metres([(113.2, 35.2)])[0]

@@ -12,8 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
 from app.geo.rings.validity import check_nesting, check_polygonal
-
-from .shapes import FRAME, blocks, multi, polygons
+from tests.geo.shapes import FRAME, blocks, multi, polygons
 
 BOX = shapely.box(113.0, 35.0, 114.0, 36.0)
 

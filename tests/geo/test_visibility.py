@@ -14,8 +14,7 @@ from app.errors import TooLarge
 from app.geo.visibility import building_shadows
 from app.geo.visibility.field_of_view import sector
 from app.geo.visibility.obstacles import STANDING, Earlier, Obstacles, heights
-
-from .scenes import (
+from tests.geo.scenes import (
     NAN,
     Camera,
     apart,

@@ -4,8 +4,9 @@ import csv
 import io
 from typing import Any
 
-import builders
 import httpx
+
+from tests import builders
 
 HEADER = ("code", "name_zh", "functions", "lon", "lat", "owner_unit")
 

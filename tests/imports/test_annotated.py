@@ -9,7 +9,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from app.imports.schemas import Asked
-from imports.files import brought, cameras, row, rows_of, table
+from tests.imports.files import brought, cameras, row, rows_of, table
 
 _ROWS = [row(0, name_zh="新"), row(1), row(2), row(3, lon="x"), row(4, address="=1+1")]
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import builders
 import httpx
 import orjson
 import pytest
-from builders import Json
 
-from imports.files import brought, rows_of, send
+from tests import builders
+from tests.builders import Json
+from tests.imports.files import brought, rows_of, send
 
 GATE = "41080000001210000001"
 OTHER_GATE = "41080000001210000002"

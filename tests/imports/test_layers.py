@@ -5,9 +5,9 @@ from pathlib import Path
 import geopandas
 import httpx
 import shapely
-from builders import LAT, LON
 
-from imports.files import brought, send
+from tests.builders import LAT, LON
+from tests.imports.files import brought, send
 
 
 async def test_the_layer_with_the_shapes_of_the_kind_is_read(city: httpx.AsyncClient, tmp_path: Path) -> None:

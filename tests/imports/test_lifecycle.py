@@ -4,13 +4,13 @@ import csv
 import io
 from pathlib import Path
 
-import builders
 import httpx
-from builders import KeyFor
 from python_calamine import CalamineWorkbook
 
 from app.db.engine import Database
-from imports.files import brought, cameras, row, rows_of, send, table
+from tests import builders
+from tests.builders import KeyFor
+from tests.imports.files import brought, cameras, row, rows_of, send, table
 
 
 def _told(job: builders.Json) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import httpx
 
-from imports.files import brought, rows_of
+from tests.imports.files import brought, rows_of
 
 HEAD = "<tr><th>设备编码<th>设备名称<th>经度<th>纬度<th>功能类型</tr>"
 PAGE = (

@@ -3,12 +3,10 @@
 import io
 from typing import Any
 
-import builders
 import httpx
 import orjson
 import pytest
 import xlsxwriter
-from builders import KeyFor
 from sqlalchemy import text
 
 from app.db.engine import Database
@@ -17,7 +15,9 @@ from app.imports import row_errors
 from app.imports.queries import staging as staging_queries
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.validation.location import TURN
-from imports.files import brought, cameras, row, rows_of, send, table
+from tests import builders
+from tests.builders import KeyFor
+from tests.imports.files import brought, cameras, row, rows_of, send, table
 
 LINE = {"type": "LineString", "coordinates": [[113, 35], [113.1, 35]]}
 

@@ -6,19 +6,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import builders
 import httpx
 import orjson
 import pytest
 import xlsxwriter
-from builders import CITY, LAT, LON, MERGE_PATCH, OTHER, Json, KeyFor
 from pydantic import ValidationError
 
 from app.imports import row_errors
 from app.imports.queries import partial_rows
 from app.records import cross_field_rules
 from app.records.drafts import CameraDraft
-from imports.files import brought, cameras, row, rows_of, send, table
+from tests import builders
+from tests.builders import CITY, LAT, LON, MERGE_PATCH, OTHER, Json, KeyFor
+from tests.imports.files import brought, cameras, row, rows_of, send, table
 
 _SERVER = ("version", "updated_at")
 

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import builders
 import httpx
 import pytest
-from builders import KeyFor, Serve
 from sqlalchemy import text
 
 from app.db.engine import Database
 from app.http import uploads
 from app.imports.queries import staging as staging_queries
-from imports.files import brought, cameras, row, rows_of, send, table
+from tests import builders
+from tests.builders import KeyFor, Serve
+from tests.imports.files import brought, cameras, row, rows_of, send, table
 
 Real = Callable[..., Awaitable[None]]
 

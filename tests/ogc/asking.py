@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import httpx
-from builders import Json
+
+from tests.builders import Json
 
 CAMERAS = "/ogc/collections/cameras/items"
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import building, camera, checkpoint, control_point, point, road
+
+from tests.builders import building, camera, checkpoint, control_point, point, road
 
 Json = dict[str, Any]
 

@@ -6,8 +6,6 @@ import anyio
 import httpx
 import pytest
 import schemathesis
-from builders import Json
-from conftest import settings_for
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.python.asgi import shutdown_lifespans
@@ -15,6 +13,8 @@ from schemathesis.python.asgi import shutdown_lifespans
 from app.main import create_app
 from app.ogc import parameters as query
 from app.ogc.collections import COLLECTIONS
+from tests.builders import Json
+from tests.conftest import settings_for
 
 CHECKS = (
     "not_a_server_error",

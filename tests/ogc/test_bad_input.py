@@ -4,11 +4,11 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, Json
 
 from app.http.problems import MEDIA_TYPE
 from app.ogc import analysis_features
-from ogc.asking import CAMERAS
+from tests.builders import CITY, Json
+from tests.ogc.asking import CAMERAS
 
 HOME = "/ogc/collections/cameras"
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from app.ogc.documents import CONFORMANCE
-from ogc import test_cql2
-from ogc.asking import CAMERAS, cams, filtered
+from tests.ogc import test_cql2
+from tests.ogc.asking import CAMERAS, cams, filtered
 
 Check = Callable[[httpx.AsyncClient], Awaitable[None]]
 HOME = "/ogc/collections/cameras"

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import Json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text as text_of
@@ -22,7 +21,8 @@ from app.ogc.collections import BY_ID, COLLECTIONS
 from app.ogc.features import Features
 from app.ogc.queries.cql2_to_sql import condition
 from app.ogc.queries.features import Asked, Page, page_statement, vocabulary
-from ogc.asking import CAMERAS, cams, filtered, ids
+from tests.builders import Json
+from tests.ogc.asking import CAMERAS, cams, filtered, ids
 
 ODD, EVEN = ids(range(1, 12, 2)), ids(range(0, 12, 2))
 BOX = "113.1995,35.1,113.2025,35.3"

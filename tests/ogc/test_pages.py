@@ -4,12 +4,12 @@ import html
 import re
 from xml.etree import ElementTree
 
-import builders
 import httpx
 import pytest
 from markupsafe import Markup
 
 from app.routers.ogc.negotiation import LOWEST, WIDTH, drawing
+from tests import builders
 
 HTML = {"Accept": "text/html"}
 

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from builders import CITY, camera, control_point, point
 from pyproj import Transformer
 
 from app.geo.projection.reference_systems import SYSTEMS
-from ogc.asking import CAMERAS, cams, codes, ids, page
+from tests.builders import CITY, camera, control_point, point
+from tests.ogc.asking import CAMERAS, cams, codes, ids, page
 
 
 async def test_a_box_selects_what_touches_it(gis: httpx.AsyncClient) -> None:

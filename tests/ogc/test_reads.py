@@ -2,7 +2,8 @@
 
 import httpx
 import pytest
-from builders import CITY, KeyFor
+
+from tests.builders import CITY, KeyFor
 
 RECORDS = ["control-points", "checkpoints", "cameras", "rings", "roads", "buildings"]
 ANSWERS = ["coverage", "gaps", "crossings", "fields-of-view", "area-gaps", "leaks"]

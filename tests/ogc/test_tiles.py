@@ -2,14 +2,14 @@
 
 from xml.etree import ElementTree
 
-import builders
 import httpx
 import pytest
-from builders import KeyFor
 
 from app.geo.projection.tile_matrix import MATRIX_SETS, WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD
 from app.ogc import qgis
 from app.ogc.collections import COLLECTIONS
+from tests import builders
+from tests.builders import KeyFor
 
 MVT = "application/vnd.mapbox-vector-tile"
 

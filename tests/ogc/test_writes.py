@@ -2,8 +2,9 @@
 
 import httpx
 import pytest
-from builders import CITY, MERGE_PATCH, Json, KeyFor, camera, point, square
 from pyproj import Transformer
+
+from tests.builders import CITY, MERGE_PATCH, Json, KeyFor, camera, point, square
 
 CAMERAS = "/ogc/collections/cameras/items"
 GEO = {"Content-Type": "application/geo+json"}

@@ -5,7 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import (
+
+from app.geo.projection.local_projection import frame_for
+from app.geo.visibility.field_of_view import range_for_density
+from tests.builders import (
     CITY,
     LAT,
     LON,
@@ -20,9 +23,6 @@ from builders import (
     point,
     square,
 )
-
-from app.geo.projection.local_projection import frame_for
-from app.geo.visibility.field_of_view import range_for_density
 
 COVERAGE = f"/v1/jurisdictions/{CITY}/coverage"
 AREA = f"{COVERAGE}/area"

@@ -9,7 +9,11 @@ import httpx
 import orjson
 import pytest
 import structlog
-from builders import (
+
+from app.db.engine import Database
+from app.ingest.validation.redaction import FORBIDDEN_WORDS
+from app.records.kinds import KINDS
+from tests.builders import (
     CITY,
     LAT,
     LON,
@@ -27,10 +31,6 @@ from builders import (
     road,
     square,
 )
-
-from app.db.engine import Database
-from app.ingest.validation.redaction import FORBIDDEN_WORDS
-from app.records.kinds import KINDS
 
 JSON = {"Content-Type": "application/json"}
 RING = f"/v1/jurisdictions/{CITY}/rings/core"

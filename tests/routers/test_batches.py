@@ -2,7 +2,9 @@
 
 import httpx
 import pytest
-from builders import (
+
+from app.db.engine import Database
+from tests.builders import (
     CITY,
     LAT,
     LON,
@@ -15,8 +17,6 @@ from builders import (
     point,
     road,
 )
-
-from app.db.engine import Database
 
 CAMERAS, POINTS = "/v1/cameras:batch", "/v1/control-points:batch"
 BAD = camera("bad", range_m=-1)

@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, MERGE_PATCH, OTHER, Json, KeyFor, camera, jurisdiction
 from sqlalchemy import text
 
 from app.changes import service as change_service
 from app.changes.queries import Asked
 from app.changes.service import Place, Streams
 from app.db.engine import Database, WriteContext
+from tests.builders import CITY, MERGE_PATCH, OTHER, Json, KeyFor, camera, jurisdiction
 
 ALL = Asked(None, [])
 WHO = WriteContext("writer")

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, LAT, LON, MERGE_PATCH, Json, camera, control_point, point, square
+
+from tests.builders import CITY, LAT, LON, MERGE_PATCH, Json, camera, control_point, point, square
 
 RINGS = f"/v1/jurisdictions/{CITY}/rings"
 Call = Coroutine[Any, Any, httpx.Response]

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import (
+
+from tests.builders import (
     CITY,
     LAT,
     LON,

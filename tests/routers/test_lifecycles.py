@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import (
+
+from tests.builders import (
     CITY,
     MERGE_PATCH,
     OTHER,

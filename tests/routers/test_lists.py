@@ -4,7 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from builders import (
+from sqlalchemy import text
+
+from app.db.engine import Database, WriteContext
+from app.records.kinds import KINDS, Kind
+from app.records.queries.documents import Conditions, source
+from tests.builders import (
     CITY,
     GEOJSON,
     OTHER,
@@ -17,11 +22,6 @@ from builders import (
     point,
     road,
 )
-from sqlalchemy import text
-
-from app.db.engine import Database, WriteContext
-from app.records.kinds import KINDS, Kind
-from app.records.queries.documents import Conditions, source
 
 WORLD = [-180, -90, 180, 90]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, LAT, LON, Json, KeyFor, camera, control_point, lay_crossroads, point
 
 from app.analysis.planning import placement
+from tests.builders import CITY, LAT, LON, Json, KeyFor, camera, control_point, lay_crossroads, point
 
 URL = f"/v1/jurisdictions/{CITY}/planning/placement"
 # Three points in a row, some 91 m apart, need a face device each; a fourth lies far off.

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from builders import CITY, camera
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from app.http.precompiled_routes import Plan, PreparedRoute
+from tests.builders import CITY, camera
 
 CAMERA = camera()["code"]
 ASKED = (

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import structlog
-from builders import (
+
+from app.db.engine import Database
+from app.http import responses
+from tests.builders import (
     CITY,
     LAT,
     LON,
@@ -23,9 +26,6 @@ from builders import (
     point,
     square,
 )
-
-from app.db.engine import Database
-from app.http import responses
 
 TESTS = Path(__file__).parents[1]
 DOCUMENTED = Path(__file__).parents[2] / "docs/errors.md"

@@ -5,7 +5,11 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from builders import (
+
+from app.access import keys
+from app.access.roles import ROLES
+from app.db.engine import Database
+from tests.builders import (
     CITY,
     EXTENT,
     MERGE_PATCH,
@@ -22,10 +26,6 @@ from builders import (
     road,
     square,
 )
-
-from app.access import keys
-from app.access.roles import ROLES
-from app.db.engine import Database
 
 NOW = "2999-01-01T00:00:00Z"
 CITY_URL = f"/v1/jurisdictions/{CITY}"

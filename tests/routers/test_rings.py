@@ -4,7 +4,10 @@ import httpx
 import numpy as np
 import pytest
 import shapely
-from builders import (
+from shapely.geometry import shape
+
+from app.geo.projection.datum import from_wgs84
+from tests.builders import (
     CITY,
     HALF_DEG,
     LAT,
@@ -20,9 +23,6 @@ from builders import (
     point,
     square,
 )
-from shapely.geometry import shape
-
-from app.geo.projection.datum import from_wgs84
 
 RINGS = f"/v1/jurisdictions/{CITY}/rings"
 MEMBERSHIP = f"/v1/jurisdictions/{CITY}/membership"

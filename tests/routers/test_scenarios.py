@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from builders import CITY, LON, Json, KeyFor, camera, checkpoint, lay_crossroads, point, road
+
+from tests.builders import CITY, LON, Json, KeyFor, camera, checkpoint, lay_crossroads, point, road
 
 CITY_URL = f"/v1/jurisdictions/{CITY}"
 SCENARIOS = f"{CITY_URL}/scenarios"

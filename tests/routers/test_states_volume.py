@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from builders import camera, checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from app.errors import Invalid
 from app.states import service as state_service
 from app.states.service import REPORTS
+from tests.builders import camera, checkpoint
 
 LINES = {"Content-Type": "application/x-ndjson"}
 

@@ -6,7 +6,11 @@ import httpx
 import orjson
 import pytest
 import shapely
-from builders import (
+
+from app.access.roles import OPERATOR
+from app.analysis.planning import overlay, what_if
+from app.db.engine import Database
+from tests.builders import (
     CITY,
     LAT,
     LON,
@@ -23,10 +27,6 @@ from builders import (
     point,
     road,
 )
-
-from app.access.roles import OPERATOR
-from app.analysis.planning import overlay, what_if
-from app.db.engine import Database
 
 CITY_URL = f"/v1/jurisdictions/{CITY}"
 WHAT_IF = f"{CITY_URL}/coverage/what-if"
