@@ -1,8 +1,9 @@
 """${message}"""
 
-from alembic import op
 import sqlalchemy as sa
 ${imports if imports else ""}
+
+from alembic import op
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
@@ -12,7 +13,3 @@ depends_on = ${repr(depends_on)}
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
-
-
-def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}

@@ -1,7 +1,7 @@
 """All SQL about what has changed: the history of one record, and the feed of everything.
 
 The feed is read in two statements on purpose: the first finds how far the history is settled, the second
-sees at least everything up to there (see migration 0007 for why that is exact).
+sees at least everything up to there (`registry_hold_number` in alembic/versions/0012_functions.sql says why).
 """
 
 from collections.abc import Sequence

@@ -79,7 +79,7 @@ rules AS MATERIALIZED (
 )"""
 """Which `stale_after_s` was in force from when to when, one row for each value in turn.
 
-From when: `updated_at`, which another value takes after it has held back the readers (migration 0011).
+From when: `updated_at`, which another value takes after it has held back the readers (`registry_begin_patience`).
 """
 
 
