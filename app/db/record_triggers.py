@@ -85,8 +85,10 @@ class CreateRecordTriggers(MigrateOperation):
         """Return the line of a migration that creates the triggers."""
         parameters = [repr(self.table), f"template={self.template!r}"]
         if self.document:
-            wrapped = textwrap.indent(textwrap.fill(self.document, 100), " " * 8)
-            parameters.append(f'document="""\n{wrapped}\n    """')
+            # A no-break space keeps each column on one line.
+            unbroken = self.document.replace(" ", "\xa0").replace(",\xa0", ", ")
+            wrapped = textwrap.fill(unbroken, 100).replace("\xa0", " ")
+            parameters.append(f'document="""\n{textwrap.indent(wrapped, " " * 8)}\n    """')
         if self.restricted:
             parameters.append(f"restricted={list(self.restricted)!r}")
         parameters += [f"{flag}=True" for flag in ("located", "rewrite_documents") if getattr(self, flag)]
