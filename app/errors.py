@@ -29,16 +29,16 @@ from typing_extensions import override
 
 
 @dataclass(frozen=True)
-class Fault:
+class Issue:
     """One thing wrong at one place of a payload; ``pointer`` is an RFC 6901 JSON Pointer."""
 
     pointer: str
     code: str
     message: str
 
-    def under(self, prefix: str) -> "Fault":
+    def with_prefix(self, prefix: str) -> "Issue":
         """Return the same fault seen from an enclosing document."""
-        return Fault(prefix + self.pointer, self.code, self.message)
+        return Issue(prefix + self.pointer, self.code, self.message)
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class RegistryError(Exception):
 
     detail: str
     code: str = "error"
-    faults: Sequence[Fault] = field(default_factory=tuple)
+    issues: Sequence[Issue] = field(default_factory=tuple)
     extra: Mapping[str, object] = field(default_factory=dict)
 
     @override
@@ -58,21 +58,21 @@ class RegistryError(Exception):
 class Invalid(RegistryError):
     """The payload breaks a rule that needs no database to check."""
 
-    def __init__(self, detail: str, *, code: str = "invalid", faults: Sequence[Fault] = ()) -> None:
-        super().__init__(detail, code, tuple(faults))
+    def __init__(self, detail: str, *, code: str = "invalid", issues: Sequence[Issue] = ()) -> None:
+        super().__init__(detail, code, tuple(issues))
 
 
 class InvalidShape(Invalid):
     """A geometry is not usable; carries the reason and, where known, the place (lon, lat)."""
 
-    def __init__(self, reason: str, where: tuple[float, float] | None = None) -> None:
-        self.reason, self.where = reason, where
-        place = f" at or near [{where[0]:.6f}, {where[1]:.6f}]" if where else ""
+    def __init__(self, reason: str, location: tuple[float, float] | None = None) -> None:
+        self.reason, self.location = reason, location
+        place = f" at or near [{location[0]:.6f}, {location[1]:.6f}]" if location else ""
         message = f"The geometry is not valid: {reason}{place}."
         super().__init__(
             message,
             code="invalid-geometry",
-            faults=(Fault("/geometry", reason_code(reason), message),),
+            issues=(Issue("/geometry", reason_code(reason), message),),
         )
 
 
@@ -86,7 +86,7 @@ class InvalidQuery(Invalid):
 
     def __init__(self, detail: str, *, parameter: str, code: str = "invalid-query") -> None:
         self.parameter = parameter
-        super().__init__(detail, code=code, faults=(Fault(f"?{parameter}", code, detail),))
+        super().__init__(detail, code=code, issues=(Issue(f"?{parameter}", code, detail),))
 
 
 class BadQuery(InvalidQuery):
@@ -97,7 +97,7 @@ class MalformedBody(Invalid):
     """The body is not JSON (truncated, wrong encoding, NaN, nested too deeply)."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail, code="malformed-json", faults=(Fault("", "malformed-json", detail),))
+        super().__init__(detail, code="malformed-json", issues=(Issue("", "malformed-json", detail),))
 
 
 class NotFound(RegistryError):
@@ -115,10 +115,10 @@ class Conflict(RegistryError):
         detail: str,
         *,
         code: str = "conflict",
-        faults: Sequence[Fault] = (),
+        issues: Sequence[Issue] = (),
         extra: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(detail, code, tuple(faults), extra or {})
+        super().__init__(detail, code, tuple(issues), extra or {})
 
 
 class PreconditionFailed(RegistryError):

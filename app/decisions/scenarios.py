@@ -17,7 +17,7 @@ from app.analysis.service import Answers
 from app.analysis.single_flight import Gone
 from app.db.engine import Database, WriteContext
 from app.decisions import queries as decision_queries
-from app.errors import Fault, Invalid, NotFound
+from app.errors import Invalid, Issue, NotFound
 from app.records import service as record_service
 from app.records.drafts import Draft
 from app.records.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, ROAD, Kind
@@ -124,14 +124,14 @@ def _read(payload: object) -> tuple[str | None, list[Any]]:
     """Return title and changes of a payload, the changes as they were sent."""
     if not isinstance(payload, Mapping):
         message = "a scenario is an object with a title and changes"
-        raise Invalid(message.capitalize() + ".", faults=(Fault("", "object-type", message),))
+        raise Invalid(message.capitalize() + ".", issues=(Issue("", "object-type", message),))
     known = {"changes": payload.get("changes")}
     unknown = payload.keys() - {"title", "changes"}
     what_if.read({**known, **{name: payload[name] for name in unknown}})
     title = payload.get("title")
     if title is not None and not (isinstance(title, str) and 0 < len(title) <= 500 and title.isprintable()):
         message = "a title is one line of up to 500 characters"
-        raise Invalid(f"The scenario is not valid: {message}.", faults=(Fault("/title", "title", message),))
+        raise Invalid(f"The scenario is not valid: {message}.", issues=(Issue("/title", "title", message),))
     return title, payload["changes"]
 
 

@@ -14,7 +14,7 @@ from app.analysis.engine_input import Computed
 from app.analysis.service import Answers
 from app.db.engine import Database, WriteContext
 from app.decisions import queries as decision_queries
-from app.errors import Fault, Invalid, NotFound
+from app.errors import Invalid, Issue, NotFound
 from app.models.fields import Instant, Line
 from app.models.vocabulary import Level
 from app.records import payloads
@@ -169,14 +169,14 @@ def _draft(payload: object) -> WaiverDraft:
     except ValidationError as error:
         faults = payloads.faults_of(error)
         detail = f"The waiver is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
 
 
 def _past() -> Invalid:
     message = "a waiver ends in the future"
     return Invalid(
         f"The waiver is not valid: /expires_at: {message}.",
-        faults=(Fault("/expires_at", "past-time", message),),
+        issues=(Issue("/expires_at", "past-time", message),),
     )
 
 

@@ -74,3 +74,17 @@ def spread(counts: Ints, starts: Ints) -> tuple[Ints, Ints, Ints]:
     row = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     return row, within, within + np.repeat(starts, counts)
+
+
+def row_starts(row: Ints, count: int) -> Ints:
+    """Return where each of `count` rows begins among values sorted by row, shape (count + 1,).
+
+    This is the index pointer of a sparse matrix in CSR form: the values of row `i` are those from `starts[i]` up to
+    `starts[i + 1]`.
+
+    >>> row_starts(np.array([0, 2, 2]), 3).tolist()
+    [0, 1, 1, 3]
+    """
+    starts = np.zeros(count + 1, np.int64)
+    np.cumsum(np.bincount(row, minlength=count), out=starts[1:])
+    return starts

@@ -12,7 +12,7 @@ from starlette.routing import Match, Route
 
 from app import errors
 from app.db.engine import is_away
-from app.errors import Fault, RegistryError
+from app.errors import Issue, RegistryError
 from app.http.asgi_routes import flat
 from app.http.dependencies import preferred
 from app.ingest.messages.chinese import in_chinese
@@ -82,14 +82,14 @@ def problem(
     code: str,
     detail: str,
     *,
-    faults: tuple[Fault, ...] = (),
+    issues: tuple[Issue, ...] = (),
     extra: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a problem details response, in Chinese where that is asked for and known."""
     told = dict(headers or {})
     title = TITLES.get(status, "Error")
-    shown = [vars(fault) for fault in faults[:_MOST]]
+    shown = [vars(fault) for fault in issues[:_MOST]]
     if preferred(request.headers.get("accept-language")) == "zh":
         chinese = in_chinese(detail)
         if chinese != detail:
@@ -128,8 +128,8 @@ async def _registry_error(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, errors.UnsupportedMediaType):
         headers["Accept-Patch" if request.method == "PATCH" else "Accept-Post"] = ", ".join(error.accepted)
-    faults = tuple(error.faults)
-    return problem(request, status, error.code, error.detail, faults=faults, extra=error.extra, headers=headers)
+    faults = tuple(error.issues)
+    return problem(request, status, error.code, error.detail, issues=faults, extra=error.extra, headers=headers)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -140,9 +140,9 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         place, *rest = found["loc"]
         prefix = {"query": "?", "path": "path:", "header": "header:"}.get(str(place), "")
         where = prefix + ".".join(map(str, rest)) if prefix else pointer(rest)
-        faults.append(Fault(where, str(found["type"]).replace("_", "-"), str(found["msg"])))
+        faults.append(Issue(where, str(found["type"]).replace("_", "-"), str(found["msg"])))
     detail = f"The request is not valid: {faults[0].pointer}: {faults[0].message}."
-    return problem(request, 422, "invalid", detail, faults=tuple(faults))
+    return problem(request, 422, "invalid", detail, issues=tuple(faults))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

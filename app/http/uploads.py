@@ -18,7 +18,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from app.errors import Fault, Invalid, MalformedBody, NoSpace, UnsupportedMediaType
+from app.errors import Invalid, Issue, MalformedBody, NoSpace, UnsupportedMediaType
 from app.imports.preparation import Arrived
 
 _BUFFER: Final = 1 << 20
@@ -153,7 +153,7 @@ class _Form:
     def check(self) -> None:
         if self.files != 1:
             message = f"one part named 'file' with a file is needed, there are {self.files}"
-            raise Invalid(message.capitalize() + ".", faults=(Fault("/file", "file-missing", message),))
+            raise Invalid(message.capitalize() + ".", issues=(Issue("/file", "file-missing", message),))
 
     def _begin(self) -> None:
         self._headers, self._header, self._value = {}, b"", b""

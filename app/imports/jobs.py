@@ -281,7 +281,7 @@ _UNEXPECTED: Final = {
 
 
 def _problem(error: RegistryError) -> dict[str, Any]:
-    faults = [vars(fault) for fault in error.faults[:1000]]
+    faults = [vars(fault) for fault in error.issues[:1000]]
     return {"code": error.code, "detail": error.detail, "errors": faults}
 
 

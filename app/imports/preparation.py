@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from app.errors import Fault, Invalid
+from app.errors import Invalid, Issue
 from app.imports.schemas import ImportRequest
 from app.ingest.columns.field_specs import kind_of
 from app.ingest.columns.options import Options
@@ -64,7 +64,7 @@ def request_of(payload: Mapping[str, Any]) -> ImportRequest:
     except ValidationError as error:
         faults = payloads.faults_of(error)
         detail = f"The import is not valid: {faults[0].pointer}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
 
 
 _MAPS = frozenset({"mapping", "defaults", "values"})
@@ -125,7 +125,7 @@ def _json(name: str, text: str) -> Any:
 
 def _bad(name: str, message: str) -> Invalid:
     detail = f"The import is not valid: {message}."
-    return Invalid(detail, faults=(Fault(f"/{name}", "invalid-option", message),))
+    return Invalid(detail, issues=(Issue(f"/{name}", "invalid-option", message),))
 
 
 @contextmanager
@@ -267,13 +267,13 @@ _USED_BY: Final = {
 def _refuse_unused(wanted: ImportRequest, found: str) -> None:
     """Refuse an option that would be passed over: its sender believes that it counts."""
     faults = [
-        Fault(f"/{name}", "not-for-this-format", f"a file of format {found} has no {name}")
+        Issue(f"/{name}", "not-for-this-format", f"a file of format {found} has no {name}")
         for name, formats in _USED_BY.items()
         if getattr(wanted, name) is not None and found not in formats
     ]
     if faults:
         detail = f"The options do not fit the file: {faults[0].message}."
-        raise Invalid(detail, code="not-for-this-format", faults=faults)
+        raise Invalid(detail, code="not-for-this-format", issues=faults)
 
 
 def options(wanted: ImportRequest, profile: Profile | None) -> Options:

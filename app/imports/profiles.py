@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Conflict, Fault, Invalid, NotFound
+from app.errors import Conflict, Invalid, Issue, NotFound
 from app.imports.queries import jobs as job_queries
 from app.ingest.columns import templates
 from app.ingest.columns.field_specs import kind_of
@@ -79,14 +79,14 @@ async def put(connection: AsyncConnection, name: str, payload: object, who: Prin
         )
     if isinstance(payload, dict) and payload.get("name", name) != name:
         message = f"the name in the body is not the name in the URL, {name!r}"
-        raise Invalid(message.capitalize() + ".", faults=(Fault("/name", "code-mismatch", message),))
+        raise Invalid(message.capitalize() + ".", issues=(Issue("/name", "code-mismatch", message),))
     try:
         body = {**payload, "name": name} if isinstance(payload, dict) else payload
         profile = Profile.model_validate(body)
     except ValidationError as error:
         faults = payloads.faults_of(error)
         detail = f"The profile is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
     check_profile(profile)
     new = await job_queries.put_profile(connection, name, profile.model_dump(mode="json"), who.name)
     return await view(connection, name, who), new

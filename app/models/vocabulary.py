@@ -78,6 +78,3 @@ DEFAULT_REQUIREMENTS: Final[dict[str, list[dict[str, object]]]] = {
         {"function": "overview", "directions": [], "working": 1},
     ],
 }
-
-DEFAULT_STALE_AFTER_S: Final = 3600
-"""A device silent for longer than an hour is no longer believed, unless the jurisdiction says so."""

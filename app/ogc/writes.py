@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
+from app.errors import Conflict, Invalid, Issue, NotFound, PreconditionFailed
 from app.geo.projection.reference_systems import CRS84, Crs, lonlat
 from app.models.vocabulary import LEVELS, Level
 from app.ogc.collection_model import Collection, Property, Type
@@ -27,7 +27,7 @@ _MEMBERS = frozenset({"type", "id", "geometry", "properties", "links", "bbox"})
 
 
 def _refused(message: str, pointer: str = "") -> Invalid:
-    return Invalid(f"The feature is not valid: {message}.", faults=(Fault(pointer, "feature", message),))
+    return Invalid(f"The feature is not valid: {message}.", issues=(Issue(pointer, "feature", message),))
 
 
 def _feature(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:

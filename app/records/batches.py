@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Conflict, Fault, Invalid, TooLarge
+from app.errors import Conflict, Invalid, Issue, TooLarge
 from app.records import payloads, writing
 from app.records import service as record_service
 from app.records.drafts import Draft
@@ -34,14 +34,14 @@ class _Row:
     """Where the record stands in the item."""
     code: str | None = None
     draft: Draft | None = None
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Issue] = field(default_factory=list)
     result: str = ""
     version: int | None = None
 
     def refuse(self, member: str, code: str, message: str) -> None:
         """Add a fault of one member of the record, or of the code to delete."""
         pointer = "/delete" if self.action == "delete" else self.prefix + member
-        self.faults.append(Fault(pointer, code, message))
+        self.faults.append(Issue(pointer, code, message))
 
     def view(self) -> dict[str, Any]:
         """Return the row's result as it travels."""
@@ -95,7 +95,7 @@ def _items(payload: object) -> Sequence[object]:
     items = payload.get("items") if isinstance(payload, dict) and len(payload) == 1 else payload
     if not isinstance(items, list):
         message = "a batch is an array of items, or an object with the one member 'items'"
-        raise Invalid(message.capitalize() + ".", faults=(Fault("", "batch-type", message),))
+        raise Invalid(message.capitalize() + ".", issues=(Issue("", "batch-type", message),))
     if len(items) > MAX_ITEMS:
         raise TooLarge(f"A batch has at most {MAX_ITEMS:,} items, not {len(items):,}.", MAX_ITEMS)
     return items
@@ -117,7 +117,7 @@ def _row(kind: Kind, position: int, item: object) -> _Row:
         row.draft = payloads.draft(kind, record)
         row.code = writing.code_of(row.draft)
     except Invalid as error:
-        row.faults = [fault.under(row.prefix) for fault in error.faults]
+        row.faults = [fault.with_prefix(row.prefix) for fault in error.issues]
     return row
 
 
@@ -168,18 +168,18 @@ async def _check(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) 
     good = [row for row in rows if row.draft is not None and not row.faults]
     items = [row.draft for row in good if row.draft is not None]
     for row, faults in zip(good, await writing.check(connection, kind, items), strict=True):
-        row.faults.extend(fault.under(row.prefix) for fault in faults)
+        row.faults.extend(fault.with_prefix(row.prefix) for fault in faults)
 
 
 def _refuse_all(kind: Kind, rows: Sequence[_Row]) -> None:
     refused = [row for row in rows if row.faults]
     if refused:
-        faults = [f.under(f"/items/{row.position}") for row in refused for f in row.faults]
+        faults = [f.with_prefix(f"/items/{row.position}") for row in refused for f in row.faults]
         raise Invalid(
             f"{len(refused)} of {len(rows)} {kind.plural} are refused, so none is written: "
             f"row {refused[0].position}: {refused[0].faults[0].message}.",
             code="batch-refused",
-            faults=faults[:10_000],
+            issues=faults[:10_000],
         )
 
 

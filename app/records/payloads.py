@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from app.errors import Fault, Invalid, PreconditionFailed
+from app.errors import Invalid, Issue, PreconditionFailed
 from app.records.drafts import SERVER_SET, Draft, plain_record
 from app.records.kinds import Kind
 
@@ -21,10 +21,10 @@ def pointer(location: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
-def faults_of(error: ValidationError) -> list[Fault]:
+def faults_of(error: ValidationError) -> list[Issue]:
     """Return what pydantic found, in our words' form."""
     return [
-        Fault(_place(found), found["type"].replace("_", "-"), found["msg"])
+        Issue(_place(found), found["type"].replace("_", "-"), found["msg"])
         for found in error.errors(include_url=False, include_input=False)
     ]
 
@@ -50,7 +50,7 @@ def draft(kind: Kind, payload: object, *, code: str | None = None) -> Draft:
     except ValidationError as error:
         faults = faults_of(error)
         detail = f"The {kind.title} is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, code=_code_of({fault.code for fault in faults}), faults=faults) from error
+        raise Invalid(detail, code=_code_of({fault.code for fault in faults}), issues=faults) from error
 
 
 def _code_of(codes: set[str]) -> str:
@@ -73,7 +73,7 @@ def _with_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:
         message = f"the code in the body is not the code in the URL, {code!r}"
         raise Invalid(
             f"The payload is not valid: {message}.",
-            faults=(Fault("/code", "code-mismatch", message),),
+            issues=(Issue("/code", "code-mismatch", message),),
         )
     return payload if stated is not None else _set_code(payload, code)
 
@@ -93,7 +93,7 @@ def merged(current: Mapping[str, Any], patch: object) -> dict[str, Any]:
     if not isinstance(patch, Mapping):
         raise Invalid(
             "A merge patch must be a JSON object.",
-            faults=(Fault("", "object-type", "a merge patch must be a JSON object"),),
+            issues=(Issue("", "object-type", "a merge patch must be a JSON object"),),
         )
     flat = plain_record(patch) if "geometry" in patch and patch.get("type") == "Feature" else patch
     assert isinstance(flat, Mapping)  # noqa: S101  # plain_record keeps mappings mappings
@@ -102,7 +102,7 @@ def merged(current: Mapping[str, Any], patch: object) -> dict[str, Any]:
         message = "lifecycle cannot be taken away; say what it is now"
         raise Invalid(
             f"The patch is not valid: {message}.",
-            faults=(Fault("/lifecycle", "lifecycle-null", message),),
+            issues=(Issue("/lifecycle", "lifecycle-null", message),),
         )
     return _merge(current, flat, depth=0)
 
@@ -110,7 +110,7 @@ def merged(current: Mapping[str, Any], patch: object) -> dict[str, Any]:
 def _merge(current: Mapping[str, Any], patch: Mapping[str, Any], *, depth: int) -> dict[str, Any]:
     if depth > _DEEPEST:
         message = f"objects are nested deeper than {_DEEPEST} levels"
-        raise Invalid(f"The patch is not valid: {message}.", faults=(Fault("", "depth", message),))
+        raise Invalid(f"The patch is not valid: {message}.", issues=(Issue("", "depth", message),))
     result = dict(current)
     for name, value in patch.items():
         if value is None:

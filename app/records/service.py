@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.access.roles import Principal
 from app.changes import queries as change_queries
 from app.db.engine import Fetch, within
-from app.errors import Conflict, Fault, NotFound, PreconditionFailed
+from app.errors import Conflict, Issue, NotFound, PreconditionFailed
 from app.records import payloads, writing
 from app.records.drafts import Draft
 from app.records.kinds import Kind
@@ -174,7 +174,7 @@ async def put(
         versions = await writing.write(connection, kind, [draft], who, create_only=precondition.create_only)
     except Conflict as error:
         # Another writer of the same code may be noticed by an index before the upsert sees its row.
-        if precondition.create_only and [fault.pointer for fault in error.faults] == ["/code"]:
+        if precondition.create_only and [fault.pointer for fault in error.issues] == ["/code"]:
             raise exists from error
         raise
     if code not in versions:
@@ -189,7 +189,7 @@ def _check_same_owner(kind: Kind, code: str, who: Principal, owner: str) -> None
         f"The {kind.title} {code!r} belongs to jurisdiction {owner}; records do not move between "
         "jurisdictions: remove it there and register it under another code.",
         code="jurisdiction-fixed",
-        faults=(Fault("/jurisdiction", "jurisdiction-fixed", f"it is {owner}"),),
+        issues=(Issue("/jurisdiction", "jurisdiction-fixed", f"it is {owner}"),),
     )
 
 
@@ -197,7 +197,7 @@ def _taken(kind: Kind, code: str) -> Conflict:
     return Conflict(
         f"The code {code!r} is taken by another {kind.title}.",
         code="already-exists",
-        faults=(Fault("/code", "already-exists", f"{code!r} is taken"),),
+        issues=(Issue("/code", "already-exists", f"{code!r} is taken"),),
     )
 
 
@@ -249,7 +249,7 @@ async def patch(
             raise Conflict(
                 f"{fixed} cannot be changed.",
                 code=f"{fixed}-fixed",
-                faults=(Fault(f"/{fixed}", f"{fixed}-fixed", f"it is {current[fixed]!r}"),),
+                issues=(Issue(f"/{fixed}", f"{fixed}-fixed", f"it is {current[fixed]!r}"),),
             )
     versions = await writing.write(connection, kind, [payloads.draft(kind, wanted, code=code)], who)
     return Written(code, versions[code], created=False)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Fault, Invalid, NotFound
+from app.errors import Invalid, Issue, NotFound
 from app.geo.projection.local_projection import Frame
 from app.records.drafts import Draft
 from app.records.kinds import Kind
@@ -63,14 +63,14 @@ async def write(
             raise Invalid(
                 f"The {kind.title} is not valid: {found[0].message}.",
                 code=found[0].code,
-                faults=found,
+                issues=found,
             )
     return await apply(connection, kind, items, who, create_only=create_only)
 
 
-async def check(connection: AsyncConnection, kind: Kind, items: Sequence[Draft]) -> list[list[Fault]]:
+async def check(connection: AsyncConnection, kind: Kind, items: Sequence[Draft]) -> list[list[Issue]]:
     """Return, per draft, what only the database can tell is wrong with it; see ``hold``."""
-    faults: list[list[Fault]] = [[] for _ in items]
+    faults: list[list[Issue]] = [[] for _ in items]
     if kind.name == "jurisdiction":
         return faults
     territories = {}
@@ -81,7 +81,7 @@ async def check(connection: AsyncConnection, kind: Kind, items: Sequence[Draft])
         known = territories.get(owner_of(kind, item))
         if known is None:
             message = f"there is no jurisdiction {owner_of(kind, item)!r}"
-            found.append(Fault("/jurisdiction", "unknown-reference", message))
+            found.append(Issue("/jurisdiction", "unknown-reference", message))
         elif fault := territory.misplaced(known, getattr(item, "geometry")):  # noqa: B009
             found.append(fault)
     await _check_references(connection, kind, items, faults)
@@ -89,18 +89,18 @@ async def check(connection: AsyncConnection, kind: Kind, items: Sequence[Draft])
     return faults
 
 
-async def _check_reports(connection: AsyncConnection, items: Sequence[Draft], faults: list[list[Fault]]) -> None:
+async def _check_reports(connection: AsyncConnection, items: Sequence[Draft], faults: list[list[Issue]]) -> None:
     told = [getattr(item, "reported_at", None) for item in items]
     if any(told):
         latest = await state_queries.now(connection) + FUTURE_TOLERANCE
         for when, found in zip(told, faults, strict=True):
             if when is not None and when > latest:
                 message = "the report comes from the future"
-                found.append(Fault("/reported_at", "future-time", message))
+                found.append(Issue("/reported_at", "future-time", message))
 
 
 async def _check_references(
-    connection: AsyncConnection, kind: Kind, items: Sequence[Draft], faults: list[list[Fault]]
+    connection: AsyncConnection, kind: Kind, items: Sequence[Draft], faults: list[list[Issue]]
 ) -> None:
     for column, table in kind.references.items():
         wanted = [(owner_of(kind, item), getattr(item, column)) for item in items]
@@ -111,7 +111,7 @@ async def _check_references(
         for pair, found in zip(wanted, faults, strict=True):
             if pair[1] is not None and pair not in there:
                 message = f"there is no {table.replace('_', ' ')} {pair[1]!r} in {pair[0]}"
-                found.append(Fault(f"/{column}", "unknown-reference", message))
+                found.append(Issue(f"/{column}", "unknown-reference", message))
 
 
 async def apply(

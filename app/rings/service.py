@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Conflict, Fault, Invalid, NotFound, TooLarge
+from app.errors import Conflict, Invalid, Issue, NotFound, TooLarge
 from app.geo.projection import datum as datums
 from app.geo.projection.local_projection import Frame
 from app.geo.rings import validity
@@ -120,7 +120,7 @@ async def put(
     draft = _draft({**properties, "jurisdiction": jurisdiction, "level": level}, received or datum)
     polygon = await anyio.to_thread.run_sync(_polygon, geometry_json, datum)
     if fault := territory.misplaced(where, polygon):
-        raise Invalid(fault.message, code=fault.code, faults=(fault,))
+        raise Invalid(fault.message, code=fault.code, issues=(fault,))
     code = f"{jurisdiction}/{level}"
     present = await ring_queries.lock(connection, code)
     precondition.check(present)
@@ -209,7 +209,7 @@ def _is_number(value: object) -> bool:
 def _bad_point(pointer: str, message: str) -> Invalid:
     return Invalid(
         f"The points are not valid: {pointer}: {message}.",
-        faults=(Fault(pointer, "invalid-point", message),),
+        issues=(Issue(pointer, "invalid-point", message),),
     )
 
 
@@ -235,7 +235,7 @@ def _parts(payload: object) -> tuple[Mapping[str, Any], dict[str, Any]]:
         return payload, {}
     raise Invalid(
         "A ring is a GeoJSON Feature or geometry of type Polygon or MultiPolygon.",
-        faults=(Fault("", "geometry-type", "a Feature or a geometry is needed"),),
+        issues=(Issue("", "geometry-type", "a Feature or a geometry is needed"),),
     )
 
 
@@ -260,9 +260,9 @@ def _draft(properties: dict[str, Any], datum: Datum) -> RingDraft:
     try:
         return RingDraft.model_validate({**properties, "datum_received": datum})
     except ValidationError as error:
-        faults = [fault.under("/properties") for fault in payloads.faults_of(error)]
+        faults = [fault.with_prefix("/properties") for fault in payloads.faults_of(error)]
         detail = f"The ring is not valid: {faults[0].pointer}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
 
 
 def _polygon(geometry: Mapping[str, Any], datum: Datum) -> MultiPolygon:
@@ -270,8 +270,8 @@ def _polygon(geometry: Mapping[str, Any], datum: Datum) -> MultiPolygon:
     try:
         received = geojson.parse(geometry, _POLYGONAL)
     except PydanticCustomError as error:
-        fault = Fault("/geometry", error.type, error.message())
-        raise Invalid(f"The geometry is not valid: {error.message()}.", code=error.type, faults=(fault,)) from error
+        fault = Issue("/geometry", error.type, error.message())
+        raise Invalid(f"The geometry is not valid: {error.message()}.", code=error.type, issues=(fault,)) from error
     validity.check_polygonal(received)
     if datum in ("wgs84", "cgcs2000"):
         return validity.check_polygonal(received)
@@ -304,5 +304,5 @@ def _check_nesting(
             raise Conflict(
                 message[0].upper() + message[1:] + ".",
                 code="rings-not-nested",
-                faults=(Fault("/geometry", "rings-not-nested", message),),
+                issues=(Issue("/geometry", "rings-not-nested", message),),
             )

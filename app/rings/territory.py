@@ -16,7 +16,7 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import Fault, Invalid, NotFound
+from app.errors import Invalid, Issue, NotFound
 from app.geo.projection.local_projection import Frame, frame, frame_for
 from app.geo.rings.membership import Boundary, RingIndex
 from app.models.vocabulary import Level
@@ -93,7 +93,7 @@ def metric_frame(epsg: int | None, extent: tuple[float, float, float, float] | N
     return frame_for((extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2)
 
 
-def misplaced(territory: Territory, geometry: BaseGeometry) -> Fault | None:
+def misplaced(territory: Territory, geometry: BaseGeometry) -> Issue | None:
     """Return what is wrong with where a geometry lies: swapped axes, or outside the extent."""
     if territory.extent is None:
         return None
@@ -102,7 +102,7 @@ def misplaced(territory: Territory, geometry: BaseGeometry) -> Fault | None:
     if west <= x0 and x1 <= east and south <= y0 and y1 <= north:
         return None
     if west <= y0 and y1 <= east and south <= x0 and x1 <= north:
-        return Fault(
+        return Issue(
             "/geometry",
             "swapped-coordinates",
             f"longitude and latitude are swapped: [{y0:g}, {x0:g}] lies in the jurisdiction, [{x0:g}, {y0:g}] does not",
@@ -110,7 +110,7 @@ def misplaced(territory: Territory, geometry: BaseGeometry) -> Fault | None:
     lon = x0 if not west <= x0 <= east else x1
     lat = y0 if not south <= y0 <= north else y1
     box = ", ".join(f"{number:.4f}" for number in territory.extent)
-    return Fault(
+    return Issue(
         "/geometry",
         "outside-extent",
         f"[{lon:g}, {lat:g}] lies outside the extent of jurisdiction {territory.code}: [{box}]",
@@ -169,7 +169,7 @@ def check_metres(territory: Territory) -> None:
         raise Invalid(
             message + ".",
             code="crs-distorts",
-            faults=(Fault("/metric_epsg", "crs-distorts", message),),
+            issues=(Issue("/metric_epsg", "crs-distorts", message),),
         )
 
 

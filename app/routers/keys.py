@@ -50,7 +50,7 @@ async def create_key(request: Request, who: WriterDep, payload: BodyDep, connect
     except ValidationError as error:
         faults = payloads.faults_of(error)
         detail = f"The key is not valid: {faults[0].pointer}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
     key_id, key = await keys.create(
         connection, request.app.state.secret, label=draft.label, role=draft.role,
         jurisdictions=draft.jurisdictions, expires_at=draft.expires_at,

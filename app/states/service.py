@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
 from app.db.engine import within
-from app.errors import Fault, Invalid, MalformedBody, TooLarge
+from app.errors import Invalid, Issue, MalformedBody, TooLarge
 from app.models.fields import Instant
 from app.models.vocabulary import DEVICE_KINDS, State
 from app.records import payloads
@@ -145,9 +145,9 @@ def parse(payload: object) -> Reports:
     try:
         found = REPORTS.validate_python(payload)
     except ValidationError as error:
-        faults = [fault.under(prefix) for fault in payloads.faults_of(error)]
+        faults = [fault.with_prefix(prefix) for fault in payloads.faults_of(error)]
         detail = f"The reports are not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
     return Reports(
         [report.kind for report in found],
         [report.code for report in found],
@@ -211,7 +211,7 @@ async def report(connection: AsyncConnection, reports: Reports, who: Principal) 
 
 def _refuse_future(reports: Reports, latest: datetime) -> None:
     ahead = [
-        Fault(f"{reports.prefix}/{at}/reported_at", "future-time", "the report comes from the future")
+        Issue(f"{reports.prefix}/{at}/reported_at", "future-time", "the report comes from the future")
         for at, moment in enumerate(reports.reported_at)
         if moment > latest
     ]
@@ -220,5 +220,5 @@ def _refuse_future(reports: Reports, latest: datetime) -> None:
         raise Invalid(
             f"{len(ahead)} reports are more than {minutes} minutes ahead of the clock.",
             code="future-time",
-            faults=ahead[:1000],
+            issues=ahead[:1000],
         )

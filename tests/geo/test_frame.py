@@ -103,7 +103,7 @@ def test_threads_share_a_frame() -> None:
 def test_out_of_reach_is_refused_with_the_place() -> None:
     with pytest.raises(InvalidShape, match="outside the reach") as refused:
         Frame(4547).to_metres([(113.0, 35.0), (-156.0, 0.0)])
-    assert refused.value.where == (-156.0, 0.0)
+    assert refused.value.location == (-156.0, 0.0)
     with pytest.raises(InvalidShape):
         Frame(4547).to_lonlat([(np.nan, 0.0)])
 
@@ -129,4 +129,4 @@ def test_what_is_no_position_is_refused(wrong: list[object]) -> None:
 def test_refusal_names_the_place() -> None:
     with pytest.raises(InvalidShape, match="out of range") as refused:
         positions([(113.0, 35.0), (35.0, 113.0)])
-    assert refused.value.where == (35.0, 113.0)
+    assert refused.value.location == (35.0, 113.0)

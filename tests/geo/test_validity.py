@@ -53,7 +53,7 @@ def test_a_bowtie_names_its_knot() -> None:
     with pytest.raises(InvalidShape) as refused:
         check_polygonal(Polygon([(113, 35), (114, 36), (114, 35), (113, 36)]))
     assert refused.value.reason == "Self-intersection"
-    assert refused.value.where == (113.5, 35.5)
+    assert refused.value.location == (113.5, 35.5)
 
 
 @given(blocks(), blocks())

@@ -82,7 +82,7 @@ def test_pointers_are_escaped() -> None:
 def test_the_code_of_the_body_is_the_code_of_the_url(stated: object) -> None:
     with pytest.raises(Invalid) as refused:
         payloads.draft(CAMERA, {**camera(), "code": stated}, code="camera-1")
-    assert refused.value.faults[0].code == "code-mismatch"
+    assert refused.value.issues[0].code == "code-mismatch"
 
 
 @pytest.mark.parametrize("body", [camera(), {k: v for k, v in camera().items() if k != "code"}])

@@ -38,7 +38,7 @@ async def test_a_broken_rule_is_a_conflict_with_its_column(database: Database, c
     await _write(database, JURISDICTION, payloads.draft(JURISDICTION, jurisdiction()).model_dump(mode="json"))
     with pytest.raises(Conflict) as refused:
         await _write(database, CAMERA, _row(**changed))
-    assert (refused.value.code, refused.value.faults[0].pointer) == ("rule-broken", pointer)
+    assert (refused.value.code, refused.value.issues[0].pointer) == ("rule-broken", pointer)
     rows = await database.fetch("SELECT count(*) AS cameras FROM camera")
     assert rows[0]["cameras"] == 0
     assert CITY

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from app.analysis.queries import TABLES, Columns
 from app.analysis.snapshot import Loaded, States
-from app.errors import Fault
+from app.errors import Issue
 from app.geo.arrays import Floats
 from app.geo.coverage.assessment import STATE_CODES
 from app.models.vocabulary import FUNCTIONS
@@ -158,7 +158,7 @@ def said(loaded: Loaded, states: Mapping[tuple[str, str], str]) -> Loaded:
     return replace(loaded, **parts, snapshot="") if parts else loaded
 
 
-def faults(loaded: Loaded, edits: Edits) -> list[Fault]:
+def faults(loaded: Loaded, edits: Edits) -> list[Issue]:
     """Return what the registry would refuse: references to what is not there.
 
     Only records that were changed, and those that point to a record that was taken away, are at fault.
@@ -174,10 +174,10 @@ def faults(loaded: Loaded, edits: Edits) -> list[Fault]:
                 continue
             if code in edits.drafts.get(kind, {}):
                 message = f"there is no {target.replace('_', ' ')} {pointed!r}"
-                found.append(Fault(f"{edits.place[kind, code]}/{column}", "unknown-reference", message))
+                found.append(Issue(f"{edits.place[kind, code]}/{column}", "unknown-reference", message))
             elif pointed in edits.gone.get(target, ()):
                 message = f"it is still pointed to by {kind} {code}"
-                found.append(Fault(edits.place[target, pointed], "still-referenced", message))
+                found.append(Issue(edits.place[target, pointed], "still-referenced", message))
     return found
 
 

@@ -23,7 +23,7 @@ from app.analysis.engine_input import Computed
 from app.analysis.metadata import collection
 from app.analysis.service import Answers
 from app.analysis.single_flight import Gone
-from app.errors import Fault, Invalid, TooLarge
+from app.errors import Invalid, Issue, TooLarge
 from app.geo.arrays import Floats, Ints
 from app.geo.coverage import placement
 from app.geo.projection.local_projection import Frame
@@ -170,7 +170,7 @@ async def answer(
     except ValidationError as error:
         faults = payloads.faults_of(error)
         detail = f"The question is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
     base = await answers.computed(jurisdiction, who, gone)
     problem = await answers.aside(_problem, base, question)
     limit = question.time_limit_s
@@ -259,12 +259,12 @@ def _points(found: Computed, question: PlacementQuestion, frame: Frame | None) -
         row_of = {code: place for place, code in enumerate(found.points.code)}
         wanted = [row_of.get(code, -1) for code in question.points]
         faults = [
-            Fault(f"/points/{place}", "not-found", f"there is no control point {code!r}")
+            Issue(f"/points/{place}", "not-found", f"there is no control point {code!r}")
             for place, (code, at) in enumerate(zip(question.points, wanted, strict=True))
             if at < 0
         ]
         if faults:
-            raise Invalid(f"The question is not valid: {faults[0].message}.", faults=faults)
+            raise Invalid(f"The question is not valid: {faults[0].message}.", issues=faults)
         row = np.intersect1d(row, np.array(wanted, np.int64))
     category = found.loaded.points["category"]
     weights = {str(name): weight for name, weight in question.weights.items()}
@@ -314,8 +314,8 @@ def _given(question: PlacementQuestion) -> Iterator[_Row]:
         lon, lat = site.at
         if not (-180 <= lon <= 180 and -90 <= lat <= 90):
             message = "a site is [lon, lat] in degrees"
-            fault = Fault(f"/sites/{place}/at", "out-of-range", message)
-            raise Invalid(f"The question is not valid: {message}.", faults=(fault,))
+            fault = Issue(f"/sites/{place}/at", "out-of-range", message)
+            raise Invalid(f"The question is not valid: {message}.", issues=(fault,))
         yield site.at, site.cost, "given", site.name
 
 

@@ -28,7 +28,7 @@ from app.analysis.service import Answers
 from app.analysis.single_flight import Gone
 from app.analysis.snapshot import Loaded
 from app.db.engine import Database
-from app.errors import Fault, Invalid, TooLarge
+from app.errors import Invalid, Issue, TooLarge
 from app.geo.arrays import Bools
 from app.records import payloads, writing
 from app.records.drafts import Draft
@@ -95,7 +95,7 @@ def read(payload: object) -> Overlay:
     except ValidationError as error:
         faults = payloads.faults_of(error)
         detail = f"The changes are not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, faults=faults) from error
+        raise Invalid(detail, issues=faults) from error
 
 
 async def asked(database: Database, jurisdiction: str, changes: Overlay, *, reveal: bool = False) -> Question:
@@ -168,7 +168,7 @@ def imagined(base: Computed, question: Question) -> tuple[Computed, Applied]:
     Invalid
         with every fault of the changes, each with its place.
     """
-    done, faults = Applied(), list[Fault]()
+    done, faults = Applied(), list[Issue]()
     for place, change in enumerate(question.overlay.changes):
         faults += _edit(base.loaded, question, place, change, done.edits)
     _refuse(faults)
@@ -190,14 +190,14 @@ def imagined(base: Computed, question: Question) -> tuple[Computed, Applied]:
     return compute(spoken, present), done
 
 
-def _refuse(faults: Sequence[Fault]) -> None:
+def _refuse(faults: Sequence[Issue]) -> None:
     if faults:
         first = faults[0]
         detail = f"The changes are not valid: {first.pointer}: {first.message}."
-        raise Invalid(detail, faults=faults)
+        raise Invalid(detail, issues=faults)
 
 
-def _edit(loaded: Loaded, question: Question, place: int, change: ImaginedChange, edits: Edits) -> Iterator[Fault]:
+def _edit(loaded: Loaded, question: Question, place: int, change: ImaginedChange, edits: Edits) -> Iterator[Issue]:
     """Take in one change of a record, or yield what is wrong with it."""
     if change.kind is None or change.state is not None:
         return
@@ -207,7 +207,7 @@ def _edit(loaded: Loaded, question: Question, place: int, change: ImaginedChange
         if edits.has(loaded, kind.name, change.delete):
             edits.take(kind.name, change.delete, pointer)
         else:
-            yield Fault(pointer, "not-found", f"there is no {kind.title} {change.delete!r}")
+            yield Issue(pointer, "not-found", f"there is no {kind.title} {change.delete!r}")
         return
     member = "upsert" if change.upsert is not None else "patch"
     pointer += f"/{member}"
@@ -218,15 +218,15 @@ def _edit(loaded: Loaded, question: Question, place: int, change: ImaginedChange
             else _patched(kind, question, edits, change.patch or {})
         )
     except Invalid as error:
-        yield from (fault.under(pointer) for fault in error.faults)
+        yield from (fault.with_prefix(pointer) for fault in error.issues)
         return
     code = writing.code_of(draft)
     wrong = territory.misplaced(question.where, getattr(draft, "geometry"))  # noqa: B009
     if writing.owner_of(kind, draft) != question.jurisdiction:
         message = f"only records of {question.jurisdiction} can be imagined here"
-        yield Fault(f"{pointer}/jurisdiction", "jurisdiction-fixed", message)
+        yield Issue(f"{pointer}/jurisdiction", "jurisdiction-fixed", message)
     elif wrong is not None:
-        yield wrong.under(pointer)
+        yield wrong.with_prefix(pointer)
     else:
         edits.put(kind.name, code, draft, pointer)
 
@@ -242,7 +242,7 @@ def _patched(kind: Kind, question: Question, edits: Edits, patch: Mapping[str, A
     code = patch.get("code")
     if not isinstance(code, str):
         message = "a patch needs the code of its record"
-        raise Invalid(message, faults=(Fault("/code", "missing", message),))
+        raise Invalid(message, issues=(Issue("/code", "missing", message),))
     before = edits.drafts.get(kind.name, {}).get(code)
     if before is not None:
         current = before.model_dump(mode="json", exclude_none=True)
@@ -250,11 +250,11 @@ def _patched(kind: Kind, question: Question, edits: Edits, patch: Mapping[str, A
         current = payloads.patchable(orjson.loads(question.current[kind.name, code]), kind)
     else:
         message = f"there is no {kind.title} {code!r}"
-        raise Invalid(message, faults=(Fault("/code", "not-found", message),))
+        raise Invalid(message, issues=(Issue("/code", "not-found", message),))
     return payloads.draft(kind, payloads.merged(current, patch), code=code)
 
 
-def _seal(found: Computed, jurisdiction: str, place: int, sealing: Sealing, done: Applied) -> Iterator[Fault]:
+def _seal(found: Computed, jurisdiction: str, place: int, sealing: Sealing, done: Applied) -> Iterator[Issue]:
     """Imagine checkpoints where a place is to be guarded."""
     pointer = f"/changes/{place}/seal"
     guarded = crossing_guards.of(found)
@@ -262,7 +262,7 @@ def _seal(found: Computed, jurisdiction: str, place: int, sealing: Sealing, done
     if not bodies:
         word = "crossing" if sealing.crossing is not None else "road"
         message = f"there is no such {word} with traffic to guard"
-        yield Fault(f"{pointer}/{word}", "not-found", message)
+        yield Issue(f"{pointer}/{word}", "not-found", message)
         return
     for number, body in enumerate(bodies):
         code = f"seal.{place}.{number}"
@@ -271,16 +271,16 @@ def _seal(found: Computed, jurisdiction: str, place: int, sealing: Sealing, done
         done.sealed += 1
 
 
-def _say(found: Computed, place: int, change: ImaginedChange, done: Applied) -> Iterator[Fault]:
+def _say(found: Computed, place: int, change: ImaginedChange, done: Applied) -> Iterator[Issue]:
     kind, code, word = str(change.kind), str(change.code), str(change.state)
     known = getattr(found.loaded, overlay.STATES[kind]).row_of
     if code not in known:
-        yield Fault(f"/changes/{place}/code", "not-found", f"there is no {kind} {code!r}")
+        yield Issue(f"/changes/{place}/code", "not-found", f"there is no {kind} {code!r}")
         return
     done.states[kind, code] = word
 
 
-def _fail(found: Computed, question: Question, place: int, failing: Failing, done: Applied) -> Iterator[Fault]:
+def _fail(found: Computed, question: Question, place: int, failing: Failing, done: Applied) -> Iterator[Issue]:
     wrong = list(_unknown(found, place, failing))
     if wrong:
         yield from wrong
@@ -294,16 +294,16 @@ def _fail(found: Computed, question: Question, place: int, failing: Failing, don
         done.failed_nothing.append({"change": place, "filters": alone or list(fits)})
 
 
-def _unknown(found: Computed, place: int, failing: Failing) -> Iterator[Fault]:
+def _unknown(found: Computed, place: int, failing: Failing) -> Iterator[Issue]:
     """Yield what is named by its code or name and is not there."""
     known = {*found.devices.code}
     for number, code in enumerate(failing.codes or ()):
         if code not in known:
             message = f"there is no device {code!r}"
-            yield Fault(f"/changes/{place}/fail/codes/{number}", "not-found", message)
+            yield Issue(f"/changes/{place}/fail/codes/{number}", "not-found", message)
     if failing.road is not None and _on_road(found, failing.road) is None:
         message = f"there is no road {failing.road!r}"
-        yield Fault(f"/changes/{place}/fail/road", "not-found", message)
+        yield Issue(f"/changes/{place}/fail/road", "not-found", message)
 
 
 def _fitting(found: Computed, question: Question, place: int, failing: Failing, edits: Edits) -> dict[str, Bools]:

@@ -47,7 +47,6 @@ _SETTINGS = {
     "log_rotation_age": "1d",
     "log_rotation_size": "0",
 }
-_SETTINGS_NOTE = "# Written at every start; what stands after the include in postgresql.conf wins."
 _FAST_SETTINGS = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
 
 

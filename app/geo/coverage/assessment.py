@@ -211,10 +211,8 @@ class Assessment:
                 self.best_reasons[lone],
             )
             nearest = candidates_explained(scene, other, np.zeros(1, np.bool_))
-        density = float(scene.units.density[unit])
         return UnitExplained(
             need,
-            None if np.isnan(density) else density,
             bool(self.met[unit]),
             bool(self.backed_up[unit]),
             int(self.count[unit]),

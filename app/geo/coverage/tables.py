@@ -324,7 +324,6 @@ class UnitExplained:
     """One need of one control point with all its candidates."""
 
     need: Need
-    needed_px_per_m: float | None
     met: bool
     backed_up: bool
     count: int

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, dijkstra
 
-from app.geo.arrays import Bools, Floats, Ints
+from app.geo.arrays import Bools, Floats, Ints, row_starts
 
 SOURCE: Final = 0
 SINK: Final = 1
@@ -66,10 +66,6 @@ class Arcs:
 
     def __len__(self) -> int:
         return len(self.tail)
-
-    def groups_of(self, arc: int) -> Ints:
-        """Return the distinct failure groups of an arc."""
-        return np.unique(self.guard_group[self.guard_start[arc] : self.guard_start[arc + 1]])
 
     def guarded_by(self, guard_start: Ints, guard_group: Ints) -> "Arcs":
         """Return the same arcs under other guards."""
@@ -264,9 +260,7 @@ def _between(tail: Ints, head: Ints, n: int) -> Bools:
 
 def _csr(n: int, tail: Ints, head: Ints, weight: Floats) -> csr_array:
     """Return arcs sorted by tail as a matrix, every one kept even where its weight is 0."""
-    start = np.zeros(n + 1, np.int32)
-    np.cumsum(np.bincount(tail, minlength=n), out=start[1:])
-    return csr_array((weight, head.astype(np.int32), start), shape=(n, n))
+    return csr_array((weight, head.astype(np.int32), row_starts(tail, n).astype(np.int32)), shape=(n, n))
 
 
 def no_guards(k: int) -> tuple[Ints, Ints]:
@@ -284,6 +278,4 @@ def guards(k: int, arc: Ints, group: Ints) -> tuple[Ints, Ints]:
     ([0, 1, 1, 3], [5, 4, 7])
     """
     order = np.lexsort((group, arc))
-    start = np.zeros(k + 1, np.int64)
-    np.cumsum(np.bincount(arc, minlength=k), out=start[1:])
-    return start, np.asarray(group, np.int64)[order]
+    return row_starts(arc, k), np.asarray(group, np.int64)[order]

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, dijkstra, maximum_flow
 
-from app.geo.arrays import Bools, Floats, Ints
+from app.geo.arrays import Bools, Floats, Ints, row_starts
 from app.geo.cuts.flow_graph import SINK, SOURCE, Passage
 
 LARGEST: Final = 2**30 - 2
@@ -150,9 +150,7 @@ def _summed(tail: Ints, head: Ints, capacity: Ints, n: int) -> tuple[Ints, Ints,
 
 def _matrix(data: Ints, row: Ints, column: Ints, n: int) -> csr_array:
     """Return the matrix of entries sorted by row, in the 32 bits that flows are computed in."""
-    start = np.zeros(n + 1, np.int32)
-    np.cumsum(np.bincount(row, minlength=n), out=start[1:])
-    entries = (data.astype(np.int32), column.astype(np.int32), start)
+    entries = (data.astype(np.int32), column.astype(np.int32), row_starts(row, n).astype(np.int32))
     return csr_array(entries, shape=(n, n))
 
 
@@ -215,8 +213,7 @@ def _augmentation(passage: Passage, is_open: Bools, used: Bools, potential: Floa
     first = np.ones(len(order), np.bool_)
     first[1:] = key[1:] != key[:-1]
     order, key = order[first], key[first]
-    start = np.zeros(passage.n + 1, np.int32)
-    np.cumsum(np.bincount(tail[order], minlength=passage.n), out=start[1:])
+    start = row_starts(tail[order], passage.n).astype(np.int32)
     graph = csr_array((weight[order], head[order].astype(np.int32), start), shape=(passage.n, passage.n))
     distance, before = dijkstra(graph, indices=SOURCE, return_predecessors=True)
     if not np.isfinite(distance[SINK]):

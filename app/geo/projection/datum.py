@@ -237,10 +237,8 @@ class Suspicion:
     """Share of them beside a road (within the area), as they are."""
     fit_after: float
     """The same after the conversion from `datum`."""
-    median_before_m: float | None = None
-    """Median distance to the nearest road in metres, as they are."""
     median_after_m: float | None = None
-    """The same after the conversion."""
+    """Median distance to the nearest road in metres, after the conversion; None without roads."""
 
 
 def suspicion(
@@ -354,7 +352,7 @@ def _compared(before: Floats, after: Floats, datum: str, of: str) -> Suspicion |
     if not clear:
         return None
     whose: Literal["points", "roads"] = "points" if of == "points" else "roads"
-    return Suspicion(datum, whose, "roads", count, fit_before, fit_after, median_before, median_after)
+    return Suspicion(datum, whose, "roads", count, fit_before, fit_after, median_after)
 
 
 def _by_territory(points: Floats, territory: BaseGeometry) -> Suspicion | None:

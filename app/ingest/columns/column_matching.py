@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from app.errors import Fault, Invalid
+from app.errors import Invalid, Issue
 from app.ingest.columns import headings, options
 from app.ingest.columns.field_specs import Field, kind_of
 from app.ingest.columns.headings import KNOWN_BUT_NOT_KEPT, plain, recognise, taken_apart
@@ -110,7 +110,7 @@ class Chooser:
             raise Invalid(
                 f"Columns {message}: say in the mapping which is meant.",
                 code="ambiguous-columns",
-                faults=[Fault(f"/mapping/{new.columns[0]}", "ambiguous-columns", message)],
+                issues=[Issue(f"/mapping/{new.columns[0]}", "ambiguous-columns", message)],
             )
         else:
             self._set_aside(new.columns, present)

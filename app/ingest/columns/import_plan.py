@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from app.errors import Fault, Invalid
+from app.errors import Invalid, Issue
 from app.ingest.columns.field_specs import LANE, LANES, Field, Kind
 from app.ingest.columns.location_columns import Place
 from app.ingest.columns.options import Key, Options
@@ -173,8 +173,8 @@ def refuse_keyless(kind: Kind, fed: Collection[str], key: str, lacking: Sequence
     by = {"code", "jurisdiction", *needed} if key == "code" else _KEYS
     if lacking and not set(fed) - by:
         told = "Nothing gives a field to change: the file has the key of its records alone."
-        fault = Fault("/mapping", "fields-missing", "no column gives a field to change")
-        raise Invalid(_with_ignored(told, ignored), code="fields-missing", faults=[fault])
+        fault = Issue("/mapping", "fields-missing", "no column gives a field to change")
+        raise Invalid(_with_ignored(told, ignored), code="fields-missing", issues=[fault])
     lanes = [name for name in fed if name.startswith(LANE)]
     if lanes and LANES in kind.fields and "lane" not in fed and lacking:
         raise nothing_gives(["lane"], ignored)
@@ -187,7 +187,7 @@ def nothing_gives(names: Sequence[str], ignored: Iterable[str]) -> Invalid:
     return Invalid(
         _with_ignored(message, ignored),
         code="fields-missing",
-        faults=[Fault(f"/mapping/{n}", "fields-missing", told.format(n)) for n in names],
+        issues=[Issue(f"/mapping/{n}", "fields-missing", told.format(n)) for n in names],
     )
 
 
@@ -198,7 +198,7 @@ def half_a_place(columns: Sequence[str]) -> Invalid:
         f"No place can be read: {told}. Map a column to it, or name {', '.join(columns)} in "
         "drop_columns to keep the places that are registered.",
         code="fields-missing",
-        faults=[Fault("/mapping/geometry", "fields-missing", told)],
+        issues=[Issue("/mapping/geometry", "fields-missing", told)],
     )
 
 
@@ -209,7 +209,7 @@ def lanes_alone(names: Sequence[str]) -> Invalid:
         f"{', '.join(names)}. Send them in one file with their tollgates (TollgateListObject and "
         "LaneListObject side by side), or register the checkpoints first.",
         code="fields-missing",
-        faults=[Fault("/mapping/geometry", "fields-missing", "lanes alone have no place")],
+        issues=[Issue("/mapping/geometry", "fields-missing", "lanes alone have no place")],
     )
 
 

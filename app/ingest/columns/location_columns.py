@@ -15,7 +15,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from app.errors import Fault, Invalid
+from app.errors import Invalid, Issue
 from app.ingest.columns.field_specs import Kind
 from app.ingest.columns.headings import datum_of, taken_apart
 from app.ingest.readers.opening import Batch, Detected
@@ -117,7 +117,7 @@ def _refuse_other_shapes(kind: Kind, told: Detected, sample: Batch | None) -> No
     raise Invalid(
         f"No place can be read: {message}.",
         code="fields-missing",
-        faults=[Fault("/layer", "fields-missing", message)],
+        issues=[Issue("/layer", "fields-missing", message)],
     )
 
 
@@ -153,8 +153,8 @@ def checked_crs(text: str) -> str:
         crs = pyproj.CRS.from_user_input(int(bare) if bare.isdigit() else text)
     except (pyproj.exceptions.CRSError, ValueError):
         message = f"there is no CRS {text[:60]!r}; say EPSG:4547, gcj02, bd09 ..."
-        fault = Fault("/crs", "unknown-crs", message)
-        raise Invalid(f"The CRS is not known: {message}.", code="unknown-crs", faults=[fault]) from None
+        fault = Issue("/crs", "unknown-crs", message)
+        raise Invalid(f"The CRS is not known: {message}.", code="unknown-crs", issues=[fault]) from None
     return of(crs) or text
 
 
@@ -215,7 +215,7 @@ def _common(x: Column, y: Column) -> str | None:
         raise Invalid(
             f"Columns {message}: say in the mapping which is meant.",
             code="ambiguous-columns",
-            faults=[Fault(f"/mapping/{y.name}", "ambiguous-columns", message)],
+            issues=[Issue(f"/mapping/{y.name}", "ambiguous-columns", message)],
         )
     return x.datum or y.datum
 
@@ -257,11 +257,11 @@ def _assumed(place: Place, sample: Batch | None) -> str:
         return "EPSG:4326"
     what = " and ".join(place.columns) or "the numbers of the geometry"
     message = f"{what} are no degrees, and nothing says of which CRS they are metres"
-    fault = Fault("/crs", "crs-needed", message)
+    fault = Issue("/crs", "crs-needed", message)
     raise Invalid(
         f"A CRS is needed: {message}{metres_like(xy)}. Say crs=EPSG:...",
         code="crs-needed",
-        faults=[fault],
+        issues=[fault],
     )
 
 

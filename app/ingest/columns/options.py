@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from app.errors import Fault, Invalid
+from app.errors import Invalid, Issue
 from app.ingest.columns.field_specs import kind_of
 from app.ingest.columns.headings import plain
 from app.ingest.columns.profiles import Profile
@@ -164,7 +164,7 @@ def recognised(columns: Sequence[str], file_format: str | None) -> Profile:
     return BUILT_IN[best] if scores[best] >= needed and alone else NATIVE
 
 
-def faults_of_profile(profile: Profile) -> list[Fault]:
+def faults_of_profile(profile: Profile) -> list[Issue]:
     """Return what is wrong with a profile beyond its form: fields and code lists that are none."""
     found = []
     kinds = [kind_of(profile.kind)] if profile.kind else None
@@ -177,12 +177,12 @@ def faults_of_profile(profile: Profile) -> list[Fault]:
             name, _, code_list = target.partition("@")
             if kinds is not None and all(kind.field(name) is None for kind in kinds):
                 message = f"a {profile.kind} has no field {name!r}"
-                found.append(Fault(f"/{member}", "unknown-field", message))
+                found.append(Issue(f"/{member}", "unknown-field", message))
             if code_list and not known_list(name, code_list):
-                found.append(Fault(f"/{member}", "unknown-code-list", no_list(name, code_list)))
+                found.append(Issue(f"/{member}", "unknown-code-list", no_list(name, code_list)))
     for topic, code_list in profile.code_lists.items():
         if not known_list(topic, code_list):
-            found.append(Fault("/code_lists", "unknown-code-list", no_list(topic, code_list)))
+            found.append(Issue("/code_lists", "unknown-code-list", no_list(topic, code_list)))
     return found
 
 
@@ -213,7 +213,7 @@ def check_profile(profile: Profile) -> None:
         with every fault.
     """
     if faults := faults_of_profile(profile):
-        raise Invalid(f"The profile is not valid: {faults[0].message}.", faults=faults)
+        raise Invalid(f"The profile is not valid: {faults[0].message}.", issues=faults)
 
 
 def lists_of(stated: str | Mapping[str, str] | None) -> dict[str, str]:

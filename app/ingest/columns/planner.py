@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from app.errors import Fault, Invalid
+from app.errors import Invalid, Issue
 from app.ingest.columns import import_plan, location_columns
 from app.ingest.columns.column_matching import Choice, Chooser
 from app.ingest.columns.field_specs import Kind, rules_of
@@ -102,7 +102,7 @@ def _check_options(chooser: Chooser) -> None:
         if column not in columns:
             known = ", ".join(columns[:40])
             message = f"the file has no column {column!r}; it has {known}"
-            faults.append(Fault(f"/mapping/{column}", "unknown-column", message))
+            faults.append(Issue(f"/mapping/{column}", "unknown-column", message))
         elif target is not None:
             faults += _target_faults(chooser.kind, f"/mapping/{column}", target)
     for member, names in (("defaults", wanted.defaults), ("values", wanted.values)):
@@ -111,30 +111,30 @@ def _check_options(chooser: Chooser) -> None:
     for name in wanted.defaults:
         if instead := _NO_DEFAULT.get(_bare(name)):
             message = f"a default cannot give {_bare(name)}: {instead}"
-            faults.append(Fault(f"/defaults/{name}", "bad-default", message))
+            faults.append(Issue(f"/defaults/{name}", "bad-default", message))
     for topic, code_list in lists_of(wanted.code_lists).items():
         if topic and not known_list(topic, code_list):
             message = no_list(topic, code_list)
-            faults.append(Fault(f"/code_lists/{topic}", "unknown-code-list", message))
+            faults.append(Issue(f"/code_lists/{topic}", "unknown-code-list", message))
         elif not topic and not any(code_list in listed for listed in code_lists.LISTS.values()):
             message = f"no topic has a code list {code_list!r}"
-            faults.append(Fault("/code_lists", "unknown-code-list", message))
+            faults.append(Issue("/code_lists", "unknown-code-list", message))
     if faults:
         raise Invalid(
             f"The options do not fit the file: {faults[0].message}.",
             code=faults[0].code,
-            faults=faults,
+            issues=faults,
         )
 
 
-def _target_faults(kind: Kind, pointer: str, target: str) -> list[Fault]:
+def _target_faults(kind: Kind, pointer: str, target: str) -> list[Issue]:
     name, _, code_list = target.partition("@")
     if kind.field(name) is None:
         known = ", ".join([*kind.fields, *kind.helpers])
         message = f"a {kind.name} has no field {name!r}; it has {known}"
-        return [Fault(pointer, "unknown-field", message)]
+        return [Issue(pointer, "unknown-field", message)]
     if code_list and not known_list(name, code_list):
-        return [Fault(pointer, "unknown-code-list", no_list(name, code_list))]
+        return [Issue(pointer, "unknown-code-list", no_list(name, code_list))]
     return []
 
 
@@ -162,7 +162,7 @@ def _refuse_forbidden(chooser: Chooser, dropped: frozenset[str]) -> None:
             "never people, images, recognitions or logins. Name them in drop_columns to import "
             "the rest without them.",
             code="forbidden-content",
-            faults=[Fault(f"/columns/{name}", "forbidden-content", f"column {name!r} is refused") for name in names],
+            issues=[Issue(f"/columns/{name}", "forbidden-content", f"column {name!r} is refused") for name in names],
         )
 
 
@@ -320,8 +320,8 @@ def _default(chooser: Chooser, target: str, value: Any) -> Any:
     except (Unreadable, ValidationError) as reason:
         told = reason if isinstance(reason, Unreadable) else reason.errors()[0]["msg"]
         message = f"the default of {name} cannot be used: {told}"
-        fault = Fault(f"/defaults/{name}", "bad-default", message)
-        raise Invalid(message, code="bad-default", faults=[fault]) from reason
+        fault = Issue(f"/defaults/{name}", "bad-default", message)
+        raise Invalid(message, code="bad-default", issues=[fault]) from reason
     return value
 
 

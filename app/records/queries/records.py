@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Fetch, constraint_of
-from app.errors import Conflict, Fault
+from app.errors import Conflict, Issue
 from app.records.kinds import Kind
 from app.records.queries.documents import Conditions, document, quoted, source, written_columns
 
@@ -170,16 +170,16 @@ def refused(kind: Kind, error: IntegrityError) -> Conflict:
     constraint = constraint_of(error) or ""
     if constraint.endswith("_owner_reference") and constraint.startswith("uq_"):
         detail = f"The owner unit has another {kind.title} of this owner_reference already."
-        fault = Fault("/owner_reference", "already-exists", detail)
-        return Conflict(detail, code="already-exists", faults=(fault,))
+        fault = Issue("/owner_reference", "already-exists", detail)
+        return Conflict(detail, code="already-exists", issues=(fault,))
     if constraint in (f"uq_{kind.name}_code", f"uq_{kind.name}_jurisdiction_code"):
         detail = f"Somebody registered a {kind.title} of the same code meanwhile."
-        return Conflict(detail, code="already-exists", faults=(Fault("/code", "already-exists", detail),))
+        return Conflict(detail, code="already-exists", issues=(Issue("/code", "already-exists", detail),))
     column = constraint.partition(f"_{kind.name}_")[2]
     if constraint == "fk_touched_jurisdiction":  # asked once a statement, by `registry_touch`
         column = "jurisdiction"
     detail = f"The database refuses this: {constraint or 'a rule of the table'} does not hold."
-    return Conflict(detail, code="rule-broken", faults=(Fault(f"/{column}", "rule-broken", detail),))
+    return Conflict(detail, code="rule-broken", issues=(Issue(f"/{column}", "rule-broken", detail),))
 
 
 async def remove(connection: AsyncConnection, kind: Kind, codes: Sequence[str]) -> set[str]:

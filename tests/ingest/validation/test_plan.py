@@ -87,7 +87,7 @@ def test_a_profile_with_unknown_fields_or_lists_is_refused_with_every_fault() ->
     profile = Profile(name="bad", kind="camera", columns={"a": "nothing"}, code_lists={"direction": "nope"})
     with pytest.raises(Invalid) as error:
         check_profile(profile)
-    assert [fault.code for fault in error.value.faults] == ["unknown-field", "unknown-code-list"]
+    assert [fault.code for fault in error.value.issues] == ["unknown-field", "unknown-code-list"]
     with pytest.raises(ValueError, match="dropped and used"):
         Profile(name="x", columns={"a": "code"}, drop_columns=["a"])
 
