@@ -9,6 +9,8 @@ import re
 from functools import cache
 from typing import Final
 
+from app.messages import Message, translate_message
+
 # Chinese for the refusal of a whole file: what it is instead, what is wrong with it, what to say.
 #
 # Read by `app.ingest.messages.chinese`, which finds a sentence again by its fixed words. The sentences are those
@@ -384,6 +386,8 @@ def in_chinese(sentence: str) -> str:
     >>> in_chinese("The header takes rows 3 and 4."), in_chinese("no such words")
     ('表头为第 3 行和第 4 行。', 'no such words')
     """
+    if isinstance(sentence, Message):
+        return translate_message(sentence, "zh")
     for pattern, chinese in _patterns() if len(sentence) <= _LONGEST else ():
         if found := pattern.fullmatch(sentence):
             return chinese.format(*(in_chinese(part) for part in found.groups()))
