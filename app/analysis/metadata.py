@@ -4,11 +4,11 @@ Pure. Each part of the analysis says itself what it could not assess: see `telli
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC
 from typing import Any, Final
 
 from app.analysis.engine_input import Computed
 from app.geo.coverage import assessment as engine
+from app.instants import format_instant
 from app.models.vocabulary import LEVELS
 
 FIXES: Final = {
@@ -56,7 +56,7 @@ def about(found: Computed, **answer: Any) -> dict[str, Any]:
     return {
         "jurisdiction": found.loaded.jurisdiction,
         "revision": found.loaded.revision,
-        "computed_at": found.loaded.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "computed_at": format_instant(found.loaded.at),
         **answer,
         "parameters": _parameters(found),
         "not_assessed": [told for teller in _tellers.values() for told in teller(found)],

@@ -5,7 +5,6 @@ metres, angles in degrees clockwise from true north.
 """
 
 import re
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -16,6 +15,7 @@ from sqlalchemy import Boolean, Date, Double, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from app.instants import parse_day, parse_instant
 from app.models.columns import Code, TextArray
 from app.models.vocabulary import (
     CheckpointKind,
@@ -31,11 +31,6 @@ from app.models.vocabulary import (
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Controls, line separators, and marks that turn the direction of writing round."""
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_INSTANT: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
-    r"([Zz]|[+-][0-9]{2}:[0-9]{2})?"
-)
 
 
 def _printable(text: str) -> str:
@@ -48,20 +43,18 @@ def _day(value: object) -> object:
     """Read YYYY-MM-DD and nothing else: a number is not a day."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
-    if isinstance(value, str) and _DAY.fullmatch(value):
-        with suppress(ValueError):
-            return date.fromisoformat(value)
-    raise PydanticCustomError("day", "a day of the calendar is needed, written YYYY-MM-DD")
+    if (day := parse_day(value)) is None:
+        raise PydanticCustomError("day", "a day of the calendar is needed, written YYYY-MM-DD")
+    return day
 
 
 def _instant(value: object) -> object:
     """Read RFC 3339 and nothing else: a number is not an instant."""
     if isinstance(value, datetime):
         return value
-    if isinstance(value, str) and _INSTANT.fullmatch(value):
-        with suppress(ValueError):
-            return datetime.fromisoformat(value.upper())
-    raise PydanticCustomError("instant", "an instant as in RFC 3339 is needed, e.g. 2026-01-31T08:00:00Z")
+    if (instant := parse_instant(value)) is None:
+        raise PydanticCustomError("instant", "an instant as in RFC 3339 is needed, e.g. 2026-01-31T08:00:00Z")
+    return instant
 
 
 def _in_utc(instant: datetime) -> datetime:

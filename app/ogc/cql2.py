@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from app.errors import BadQuery, InvalidShape
 from app.geo.projection.reference_systems import Crs, boxes, to_lonlat
+from app.instants import parse_day, parse_instant
 
 Language = Literal["cql2-text", "cql2-json"]
 LANGUAGES: Final[tuple[Language, ...]] = ("cql2-text", "cql2-json")
@@ -142,11 +143,6 @@ _DEPTH: Final = {
     "Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2,
     "MultiPolygon": 3,
 }  # fmt: skip
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_INSTANT: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-
 When = date | datetime
 
 
@@ -244,17 +240,16 @@ def box(value: object, crs: Crs) -> BaseGeometry:
 
 def day(text: object) -> date:
     """Return a day of the calendar, written YYYY-MM-DD."""
-    if isinstance(text, str) and _DAY.fullmatch(text):
-        with suppress(ValueError):
-            return date.fromisoformat(text)
-    raise bad(f"{_short(text)} is not a day, written YYYY-MM-DD.")
+    if (value := parse_day(text)) is None:
+        raise bad(f"{_short(text)} is not a day, written YYYY-MM-DD.")
+    return value
 
 
 def instant(text: object) -> datetime:
     """Return an instant as in RFC 3339, in UTC."""
-    if isinstance(text, str) and _INSTANT.fullmatch(text):
-        with suppress(ValueError, OverflowError):
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    if (value := parse_instant(text, complete=True)) is not None:
+        with suppress(OverflowError):
+            return value.astimezone(UTC)
     raise bad(f"{_short(text)} is not an instant, written as in 2026-01-31T08:00:00Z.")
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final
 
 from app.ingest.values.cell_parsing import Unreadable, dashed
+from app.instants import format_instant
 
 _YMD: Final = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})(?:\s*[日号])?", re.ASCII)
 _COMPACT: Final = re.compile(r"(\d{4})(\d{2})(\d{2})")
@@ -81,7 +82,7 @@ def instant(text: str, offset_h: float = 8.0) -> str:
     """
     plain = dashed(text).strip()
     if _MILLISECONDS.fullmatch(plain):
-        return _utc(datetime.fromtimestamp(int(plain) / 1000, UTC))
+        return format_instant(datetime.fromtimestamp(int(plain) / 1000, UTC))
     found, rest = _split_day(plain)
     zone: timezone = timezone(timedelta(hours=offset_h))
     if rest.startswith("."):
@@ -90,13 +91,9 @@ def instant(text: str, offset_h: float = 8.0) -> str:
     else:
         moment = _moment(found, rest, zone)
     try:
-        return _utc(moment.astimezone(UTC))
+        return format_instant(moment)
     except OverflowError:
         raise _no_day() from None
-
-
-def _utc(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _moment(found: date, rest: str, zone: timezone) -> datetime:
