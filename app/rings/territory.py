@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import Invalid, Issue, NotFound
 from app.geo.projection.local_projection import Frame, frame, frame_for
 from app.geo.rings.membership import Boundary, RingIndex
+from app.messages import Message
 from app.models.vocabulary import Level
 from app.rings import queries as ring_queries
 
@@ -105,7 +106,11 @@ def misplaced(territory: Territory, geometry: BaseGeometry) -> Issue | None:
         return Issue(
             "/geometry",
             "swapped-coordinates",
-            f"longitude and latitude are swapped: [{y0:g}, {x0:g}] lies in the jurisdiction, [{x0:g}, {y0:g}] does not",
+            Message(
+                "longitude and latitude are swapped: [{lat:g}, {lon:g}] is in the jurisdiction, [{lon:g}, {lat:g}] is not",
+                lon=x0,
+                lat=y0,
+            ),
         )
     lon = x0 if not west <= x0 <= east else x1
     lat = y0 if not south <= y0 <= north else y1
@@ -113,7 +118,13 @@ def misplaced(territory: Territory, geometry: BaseGeometry) -> Issue | None:
     return Issue(
         "/geometry",
         "outside-extent",
-        f"[{lon:g}, {lat:g}] lies outside the extent of jurisdiction {territory.code}: [{box}]",
+        Message(
+            "[{lon:g}, {lat:g}] is outside the extent of jurisdiction {jurisdiction}: [{extent}]",
+            lon=lon,
+            lat=lat,
+            jurisdiction=territory.code,
+            extent=box,
+        ),
     )
 
 
