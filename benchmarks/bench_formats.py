@@ -67,7 +67,7 @@ def _batches() -> Iterator[pa.RecordBatch]:
 
 def _ours(path: Path) -> None:
     with open_source(path) as source:
-        assert sum(len(batch.row) for batch in source.batches()) == ROWS
+        assert sum(len(batch.row_numbers) for batch in source.iter_batches()) == ROWS
 
 
 def _gdal(path: Path) -> None:

@@ -35,7 +35,7 @@ from app.imports import job_results, preparation
 from app.imports.jobs import Admitted, Imports
 from app.imports.schemas import ImportJob
 from app.ingest.messages.chinese import in_chinese
-from app.ingest.values.crs import title
+from app.ingest.values.crs import format_crs_title
 from app.settings import Settings
 
 _ASK_EVERY_S = 0.2
@@ -152,7 +152,7 @@ async def _watched(database: Database, imports: Imports, job_id: str, language: 
 
 def _tell_plan(admitted: Admitted) -> None:
     found, plan = admitted.source.detected, admitted.plan.describe()
-    words = [found.format, found.encoding, found.layer, found.crs and title(found.crs)]
+    words = [found.format, found.encoding, found.layer, found.crs and format_crs_title(found.crs)]
     rows = "" if found.rows is None else f", {found.rows:,} rows"
     told = " ".join(word for word in words if word)
     console.print(f"{escape(admitted.file.name)}: {escape(told)}{rows}, profile {plan['profile']}")

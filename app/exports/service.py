@@ -30,7 +30,7 @@ from app.exports import queries as export_queries
 from app.geo.projection.reference_systems import CRS84, SYSTEMS, Crs, from_lonlat, named
 from app.ingest.writers.formats import FORMATS, Column, Layout
 from app.ingest.writers.model import ARROW, Batches
-from app.ingest.writers.platforms import NEEDED
+from app.ingest.writers.platforms import REQUIRED_FIELDS
 from app.ogc.analysis_features import SOURCES
 from app.ogc.collection_model import Collection, Property
 from app.ogc.collections import BY_ID
@@ -325,7 +325,7 @@ def _value(feature: Mapping[str, Any], column: Column, asked: Wanted) -> Any:
 def _properties(asked: Wanted, *, reveal: bool) -> list[Property]:
     shown = asked.collection.shown(reveal=reveal)
     if FORMATS[asked.format].kinds:
-        return [known for known in shown if known.name in NEEDED or known.name == "kind"]
+        return [known for known in shown if known.name in REQUIRED_FIELDS or known.name == "kind"]
     if asked.fields is None:
         return list(shown)
     by_name = {known.name: known for known in shown}
@@ -342,9 +342,9 @@ def _layout(asked: Wanted, properties: Sequence[Property]) -> Layout:
     return Layout(
         name=asked.collection.id,
         columns=tuple(Column(p.name, headers[p.name], p.type, p.kept) for p in properties),
-        shapes=asked.collection.shapes,
+        geometry_types=asked.collection.shapes,
         srid=asked.crs.srid,
-        places=places,
+        location_headers=places,
         bom=asked.bom,
         platform=platform,
     )

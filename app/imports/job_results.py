@@ -1,251 +1,215 @@
-"""What is told of imports: the job, its rows, the file with what is wrong beside each row."""
+"""The outcomes of an import's rows, read back as JSON and as an annotated file in CSV or XLSX."""
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import anyio
+import anyio.to_thread
+import numpy as np
+import orjson
+import pyarrow as pa
+import shapely
 import xlsxwriter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
+from app.cursors import INVALID_CURSOR
 from app.db.engine import Database
-from app.errors import Conflict, InvalidQuery, NotFound
-from app.imports import result_store
+from app.errors import InvalidQuery, NotFound
+from app.geo.arrays import Ints
+from app.imports.jobs import fetch_visible_job, is_rolled_back
 from app.imports.queries import jobs as job_queries
-from app.imports.result_store import NOT_WRITTEN, WRITTEN
-from app.imports.schemas import Asked, Counts, ImportFile, ImportJob, ImportNote, ImportProblem
-from app.ingest.messages.chinese import in_chinese
-from app.models.import_tables import FINISHED
+from app.imports.result_store import DETAILS, ISSUES, NO_STATUS, STATUSES, WRITTEN, localize_issue, read_table
+from app.imports.schemas import RowFilter
+from app.messages import Language, Message, translate_message
 
-Language = Literal["zh", "en"]
 FileFormat = Literal["csv", "xlsx"]
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-_MOST_SHEET_ROWS: Final = 1_048_575
+NOT_WRITTEN: Final = "not_written"
+"""Status of rows that an import wrote before it failed; its transaction is rolled back."""
+MERGED: Final = "merged"
+"""Status of a row that is part of a record of another row: one of several lanes."""
+PASSED_OVER: Final = "passed_over"
+"""Status of a row that is not a record."""
+_NON_RECORD_CODES: Final = frozenset({"not-a-record", "not-a-device"})
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_MAX_SHEET_ROWS: Final = 1_048_575
+_MAX_CURSOR_LENGTH: Final = 20
 
 
-def view(row: dict[str, Any], language: Language) -> ImportJob:
-    """Return a job as it travels."""
-    file = ImportFile.model_validate(row["file"])
-    finished = row["state"] in FINISHED
-    counts = Counts.model_validate(row["counts"])
-    if _unwritten(row):
-        counts = _not_kept(counts)
-    return ImportJob(
-        **{name: row[name] for name in _PLAIN},
-        file=file,
-        counts=counts,
-        progress=_progress(counts.rows, file.rows, finished=finished),
-        written=row["state"] == "done" and not row["dry_run"],
-        notes=[_note(note, language) for note in row["notes"]],
-        problem=None if row["problem"] is None else _problem(row["problem"], language),
-        links={
-            "self": f"/v1/imports/{row['id']}",
-            "rows": f"/v1/imports/{row['id']}/rows",
-            "file": f"/v1/imports/{row['id']}/file",
-        },
-    )
-
-
-def _unwritten(row: Mapping[str, Any]) -> bool:
-    """Tell whether a job has ended in which rows were written, and then taken back."""
-    return row["state"] in FINISHED and row["state"] != "done" and not row["dry_run"]
-
-
-def _not_kept(counts: Counts) -> Counts:
-    """Return the counts of a job of which nothing was kept: none was created, updated or removed."""
-    lost = counts.created + counts.updated + counts.removed
-    none = dict.fromkeys((*WRITTEN, "states"), 0)
-    return counts.model_copy(update={**none, "not_written": lost})
-
-
-_PLAIN: Final = (
-    "id", "state", "kind", "dry_run", "jurisdictions", "actor", "options", "plan", "created_at",
-    "started_at", "finished_at",
-)  # fmt: skip
-
-
-def _note(note: dict[str, str], language: Language) -> ImportNote:
-    message = note["message_zh" if language == "zh" else "message"]
-    return ImportNote(code=note["code"], message=message)
-
-
-def _problem(problem: dict[str, Any], language: Language) -> ImportProblem:
-    found = ImportProblem.model_validate(problem)
-    if language == "zh":
-        found.detail = in_chinese(found.detail)
-    return found
-
-
-def _progress(done: int, all_rows: int | None, *, finished: bool) -> float | None:
-    if finished:
-        return 1.0
-    if not all_rows:
-        return None
-    return min(1.0, round(done / all_rows, 4))
-
-
-async def get(connection: AsyncConnection, job: str, who: Principal, language: Language = "en") -> ImportJob:
-    """Return a job.
-
-    Raises
-    ------
-    NotFound
-        when there is none in the caller's scope.
-    """
-    return view(await _seen(connection, job, who), language)
-
-
-async def _seen(connection: AsyncConnection, job: str, who: Principal) -> dict[str, Any]:
-    """Return a job the caller may see: of jurisdictions in scope, or the caller's own."""
-    scope = who.scope("editor")
-    found = await job_queries.find(connection, job)
-    if found is not None and scope is not None and found["actor"] != who.name:
-        owners = set(found["jurisdictions"])
-        found = found if owners and owners <= set(scope) else None
-    if found is None:
-        raise NotFound("import", job)
-    return found
-
-
-async def listed(
+async def load_rows(
     connection: AsyncConnection,
-    who: Principal,
+    job_id: str,
+    principal: Principal,
     *,
-    after: str | None,
-    limit: int,
-    language: Language,
-) -> tuple[list[ImportJob], str | None]:
-    """Return jobs, newest first, and where the next page starts."""
-    scope = who.scope("editor")
-    place = None if after is None else _place(after)
-    found = await job_queries.page(connection, scope=scope, actor=who.name, after=place, limit=limit + 1)
-    shown = found[:limit]
-    jobs = [view(row, language) for row in shown]
-    if len(found) <= limit:
-        return jobs, None
-    return jobs, f"{shown[-1]['created_at'].isoformat()} {shown[-1]['id']}"
-
-
-def _place(after: str) -> tuple[str, str]:
-    at, _, job = after.partition(" ")
-    try:
-        datetime.fromisoformat(at)
-    except ValueError as error:
-        raise _bad_cursor() from error
-    return at, job
-
-
-def _bad_cursor() -> InvalidQuery:
-    message = "The cursor is not one of ours: follow `next` as it is given."
-    return InvalidQuery(message, parameter="cursor")
-
-
-async def cancel(connection: AsyncConnection, job: str, who: Principal) -> None:
-    """Ask a job to stop; nothing of it will be written.
-
-    Raises
-    ------
-    Conflict
-        when it has ended.
-    """
-    found = await _seen(connection, job, who)
-    if not await job_queries.cancel(connection, job):
-        raise Conflict(f"The import has ended: it is {found['state']}.", code="import-ended")
-
-
-async def rows(
-    connection: AsyncConnection,
-    job: str,
-    who: Principal,
-    *,
-    wanted: Asked | None,
+    status: RowFilter | None,
     after: str | None,
     limit: int,
     language: Language,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return what became of rows, in the order of the file, and where the next page starts."""
-    unwritten = _unwritten(await _seen(connection, job, who))
-    page, start = _position(after)
-    if _none(wanted, unwritten):
+    """Return outcomes of rows in the order of the file, and the key that the next page starts after."""
+    rolled_back = is_rolled_back(await fetch_visible_job(connection, job_id, principal))
+    page, start = _parse_position(after)
+    if _has_no_rows(status, rolled_back):
         return [], None
-    found: list[dict[str, Any]] = []
-    while (stored := await job_queries.results(connection, job, page, _kept(wanted))) is not None:
+    rows: list[dict[str, Any]] = []
+    stored_statuses = _list_stored_statuses(status)
+    while (stored := await job_queries.results(connection, job_id, page, stored_statuses)) is not None:
         number, results, _ = stored
-        part, rest = await anyio.to_thread.run_sync(
-            result_store.rows_of, results, wanted, language, start if number == page else 0,
-            limit - len(found), unwritten,
-        )  # fmt: skip
-        found += part
-        if rest is not None:
-            return found, f"{number}:{rest}"
+        page_rows, next_start = await anyio.to_thread.run_sync(
+            read_rows,
+            results,
+            status,
+            language,
+            start if number == page else 0,
+            limit - len(rows),
+            rolled_back,
+        )
+        rows += page_rows
+        if next_start is not None:
+            return rows, f"{number}:{next_start}"
         page, start = number + 1, 0
-    return found, None
+    return rows, None
 
 
-def _none(wanted: Asked | None, unwritten: bool) -> bool:
-    """Tell whether no row can have become what is asked for, because of how the job ended."""
-    return (wanted in WRITTEN and unwritten) or (wanted == NOT_WRITTEN and not unwritten)
+def _has_no_rows(status: RowFilter | None, rolled_back: bool) -> bool:
+    """Return whether no row can have a status, because of the end of the job."""
+    return (status in WRITTEN and rolled_back) or (status == NOT_WRITTEN and not rolled_back)
 
 
-def _kept(wanted: Asked | None) -> Sequence[str] | None:
-    """Return the statuses under which rows that are asked for are kept."""
-    if wanted is None:
+def _list_stored_statuses(status: RowFilter | None) -> Sequence[str] | None:
+    """Return the stored statuses of rows that a filter selects."""
+    if status is None:
         return None
-    return WRITTEN if wanted == NOT_WRITTEN else (wanted,)
+    return WRITTEN if status == NOT_WRITTEN else (status,)
 
 
-def _position(after: str | None) -> tuple[int, int]:
+def _parse_position(after: str | None) -> tuple[int, int]:
+    """Return the page number and the row index of a key ``page:row``."""
     if after is None:
         return 0, 0
     page, _, start = after.partition(":")
-    if not (page.isdecimal() and start.isdecimal() and len(after) < 20):
-        raise _bad_cursor()
+    if not (page.isdecimal() and start.isdecimal() and len(after) < _MAX_CURSOR_LENGTH):
+        raise InvalidQuery(INVALID_CURSOR, parameter="cursor")
     return int(page), int(start)
 
 
-async def file_name(connection: AsyncConnection, job: str, who: Principal, extension: FileFormat) -> str:
-    """Return what the annotated file of a job is called.
+def read_rows(
+    results: bytes,
+    status: RowFilter | None,
+    language: Language,
+    start: int,
+    limit: int,
+    rolled_back: bool = False,
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Return up to ``limit`` rows of a stored page from an index on, and the index of the next one."""
+    table = read_table(results)
+    positions = _select_rows(table, status)
+    positions = positions[positions >= start]
+    rows = []
+    for row in table.take(pa.array(positions[:limit])).to_pylist():
+        details = orjson.loads(row[DETAILS]) if row[DETAILS] else {}
+        issues = details.get(ISSUES, [])
+        rows.append(
+            {
+                "row": row["row"],
+                "code": row["code"],
+                "status": _name_status(row["status"], issues, rolled_back),
+                "problems": [localize_issue(issue, language) for issue in issues],
+                "changes": details.get("changes"),
+            }
+        )
+    return rows, int(positions[limit]) if len(positions) > limit else None
+
+
+def _name_status(status: int, issues: Sequence[dict[str, Any]], rolled_back: bool) -> str:
+    if status == NO_STATUS:
+        return PASSED_OVER if any(issue["code"] in _NON_RECORD_CODES for issue in issues) else MERGED
+    name = STATUSES[status]
+    return NOT_WRITTEN if rolled_back and name in WRITTEN else name
+
+
+def _select_rows(table: Any, status: RowFilter | None) -> Ints:
+    """Return the indices of the rows with a status."""
+    if status is None:
+        return np.arange(table.num_rows)
+    if status == "warning":
+        with_details = np.flatnonzero(table[DETAILS].is_valid().to_numpy())
+        details = map(orjson.loads, table[DETAILS].take(pa.array(with_details)).to_pylist())
+        warned = [any(issue["severity"] == "warning" for issue in row.get(ISSUES, ())) for row in details]
+        selected: Ints = with_details[np.array(warned, dtype=bool)]
+        return selected
+    names = WRITTEN if status == NOT_WRITTEN else ("refused" if status == "error" else status,)
+    return np.flatnonzero(np.isin(table["status"].to_numpy(), [STATUSES.index(name) for name in names]))
+
+
+# The annotated file: the cells of the original, and the issues of each row in the last column.
+
+
+async def build_file_name(connection: AsyncConnection, job_id: str, principal: Principal, extension: FileFormat) -> str:
+    """Return the name of the annotated file of a job.
 
     Raises
     ------
     NotFound
-        when its rows are not kept any more, or there are none.
+        if the job has no stored rows, or they are deleted.
     """
-    found = await _seen(connection, job, who)
-    if await job_queries.results(connection, job, 0, None) is None:
-        raise NotFound("file of import", job)
-    return f"{Path(found['file']['name']).stem}-{job[:8]}.{extension}"
+    job = await fetch_visible_job(connection, job_id, principal)
+    if await job_queries.results(connection, job_id, 0, None) is None:
+        raise NotFound("file of import", job_id)
+    return f"{Path(job['file']['name']).stem}-{job_id[:8]}.{extension}"
 
 
-async def as_csv(database: Database, job: str, wanted: Asked | None, language: Language) -> AsyncIterator[bytes]:
-    """Yield the annotated file as CSV, page by page, in UTF-8 with a byte order mark for Excel."""
-    yield await anyio.to_thread.run_sync(_csv_header, await _headings(database, job, language))
-    async for results, cells in _pages(database, job, wanted):
-        lines = result_store.annotated(results, cells, wanted, language)
-        yield await anyio.to_thread.run_sync(_csv_part, lines)
+async def stream_csv(
+    database: Database, job_id: str, status: RowFilter | None, language: Language
+) -> AsyncIterator[bytes]:
+    """Yield the annotated file as CSV in UTF-8, with a byte order mark for Excel."""
+    headings = await _fetch_headings(database, job_id, language)
+    yield "\ufeff".encode() + _write_csv_lines([headings]) if headings else b""
+    async for results, cells in _stream_pages(database, job_id, status):
+        lines = iter_annotated_rows(results, cells, status, language)
+        yield await anyio.to_thread.run_sync(_write_csv_lines, lines)
 
 
-async def _headings(database: Database, job: str, language: Language) -> list[str]:
-    """Return what stands above the columns of an annotated file, also where no row does."""
+async def write_xlsx(database: Database, job_id: str, status: RowFilter | None, language: Language, path: Path) -> None:
+    """Write the annotated file as a workbook, row by row."""
+    book = xlsxwriter.Workbook(path, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
+    sheet = book.add_worksheet()
+    try:
+        for column, heading in enumerate(await _fetch_headings(database, job_id, language)):
+            sheet.write_string(0, column, heading)
+        row = 1
+        async for results, cells in _stream_pages(database, job_id, status):
+            lines = iter_annotated_rows(results, cells, status, language)
+            row = await anyio.to_thread.run_sync(_write_sheet_rows, sheet, lines, row)
+    finally:
+        await anyio.to_thread.run_sync(book.close)
+
+
+async def _fetch_headings(database: Database, job_id: str, language: Language) -> list[str]:
+    """Return the column headings of the annotated file; also if no row matches the filter."""
     async with database.reading() as connection:
-        stored = await job_queries.results(connection, job, 0, None, cells=True)
-    cells = None if stored is None else stored[2]
-    return [] if cells is None else result_store.headings(result_store.table_of(cells), language)
+        stored = await job_queries.results(connection, job_id, 0, None, cells=True)
+    if stored is None or stored[2] is None:
+        return []
+    names = [name for name in read_table(stored[2]).column_names if name != "row"]
+    return [*names, translate_message(Message("errors"), language)]
 
 
-async def _pages(database: Database, job: str, wanted: Asked | None) -> AsyncIterator[tuple[bytes, bytes]]:
+async def _stream_pages(
+    database: Database, job_id: str, status: RowFilter | None
+) -> AsyncIterator[tuple[bytes, bytes]]:
+    """Yield the stored outcomes and cells of each page that has rows of a status."""
     async with database.reading() as connection:
-        found = await job_queries.find(connection, job)
-    if found is None or _none(wanted, _unwritten(found)):
+        job = await job_queries.find(connection, job_id)
+    if job is None or _has_no_rows(status, is_rolled_back(job)):
         return
     page = 0
     while True:
         async with database.reading() as connection:
-            stored = await job_queries.results(connection, job, page, _kept(wanted), cells=True)
+            stored = await job_queries.results(connection, job_id, page, _list_stored_statuses(status), cells=True)
         if stored is None:
             return
         page = stored[0] + 1
@@ -253,27 +217,69 @@ async def _pages(database: Database, job: str, wanted: Asked | None) -> AsyncIte
             yield stored[1], stored[2]
 
 
-def _csv_header(names: list[str]) -> bytes:
-    return "\ufeff".encode() + _csv_part([names]) if names else b""
+def iter_annotated_rows(
+    results: bytes, cells: bytes, status: RowFilter | None, language: Language
+) -> Iterator[list[str | None]]:
+    """Yield the cells of each row of a page, and the issues of the row as the last cell."""
+    outcomes, originals = read_table(results), read_table(cells)
+    columns = [_to_texts(originals[name]) for name in originals.column_names if name != "row"]
+    selected = outcomes.take(pa.array(_select_rows(outcomes, status)))
+    details_by_row = dict(zip(selected["row"].to_pylist(), selected[DETAILS].to_pylist(), strict=True))
+    for index, row in enumerate(originals["row"].to_pylist()):
+        if row not in details_by_row:
+            continue
+        issues = orjson.loads(details_by_row[row]).get(ISSUES, []) if details_by_row[row] else []
+        notes = "; ".join(_format_issue(issue, language) for issue in issues)
+        yield [*(column[index] for column in columns), notes or None]
 
 
-def _csv_part(lines: Iterable[Sequence[str | None]]) -> bytes:
+def _to_texts(column: Any) -> list[str | None]:
+    """Return the cells of a column; geometries as WKT."""
+    if pa.types.is_binary(column.type):
+        shapes = shapely.from_wkb(np.asarray(column.to_pylist(), dtype=object))
+        texts: list[str | None] = shapely.to_wkt(shapes, rounding_precision=-1).tolist()
+        return texts
+    cells: list[str | None] = column.to_pylist()
+    return cells
+
+
+def _format_issue(issue: dict[str, Any], language: Language) -> str:
+    """Return an issue as one clause of a cell: without a final stop, because others may follow."""
+    localized = localize_issue(issue, language)
+    message = str(localized["message"]).rstrip(".。")
+    column = localized["column"] or localized["field"]
+    return f"{column}: {message}" if column else message
+
+
+def _write_csv_lines(lines: Iterable[Sequence[str | None]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     for cells in lines:
-        writer.writerow([harmless(cell) for cell in cells])
+        writer.writerow([escape_formula(cell) for cell in cells])
     return text.getvalue().encode()
 
 
-def harmless(cell: str | None) -> str:
-    """Return a cell that a spreadsheet takes for text or a number, never for a formula.
+def _write_sheet_rows(sheet: Any, lines: Iterable[Sequence[str | None]], row: int) -> int:
+    """Write rows from an index on and return the next index; rows beyond the size of a sheet are left out."""
+    for cells in lines:
+        if row > _MAX_SHEET_ROWS:
+            break
+        for column, cell in enumerate(cells):
+            if cell:
+                sheet.write_string(row, column, escape_formula(cell))
+        row += 1
+    return row
 
-    >>> harmless("=1+1"), harmless("-12.5"), harmless("@x"), harmless(None)
+
+def escape_formula(cell: str | None) -> str:
+    """Return a cell that a spreadsheet reads as text or a number, never as a formula.
+
+    >>> escape_formula("=1+1"), escape_formula("-12.5"), escape_formula("@x"), escape_formula(None)
     ("'=1+1", '-12.5', "'@x", '')
     """
     if not cell:
         return ""
-    if cell.startswith(_FORMULA) and not _is_number(cell):
+    if cell.startswith(_FORMULA_STARTS) and not _is_number(cell):
         return "'" + cell
     return cell
 
@@ -284,29 +290,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-async def as_xlsx(database: Database, job: str, wanted: Asked | None, language: Language, path: Path) -> None:
-    """Write the annotated file as a workbook, row by row."""
-    book = xlsxwriter.Workbook(path, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
-    sheet = book.add_worksheet()
-    try:
-        for at, name in enumerate(await _headings(database, job, language)):
-            sheet.write_string(0, at, name)
-        row = 1
-        async for results, cells in _pages(database, job, wanted):
-            lines = result_store.annotated(results, cells, wanted, language)
-            row = await anyio.to_thread.run_sync(_sheet_part, sheet, lines, row)
-    finally:
-        await anyio.to_thread.run_sync(book.close)
-
-
-def _sheet_part(sheet: Any, lines: Iterable[Sequence[str | None]], row: int) -> int:
-    for cells in lines:
-        if row > _MOST_SHEET_ROWS:
-            break
-        for at, cell in enumerate(cells):
-            if cell:
-                sheet.write_string(row, at, harmless(cell))
-        row += 1
-    return row

@@ -1,7 +1,7 @@
-"""Imports as jobs beside the requests: taken in, run in turn, told of, cancelled, found dead.
+"""Import jobs: create, run, list, cancel; fail the jobs of workers that have ended.
 
-One instance a process. Every worker can answer for every job, because what it answers is in the
-database; a job is run by the worker that took the file in, and is dead when that worker is.
+Each process has one service. Every worker can answer for every job, because the database holds
+all that is shown. The worker that received a file runs its job; the job fails if that worker ends.
 """
 
 import asyncio
@@ -9,73 +9,58 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
-from typing_extensions import override
 
 from app.access.roles import Principal
+from app.cursors import INVALID_CURSOR
 from app.db.engine import Database, WriteContext, is_away
-from app.errors import Invalid, NotFound, RegistryError, Unavailable
-from app.imports import job_results, preparation, profiles, registry_checks, result_store, transaction
-from app.imports.job_results import Language
-from app.imports.preparation import Arrived
+from app.errors import Conflict, InvalidQuery, NotFound, RegistryError, Unavailable
+from app.imports import preparation, profiles, registry_checks, transaction
+from app.imports.preparation import ImportTask, UploadedFile
 from app.imports.queries import jobs as job_queries
-from app.imports.result_store import Page
-from app.imports.schemas import ImportJob, ImportRequest
-from app.imports.transaction import Cancelled, Outcome, Work
+from app.imports.result_store import WRITTEN
+from app.imports.ring_and_state_import import import_rings, import_states
+from app.imports.schemas import Counts, ImportFile, ImportJob, ImportNote, ImportProblem, ImportRequest
+from app.imports.transaction import Cancelled, ImportOutcome, JobRecorder, RowImporter, import_records
 from app.ingest.columns import import_plan
 from app.ingest.columns.planner import Plan
 from app.ingest.messages.chinese import in_chinese
-from app.ingest.readers.opening import Source
-from app.records.kinds import BY_NAME
+from app.ingest.readers.opening import TableSource
+from app.instants import format_instant, parse_instant
+from app.messages import Language, Message
+from app.models.import_tables import FINISHED
 from app.rings import queries as ring_queries
 
 log = structlog.get_logger("imports")
-AT_ONCE: Final = 2
-"""Imports a process runs at the same time; each takes a connection and a thread."""
-_ASK_AGAIN_S: Final = 0.3
-INTERRUPTED: Final = {
-    "code": "interrupted",
-    "detail": "The service ended while this import was under way; nothing was written. Send the file again.",
-    "errors": [],
-}
-_CANCELLED: Final = {
-    "code": "cancelled",
-    "detail": "The import was cancelled; nothing was written.",
-    "errors": [],
-}
+MAX_RUNNING: Final = 2
+"""Imports that one process runs at the same time; each uses a connection and a thread."""
+FILE_PREFIX: Final = "import-"
+"""Start of the names of uploaded files."""
+_MAX_ISSUES: Final = 1000
+_IMPORTERS: Final[Mapping[str, RowImporter]] = {"ring": import_rings, "state": import_states}
+"""Importers of kinds that are not located records."""
 
 
-@dataclass(eq=False)
-class Admitted:
-    """A file that can be read, and how; holds it open until the import is over."""
+_INTERRUPTED: Final = Message("The service stopped during this import; nothing was written. Send the file again.")
+_CANCELLED: Final = Message("The import was cancelled; nothing was written.")
+_UNEXPECTED: Final = Message(
+    "The import failed because of an error in the service; nothing was written. Report it to the operator."
+)
 
-    id: str
-    file: Arrived
-    wanted: ImportRequest
-    who: Principal
-    reason: str
-    source: Source
-    plan: Plan
-    closing: ExitStack
-    max_vertices: int
 
-    def row(self, worker: str) -> dict[str, Any]:
-        """Return the job as it is registered."""
-        owners = [] if self.wanted.jurisdiction is None else [self.wanted.jurisdiction]
-        notes = [vars(note) for note in self.plan.notes]
-        return {
-            "id": self.id, "worker": worker, "state": "received", "kind": self.plan.kind.name,
-            "jurisdictions": owners, "actor": self.who.name, "dry_run": self.wanted.dry_run,
-            "options": self.wanted.model_dump(mode="json", exclude_defaults=True),
-            "file": preparation.described(self.file, self.source.detected),
-            "plan": self.plan.describe(), "counts": {}, "notes": notes, "cancel_requested": False,
-        }  # fmt: skip
+def _build_problem(code: str, detail: str) -> dict[str, Any]:
+    return {"code": code, "detail": detail, "detail_zh": in_chinese(detail), "errors": []}
+
+
+def _problem_of_error(error: RegistryError) -> dict[str, Any]:
+    issues = [vars(issue) | {"message_zh": in_chinese(issue.message)} for issue in error.issues[:_MAX_ISSUES]]
+    return _build_problem(error.code, error.detail) | {"errors": issues}
 
 
 class Imports:
@@ -86,280 +71,308 @@ class Imports:
         self._keep_days, self._max_vertices = keep_days, max_vertices
         self.worker = secrets.token_hex(8)
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._alive: AsyncConnection | None = None
-        self._waking = asyncio.Lock()
+        self._turns = asyncio.Semaphore(MAX_RUNNING)
+        self._lock_connection: AsyncConnection | None = None
+        self._locking = asyncio.Lock()
 
-    # -- the life of the process ------------------------------------------------------------------
+    # -- start and stop ---------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Fail what died with its worker, and drop what was kept long enough."""
+        """Fail orphaned jobs; delete expired results and the files of workers that have ended."""
         async with self.database.writing(WriteContext("service")) as connection:
-            for job in await job_queries.bury(connection, INTERRUPTED):
-                log.warning("import interrupted", job=job)
+            for job_id in await _fail_orphans(connection):
+                log.warning("import interrupted", job=job_id)
             await job_queries.forget(connection, self._keep_days)
-            left = {file: file.name.split("-")[1] for file in self.folder.glob(f"{PREFIX}*-*")}
-            living = await job_queries.living(connection, sorted(set(left.values())))
-        for file, worker in left.items():
+            workers = {file: file.name.split("-")[1] for file in self.folder.glob(f"{FILE_PREFIX}*-*")}
+            living = await job_queries.living(connection, sorted(set(workers.values())))
+        for file, worker in workers.items():
             if worker not in living:
                 with suppress(OSError):
                     file.unlink()
 
-    async def place(self) -> Path:
-        """Return where a file that comes in is kept until its import is over."""
-        await self._live()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"{PREFIX}{self.worker}-{secrets.token_hex(6)}"
-
     async def stop(self) -> None:
-        """End what is running; the transactions roll back."""
+        """Cancel the running imports; their transactions are rolled back."""
         running = list(self._running.values())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        if self._alive is not None:
+        if self._lock_connection is not None:
             with suppress(Exception):
-                await self._alive.close()
-            self._alive = None
+                await self._lock_connection.close()
+            self._lock_connection = None
 
-    async def _live(self) -> None:
-        """Hold the lock by which others see that this process lives."""
-        async with self._waking:
-            if self._alive is not None:
-                raw = await self._alive.get_raw_connection()
+    async def _lock_worker(self) -> None:
+        """Hold the lock that shows other processes that this one is alive."""
+        async with self._locking:
+            if self._lock_connection is not None:
+                raw = await self._lock_connection.get_raw_connection()
                 driver: Any = raw.driver_connection
                 if not driver.is_closed():
                     return
-                self._alive = None
+                self._lock_connection = None
             connection = await self.database.engine.connect()
-            alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await job_queries.live(alone, self.worker)
-            self._alive = alone
+            autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await job_queries.live(autocommit, self.worker)
+            self._lock_connection = autocommit
 
-    async def get(self, connection: AsyncConnection, job: str, who: Principal, language: Language) -> ImportJob:
-        """Return a job; one whose worker is gone is failed first, whoever asks."""
-        found = await job_results.get(connection, job, who, language)
-        if found.finished_at is None and job not in self._running:
-            await job_queries.bury(connection, INTERRUPTED)
-            found = await job_results.get(connection, job, who, language)
-        return found
+    async def create_upload_path(self) -> Path:
+        """Return a new path for an uploaded file; its name has the worker that deletes it."""
+        await self._lock_worker()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"{FILE_PREFIX}{self.worker}-{secrets.token_hex(6)}"
 
-    # -- taking in --------------------------------------------------------------------------------
+    # -- create a job -----------------------------------------------------------------------------
 
-    async def admit(self, file: Arrived, wanted: ImportRequest, who: Principal, reason: str = "") -> Admitted:
-        """Open a file and plan how it is read.
+    async def prepare_task(
+        self, file: UploadedFile, request: ImportRequest, principal: Principal, reason: str = ""
+    ) -> ImportTask:
+        """Open a file and plan its import.
 
         Raises
         ------
         Invalid
-            when it cannot be read, or is refused as a whole.
+            if the file cannot be read, or is refused as a whole.
+        NotFound
+            if there is no such profile, or no such jurisdiction in the caller's scope.
         """
-        who.need("editor")
-        if wanted.jurisdiction is not None:
-            who.need_in("editor", [wanted.jurisdiction])
+        principal.need("editor")
+        if request.jurisdiction is not None:
+            principal.need_in("editor", [request.jurisdiction])
         async with self.database.reading() as connection:
-            named, owner = wanted.profile, wanted.jurisdiction
-            profile = None if named is None else await profiles.find(connection, named)
+            owner = request.jurisdiction
+            profile = None if request.profile is None else await profiles.load_profile(connection, request.profile)
             if owner is not None and await ring_queries.territory(connection, owner) is None:
                 raise NotFound("jurisdiction", owner)
-        closing = ExitStack()
+        resources = ExitStack()
         try:
             source, plan = await anyio.to_thread.run_sync(
-                closing.enter_context, preparation.opened(file, wanted, profile)
+                resources.enter_context, preparation.open_import(file, request, profile)
             )
-            check(wanted, plan)
-            if plan.missing and wanted.mode == "upsert":
-                await self._need_known(source, plan, who)
+            preparation.check_kind_options(request, plan)
+            if plan.missing and request.mode == "upsert":
+                await self._check_registered(source, plan, principal)
         except BaseException:
-            closing.close()
+            resources.close()
             raise
-        return Admitted(str(uuid.uuid4()), file, wanted, who, reason, source, plan, closing, self._max_vertices)
+        job_id = str(uuid.uuid4())
+        return ImportTask(
+            job_id, file, request, principal, reason, source, plan, resources, max_vertices=self._max_vertices
+        )
 
-    async def _need_known(self, source: Source, plan: Plan, who: Principal) -> None:
-        """Refuse what would be new records and lacks fields: rows can be parts of registered ones only.
-
-        Raises
-        ------
-        Invalid
-            when none of the first rows is of a registered record.
-        """
-        good = await anyio.to_thread.run_sync(preparation.sampled, source, plan)
+    async def _check_registered(self, source: TableSource, plan: Plan, principal: Principal) -> None:
+        """Raise Invalid if fields are missing and none of the first rows is a registered record."""
+        sample = await anyio.to_thread.run_sync(preparation.read_valid_sample, source, plan)
         async with self.database.reading() as connection:
-            if not await registry_checks.any_registered(connection, plan, good, who.scope("editor")):
+            if not await registry_checks.has_registered(connection, plan, sample, principal.scope("editor")):
                 raise import_plan.refused(plan)
 
-    async def submit(self, admitted: Admitted, done: Callable[[], None]) -> None:
-        """Register a job and run it beside the request; ``done`` is called at its end."""
+    async def start_task(self, task: ImportTask, on_end: Callable[[], None]) -> None:
+        """Insert the job of a task and start it in the background; call ``on_end`` when it ends."""
         try:
-            await self._live()
-            async with self.database.writing(WriteContext(admitted.who.name)) as connection:
-                await job_queries.add(connection, admitted.row(self.worker))
+            await self._lock_worker()
+            async with self.database.writing(WriteContext(task.principal.name)) as connection:
+                await job_queries.add(connection, task.build_job(self.worker))
         except BaseException:
-            admitted.closing.close()
-            done()
+            task.resources.close()
+            on_end()
             raise
-        task = asyncio.create_task(self._run_in_turn(admitted))
-        self._running[admitted.id] = task
+        running = asyncio.create_task(self._run_in_turn(task))
+        self._running[task.id] = running
 
-        def ended(_: object) -> None:
-            self._running.pop(admitted.id, None)
-            done()
+        def finish(_: object) -> None:
+            self._running.pop(task.id, None)
+            on_end()
 
-        task.add_done_callback(ended)
+        running.add_done_callback(finish)
 
-    async def wait(self, job: str, seconds: float) -> None:
-        """Wait for a job of this process to end, at most so long."""
-        task = self._running.get(job)
-        if task is not None:
-            await asyncio.wait([task], timeout=seconds)
+    async def wait_for_job(self, job_id: str, seconds: float) -> None:
+        """Wait until a job of this process ends, or the seconds are over."""
+        running = self._running.get(job_id)
+        if running is not None:
+            await asyncio.wait([running], timeout=seconds)
 
-    async def _run_in_turn(self, admitted: Admitted) -> None:
+    # -- run a job --------------------------------------------------------------------------------
+
+    async def _run_in_turn(self, task: ImportTask) -> None:
         async with self._turns:
-            await self.run(admitted)
+            await self.run_task(task)
 
-    # -- running ----------------------------------------------------------------------------------
-
-    async def run(self, admitted: Admitted, watch: "_Keeper | None" = None) -> None:
-        """Bring a registered file in, and say how it ended whatever happens."""
-        keeper = watch or _Keeper(self.database, admitted)
+    async def run_task(self, task: ImportTask) -> None:
+        """Run the import of a task, and record the end of its job whatever happens."""
+        recorder = JobRecorder(self.database, task)
         problem: Mapping[str, Any]
         state = "failed"
         try:
-            with admitted.closing:
-                await self._run(admitted, keeper)
+            with task.resources:
+                importer = _IMPORTERS.get(task.plan.spec.name, import_records)
+                outcome = await transaction.run(self.database, task, recorder, importer)
+            if not recorder.finished:
+                state = "done" if task.request.dry_run or outcome.problem is None else "failed"
+                await self._finish_job(recorder, state, outcome.problem, outcome)
             return
         except Cancelled:
-            state, problem = "cancelled", _CANCELLED
+            state, problem = "cancelled", _build_problem("cancelled", _CANCELLED)
         except RegistryError as error:
-            problem = _problem(error)
+            problem = _problem_of_error(error)
         except asyncio.CancelledError:
-            await asyncio.shield(self._end(admitted, "failed", INTERRUPTED, keeper))
+            await asyncio.shield(self._finish_job(recorder, "failed", _build_problem("interrupted", _INTERRUPTED)))
             raise
-        except Exception as error:  # whatever it is, the job must not seem to run for ever
-            problem = _problem(Unavailable()) if is_away(error) else _UNEXPECTED
-            if not is_away(error):
-                log.error("import failed", job=admitted.id, exc_info=error)
-        await self._end(admitted, state, problem, keeper)
+        except Exception as error:  # the job must end whatever the error is
+            if is_away(error):
+                problem = _problem_of_error(Unavailable())
+            else:
+                problem = _build_problem("internal-error", _UNEXPECTED)
+                log.error("import failed", job=task.id, exc_info=error)
+        await self._finish_job(recorder, state, problem)
 
-    async def _run(self, admitted: Admitted, keeper: "_Keeper") -> None:
-        why = admitted.reason or f"import of {admitted.file.name}"
-        context = WriteContext(admitted.who.name, admitted.id, why)
-        work = Work(
-            admitted.source, admitted.plan, admitted.wanted, admitted.who, context, keeper,
-            admitted.max_vertices,
-        )  # fmt: skip
-        outcome = await transaction.run(self.database, work)
-        if not keeper.finished:
-            kept = admitted.wanted.dry_run or outcome.problem is None
-            await self._end(admitted, "done" if kept else "failed", outcome.problem, keeper, outcome)
-
-    async def _end(
+    async def _finish_job(
         self,
-        admitted: Admitted,
+        recorder: JobRecorder,
         state: str,
         problem: Mapping[str, Any] | None,
-        keeper: "_Keeper",
-        outcome: Outcome | None = None,
+        outcome: ImportOutcome | None = None,
     ) -> None:
-        """Say how a job ended; when the database is away, it will be found dead."""
+        """Record the end of a job; without the database the job is failed later, as an orphan."""
         with suppress(Unavailable, OSError):
-            async with self.database.writing(WriteContext(admitted.who.name)) as connection:
-                counts = outcome.counts if outcome else keeper.counts
+            async with self.database.writing(WriteContext(recorder.task.principal.name)) as connection:
                 await job_queries.finish(
-                    connection, admitted.id, state, problem=problem, counts=counts,
-                    notes=keeper.notes(outcome),
-                )  # fmt: skip
+                    connection,
+                    recorder.task.id,
+                    state,
+                    problem=problem,
+                    counts=outcome.counts if outcome else recorder.counts,
+                    notes=recorder.collect_notes(outcome),
+                )
+
+    # -- read a job -------------------------------------------------------------------------------
+
+    async def load_job(
+        self, connection: AsyncConnection, job_id: str, principal: Principal, language: Language
+    ) -> ImportJob:
+        """Return a job; a job whose worker has ended is failed first."""
+        job = await load_job(connection, job_id, principal, language)
+        if job.finished_at is None and job_id not in self._running:
+            await _fail_orphans(connection)
+            job = await load_job(connection, job_id, principal, language)
+        return job
 
 
-PREFIX: Final = "import-"
-"""Start of the names of files that are being taken in."""
-_UNEXPECTED: Final = {
-    "code": "internal-error",
-    "detail": "Something went wrong on our side; nothing was written.",
-    "errors": [],
-}
+async def _fail_orphans(connection: AsyncConnection) -> list[str]:
+    """Fail the jobs of workers that have ended; return their ids."""
+    return await job_queries.bury(connection, _build_problem("interrupted", _INTERRUPTED))
 
 
-def _problem(error: RegistryError) -> dict[str, Any]:
-    faults = [vars(fault) for fault in error.issues[:1000]]
-    return {"code": error.code, "detail": error.detail, "errors": faults}
-
-
-def check(wanted: ImportRequest, plan: Plan) -> None:
-    """Refuse what a kind cannot do.
+async def load_job(
+    connection: AsyncConnection, job_id: str, principal: Principal, language: Language = "en"
+) -> ImportJob:
+    """Return a job.
 
     Raises
     ------
-    Invalid
-        ``not-for-this-kind``.
+    NotFound
+        if there is no such job in the caller's scope.
     """
-    name = plan.kind.name
-    wrong = None
-    if name not in BY_NAME and wanted.replace_missing == "remove":
-        wrong = f"replace_missing=remove is not possible for a {name}"
-    elif name == "state" and wanted.mode != "upsert":
-        wrong = f"mode={wanted.mode} is not possible for a {name}"
-    elif plan.key == "owner_reference" and "owner_reference" not in plan.kind.fields:
-        wrong = f"a {name} has no owner_reference to go by"
-    if wrong is not None:
-        raise Invalid(wrong[0].upper() + wrong[1:] + ".", code="not-for-this-kind")
+    return build_job_document(await fetch_visible_job(connection, job_id, principal), language)
 
 
-class _Keeper(transaction.Watch):
-    """Keeps what became of the rows while the transaction of the import is open."""
+async def fetch_visible_job(connection: AsyncConnection, job_id: str, principal: Principal) -> dict[str, Any]:
+    """Return the row of a job that the caller may see: of jurisdictions in scope, or the caller's own."""
+    scope = principal.scope("editor")
+    job = await job_queries.find(connection, job_id)
+    if job is not None and scope is not None and job["actor"] != principal.name:
+        owners = set(job["jurisdictions"])
+        job = job if owners and owners <= set(scope) else None
+    if job is None:
+        raise NotFound("import", job_id)
+    return job
 
-    def __init__(self, database: Database, admitted: Admitted) -> None:
-        self._database, self._admitted = database, admitted
-        self._context = WriteContext(admitted.who.name)
-        self.counts: dict[str, int] = {}
-        self.finished = False
 
-    def notes(self, outcome: Outcome | None) -> list[dict[str, str]]:
-        """Return what the sender should know, in both languages."""
-        notes = [vars(note) for note in self._admitted.plan.notes]
-        notes += [
-            {"code": "file", "message": told, "message_zh": in_chinese(told)}
-            for told in self._admitted.source.detected.notes
-        ]
-        return notes + (outcome.notes if outcome else [])
+async def load_jobs(
+    connection: AsyncConnection, principal: Principal, *, after: str | None, limit: int, language: Language
+) -> tuple[list[ImportJob], str | None]:
+    """Return jobs, newest first, and the key that the next page starts after."""
+    scope = principal.scope("editor")
+    position = None if after is None else _parse_position(after)
+    rows = await job_queries.page(connection, scope=scope, actor=principal.name, after=position, limit=limit + 1)
+    jobs = [build_job_document(row, language) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return jobs, None
+    return jobs, f"{format_instant(jobs[-1].created_at)} {jobs[-1].id}"
 
-    @override
-    async def turn(self, connection: AsyncConnection) -> None:
-        wanted, plan = self._admitted.wanted, self._admitted.plan
-        many = any(feed.field.name == "jurisdiction" for feed in plan.feeds)
-        while not await job_queries.take_turn(connection, None if many else wanted.jurisdiction):
-            await self._say("received")
-            await asyncio.sleep(_ASK_AGAIN_S)
-        await self._say("validating" if wanted.dry_run else "applying")
 
-    async def _say(self, state: str) -> None:
-        """Tell what the job is at.
+def _parse_position(after: str) -> tuple[str, str]:
+    """Return the instant and the id of a key ``instant id``."""
+    created_at, _, job_id = after.partition(" ")
+    if parse_instant(created_at) is None:
+        raise InvalidQuery(INVALID_CURSOR, parameter="cursor")
+    return created_at, job_id
 
-        Raises
-        ------
-        Cancelled
-            when somebody asked for it.
-        """
-        async with self._database.writing(self._context) as connection:
-            if not await job_queries.start(connection, self._admitted.id, state):
-                raise Cancelled
 
-    @override
-    async def page(self, page: Page, counts: dict[str, int], jurisdictions: list[str]) -> None:
-        self.counts = dict(counts)
-        kept = await anyio.to_thread.run_sync(result_store.packed, page)
-        owners = jurisdictions or self._admitted.row("")["jurisdictions"]
-        async with self._database.writing(self._context) as connection:
-            going = await job_queries.progress(connection, self._admitted.id, vars(kept), counts, owners)
-        if not going:
-            raise Cancelled
+async def cancel_job(connection: AsyncConnection, job_id: str, principal: Principal) -> None:
+    """Request that a job stops; nothing of it is written.
 
-    @override
-    async def finish(self, connection: AsyncConnection, outcome: Outcome) -> None:
-        done = await job_queries.finish(
-            connection, self._admitted.id, "done", counts=outcome.counts,
-            notes=self.notes(outcome), heed=True,
-        )  # fmt: skip
-        if not done:
-            raise Cancelled
-        self.finished = True
+    Raises
+    ------
+    Conflict
+        if the job has ended.
+    """
+    job = await fetch_visible_job(connection, job_id, principal)
+    if not await job_queries.cancel(connection, job_id):
+        message = Message("The import cannot be cancelled: it has ended with state {state}.", state=job["state"])
+        raise Conflict(message, code="import-ended")
+
+
+def is_rolled_back(job: Mapping[str, Any]) -> bool:
+    """Return whether a job wrote rows and its transaction was rolled back."""
+    return job["state"] in FINISHED and job["state"] != "done" and not job["dry_run"]
+
+
+def build_job_document(job: Mapping[str, Any], language: Language) -> ImportJob:
+    """Return the document of a job from its row, with its texts in one language."""
+    file = ImportFile.model_validate(job["file"])
+    counts = Counts.model_validate(job["counts"])
+    if is_rolled_back(job):
+        lost = counts.created + counts.updated + counts.removed
+        counts = counts.model_copy(update={**dict.fromkeys((*WRITTEN, "states"), 0), "not_written": lost})
+    return ImportJob(
+        **{name: job[name] for name in _MEMBERS},
+        file=file,
+        counts=counts,
+        progress=_compute_progress(counts.rows, file.rows, finished=job["state"] in FINISHED),
+        written=job["state"] == "done" and not job["dry_run"],
+        notes=[
+            ImportNote(code=note["code"], message=note["message_zh" if language == "zh" else "message"])
+            for note in job["notes"]
+        ],
+        problem=None if job["problem"] is None else _localize_problem(job["problem"], language),
+        links={
+            "self": f"/v1/imports/{job['id']}",
+            "rows": f"/v1/imports/{job['id']}/rows",
+            "file": f"/v1/imports/{job['id']}/file",
+        },
+    )
+
+
+_MEMBERS: Final = (
+    *("id", "state", "kind", "dry_run", "jurisdictions", "actor", "options", "plan"),
+    *("created_at", "started_at", "finished_at"),
+)
+
+
+def _compute_progress(done: int, total: int | None, *, finished: bool) -> float | None:
+    if finished:
+        return 1.0
+    if not total:
+        return None
+    return min(1.0, round(done / total, 4))
+
+
+def _localize_problem(problem: Mapping[str, Any], language: Language) -> ImportProblem:
+    """Return a stored problem in one language; text without Chinese stays English."""
+    detail = problem.get("detail_zh", problem["detail"]) if language == "zh" else problem["detail"]
+    issues = [
+        {name: value for name, value in issue.items() if name != "message_zh"}
+        | ({"message": issue["message_zh"]} if language == "zh" and "message_zh" in issue else {})
+        for issue in problem["errors"]
+    ]
+    return ImportProblem(code=problem["code"], detail=detail, errors=issues)

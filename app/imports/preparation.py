@@ -1,10 +1,11 @@
-"""A file and what its sender says, made into a source of rows and a plan; in a thread, no database.
+"""Preparation of an import: the options of a request, the file as a source of rows, and the import plan.
 
-What cannot be read at all is refused here, before anything is kept of it.
+Files are read in a thread, without the database. A file that cannot be read is refused here, before
+anything of it is stored.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,27 +14,31 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
+from app.access.roles import Principal
 from app.errors import Invalid, Issue
 from app.imports.schemas import ImportRequest
 from app.ingest.columns.field_specs import kind_of
 from app.ingest.columns.options import Options
 from app.ingest.columns.planner import Note, Plan, plan_for
 from app.ingest.columns.profiles import Profile
-from app.ingest.readers.opening import Batch, Detected, Source, open_source
+from app.ingest.messages.chinese import in_chinese
+from app.ingest.readers.opening import Batch, DetectedFormat, TableSource, open_source
 from app.ingest.validation.batch_validation import judge
 from app.ingest.validation.redaction import withheld
+from app.messages import Message
 from app.records import payloads
 from app.records.kinds import BY_NAME
 
-_SAMPLE = 2000
-_CHUNK = 1 << 20
-_TRIED = 8
-"""Sheets or layers that are tried when the first does not give what is needed."""
+_SAMPLE_ROWS: Final = 2000
+_CHUNK_BYTES: Final = 1 << 20
+_MAX_OTHER_LAYERS: Final = 8
+"""Sheets or layers that are tried if the first one lacks required fields."""
+_MAP_OPTIONS: Final = frozenset({"mapping", "defaults", "values"})
 
 
 @dataclass(frozen=True)
-class Arrived:
-    """A file on this machine's disk, and the name it was sent under."""
+class UploadedFile:
+    """A file on the disk of this machine, and the name that its sender gave it."""
 
     path: Path
     name: str
@@ -41,272 +46,353 @@ class Arrived:
     sha256: str
 
 
-def arrived(path: Path, name: str | None = None) -> Arrived:
-    """Return a file with its size and digest."""
+def read_upload(path: Path, name: str | None = None) -> UploadedFile:
+    """Return a file with its size in bytes and its SHA-256 digest."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
-    return Arrived(path, name or path.name, size, digest.hexdigest())
+    return UploadedFile(path, name or path.name, size, digest.hexdigest())
 
 
-def request_of(payload: Mapping[str, Any]) -> ImportRequest:
-    """Return what is asked for.
+@dataclass(eq=False)
+class ImportTask:
+    """One file that can be read, and all that its import needs; the file is open until the import ends."""
+
+    id: str
+    file: UploadedFile
+    request: ImportRequest
+    principal: Principal
+    reason: str
+    """Reason in the history of the records."""
+    source: TableSource
+    plan: Plan
+    resources: ExitStack
+    """Closes the file."""
+    max_vertices: int
+    """Largest number of vertices of a ring."""
+
+    @property
+    def jurisdictions(self) -> list[str]:
+        """Jurisdictions that the request names."""
+        return [] if self.request.jurisdiction is None else [self.request.jurisdiction]
+
+    def build_job(self, worker: str) -> dict[str, Any]:
+        """Return the job of the task as a row of ``import_job``."""
+        return {
+            "id": self.id,
+            "worker": worker,
+            "state": "received",
+            "kind": self.plan.spec.name,
+            "jurisdictions": self.jurisdictions,
+            "actor": self.principal.name,
+            "dry_run": self.request.dry_run,
+            "options": self.request.model_dump(mode="json", exclude_defaults=True),
+            "file": _describe_file(self.file, self.source.detected),
+            "plan": self.plan.describe(),
+            "counts": {},
+            "notes": self.plan_notes,
+            "cancel_requested": False,
+        }
+
+    @property
+    def plan_notes(self) -> list[dict[str, str]]:
+        """Notes of the plan, in both languages."""
+        return [build_note(note.code, note.message) | vars(note) for note in self.plan.notes]
+
+
+def build_note(code: str, message: str) -> dict[str, str]:
+    """Return a note of a job with its text in both languages: a reader's language is not known yet."""
+    return {"code": code, "message": message, "message_zh": in_chinese(message)}
+
+
+def _describe_file(file: UploadedFile, detected: DetectedFormat) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "size": file.size,
+        "sha256": file.sha256,
+        "format": detected.format,
+        "encoding": detected.encoding,
+        "delimiter": detected.delimiter,
+        "header_row": detected.header_row,
+        "layer": detected.layer,
+        "layers": list(detected.layers),
+        "crs": detected.crs,
+        "rows": detected.rows,
+        "notes": list(detected.notes),
+    }
+
+
+# Options of the request.
+
+
+def parse_request(payload: object) -> ImportRequest:
+    """Return the validated options of an import.
 
     Raises
     ------
     Invalid
-        with every fault.
+        with every error of the options.
     """
     try:
         return ImportRequest.model_validate(payload)
     except ValidationError as error:
-        faults = payloads.faults_of(error)
-        detail = f"The import is not valid: {faults[0].pointer}: {faults[0].message}."
-        raise Invalid(detail, issues=faults) from error
+        issues = payloads.faults_of(error)
+        message = Message(
+            "The import options are not valid: {pointer}: {reason}.",
+            pointer=issues[0].pointer,
+            reason=issues[0].message,
+        )
+        raise Invalid(message, issues=issues) from error
 
 
-_MAPS = frozenset({"mapping", "defaults", "values"})
+def parse_options(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return options by name, from the texts of form fields, query parameters or a command line.
 
+    A map is JSON, or ``column=field`` once for each column; a list is JSON, or one option for each
+    item. Blank options are ignored.
 
-def payload_of(given: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the options of form fields, query parameters or a command line, all of them text.
-
-    A map is JSON, or ``column=field`` as often as it takes; a list is JSON, or repeated. What is
-    blank is not given.
-
-    >>> payload_of([("kind", "camera"), ("mapping", "编码=code"), ("drop_columns", "姓名")])
+    >>> parse_options([("kind", "camera"), ("mapping", "编码=code"), ("drop_columns", "姓名")])
     {'kind': 'camera', 'mapping': {'编码': 'code'}, 'drop_columns': ['姓名']}
 
     Raises
     ------
     Invalid
-        when JSON is none, or an option is given twice.
+        if a text is not valid JSON, or an option that has one value is given twice.
     """
     payload: dict[str, Any] = {}
-    for name, text in given:
+    for name, text in pairs:
         if not text.strip():
             continue
-        if name in _MAPS:
-            payload[name] = payload.get(name, {}) | _map(name, text)
+        if name in _MAP_OPTIONS:
+            payload[name] = payload.get(name, {}) | _parse_map(name, text)
         elif name == "drop_columns":
-            payload[name] = [*payload.get(name, []), *_list(name, text)]
+            payload[name] = [*payload.get(name, []), *_parse_list(name, text)]
         elif name in payload:
-            raise _bad(name, f"{name} is given twice")
+            raise _invalid_option(name, Message("Option {name} is given twice. Give it once.", name=name))
         else:
-            payload[name] = _json(name, text) if text.lstrip().startswith("{") else text
+            payload[name] = _parse_json(name, text) if text.lstrip().startswith("{") else text
     return payload
 
 
-def _map(name: str, text: str) -> dict[str, Any]:
+def _parse_map(name: str, text: str) -> dict[str, Any]:
     if text.lstrip().startswith("{"):
-        found: dict[str, Any] = _json(name, text)
-        return found
+        document: dict[str, Any] = _parse_json(name, text)
+        return document
+    # A column name may contain "=", a field name cannot; a default value may contain it, too.
     key, equals, value = text.rpartition("=") if name == "mapping" else text.partition("=")
     if not equals or not key:
-        raise _bad(name, f"{name} is JSON, or looks like column=field")
+        message = Message("Option {name} is not valid. Write it as JSON, or as column=field.", name=name)
+        raise _invalid_option(name, message)
     return {key.strip(): value.strip() or None}
 
 
-def _list(name: str, text: str) -> list[Any]:
+def _parse_list(name: str, text: str) -> list[Any]:
     if not text.lstrip().startswith("["):
         return [text]
-    found: list[Any] = _json(name, text)
-    return found
+    document: list[Any] = _parse_json(name, text)
+    return document
 
 
-def _json(name: str, text: str) -> Any:
+def _parse_json(name: str, text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _bad(name, f"{name} is not valid JSON: {error}") from error
+        message = Message("Option {name} is not valid JSON: {reason}.", name=name, reason=str(error))
+        raise _invalid_option(name, message) from error
 
 
-def _bad(name: str, message: str) -> Invalid:
-    detail = f"The import is not valid: {message}."
-    return Invalid(detail, issues=(Issue(f"/{name}", "invalid-option", message),))
+def _invalid_option(name: str, message: Message) -> Invalid:
+    return Invalid(message, issues=(Issue(f"/{name}", "invalid-option", message),))
+
+
+def build_options(request: ImportRequest, profile: Profile | None) -> Options:
+    """Return the options of the import plan."""
+    key = request.key or (profile.key if profile else None) or "code"
+    return Options(
+        spec=request.kind,
+        jurisdiction=request.jurisdiction,
+        mapping=request.mapping,
+        profile=profile,
+        values=request.values,
+        code_lists=request.code_lists,
+        crs=request.crs,
+        drop_columns=request.drop_columns,
+        defaults=request.defaults,
+        key=key,
+        some_fields=request.mode == "update_only" and _accepts_partial_rows(request),
+    )
+
+
+def _accepts_partial_rows(request: ImportRequest) -> bool:
+    """Return whether rows may have only some fields of registered records."""
+    name = kind_of(request.kind).name
+    if name == "ring":
+        return request.mode == "update_only"
+    return request.mode != "create_only" and name in BY_NAME
+
+
+_MARKUP_FORMATS: Final = ("html", "xml-spreadsheet")
+_SHEET_FORMATS: Final = ("xlsx", "xls", "ods", *_MARKUP_FORMATS)
+_TEXT_FORMATS: Final = ("csv", "tsv")
+_JSON_FORMATS: Final = ("geojson", "geojsonseq", "json", "gat1400")
+_LAYER_FORMATS: Final = (
+    *_SHEET_FORMATS,
+    *("gpkg", "fgb", "shapefile", "gat1400", "json", "topojson", "mapinfo", "filegdb"),
+)
+_FORMATS_BY_OPTION: Final = {
+    "sheet": _LAYER_FORMATS,
+    "layer": (*_LAYER_FORMATS, "kml", "parquet"),
+    "delimiter": _TEXT_FORMATS,
+    "header_row": (*_TEXT_FORMATS, *_SHEET_FORMATS),
+    "encoding": (*_TEXT_FORMATS, *_JSON_FORMATS, "shapefile", "kml", "gb28181", *_MARKUP_FORMATS),
+}
+"""Formats that an option applies to; sheet and layer mean the same."""
+
+
+def _check_format_options(request: ImportRequest, detected_format: str) -> None:
+    """Raise Invalid if an option does not apply to the format: its sender expects an effect."""
+    issues = [
+        Issue(
+            f"/{name}",
+            "not-for-this-format",
+            Message("Option {name} does not apply to format {format}. Remove it.", name=name, format=detected_format),
+        )
+        for name, formats in _FORMATS_BY_OPTION.items()
+        if getattr(request, name) is not None and detected_format not in formats
+    ]
+    if issues:
+        raise Invalid(issues[0].message, code="not-for-this-format", issues=issues)
+
+
+def check_kind_options(request: ImportRequest, plan: Plan) -> None:
+    """Raise Invalid, ``not-for-this-kind``, if an option does not apply to the kind of record."""
+    kind, message = plan.spec.name, None
+    if kind not in BY_NAME and request.replace_missing == "remove":
+        message = Message("replace_missing=remove is not possible for a {kind}. Use keep.", kind=kind)
+    elif kind == "state" and request.mode != "upsert":
+        message = Message("mode={mode} is not possible for a {kind}. Use upsert.", mode=request.mode, kind=kind)
+    elif plan.key == "owner_reference" and "owner_reference" not in plan.spec.fields:
+        message = Message("key=owner_reference is not possible: a {kind} has no owner_reference.", kind=kind)
+    if message is not None:
+        raise Invalid(message, code="not-for-this-kind")
+
+
+# The file and its plan.
 
 
 @contextmanager
-def opened(file: Arrived, wanted: ImportRequest, profile: Profile | None) -> Iterator[tuple[Source, Plan]]:
-    """Give the rows of a file and how they are read.
+def open_import(
+    file: UploadedFile, request: ImportRequest, profile: Profile | None
+) -> Iterator[tuple[TableSource, Plan]]:
+    """Open a file; yield the source of its rows and the import plan.
 
     Raises
     ------
     Invalid
-        when the file cannot be read, has forbidden columns, does not give what the kind needs, or
-        an option says something of it that its format does not have.
+        if the file cannot be read, has forbidden columns or lacks required fields, or if an option
+        does not apply to its format.
     """
-    with ExitStack() as held:
-        source, sample = _first(held, file, wanted, wanted.layer)
-        _refuse_unused(wanted, source.detected.format)
-        how, notes = _by_its_own_mapping(options(wanted, profile), source)
+    with ExitStack() as resources:
+        source, sample = _open_layer(resources, file, request, request.layer)
+        _check_format_options(request, source.detected.format)
+        options, notes = _use_mapping_of_file(build_options(request, profile), source)
         try:
-            found = _planned(held, file, wanted, how, (source, sample))
+            source, plan = _plan_any_layer(resources, file, request, options, (source, sample))
         except Invalid as error:
-            if error.code != "fields-missing" or how.some_fields or not _may_be_parts(wanted):
+            if error.code != "fields-missing" or options.some_fields or not _accepts_partial_rows(request):
                 raise
             try:
-                how = replace(how, some_fields=True)
-                found = _planned(held, file, wanted, how, (source, sample))
+                options = replace(options, some_fields=True)
+                source, plan = _plan_any_layer(resources, file, request, options, (source, sample))
             except Invalid:
-                raise error from None
-        source, plan = found
+                raise error from None  # the first error lists the fields of a whole record
         yield source, replace(plan, notes=(*notes, *plan.notes))
 
 
-def _by_its_own_mapping(how: Options, source: Source) -> tuple[Options, tuple[Note, ...]]:
-    """Return options with the mapping that an export of ours has in its zip, unless one is stated."""
-    own = source.detected.mapping
-    if own is None or how.mapping or how.profile is not None:
-        return how, ()
-    kind = kind_of(how.kind)
+def _open_layer(
+    resources: ExitStack, file: UploadedFile, request: ImportRequest, layer: str | None
+) -> tuple[TableSource, Batch | None]:
+    """Return a layer of a file and its first rows."""
+    opened = open_source(
+        file.path,
+        name=file.name,
+        format=request.format,
+        encoding=request.encoding,
+        delimiter=request.delimiter,
+        header_row=request.header_row,
+        sheet=request.sheet,
+        layer=layer,
+    )
+    source = resources.enter_context(opened)
+    return source, next(iter(source.iter_batches(_SAMPLE_ROWS)), None)
+
+
+def _use_mapping_of_file(options: Options, source: TableSource) -> tuple[Options, tuple[Note, ...]]:
+    """Return options with the mapping.json of an export of this registry, unless the sender names one."""
+    mapping_of_file = source.detected.mapping
+    if mapping_of_file is None or options.mapping or options.profile is not None:
+        return options, ()
+    kind = kind_of(options.spec)
     mapping = {
         column: target
-        for column, target in own.items()
+        for column, target in mapping_of_file.items()
         if column in source.columns and (target is None or kind.field(target.partition("@")[0]) is not None)
     }
     if not mapping:
-        return how, ()
-    note = Note(
-        "mapping-found",
-        f"the columns are read by the mapping.json of the zip ({len(mapping)} columns), as an export of "
-        "the registry has it. State a mapping or a profile to have them read otherwise.",
-        f"已按压缩包内本系统导出时附带的 mapping.json 读取各列（{len(mapping)} 列）；如需其他读法请指定映射或配置。",
+        return options, ()
+    message = Message(
+        "The columns are mapped by mapping.json of the zip ({count} columns), which an export of the registry "
+        "adds. Give a mapping or a profile to map them differently.",
+        count=len(mapping),
     )
-    return replace(how, mapping=mapping), (note,)
+    return replace(options, mapping=mapping), (Note("mapping-found", message, in_chinese(message)),)
 
 
-def _may_be_parts(wanted: ImportRequest) -> bool:
-    """Tell whether rows may give only some fields of records that are registered."""
-    name = kind_of(wanted.kind).name
-    if name == "ring":
-        return wanted.mode == "update_only"
-    return wanted.mode != "create_only" and name in BY_NAME
-
-
-def _planned(
-    held: ExitStack,
-    file: Arrived,
-    wanted: ImportRequest,
-    how: Options,
-    first: tuple[Source, Batch | None],
-) -> tuple[Source, Plan]:
-    """Return the first sheet or layer, else another that gives what is needed, and how it is read."""
-    source, sample = first
+def _plan_any_layer(
+    resources: ExitStack,
+    file: UploadedFile,
+    request: ImportRequest,
+    options: Options,
+    first_layer: tuple[TableSource, Batch | None],
+) -> tuple[TableSource, Plan]:
+    """Return the first layer and its plan, or another layer if the first one lacks required fields."""
+    source, sample = first_layer
     try:
-        return source, plan_for(how, source.detected, source.columns, sample)
+        return source, plan_for(options, source.detected, source.columns, sample)
     except Invalid as error:
-        if error.code != "fields-missing" or wanted.layer or wanted.sheet:
+        if error.code != "fields-missing" or request.layer or request.sheet:
             raise
-        found = _other(held, file, wanted, how, source.detected)
-        if found is None:
+        other_layer = _plan_other_layer(resources, file, request, options, source.detected)
+        if other_layer is None:
             raise
-        return found
+        return other_layer
 
 
-def sampled(source: Source, plan: Plan) -> Any:
-    """Return the first rows judged good; in a thread."""
-    batch = next(iter(source.batches(_SAMPLE)), None)
-    return None if batch is None else judge(plan, withheld(batch, plan.dropped)).good
-
-
-def _first(held: ExitStack, file: Arrived, wanted: ImportRequest, layer: str | None) -> tuple[Source, Batch | None]:
-    """Return a layer of a file, and its first rows."""
-    source = held.enter_context(
-        open_source(
-            file.path, name=file.name, format=wanted.format, encoding=wanted.encoding,
-            delimiter=wanted.delimiter, header_row=wanted.header_row, sheet=wanted.sheet,
-            layer=layer,
-        )
-    )  # fmt: skip
-    return source, next(iter(source.batches(_SAMPLE)), None)
-
-
-def _other(
-    held: ExitStack, file: Arrived, wanted: ImportRequest, how: Options, told: Detected
-) -> tuple[Source, Plan] | None:
-    """Return another sheet or layer that gives what the kind needs: explanations may come first."""
-    for layer in [name for name in told.layers if name != told.layer][:_TRIED]:
+def _plan_other_layer(
+    resources: ExitStack, file: UploadedFile, request: ImportRequest, options: Options, detected: DetectedFormat
+) -> tuple[TableSource, Plan] | None:
+    """Return another layer with the required fields: the first sheet may hold explanations only."""
+    for layer in [name for name in detected.layers if name != detected.layer][:_MAX_OTHER_LAYERS]:
         try:
-            source, sample = _first(held, file, wanted, layer)
-            plan = plan_for(how, source.detected, source.columns, sample)
+            source, sample = _open_layer(resources, file, request, layer)
+            plan = plan_for(options, source.detected, source.columns, sample)
         except Invalid as error:
             if error.code in ("fields-missing", "no-such-row", "empty-file"):
                 continue
             raise
-        note = Note(
-            "layer-chosen",
-            f"{layer!r} is read, because {told.layer!r} does not give what is needed. Name the sheet "
-            "or layer if another is meant.",
-            f"读取的是“{layer}”，因为“{told.layer}”缺少必需的列；如需读取其他工作表或图层请指明。",
+        message = Message(
+            "Layer {layer!r} is read, because {first!r} lacks required fields. Name the sheet or layer to read "
+            "another one.",
+            layer=layer,
+            first=detected.layer,
         )
-        return source, replace(plan, notes=(*plan.notes, note))
+        return source, replace(plan, notes=(*plan.notes, Note("layer-chosen", message, in_chinese(message))))
     return None
 
 
-_MARKUP: Final = ("html", "xml-spreadsheet")
-_TABLES: Final = ("xlsx", "xls", "ods", *_MARKUP)
-_TEXTS: Final = ("csv", "tsv")
-_LAYERED: Final = (
-    *_TABLES, "gpkg", "fgb", "shapefile", "gat1400", "json", "topojson", "mapinfo", "filegdb",
-)  # fmt: skip
-_USED_BY: Final = {
-    "sheet": _LAYERED,
-    "layer": (*_LAYERED, "kml", "parquet"),
-    "delimiter": _TEXTS,
-    "header_row": (*_TEXTS, *_TABLES),
-    "encoding": (
-        *_TEXTS, "geojson", "geojsonseq", "shapefile", "kml", "gb28181", "gat1400", "json", *_MARKUP,
-    ),
-}  # fmt: skip
-"""Formats that an option says something of; sheet and layer are two words for one thing."""
-
-
-def _refuse_unused(wanted: ImportRequest, found: str) -> None:
-    """Refuse an option that would be passed over: its sender believes that it counts."""
-    faults = [
-        Issue(f"/{name}", "not-for-this-format", f"a file of format {found} has no {name}")
-        for name, formats in _USED_BY.items()
-        if getattr(wanted, name) is not None and found not in formats
-    ]
-    if faults:
-        detail = f"The options do not fit the file: {faults[0].message}."
-        raise Invalid(detail, code="not-for-this-format", issues=faults)
-
-
-def options(wanted: ImportRequest, profile: Profile | None) -> Options:
-    """Return what the judge of rows is told."""
-    key = wanted.key or (profile.key if profile else None) or "code"
-    return Options(
-        kind=wanted.kind,
-        jurisdiction=wanted.jurisdiction,
-        mapping=wanted.mapping,
-        profile=profile,
-        values=wanted.values,
-        code_lists=wanted.code_lists,
-        crs=wanted.crs,
-        drop_columns=wanted.drop_columns,
-        defaults=wanted.defaults,
-        key=key,
-        some_fields=wanted.mode == "update_only" and _may_be_parts(wanted),
-    )
-
-
-def described(file: Arrived, found: Detected) -> dict[str, Any]:
-    """Return what the job tells about its file."""
-    return {
-        "name": file.name,
-        "size": file.size,
-        "sha256": file.sha256,
-        "format": found.format,
-        "encoding": found.encoding,
-        "delimiter": found.delimiter,
-        "header_row": found.header_row,
-        "layer": found.layer,
-        "layers": list(found.layers),
-        "crs": found.crs,
-        "rows": found.rows,
-        "notes": list(found.notes),
-    }
+def read_valid_sample(source: TableSource, plan: Plan) -> Any:
+    """Return the valid ones of the first rows as an Arrow table, None for a file without rows; in a thread."""
+    batch = next(iter(source.iter_batches(_SAMPLE_ROWS)), None)
+    return None if batch is None else judge(plan, withheld(batch, plan.dropped)).good

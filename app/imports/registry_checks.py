@@ -1,8 +1,9 @@
-"""What only the registry can tell is wrong with the staged rows of a batch; such rows are left out.
+"""Checks of staged rows against the registry; rows with errors leave the staging table.
 
-Rows that are parts of registered records are judged with what stays registered of them.
+A row that has some fields of a registered record is checked together with the registered values.
 """
 
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -13,204 +14,209 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.geo.arrays import Floats
 from app.geo.projection import datum
 from app.imports import row_errors
+from app.imports.preparation import build_note
 from app.imports.queries import partial_rows
 from app.imports.queries import staging as staging_queries
-from app.imports.result_store import Page
+from app.imports.result_store import BatchOutcome
 from app.ingest.columns.planner import Plan
 from app.ingest.validation.issues import RowFault
+from app.messages import Message
 from app.records.kinds import BY_NAME, Kind
 from app.states import queries as state_queries
 from app.states.service import FUTURE_TOLERANCE
 
 
-async def check(connection: AsyncConnection, kind: Kind, plan: Plan, mode: str, page: Page, known: int) -> None:
-    """Find what is wrong with staged rows, and leave those out.
-
-    Parameters
-    ----------
-    known : int
-        How many of their records are registered, or were.
-    """
-    checking = _Checking(connection, kind, plan, page)
-    if known:
-        await checking.owners()
-    await checking.presence(mode, known)
-    if known and plan.merges_lanes:
-        await checking.lanes()
-    if known:
-        await checking.rules()
-    await checking.references()
-    await checking.reports()
-    bad = np.intersect1d(page.good, page.refused)
-    if len(bad):
-        await staging_queries.leave_out(connection, bad.tolist())
-
-
-async def any_registered(connection: AsyncConnection, plan: Plan, good: Any, scope: list[str] | None) -> bool:
-    """Tell whether one of some judged rows is of a registered record; of none, that is left open."""
-    if good is None or not len(good):
+async def has_registered(connection: AsyncConnection, plan: Plan, records: Any, scope: list[str] | None) -> bool:
+    """Return whether one of some valid rows is a registered record; True if there are no rows."""
+    if records is None or not len(records):
         return True
-    kind = BY_NAME[plan.kind.name]
-    if await partial_rows.owners(connection, kind, good["code"].to_pylist(), scope):
+    kind = BY_NAME[plan.spec.name]
+    if await partial_rows.owners(connection, kind, records["code"].to_pylist(), scope):
         return True
     if plan.key != "owner_reference":
         return False
-    pairs = zip(*(good[n].to_pylist() for n in ("owner_unit", "owner_reference")), strict=True)
-    named = [(unit, word) for unit, word in pairs if unit and word]
-    return await partial_rows.any_referred(connection, kind, named)
+    pairs = zip(*(records[n].to_pylist() for n in ("owner_unit", "owner_reference")), strict=True)
+    keys = [(unit, reference) for unit, reference in pairs if unit and reference]
+    return await partial_rows.any_referred(connection, kind, keys)
 
 
-async def with_owners(
+async def add_jurisdictions(
     connection: AsyncConnection,
     kind: Kind,
     plan: Plan,
     mode: str,
-    page: Page,
-    good: Any,
+    batch: BatchOutcome,
+    records: Any,
     scope: list[str] | None,
 ) -> Any:
-    """Return judged rows with the jurisdictions of their records; those without one are refused."""
-    codes = good["code"].to_pylist()
-    found = await partial_rows.owners(connection, kind, codes, scope)
-    absent = [code not in found for code in codes]
-    rows = good["row"].to_pylist()
-    page.refuse(
-        _stranger(kind, plan, mode, row, code)
-        for row, code, missing in zip(rows, codes, absent, strict=True)
-        if missing
+    """Return valid rows with the jurisdictions of their records; rows without a record are refused."""
+    codes, rows = records["code"].to_pylist(), records["row"].to_pylist()
+    owners = await partial_rows.owners(connection, kind, codes, scope)
+    batch.add_issues(
+        _not_registered(kind, plan, mode, row, code)
+        for row, code in zip(rows, codes, strict=True)
+        if code not in owners
     )
-    owners = pa.array([found.get(code) for code in codes], pa.string())
-    at = good.schema.get_field_index("jurisdiction")
-    return good.set_column(at, "jurisdiction", owners).filter(pc.invert(pa.array(absent, pa.bool_())))
+    jurisdictions = pa.array([owners.get(code) for code in codes], pa.string())
+    index = records.schema.get_field_index("jurisdiction")
+    return records.set_column(index, "jurisdiction", jurisdictions).filter(pc.is_valid(jurisdictions))
 
 
-def _stranger(kind: Kind, plan: Plan, mode: str, row: int, code: str, key: row_errors.Keys | None = None) -> RowFault:
-    """Say that the record of a row is not registered, and needs to be."""
-    if mode == "update_only":
-        return row_errors.absent(row, code, kind.title, key, whole=not plan.missing)
-    return row_errors.incomplete(row, code, kind.title, plan.missing, key)
+def _not_registered(
+    kind: Kind, plan: Plan, mode: str, row: int, code: str, key: row_errors.OwnerKey | None = None
+) -> RowFault:
+    return row_errors.not_registered(
+        row, code, kind.title, key=key, missing=plan.missing, update_only=mode == "update_only"
+    )
 
 
-class _Checking:
-    """One batch while it is looked at."""
+async def check_batch(
+    connection: AsyncConnection, kind: Kind, plan: Plan, mode: str, batch: BatchOutcome, known: int
+) -> None:
+    """Add the issues of staged rows to the outcome, and delete rows with errors from the staging table.
 
-    def __init__(self, connection: AsyncConnection, kind: Kind, plan: Plan, page: Page) -> None:
-        self.connection, self.kind, self.plan, self.page = connection, kind, plan, page
-        self.fed = plan.fields
-        self.codes = _Codes(page)
+    Parameters
+    ----------
+    known : int
+        Number of rows whose records are registered, or were.
+    """
+    checker = _BatchChecker(connection, kind, plan, batch)
+    if known:
+        await checker.check_jurisdictions()
+    await checker.check_mode(mode, known)
+    if known and plan.merges_lanes:
+        await checker.merge_lanes()
+    if known:
+        await checker.check_rules()
+    await checker.check_references()
+    await checker.check_owner_references()
+    await checker.check_report_times()
+    refused = np.intersect1d(batch.staged, batch.refused)
+    if len(refused):
+        await staging_queries.leave_out(connection, refused.tolist())
 
-    async def owners(self) -> None:
-        """Refuse records of other jurisdictions."""
-        self.page.refuse(
-            row_errors.taken(row, self.codes[row], self.kind.title)
+
+class _BatchChecker:
+    """Checks one staged batch."""
+
+    def __init__(self, connection: AsyncConnection, kind: Kind, plan: Plan, batch: BatchOutcome) -> None:
+        self.connection, self.kind, self.plan, self.batch = connection, kind, plan, batch
+        self.fields = plan.fields
+
+    @cached_property
+    def codes(self) -> dict[int, str]:
+        """Codes by row number; built when a row has an error."""
+        return dict(zip(self.batch.staged.tolist(), self.batch.codes.to_pylist(), strict=True))
+
+    async def check_jurisdictions(self) -> None:
+        """Refuse rows whose code belongs to a record of another jurisdiction."""
+        self.batch.add_issues(
+            row_errors.CODE_OF_OTHER_JURISDICTION.to_issue(row, self.codes[row], kind=self.kind.title)
             for row in await staging_queries.of_others(self.connection, self.kind)
         )
 
-    async def presence(self, mode: str, known: int) -> None:
-        """Refuse records that must not be there, or must."""
+    async def check_mode(self, mode: str, known: int) -> None:
+        """Refuse registered records with create_only, and new records that are not allowed or lack fields."""
         if mode == "create_only" and known:
-            there = await staging_queries.there(self.connection, self.kind)
-            self.page.refuse(row_errors.exists(row, self.codes[row]) for row in there)
+            registered = await staging_queries.there(self.connection, self.kind)
+            self.batch.add_issues(row_errors.RECORD_EXISTS.to_issue(row, self.codes[row]) for row in registered)
         if mode != "update_only" and not self.plan.missing:
             return
-        absent = await staging_queries.not_there(self.connection, self.kind)
-        if not absent:
+        new = await staging_queries.not_there(self.connection, self.kind)
+        if not new:
             return
         keys = {}
         if self.plan.key == "owner_reference":
             keys = await partial_rows.keys(self.connection)
-        self.page.refuse(_stranger(self.kind, self.plan, mode, row, self.codes[row], keys.get(row)) for row in absent)
+        self.batch.add_issues(
+            _not_registered(self.kind, self.plan, mode, row, self.codes[row], keys.get(row)) for row in new
+        )
 
-    async def lanes(self) -> None:
-        """Put lanes among those of their checkpoints."""
-        wrong = await partial_rows.merge_lanes(self.connection)
-        self.page.refuse(row_errors.bad_lanes(row, lane) for row, lane in wrong)
+    async def merge_lanes(self) -> None:
+        """Merge the lanes of rows with the registered lanes of their checkpoints."""
+        invalid = await partial_rows.merge_lanes(self.connection)
+        self.batch.add_issues(row_errors.invalid_lanes(row, lane) for row, lane in invalid)
 
-    async def rules(self) -> None:
-        """Refuse what contradicts what stays registered."""
-        rules = partial_rows.meeting(self.kind, self.fed)
+    async def check_rules(self) -> None:
+        """Refuse rows that break a rule together with registered values."""
+        rules = partial_rows.meeting(self.kind, self.fields)
         if rules:
-            broken = await partial_rows.breaking(self.connection, self.kind, rules, self.fed)
-            self.page.refuse(row_errors.broken(row, rule.member, rule.code) for row, rule in broken)
+            broken = await partial_rows.breaking(self.connection, self.kind, rules, self.fields)
+            self.batch.add_issues(
+                row_errors.CONFLICTS[rule.code].to_issue(row, field=rule.member) for row, rule in broken
+            )
 
-    async def references(self) -> None:
-        """Refuse what points nowhere, and what another record is called."""
+    async def check_references(self) -> None:
+        """Refuse rows that refer to a record that does not exist."""
         for column, table in self.kind.references.items():
-            if column in self.fed:
-                nowhere = await staging_queries.pointing_nowhere(self.connection, column, table)
-                self.page.refuse(
-                    row_errors.pointing_nowhere(row, column, BY_NAME[table].title, owner, code)
-                    for row, owner, code in nowhere
+            if column in self.fields:
+                unknown = await staging_queries.pointing_nowhere(self.connection, column, table)
+                self.batch.add_issues(
+                    row_errors.UNKNOWN_REFERENCE.to_issue(
+                        row, code, field=column, kind=BY_NAME[table].title, jurisdiction=owner
+                    )
+                    for row, owner, code in unknown
                 )
-        given = self.fed & {"owner_unit", "owner_reference"}
-        if "owner_reference" in self.kind.draft.model_fields and given:
-            if len(given) == 2:
-                clashing = await staging_queries.reference_taken(self.connection, self.kind)
-            else:
-                clashing = await partial_rows.reference_taken(self.connection, self.kind, self.fed)
-            self.page.refuse(row_errors.reference_taken(row, other) for row, other in clashing)
 
-    async def reports(self) -> None:
-        """Refuse reports from the future."""
-        if "reported_at" in self.fed:
+    async def check_owner_references(self) -> None:
+        """Refuse rows with the owner reference of another record."""
+        key_fields = self.fields & {"owner_unit", "owner_reference"}
+        if "owner_reference" not in self.kind.draft.model_fields or not key_fields:
+            return
+        if len(key_fields) == 2:
+            taken = await staging_queries.reference_taken(self.connection, self.kind)
+        else:
+            taken = await partial_rows.reference_taken(self.connection, self.kind, self.fields)
+        self.batch.add_issues(row_errors.REFERENCE_TAKEN.to_issue(row, code=code) for row, code in taken)
+
+    async def check_report_times(self) -> None:
+        """Refuse device states that are reported in the future."""
+        if "reported_at" in self.fields:
             latest = await state_queries.now(self.connection) + FUTURE_TOLERANCE
-            ahead = await staging_queries.ahead(self.connection, latest)
-            self.page.refuse(row_errors.ahead(row) for row in ahead)
+            future = await staging_queries.ahead(self.connection, latest)
+            self.batch.add_issues(row_errors.FUTURE_TIME.to_issue(row) for row in future)
 
 
-class _Codes:
-    """Codes of rows by row number, looked up when something is wrong with one."""
+# Detection of a shifted datum: coordinates without a stated datum that fit the roads clearly better if
+# they are read as GCJ-02 or BD-09. Nothing is moved; a note says what the sender can do.
 
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self._known: dict[int, str] | None = None
-
-    def __getitem__(self, row: int) -> str:
-        if self._known is None:
-            pairs = zip(self._page.good.tolist(), self._page.codes.to_pylist(), strict=True)
-            self._known = dict(pairs)
-        return self._known[row]
+_MIN_LOCATIONS: Final = 20
+"""Locations from which a median is meaningful."""
+_NO_ROAD_M: Final = 2000.0
+"""Distance of a location without a road nearby."""
+_MIN_GAIN_M: Final = 50.0
+_MAX_SHARE: Final = 0.5
+_DATUM_NAMES: Final = {"gcj02": "GCJ-02", "bd09": "BD-09"}
 
 
-# Whether coordinates said to be WGS 84 look shifted: they fit the roads clearly better moved back.
-#
-# Nothing is moved. What is found is told, and the sender says `crs=gcj02` or `bd09` if it is so.
+async def detect_shifted_datum(connection: AsyncConnection, jurisdiction: str, lonlat: Floats) -> dict[str, str] | None:
+    """Return a note if locations fit the road network clearly better in another datum.
 
-_LEAST: Final = 20
-"""Places from which a median says something."""
-_NOWHERE_M: Final = 2000.0
-"""Distance of a place with no road about it."""
-_CLEARLY_M: Final = 50.0
-_CLEARLY: Final = 0.5
-_NAMES: Final = {"gcj02": "GCJ-02", "bd09": "BD-09"}
-
-
-async def shifted(connection: AsyncConnection, jurisdiction: str, lonlat: Floats) -> dict[str, str] | None:
-    """Return a note when places fit the road network clearly better after a shift.
-
-    Clearly: the median distance to the nearest road is less than half, and fifty metres less.
+    Clearly better: the median distance to the nearest road is less than half of what it was, and at
+    least 50 metres less.
     """
-    if len(lonlat) < _LEAST:
+    if len(lonlat) < _MIN_LOCATIONS:
         return None
-    medians = {"": await _median(connection, jurisdiction, lonlat)}
-    for name in _NAMES:
-        medians[name] = await _median(connection, jurisdiction, datum.to_wgs84(lonlat, name))
-    best = min(_NAMES, key=lambda name: medians[name])
-    now, then = medians[""], medians[best]
-    if then > _CLEARLY * now or then > now - _CLEARLY_M:
-        return None
-    told = _NAMES[best]
-    return {
-        "code": "datum-suspected",
-        "message": f"the places look like {told}: half of {len(lonlat)} lie within {then:.0f} m of a "
-        f"road when they are read so, and within {now:.0f} m as they are. Nothing was moved; say "
-        f"crs={best} if it is so.",
-        "message_zh": f"坐标疑为 {told}：按该坐标系解读时，{len(lonlat)} 个点中半数距最近道路不超过 "
-        f"{then:.0f} 米，"
-        f"现状为 {now:.0f} 米。未作任何偏移；如确为该坐标系，请指定 crs={best}。",
+    current = await _median_road_distance(connection, jurisdiction, lonlat)
+    medians = {
+        name: await _median_road_distance(connection, jurisdiction, datum.to_wgs84(lonlat, name))
+        for name in _DATUM_NAMES
     }
+    best = min(medians, key=lambda name: medians[name])
+    if medians[best] > _MAX_SHARE * current or medians[best] > current - _MIN_GAIN_M:
+        return None
+    message = Message(
+        "The coordinates look like {datum}: read as {datum}, half of {count} locations are within {best:.0f} m of "
+        "a road; as they are, within {current:.0f} m. Nothing was moved. Use crs={crs} if they are {datum}.",
+        datum=_DATUM_NAMES[best],
+        count=len(lonlat),
+        best=medians[best],
+        current=current,
+        crs=best,
+    )
+    return build_note("datum-suspected", message)
 
 
-async def _median(connection: AsyncConnection, jurisdiction: str, lonlat: Floats) -> float:
-    found = await staging_queries.road_distances(connection, jurisdiction, lonlat.tolist())
-    return float(np.median([_NOWHERE_M if away is None else away for away in found]))
+async def _median_road_distance(connection: AsyncConnection, jurisdiction: str, lonlat: Floats) -> float:
+    distances = await staging_queries.road_distances(connection, jurisdiction, lonlat.tolist())
+    return float(np.median([_NO_ROAD_M if distance is None else distance for distance in distances]))

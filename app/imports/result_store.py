@@ -1,10 +1,10 @@
-"""What became of the rows of a file, a compressed page for each batch, and how it is read back.
+"""The outcome of each row of a batch, and its compressed form in the database.
 
-A page holds the outcome of each row and, apart, its cells, so that the annotated file can be given
-back after the original is gone. Cells of dropped columns never get here.
+A stored page has the outcomes and, separately, the cells, so that the annotated file can be written
+after the original is deleted. Cells of dropped columns are never stored.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,286 +15,197 @@ import shapely
 from numpy.typing import NDArray
 
 from app.geo.arrays import Ints
-from app.imports.schemas import Asked
+from app.imports import row_errors
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.validation.issues import RowFault
 
 STATUSES: Final = ("created", "updated", "unchanged", "removed", "refused")
-_CREATED, _UPDATED, _UNCHANGED, _REMOVED, _REFUSED = range(5)
+CREATED, UPDATED, UNCHANGED, REMOVED, REFUSED = range(5)
+NO_STATUS: Final = -1
+"""Status of a row that is not a record of its own: merged into another row, or passed over."""
 WRITTEN: Final = ("created", "updated", "removed")
-NOT_WRITTEN: Final = "not_written"
-"""Outcome of rows that were written in an import that failed, and taken back with it."""
-_COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 GEOMETRY: Final = "geometry (WKT)"
-MERGED: Final = "merged"
-"""Outcome of a row that is a part of a record told of in another row: one of several lanes."""
-PASSED_OVER: Final = "passed_over"
-"""Outcome of a row that is no record at all."""
-_NO_RECORDS: Final = frozenset({"not-a-record", "not-a-device"})
+DETAILS: Final = "told"
+"""Column of a stored page: JSON with the issues and changes of a row."""
+ISSUES: Final = "faults"
+"""Member of that JSON; the names of both are those of pages that are stored already."""
+_COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
 @dataclass(eq=False)
-class Page:
-    """The rows of one batch while it goes through, and what is told of each."""
+class BatchOutcome:
+    """The rows of one batch during the import, and the outcome of each."""
 
     rows: Ints
-    good: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    """Rows that were ready to be written, and their codes beside them."""
+    """Row numbers as a spreadsheet shows them."""
+    staged: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """Rows that are ready to be written."""
     codes: Any = field(default_factory=lambda: pa.array([], pa.string()))
-    faults: dict[int, list[RowFault]] = field(default_factory=dict)
+    """Codes of the staged rows."""
+    issues: dict[int, list[RowFault]] = field(default_factory=dict)
+    """Issues by row; row 0 has those of records that are not in the file."""
     changes: dict[int, str] = field(default_factory=dict)
-    """Row to the JSON of what changes."""
+    """JSON of what changes, by row."""
     unchanged: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     removed: list[str] = field(default_factory=list)
+    """Codes of records that are not in the file."""
     cells: dict[str, Any] = field(default_factory=dict)
     geometry: NDArray[np.object_] | None = None
     groups: list[tuple[int, ...]] = field(default_factory=list)
-    """Rows that make one record together."""
+    """Rows that are one record together."""
 
-    def refuse(self, faults: Iterable[RowFault]) -> None:
-        """Add what is wrong with rows."""
-        for fault in faults:
-            self.faults.setdefault(fault.row, []).append(fault)
+    def add_issues(self, issues: Iterable[RowFault]) -> None:
+        """Add issues to their rows."""
+        for issue in issues:
+            self.issues.setdefault(issue.row, []).append(issue)
 
-    def refuse_together(self) -> None:
-        """Refuse all rows of a record of which one is refused."""
+    def refuse_groups(self) -> None:
+        """Refuse all rows of a record if one of them is refused."""
         refused = set(self.refused)
         for rows in self.groups:
-            wrong = [row for row in rows if row in refused]
-            if wrong:
-                self.refuse(_together(row, wrong[0]) for row in rows if row not in refused)
+            cause = next((row for row in rows if row in refused), None)
+            if cause is not None:
+                self.add_issues(
+                    row_errors.REFUSED_TOGETHER.to_issue(row, first=cause) for row in rows if row not in refused
+                )
 
     @property
     def refused(self) -> list[int]:
         """Rows with an error."""
-        return self._with("error")
+        return self._rows_with("error")
 
     @property
     def warned(self) -> list[int]:
         """Rows with a warning."""
-        return self._with("warning")
+        return self._rows_with("warning")
 
-    def _with(self, severity: str) -> list[int]:
-        return [row for row, faults in self.faults.items() if any(fault.severity == severity for fault in faults)]
+    def _rows_with(self, severity: str) -> list[int]:
+        return [row for row, issues in self.issues.items() if any(issue.severity == severity for issue in issues)]
 
-    def every(self) -> Ints:
-        """Return the numbers of all rows, also of those that only a fault speaks of."""
-        others = np.array([row for row in self.faults if row > 0], np.int64)
-        return np.union1d(self.rows, others)
+    def collect_rows(self) -> Ints:
+        """Return the sorted numbers of all rows, including rows that have an issue only."""
+        rows_with_issues = np.array([row for row in self.issues if row > 0], np.int64)
+        return np.union1d(self.rows, rows_with_issues)
 
-    def statuses(self, rows: Ints) -> NDArray[np.int8]:
-        """Return the outcome of each row as its place in ``STATUSES``, -1 for none of its own."""
-        found = np.full(len(rows), -1, np.int8)
-        found[np.isin(rows, self.good)] = _CREATED
-        found[np.isin(rows, self.unchanged)] = _UNCHANGED
-        found[np.isin(rows, list(self.changes))] = _UPDATED
-        found[np.isin(rows, self.refused)] = _REFUSED
-        return found
+    def classify_rows(self, rows: Ints) -> NDArray[np.int8]:
+        """Return the index of each row's status in ``STATUSES``, or ``NO_STATUS``."""
+        statuses = np.full(len(rows), NO_STATUS, np.int8)
+        statuses[np.isin(rows, self.staged)] = CREATED
+        statuses[np.isin(rows, self.unchanged)] = UNCHANGED
+        statuses[np.isin(rows, list(self.changes))] = UPDATED
+        statuses[np.isin(rows, self.refused)] = REFUSED
+        return statuses
 
-    def counts(self) -> dict[str, int]:
-        """Return how many rows there are of each outcome."""
-        status = self.statuses(self.every())
-        faults = [fault for found in self.faults.values() for fault in found]
+    def count_rows(self) -> dict[str, int]:
+        """Return the number of rows of each outcome."""
+        statuses = self.classify_rows(self.collect_rows())
         return {
             "rows": len(self.rows),
-            "created": int((status == _CREATED).sum()),
-            "updated": int((status == _UPDATED).sum()),
-            "unchanged": int((status == _UNCHANGED).sum()),
+            "created": int((statuses == CREATED).sum()),
+            "updated": int((statuses == UPDATED).sum()),
+            "unchanged": int((statuses == UNCHANGED).sum()),
             "removed": len(self.removed),
-            "refused": int((status == _REFUSED).sum()),
+            "refused": int((statuses == REFUSED).sum()),
             "warned": len(self.warned),
-            "errors": sum(fault.severity == "error" for fault in faults),
+            "errors": sum(issue.severity == "error" for issues in self.issues.values() for issue in issues),
         }
 
 
-def _together(row: int, other: int) -> RowFault:
-    return RowFault(
-        row, None, None, None, "refused-together",
-        f"row {other} of the same checkpoint is refused, so this one is too",
-        f"同一卡口的第 {other} 行被拒绝，本行随之被拒绝",
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
-class Packed:
-    """A page as it is stored."""
+class StoredPage:
+    """The outcome of a batch as the database stores it."""
 
     rows: int
     has: list[str]
+    """Statuses that occur, so that a reader can skip the page."""
     results: bytes
     cells: bytes | None
 
 
-def packed(page: Page) -> Packed:
-    """Return a page for the database."""
-    rows = page.every()
-    status = page.statuses(rows)
-    order = np.argsort(page.good, kind="stable")
-    places = np.searchsorted(page.good[order], rows)
-    places[places == len(order)] = 0
-    known = np.isin(rows, page.good)
-    codes = page.codes.take(pa.array(order[places], mask=~known)) if len(order) else pa.nulls(len(rows), pa.string())
-    told: list[str | None] = [None] * len(rows)
-    for row in sorted({*page.faults, *page.changes} - {0}):
-        told[int(np.searchsorted(rows, row))] = _told(page, row)
-    spared = page.faults.get(0, [])  # records the file does not have, and that have to stay
-    gone = [*page.removed, *(fault.value for fault in spared)]
-    after = [_REMOVED] * len(page.removed) + [_REFUSED] * len(spared)
-    told += [None] * len(page.removed)
-    told += [orjson.dumps({"faults": [_fault(fault)]}).decode() for fault in spared]
-    status = np.append(status, np.array(after, np.int8))
+def pack_outcome(outcome: BatchOutcome) -> StoredPage:
+    """Return the stored form of an outcome: its rows first, then records that are not in the file."""
+    rows = outcome.collect_rows()
+    row_details: list[str | None] = [None] * len(rows)
+    for row in sorted({*outcome.issues, *outcome.changes} - {0}):
+        row_details[int(np.searchsorted(rows, row))] = _dump_details(
+            outcome.issues.get(row, ()), outcome.changes.get(row)
+        )
+    spared = outcome.issues.get(0, [])  # records that are not in the file and cannot be removed
+    absent_codes = [*outcome.removed, *(issue.value for issue in spared)]
+    absent_statuses = [REMOVED] * len(outcome.removed) + [REFUSED] * len(spared)
+    absent_details = [None] * len(outcome.removed) + [_dump_details([issue]) for issue in spared]
+    statuses = np.append(outcome.classify_rows(rows), np.array(absent_statuses, np.int8))
     table = pa.table(
         {
-            "row": pa.concat_arrays([pa.array(rows, pa.int64()), pa.nulls(len(gone), pa.int64())]),
-            "code": pa.concat_arrays([codes, pa.array(gone, pa.string())]),
-            "status": pa.array(status, pa.int8()),
-            "told": pa.array(told, pa.string()),
+            "row": pa.concat_arrays([pa.array(rows, pa.int64()), pa.nulls(len(absent_codes), pa.int64())]),
+            "code": pa.concat_arrays([_codes_of_rows(outcome, rows), pa.array(absent_codes, pa.string())]),
+            "status": pa.array(statuses, pa.int8()),
+            DETAILS: pa.array(row_details + absent_details, pa.string()),
         }
     )
-    present = set(status.tolist())
-    has = [STATUSES[at] for at in sorted(present) if at >= 0]
-    has += ["error"] * bool(page.refused) + ["warning"] * bool(page.warned)
-    return Packed(table.num_rows, has, _written(table), _cells(page))
+    has = [STATUSES[status] for status in sorted(set(statuses.tolist())) if status != NO_STATUS]
+    has += ["error"] * bool(outcome.refused) + ["warning"] * bool(outcome.warned)
+    return StoredPage(table.num_rows, has, _write_table(table), _pack_cells(outcome))
 
 
-def _told(page: Page, row: int) -> str:
-    """Return the JSON of a row's faults and changes."""
-    faults = [_fault(fault) for fault in page.faults.get(row, ())]
-    told: dict[str, Any] = {"faults": faults} if faults else {}
-    if row in page.changes:
-        told["changes"] = orjson.Fragment(page.changes[row])
-    return orjson.dumps(told).decode()
+def _codes_of_rows(outcome: BatchOutcome, rows: Ints) -> Any:
+    """Return the code of each row, null for rows that are not staged."""
+    if not len(outcome.staged):
+        return pa.nulls(len(rows), pa.string())
+    order = np.argsort(outcome.staged, kind="stable")
+    positions = np.searchsorted(outcome.staged[order], rows)
+    positions[positions == len(order)] = 0
+    return outcome.codes.take(pa.array(order[positions], mask=~np.isin(rows, outcome.staged)))
 
 
-def _fault(fault: RowFault) -> dict[str, Any]:
-    return {name: value for name, value in vars(fault).items() if name != "row" and value is not None}
+def _dump_details(issues: Iterable[RowFault], changes: str | None = None) -> str:
+    """Return the JSON of a row's issues and changes."""
+    documents = [_build_issue(issue) for issue in issues]
+    details: dict[str, Any] = {ISSUES: documents} if documents else {}
+    if changes is not None:
+        details["changes"] = orjson.Fragment(changes)
+    return orjson.dumps(details).decode()
 
 
-def _cells(page: Page) -> bytes | None:
-    if not page.cells and page.geometry is None:
-        return None
-    columns = {"row": pa.array(page.rows), **page.cells}
-    if page.geometry is not None:
-        columns[GEOMETRY] = pa.array(shapely.to_wkb(page.geometry), pa.binary())
-    return _written(pa.table(columns))
+def _build_issue(issue: RowFault) -> dict[str, Any]:
+    """Return an issue with its texts in both languages: a reader's language is not known yet."""
+    document = {name: value for name, value in vars(issue).items() if name != "row" and value is not None}
+    texts = {f"{name}_zh": in_chinese(document[name]) for name in ("message", "hint") if name in document}
+    return texts | document
 
 
-def _written(table: Any) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=_COMPRESSED) as writer:
-        writer.write_table(table)
-    packed_bytes: bytes = sink.getvalue().to_pybytes()
-    return packed_bytes
-
-
-def table_of(stored: bytes) -> Any:
-    """Return the Arrow table of a stored page."""
-    with pa.ipc.open_stream(stored) as reader:
-        return reader.read_all()
-
-
-def rows_of(
-    results: bytes,
-    wanted: Asked | None,
-    language: str,
-    start: int,
-    most: int,
-    unwritten: bool = False,
-) -> tuple[list[dict[str, Any]], int | None]:
-    """Return up to ``most`` rows of a page from a position on, and where the next ones start.
-
-    ``unwritten`` says that nothing of the import was kept.
-    """
-    table = table_of(results)
-    places = _matching(table, wanted)
-    places = places[places >= start]
-    shown = table.take(pa.array(places[:most])).to_pylist()
-    found = []
-    for row in shown:
-        detail = orjson.loads(row["told"]) if row["told"] else {}
-        faults = detail.get("faults", [])
-        passed = row["status"] < 0 and any(fault["code"] in _NO_RECORDS for fault in faults)
-        found.append(
-            {
-                "row": row["row"],
-                "code": row["code"],
-                "status": PASSED_OVER if passed else _status(row["status"], unwritten),
-                "problems": [problem(fault, language) for fault in faults],
-                "changes": detail.get("changes"),
-            }
-        )
-    return found, int(places[most]) if len(places) > most else None
-
-
-def _status(number: int, unwritten: bool) -> str:
-    found = STATUSES[number] if number >= 0 else MERGED
-    return NOT_WRITTEN if unwritten and found in WRITTEN else found
-
-
-def _matching(table: Any, wanted: Asked | None) -> Ints:
-    """Return the positions of rows with a status."""
-    if wanted is None:
-        return np.arange(table.num_rows)
-    if wanted == "warning":
-        telling = np.flatnonzero(table["told"].is_valid().to_numpy())
-        texts = table["told"].take(pa.array(telling)).to_pylist()
-        faults = [orjson.loads(text).get("faults", []) for text in texts]
-        warned = [any(f["severity"] == "warning" for f in told) for told in faults]
-        found: Ints = telling[np.array(warned, dtype=bool)]
-        return found
-    if wanted == NOT_WRITTEN:
-        written = [STATUSES.index(name) for name in WRITTEN]
-        return np.flatnonzero(np.isin(table["status"].to_numpy(), written))
-    status = STATUSES.index("refused" if wanted == "error" else wanted)
-    return np.flatnonzero(table["status"].to_numpy() == status)
-
-
-def problem(fault: dict[str, Any], language: str) -> dict[str, Any]:
-    """Return a fault as it travels, in one language."""
-    message = fault["message_zh"] if language == "zh" else fault["message"]
-    hint = fault.get("hint")
+def localize_issue(issue: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """Return a stored issue as a row shows it, in one language; text without Chinese stays English."""
+    message, hint = issue["message"], issue.get("hint")
+    if language == "zh":
+        message, hint = issue.get("message_zh", message), issue.get("hint_zh", hint)
+    names = ("column", "field", "value", "code")
     return {
-        "column": fault.get("column"),
-        "field": fault.get("field"),
-        "value": fault.get("value"),
-        "code": fault["code"],
+        **{name: issue.get(name) for name in names},
         "message": message,
-        "hint": in_chinese(hint) if hint and language == "zh" else hint,
-        "severity": fault["severity"],
+        "hint": hint,
+        "severity": issue["severity"],
     }
 
 
-def headings(shown: Any, language: str) -> list[str]:
-    """Return what stands above the cells of the rows of a page."""
-    names = [name for name in shown.column_names if name != "row"]
-    return [*names, "错误" if language == "zh" else "errors"]
+def _pack_cells(outcome: BatchOutcome) -> bytes | None:
+    if not outcome.cells and outcome.geometry is None:
+        return None
+    columns = {"row": pa.array(outcome.rows), **outcome.cells}
+    if outcome.geometry is not None:
+        columns[GEOMETRY] = pa.array(shapely.to_wkb(outcome.geometry), pa.binary())
+    return _write_table(pa.table(columns))
 
 
-def annotated(results: bytes, cells: bytes, wanted: Asked | None, language: str) -> Iterator[list[str | None]]:
-    """Yield the cells of the rows of a page, what is wrong with each in the last one."""
-    told = table_of(results)
-    shown = table_of(cells)
-    columns = [_texts(shown[name]) for name in shown.column_names if name != "row"]
-    matching = told.take(pa.array(_matching(told, wanted)))
-    texts = dict(zip(matching["row"].to_pylist(), matching["told"].to_pylist(), strict=True))
-    for at, row in enumerate(shown["row"].to_pylist()):
-        if row not in texts:
-            continue
-        faults = orjson.loads(texts[row]).get("faults", []) if texts[row] else []
-        sentences = "; ".join(_sentence(fault, language) for fault in faults)
-        yield [*(column[at] for column in columns), sentences or None]
+def _write_table(table: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_COMPRESSED) as writer:
+        writer.write_table(table)
+    stored: bytes = sink.getvalue().to_pybytes()
+    return stored
 
 
-def _texts(column: Any) -> list[str | None]:
-    if pa.types.is_binary(column.type):
-        shapes = shapely.from_wkb(np.asarray(column.to_pylist(), dtype=object))
-        texts: list[str | None] = shapely.to_wkt(shapes, rounding_precision=-1).tolist()
-        return texts
-    plain: list[str | None] = column.to_pylist()
-    return plain
-
-
-def _sentence(fault: dict[str, Any], language: str) -> str:
-    told = problem(fault, language)
-    where = told["column"] or told["field"]
-    return f"{where}: {told['message']}" if where else str(told["message"])
+def read_table(stored: bytes) -> Any:
+    """Return the Arrow table of a stored page."""
+    with pa.ipc.open_stream(stored) as reader:
+        return reader.read_all()

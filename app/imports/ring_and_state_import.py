@@ -1,10 +1,8 @@
-"""Rows that are no located records: rings, through the rules of rings, and device states."""
+"""Imports of rings, through the ring service, and of device states."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, cast
 
-import anyio
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -13,10 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import RegistryError
 from app.imports import row_errors
-from app.imports.result_store import Page
-from app.imports.staging import Seen
-from app.imports.transaction import ROWS, Outcome, Work, conclude, judged_batch
-from app.ingest.validation.batch_validation import batches
+from app.imports.result_store import BatchOutcome
+from app.imports.staging import DuplicateIndex
+from app.imports.transaction import ImportRun
 from app.ingest.validation.issues import RowFault
 from app.models.vocabulary import LEVELS, Datum, Level
 from app.records.drafts import RingDraft
@@ -26,149 +23,143 @@ from app.rings import service as ring_service
 from app.states import queries as state_queries
 from app.states.service import FUTURE_TOLERANCE
 
-_PRECONDITIONS = {
+_PRECONDITIONS: Final = {
     "upsert": Precondition(None, None),
     "create_only": Precondition(None, "*"),
     "update_only": Precondition("*", None),
 }
+_MAX_SHOWN_VERTICES: Final = 200
+"""Vertices of a boundary that a change shows in full."""
+_PROPERTIES: Final = tuple(name for name in RingDraft.model_fields if name not in ("jurisdiction", "level"))
 
 
-_KEY: Final = ("jurisdiction", "level")
-
-
-async def import_rings(connection: AsyncConnection, work: Work, outcome: Outcome) -> None:
-    """Put every boundary of a file in force, the outermost first, each by the rules of rings."""
-    rows = batches(work.plan, work.source, ROWS)
-    seen = Seen()
-    while (found := await anyio.to_thread.run_sync(judged_batch, rows, work.plan)) is not None:
-        page, good, owners = found
-        records = good.to_pylist()
-        numbers = np.array([record["row"] for record in records], np.int64)
-        codes = [f"{record['jurisdiction']}/{record['level']}" for record in records]
-        for at, first in seen.repeats(codes, numbers):
-            page.refuse([row_errors.duplicate(int(numbers[at]), codes[at], first)])
-        refused = set(page.refused)
-        outer_first = sorted(records, key=lambda record: -LEVELS.index(record["level"]))
-        for record in outer_first:
+async def import_rings(run: ImportRun) -> None:
+    """Import the boundaries of a file, the outermost first, each by the rules of the ring service."""
+    duplicates = DuplicateIndex()
+    async for batch, table, owners in run.iter_batches():
+        records = table.to_pylist()
+        rows = np.array([record["row"] for record in records], np.int64)
+        codes = [_code_of_ring(record) for record in records]
+        for index, first in duplicates.add_texts(codes, rows):
+            batch.add_issues([row_errors.DUPLICATE_CODE.to_issue(int(rows[index]), codes[index], first=first)])
+        refused = set(batch.refused)
+        for record in sorted(records, key=lambda record: -LEVELS.index(record["level"])):
             if record["row"] not in refused:
-                await _put(connection, work, page, record)
-        _fill(page, numbers, codes)
-        outcome.add(page.counts())
-        outcome.jurisdictions = sorted({*outcome.jurisdictions, *owners})
-        await work.watch.page(page, outcome.counts, outcome.jurisdictions)
-    conclude(work, outcome)
+                await _import_ring(run, batch, record)
+        batch.staged, batch.codes = rows, pa.array(codes, pa.string())
+        run.outcome.jurisdictions = sorted({*run.outcome.jurisdictions, *owners})
+        await run.record_batch(batch)
+    run.check_refused_rows()
 
 
-async def _put(connection: AsyncConnection, work: Work, page: Page, record: dict[str, Any]) -> None:
-    row, jurisdiction, level = record.pop("row"), record.pop("jurisdiction"), record.pop("level")
-    given = {name: value for name, value in record.items() if name in work.plan.fields}
-    before = await ring_queries.lock(connection, f"{jurisdiction}/{level}")
-    was = await _registered(connection, jurisdiction, level)
-    kept = dict(was)
-    if work.plan.placed:
-        shape = shapely.from_wkb(given.pop("geometry"))
-        kept["geometry"] = orjson.loads(shapely.to_geojson(shape))  # lists, as a body has them
-        kept["datum_received"] = record["datum_received"] or "wgs84"
-    elif before is None:
-        page.refuse([row_errors.absent(row, f"{jurisdiction}/{level}", "ring", whole=False)])
+def _code_of_ring(record: dict[str, Any]) -> str:
+    return f"{record['jurisdiction']}/{record['level']}"
+
+
+async def _import_ring(run: ImportRun, batch: BatchOutcome, record: dict[str, Any]) -> None:
+    row, jurisdiction, level = record["row"], record["jurisdiction"], record["level"]
+    code = _code_of_ring(record)
+    version = await ring_queries.lock(run.connection, code)
+    registered = await _fetch_ring(run.connection, jurisdiction, level)
+    if version is None and not run.task.plan.placed:
+        batch.add_issues([row_errors.not_registered(row, code, "ring", missing=("geometry",))])
         return
-    if given.get("tolerance_m") is not None:
-        given["tolerance_m"] = float(given["tolerance_m"])
-    properties = {name: value for name, value in {**kept, **given}.items() if value is not None}
-    geometry, received = properties.pop("geometry"), properties.pop("datum_received")
-    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    feature, datum = _build_ring(run, record, registered)
     try:
-        async with connection.begin_nested():
-            done = await ring_service.put(
-                connection, jurisdiction, cast(Level, level), feature, work.who,
-                _PRECONDITIONS[work.wanted.mode], datum="wgs84", max_vertices=work.max_vertices,
-                received=cast(Datum, received),
-            )  # fmt: skip
+        async with run.connection.begin_nested():
+            saved = await ring_service.put(
+                run.connection,
+                jurisdiction,
+                cast(Level, level),
+                feature,
+                run.task.principal,
+                _PRECONDITIONS[run.task.request.mode],
+                datum="wgs84",
+                max_vertices=run.task.max_vertices,
+                received=cast(Datum, datum),
+            )
     except RegistryError as error:
-        page.refuse([row_errors.refused(row, "geometry", error.code, error.detail)])
+        batch.add_issues([row_errors.refused_by_service(row, "geometry", error.code, error.detail)])
         return
-    if done.version == before:
-        page.unchanged = np.append(page.unchanged, row)
-    elif before is not None:
-        page.changes[row] = _changes(was, await _registered(connection, jurisdiction, level))
+    if saved.version == version:
+        batch.unchanged = np.append(batch.unchanged, row)
+    elif version is not None:
+        batch.changes[row] = _dump_changes(registered, await _fetch_ring(run.connection, jurisdiction, level))
 
 
-def _changes(was: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return the JSON of what changed of a boundary; a long one is told by its size."""
-    pairs = {name: [was[name], now[name]] for name in was if was[name] != now[name]}
-    if "geometry" in pairs and max(_vertices(shape) for shape in pairs["geometry"]) > _TOLD:
-        pairs["geometry"] = [{"type": shape["type"], "vertices": _vertices(shape)} for shape in pairs["geometry"]]
-    return orjson.dumps(pairs).decode()
+def _build_ring(run: ImportRun, record: dict[str, Any], registered: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the GeoJSON feature of a ring, and the datum that its boundary was received in.
+
+    Fields that the file does not have keep their registered values.
+    """
+    fields = {name: record[name] for name in run.task.plan.fields if name in record and name in _PROPERTIES}
+    values = registered | fields
+    if run.task.plan.placed:
+        shape = shapely.from_wkb(record["geometry"])
+        values["geometry"] = orjson.loads(shapely.to_geojson(shape))
+        values["datum_received"] = record["datum_received"] or "wgs84"
+    if fields.get("tolerance_m") is not None:
+        values["tolerance_m"] = float(fields["tolerance_m"])
+    properties = {name: value for name, value in values.items() if value is not None}
+    geometry, datum = properties.pop("geometry"), properties.pop("datum_received", "wgs84")
+    return {"type": "Feature", "geometry": geometry, "properties": properties}, datum
 
 
-def _vertices(shape: dict[str, Any]) -> int:
+async def _fetch_ring(connection: AsyncConnection, jurisdiction: str, level: str) -> dict[str, Any]:
+    """Return the properties and the geometry of a registered ring; empty if it is not registered."""
+    for _, body in await ring_queries.features(connection, jurisdiction, level):
+        feature = orjson.loads(body)
+        properties = {name: feature["properties"][name] for name in _PROPERTIES}
+        return {**properties, "geometry": feature["geometry"]}
+    return {}
+
+
+def _dump_changes(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return the JSON of the changes of a ring; a long boundary is shown by its number of vertices."""
+    changes = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
+    if "geometry" in changes and max(map(_count_vertices, changes["geometry"])) > _MAX_SHOWN_VERTICES:
+        changes["geometry"] = [
+            {"type": shape["type"], "vertices": _count_vertices(shape)} for shape in changes["geometry"]
+        ]
+    return orjson.dumps(changes).decode()
+
+
+def _count_vertices(shape: dict[str, Any]) -> int:
     polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
     return sum(len(ring) for polygon in polygons for ring in polygon)
 
 
-_TOLD: Final = 200
-"""Vertices of a boundary that is told before and after."""
-_PROPERTIES: Final = tuple(name for name in RingDraft.model_fields if name not in _KEY)
+async def import_states(run: ImportRun) -> None:
+    """Import device states; those that are older than the registered ones are ignored."""
+    scope = run.task.principal.scope("editor")
+    now = await state_queries.now(run.connection)
+    async for batch, table, _ in run.iter_batches():
+        reports = table.to_pylist()
+        rows = table["row"].to_numpy().astype(np.int64)
+        batch.add_issues(await _record_reports(run, reports, scope, now))
+        batch.staged, batch.codes = rows, pa.array([report["code"] for report in reports], pa.string())
+        batch.changes = dict.fromkeys(np.setdiff1d(rows, batch.refused).tolist(), "{}")
+        await run.record_batch(batch)
+    run.check_refused_rows()
 
 
-async def _registered(connection: AsyncConnection, jurisdiction: str, level: str) -> dict[str, Any]:
-    """Return what is registered of a boundary, as a body has it; nothing when it is not there."""
-    for _, body in await ring_queries.features(connection, jurisdiction, level):
-        feature = orjson.loads(body)
-        found = {name: feature["properties"][name] for name in _PROPERTIES}
-        return {**found, "geometry": feature["geometry"]}
-    return {}
-
-
-def _fill(page: Page, numbers: Any, codes: list[str]) -> None:
-    page.good, page.codes = numbers, pa.array(codes, pa.string())
-
-
-async def import_states(connection: AsyncConnection, work: Work, outcome: Outcome) -> None:
-    """Record the states of a file; those that are no news are harmless, unknown devices are told."""
-    scope = work.who.scope("editor")
-    latest = await state_queries.now(connection)
-    rows = batches(work.plan, work.source, ROWS)
-    while (found := await anyio.to_thread.run_sync(judged_batch, rows, work.plan)) is not None:
-        page, good, _ = found
-        reports = good.to_pylist()
-        numbers = good["row"].to_numpy().astype(np.int64)
-        page.refuse(await _report(connection, reports, scope, latest, outcome))
-        _fill(page, numbers, [report["code"] for report in reports])
-        page.changes = dict.fromkeys(np.setdiff1d(numbers, page.refused).tolist(), "{}")
-        outcome.add(page.counts())
-        await work.watch.page(page, outcome.counts, outcome.jurisdictions)
-    conclude(work, outcome)
-
-
-async def _report(
-    connection: AsyncConnection,
-    reports: list[dict[str, Any]],
-    scope: list[str] | None,
-    latest: datetime,
-    outcome: Outcome,
+async def _record_reports(
+    run: ImportRun, reports: list[dict[str, Any]], scope: list[str] | None, now: datetime
 ) -> list[RowFault]:
-    limit = latest + FUTURE_TOLERANCE
-    faults, kept = [], []
+    """Record reports; return the issues of reports in the future and of unknown devices."""
+    issues, accepted = [], []
     for report in reports:
         text = report["reported_at"]
-        when = latest if text is None else datetime.fromisoformat(text)
-        if when > limit:
-            faults.append(row_errors.ahead(report["row"]))
+        reported_at = now if text is None else datetime.fromisoformat(text)
+        if reported_at > now + FUTURE_TOLERANCE:
+            issues.append(row_errors.FUTURE_TIME.to_issue(report["row"]))
         else:
-            kept.append({**report, "reported_at": when})
-    applied, unknown = await state_queries.report(
-        connection, [{k: v for k, v in r.items() if k != "row"} for r in kept], scope
-    )
-    outcome.add({"states": applied})
-    strangers = set(unknown)
-    faults += [
-        row_errors.unknown_device(report["row"], report["kind"], report["code"])
-        for report in kept
-        if (report["kind"], report["code"]) in strangers
+            accepted.append({**report, "reported_at": reported_at})
+    applied, unknown = await state_queries.report(run.connection, accepted, scope)
+    run.outcome.add_counts({"states": applied})
+    unknown_devices = set(unknown)
+    return issues + [
+        row_errors.UNKNOWN_DEVICE.to_issue(report["row"], report["code"], kind=report["kind"])
+        for report in accepted
+        if (report["kind"], report["code"]) in unknown_devices
     ]
-    return faults
-
-
-Special = Callable[[AsyncConnection, Work, Outcome], Awaitable[None]]
-IMPORTERS: dict[str, Special] = {"ring": import_rings, "state": import_states}

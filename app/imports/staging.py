@@ -1,13 +1,13 @@
-"""Judged rows made ready for COPY: duplicates found, places checked, zones and distances added.
+"""Valid rows of a batch as CSV for COPY: without duplicates, inside a jurisdiction, with zone and distances.
 
-Works on whole columns and runs in a thread. Promises that what it hands on lies in a jurisdiction the
-sender may write, inside its extent, once per code in the file.
+Works on whole columns, in a thread. Each staged row is in a jurisdiction that the sender may write,
+inside its extent, and is the only row of the file with its code.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -27,269 +27,273 @@ from app.records.kinds import Kind
 from app.rings import territory
 from app.rings.territory import Territory
 
-# Words that came before in a file of any length, in sixteen bytes each.
+_WITHOUT_HEADER: Final = pa_csv.WriteOptions(include_header=False)
+_SAMPLE_ROWS: Final = 200
+_MEMBERSHIP_COLUMNS: Final = ("zone", "rings", "on_boundary", "distance_m")
 
 
-class Seen:
-    """Words taken in so far, each with the row it came in first: two hashes of it, not the word."""
+class DuplicateIndex:
+    """Finds texts that occur more than once in a file of any length: stores two hashes of each, 16 bytes."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Ints, Ints, Ints]] = []
+        self._segments: list[tuple[Ints, Ints, Ints]] = []
+        """Sorted first hashes, second hashes and row numbers."""
 
-    def repeats(self, words: list[str], rows: Ints) -> list[tuple[int, int]]:
-        """Return (position, row of the first) of words that came before; take in the others."""
-        first = np.fromiter(map(hash, words), np.int64, len(words))
-        order = np.argsort(first, kind="stable")
-        found = _within(words, rows, first, order)
-        for part in self._parts:
-            _before(words, first, part, found)
-        kept = order[~np.isin(order, list(found))] if found else order
-        second = np.fromiter((_other(words[at]) for at in kept.tolist()), np.int64, len(kept))
-        self._parts.append((first[kept], second, rows[kept]))
-        self._merge()
-        return sorted(found.items())
+    def add_texts(self, texts: list[str], rows: Ints) -> list[tuple[int, int]]:
+        """Add texts; return (index, row of its first occurrence) of those that occurred before."""
+        hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
+        order = np.argsort(hashes, kind="stable")
+        duplicates = _find_duplicates(texts, rows, hashes, order)
+        for segment in self._segments:
+            duplicates |= _find_in_segment(texts, hashes, segment)
+        new = order[~np.isin(order, list(duplicates))] if duplicates else order
+        second_hashes = np.fromiter((_hash_again(texts[index]) for index in new.tolist()), np.int64, len(new))
+        self._segments.append((hashes[new], second_hashes, rows[new]))
+        self._merge_segments()
+        return sorted(duplicates.items())
 
-    def _merge(self) -> None:
-        """Keep few sorted parts: two of like size become one."""
-        while len(self._parts) > 1 and len(self._parts[-2][0]) <= 2 * len(self._parts[-1][0]):
-            joined = [np.concatenate(pair) for pair in zip(*self._parts[-2:], strict=True)]
+    def _merge_segments(self) -> None:
+        """Merge the last two segments while they have about the same size, so that few remain."""
+        while len(self._segments) > 1 and len(self._segments[-2][0]) <= 2 * len(self._segments[-1][0]):
+            joined = [np.concatenate(pair) for pair in zip(*self._segments[-2:], strict=True)]
             order = np.argsort(joined[0], kind="stable")
-            self._parts[-2:] = [(joined[0][order], joined[1][order], joined[2][order])]
+            self._segments[-2:] = [(joined[0][order], joined[1][order], joined[2][order])]
 
 
-def _other(word: str) -> int:
-    """Return a second hash, so that two words are taken for one only when both agree."""
-    return hash(word + "\0")
+def _hash_again(text: str) -> int:
+    """Return a second hash: two texts are taken as equal only if both hashes are equal."""
+    return hash(text + "\0")
 
 
-def _within(words: list[str], rows: Ints, first: Ints, order: Ints) -> dict[int, int]:
-    """Return the words that repeat one of the same batch."""
-    same = np.flatnonzero(first[order][1:] == first[order][:-1])
-    suspects = set(order[same].tolist()) | set(order[same + 1].tolist())
-    known: dict[str, int] = {}
-    found: dict[int, int] = {}
-    for at in sorted(suspects):
-        if words[at] in known:
-            found[at] = known[words[at]]
+def _find_duplicates(texts: list[str], rows: Ints, hashes: Ints, order: Ints) -> dict[int, int]:
+    """Return the row of the first occurrence by index, for texts that repeat one of the same batch."""
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    candidates = set(order[same].tolist()) | set(order[same + 1].tolist())
+    first_rows: dict[str, int] = {}
+    duplicates: dict[int, int] = {}
+    for index in sorted(candidates):
+        if texts[index] in first_rows:
+            duplicates[index] = first_rows[texts[index]]
         else:
-            known[words[at]] = int(rows[at])
-    return found
+            first_rows[texts[index]] = int(rows[index])
+    return duplicates
 
 
-def _before(words: list[str], first: Ints, part: tuple[Ints, Ints, Ints], found: dict[int, int]) -> None:
-    """Add the words that repeat one of an earlier batch."""
-    hashes, others, numbers = part
-    if not len(hashes):
-        return
-    places = np.searchsorted(hashes, first)
-    places[places == len(hashes)] = 0
-    for at in np.flatnonzero(hashes[places] == first).tolist():
-        if others[places[at]] == _other(words[at]):
-            found[at] = int(numbers[places[at]])
-
-
-Objects = Shapes
-_OPTIONS = pa_csv.WriteOptions(include_header=False)
-_SAMPLE = 200
-_NAMES = ("zone", "rings", "on_boundary", "distance_m")
+def _find_in_segment(texts: list[str], hashes: Ints, segment: tuple[Ints, Ints, Ints]) -> dict[int, int]:
+    """Return the row of the first occurrence by index, for texts of an earlier batch."""
+    first_hashes, second_hashes, rows = segment
+    if not len(first_hashes):
+        return {}
+    positions = np.searchsorted(first_hashes, hashes)
+    positions[positions == len(first_hashes)] = 0
+    return {
+        index: int(rows[positions[index]])
+        for index in np.flatnonzero(first_hashes[positions] == hashes).tolist()
+        if second_hashes[positions[index]] == _hash_again(texts[index])
+    }
 
 
 @dataclass(eq=False)
-class Ready:
-    """One batch as COPY takes it, and what is wrong with the rows that are left out."""
+class StagedBatch:
+    """The rows of one batch that are ready for COPY, and the issues of the rows that are left out."""
 
     csv: bytes
     columns: tuple[str, ...]
     rows: Ints
     codes: Any
-    """Codes of the rows, as an Arrow array."""
-    faults: list[RowFault]
+    """Codes of the rows, an Arrow array."""
+    issues: list[RowFault]
     sample: Floats
-    """Some of the places, shape (n, 2), all of jurisdiction ``owner``."""
+    """Some of the locations, lon and lat, shape (n, 2), all in jurisdiction ``owner``."""
     owner: str | None
 
 
 @dataclass(eq=False)
-class Desk:
-    """What is known while the batches of one file are made ready."""
+class BatchStager:
+    """Stages the batches of one file."""
 
     kind: Kind
-    turn: str = TURN["pair"]
-    """What helps against swapped axes, by where the places of the file come from."""
+    swap_hint: str = TURN["pair"]
+    """Hint for swapped axes; depends on the columns of the location."""
     territories: dict[str, Territory] = field(default_factory=dict)
-    """Jurisdictions the sender may write; others are refused."""
-    codes: Seen = field(default_factory=Seen)
-    references: Seen = field(default_factory=Seen)
+    """Jurisdictions that the sender may write; rows of others are refused."""
+    codes: DuplicateIndex = field(default_factory=DuplicateIndex)
+    references: DuplicateIndex = field(default_factory=DuplicateIndex)
 
-    def ready(self, good: Any) -> Ready:
-        """Return the good rows of a batch, an Arrow table, for COPY."""
-        sorting = _Sorting(self, good)
-        sorting.refuse_strangers()
-        sorting.refuse_repeats()
-        sorting.refuse_misplaced()
-        good, rows, owners, places = sorting.kept()
-        lonlat = None if places is None or not self.kind.placed else places.lonlat
+    def stage_batch(self, records: Any) -> StagedBatch:
+        """Return the valid rows of a batch, an Arrow table, for COPY."""
+        selection = _RowSelection(self, records)
+        selection.refuse_unknown_jurisdictions()
+        selection.refuse_duplicates()
+        selection.refuse_locations_outside()
+        records, rows, owners, locations = selection.select_rows()
+        lonlat = None if locations is None or not self.kind.placed else locations.lonlat
         if lonlat is not None:
-            good = self._placed(good, owners, lonlat)
+            records = self._add_memberships(records, owners, lonlat)
         names = ("row", *staged_columns(self.kind))
-        filled = [n for n in names if n in good.column_names and good[n].null_count < len(good)]
+        columns = [n for n in names if n in records.column_names and records[n].null_count < len(records)]
         sink = BytesIO()
-        pa_csv.write_csv(good.select(filled), sink, _OPTIONS)
-        codes = good["code"].combine_chunks()
+        pa_csv.write_csv(records.select(columns), sink, _WITHOUT_HEADER)
+        codes = records["code"].combine_chunks()
         owner = owners[0] if lonlat is not None and len(owners) else None
-        some = np.flatnonzero(owners == owner)[:: max(1, len(owners) // _SAMPLE)][:_SAMPLE]
-        sample = np.empty((0, 2)) if lonlat is None else lonlat[some]
-        return Ready(sink.getvalue(), tuple(filled), rows, codes, sorting.faults, sample, owner)
+        sampled = np.flatnonzero(owners == owner)[:: max(1, len(owners) // _SAMPLE_ROWS)][:_SAMPLE_ROWS]
+        sample = np.empty((0, 2)) if lonlat is None else lonlat[sampled]
+        return StagedBatch(sink.getvalue(), tuple(columns), rows, codes, selection.issues, sample, owner)
 
-    def _placed(self, good: Any, owners: Objects, lonlat: Floats) -> Any:
+    def _add_memberships(self, records: Any, owners: Shapes, lonlat: Floats) -> Any:
         """Return the table with zone, rings, on_boundary and distance_m of every row."""
-        indexes = {owner: where.index for owner, where in self.territories.items()}
+        indexes = {owner: known.index for owner, known in self.territories.items()}
         present = sorted(set(owners.tolist()))
         if len(present) == 1:
-            columns = memberships(indexes[present[0]], lonlat)
+            columns = compute_memberships(indexes[present[0]], lonlat)
         else:
-            columns = _of_several(indexes, owners, lonlat)
-        for name in _NAMES:
-            good = good.append_column(name, columns[name])
-        return good
+            columns = _compute_memberships_by_owner(indexes, owners, lonlat)
+        for name in _MEMBERSHIP_COLUMNS:
+            records = records.append_column(name, columns[name])
+        return records
 
 
-class Places:
-    """Geometries as they are judged good, EWKB in hexadecimal; points are read without making shapes."""
+class _Locations:
+    """Valid geometries, given as EWKB in hexadecimal; points are read without Shapely objects."""
 
-    def __init__(self, hexed: Any) -> None:
-        self._hexed = hexed
-        self._points = copy_text.lonlat(hexed)
-        self._shapes: Objects = np.empty(0, dtype=object)
+    def __init__(self, ewkb: Any) -> None:
+        self._ewkb = ewkb
+        self._points = copy_text.lonlat(ewkb)
+        self._shapes: Shapes = np.empty(0, dtype=object)
         if self._points is None:
-            self._shapes = np.array(shapely.from_wkb(hexed.to_numpy()), dtype=object)
+            self._shapes = np.array(shapely.from_wkb(ewkb.to_numpy()), dtype=object)
 
     @property
     def bounds(self) -> Floats:
-        """West, south, east and north of each, shape (n, 4)."""
+        """West, south, east and north of each geometry, shape (n, 4)."""
         if self._points is not None:
             return np.hstack([self._points, self._points])
         return shapely.bounds(self._shapes).reshape(-1, 4)
 
     @property
     def lonlat(self) -> Floats:
-        """One place for each, shape (n, 2): the point itself, or a point inside the area."""
+        """One location for each geometry, shape (n, 2): the point itself, or a point inside the area."""
         if self._points is not None:
             return self._points
         return territory.representatives(list(self._shapes))
 
-    def __getitem__(self, at: int) -> BaseGeometry:
-        shape: BaseGeometry | None = shapely.from_wkb(self._hexed[at].as_py())
-        assert shape is not None  # noqa: S101  # it was read before
+    def __getitem__(self, index: int) -> BaseGeometry:
+        shape: BaseGeometry | None = shapely.from_wkb(self._ewkb[index].as_py())
+        assert shape is not None  # noqa: S101  # validated before
         return shape
 
 
-def _places(good: Any) -> Places | None:
-    """Return the places of rows; None where the file gives none, and those registered stay."""
-    return Places(good["geometry"]) if "geometry" in good.column_names else None
+def _read_locations(records: Any) -> _Locations | None:
+    """Return the locations of rows; None if the file has none, so that the registered ones stay."""
+    return _Locations(records["geometry"]) if "geometry" in records.column_names else None
 
 
-class _Sorting:
-    """One batch while bad rows are taken out."""
+class _RowSelection:
+    """The rows of one batch, without those that are refused."""
 
-    def __init__(self, desk: Desk, good: Any) -> None:
-        self.desk, self.good = desk, good
-        self.rows = good["row"].to_numpy().astype(np.int64)
-        self.owners: Objects = np.array(good["jurisdiction"].to_pylist(), dtype=object)
-        self.places = _places(good)
-        self.keep: Bools = np.ones(len(self.rows), dtype=bool)
-        self.faults: list[RowFault] = []
+    def __init__(self, stager: BatchStager, records: Any) -> None:
+        self.stager, self.records = stager, records
+        self.rows = records["row"].to_numpy().astype(np.int64)
+        self.owners: Shapes = np.array(records["jurisdiction"].to_pylist(), dtype=object)
+        self.locations = _read_locations(records)
+        self.selected: Bools = np.ones(len(self.rows), dtype=bool)
+        self.issues: list[RowFault] = []
 
-    def kept(self) -> tuple[Any, Ints, Objects, Places | None]:
-        """Return table, row numbers, jurisdictions and places of what is left; None: has no places."""
-        if self.keep.all():
-            return self.good, self.rows, self.owners, self.places
-        good = self.good.filter(pa.array(self.keep))
-        return good, self.rows[self.keep], self.owners[self.keep], _places(good)
+    def select_rows(self) -> tuple[Any, Ints, Shapes, _Locations | None]:
+        """Return table, row numbers, jurisdictions and locations of the rows that are not refused."""
+        if self.selected.all():
+            return self.records, self.rows, self.owners, self.locations
+        records = self.records.filter(pa.array(self.selected))
+        return records, self.rows[self.selected], self.owners[self.selected], _read_locations(records)
 
-    def refuse_strangers(self) -> None:
-        """Refuse rows of jurisdictions that are not there, or not the sender's."""
-        for owner in sorted(set(self.owners.tolist()) - set(self.desk.territories)):
-            wrong = self.owners == owner
-            self.keep &= ~wrong
-            self.faults += [row_errors.no_jurisdiction(int(row), owner) for row in self.rows[wrong]]
+    def refuse_unknown_jurisdictions(self) -> None:
+        """Refuse rows of jurisdictions that do not exist or are outside the sender's scope."""
+        for owner in sorted(set(self.owners.tolist()) - set(self.stager.territories)):
+            refused = self.owners == owner
+            self.selected &= ~refused
+            self.issues += [row_errors.UNKNOWN_JURISDICTION.to_issue(int(row), owner) for row in self.rows[refused]]
 
-    def refuse_repeats(self) -> None:
-        """Refuse rows whose code, or whose owner's reference, an earlier row has."""
-        codes = self.good["code"].to_pylist()
-        for at, first in self.desk.codes.repeats(codes, self.rows):
-            self.keep[at] = False
-            self.faults.append(row_errors.duplicate(int(self.rows[at]), codes[at], first))
-        if "owner_reference" not in self.good.column_names:
+    def refuse_duplicates(self) -> None:
+        """Refuse rows with the code or the owner reference of an earlier row."""
+        codes = self.records["code"].to_pylist()
+        for index, first in self.stager.codes.add_texts(codes, self.rows):
+            self.selected[index] = False
+            self.issues.append(row_errors.DUPLICATE_CODE.to_issue(int(self.rows[index]), codes[index], first=first))
+        if "owner_reference" not in self.records.column_names:
             return
-        said = [~self.good[n].is_null().to_numpy() for n in ("owner_reference", "owner_unit")]
-        given = np.flatnonzero(said[0] & said[1] & self.keep)
-        some = self.good.take(pa.array(given))
-        own = some["owner_reference"].to_pylist()
-        words = [
-            f"{owner}\0{unit}\0{word}"
-            for owner, unit, word in zip(self.owners[given], some["owner_unit"].to_pylist(), own, strict=True)
+        has_reference, has_unit = (~self.records[n].is_null().to_numpy() for n in ("owner_reference", "owner_unit"))
+        indices = np.flatnonzero(has_reference & has_unit & self.selected)
+        if not len(indices):
+            return
+        records = self.records.take(pa.array(indices))
+        references = records["owner_reference"].to_pylist()
+        units = records["owner_unit"].to_pylist()
+        keys = [
+            f"{owner}\0{unit}\0{ref}" for owner, unit, ref in zip(self.owners[indices], units, references, strict=True)
         ]
-        for at, first in self.desk.references.repeats(words, self.rows[given]) if words else ():
-            self.keep[given[at]] = False
-            row = int(self.rows[given[at]])
-            self.faults.append(row_errors.duplicate_reference(row, own[at], first))
+        for index, first in self.stager.references.add_texts(keys, self.rows[indices]):
+            self.selected[indices[index]] = False
+            row = int(self.rows[indices[index]])
+            self.issues.append(row_errors.DUPLICATE_REFERENCE.to_issue(row, references[index], first=first))
 
-    def refuse_misplaced(self) -> None:
+    def refuse_locations_outside(self) -> None:
         """Refuse rows outside the extent of their jurisdiction."""
-        if self.places is None:
+        if self.locations is None:
             return
-        bounds = self.places.bounds
-        for owner, where in self.desk.territories.items():
-            if where.extent is None:
+        bounds = self.locations.bounds
+        for owner, owner_territory in self.stager.territories.items():
+            if owner_territory.extent is None:
                 continue
-            west, south, east, north = where.extent
+            west, south, east, north = owner_territory.extent
             inside = (bounds >= (west, south, west, south)) & (bounds <= (east, north, east, north))
-            outside = ~inside.all(axis=1) & (self.owners == owner) & self.keep
-            for at in np.flatnonzero(outside).tolist():
-                fault = territory.misplaced(where, self.places[at])
-                if fault is not None:
-                    self.keep[at] = False
-                    row = int(self.rows[at])
-                    self.faults.append(row_errors.misplaced(row, fault.code, fault.message, self.desk.turn))
+            outside = ~inside.all(axis=1) & (self.owners == owner) & self.selected
+            for index in np.flatnonzero(outside).tolist():
+                issue = territory.misplaced(owner_territory, self.locations[index])
+                if issue is not None:
+                    self.selected[index] = False
+                    row = int(self.rows[index])
+                    self.issues.append(row_errors.wrong_location(row, issue, self.stager.swap_hint))
 
 
-def _of_several(indexes: Mapping[str, RingIndex | None], owners: Objects, lonlat: Floats) -> dict[str, Any]:
-    parts: dict[str, list[Any]] = {name: [pa.array([], pa.string())] for name in _NAMES}
-    places = [np.empty(0, np.int64)]
+def _compute_memberships_by_owner(
+    indexes: Mapping[str, RingIndex | None], owners: Shapes, lonlat: Floats
+) -> dict[str, Any]:
+    """Return the membership columns of rows of several jurisdictions."""
+    chunks: dict[str, list[Any]] = {name: [pa.array([], pa.string())] for name in _MEMBERSHIP_COLUMNS}
+    positions = [np.empty(0, np.int64)]
     for owner in sorted(set(owners.tolist())):
-        mine = np.flatnonzero(owners == owner)
-        places.append(mine)
-        for name, values in memberships(indexes[owner], lonlat[mine]).items():
-            parts[name].append(values)
-    back = pa.array(np.argsort(np.concatenate(places), kind="stable"))
-    return {name: pa.concat_arrays(values).take(back) for name, values in parts.items()}
+        of_owner = np.flatnonzero(owners == owner)
+        positions.append(of_owner)
+        for name, values in compute_memberships(indexes[owner], lonlat[of_owner]).items():
+            chunks[name].append(values)
+    original_order = pa.array(np.argsort(np.concatenate(positions), kind="stable"))
+    return {name: pa.concat_arrays(values).take(original_order) for name, values in chunks.items()}
 
 
-def memberships(index: RingIndex | None, lonlat: Floats) -> dict[str, Any]:
-    """Return the columns that say where places lie, as text that PostgreSQL reads."""
+def compute_memberships(index: RingIndex | None, lonlat: Floats) -> dict[str, Any]:
+    """Return the membership columns of locations, as text that PostgreSQL reads."""
     if index is None or not len(lonlat):
-        return dict.fromkeys(_NAMES, pa.nulls(len(lonlat), pa.string()))
-    found = index.locate(lonlat)
+        return dict.fromkeys(_MEMBERSHIP_COLUMNS, pa.nulls(len(lonlat), pa.string()))
+    membership = index.locate(lonlat)
     levels = [boundary.level for boundary in index.boundaries]
-    distances = np.round(found.distance_m, 2)
+    distances = np.round(membership.distance_m, 2)
     texts: list[Any] = []
-    for place, level in enumerate(levels):
-        key = f'{"," if place else "{"}"{level}":'
-        texts += [key, pc.cast(pa.array(distances[:, place]), pa.string())]
+    for column, level in enumerate(levels):
+        key = f'{"," if column else "{"}"{level}":'
+        texts += [key, pc.cast(pa.array(distances[:, column]), pa.string())]
     return {
-        "zone": pa.array(found.zone, pa.string()),
-        "rings": _listed(found.inside, levels),
-        "on_boundary": _listed(found.on_boundary, levels),
+        "zone": pa.array(membership.zone, pa.string()),
+        "rings": _format_levels(membership.inside, levels),
+        "on_boundary": _format_levels(membership.on_boundary, levels),
         "distance_m": pc.binary_join_element_wise(*texts, "}", ""),
     }
 
 
-def _listed(flags: Bools, levels: list[Any]) -> Any:
-    """Return array literals of the levels that are flagged; there are few different ones."""
-    words = [
+def _format_levels(flags: Bools, levels: list[Any]) -> Any:
+    """Return PostgreSQL array literals of the levels that are set; few of them differ."""
+    literals = [
         "{" + ",".join(level for bit, level in enumerate(levels) if code >> bit & 1) + "}"
         for code in range(1 << len(levels))
     ]
     codes = flags @ (1 << np.arange(len(levels)))
-    return pa.array(words).take(pa.array(codes))
+    return pa.array(literals).take(pa.array(codes))

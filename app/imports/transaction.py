@@ -1,317 +1,414 @@
-"""The one transaction of a file: batch after batch is judged, staged, checked and written.
+"""The transaction of one file: its batches are validated, staged, checked and written.
 
-While PostgreSQL writes one batch, a thread judges the next. Whatever is found wrong is told of every
-row; whether the transaction is kept is decided at the end. A dry run is the same, and not kept.
+While PostgreSQL writes one batch, a thread validates the next one. Every row gets all its issues; the
+end decides whether the transaction is committed. A dry run does the same and is rolled back.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import anyio
+import anyio.to_thread
 import numpy as np
 import pyarrow as pa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.access.roles import Principal
 from app.db.engine import Database, WriteContext
 from app.errors import Conflict, NotFound
-from app.imports import registry_checks, row_errors
+from app.imports import registry_checks, result_store, row_errors
+from app.imports.preparation import ImportTask, build_note
+from app.imports.queries import jobs as job_queries
 from app.imports.queries import staging as staging_queries
-from app.imports.registry_checks import check, with_owners
-from app.imports.result_store import Page
-from app.imports.schemas import ImportRequest
-from app.imports.staging import Desk, Ready
+from app.imports.result_store import BatchOutcome
+from app.imports.staging import BatchStager, StagedBatch
 from app.ingest.columns.planner import Plan
-from app.ingest.readers.opening import Batch, Source
+from app.ingest.messages.chinese import in_chinese
+from app.ingest.readers.opening import Batch
 from app.ingest.validation.batch_validation import batches, judge
 from app.ingest.validation.location import TURN
+from app.messages import Message
 from app.records import writing
 from app.records.kinds import BY_NAME, Kind
 from app.records.queries import records as record_queries
 from app.rings import territory
 
-ROWS: Final = 20_000
-"""Rows of a batch: what is in memory at once."""
+BATCH_ROWS: Final = 20_000
+"""Rows of a batch: the rows that are in memory at the same time."""
+_TURN_INTERVAL_S: Final = 0.3
 
 
 class Cancelled(Exception):
-    """Somebody asked for the import to stop."""
+    """A user cancelled the import."""
 
 
-class Watch(Protocol):
-    """Who is told how the import goes."""
-
-    async def turn(self, connection: AsyncConnection) -> None:
-        """Wait until no other import writes the jurisdiction; raises ``Cancelled``."""
-
-    async def page(self, page: Page, counts: dict[str, int], jurisdictions: list[str]) -> None:
-        """Keep what became of a batch; raises ``Cancelled`` when the import is to stop.
-
-        One page at a time, and while the next batch is written.
-        """
-
-    async def finish(self, connection: AsyncConnection, outcome: "Outcome") -> None:
-        """Say in the very transaction that it is done; raises ``Cancelled`` when that is too late."""
+class _RolledBack(Exception):
+    """Ends the transaction of a dry run or of a refused file."""
 
 
 @dataclass(eq=False)
-class Outcome:
-    """What an import came to."""
+class ImportOutcome:
+    """The outcome of an import so far."""
 
     counts: dict[str, int] = field(default_factory=dict)
     jurisdictions: list[str] = field(default_factory=list)
     notes: list[dict[str, str]] = field(default_factory=list)
     problem: dict[str, Any] | None = None
 
-    def add(self, counts: dict[str, int]) -> None:
-        """Count in a page."""
+    def add_counts(self, counts: dict[str, int]) -> None:
+        """Add the counts of a batch."""
         for name, count in counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
 
 
+class JobRecorder:
+    """Records the progress of an import in its job, outside the transaction of the import."""
+
+    def __init__(self, database: Database, task: ImportTask) -> None:
+        self.task = task
+        self.counts: dict[str, int] = {}
+        self.finished = False
+        self._database = database
+        self._context = WriteContext(task.principal.name)
+
+    def collect_notes(self, outcome: ImportOutcome | None) -> list[dict[str, str]]:
+        """Return the notes of the plan, the file and the outcome."""
+        file_notes = [build_note("file", message) for message in self.task.source.detected.notes]
+        return [*self.task.plan_notes, *file_notes, *(outcome.notes if outcome else ())]
+
+    async def wait_for_turn(self, connection: AsyncConnection) -> None:
+        """Wait until no other import writes the jurisdiction.
+
+        Raises
+        ------
+        Cancelled
+            if a user cancels the import.
+        """
+        request, plan = self.task.request, self.task.plan
+        names_jurisdictions = any(feed.spec.name == "jurisdiction" for feed in plan.feeds)
+        jurisdiction = None if names_jurisdictions else request.jurisdiction
+        while not await job_queries.take_turn(connection, jurisdiction):
+            await self._record_state("received")
+            await asyncio.sleep(_TURN_INTERVAL_S)
+        await self._record_state("validating" if request.dry_run else "applying")
+
+    async def _record_state(self, state: str) -> None:
+        async with self._database.writing(self._context) as connection:
+            if not await job_queries.start(connection, self.task.id, state):
+                raise Cancelled
+
+    async def record_batch(self, batch: BatchOutcome, counts: dict[str, int], jurisdictions: list[str]) -> None:
+        """Store the outcome of a batch, and the counts so far.
+
+        Raises
+        ------
+        Cancelled
+            if a user cancels the import.
+        """
+        self.counts = dict(counts)
+        page = await anyio.to_thread.run_sync(result_store.pack_outcome, batch)
+        owners = jurisdictions or self.task.jurisdictions
+        async with self._database.writing(self._context) as connection:
+            goes_on = await job_queries.progress(connection, self.task.id, vars(page), counts, owners)
+        if not goes_on:
+            raise Cancelled
+
+    async def finish(self, connection: AsyncConnection, outcome: ImportOutcome) -> None:
+        """Record the end of the job in the transaction of the import.
+
+        Raises
+        ------
+        Cancelled
+            if a user cancelled the import before.
+        """
+        finished = await job_queries.finish(
+            connection,
+            self.task.id,
+            "done",
+            counts=outcome.counts,
+            notes=self.collect_notes(outcome),
+            heed=True,
+        )
+        if not finished:
+            raise Cancelled
+        self.finished = True
+
+
 @dataclass(eq=False)
-class Work:
-    """What is to be done with one file."""
+class ImportRun:
+    """One import in its transaction."""
 
-    source: Source
-    plan: Plan
-    wanted: ImportRequest
-    who: Principal
-    context: WriteContext
-    watch: Watch
-    max_vertices: int = 1_000_000
-    """Of a ring."""
+    connection: AsyncConnection
+    task: ImportTask
+    recorder: JobRecorder
+    outcome: ImportOutcome
+
+    async def iter_batches(self) -> AsyncIterator[tuple[BatchOutcome, Any, set[str]]]:
+        """Yield the outcome of each batch, its valid rows as an Arrow table, and their jurisdictions."""
+        rows = self.open_batches()
+        while (validated := await anyio.to_thread.run_sync(validate_next_batch, rows, self.task.plan)) is not None:
+            yield validated
+
+    def open_batches(self) -> Iterator[Batch]:
+        """Return the batches of the file."""
+        return batches(self.task.plan, self.task.source, BATCH_ROWS)
+
+    async def record_batch(self, batch: BatchOutcome) -> None:
+        """Add the outcome of a batch to that of the import, and record it."""
+        self.outcome.add_counts(batch.count_rows())
+        await self.recorder.record_batch(batch, self.outcome.counts, self.outcome.jurisdictions)
+
+    def check_refused_rows(self) -> None:
+        """Set the problem of the outcome if rows are refused and one is enough to refuse the file."""
+        refused, rows = self.outcome.counts.get("refused", 0), self.outcome.counts.get("rows", 0)
+        if not refused or self.task.request.on_error != "reject_all":
+            return
+        detail = Message(
+            "{refused} of {rows} rows are refused, so no row is written. Correct them, or use on_error=skip_rows.",
+            refused=refused,
+            rows=rows,
+        )
+        if refused > rows:  # records that are not in the file and cannot be removed count as refused
+            detail = Message(
+                "{refused} rows or removals are refused, so no row is written. Correct them, or use "
+                "on_error=skip_rows.",
+                refused=refused,
+            )
+        self.outcome.problem = {
+            "code": "rows-refused",
+            "detail": detail,
+            "detail_zh": in_chinese(detail),
+            "errors": [],
+        }
 
 
-class _NotKept(Exception):
-    """Ends the transaction of a dry run or of a refused file."""
+RowImporter = Callable[[ImportRun], Awaitable[None]]
+"""Imports the rows of one kind of record."""
 
 
-async def run(database: Database, work: Work) -> Outcome:
-    """Bring a file into the registry, or tell why not; in one transaction.
+async def run(database: Database, task: ImportTask, recorder: JobRecorder, import_rows: RowImporter) -> ImportOutcome:
+    """Import a file in one transaction; it is rolled back if rows are refused, and after a dry run.
 
     Raises
     ------
     Cancelled
-        when somebody asked for it; nothing is written.
+        if a user cancels the import; nothing is written.
     RegistryError
-        when the file as a whole is refused; nothing is written.
+        if the file as a whole is refused; nothing is written.
     """
-    from app.imports import ring_and_state_import  # rings and states call back into this module
-
-    outcome = Outcome()
+    outcome = ImportOutcome()
+    context = WriteContext(task.principal.name, task.id, task.reason or f"import of {task.file.name}")
     try:
-        async with database.writing(work.context) as connection:
-            await work.watch.turn(connection)
-            special = ring_and_state_import.IMPORTERS.get(work.plan.kind.name)
-            if special is not None:
-                await special(connection, work, outcome)
-            else:
-                await Importer(connection, work, outcome).run()
-            if work.wanted.dry_run or outcome.problem is not None:
-                raise _NotKept
-            await work.watch.finish(connection, outcome)
-    except _NotKept:
+        async with database.writing(context) as connection:
+            await recorder.wait_for_turn(connection)
+            await import_rows(ImportRun(connection, task, recorder, outcome))
+            if task.request.dry_run or outcome.problem is not None:
+                raise _RolledBack
+            await recorder.finish(connection, outcome)
+    except _RolledBack:
         pass
     return outcome
 
 
-class Importer:
-    """Takes the batches of a file of one kind of record through the transaction."""
+async def import_records(run: ImportRun) -> None:
+    """Import located records."""
+    await RecordImporter(run).run()
 
-    def __init__(self, connection: AsyncConnection, work: Work, outcome: Outcome) -> None:
-        self.connection, self.work, self.outcome = connection, work, outcome
-        self.wanted, self.plan = work.wanted, work.plan
-        self.kind: Kind = BY_NAME[work.plan.kind.name]
-        self.fed = work.plan.fields
-        self.desk = Desk(self.kind, TURN.get(work.plan.place.mode, TURN["pair"]))
-        self.unknown: set[str] = set()
-        self.suspected = False
-        self.speaking = asyncio.Lock()
-        """The connection answers one question at a time, and two batches are under way."""
+
+class RecordImporter:
+    """Imports the batches of a file of one kind of located record."""
+
+    def __init__(self, run: ImportRun) -> None:
+        self.import_run, self.connection, self.outcome = run, run.connection, run.outcome
+        self.request, self.plan, self.principal = run.task.request, run.task.plan, run.task.principal
+        self.kind: Kind = BY_NAME[self.plan.spec.name]
+        self.fields = self.plan.fields
+        self.stager = BatchStager(self.kind, TURN.get(self.plan.place.mode, TURN["pair"]))
+        self.unknown_jurisdictions: set[str] = set()
+        self.datum_checked = False
+        self.connection_lock = asyncio.Lock()
+        """Two batches use the connection at the same time, and it runs one statement at a time."""
 
     async def run(self) -> None:
-        """Read, judge, check and write all rows, then what the file does not have."""
+        """Import all rows; then remove the records that are not in the file, if the request says so."""
         await staging_queries.prepare(self.connection, self.kind)
-        async with aclosing(self._batches()) as coming, _Behind(self.work.watch) as telling:
-            async for page, ready in coming:
-                await self._take(page, ready)
-                page.refuse_together()
-                self.outcome.add(page.counts())
-                owners = self.outcome.jurisdictions = sorted(self.desk.territories)
-                await telling.page(page, self.outcome.counts, owners)
-        if self.wanted.replace_missing == "remove":
+        recorder = _BackgroundRecorder(self.import_run.recorder)
+        async with aclosing(self._iter_staged_batches()) as staged_batches, recorder:
+            async for batch, staged in staged_batches:
+                await self._write_batch(batch, staged)
+                batch.refuse_groups()
+                self.outcome.add_counts(batch.count_rows())
+                self.outcome.jurisdictions = sorted(self.stager.territories)
+                await recorder.record_batch(batch, self.outcome)
+        if self.request.replace_missing == "remove":
             await self._remove_missing()
-        conclude(self.work, self.outcome)
+        self.import_run.check_refused_rows()
 
-    # -- reading, in a thread ---------------------------------------------------------------------
+    # -- validate and stage, in a thread ----------------------------------------------------------
 
-    async def _batches(self) -> AsyncGenerator[tuple[Page, Ready], None]:
-        """Yield batches that are ready; the next one is made while one is written."""
-        rows = batches(self.plan, self.work.source, ROWS)
-        following = asyncio.create_task(self._next(rows))
+    async def _iter_staged_batches(self) -> AsyncGenerator[tuple[BatchOutcome, StagedBatch], None]:
+        """Yield staged batches; the next one is validated while the caller writes one."""
+        rows = self.import_run.open_batches()
+        upcoming = asyncio.create_task(self._stage_next_batch(rows))
         try:
-            while (found := await following) is not None:
-                following = asyncio.create_task(self._next(rows))
-                yield found
+            while (staged := await upcoming) is not None:
+                upcoming = asyncio.create_task(self._stage_next_batch(rows))
+                yield staged
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
 
-    async def _next(self, rows: Iterator[Batch]) -> tuple[Page, Ready] | None:
-        judged = await anyio.to_thread.run_sync(judged_batch, rows, self.plan)
-        if judged is None:
+    async def _stage_next_batch(self, rows: Iterator[Batch]) -> tuple[BatchOutcome, StagedBatch] | None:
+        validated = await anyio.to_thread.run_sync(validate_next_batch, rows, self.plan)
+        if validated is None:
             return None
-        page, good, owners = judged
+        batch, records, owners = validated
         if "jurisdiction" in self.plan.missing:
-            scope = self.work.who.scope("editor")
-            async with self.speaking:
-                good = await with_owners(self.connection, self.kind, self.plan, self.wanted.mode, page, good, scope)
-            owners = set(good["jurisdiction"].unique().to_pylist())
-        await self._survey(owners)
-        return page, await anyio.to_thread.run_sync(self.desk.ready, good)
+            async with self.connection_lock:
+                records = await registry_checks.add_jurisdictions(
+                    self.connection,
+                    self.kind,
+                    self.plan,
+                    self.request.mode,
+                    batch,
+                    records,
+                    self.principal.scope("editor"),
+                )
+            owners = set(records["jurisdiction"].unique().to_pylist())
+        await self._load_territories(owners)
+        return batch, await anyio.to_thread.run_sync(self.stager.stage_batch, records)
 
-    async def _survey(self, owners: set[str]) -> None:
-        """Get to know the jurisdictions of rows, and keep their rings still."""
-        for owner in sorted(owners - set(self.desk.territories) - self.unknown):
+    async def _load_territories(self, owners: set[str]) -> None:
+        """Load the territories of jurisdictions, and lock their rings."""
+        for owner in sorted(owners - set(self.stager.territories) - self.unknown_jurisdictions):
             try:
-                self.work.who.need_in("editor", [owner])
-                async with self.speaking:
+                self.principal.need_in("editor", [owner])
+                async with self.connection_lock:
                     await writing.hold(self.connection, self.kind, [owner])
-                    self.desk.territories[owner] = await territory.of(self.connection, owner)
+                    self.stager.territories[owner] = await territory.of(self.connection, owner)
             except NotFound:
-                self.unknown.add(owner)
+                self.unknown_jurisdictions.add(owner)
 
-    # -- writing ------------------------------------------------------------------------------------
+    # -- check and write --------------------------------------------------------------------------
 
-    async def _take(self, page: Page, ready: Ready) -> None:
-        page.refuse(ready.faults)
-        page.good, page.codes = ready.rows, ready.codes
-        if not len(ready.rows):
+    async def _write_batch(self, batch: BatchOutcome, staged: StagedBatch) -> None:
+        batch.add_issues(staged.issues)
+        batch.staged, batch.codes = staged.rows, staged.codes
+        if not len(staged.rows):
             return
-        async with self.speaking:
-            await self._suspect(ready)
-            await staging_queries.stage(self.connection, ready.csv, ready.columns)
+        async with self.connection_lock:
+            await self._check_datum(staged)
+            await staging_queries.stage(self.connection, staged.csv, staged.columns)
             if self.plan.key == "owner_reference":
                 await staging_queries.adopt_codes(self.connection, self.kind)
-                found = await staging_queries.codes(self.connection)
-                page.good = np.array([row for row, _ in found], np.int64)
-                page.codes = pa.array([code for _, code in found], pa.string())
+                codes = await staging_queries.codes(self.connection)
+                batch.staged = np.array([row for row, _ in codes], np.int64)
+                batch.codes = pa.array([code for _, code in codes], pa.string())
             known = await staging_queries.lock_known(self.connection, self.kind)
-            await check(self.connection, self.kind, self.plan, self.wanted.mode, page, known)
-            if self.wanted.replace_missing == "remove":
+            await registry_checks.check_batch(self.connection, self.kind, self.plan, self.request.mode, batch, known)
+            if self.request.replace_missing == "remove":
                 await staging_queries.remember(self.connection)
             if known:
-                await self._compare(page)
-            if self._pointless:
+                await self._compare_with_registry(batch)
+            if self._is_already_refused:
                 return
-            await staging_queries.write(self.connection, self.kind, self.fed, known=known > 0)
-            if self.kind.device and "state" in ready.columns:
+            await staging_queries.write(self.connection, self.kind, self.fields, known=known > 0)
+            if self.kind.device and "state" in staged.columns:
                 states = await staging_queries.record_states(self.connection, self.kind)
-                self.outcome.add({"states": states})
+                self.outcome.add_counts({"states": states})
 
-    async def _suspect(self, ready: Ready) -> None:
-        """Look, once, whether the places of a file are shifted."""
-        stated = self.plan.place.crs in ("gcj02", "bd09")
-        if self.suspected or stated or ready.owner is None:
+    async def _check_datum(self, staged: StagedBatch) -> None:
+        """Add a note, once for each file, if its locations look shifted by another datum."""
+        is_shifted_datum = self.plan.place.crs in ("gcj02", "bd09")
+        if self.datum_checked or is_shifted_datum or staged.owner is None:
             return
-        self.suspected = True
-        note = await registry_checks.shifted(self.connection, ready.owner, ready.sample)
+        self.datum_checked = True
+        note = await registry_checks.detect_shifted_datum(self.connection, staged.owner, staged.sample)
         self.outcome.notes += [note] if note else []
 
     @property
-    def _pointless(self) -> bool:
-        """Whether nothing can be kept any more, so that writing on would only cost."""
+    def _is_already_refused(self) -> bool:
+        """Whether the transaction will be rolled back, so that writing is of no use."""
         refused = self.outcome.counts.get("refused", 0) > 0
-        return refused and self.wanted.on_error == "reject_all" and not self.wanted.dry_run
+        return refused and self.request.on_error == "reject_all" and not self.request.dry_run
 
-    async def _compare(self, page: Page) -> None:
-        changed = await staging_queries.changed(self.connection, self.kind, self.fed)
-        page.changes = dict(changed)
-        there = await staging_queries.there(self.connection, self.kind)
-        page.unchanged = np.setdiff1d(np.array(there, np.int64), list(page.changes))
+    async def _compare_with_registry(self, batch: BatchOutcome) -> None:
+        batch.changes = dict(await staging_queries.changed(self.connection, self.kind, self.fields))
+        registered = await staging_queries.there(self.connection, self.kind)
+        batch.unchanged = np.setdiff1d(np.array(registered, np.int64), list(batch.changes))
 
-    # -- the end ------------------------------------------------------------------------------------
+    # -- remove records that are not in the file --------------------------------------------------
 
     async def _remove_missing(self) -> None:
-        """Remove the records of the file's jurisdictions that no row spoke of."""
+        """Remove the records of the file's jurisdictions that are in no row."""
         if self.outcome.counts.get("refused", 0):
-            self.outcome.notes.append(
-                {
-                    "code": "nothing-removed",
-                    "message": "records that are not in the file were not looked for, because rows were refused",
-                    "message_zh": "因有数据行被拒绝，未处理文件中缺失的记录",
-                }
-            )
+            message = Message("Records that are not in the file were not removed, because rows are refused.")
+            self.outcome.notes.append(build_note("nothing-removed", message))
             return
-        owners = sorted(self.desk.territories)
-        gone, count = await staging_queries.missing(self.connection, self.kind, owners)
-        if gone and len(gone) > self.wanted.max_remove_share * count:
-            raise Conflict(
-                f"{len(gone)} of {count} {self.kind.plural} are not in the file and would be removed; "
-                f"at most {self.wanted.max_remove_share:.0%} may be: say max_remove_share if this is "
-                "meant.",
-                code="too-many-removed",
+        owners = sorted(self.stager.territories)
+        missing, total = await staging_queries.missing(self.connection, self.kind, owners)
+        if missing and len(missing) > self.request.max_remove_share * total:
+            message = Message(
+                "{missing} of {total} {kind} are not in the file and would be removed, more than the allowed share "
+                "of {share:.0%}. Check the file, or set max_remove_share.",
+                missing=len(missing),
+                total=total,
+                kind=self.kind.plural,
+                share=self.request.max_remove_share,
             )
-        page = Page(np.empty(0, np.int64))
-        for code, table, dependent in await record_queries.dependents(self.connection, self.kind, gone, limit=None):
-            page.refuse([row_errors.still_referenced(code, table, dependent)])
-        spared = {fault.value for fault in page.faults.get(0, ())}
-        page.removed = [code for code in gone if code not in spared]
-        await record_queries.remove(self.connection, self.kind, page.removed)
-        self.outcome.add(page.counts() | {"refused": len(spared)})
-        await self.work.watch.page(page, self.outcome.counts, owners)
+            raise Conflict(message, code="too-many-removed")
+        batch = BatchOutcome(np.empty(0, np.int64))
+        references = await record_queries.dependents(self.connection, self.kind, missing, limit=None)
+        batch.add_issues(
+            row_errors.STILL_REFERENCED.to_issue(0, code, kind=table, dependent=dependent)
+            for code, table, dependent in references
+        )
+        spared = {code for code, _, _ in references}
+        batch.removed = [code for code in missing if code not in spared]
+        await record_queries.remove(self.connection, self.kind, batch.removed)
+        self.outcome.add_counts(batch.count_rows() | {"refused": len(spared)})
+        await self.import_run.recorder.record_batch(batch, self.outcome.counts, owners)
 
 
-class _Behind:
-    """Tells a watch of one page while the next is written."""
+class _BackgroundRecorder:
+    """Records one batch while the next one is written."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self._telling: asyncio.Task[None] | None = None
+    def __init__(self, recorder: JobRecorder) -> None:
+        self._recorder = recorder
+        self._recording: asyncio.Task[None] | None = None
 
-    async def page(self, page: Page, counts: dict[str, int], jurisdictions: list[str]) -> None:
-        """Begin to tell of a page when the one before is told; raises what that raised."""
-        await self._told()
-        told = self._watch.page(page, dict(counts), list(jurisdictions))
-        self._telling = asyncio.create_task(told)
+    async def record_batch(self, batch: BatchOutcome, outcome: ImportOutcome) -> None:
+        """Start to record a batch when the one before is recorded; raise what that raised."""
+        await self._wait_for_recording()
+        recording = self._recorder.record_batch(batch, dict(outcome.counts), list(outcome.jurisdictions))
+        self._recording = asyncio.create_task(recording)
 
-    async def _told(self) -> None:
-        telling, self._telling = self._telling, None
-        if telling is not None:
-            await telling
+    async def _wait_for_recording(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            await recording
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            await self._told()
-        elif self._telling is not None:
-            await asyncio.gather(self._telling, return_exceptions=True)
+    async def __aexit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        if error_type is None:
+            await self._wait_for_recording()
+        elif self._recording is not None:
+            await asyncio.gather(self._recording, return_exceptions=True)
 
 
-def conclude(work: Work, outcome: Outcome) -> None:
-    """Say why nothing is written, when one bad row is enough for that."""
-    refused, rows = outcome.counts.get("refused", 0), outcome.counts.get("rows", 0)
-    if refused and work.wanted.on_error == "reject_all":
-        detail = f"{refused} of {rows} rows are refused, so none is written."
-        if refused > rows:  # records that are not in the file, and cannot be removed
-            detail = f"{refused} rows, or records to be removed, are refused, so none is written."
-        outcome.problem = {"code": "rows-refused", "detail": detail, "errors": []}
-
-
-def judged_batch(rows: Iterator[Batch], plan: Plan) -> tuple[Page, Any, set[str]] | None:
-    """Return the next batch judged, its good rows and their jurisdictions; in a thread."""
+def validate_next_batch(rows: Iterator[Batch], plan: Plan) -> tuple[BatchOutcome, Any, set[str]] | None:
+    """Return the outcome of the next batch, its valid rows and their jurisdictions; in a thread."""
     batch = next(rows, None)
     if batch is None:
         return None
     judged = judge(plan, batch)
-    page = Page(batch.row, geometry=batch.geometry, groups=judged.groups)
-    page.cells = {name: cells for name, cells in batch.columns.items() if name not in plan.dropped}
-    page.refuse(judged.faults)
-    owners = judged.good["jurisdiction"] if "jurisdiction" in judged.good.column_names else None
-    return page, judged.good, set() if owners is None else set(owners.unique().to_pylist())
+    outcome = BatchOutcome(batch.row_numbers, geometry=batch.geometry, groups=judged.groups)
+    outcome.cells = {name: cells for name, cells in batch.columns.items() if name not in plan.dropped}
+    outcome.add_issues(judged.faults)
+    has_jurisdictions = "jurisdiction" in judged.good.column_names
+    owners = set(judged.good["jurisdiction"].unique().to_pylist()) if has_jurisdictions else set()
+    return outcome, judged.good, owners

@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
-from app.ingest.values.text import unguarded
-from app.ingest.writers.model import guarded
+from app.ingest.values.text import remove_guards
+from app.ingest.writers.model import guard_formulas
 from tests.builders import CITY, LAT, LON, OTHER, Json, KeyFor, camera, checkpoint, control_point, road
 from tests.builders import jurisdiction as a_jurisdiction
 
@@ -98,9 +98,9 @@ async def test_no_cell_is_a_formula(equipped: httpx.AsyncClient, tmp_path: Path,
 @given(st.text(st.sampled_from("'=+-@a1"), max_size=4))
 def test_guarding_can_be_undone(text: str) -> None:
     """Cleaned text comes back as it was; what stands in between is no formula."""
-    shown = guarded(pa.array([text]))
+    shown = guard_formulas(pa.array([text]))
     assert shown[0].as_py()[:1] not in tuple("=+-@")
-    assert unguarded(shown)[0].as_py() == text
+    assert remove_guards(shown)[0].as_py() == text
 
 
 async def test_a_workbook_keeps_codes_as_text_and_says_what_it_lost(

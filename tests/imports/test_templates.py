@@ -20,7 +20,7 @@ def test_a_template_imports_as_it_is_sent(kind: str, form: Any, tmp_path: Path) 
     file = tmp_path / f"template.{form}"
     file.write_bytes(template(kind, form, "zh"))
     with open_source(file) as source:
-        batch = next(iter(source.batches()))
+        batch = next(iter(source.iter_batches()))
         plan = plan_for(Options(kind), source.detected, source.columns, batch)
     answer = judge(plan, batch)
     assert (answer.good.num_rows, answer.faults) == (2, [])

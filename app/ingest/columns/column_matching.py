@@ -10,12 +10,12 @@ from typing import Any, Final, NamedTuple
 
 from app.errors import Invalid, Issue
 from app.ingest.columns import headings, options
-from app.ingest.columns.field_specs import Field, kind_of
+from app.ingest.columns.field_specs import FieldSpec, kind_of
 from app.ingest.columns.headings import KNOWN_BUT_NOT_KEPT, plain, recognise, taken_apart
 from app.ingest.columns.import_plan import Note
 from app.ingest.columns.options import Options, has_list
 from app.ingest.columns.profiles import Profile
-from app.ingest.readers.opening import Batch, Detected
+from app.ingest.readers.opening import Batch, DetectedFormat
 from app.ingest.values import code_lists
 from app.ingest.values.cell_parsing import Unreadable
 from app.ingest.values.field_parsers import Reader
@@ -58,12 +58,12 @@ class Chooser:
     def __init__(
         self,
         wanted: Options,
-        told: Detected | None,
+        told: DetectedFormat | None,
         columns: tuple[str, ...],
         sample: Batch | None,
     ) -> None:
         self.wanted, self.columns, self.sample = wanted, columns, sample
-        self.kind = kind_of(wanted.kind)
+        self.spec = kind_of(wanted.spec)
         recognised = options.recognised(columns, told.format if told else None)
         self.bases: tuple[Profile, ...] = (recognised,)
         if wanted.profile is not None:
@@ -96,7 +96,7 @@ class Chooser:
             self._between_equals(present, new)
 
     def _between_equals(self, present: Choice, new: Choice) -> None:
-        target = self.kind.field(new.field)
+        target = self.spec.field(new.field)
         stated = present.found.why == "mapping"
         if stated and target is not None and target.form in _JOINED:
             present.columns += new.columns
@@ -138,9 +138,9 @@ class Chooser:
             named, target = _in_profile(self._for_kind(profile), column)
             if named and target is None:
                 return Found(None, "the profile leaves it out", _LAST)
-            if target is not None and self.kind.field(target.partition("@")[0]) is not None:
+            if target is not None and self.spec.field(target.partition("@")[0]) is not None:
                 return Found(self._fitting(target), "profile", rank, apart.unit, apart.datum)
-        found = recognise(column, self.kind.name)
+        found = recognise(column, self.spec.name)
         if found is None:
             return self._by_cells(column, apart)
         if found.field == "division_code" and self._names_only(column):
@@ -160,8 +160,8 @@ class Chooser:
         return bool(cells) and not any(sign.isdigit() for cell in cells for sign in cell)
 
     def _for_kind(self, profile: Profile) -> Profile:
-        own = options.BY_KIND.get((profile.name, self.kind.name))
-        if own and options.is_lane_list(profile.name, self.kind.name, self.columns):
+        own = options.BY_KIND.get((profile.name, self.spec.name))
+        if own and options.is_lane_list(profile.name, self.spec.name, self.columns):
             own = {**own, **options.OF_LANES}
         return profile.model_copy(update={"columns": {**profile.columns, **own}}) if own else profile
 
@@ -171,7 +171,7 @@ class Chooser:
         return target if not code_list or has_list(code_lists.TOPICS.get(name), code_list) else name
 
     def _by_cells(self, column: str, apart: headings.Heading) -> Found:
-        between = headings.choices(apart.plain, self.kind)
+        between = headings.choices(apart.plain, self.spec)
         if between:
             able = [target for target in between if self._reads(column, target)]
             if len(able) == 1:
@@ -184,7 +184,7 @@ class Chooser:
     def _reads(self, column: str, target: str) -> bool:
         """Tell whether the sampled cells that are not digits are all words of the target."""
         name, _, stated = target.partition("@")
-        found = self.kind.field(name)
+        found = self.spec.field(name)
         cells = [cell for cell in self.sampled([column]) if not cell.isdigit()]
         if found is None or not cells:
             return False
@@ -232,7 +232,7 @@ class Chooser:
             return False
         return not any({topic, name} & profile.code_lists.keys() for profile in self.bases)
 
-    def reader(self, target: Field, code_list: str | None, unit: str | None = None) -> Reader:
+    def reader(self, target: FieldSpec, code_list: str | None, unit: str | None = None) -> Reader:
         """Return what reads the cells of a field."""
         values: dict[str, Any] = {}
         for profile in reversed(self.bases):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from app.ingest.columns.field_specs import Kind, kind_of
-from app.ingest.values.text import simplified
+from app.ingest.columns.field_specs import RecordSpec, kind_of
+from app.ingest.values.text import to_simplified
 from app.records.titles import heading, title
 
 # What columns are called in the wild: Chinese and English headings, pinyin initials, standards, OSM.
@@ -252,7 +252,7 @@ def plain(text: str) -> str:
     >>> plain("Info.Horizontal_Field Angle"), plain("ＪＤ "), plain("設備編碼")
     ('infohorizontalfieldangle', 'jd', '设备编码')
     """
-    return simplified(_MARKS.sub("", unicodedata.normalize("NFKC", text).casefold()))
+    return to_simplified(_MARKS.sub("", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def taken_apart(column: str) -> Heading:
@@ -267,7 +267,7 @@ def taken_apart(column: str) -> Heading:
     >>> taken_apart("经度（高德坐标系，度）")
     Heading(plain='经度', unit='deg', datum='gcj02')
     """
-    text = simplified(unicodedata.normalize("NFKC", column).casefold()).strip().strip("*:：")
+    text = to_simplified(unicodedata.normalize("NFKC", column).casefold()).strip().strip("*:：")
     text = _ASIDE.sub("", text) or text
     unit = datum = None
     for inner in _BRACKETS.findall(text):
@@ -367,7 +367,7 @@ def _own_names(field: str) -> set[str]:
     return {taken_apart(name).plain for name in told} | {plain(field)}
 
 
-def choices(name: str, kind: Kind) -> tuple[str, ...]:
+def choices(name: str, kind: RecordSpec) -> tuple[str, ...]:
     """Return the fields of a kind among which the cells below a heading decide."""
     found = UNDECIDED.get(name, ())
     return tuple(target for target in found if kind.field(target.partition("@")[0]) is not None)

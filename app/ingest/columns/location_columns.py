@@ -16,11 +16,11 @@ import shapely
 from numpy.typing import NDArray
 
 from app.errors import Invalid, Issue
-from app.ingest.columns.field_specs import Kind
+from app.ingest.columns.field_specs import RecordSpec
 from app.ingest.columns.headings import datum_of, taken_apart
-from app.ingest.readers.opening import Batch, Detected
-from app.ingest.values.coordinates import Order, from_columns
-from app.ingest.values.crs import of, title
+from app.ingest.readers.opening import Batch, DetectedFormat
+from app.ingest.values.coordinates import Order, parse_columns
+from app.ingest.values.crs import format_crs_title, parse_crs
 
 Mode = Literal["none", "file", "pair", "cell"]
 
@@ -39,7 +39,7 @@ class Place:
 
     def view(self) -> dict[str, Any]:
         """Return what the report says about it."""
-        told = {"from": self.mode, "columns": list(self.columns), "crs": title(self.crs)}
+        told = {"from": self.mode, "columns": list(self.columns), "crs": format_crs_title(self.crs)}
         return told if self.datums is None else told | {"datum_column": self.datums}
 
 
@@ -55,9 +55,9 @@ Words = tuple[str, str, str]
 
 
 def chosen(
-    kind: Kind,
+    kind: RecordSpec,
     found: Mapping[str, Column],
-    told: Detected | None,
+    told: DetectedFormat | None,
     stated: str | None,
     sample: Batch | None,
 ) -> tuple[Place, dict[str, str], list[Words]]:
@@ -91,13 +91,13 @@ def chosen(
         column.name: f"the place is read from {read}" for column in found.values() if column.name not in place.columns
     }
     if told_of is not None and (crs is not None or _projected(place.crs)):
-        unused[told_of.name] = f"the coordinates are {title(place.crs)}"
+        unused[told_of.name] = f"the coordinates are {format_crs_title(place.crs)}"
     elif told_of is not None and place.mode != "none":
         place = replace(place, datums=told_of.name)
     return place, unused, notes
 
 
-def _refuse_other_shapes(kind: Kind, told: Detected, sample: Batch | None) -> None:
+def _refuse_other_shapes(kind: RecordSpec, told: DetectedFormat, sample: Batch | None) -> None:
     """Refuse a layer of other shapes where the file has more layers: one of those is meant.
 
     Raises
@@ -155,7 +155,7 @@ def checked_crs(text: str) -> str:
         message = f"there is no CRS {text[:60]!r}; say EPSG:4547, gcj02, bd09 ..."
         fault = Issue("/crs", "unknown-crs", message)
         raise Invalid(f"The CRS is not known: {message}.", code="unknown-crs", issues=[fault]) from None
-    return of(crs) or text
+    return parse_crs(crs) or text
 
 
 def datum_in(text: str) -> str | None:
@@ -185,7 +185,7 @@ def _projected(crs: str | None) -> bool:
     return crs is not None and crs.startswith("EPSG:") and pyproj.CRS.from_user_input(crs).is_projected
 
 
-def _first(found: Mapping[str, Column], told: Detected | None, crs: str | None) -> Place:
+def _first(found: Mapping[str, Column], told: DetectedFormat | None, crs: str | None) -> Place:
     """Return the surest source of a place; a CRS of "" is to be found out."""
     if told is not None and told.geometry:
         return Place("file", (), crs or told.crs or "")
@@ -211,7 +211,7 @@ def _common(x: Column, y: Column) -> str | None:
         ``ambiguous-columns`` when they name two.
     """
     if x.datum and y.datum and x.datum != y.datum:
-        message = f"{x.name!r} is {title(x.datum)} and {y.name!r} is {title(y.datum)}"
+        message = f"{x.name!r} is {format_crs_title(x.datum)} and {y.name!r} is {format_crs_title(y.datum)}"
         raise Invalid(
             f"Columns {message}: say in the mapping which is meant.",
             code="ambiguous-columns",
@@ -251,7 +251,7 @@ def _assumed(place: Place, sample: Batch | None) -> str:
     if place.mode == "file":
         xy = shapely.get_coordinates(np.array([] if sample.geometry is None else sample.geometry))
     else:
-        xy = from_columns(*(sample.columns[column] for column in place.columns)).xy
+        xy = parse_columns(*(sample.columns[column] for column in place.columns)).xy
     xy = xy[np.isfinite(xy).all(axis=1)]
     if not len(xy) or float(np.mean((np.abs(xy) <= 180).all(axis=1))) > 0.5:
         return "EPSG:4326"

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from app.errors import Invalid, Issue
 from app.ingest.columns import import_plan, location_columns
 from app.ingest.columns.column_matching import Choice, Chooser
-from app.ingest.columns.field_specs import Kind, rules_of
+from app.ingest.columns.field_specs import RecordSpec, field_validator
 from app.ingest.columns.headings import plain, recognise
 from app.ingest.columns.import_plan import Feed, Note, Plan
 from app.ingest.columns.location_columns import Place
 from app.ingest.columns.options import BUILT_IN, Options, check_profile, known_list, lists_of, no_list
-from app.ingest.readers.opening import Batch, Detected
+from app.ingest.readers.opening import Batch, DetectedFormat
 from app.ingest.validation.location import located
 from app.ingest.validation.redaction import forbidden
 from app.ingest.values import code_lists
@@ -40,7 +40,7 @@ _PLACES = ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing"
 
 def plan_for(
     wanted: Options,
-    told: Detected | None,
+    told: DetectedFormat | None,
     columns: Sequence[str],
     sample: Batch | None = None,
 ) -> Plan:
@@ -73,13 +73,13 @@ def plan_for(
     chooser.choose(dropped)
     place = _place(chooser, told)
     if sample is not None:
-        chooser.notes += _swapped(place, chooser.kind, sample)
+        chooser.notes += _swapped(place, chooser.spec, sample)
     feeds = _feeds(chooser)
     defaults = _defaults(chooser, place)
     missing = _missing(chooser, feeds, defaults, place)
     return Plan(
         wanted,
-        chooser.kind,
+        chooser.spec,
         chooser.bases[0].name,
         feeds,
         place,
@@ -104,10 +104,10 @@ def _check_options(chooser: Chooser) -> None:
             message = f"the file has no column {column!r}; it has {known}"
             faults.append(Issue(f"/mapping/{column}", "unknown-column", message))
         elif target is not None:
-            faults += _target_faults(chooser.kind, f"/mapping/{column}", target)
+            faults += _target_faults(chooser.spec, f"/mapping/{column}", target)
     for member, names in (("defaults", wanted.defaults), ("values", wanted.values)):
         for name in names:
-            faults += _target_faults(chooser.kind, f"/{member}/{name}", name)
+            faults += _target_faults(chooser.spec, f"/{member}/{name}", name)
     for name in wanted.defaults:
         if instead := _NO_DEFAULT.get(_bare(name)):
             message = f"a default cannot give {_bare(name)}: {instead}"
@@ -127,7 +127,7 @@ def _check_options(chooser: Chooser) -> None:
         )
 
 
-def _target_faults(kind: Kind, pointer: str, target: str) -> list[Issue]:
+def _target_faults(kind: RecordSpec, pointer: str, target: str) -> list[Issue]:
     name, _, code_list = target.partition("@")
     if kind.field(name) is None:
         known = ", ".join([*kind.fields, *kind.helpers])
@@ -153,7 +153,7 @@ def _refuse_forbidden(chooser: Chooser, dropped: frozenset[str]) -> None:
     names = [
         column
         for column in chooser.columns
-        if column not in dropped and forbidden(column) and not _ours(chooser.kind, column)
+        if column not in dropped and forbidden(column) and not _ours(chooser.spec, column)
     ]
     if names:
         told = ", ".join(names)
@@ -166,12 +166,12 @@ def _refuse_forbidden(chooser: Chooser, dropped: frozenset[str]) -> None:
         )
 
 
-def _ours(kind: Kind, column: str) -> bool:
+def _ours(kind: RecordSpec, column: str) -> bool:
     found = recognise(column, kind.name)
     return found is not None and found.field in kind.fields
 
 
-def _place(chooser: Chooser, told: Detected | None) -> Place:
+def _place(chooser: Chooser, told: DetectedFormat | None) -> Place:
     chosen = {name: chooser.choices.pop(name) for name in _PLACES if name in chooser.choices}
     found = {name: location_columns.Column(c.columns[0], c.found.datum) for name, c in chosen.items()}
     if "position" in chosen:
@@ -179,7 +179,7 @@ def _place(chooser: Chooser, told: Detected | None) -> Place:
         order = chooser.list_of("position", stated_order or None)
         found["position"] = found["position"]._replace(order=order)
     stated = chooser.wanted.crs or next((p.crs for p in chooser.bases if p.crs), None)
-    place, unused, notes = location_columns.chosen(chooser.kind, found, told, stated, chooser.sample)
+    place, unused, notes = location_columns.chosen(chooser.spec, found, told, stated, chooser.sample)
     if place.mode == "none" and found and chooser.wanted.some_fields:
         raise import_plan.half_a_place([column.name for column in found.values()])
     chooser.ignored |= unused
@@ -187,10 +187,10 @@ def _place(chooser: Chooser, told: Detected | None) -> Place:
     return place
 
 
-def _swapped(place: Place, kind: Kind, sample: Batch) -> list[Note]:
+def _swapped(place: Place, kind: RecordSpec, sample: Batch) -> list[Note]:
     """Tell when most places of the sample are none, and would be with the axes swapped."""
     found = located(place, kind, sample)
-    if not kind.shapes or 2 * found.swapped <= len(sample.row):
+    if not kind.shapes or 2 * found.swapped <= len(sample.row_numbers):
         return []
     columns = " and ".join(place.columns) or "the coordinates"
     english, chinese = _TURNED[place.mode]
@@ -221,7 +221,7 @@ def _feeds(chooser: Chooser) -> tuple[Feed, ...]:
     for choice in ordered:
         feed = _feed(chooser, choice, feeds)
         if feed is not None:
-            feeds[feed.field.name] = feed
+            feeds[feed.spec.name] = feed
     return tuple(feeds.values())
 
 
@@ -232,7 +232,7 @@ def _feed(chooser: Chooser, choice: Choice, fed: Mapping[str, Feed]) -> Feed | N
         if name in fed:
             chooser.set_aside(choice.columns[0], name, fed[name].columns[0])
             return None
-    target = chooser.kind.field(name)
+    target = chooser.spec.field(name)
     assert target is not None  # noqa: S101  # targets were checked
     code_list = chooser.list_of(name, stated or None)
     if code_lists.TOPICS.get(name) == "direction":
@@ -283,14 +283,14 @@ def _language(chooser: Chooser, columns: Sequence[str]) -> str:
 
 def _defaults(chooser: Chooser, place: Place) -> dict[str, Any]:
     stated: dict[str, Any] = {}
-    if chooser.kind.name == "ring" and place.crs in ("gcj02", "bd09", "cgcs2000"):
+    if chooser.spec.name == "ring" and place.crs in ("gcj02", "bd09", "cgcs2000"):
         stated["datum_received"] = place.crs
     for profile in reversed(chooser.bases):
         stated |= profile.defaults
     stated |= chooser.wanted.defaults
     if chooser.wanted.jurisdiction is not None:
         stated.setdefault("jurisdiction", chooser.wanted.jurisdiction)
-    known = {name: value for name, value in stated.items() if chooser.kind.field(_bare(name))}
+    known = {name: value for name, value in stated.items() if chooser.spec.field(_bare(name))}
     return {_bare(name): _default(chooser, name, value) for name, value in known.items()}
 
 
@@ -299,7 +299,7 @@ def _assumed(chooser: Chooser, feeds: Sequence[Feed]) -> frozenset[str]:
     built_in = [profile for profile in chooser.bases if profile.name in BUILT_IN]
     said = {_bare(name) for name in chooser.wanted.defaults}
     said |= {_bare(name) for profile in chooser.bases if profile not in built_in for name in profile.defaults}
-    said |= {feed.field.name for feed in feeds}
+    said |= {feed.spec.name for feed in feeds}
     return frozenset(_bare(name) for profile in built_in for name in profile.defaults) - said
 
 
@@ -310,13 +310,13 @@ def _bare(target: str) -> str:
 def _default(chooser: Chooser, target: str, value: Any) -> Any:
     """Return a default as the field holds it; text is read like a cell."""
     name, _, code_list = target.partition("@")
-    found = chooser.kind.field(name)
+    found = chooser.spec.field(name)
     assert found is not None  # noqa: S101  # only known names get here
     try:
         if isinstance(value, str):
             value = chooser.reader(found, chooser.list_of(name, code_list or None)).read(value)
-        if name in chooser.kind.fields:
-            rules_of(chooser.kind, name).validate_python(value)
+        if name in chooser.spec.fields:
+            field_validator(chooser.spec, name).validate_python(value)
     except (Unreadable, ValidationError) as reason:
         told = reason if isinstance(reason, Unreadable) else reason.errors()[0]["msg"]
         message = f"the default of {name} cannot be used: {told}"
@@ -333,8 +333,8 @@ def _missing(chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any
     Invalid
         ``fields-missing``.
     """
-    fed = {feed.field.name for feed in feeds} | set(defaults)
-    kind, key = chooser.kind, chooser.wanted.key
+    fed = {feed.spec.name for feed in feeds} | set(defaults)
+    kind, key = chooser.spec, chooser.wanted.key
     found = import_plan.missing(kind, fed, key, placed=place.mode != "none")
     if not found:
         return ()
@@ -350,7 +350,7 @@ def _missing(chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any
 
 def _disagreeing(chooser: Chooser, feed: Feed) -> list[Note]:
     """Warn of codes on which lists disagree while nobody named the source."""
-    topic = code_lists.TOPICS[feed.field.name]
+    topic = code_lists.TOPICS[feed.spec.name]
     present = {code for cell in chooser.sampled(feed.columns) for code in _codes_in(cell)}
     for listed, sources in code_lists.DISAGREE.get(topic, {}).items():
         unsure = sorted(present & set(listed.split()))

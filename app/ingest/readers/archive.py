@@ -55,7 +55,7 @@ class Member:
         return str(PurePosixPath(self.name).with_suffix("")).lower()
 
 
-def members(path: Path) -> list[Member]:
+def list_members(path: Path) -> list[Member]:
     """Return the files of a zip, without folders and what operating systems add.
 
     Raises
@@ -64,7 +64,7 @@ def members(path: Path) -> list[Member]:
         ``damaged-file``, ``encrypted-file``, ``unsafe-file`` (a path out of the archive, a link),
         ``unpacks-too-large``.
     """
-    with _readable(), zipfile.ZipFile(path) as archive:
+    with _catch_archive_errors(), zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
         files = [info for info in infos if not info.is_dir()]
     if len(infos) > MOST_MEMBERS:
@@ -72,14 +72,14 @@ def members(path: Path) -> list[Member]:
             f"The archive has {len(infos):,} files; at most {MOST_MEMBERS:,} are taken.",
             code="unpacks-too-large",
         )
-    found = [Member(_name(info), info.file_size, info) for info in files]
+    found = [Member(_member_path(info), info.file_size, info) for info in files]
     for member in found:
-        _check(member)
-    within(sum(member.size for member in found), LARGEST)
-    return [one for one in found if not one.name.endswith("/") and not _added(one.name)]
+        check_member(member)
+    check_unpacked_size(sum(member.size for member in found), LARGEST)
+    return [one for one in found if not one.name.endswith("/") and not is_system_file(one.name)]
 
 
-def within(size: int, limit: int) -> None:
+def check_unpacked_size(size: int, limit: int) -> None:
     """Refuse a file that unpacks to more than a limit.
 
     Raises
@@ -94,46 +94,46 @@ def within(size: int, limit: int) -> None:
         )
 
 
-def unpack(path: Path, member: Member, target: Path, limit: int = LARGEST) -> Path:
+def unpack_member(path: Path, member: Member, target: Path, limit: int = LARGEST) -> Path:
     """Write one member to a path of ours."""
-    with _readable(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
-        _copy(packed.read, target, limit)
+    with _catch_archive_errors(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
+        _copy_within_limit(packed.read, target, limit)
     return target
 
 
-def gunzip(path: Path, target: Path, limit: int = LARGEST) -> Path:
+def unpack_gzip(path: Path, target: Path, limit: int = LARGEST) -> Path:
     """Write what a gzip file holds to a path of ours."""
-    with _readable(), gzip.open(path) as packed:
-        _copy(packed.read, target, limit)
+    with _catch_archive_errors(), gzip.open(path) as packed:
+        _copy_within_limit(packed.read, target, limit)
     return target
 
 
-def beginning(path: Path, member: Member, size: int) -> bytes:
+def read_member_head(path: Path, member: Member, size: int) -> bytes:
     """Return the first bytes of one member."""
-    with _readable(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
+    with _catch_archive_errors(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
         return packed.read(size)
 
 
 @contextmanager
-def reading(path: Path, member: Member) -> Iterator[IO[bytes]]:
-    """Open one member to be read as a stream; no more comes out than `members` allowed."""
-    with _readable(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
+def open_member(path: Path, member: Member) -> Iterator[IO[bytes]]:
+    """Open one member to be read as a stream; no more comes out than `list_members` allowed."""
+    with _catch_archive_errors(), zipfile.ZipFile(path) as archive, archive.open(member.info) as packed:
         yield packed
 
 
-def _copy(read: Callable[[int], bytes], target: Path, limit: int) -> None:
+def _copy_within_limit(read: Callable[[int], bytes], target: Path, limit: int) -> None:
     # The sizes an archive states may be lies: what comes out is counted.
     written = 0
     with target.open("wb") as out:
         while block := read(_BLOCK):
             written += len(block)
-            within(written, limit)
+            check_unpacked_size(written, limit)
             if shutil.disk_usage(target.parent).free < _BLOCK * 64:
                 raise Invalid("There is no room to unpack the file.", code="unpacks-too-large")
             out.write(block)
 
 
-def _check(member: Member) -> None:
+def check_member(member: Member) -> None:
     if member.info.flag_bits & 0x1:
         raise Invalid("The archive is protected with a password.", code="encrypted-file")
     plain = member.name
@@ -145,12 +145,12 @@ def _check(member: Member) -> None:
         )
 
 
-def _name(info: zipfile.ZipInfo) -> str:
+def _member_path(info: zipfile.ZipInfo) -> str:
     """Return the path of a member, with slashes: some programs of Windows write backslashes."""
-    return _decoded(info).replace("\\", "/")
+    return decode_name(info).replace("\\", "/")
 
 
-def _decoded(info: zipfile.ZipInfo) -> str:
+def decode_name(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & 0x800 or info.filename.isascii():
         return info.filename
     # No flag of UTF-8: zipfile read the bytes as code page 437.
@@ -163,25 +163,25 @@ def _decoded(info: zipfile.ZipInfo) -> str:
     return info.filename
 
 
-def _added(name: str) -> bool:
+def is_system_file(name: str) -> bool:
     parts = PurePosixPath(name).parts
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _catch_archive_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # a broken disk is not a broken archive
             raise
-        raise _broken(error) from None
+        raise _damaged_archive(error) from None
     except (
         zipfile.BadZipFile, zlib.error, EOFError, ValueError, IndexError, OverflowError, RuntimeError,
         struct.error,
     ) as error:  # fmt: skip
-        raise _broken(error) from None
+        raise _damaged_archive(error) from None
 
 
-def _broken(error: Exception) -> Invalid:
+def _damaged_archive(error: Exception) -> Invalid:
     return Invalid(f"The archive cannot be read: {error}.", code="damaged-file")

@@ -17,10 +17,10 @@ from app.errors import Invalid
 from app.ingest.readers import archive
 from app.ingest.readers import encoding as encodings
 from app.ingest.readers.archive import Member
-from app.ingest.readers.excel.workbook import supports
+from app.ingest.readers.excel.workbook import is_workbook
 from app.ingest.readers.gis import gdal
 from app.ingest.readers.json import tables
-from app.ingest.readers.model import FORMATS, Named
+from app.ingest.readers.model import FORMATS, SourceFile
 
 READABLE: Final = (
     "CSV, TSV, XLSX, XLS, ODS, tables of web pages, Excel 2003 XML, GeoJSON, GeoJSONSeq, "
@@ -115,30 +115,30 @@ _MARKUP: Final = (
 )  # fmt: skip
 
 
-def unwrapped(file: Named, stack: ExitStack) -> Named:
+def unpack_single_file(file: SourceFile, stack: ExitStack) -> SourceFile:
     """Return the file itself, or the only one that an archive holds, unpacked for a while.
 
     Raises
     ------
     Invalid
-        As `app.ingest.readers.archive.members`.
+        As `app.ingest.readers.archive.list_members`.
     """
-    head = head_of(file.path)
+    head = read_head(file.path)
     if head.startswith(b"\x1f\x8b"):
         inner = file.name[: -len(".gz")] if file.suffix == "gz" else file.name
-        target = folder(stack) / "unpacked"
-        return Named(archive.gunzip(file.path, target), inner)
+        target = create_folder(stack) / "unpacked"
+        return SourceFile(archive.unpack_gzip(file.path, target), inner)
     if not head.startswith(b"PK\x03\x04"):
         return file
-    held = archive.members(file.path)
+    held = archive.list_members(file.path)
     if len(held) != 1 or held[0].suffix in ("shp", "kml", "dbf"):
         return file
-    target = folder(stack) / "unpacked"
+    target = create_folder(stack) / "unpacked"
     name = PurePosixPath(held[0].name).name
-    return Named(archive.unpack(file.path, held[0], target), name)
+    return SourceFile(archive.unpack_member(file.path, held[0], target), name)
 
 
-def kind(file: Named) -> str:
+def detect_format(file: SourceFile) -> str:
     """Return the format of a file, one of `FORMATS`.
 
     Raises
@@ -146,7 +146,7 @@ def kind(file: Named) -> str:
     Invalid
         ``empty-file``; ``unsupported-format``, with what was found.
     """
-    head = head_of(file.path)
+    head = read_head(file.path)
     if not head.strip(b"\x00 \t\r\n\xef\xbb\xbf"):
         raise Invalid("The file is empty.", code="empty-file")
     for sign, found in _binary():
@@ -154,16 +154,16 @@ def kind(file: Named) -> str:
             return found(file)
     for sign, what in _FOREIGN:
         if head.startswith(sign):
-            raise refused(what)
+            raise build_rejection(what)
     for form, what in _OTHER_BYTES:
         if form.match(head):
-            raise refused(what)
+            raise build_rejection(what)
     if _DBF.match(head) and b"\x00" in head[:32]:
-        raise refused("one file of a Shapefile (DBF); pack .shp, .shx, .dbf and .prj into one zip")
+        raise build_rejection("one file of a Shapefile (DBF); pack .shp, .shx, .dbf and .prj into one zip")
     return _text_kind(file, head)
 
 
-def stated(name: str) -> str:
+def parse_format_name(name: str) -> str:
     """Return a format that the sender names.
 
     Raises
@@ -185,23 +185,23 @@ def stated(name: str) -> str:
     return plain
 
 
-def head_of(path: Path) -> bytes:
+def read_head(path: Path) -> bytes:
     """Return the first bytes of a file."""
     with path.open("rb") as opened:
         return opened.read(_HEAD)
 
 
-def folder(stack: ExitStack) -> Path:
+def create_folder(stack: ExitStack) -> Path:
     """Return a folder that goes away with the stack."""
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-file-")))
 
 
-def refused(what: str) -> Invalid:
+def build_rejection(what: str) -> Invalid:
     """Return the refusal of a file that is something else."""
     return Invalid(f"The file is {what}. What can be read: {READABLE}.", code="unsupported-format")
 
 
-def _binary() -> Sequence[tuple[bytes, Callable[[Named], str]]]:
+def _binary() -> Sequence[tuple[bytes, Callable[[SourceFile], str]]]:
     return (
         (b"PK\x03\x04", _zip_kind),
         (b"PK\x05\x06", _zip_kind),
@@ -212,11 +212,11 @@ def _binary() -> Sequence[tuple[bytes, Callable[[Named], str]]]:
     )
 
 
-def _zip_kind(file: Named) -> str:
-    held = archive.members(file.path)
+def _zip_kind(file: SourceFile) -> str:
+    held = archive.list_members(file.path)
     names = {member.name for member in held}
     if "xl/workbook.bin" in names:
-        raise refused("a binary Excel workbook (XLSB); save it as XLSX")
+        raise build_rejection("a binary Excel workbook (XLSB); save it as XLSX")
     if "xl/workbook.xml" in names:
         return "xlsx"
     if "mimetype" in names and "content.xml" in names:
@@ -233,22 +233,22 @@ def _zip_kind(file: Named) -> str:
     for path, what in (("word/document.xml", "a Word document"), ("ppt/presentation.xml", "slides"),
                        ("AndroidManifest.xml", "a program for Android")):  # fmt: skip
         if path in names:
-            raise refused(what)
+            raise build_rejection(what)
     if not held:
         raise Invalid("The archive is empty.", code="empty-file")
     shown = ", ".join(sorted(names)[:5])
-    raise refused(f"an archive with {len(held)} files and no Shapefile or KML ({shown})")
+    raise build_rejection(f"an archive with {len(held)} files and no Shapefile or KML ({shown})")
 
 
-def _document_kind(file: Named, member: Member) -> str:
-    kind = archive.beginning(file.path, member, 200).decode("ascii", "replace")
+def _document_kind(file: SourceFile, member: Member) -> str:
+    kind = archive.read_member_head(file.path, member, 200).decode("ascii", "replace")
     if "spreadsheet" in kind:
         return "ods"
-    raise refused("an OpenDocument file that is no spreadsheet")
+    raise build_rejection("an OpenDocument file that is no spreadsheet")
 
 
-def _container_kind(file: Named) -> str:
-    if supports(file.path):
+def _container_kind(file: SourceFile) -> str:
+    if is_workbook(file.path):
         return "xls"
     with (
         file.path.open("rb") as opened,
@@ -259,26 +259,26 @@ def _container_kind(file: Named) -> str:
                 "The workbook is protected with a password; save it without one.",
                 code="encrypted-file",
             )
-    raise refused("an old Office document that is no workbook")
+    raise build_rejection("an old Office document that is no workbook")
 
 
-def _sqlite_kind(file: Named) -> str:
-    gdal.check_whole(file.path)
+def _sqlite_kind(file: SourceFile) -> str:
+    gdal.check_sqlite_complete(file.path)
     try:
         with sqlite3.connect(f"file:{file.path}?mode=ro&immutable=1", uri=True) as database:
             found = database.execute("SELECT count(*) FROM gpkg_contents").fetchone()
     except (sqlite3.Error, UnicodeDecodeError):
-        raise refused("an SQLite database that is no GeoPackage") from None
+        raise build_rejection("an SQLite database that is no GeoPackage") from None
     if not found[0]:
         raise Invalid("The GeoPackage has no layers.", code="empty-file")
     return "gpkg"
 
 
-def _text_kind(file: Named, head: bytes) -> str:
+def _text_kind(file: SourceFile, head: bytes) -> str:
     head = head.rstrip(b"\x00")  # of room that was never written to
     if _looks_binary(head):
-        raise refused("of no known kind; it is not text")
-    coding = encodings.rough(head)
+        raise build_rejection("of no known kind; it is not text")
+    coding = encodings.detect_roughly(head)
     text = head[coding.mark :].decode(coding.codec, "replace")
     start = text.lstrip("\ufeff \t\r\n\x1e")
     if _ITEM.search(text) and "<" in text:
@@ -289,12 +289,12 @@ def _text_kind(file: Named, head: bytes) -> str:
     if page and all(sign.search(text) for sign in _TABLE):
         return "html"
     if start[:13].lower() == "mime-version:":
-        raise refused("a web archive (MHT); save it as XLSX")
+        raise build_rejection("a web archive (MHT); save it as XLSX")
     if start.startswith(("{", "[")):
         return _json_kind(text, start)
     for form, what in _OTHER_TEXT:
         if form.match(start.replace("\r\n", "\n")):
-            raise refused(what)
+            raise build_rejection(what)
     return "csv"
 
 
@@ -312,8 +312,8 @@ def _markup_kind(start: str) -> str:
         return "xml-spreadsheet"
     for pattern, what in _MARKUP:
         if pattern.search(start):
-            raise refused(what)
-    raise refused(f"an XML file of another kind (<{name}>)")
+            raise build_rejection(what)
+    raise build_rejection(f"an XML file of another kind (<{name}>)")
 
 
 def _json_kind(text: str, start: str) -> str:
@@ -325,10 +325,10 @@ def _json_kind(text: str, start: str) -> str:
     if _ESRI.search(text):
         return "esrijson"
     shapes = geojson and set(_KEY.findall(text)) <= _OF_SHAPES
-    if not (_FEATURE.search(text) or shapes) and tables.tables(text):
+    if not (_FEATURE.search(text) or shapes) and tables.find_tables(text):
         return "json"
     if not geojson:
-        raise refused("a JSON file of another kind")
+        raise build_rejection("a JSON file of another kind")
     first = _COLLECTION.search(text)
     several = "\x1e" in text or re.search(r"\}\s*[\r\n]+\s*\{\s*\"type\"\s*:\s*\"Feature\"", text)
     if several and (first is None or start.startswith('{"type":"Feature"')):
@@ -337,7 +337,7 @@ def _json_kind(text: str, start: str) -> str:
 
 
 def _looks_binary(head: bytes) -> bool:
-    coding = encodings.rough(head)
+    coding = encodings.detect_roughly(head)
     if coding.codec.startswith(("utf-16", "utf-32")):
         return False
     controls = sum(head.count(bytes((sign,))) for sign in (*range(9), *range(14, 27), 28, 29, 31))

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from app.errors import Invalid
 from app.ingest.readers.encoding import Encoding
-from app.ingest.readers.header_row import Header, find
-from app.ingest.readers.model import Batch, Detected, Opened, Wanted
-from app.ingest.readers.spill import Shelf
-from app.ingest.values.text import clean_cell, strings, unguarded
+from app.ingest.readers.header_row import Header, find_header
+from app.ingest.readers.model import Batch, DetectedFormat, ReadOptions, TableReader
+from app.ingest.readers.spill import SpillFile
+from app.ingest.values.text import build_text_column, clean_cell, remove_guards
 
 MOST_COLUMNS: Final = 16_384
 MOST_ROWS: Final = 1_048_576
@@ -31,7 +31,7 @@ _TOGETHER: Final = 10_000
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class GridRow:
     """One row of a table."""
 
     table: int
@@ -42,64 +42,64 @@ class Line:
     """Cells that a merged cell above takes: their column, the row it begins in, its text."""
 
 
-class _Lines:
+class _RowStore:
     """Rows that are put aside, some hundred at a time."""
 
     def __init__(self) -> None:
-        self._shelf = Shelf()
+        self._shelf = SpillFile()
         self._held: list[tuple[int, int, list[str | None], list[tuple[int, int, str]]]] = []
         self._cells = 0
 
-    def put(self, line: Line) -> None:
+    def add_row(self, line: GridRow) -> None:
         self._held.append((line.table, line.number, line.cells, line.spanned))
         self._cells += 1 + len(line.cells) + len(line.spanned)
         if self._cells >= _TOGETHER:
-            self.finish()
+            self.flush()
 
-    def finish(self) -> None:
-        self._shelf.put(marshal.dumps(self._held))
+    def flush(self) -> None:
+        self._shelf.add_chunk(marshal.dumps(self._held))
         self._held, self._cells = [], 0
 
-    def read(self) -> Iterator[Line]:
-        for part in self._shelf.parts():
+    def iter_rows(self) -> Iterator[GridRow]:
+        for part in self._shelf.iter_chunks():
             for held in marshal.loads(part):  # noqa: S302 - what was written here before
-                yield Line(*held)
+                yield GridRow(*held)
 
     def close(self) -> None:
         self._shelf.close()
 
 
 @dataclass(eq=False)
-class _Table:
+class _GridTable:
     """What counting found of one table."""
 
     head: list[list[str | None]] = field(default_factory=list)
-    last: int = 0
+    last_row: int = 0
     filled: int = 0
-    spans: bool = False
-    begun: int = -1
-    ended: int = -1
+    has_merged_cells: bool = False
+    first_index: int = -1
+    last_index: int = -1
     """Its first and last row, counted over the rows of all tables."""
 
-    def take(self, line: Line, count: int) -> None:
-        self.last, self.ended = line.number, count
-        self.begun = count if self.begun < 0 else self.begun
+    def add_row(self, line: GridRow, count: int) -> None:
+        self.last_row, self.last_index = line.number, count
+        self.first_index = count if self.first_index < 0 else self.first_index
         self.filled += len(line.cells) - line.cells.count(None)
-        self.spans |= bool(line.spanned)
+        self.has_merged_cells |= bool(line.spanned)
         if line.number <= _SAMPLE_ROWS:
             self.head += [[] for _ in range(line.number - 1 - len(self.head))]
             self.head.append([clean_cell(cell) for cell in line.cells])
 
     @property
-    def readable(self) -> bool:
+    def is_readable(self) -> bool:
         """Whether it has a header of several columns, and rows below."""
-        found = find(self.head)
+        found = find_header(self.head)
         below = self.head[found.row or 0 :]
-        return found.row is not None and len(found.kept) > 1 and any(map(any, below))
+        return found.row is not None and len(found.columns) > 1 and any(map(any, below))
 
 
 @dataclass(eq=False)
-class Sheets:
+class TableNames:
     """Names of the tables of a file, in its order, filled while it is gone through."""
 
     names: list[str] = field(default_factory=list)
@@ -109,12 +109,12 @@ class Sheets:
 def open_grid(
     kind: str,
     coding: Encoding,
-    lines: Callable[[Sheets], Iterator[Line]],
-    wanted: Wanted,
+    lines: Callable[[TableNames], Iterator[GridRow]],
+    wanted: ReadOptions,
     *,
     largest: bool,
     nothing: Invalid,
-) -> Opened:
+) -> TableReader:
     """Open the named table, or the first or largest one that has a header and rows.
 
     Parameters
@@ -136,65 +136,65 @@ def open_grid(
         ``unknown-layer``, ``no-such-row``, and what the reader raises.
     """
     with ExitStack() as stack:
-        held = _Lines()
+        held = _RowStore()
         stack.callback(held.close)
-        opened = _opened(kind, coding, lines, held, wanted, largest=largest, nothing=nothing)
-        opened.closing.push(stack.pop_all())
+        opened = _create_reader(kind, coding, lines, held, wanted, largest=largest, nothing=nothing)
+        opened.resources.push(stack.pop_all())
         return opened
 
 
-def _opened(
+def _create_reader(
     kind: str,
     coding: Encoding,
-    lines: Callable[[Sheets], Iterator[Line]],
-    held: _Lines,
-    wanted: Wanted,
+    lines: Callable[[TableNames], Iterator[GridRow]],
+    held: _RowStore,
+    wanted: ReadOptions,
     *,
     largest: bool,
     nothing: Invalid,
-) -> Opened:
-    sheets = Sheets()
-    tables: dict[int, _Table] = {}
+) -> TableReader:
+    sheets = TableNames()
+    tables: dict[int, _GridTable] = {}
     for count, line in enumerate(lines(sheets)):
-        tables.setdefault(line.table, _Table()).take(line, count)
-        held.put(line)
-    held.finish()
+        tables.setdefault(line.table, _GridTable()).add_row(line, count)
+        held.add_row(line)
+    held.flush()
     stated = wanted.sheet or wanted.layer
-    at, layers = _chosen(sheets, tables, stated, largest=largest, nothing=nothing)
-    table = tables.get(at, _Table())
-    header = find(table.head, wanted.header_row)
+    at, layers = choose_table(sheets, tables, stated, largest=largest, nothing=nothing)
+    table = tables.get(at, _GridTable())
+    header = find_header(table.head, wanted.header_row)
     notes = [*coding.notes, *header.notes]
     pages = {at: (header.row or 0, 0)}
     if largest and stated is None and wanted.header_row is None:
-        pages = _pages(tables, header) or pages
+        pages = find_pages(tables, header) or pages
     if len(pages) > 1:
         notes.append(f"{len(pages)} tables have the same header and are read as one.")
     alike = {sheets.names[place] for place in pages}
     if others := [name for name in layers if name not in alike]:
         told = f"Sheet {sheets.names[at]!r} is read; the workbook also has {', '.join(others)}."
         notes = [told, *notes] if stated is None else notes
-    if table.spans:
+    if table.has_merged_cells:
         notes.append("Merged cells are read as the same value in every row they span.")
-    detected = Detected(
+    detected = DetectedFormat(
         format=kind,
         encoding=coding.name,
         header_row=header.row,
         layer=sheets.names[at],
         layers=layers,
-        rows=max(0, sum(tables[one].last for one in pages if one in tables) - (header.row or 0)),
+        rows=max(0, sum(tables[one].last_row for one in pages if one in tables) - (header.row or 0)),
         notes=tuple(notes),
     )
 
     def read(rows: int) -> Iterator[Batch]:
-        chosen = (line for line in held.read() if line.table in pages)
-        return _batches(chosen, header, rows, pages)
+        chosen = (line for line in held.iter_rows() if line.table in pages)
+        return iter_row_batches(chosen, header, rows, pages)
 
-    return Opened(detected, tuple(header.names[place] for place in header.kept), read)
+    return TableReader(detected, tuple(header.names[place] for place in header.columns), read)
 
 
-def _chosen(
-    sheets: Sheets,
-    tables: dict[int, _Table],
+def choose_table(
+    sheets: TableNames,
+    tables: dict[int, _GridTable],
     stated: str | None,
     *,
     largest: bool,
@@ -202,7 +202,7 @@ def _chosen(
 ) -> tuple[int, tuple[str, ...]]:
     """Return the place of the table to read, and the names of those that could be."""
     shown = [at for at in tables if at not in sheets.hidden]
-    readable = [at for at in shown if tables[at].readable]
+    readable = [at for at in shown if tables[at].is_readable]
     layers = tuple(sheets.names[at] for at in readable or shown)
     if stated is not None:
         if stated not in sheets.names:
@@ -222,7 +222,7 @@ _Pages = dict[int, tuple[int, int]]
 """Table -> row of its header, and how many rows come before it."""
 
 
-def _pages(tables: dict[int, _Table], header: Header) -> _Pages:
+def find_pages(tables: dict[int, _GridTable], header: Header) -> _Pages:
     """Return the tables with the header of the chosen one, one after the other.
 
     A report of several pages often has a table for each.
@@ -230,17 +230,17 @@ def _pages(tables: dict[int, _Table], header: Header) -> _Pages:
     pages: _Pages = {}
     before, ended = 0, -1
     for at, table in tables.items():
-        found = find(table.head)
-        if found.row is not None and found.names == header.names and table.begun > ended:
+        found = find_header(table.head)
+        if found.row is not None and found.names == header.names and table.first_index > ended:
             pages[at] = (found.row, before)
-            before, ended = before + table.last, table.ended
+            before, ended = before + table.last_row, table.last_index
     return pages
 
 
-def _batches(lines: Iterable[Line], header: Header, rows: int, pages: _Pages) -> Iterator[Batch]:
+def iter_row_batches(lines: Iterable[GridRow], header: Header, rows: int, pages: _Pages) -> Iterator[Batch]:
     numbers: list[int] = []
     held: list[list[str | None]] = []
-    width = max(header.kept, default=0) + 1
+    width = max(header.columns, default=0) + 1
     for line in lines:
         first, before = pages[line.table]
         if line.number <= first or not any(line.cells):
@@ -254,31 +254,31 @@ def _batches(lines: Iterable[Line], header: Header, rows: int, pages: _Pages) ->
         numbers.append(line.number + before)
         held.append(cells)
         if len(numbers) == rows:
-            yield _batch(numbers, held, header)
+            yield _build_text_batch(numbers, held, header)
             numbers, held = [], []
     if numbers:
-        yield _batch(numbers, held, header)
+        yield _build_text_batch(numbers, held, header)
 
 
-def _batch(numbers: list[int], rows: list[list[str | None]], header: Header) -> Batch:
+def _build_text_batch(numbers: list[int], rows: list[list[str | None]], header: Header) -> Batch:
     columns = list(zip(*rows, strict=False))  # what is beyond the last named column may be ragged
-    return batch_of(numbers, [strings(list(columns[at])) for at in header.kept], header)
+    return build_batch(numbers, [build_text_column(list(columns[at])) for at in header.columns], header)
 
 
-def batch_of(numbers: list[int], cells: list[pa.StringArray], header: Header) -> Batch:
+def build_batch(numbers: list[int], cells: list[pa.StringArray], header: Header) -> Batch:
     """Return rows as a batch of cleaned columns, those that are blank left out."""
-    cells = [unguarded(column) for column in cells]
+    cells = [remove_guards(column) for column in cells]
     filled = np.zeros(len(numbers), bool)
     for column in cells:
         filled |= np.asarray(column.is_valid())
     row = np.array(numbers, np.int64)
-    named = {header.names[at]: column for at, column in zip(header.kept, cells, strict=True)}
+    named = {header.names[at]: column for at, column in zip(header.columns, cells, strict=True)}
     if filled.all():
         return Batch(row, named)
     return Batch(row[filled], {name: column.filter(filled) for name, column in named.items()})
 
 
-def too_wide() -> Invalid:
+def build_size_error() -> Invalid:
     """Return the refusal of a table that no spreadsheet programme could show."""
     return Invalid(
         f"A table has more than {MOST_COLUMNS:,} columns or {MOST_ROWS:,} rows, or too many merged "

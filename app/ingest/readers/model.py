@@ -27,7 +27,7 @@ FORMATS: Final = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReadOptions:
     """What the sender states about a file; None is found out."""
 
     format: str | None = None
@@ -39,7 +39,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Detected:
+class DetectedFormat:
     """What was found out about a file, told to its sender as it is."""
 
     format: str
@@ -61,7 +61,7 @@ class Detected:
 
 
 @dataclass(frozen=True)
-class Oddity:
+class FormatIssue:
     """Something wrong with the form of one row; ``error``: its values cannot be trusted."""
 
     row: int
@@ -75,29 +75,29 @@ class Oddity:
 class Batch:
     """Some rows of a file. Wholly blank rows are left out, and counted in the numbers."""
 
-    row: NDArray[np.int64]
+    row_numbers: NDArray[np.int64]
     """Row as a spreadsheet programme shows it (the header is row 1 when it is the first); item
     number from 1 in files without rows. A quoted line break does not begin a row."""
     columns: dict[str, pa.StringArray]
     """Cleaned text by header; null is blank. Structures inside a cell are JSON text."""
     geometry: NDArray[np.object_] | None = None
     """Shapes in the file's CRS, x before y; None where there is none."""
-    odd: tuple[Oddity, ...] = ()
+    issues: tuple[FormatIssue, ...] = ()
     """What is wrong with the form of rows of this batch."""
 
 
-class Source(Protocol):
+class TableSource(Protocol):
     """An open file. Close it, or use it in a ``with`` statement."""
 
     @property
-    def detected(self) -> Detected:
+    def detected(self) -> DetectedFormat:
         """What was found out; counts and notes are complete after the last batch."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Headers in the order of the file; every batch has exactly these."""
 
-    def batches(self, rows: int = 20_000) -> Iterator[Batch]:
+    def iter_batches(self, rows: int = 20_000) -> Iterator[Batch]:
         """Read from the beginning, at most so many rows at a time."""
 
     def close(self) -> None:
@@ -114,46 +114,46 @@ class Source(Protocol):
 
 
 @dataclass(eq=False)
-class Opened(Source):
+class TableReader(TableSource):
     """A source made of what was found out and a function that reads from the beginning."""
 
-    found: Detected
-    names: tuple[str, ...]
-    read: Callable[[int], Iterable[Batch]]
-    tally: "Tally" = field(default_factory=lambda: Tally())
-    closing: ExitStack = field(default_factory=ExitStack)
+    description: DetectedFormat
+    headers: tuple[str, ...]
+    read_batches: Callable[[int], Iterable[Batch]]
+    issue_log: "IssueLog" = field(default_factory=lambda: IssueLog())
+    resources: ExitStack = field(default_factory=ExitStack)
 
     @property
     @override
-    def detected(self) -> Detected:
-        return self.found
+    def detected(self) -> DetectedFormat:
+        return self.description
 
     @property
     @override
     def columns(self) -> tuple[str, ...]:
-        return self.names
+        return self.headers
 
     @override
-    def batches(self, rows: int = 20_000) -> Iterator[Batch]:
-        self.tally.restart()
+    def iter_batches(self, rows: int = 20_000) -> Iterator[Batch]:
+        self.issue_log.reset()
         count = 0
-        for batch in self._guarded(rows):
-            count += len(batch.row)
-            self.tally.take(batch.odd)
-            if len(batch.row) or batch.odd:
+        for batch in self._iter_checked(rows):
+            count += len(batch.row_numbers)
+            self.issue_log.add_issues(batch.issues)
+            if len(batch.row_numbers) or batch.issues:
                 yield batch
-        notes = tuple(dict.fromkeys((*self.found.notes, *self.tally.notes())))
-        self.found = replace(self.found, rows=count, notes=notes)
+        notes = tuple(dict.fromkeys((*self.description.notes, *self.issue_log.build_notes())))
+        self.description = replace(self.description, rows=count, notes=notes)
 
-    def _guarded(self, rows: int) -> Iterator[Batch]:
+    def _iter_checked(self, rows: int) -> Iterator[Batch]:
         try:
-            yield from self.read(rows)
+            yield from self.read_batches(rows)
         except RecursionError:
             raise Invalid("A value of the file is nested too deeply.", code="too-deep") from None
 
     @override
     def close(self) -> None:
-        self.closing.close()
+        self.resources.close()
 
     @override
     def __enter__(self) -> Self:
@@ -169,25 +169,25 @@ class Opened(Source):
         self.close()
 
 
-class Tally:
+class IssueLog:
     """Counts what was odd while reading, and tells it in a few sentences."""
 
     _NAMED: Final = 5
 
     def __init__(self) -> None:
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget what was counted."""
-        self._first: dict[str, list[Oddity]] = {}
+        self._first: dict[str, list[FormatIssue]] = {}
         self._counts: dict[str, int] = {}
         self._plain: dict[str, None] = {}
 
-    def note(self, sentence: str) -> None:
+    def add_note(self, sentence: str) -> None:
         """Remember a sentence, once."""
         self._plain[sentence] = None
 
-    def take(self, odd: Iterable[Oddity]) -> None:
+    def add_issues(self, odd: Iterable[FormatIssue]) -> None:
         """Count oddities by their code."""
         for one in odd:
             self._counts[one.code] = self._counts.get(one.code, 0) + 1
@@ -195,7 +195,7 @@ class Tally:
             if len(first) < self._NAMED:
                 first.append(one)
 
-    def notes(self) -> tuple[str, ...]:
+    def build_notes(self) -> tuple[str, ...]:
         """Return one sentence for each kind of oddity, with the first rows."""
         told = []
         for code, first in self._first.items():
@@ -206,7 +206,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Named:
+class SourceFile:
     """A file on disk and the name it was sent under."""
 
     path: Path

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from app.ingest.readers.header_row import labels
-from app.ingest.readers.model import Batch, Detected, Oddity, Opened
-from app.ingest.readers.spill import ROWS, Spool, filling
+from app.ingest.readers.header_row import build_headers
+from app.ingest.readers.model import Batch, DetectedFormat, FormatIssue, TableReader
+from app.ingest.readers.spill import ROWS, RowStore, create_row_store
 from app.ingest.values.shapes import Shapes
-from app.ingest.values.typed_text import values_text
+from app.ingest.values.typed_text import format_json_column
 
 _NO_POINT: Final = (math.nan, math.nan)
 _HELD: Final = 32 << 20
@@ -25,74 +25,74 @@ _HELD: Final = 32 << 20
 
 
 @dataclass(slots=True, eq=False)
-class Record:
-    """One item; ``fault`` is the code and sentence of what is wrong with its form."""
+class NamedItem:
+    """One item; ``issue`` is the code and sentence of what is wrong with its form."""
 
     values: Mapping[str, Any]
     shape: BaseGeometry | tuple[float, float] | None = None
     """A shape, or the two finite coordinates of a point."""
-    fault: tuple[str, str] | None = None
+    issue: tuple[str, str] | None = None
     severity: Literal["error", "warning"] = "error"
     size: int = 0
     """Bytes it takes in the file, where they may be many."""
 
 
 @dataclass(eq=False)
-class Gathered:
+class ItemTable:
     """What going through the items found."""
 
-    spool: Spool
-    names: tuple[str, ...] = field(init=False)
+    spool: RowStore
+    headers: tuple[str, ...] = field(init=False)
     """Headers of the columns."""
     count: int = field(init=False)
-    shapes: bool = field(init=False)
+    has_shapes: bool = field(init=False)
     """Whether any item has a shape."""
 
     def __post_init__(self) -> None:
-        self.names = labels([str(key) for key in self.spool.keys])
-        self.count, self.shapes = self.spool.count, self.spool.shapes
+        self.headers = build_headers([str(key) for key in self.spool.keys])
+        self.count, self.has_shapes = self.spool.count, self.spool.has_shapes
 
-    def batches(self, rows: int) -> Iterator[Batch]:
+    def iter_batches(self, rows: int) -> Iterator[Batch]:
         """Read the items as batches."""
-        return self.spool.batches(rows, self.names, self.spool.keys)
+        return self.spool.iter_batches(rows, self.headers, self.spool.keys)
 
-    def opened(self, detected: Detected) -> Opened:
+    def create_reader(self, detected: DetectedFormat) -> TableReader:
         """Return the items as a source."""
-        source = Opened(detected, self.names, self.batches)
-        source.closing.callback(self.spool.close)
+        source = TableReader(detected, self.headers, self.iter_batches)
+        source.resources.callback(self.spool.close)
         return source
 
 
-def gather(records: Iterable[Record]) -> Gathered:
+def collect_items(records: Iterable[NamedItem]) -> ItemTable:
     """Go through items."""
-    with filling() as spool:
-        part: list[Record] = []
+    with create_row_store() as spool:
+        part: list[NamedItem] = []
         held = 0
         for record in records:
             part.append(record)
             held += record.size
             if len(part) == ROWS or held > _HELD:
-                _put(spool, part)
+                _spill_items(spool, part)
                 part, held = [], 0
         if part:
-            _put(spool, part)
-    return Gathered(spool)
+            _spill_items(spool, part)
+    return ItemTable(spool)
 
 
-def _put(spool: Spool, part: list[Record]) -> None:
+def _spill_items(spool: RowStore, part: list[NamedItem]) -> None:
     names: dict[str, None] = {}
     for record in part:
         names.update(dict.fromkeys(record.values))
-    columns = {key: values_text([record.values.get(key) for record in part]) for key in names}
+    columns = {key: format_json_column([record.values.get(key) for record in part]) for key in names}
     odd = [
-        Oddity(spool.count + 1 + at, *record.fault, severity=record.severity)
+        FormatIssue(spool.count + 1 + at, *record.issue, severity=record.severity)
         for at, record in enumerate(part)
-        if record.fault is not None
+        if record.issue is not None
     ]
-    spool.put(len(part), columns, _shapes(part), _points(part), odd)
+    spool.add_rows(len(part), columns, _build_shapes(part), _build_points(part), odd)
 
 
-def _shapes(part: list[Record]) -> Shapes | None:
+def _build_shapes(part: list[NamedItem]) -> Shapes | None:
     held = [record.shape if isinstance(record.shape, BaseGeometry) else None for record in part]
     if all(shape is None for shape in held):
         return None
@@ -101,7 +101,7 @@ def _shapes(part: list[Record]) -> Shapes | None:
     return out
 
 
-def _points(part: list[Record]) -> NDArray[np.float64] | None:
+def _build_points(part: list[NamedItem]) -> NDArray[np.float64] | None:
     held = [record.shape if isinstance(record.shape, tuple) else None for record in part]
     if all(point is None for point in held):
         return None

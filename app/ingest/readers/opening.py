@@ -12,17 +12,26 @@ from typing import Final
 from app.errors import Invalid
 from app.ingest.readers import detection
 from app.ingest.readers.delimited import open_delimited
-from app.ingest.readers.excel.excel_xml import open_workbook
-from app.ingest.readers.excel.html_tables import open_page
+from app.ingest.readers.excel.excel_xml import open_excel_xml
+from app.ingest.readers.excel.html_tables import open_web_page
 from app.ingest.readers.excel.workbook import open_spreadsheet
 from app.ingest.readers.gis.gdal import open_vector
 from app.ingest.readers.gis.kml import open_kml
 from app.ingest.readers.gis.parquet import open_parquet
 from app.ingest.readers.gis.shapefile import open_shapefile
 from app.ingest.readers.json.geojson import open_geojson
-from app.ingest.readers.json.tables import open_table
-from app.ingest.readers.model import FORMATS, Batch, Detected, Named, Oddity, Opened, Source, Wanted
-from app.ingest.readers.platforms import open_catalogue, open_lists
+from app.ingest.readers.json.tables import open_json_table
+from app.ingest.readers.model import (
+    FORMATS,
+    Batch,
+    DetectedFormat,
+    FormatIssue,
+    ReadOptions,
+    SourceFile,
+    TableReader,
+    TableSource,
+)
+from app.ingest.readers.platforms import open_catalogue, open_view_library
 
 # Formats that a look at the content may mistake for each other.
 _ALIKE: Final = (
@@ -33,7 +42,7 @@ _ALIKE: Final = (
     frozenset(("xlsx", "xls", "ods")),
 )  # fmt: skip
 
-__all__ = ["FORMATS", "Batch", "Detected", "Oddity", "Source", "open_source"]
+__all__ = ["FORMATS", "Batch", "DetectedFormat", "FormatIssue", "TableSource", "open_source"]
 
 
 def open_source(
@@ -46,7 +55,7 @@ def open_source(
     header_row: int | None = None,
     sheet: str | None = None,
     layer: str | None = None,
-) -> Source:
+) -> TableSource:
     """Open a file; what is not given is detected.
 
     Parameters
@@ -73,25 +82,25 @@ def open_source(
         ``wrong-encoding``, ``unknown-encoding``, ``unknown-delimiter``, ``unclosed-quote``,
         ``no-such-row``, ``unknown-layer``. Reading may raise the same.
     """
-    wanted = Wanted(format, encoding, delimiter, header_row, sheet, layer)
+    wanted = ReadOptions(format, encoding, delimiter, header_row, sheet, layer)
     with ExitStack() as stack:
-        file = detection.unwrapped(Named(path, name or path.name), stack)
-        found = detection.kind(file)
+        file = detection.unpack_single_file(SourceFile(path, name or path.name), stack)
+        found = detection.detect_format(file)
         if format is not None:
-            found = _agreed(detection.stated(format), found)
-        opened = _open(file, found, wanted, lambda: detection.folder(stack))
-        opened.closing.push(stack.pop_all())
+            found = check_stated_format(detection.parse_format_name(format), found)
+        opened = _open(file, found, wanted, lambda: detection.create_folder(stack))
+        opened.resources.push(stack.pop_all())
         return opened
 
 
-def _agreed(stated: str, found: str) -> str:
+def check_stated_format(stated: str, found: str) -> str:
     """Return the format the sender states, where the content can be that at all."""
     if stated == found or any(stated in group and found in group for group in _ALIKE):
         return stated
     raise Invalid(f"The file was named as {stated}, and it is {found}.", code="unsupported-format")
 
 
-def _open(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
+def _open(file: SourceFile, kind: str, wanted: ReadOptions, folder: Callable[[], Path]) -> TableReader:
     match kind:
         case "csv" | "tsv":
             return open_delimited(file, wanted)
@@ -100,7 +109,7 @@ def _open(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) ->
         case "geojson" | "geojsonseq":
             return open_geojson(file, kind, wanted)
         case "json":
-            return open_table(file, wanted)
+            return open_json_table(file, wanted)
         case "gpkg" | "fgb" | "esrijson" | "topojson" | "mapinfo" | "filegdb":
             return open_vector(file, kind, wanted, folder)
         case "shapefile":
@@ -112,10 +121,10 @@ def _open(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) ->
         case "gb28181":
             return open_catalogue(file, wanted)
         case "gat1400":
-            return open_lists(file, wanted)
+            return open_view_library(file, wanted)
         case "html":
-            return open_page(file, wanted, detection.refused(detection.PAGE))
+            return open_web_page(file, wanted, detection.build_rejection(detection.PAGE))
         case "xml-spreadsheet":
-            return open_workbook(file, wanted)
+            return open_excel_xml(file, wanted)
         case _:
-            raise detection.refused(f"a file of format {kind}")
+            raise detection.build_rejection(f"a file of format {kind}")

@@ -16,11 +16,11 @@ from typing_extensions import override
 from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
 from app.ingest.readers.encoding import Encoding
-from app.ingest.readers.gis.gdal import chosen
+from app.ingest.readers.gis.gdal import choose_layer
 from app.ingest.readers.json.stream import JsonStream
-from app.ingest.readers.model import Detected, Named, Opened, Tally, Wanted
-from app.ingest.readers.named_items import Record, gather
-from app.ingest.readers.xml_text import coding_of, element, text_of
+from app.ingest.readers.model import DetectedFormat, IssueLog, ReadOptions, SourceFile, TableReader
+from app.ingest.readers.named_items import NamedItem, collect_items
+from app.ingest.readers.xml_text import detect_xml_encoding, iter_safe_text, parse_element
 
 LONGEST_ITEM: Final = 1 << 20
 _MARK: Final = re.compile(
@@ -43,7 +43,7 @@ _BROKEN: Final = ("bad-item", "An item is not valid XML and cannot be read.")
 _CUT: Final = ("cut-item", "The last item is cut off.")
 
 
-def open_catalogue(file: Named, wanted: Wanted) -> Opened:
+def open_catalogue(file: SourceFile, wanted: ReadOptions) -> TableReader:
     """Open a catalogue dump.
 
     Raises
@@ -51,42 +51,42 @@ def open_catalogue(file: Named, wanted: Wanted) -> Opened:
     Invalid
         ``unsafe-file``, ``wrong-encoding``.
     """
-    coding = coding_of(file, wanted.encoding)
-    _check(file, coding)
-    told = Tally()
-    found = gather(_items(file, coding, told))
-    detected = Detected(
+    coding = detect_xml_encoding(file, wanted.encoding)
+    check_encoding(file, coding)
+    told = IssueLog()
+    found = collect_items(iter_catalogue_items(file, coding, told))
+    detected = DetectedFormat(
         format="gb28181",
         encoding=coding.name,
         layer="Catalog",
         rows=found.count,
-        notes=(*coding.notes, *told.notes()),
+        notes=(*coding.notes, *told.build_notes()),
     )
-    return found.opened(detected)
+    return found.create_reader(detected)
 
 
-def _check(file: Named, coding: Encoding) -> None:
+def check_encoding(file: SourceFile, coding: Encoding) -> None:
     """Refuse a file of another encoding; a few broken bytes are told with their items."""
     broken = other = 0
     ordinary = True
-    for piece in text_of(file, coding, errors="replace"):
+    for piece in iter_safe_text(file, coding, errors="replace"):
         signs = [sign for sign in piece if sign > "\x7f"]
         broken, other = broken + signs.count(_UNREAD), other + len(signs)
         if signs.count(_UNREAD):
             sample = "".join(signs).replace(_UNREAD, "")
-            ordinary &= encodings.looks_ordinary(sample.encode(coding.codec), coding.codec)
+            ordinary &= encodings.is_ordinary_text(sample.encode(coding.codec), coding.codec)
     if broken and (broken > 1 + other * _MOST_BROKEN or not ordinary):
-        for _ in text_of(file, coding):
+        for _ in iter_safe_text(file, coding):
             pass  # raises at the first of them
 
 
-def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:
+def iter_catalogue_items(file: SourceFile, coding: Encoding, told: IssueLog) -> Iterator[NamedItem]:
     """Yield the items of catalogue answers, and note what else there was."""
     command, number = "", ""
     announced: dict[str, int] = {}
     others: dict[str, int] = {}
     count, held, at = 0, "", 0
-    for piece in text_of(file, coding, errors="replace"):
+    for piece in iter_safe_text(file, coding, errors="replace"):
         held, at = held[at:] + piece, 0
         while mark := _MARK.search(held, at):
             if mark["answer"]:
@@ -104,7 +104,7 @@ def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:
                     break
                 if command in ("", "catalog"):
                     count += 1
-                    yield _record(held[mark.start() : end.end()]) if end else _cut()
+                    yield parse_item(held[mark.start() : end.end()]) if end else _cut_item()
                 else:
                     others[command] = others.get(command, 0) + 1
                 at = end.end() if end else mark.end()
@@ -116,7 +116,7 @@ def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:
             at = last if last >= 0 else len(held)
     if _MARK.match(held, at) and held[at : at + 5].lower() == "<item" and command in ("", "catalog"):
         count += 1
-        yield _cut()
+        yield _cut_item()
     if not count and others:
         kinds = ", ".join(sorted(others))
         raise Invalid(
@@ -124,40 +124,40 @@ def _items(file: Named, coding: Encoding, told: Tally) -> Iterator[Record]:
             code="unsupported-format",
         )
     for name, items in others.items():
-        told.note(f"{items:,} items of answers of another kind ({name}) are not read.")
+        told.add_note(f"{items:,} items of answers of another kind ({name}) are not read.")
     if announced and sum(announced.values()) != count:
-        told.note(f"The answers announce {sum(announced.values()):,} items; the file has {count:,}.")
+        told.add_note(f"The answers announce {sum(announced.values()):,} items; the file has {count:,}.")
 
 
-def _cut() -> Record:
-    return Record({}, fault=_CUT)
+def _cut_item() -> NamedItem:
+    return NamedItem({}, issue=_CUT)
 
 
-def _record(text: str) -> Record:
+def parse_item(text: str) -> NamedItem:
     repaired = _ALONE.sub("&amp;", _ILLEGAL.sub("", text))
     try:
-        item = element(repaired)
+        item = parse_element(repaired)
     except ParseError:
-        return Record({}, fault=_BROKEN)
+        return NamedItem({}, issue=_BROKEN)
     values: dict[str, Any] = {}
     for child in item:
         if len(child):
             for inner in child:
-                _put(values, f"{child.tag}.{inner.tag}", "".join(inner.itertext()))
+                _add_value(values, f"{child.tag}.{inner.tag}", "".join(inner.itertext()))
         else:
-            _put(values, str(child.tag), child.text or "")
-    return _whole(values) if _UNREAD in repaired else Record(values)
+            _add_value(values, str(child.tag), child.text or "")
+    return drop_cut_characters(values) if _UNREAD in repaired else NamedItem(values)
 
 
-def _whole(values: dict[str, Any]) -> Record:
+def drop_cut_characters(values: dict[str, Any]) -> NamedItem:
     """Return an item without half a character at the end of its texts: fields of devices are short."""
     kept = {name: text.rstrip(_UNREAD).rstrip() for name, text in values.items()}
     if any(_UNREAD in text for text in kept.values()):
-        return Record({name: text.replace(_UNREAD, "") for name, text in kept.items()}, None, _NO_TEXT)
-    return Record(kept, None, _CUT_TEXT, "warning")
+        return NamedItem({name: text.replace(_UNREAD, "") for name, text in kept.items()}, None, _NO_TEXT)
+    return NamedItem(kept, None, _CUT_TEXT, "warning")
 
 
-def _put(values: dict[str, Any], name: str, text: str) -> None:
+def _add_value(values: dict[str, Any], name: str, text: str) -> None:
     """Put a value; several of one name are joined as the standard joins lists."""
     text = text.strip()
     before = values.get(name)
@@ -188,7 +188,7 @@ _KEYS: Final = {
 _LANES: Final = "lanes"
 
 
-def open_lists(file: Named, wanted: Wanted) -> Opened:
+def open_view_library(file: SourceFile, wanted: ReadOptions) -> TableReader:
     """Open the named list (APE, Tollgate, Lane, APEStatus), or the first there is.
 
     Raises
@@ -197,22 +197,22 @@ def open_lists(file: Named, wanted: Wanted) -> Opened:
         ``damaged-file``, ``too-deep``, ``unknown-layer``, ``wrong-encoding``,
         ``unsupported-format``: an object that is none of these.
     """
-    coding = encodings.detect(file.path, wanted.encoding, narrow=True)
+    coding = encodings.detect_encoding(file.path, wanted.encoding, narrow=True)
     counts: dict[str, int] = {}
     lanes: dict[str, list[Any]] = {}
-    for kind, value in _objects(file, coding):
+    for kind, value in iter_objects(file, coding):
         counts[kind] = counts.get(kind, 0) + 1
         if kind == "Lane":
             lanes.setdefault(str(value.get("TollgateID")), []).append(value)
     layers = tuple(kind for kind in KINDS if kind in counts)
-    layer, notes = chosen(layers, (), wanted.layer or wanted.sheet)
+    layer, notes = choose_layer(layers, (), wanted.layer or wanted.sheet)
     if layer != "Tollgate" or "Lane" not in counts:
         lanes = {}
     known: set[str] = set()
-    found = gather(_records(file, coding, layer, lanes, known))
+    found = collect_items(iter_layer_items(file, coding, layer, lanes, known))
     if lanes:
-        notes = _joined(notes, counts, lanes, known)
-    detected = Detected(
+        notes = _describe_lanes(notes, counts, lanes, known)
+    detected = DetectedFormat(
         format="gat1400",
         encoding=coding.name,
         layer=layer,
@@ -220,10 +220,10 @@ def open_lists(file: Named, wanted: Wanted) -> Opened:
         rows=found.count,
         notes=(*coding.notes, *notes),
     )
-    return found.opened(detected)
+    return found.create_reader(detected)
 
 
-def _joined(
+def _describe_lanes(
     notes: tuple[str, ...], counts: dict[str, int], lanes: dict[str, list[Any]], known: set[str]
 ) -> tuple[str, ...]:
     lost = sum(len(of) for gate, of in lanes.items() if gate not in known)
@@ -233,11 +233,11 @@ def _joined(
     return (*notes, *told)
 
 
-def _records(
-    file: Named, coding: Encoding, layer: str, lanes: dict[str, list[Any]], known: set[str]
-) -> Iterator[Record]:
+def iter_layer_items(
+    file: SourceFile, coding: Encoding, layer: str, lanes: dict[str, list[Any]], known: set[str]
+) -> Iterator[NamedItem]:
     """Yield the objects of a layer; `known` takes the tollgates whose lanes are looked for."""
-    for kind, value in _objects(file, coding):
+    for kind, value in iter_objects(file, coding):
         if kind != layer:
             continue
         own = None
@@ -245,45 +245,45 @@ def _records(
             gate = str(value.get("TollgateID"))
             known.add(gate)
             own = lanes.get(gate)
-        yield Record({**value, _LANES: own} if own else value)
+        yield NamedItem({**value, _LANES: own} if own else value)
 
 
-def _objects(file: Named, coding: Encoding) -> Iterator[tuple[str, dict[str, Any]]]:
-    stream = JsonStream(encodings.text_blocks(file.path, coding))
-    for name, value in stream.items(_AnyCase(_LISTS)):
-        kind = _LISTS.get(_bare(name))
+def iter_objects(file: SourceFile, coding: Encoding) -> Iterator[tuple[str, dict[str, Any]]]:
+    stream = JsonStream(encodings.iter_utf8_blocks(file.path, coding))
+    for name, value in stream.items(_AnyCaseNames(_LISTS)):
+        kind = _LISTS.get(_normalize_name(name))
         if not isinstance(value, dict):
             if kind:
                 yield kind, {}  # told as a row without anything
                 continue
-            raise _refused(value)
-        found = {_KEYS.get(_bare(str(key)), str(key)): member for key, member in value.items()}
-        yield kind or _kind(found), found
+            raise _unknown_object(value)
+        found = {_KEYS.get(_normalize_name(str(key)), str(key)): member for key, member in value.items()}
+        yield kind or detect_object_kind(found), found
 
 
-class _AnyCase(frozenset[str]):
+class _AnyCaseNames(frozenset[str]):
     """Names that are found however their letters are written."""
 
     @override
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(_bare(str(name)))
+        return super().__contains__(_normalize_name(str(name)))
 
 
-def _bare(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _kind(value: dict[str, Any]) -> str:
+def detect_object_kind(value: dict[str, Any]) -> str:
     if "LaneId" in value:
         return "Lane"
     if "TollgateID" in value:
         return "Tollgate"
     if "ApeID" in value:
         return "APEStatus" if "Name" not in value and "CurrentTime" in value else "APE"
-    raise _refused(value)
+    raise _unknown_object(value)
 
 
-def _refused(value: Any) -> Invalid:
+def _unknown_object(value: Any) -> Invalid:
     shown = ", ".join(repr(str(key)) for key in list(value)[:5]) if isinstance(value, dict) else "?"
     return Invalid(
         f"An object of the file is no APE, tollgate or lane of GA/T 1400: it has {shown or 'nothing'}.",

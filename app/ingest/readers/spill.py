@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from app.errors import Invalid
-from app.ingest.readers.model import Batch, Oddity
+from app.ingest.readers.model import Batch, FormatIssue
 from app.ingest.values.shapes import Shapes
 
 KEPT_BYTES: Final = 8 << 20
@@ -25,7 +25,7 @@ KEPT_BYTES: Final = 8 << 20
 _ROOM: Final = 64 << 20
 
 
-class Shelf:
+class SpillFile:
     """Parts in the order in which they were put aside."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Shelf:
         self._kept = self._written = 0
         self._file: IO[bytes] | None = None
 
-    def put(self, part: bytes) -> None:
+    def add_chunk(self, part: bytes) -> None:
         """Put the next part aside.
 
         Raises
@@ -55,7 +55,7 @@ class Shelf:
         self._parts.append((self._written, len(part)))
         self._written += len(part)
 
-    def parts(self) -> Iterator[bytes]:
+    def iter_chunks(self) -> Iterator[bytes]:
         """Yield what was put aside, from the beginning."""
         for part in self._parts:
             if isinstance(part, tuple) and self._file is not None:
@@ -84,7 +84,7 @@ _SHAPES, _POINT, _ODD = "shapes", ("x", "y"), b"odd"
 
 
 @contextmanager
-def filling() -> Iterator["Spool"]:
+def create_row_store() -> Iterator["RowStore"]:
     """Give a spool to fill, which is let go of when that fails.
 
     Raises
@@ -92,10 +92,10 @@ def filling() -> Iterator["Spool"]:
     Invalid
         ``too-deep``: a value cannot be written as text.
     """
-    spool = Spool()
+    spool = RowStore()
     try:
         yield spool
-        spool.finish()
+        spool.flush()
     except RecursionError:
         spool.close()
         raise Invalid("A value of the file is nested too deeply.", code="too-deep") from None
@@ -104,18 +104,18 @@ def filling() -> Iterator["Spool"]:
         raise
 
 
-class Spool:
+class RowStore:
     """Rows as columns of text, shapes and oddities; numbered from 1."""
 
     def __init__(self) -> None:
-        self._shelf = Shelf()
+        self._shelf = SpillFile()
         self._places: dict[str | int, int] = {}
         self._pending: list[pa.RecordBatch] = []
-        self._odd: list[Oddity] = []
+        self._odd: list[FormatIssue] = []
         self._rows = self._bytes = 0
         """Rows and bytes that wait to be put aside together."""
         self.count = 0
-        self.shapes = False
+        self.has_shapes = False
         """Whether any row has a shape."""
 
     @property
@@ -123,13 +123,13 @@ class Spool:
         """What the columns were put aside under, in the order in which they were met."""
         return tuple(self._places)
 
-    def put(
+    def add_rows(
         self,
         count: int,
         columns: Mapping[Any, pa.StringArray],
         shapes: Shapes | None = None,
         points: NDArray[np.float64] | None = None,
-        odd: Sequence[Oddity] = (),
+        odd: Sequence[FormatIssue] = (),
     ) -> None:
         """Put the next rows aside.
 
@@ -158,7 +158,7 @@ class Spool:
         if points is not None:
             for name, values in zip(_POINT, points.T, strict=True):
                 arrays[name] = pa.array(values, pa.float64(), mask=np.isnan(values))
-        self.shapes |= shapes is not None or points is not None
+        self.has_shapes |= shapes is not None or points is not None
         # A row without any column is a row too.
         arrays["row"] = pa.nulls(count)
         batch = pa.RecordBatch.from_pydict(arrays)
@@ -168,9 +168,9 @@ class Spool:
         self._bytes += batch.nbytes
         self.count += count
         if self._rows >= ROWS or self._bytes >= _TOGETHER:
-            self.finish()
+            self.flush()
 
-    def finish(self) -> None:
+    def flush(self) -> None:
         """Put aside what waits for more rows."""
         if not self._rows:
             return
@@ -182,35 +182,35 @@ class Spool:
         batch = batch.replace_schema_metadata({_ODD: told})
         with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
             stream.write_batch(batch)
-        self._shelf.put(sink.getvalue().to_pybytes())
+        self._shelf.add_chunk(sink.getvalue().to_pybytes())
         self._pending, self._odd, self._rows, self._bytes = [], [], 0, 0
 
-    def batches(self, rows: int, headers: Sequence[str], keys: Sequence[str | int]) -> Iterator[Batch]:
+    def iter_batches(self, rows: int, headers: Sequence[str], keys: Sequence[str | int]) -> Iterator[Batch]:
         """Read what was put aside, at most so many rows at a time, with a header for each key."""
         fields = [str(self._places[key]) for key in keys]
         first = 1
-        for part in self._shelf.parts():
+        for part in self._shelf.iter_chunks():
             with pa.ipc.open_stream(pa.py_buffer(part)) as stream:
                 table = stream.read_next_batch()
             for begin in range(0, table.num_rows, rows):
-                yield self._batch(table.slice(begin, rows), first + begin, headers, fields)
+                yield self._build_batch(table.slice(begin, rows), first + begin, headers, fields)
             first += table.num_rows
 
-    def _batch(self, table: pa.RecordBatch, first: int, headers: Sequence[str], fields: Sequence[str]) -> Batch:
+    def _build_batch(self, table: pa.RecordBatch, first: int, headers: Sequence[str], fields: Sequence[str]) -> Batch:
         count = table.num_rows
         there = set(table.schema.names)
         blank = pa.nulls(count, pa.string())
         cells = {
             name: table.column(field) if field in there else blank for name, field in zip(headers, fields, strict=True)
         }
-        shapes = np.full(count, None, object) if self.shapes else None
+        shapes = np.full(count, None, object) if self.has_shapes else None
         if shapes is not None and _SHAPES in there:
             shapes[:] = shapely.from_wkb(table.column(_SHAPES).to_numpy(zero_copy_only=False))
         if shapes is not None and _POINT[0] in there:
             x, y = (table.column(name).to_numpy(zero_copy_only=False) for name in _POINT)
             held = ~np.isnan(x)
             shapes[held] = shapely.points(x[held], y[held])
-        odd = (Oddity(*one) for one in json.loads(table.schema.metadata[_ODD]))
+        odd = (FormatIssue(*one) for one in json.loads(table.schema.metadata[_ODD]))
         here = tuple(one for one in odd if first <= one.row < first + count)
         return Batch(np.arange(first, first + count, dtype=np.int64), cells, shapes, here)
 

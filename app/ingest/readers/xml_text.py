@@ -17,7 +17,7 @@ from xml.etree.ElementTree import ParseError
 from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
 from app.ingest.readers.encoding import Encoding
-from app.ingest.readers.model import Named
+from app.ingest.readers.model import SourceFile
 
 _DECLARED: Final = re.compile(rb"""<\?xml[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
 _TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -30,7 +30,7 @@ _HEAD: Final = 4096
 _READING: Final = 1 << 16
 
 
-def coding_of(file: Named, stated: str | None) -> Encoding:
+def detect_xml_encoding(file: SourceFile, stated: str | None) -> Encoding:
     """Return the encoding of an XML file: stated, or what its text reads as.
 
     What the declaration says is told where the text is of another kind: devices write GB2312
@@ -41,20 +41,20 @@ def coding_of(file: Named, stated: str | None) -> Encoding:
     name = declared[1].decode("ascii", "replace") if declared else "utf-8"
     codec = "utf-8"
     with suppress(Invalid):
-        codec = encodings.codec_of(name)
+        codec = encodings.parse_codec_name(name)
     if stated or codec.startswith("utf"):
-        return encodings.detect(file.path, stated, narrow=True)
-    found = encodings.as_utf8(file.path)
+        return encodings.detect_encoding(file.path, stated, narrow=True)
+    found = encodings.detect_utf8(file.path)
     if found is None:
         return Encoding(codec, 0, None)
-    if _is_plain(file):
+    if is_ascii(file):
         return found
     note = f"The file says {name}, its text reads as UTF-8; that is taken."
     return replace(found, notes=(note,))
 
 
-def blocks_of(file: Named, coding: Encoding, *, errors: str = "strict") -> Iterator[bytes]:
-    """Yield the text in blocks of UTF-8; see `app.ingest.readers.encoding.text_blocks` for `errors`.
+def iter_safe_blocks(file: SourceFile, coding: Encoding, *, errors: str = "strict") -> Iterator[bytes]:
+    """Yield the text in blocks of UTF-8; see `app.ingest.readers.encoding.iter_utf8_blocks` for `errors`.
 
     Raises
     ------
@@ -62,22 +62,22 @@ def blocks_of(file: Named, coding: Encoding, *, errors: str = "strict") -> Itera
         ``unsafe-file``: it has a document type or entities; ``wrong-encoding``.
     """
     end = b""
-    for block in encodings.text_blocks(file.path, coding, errors=errors):
+    for block in encodings.iter_utf8_blocks(file.path, coding, errors=errors):
         # The word may be cut by the end of a block.
-        _refuse_types(end + block[:_CUT])
-        _refuse_types(block)
+        check_no_document_type(end + block[:_CUT])
+        check_no_document_type(block)
         end = block[-_CUT:]
         yield block
 
 
-def text_of(file: Named, coding: Encoding, *, errors: str = "strict") -> Iterator[str]:
-    """Yield the text in pieces, as `blocks_of`."""
+def iter_safe_text(file: SourceFile, coding: Encoding, *, errors: str = "strict") -> Iterator[str]:
+    """Yield the text in pieces, as `iter_safe_blocks`."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-    for block in blocks_of(file, coding, errors=errors):
+    for block in iter_safe_blocks(file, coding, errors=errors):
         yield decoder.decode(block)
 
 
-def mended(pieces: Iterator[str]) -> Iterator[str]:
+def repair_text(pieces: Iterator[str]) -> Iterator[str]:
     """Yield text without what programs that write XML by hand get wrong and cannot mean otherwise.
 
     Blank lines before the declaration, control characters, and an ampersand that begins nothing.
@@ -91,15 +91,15 @@ def mended(pieces: Iterator[str]) -> Iterator[str]:
         # A reference may be cut by the end of a piece.
         cut = text.rfind("&", max(0, len(text) - _REFERENCE))
         text, held = (text[:cut], text[cut:]) if cut >= 0 else (text, "")
-        yield _without_strays(text)
-    yield _without_strays(held)
+        yield escape_stray_ampersands(text)
+    yield escape_stray_ampersands(held)
 
 
-def _without_strays(text: str) -> str:
+def escape_stray_ampersands(text: str) -> str:
     return text if "<![CDATA[" in text else _ALONE.sub("&amp;", text)
 
 
-def _refuse_types(text: bytes) -> None:
+def check_no_document_type(text: bytes) -> None:
     # Looked for in two steps: nearly no text has the two signs.
     if b"<!" in text and _TYPE.search(text):
         raise Invalid(
@@ -108,8 +108,8 @@ def _refuse_types(text: bytes) -> None:
         )
 
 
-def element(text: str) -> Any:
-    """Return one element, parsed from text that `text_of` gave.
+def parse_element(text: str) -> Any:
+    """Return one element, parsed from text that `iter_safe_text` gave.
 
     Raises
     ------
@@ -119,8 +119,8 @@ def element(text: str) -> Any:
     return ElementTree.fromstring(text)  # noqa: S314 - text_of refused document types
 
 
-def events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the starts and ends of elements of a document, from text that `text_of` gave.
+def iter_events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the starts and ends of elements of a document, from text that `iter_safe_text` gave.
 
     Raises
     ------
@@ -130,19 +130,19 @@ def events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
     try:
         # Text that is decoded already overrides the declaration.
         yield from ElementTree.iterparse(  # noqa: S314 - text_of refused document types
-            _Pieces(pieces),
+            _TextFile(pieces),
             events=("start", "end"),
         )
     except ParseError as error:
-        raise not_valid(*error.position) from None
+        raise build_syntax_error(*error.position) from None
 
 
-def not_valid(line: int, sign: int) -> Invalid:
+def build_syntax_error(line: int, sign: int) -> Invalid:
     """Return the refusal of text that is no XML, from where the parser stopped."""
     return Invalid(f"The file is not valid XML: line {line:,}, sign {sign + 1:,}.", code="damaged-file")
 
 
-class _Pieces:
+class _TextFile:
     """What iterparse reads from."""
 
     def __init__(self, pieces: Iterator[str]) -> None:
@@ -153,6 +153,6 @@ class _Pieces:
         return next(self._parts, "")
 
 
-def _is_plain(file: Named) -> bool:
+def is_ascii(file: SourceFile) -> bool:
     with file.path.open("rb") as opened:
         return all(block.isascii() for block in iter(lambda: opened.read(1 << 20), b""))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.geo.arrays import Bools
 from app.ingest.columns.planner import Plan
-from app.ingest.readers.opening import Batch, Source
+from app.ingest.readers.opening import Batch, TableSource
 from app.ingest.validation import vectorized_validation
 from app.ingest.validation.issues import Judged, RowFault
 from app.ingest.validation.location import Located, PlaceFault, located
@@ -33,44 +33,44 @@ _SHORT = 8
 """By what the first batch is shorter than the others."""
 
 
-def batches(plan: Plan, source: Source, rows: int = 20_000) -> Iterator[Batch]:
+def batches(plan: Plan, source: TableSource, rows: int = 20_000) -> Iterator[Batch]:
     """Yield the rows of a file as `judge` takes them: all lanes of a checkpoint in one batch.
 
     The first batch is a short one, so that what comes after judging need not wait for a long one.
     """
     if not plan.grouped:
-        read = (withheld(batch, plan.dropped) for batch in source.batches(rows))
+        read = (withheld(batch, plan.dropped) for batch in source.iter_batches(rows))
         first = next(read, None)
         if first is not None:
             yield from _begun(first, max(1, rows // _SHORT))
         yield from read
         return
-    parts = [withheld(batch, plan.dropped) for batch in source.batches(_ALL_ROWS)]
+    parts = [withheld(batch, plan.dropped) for batch in source.iter_batches(_ALL_ROWS)]
     if not parts:
         return
     shapes = None
     if all(part.geometry is not None for part in parts):
         shapes = np.concatenate([np.asarray(part.geometry) for part in parts])
     yield Batch(
-        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.row_numbers for part in parts]),
         {name: pa.chunked_array([part.columns[name] for part in parts]).combine_chunks() for name in parts[0].columns},
         shapes,
-        tuple(odd for part in parts for odd in part.odd),
+        tuple(odd for part in parts for odd in part.issues),
     )
 
 
 def _begun(batch: Batch, rows: int) -> Iterator[Batch]:
     """Yield the first rows of a batch, and then the rest."""
-    if len(batch.row) <= rows:
+    if len(batch.row_numbers) <= rows:
         yield batch
         return
-    last = batch.row[rows - 1]
+    last = batch.row_numbers[rows - 1]
     for part, early in ((slice(rows), True), (slice(rows, None), False)):
         yield Batch(
-            batch.row[part],
+            batch.row_numbers[part],
             {name: cells[part] for name, cells in batch.columns.items()},
             None if batch.geometry is None else batch.geometry[part],
-            tuple(odd for odd in batch.odd if (odd.row <= last) is early),
+            tuple(odd for odd in batch.issues if (odd.row <= last) is early),
         )
 
 
@@ -82,9 +82,9 @@ def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:
     exact : bool
         Send every row through the draft; the answer is the same, and takes longer.
     """
-    found = located(plan.place, plan.kind, batch)
+    found = located(plan.place, plan.spec, batch)
     points = int(found.good.sum()) if plan.placed else 0
-    judged = Judged(pa.table({}), [], len(batch.row), points, found.swapped)
+    judged = Judged(pa.table({}), [], len(batch.row_numbers), points, found.swapped)
     spoilt = _odd(judged, batch) | _no_devices(plan, batch, judged)
     aside, told = passed_over(plan, batch, found.good | spoilt)
     if told:
@@ -102,8 +102,8 @@ def judge(plan: Plan, batch: Batch, *, exact: bool = False) -> Judged:
 
 def _odd(judged: Judged, batch: Batch) -> Bools:
     """Tell of rows whose form is wrong; the values of such a row cannot be trusted."""
-    spoilt = np.zeros(len(batch.row), dtype=bool)
-    for odd in batch.odd:
+    spoilt = np.zeros(len(batch.row_numbers), dtype=bool)
+    for odd in batch.issues:
         judged.faults.append(
             RowFault(
                 odd.row, odd.column, None, None, odd.code, odd.message, _FORM_ZH.get(odd.code, odd.message),
@@ -111,7 +111,7 @@ def _odd(judged: Judged, batch: Batch) -> Bools:
             )
         )  # fmt: skip
         if odd.severity == "error":
-            spoilt |= batch.row == odd.row
+            spoilt |= batch.row_numbers == odd.row
     return spoilt
 
 
@@ -121,13 +121,13 @@ def _no_devices(plan: Plan, batch: Batch, judged: Judged) -> Bools:
     Its tree (divisions, platforms, groups, organisations), alarm and audio channels beside cameras, and
     devices that a notification says were deleted.
     """
-    feed = next((feed for feed in plan.feeds if feed.field.name == "code"), None)
-    nothing = np.zeros(len(batch.row), dtype=bool)
-    if plan.recognised != "gbt28181" or plan.kind.name not in gb_codes.TYPES_OF or feed is None:
+    feed = next((feed for feed in plan.feeds if feed.spec.name == "code"), None)
+    nothing = np.zeros(len(batch.row_numbers), dtype=bool)
+    if plan.recognised != "gbt28181" or plan.spec.name not in gb_codes.TYPES_OF or feed is None:
         return nothing
     codes = batch.columns[feed.columns[0]]
     found = [(_matching(codes, _TREE), _NODE)]
-    if plan.kind.name == "camera":
+    if plan.spec.name == "camera":
         found.append((_matching(codes, _OTHER_TYPES), _OTHER))
     if "Event" in batch.columns:
         found.append((_matching(batch.columns["Event"], "^(?i:del)$"), _DELETED))
@@ -135,7 +135,7 @@ def _no_devices(plan: Plan, batch: Batch, judged: Judged) -> Bools:
         for index in np.flatnonzero(rows & ~nothing):
             judged.faults.append(
                 RowFault(
-                    int(batch.row[index]), feed.columns[0], "code", codes[int(index)].as_py(), "not-a-device",
+                    int(batch.row_numbers[index]), feed.columns[0], "code", codes[int(index)].as_py(), "not-a-device",
                     english, chinese, None, "warning",
                 )
             )  # fmt: skip
@@ -145,12 +145,12 @@ def _no_devices(plan: Plan, batch: Batch, judged: Judged) -> Bools:
 
 def _withheld(plan: Plan, batch: Batch, aside: Bools, judged: Judged) -> Bools:
     """Leave out what somebody has written of logins and people, and refuse the rows of records."""
-    spoilt = np.zeros(len(batch.row), dtype=bool)
+    spoilt = np.zeros(len(batch.row_numbers), dtype=bool)
     for at, columns in told_of_people(batch, plan.dropped).items():
         if aside[at]:
             continue
         spoilt[at] = True
-        judged.faults += [RowFault(int(batch.row[at]), name, None, None, *_TOLD) for name in columns]
+        judged.faults += [RowFault(int(batch.row_numbers[at]), name, None, None, *_TOLD) for name in columns]
     return spoilt
 
 
@@ -214,7 +214,7 @@ def _slowly(
     rounded = _rounded(plan, batch)
     for members in _groups(plan, cells):
         first = int(rows[members[0]])
-        numbers = [int(batch.row[rows[at]]) for at in members]
+        numbers = [int(batch.row_numbers[rows[at]]) for at in members]
         if len(numbers) > 1:
             judged.groups.append(tuple(numbers))
         row = Row(plan, numbers, [cells[at] for at in members], rounded=rounded)
@@ -231,7 +231,7 @@ def _slowly(
 
 def _rounded(plan: Plan, batch: Batch) -> bool:
     """Tell whether the twenty-digit codes of a batch were rounded on the way: most are whole doubles."""
-    feed = next((feed for feed in plan.feeds if feed.field.name == "code"), None)
+    feed = next((feed for feed in plan.feeds if feed.spec.name == "code"), None)
     if feed is None:
         return False
     column = batch.columns[feed.columns[0]]
@@ -245,7 +245,7 @@ def _groups(plan: Plan, cells: list[dict[str, str | None]]) -> list[list[int]]:
     """Return rows that make one record: one each, or all lanes of a checkpoint."""
     if not plan.grouped:
         return [[at] for at in range(len(cells))]
-    columns = {feed.field.name: feed.columns[0] for feed in plan.feeds}
+    columns = {feed.spec.name: feed.columns[0] for feed in plan.feeds}
     key: tuple[str, ...] = ("code",)
     if "code" not in columns and plan.key == "owner_reference":
         key = ("owner_unit", "owner_reference")
@@ -268,12 +268,12 @@ def _together(
     few = np.array(sorted(slow), dtype=np.int64)
     rows = np.concatenate([np.nonzero(certain)[0], few])
     columns = {}
-    for name in plan.kind.fields:
+    for name in plan.spec.fields:
         exact = pa.array([text_of(slow[int(at)].get(name)) for at in few], pa.string())
         columns[name] = pa.chunked_array([quick[name], exact]) if name in quick else exact
     if plan.placed:
-        columns["geometry"] = found.hexed(plan.kind, rows)
-    table = pa.table({"row": pa.array(batch.row[rows], pa.int64()), **columns})
+        columns["geometry"] = found.hexed(plan.spec, rows)
+    table = pa.table({"row": pa.array(batch.row_numbers[rows], pa.int64()), **columns})
     if len(few) and certain.any():
         table = table.take(pc.sort_indices(table["row"]))
     return table.combine_chunks()

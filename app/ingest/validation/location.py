@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from app.geo.arrays import Bools, Floats
-from app.ingest.columns.field_specs import Kind
+from app.ingest.columns.field_specs import RecordSpec
 from app.ingest.columns.location_columns import Place, datum_in, metres_like
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.readers.opening import Batch
@@ -30,7 +30,7 @@ from app.ingest.values.coordinates import (
     OUT_OF_RANGE,
     OUTSIDE_CRS,
     UNKNOWN_ORDER,
-    Places,
+    Locations,
 )
 from app.records.geojson import DECIMALS
 
@@ -118,7 +118,7 @@ class Located:
             return shape
         return shapely.Point(self.xy[index])
 
-    def hexed(self, kind: Kind, rows: NDArray[np.int64]) -> Any:
+    def hexed(self, kind: RecordSpec, rows: NDArray[np.int64]) -> Any:
         """Return the geometry of good rows as EWKB hex, SRID 4326."""
         if self.shapes is None:
             return copy_text.points(self.xy[rows])
@@ -140,34 +140,34 @@ class Located:
         self.faults.append(PlaceFault(index, code, english, chinese, hint, value, column))
 
 
-def located(place: Place, kind: Kind, batch: Batch) -> Located:
+def located(place: Place, kind: RecordSpec, batch: Batch) -> Located:
     """Return where the rows of a batch lie; a kind without geometry lies well everywhere."""
     if place.datums is not None:
         return _by_datum(place, kind, batch, batch.columns[place.datums])
-    count = len(batch.row)
+    count = len(batch.row_numbers)
     if place.mode == "file":
         shapes = batch.geometry if batch.geometry is not None else np.full(count, None)
         return _of_shapes(shapes, np.zeros(count, np.int64), place, kind, None)
     columns = [batch.columns[column] for column in place.columns]
     if place.mode == "pair":
-        return _of_points(_blanks_read(coordinates.from_columns(*columns), columns), place, columns)
+        return _of_points(_blanks_read(coordinates.parse_columns(*columns), columns), place, columns)
     if place.mode == "cell":
         return _of_cells(columns[0], place, kind)
     return Located(np.ones(count, dtype=bool))
 
 
-def _blanks_read(read: Places, columns: list[Any]) -> Places:
+def _blanks_read(read: Locations, columns: list[Any]) -> Locations:
     """Return places where a word for nothing is a blank, and no number that cannot be read."""
-    fault = read.fault.copy()
+    fault = read.issue_codes.copy()
     for index in np.flatnonzero(fault == NOT_A_NUMBER):
         cells = [column[int(index)].as_py() for column in columns]
         said = [cell for cell in cells if cell is not None and cell not in NOTHING_AS_WRITTEN]
         if len(said) < len(cells):
             fault[index] = HALF_BLANK if said else BLANK
-    return replace(read, fault=fault)
+    return replace(read, issue_codes=fault)
 
 
-def _by_datum(place: Place, kind: Kind, batch: Batch, column: Any) -> Located:
+def _by_datum(place: Place, kind: RecordSpec, batch: Batch, column: Any) -> Located:
     """Read each row in the datum that a cell of it names, others as the rest of the file."""
     plainly = replace(place, datums=None)
     known = {text: datum_in(text) for text in column.drop_null().unique().to_pylist()}
@@ -194,14 +194,14 @@ def _by_datum(place: Place, kind: Kind, batch: Batch, column: Any) -> Located:
     return found
 
 
-def _of_points(read: Places, place: Place, columns: list[Any]) -> Located:
+def _of_points(read: Locations, place: Place, columns: list[Any]) -> Located:
     """Judge points read from columns of text."""
-    there = coordinates.to_lonlat(read, place.crs)
-    found = Located(there.good.copy(), np.round(there.xy, DECIMALS))
+    there = coordinates.locations_to_lonlat(read, place.crs)
+    found = Located(there.valid.copy(), np.round(there.xy, DECIMALS))
     exchanged = _exchanged(read, there, place)
-    for index in np.flatnonzero(there.fault):
-        words = _words(place, int(there.fault[index]), swapped=bool(exchanged[index]))
-        blamed = _blamed(columns, int(index), int(there.fault[index]))
+    for index in np.flatnonzero(there.issue_codes):
+        words = _words(place, int(there.issue_codes[index]), swapped=bool(exchanged[index]))
+        blamed = _blamed(columns, int(index), int(there.issue_codes[index]))
         found.refuse(int(index), words, _cells_at(columns, int(index)), blamed)
     found.swapped = int(exchanged.sum())
     _hint_metres(found, lambda at: read.xy[at : at + 1])
@@ -217,13 +217,13 @@ def _hint_metres(found: Located, numbers: Callable[[int], Floats]) -> None:
             found.faults[at] = replace(one, hint=f"{one.hint}{like}")
 
 
-def _exchanged(read: Places, there: Places, place: Place) -> Bools:
+def _exchanged(read: Locations, there: Locations, place: Place) -> Bools:
     """Return the points that are no place, and would be one with x and y exchanged."""
-    off = np.asarray((there.fault == OUT_OF_RANGE) | (there.fault == OUTSIDE_CRS), dtype=bool)
+    off = np.asarray((there.issue_codes == OUT_OF_RANGE) | (there.issue_codes == OUTSIDE_CRS), dtype=bool)
     if not off.any():
         return off
-    other = coordinates.to_lonlat(Places(read.xy[:, ::-1], np.where(off, 0, BLANK)), place.crs)
-    return np.asarray(off & other.good, dtype=bool)
+    other = coordinates.locations_to_lonlat(Locations(read.xy[:, ::-1], np.where(off, 0, BLANK)), place.crs)
+    return np.asarray(off & other.valid, dtype=bool)
 
 
 def _words(place: Place, fault: int, *, swapped: bool) -> tuple[str, str, str, str | None]:
@@ -234,7 +234,7 @@ def _blamed(columns: list[Any], index: int, fault: int) -> int:
     """Return which column of a pair is to blame: the blank one, or the one that is no number."""
     if fault not in (HALF_BLANK, NOT_A_NUMBER):
         return 0
-    return int(coordinates.numbers(columns[0].slice(index, 1))[1][0] == 0)
+    return int(coordinates.parse_numbers(columns[0].slice(index, 1))[1][0] == 0)
 
 
 def _cells_at(columns: list[Any], index: int) -> str | None:
@@ -242,14 +242,14 @@ def _cells_at(columns: list[Any], index: int) -> str | None:
     return ", ".join(cells) or None
 
 
-def _of_cells(column: Any, place: Place, kind: Kind) -> Located:
+def _of_cells(column: Any, place: Place, kind: RecordSpec) -> Located:
     """Judge a column with a whole place in each cell, written as shape or as a pair."""
-    shapes, fault, srid = coordinates.shapes_from_cells(column)
+    shapes, fault, srid = coordinates.parse_shapes(column)
     pairs = np.flatnonzero(fault == BAD_GEOMETRY) if "Point" in kind.shapes else np.empty(0, int)
     if len(pairs):
-        read = coordinates.from_cells(column.take(pa.array(pairs)), order=place.order)
-        shapes[pairs[read.good]] = shapely.points(read.xy[read.good])
-        fault[pairs] = read.fault
+        read = coordinates.parse_pairs(column.take(pa.array(pairs)), order=place.order)
+        shapes[pairs[read.valid]] = shapely.points(read.xy[read.valid])
+        fault[pairs] = read.issue_codes
     for at in np.flatnonzero(fault > BLANK).tolist():
         if column[at].as_py() in NOTHING_AS_WRITTEN:
             fault[at] = BLANK
@@ -261,7 +261,7 @@ def _of_cells(column: Any, place: Place, kind: Kind) -> Located:
     return found
 
 
-def _of_shapes(shapes: Shapes, srid: NDArray[np.int64], place: Place, kind: Kind, column: Any) -> Located:
+def _of_shapes(shapes: Shapes, srid: NDArray[np.int64], place: Place, kind: RecordSpec, column: Any) -> Located:
     count = len(shapes)
     kept = _single(np.asarray(shapes, dtype=object), kind)
     there, fault = _to_lonlat(kept, srid, place)
@@ -284,7 +284,7 @@ def _of_shapes(shapes: Shapes, srid: NDArray[np.int64], place: Place, kind: Kind
     return found
 
 
-def _single(shapes: Shapes, kind: Kind) -> Shapes:
+def _single(shapes: Shapes, kind: RecordSpec) -> Shapes:
     """Return shapes where a collection of one member is the member, and touching lines are one."""
     kept = shapes.copy()
     types = shapely.get_type_id(kept)
@@ -321,7 +321,7 @@ def _exchanged_shapes(shapes: Shapes, fault: Any, place: Place) -> Bools:
     return np.asarray(off, dtype=bool)
 
 
-def _check_types(found: Located, shapes: Shapes, kind: Kind) -> None:
+def _check_types(found: Located, shapes: Shapes, kind: RecordSpec) -> None:
     needed = " or ".join(kind.shapes)
     for index in np.flatnonzero(found.good):
         name = shapes[index].geom_type
@@ -333,7 +333,7 @@ def _check_types(found: Located, shapes: Shapes, kind: Kind) -> None:
             found.refuse(int(index), words, None)
 
 
-def _other_type(kind: Kind, name: str) -> str:
+def _other_type(kind: RecordSpec, name: str) -> str:
     """Return what helps against a geometry of another type."""
     if "Point" in kind.shapes:
         if name in ("Polygon", "MultiPolygon"):

@@ -18,7 +18,7 @@ from app.ingest.columns.headings import plain
 from app.ingest.columns.planner import Plan
 from app.ingest.readers.opening import Batch
 from app.ingest.validation.issues import RowFault
-from app.ingest.values.text import simplified
+from app.ingest.values.text import to_simplified
 
 _TOTAL: Final = re.compile(
     r"(?:[合总小共累]\s*计|总\s*数|总\s*和|汇\s*总|\S{0,12}(?:合计|小计|总计)"
@@ -67,7 +67,7 @@ def passed_over(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, list[Ro
         Rows with a readable place; they are never passed over. Where rows have no places, those
         whose code is one.
     """
-    found = np.zeros(len(batch.row), dtype=bool)
+    found = np.zeros(len(batch.row_numbers), dtype=bool)
     at = np.flatnonzero(~(placed if plan.placed else _coded(plan, batch)))
     if not len(at):
         return found, []
@@ -84,7 +84,7 @@ def passed_over(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, list[Ro
         over_header = following == (row + 1, True) and _is_title(cells)
         if heading or over_header or _is_aside(cells, place):
             found[row] = True
-            faults.append(_told(int(batch.row[row]), heading))
+            faults.append(_told(int(batch.row_numbers[row]), heading))
         following = (row, heading)
     return found, faults
 
@@ -104,7 +104,7 @@ def unsigned(batch: Batch, rows: Bools) -> None:
             left = None if follows and not _said(cell) else _without_people(cell)
             if left != cell:
                 changed.setdefault(name, {})[row] = left
-            follows = _ALONE.fullmatch(simplified(cell)) is not None
+            follows = _ALONE.fullmatch(to_simplified(cell)) is not None
     for name, cells in changed.items():
         texts = batch.columns[name].to_pylist()
         for row, left in cells.items():
@@ -118,7 +118,7 @@ def _said(cell: str) -> bool:
 
 def _without_people(cell: str) -> str | None:
     """Return the text of an aside without what follows labels of people, and without phones."""
-    text = simplified(cell)
+    text = to_simplified(cell)
     kept = _SAID.sub(lambda said: said[0] if _HARMLESS.fullmatch(said[1]) else said[1] + said[2], text)
     kept = _PHONE.sub("", kept)
     return cell if kept == text else kept.strip() or None
@@ -127,14 +127,14 @@ def _without_people(cell: str) -> str | None:
 def _key(plan: Plan) -> str | None:
     """Return the column that says which record a row is."""
     wanted = ("owner_reference", "code") if plan.key == "owner_reference" else ("code",)
-    columns = {feed.field.name: feed.columns[0] for feed in plan.feeds}
+    columns = {feed.spec.name: feed.columns[0] for feed in plan.feeds}
     return next((columns[name] for name in wanted if name in columns), None)
 
 
 def _coded(plan: Plan, batch: Batch) -> Bools:
     key = _key(plan)
     if key is None:
-        return np.ones(len(batch.row), dtype=bool)
+        return np.ones(len(batch.row_numbers), dtype=bool)
     codes = batch.columns[key]
     coded = pc.match_substring_regex(codes, f"^(?:{_CODE.pattern})$")
     word = pc.match_substring_regex(codes, "^(?i:sub-?total|total|sum|notes?|remarks?)$")
@@ -159,7 +159,7 @@ def _is_aside(cells: Sequence[str | None], place: int | None) -> bool:
     first = next((at for at, cell in enumerate(cells) if cell is not None), None)
     if first is None:
         return False
-    text = simplified(str(cells[first]))
+    text = to_simplified(str(cells[first]))
     code = cells[place] if place is not None and place != first else None
     signed = _ALONE.fullmatch(text) is not None and (code is None or not _CODE.fullmatch(code))
     if code is not None and not (signed or _COUNT.fullmatch(code) or _REMARK.fullmatch(code)):

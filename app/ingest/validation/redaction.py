@@ -17,8 +17,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.ingest.readers.opening import Batch, Oddity
-from app.ingest.values.text import simplified
+from app.ingest.readers.opening import Batch, FormatIssue
+from app.ingest.values.text import to_simplified
 
 # What the registry never holds, told by the names of fields and columns: people, media, logins.
 #
@@ -79,7 +79,7 @@ def forbidden(name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    return simplified(re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).lower()))
+    return to_simplified(re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).lower()))
 
 
 _WORDS: Final = tuple(_plain(word) for word in FORBIDDEN_WORDS)
@@ -118,7 +118,7 @@ def withheld(batch: Batch, dropped: Collection[str]) -> Batch:
     dropped : collection of str
         Columns that are not read anyhow.
     """
-    columns, odd = dict(batch.columns), list(batch.odd)
+    columns, odd = dict(batch.columns), list(batch.issues)
     for name, column in batch.columns.items():
         if name in dropped or column.null_count == len(column):
             continue
@@ -128,8 +128,8 @@ def withheld(batch: Batch, dropped: Collection[str]) -> Batch:
         mask = np.zeros(len(column), dtype=bool)
         mask[rows] = True
         columns[name] = pc.if_else(pa.array(mask), pa.scalar(None, pa.string()), column)
-        odd += [Oddity(int(batch.row[at]), "forbidden-content", _MESSAGE, name, "error") for at in rows]
-    return batch if len(odd) == len(batch.odd) else replace(batch, columns=columns, odd=tuple(odd))
+        odd += [FormatIssue(int(batch.row_numbers[at]), "forbidden-content", _MESSAGE, name, "error") for at in rows]
+    return batch if len(odd) == len(batch.issues) else replace(batch, columns=columns, issues=tuple(odd))
 
 
 def told(batch: Batch, dropped: Collection[str]) -> dict[int, list[str]]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from app.geo.arrays import Bools
-from app.ingest.columns.field_specs import Field, Kind, rules_of
+from app.ingest.columns.field_specs import FieldSpec, RecordSpec, field_validator
 from app.ingest.columns.import_plan import Feed, Plan
 from app.ingest.readers.opening import Batch
 from app.ingest.validation.row_validation import MISREAD, reference_code
@@ -42,20 +42,20 @@ def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, A
     placed : bool array
         Rows that are worth looking at: their place is good.
     """
-    count = len(batch.row)
-    if plan.grouped or not _rules_known(plan.kind) or not placed.any():
-        return np.zeros(count, dtype=bool), _nothing(plan.kind)
+    count = len(batch.row_numbers)
+    if plan.grouped or not _rules_known(plan.spec) or not placed.any():
+        return np.zeros(count, dtype=bool), _nothing(plan.spec)
     sure = placed.copy()
     columns: dict[str, Array] = {}
     for feed in plan.feeds:
-        for name, array, good in _column(plan.kind, feed, batch):
+        for name, array, good in _column(plan.spec, feed, batch):
             columns[name] = array
             sure &= good
     sure &= _fill(plan, columns, count)
-    for name in plan.kind.draft.__pydantic_decorators__.model_validators:
+    for name in plan.spec.draft.__pydantic_decorators__.model_validators:
         if not _left_to_the_registry(plan, name):
             sure &= ~_BETWEEN[name](columns, count)
-    kept = {name: columns[name].filter(pa.array(sure)) if name in columns else None for name in plan.kind.fields}
+    kept = {name: columns[name].filter(pa.array(sure)) if name in columns else None for name in plan.spec.fields}
     left = int(sure.sum())
     return sure, {name: pa.nulls(left, pa.string()) if array is None else array for name, array in kept.items()}
 
@@ -68,7 +68,7 @@ def _left_to_the_registry(plan: Plan, validator: str) -> bool:
     return not any(plan.fields.issuperset(rule.fields) for rule in rules)
 
 
-def _nothing(kind: Kind) -> dict[str, Array]:
+def _nothing(kind: RecordSpec) -> dict[str, Array]:
     return {name: pa.array([], pa.string()) for name in kind.fields}
 
 
@@ -76,7 +76,7 @@ def _fill(plan: Plan, columns: dict[str, Array], count: int) -> Bools:
     """Put in defaults; return the rows that have every required field."""
     _derive_codes(plan, columns)
     full = np.ones(count, dtype=bool)
-    for name, target in plan.kind.fields.items():
+    for name, target in plan.spec.fields.items():
         if name in plan.missing:
             continue
         value = plan.defaults.get(name, None if target.required else target.default)
@@ -101,26 +101,26 @@ def _derive_codes(plan: Plan, columns: dict[str, Array]) -> None:
 # Columns
 
 
-def _column(kind: Kind, feed: Feed, batch: Batch) -> list[tuple[str, Array, Bools]]:
+def _column(kind: RecordSpec, feed: Feed, batch: Batch) -> list[tuple[str, Array, Bools]]:
     """Return the stored text of the fields a feed gives, and where it is certain."""
     arrays = [batch.columns[name] for name in feed.columns]
     array = arrays[0]
     if len(arrays) > 1:
         array = pc.binary_join_element_wise(*arrays, feed.joint, null_handling="skip")
         array = pc.if_else(pc.equal(array, ""), None, array)
-    if feed.field.name == "resolution":
+    if feed.spec.name == "resolution":
         return _resolution(feed, array)
-    if feed.field.form == "code" and pc.any(pc.match_substring(array, "/")).as_py():
+    if feed.spec.form == "code" and pc.any(pc.match_substring(array, "/")).as_py():
         array = pc.replace_substring_regex(array, r"^(node|way|relation)/([0-9]+)$", r"\1:\2")
     good, simple = _simple(kind, feed, array)
     if not simple:
         return [_cell_by_cell(kind, feed, array)]
-    return [(feed.field.name, array, good)]
+    return [(feed.spec.name, array, good)]
 
 
-def _simple(kind: Kind, feed: Feed, array: Array) -> tuple[Bools, bool]:
+def _simple(kind: RecordSpec, feed: Feed, array: Array) -> tuple[Bools, bool]:
     """Return where cells are stored as they stand, and whether that is the way to go at all."""
-    reader, target = feed.reader, feed.field
+    reader, target = feed.reader, feed.spec
     test = _TESTS.get(target.form)
     coded = code_lists.TOPICS.get(target.name) == "direction" and feed.code_list not in (None, "degrees")
     if test is None or reader.values or feed.unit_counts or coded or feed.code_list == "down":
@@ -130,13 +130,13 @@ def _simple(kind: Kind, feed: Feed, array: Array) -> tuple[Bools, bool]:
     return test(target, array), True
 
 
-def _nothing_said(target: Field, array: Array) -> Bools:
+def _nothing_said(target: FieldSpec, array: Array) -> Bools:
     """Tell cells with a word or sign for nothing, which are not kept as they stand."""
     words = pa.array(sorted(nothing_in(target)), pa.string())
     return _mask(pc.is_in(array, value_set=words))
 
 
-def _cell_by_cell(kind: Kind, feed: Feed, array: Array) -> tuple[str, Array, Bools]:
+def _cell_by_cell(kind: RecordSpec, feed: Feed, array: Array) -> tuple[str, Array, Bools]:
     """Read each distinct cell once, through the reader and the rules of its field."""
     coded = array.dictionary_encode()
     texts, good = [], []
@@ -147,15 +147,15 @@ def _cell_by_cell(kind: Kind, feed: Feed, array: Array) -> tuple[str, Array, Boo
     places = coded.indices
     stored = pa.array(texts, pa.string()).take(places)
     fine = pa.array(good, pa.bool_()).take(places)
-    return feed.field.name, stored, _mask(pc.fill_null(fine, True))
+    return feed.spec.name, stored, _mask(pc.fill_null(fine, True))
 
 
-def _read(kind: Kind, feed: Feed, cell: str) -> tuple[str | None, bool]:
-    name = feed.field.name
+def _read(kind: RecordSpec, feed: Feed, cell: str) -> tuple[str | None, bool]:
+    name = feed.spec.name
     try:
         value = feed.reader.read(cell)
         if name in kind.fields:
-            rules = rules_of(kind, name)
+            rules = field_validator(kind, name)
             value = rules.dump_python(rules.validate_python(value), mode="json")
     except (Unreadable, ValidationError):
         return None, False
@@ -183,7 +183,7 @@ def _resolution(feed: Feed, array: Array) -> list[tuple[str, Array, Bools]]:
 # Tests of whole columns: where is a cell stored as it stands? Blank cells pass.
 
 
-def _numbers(target: Field, array: Array) -> Bools:
+def _numbers(target: FieldSpec, array: Array) -> Bools:
     values = _parsed(array, pa.float64())
     if values is None:
         plain = pc.match_substring_regex(array, r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$")
@@ -193,7 +193,7 @@ def _numbers(target: Field, array: Array) -> Bools:
     return _within(target, values)
 
 
-def _integers(target: Field, array: Array) -> Bools:
+def _integers(target: FieldSpec, array: Array) -> Bools:
     plain = pc.match_substring_regex(array, r"^-?[0-9]{1,9}$")
     values = _parsed(pc.if_else(plain, array, None), pa.float64())
     return np.asarray(_within(target, values) & _mask(pc.fill_null(plain, True)), dtype=bool)
@@ -206,7 +206,7 @@ def _parsed(array: Array, kind: Any) -> Array | None:
         return None
 
 
-def _within(target: Field, values: Array) -> Bools:
+def _within(target: FieldSpec, values: Array) -> Bools:
     numbers = values.to_numpy(zero_copy_only=False)
     blank = _mask(pc.is_null(values))
     with np.errstate(invalid="ignore"):
@@ -226,7 +226,7 @@ _STRANGE: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}\x{202a}-\x{202e}\x{206
 """What the draft refuses or takes away in a line of text; an @ may be a login in an address."""
 
 
-def _texts(target: Field, array: Array) -> Bools:
+def _texts(target: FieldSpec, array: Array) -> Bools:
     longest = target.longest or 0
     short = _mask(pc.fill_null(pc.less_equal(pc.utf8_length(array), longest), True))
     structured = _mask(pc.fill_null(pc.starts_with(array, "{"), False))
@@ -261,7 +261,7 @@ _ODD_SIGNS: Final = (b"\xe1\x9a", b"\xe2\x80", b"\xe2\x81", b"\xe3\x80\x80")
 """What begins the bytes of odd spaces, line separators and marks of direction."""
 
 
-def _codes(kind: Kind, target: Field, array: Array) -> Bools:
+def _codes(kind: RecordSpec, target: FieldSpec, array: Array) -> Bools:
     if target.pattern is None:
         return np.zeros(len(array), dtype=bool)
     sure = pc.match_substring_regex(array, target.pattern)
@@ -272,7 +272,7 @@ def _codes(kind: Kind, target: Field, array: Array) -> Bools:
     return fine & _gb_codes(kind, array)
 
 
-def _gb_codes(kind: Kind, array: Array) -> Bools:
+def _gb_codes(kind: RecordSpec, array: Array) -> Bools:
     """Return where a code that reads as of GB/T 28181 fits the kind; others pass.
 
     Twenty signs with letters that look like digits are the draft's, which warns of them.
@@ -291,7 +291,7 @@ def _has_letters(array: Array) -> bool:
     return any(sign in content for sign in (b"O", b"o", b"I", b"l"))
 
 
-def _digits_fit(kind: Kind, array: Array) -> Bools:
+def _digits_fit(kind: RecordSpec, array: Array) -> Bools:
     digits = _mask(pc.fill_null(pc.match_substring_regex(array, "^[0-9]{17,23}$"), False))
     if not digits.any():
         return np.ones(len(array), dtype=bool)
@@ -324,7 +324,7 @@ def _types(kind: str) -> list[str]:
     return [f"{number:03d}" for number in sorted(fitting)]
 
 
-_TESTS: Final[dict[str, Callable[[Field, Array], Bools]]] = {
+_TESTS: Final[dict[str, Callable[[FieldSpec, Array], Bools]]] = {
     "number": _numbers,
     "integer": _integers,
     "text": _texts,
@@ -404,7 +404,7 @@ _BETWEEN: Final[dict[str, Rule]] = {
 """Rules of drafts over several fields, by name. A draft with another one goes the exact way."""
 
 
-def _rules_known(kind: Kind) -> bool:
+def _rules_known(kind: RecordSpec) -> bool:
     rules = kind.draft.__pydantic_decorators__
     others = (rules.field_validators, rules.root_validators, rules.validators)
     return rules.model_validators.keys() <= _BETWEEN.keys() and not any(others)

@@ -22,18 +22,18 @@ from pyproj.exceptions import CRSError
 from app.errors import Invalid
 from app.geo.projection.datum import DATUMS, to_wgs84
 from app.ingest.values import crs as crses
-from app.ingest.values.angles import Axis, angle, pair
-from app.ingest.values.shapes import from_hex, from_json, from_wkt
+from app.ingest.values.angles import Axis, parse_angle, parse_pair
+from app.ingest.values.shapes import parse_geojson_texts, parse_hex_wkb, parse_wkt
 
 Floats = NDArray[np.float64]
-Faults = NDArray[np.uint8]
+IssueCodes = NDArray[np.uint8]
 Order = Literal["lonlat", "latlon"]
 
-FAULTS: Final = (
+ISSUE_CODES: Final = (
     "", "blank", "half-blank", "not-a-number", "not-finite", "out-of-range", "outside-crs",
     "unknown-order", "bad-geometry",
 )  # fmt: skip
-"""What the numbers in `Places.fault` mean; 0 is a good place."""
+"""What the numbers in `Locations.issue_codes` mean; 0 is a good place."""
 (
     BLANK,
     HALF_BLANK,
@@ -55,24 +55,24 @@ _MARGIN_DEG: Final = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class Locations:
     """Positions with what is wrong where there is none."""
 
     xy: Floats
     """Shape (n, 2), x (longitude, easting) first; NaN where there is a fault."""
-    fault: Faults
-    """Shape (n,), places in `FAULTS`."""
+    issue_codes: IssueCodes
+    """Shape (n,), places in `ISSUE_CODES`."""
     order: Order | None = None
     """In which order the pairs were written, as far as that was read from them."""
 
     @property
-    def good(self) -> NDArray[np.bool_]:
+    def valid(self) -> NDArray[np.bool_]:
         """Rows with a place."""
-        good: NDArray[np.bool_] = self.fault == 0
+        good: NDArray[np.bool_] = self.issue_codes == 0
         return good
 
 
-def numbers(column: pa.StringArray) -> tuple[Floats, Faults, list[Axis | None] | None]:
+def parse_numbers(column: pa.StringArray) -> tuple[Floats, IssueCodes, list[Axis | None] | None]:
     """Return a column of numbers or angles, what is wrong, and the axes the cells name.
 
     The axes are None when no cell names one, which is nearly always.
@@ -83,15 +83,15 @@ def numbers(column: pa.StringArray) -> tuple[Floats, Faults, list[Axis | None] |
         fault[np.asarray(column.is_null())] = BLANK
     axes: list[Axis | None] | None = None
     try:
-        values = _doubles(column)
+        values = _to_doubles(column)
     except pa.ArrowInvalid:
         plain = pc.fill_null(pc.match_substring_regex(column, _PLAIN), False)
-        values = _doubles(pc.if_else(plain, column, pa.scalar(None, pa.string())))
+        values = _to_doubles(pc.if_else(plain, column, pa.scalar(None, pa.string())))
         for at in np.flatnonzero(~np.asarray(plain) & (fault == 0)):
             text = column[int(at)].as_py()
-            found = angle(text)
+            found = parse_angle(text)
             if found is None:
-                fault[at] = NOT_FINITE if _not_finite(text) else NOT_A_NUMBER
+                fault[at] = NOT_FINITE if is_not_finite(text) else NOT_A_NUMBER
                 continue
             values[at] = found.value
             if found.axis is not None:
@@ -101,13 +101,13 @@ def numbers(column: pa.StringArray) -> tuple[Floats, Faults, list[Axis | None] |
     return values, fault, axes
 
 
-def from_columns(x: pa.StringArray, y: pa.StringArray) -> Places:
+def parse_columns(x: pa.StringArray, y: pa.StringArray) -> Locations:
     """Return the places of two columns, the first with longitude or easting.
 
     A cell that names its axis (35.2N) is believed over the column it stands in.
     """
-    first, wrong_first, axes_first = numbers(x)
-    second, wrong_second, axes_second = numbers(y)
+    first, wrong_first, axes_first = parse_numbers(x)
+    second, wrong_second, axes_second = parse_numbers(y)
     fault = np.where(wrong_first > BLANK, wrong_first, wrong_second)
     fault[(wrong_first == BLANK) & (wrong_second <= BLANK)] = HALF_BLANK
     fault[(wrong_first == 0) & (wrong_second == BLANK)] = HALF_BLANK
@@ -121,10 +121,12 @@ def from_columns(x: pa.StringArray, y: pa.StringArray) -> Places:
                 fault[at] = UNKNOWN_ORDER
             elif one == "lat" or other == "lon":
                 xy[at] = xy[at, ::-1]
-    return _places(xy, fault)
+    return _build_locations(xy, fault)
 
 
-def from_cells(cells: pa.StringArray, *, order: Order | None = None, near: tuple[float, float] | None = None) -> Places:
+def parse_pairs(
+    cells: pa.StringArray, *, order: Order | None = None, near: tuple[float, float] | None = None
+) -> Locations:
     """Return the places of one column that holds both coordinates.
 
     Parameters
@@ -142,27 +144,27 @@ def from_cells(cells: pa.StringArray, *, order: Order | None = None, near: tuple
     fault = np.zeros(count, np.uint8)
     fault[np.asarray(cells.is_null())] = BLANK
     first, second = found.flatten()
-    xy = np.stack([_doubles(first), _doubles(second)], axis=1)
+    xy = np.stack([_to_doubles(first), _to_doubles(second)], axis=1)
     missing = pc.is_null(found) if found.null_count else None
     turned = np.zeros(count, np.int8)  # 1: longitude is first, -1: latitude is
     unread = np.asarray(missing) & (fault == 0) if missing is not None else np.zeros(count, bool)
     for at in np.flatnonzero(unread):
         text = cells[int(at)].as_py()
-        both = pair(text)
+        both = parse_pair(text)
         if both is None:
-            fault[at] = NOT_FINITE if _not_finite(text) else NOT_A_NUMBER
+            fault[at] = NOT_FINITE if is_not_finite(text) else NOT_A_NUMBER
             xy[at] = np.nan
             continue
         xy[at] = both.first.value, both.second.value
         if both.first.axis or both.second.axis:
             turned[at] = 1 if both.first.axis == "lon" or both.second.axis == "lat" else -1
-    taken = _ordered(xy, fault, turned, order, near)
-    return _places(xy, fault, taken)
+    taken = apply_order(xy, fault, turned, order, near)
+    return _build_locations(xy, fault, taken)
 
 
-def _ordered(
+def apply_order(
     xy: Floats,
-    fault: Faults,
+    fault: IssueCodes,
     turned: NDArray[np.int8],
     order: Order | None,
     near: tuple[float, float] | None,
@@ -189,7 +191,7 @@ def _ordered(
     return majority
 
 
-def to_lonlat(places: Places, system: str = "EPSG:4326") -> Places:
+def locations_to_lonlat(places: Locations, system: str = "EPSG:4326") -> Locations:
     """Return places of any system in WGS 84 longitude and latitude.
 
     Parameters
@@ -210,26 +212,26 @@ def to_lonlat(places: Places, system: str = "EPSG:4326") -> Places:
     Invalid
         ``unknown-crs``.
     """
-    fault = places.fault.copy()
+    fault = places.issue_codes.copy()
     good = np.flatnonzero(fault == 0)
     out = np.full_like(places.xy, np.nan)
-    lonlat, wrong = _converted(places.xy[good], _known(system))
+    lonlat, wrong = convert_positions(places.xy[good], parse_system(system))
     fault[good] = wrong
     out[good] = lonlat
-    return _places(out, fault, places.order)
+    return _build_locations(out, fault, places.order)
 
 
-def swapped(places: Places, system: str) -> bool:
+def is_swapped(places: Locations, system: str) -> bool:
     """Tell whether most places fit the area of a system only with x and y exchanged."""
     here, there = (
-        to_lonlat(places, system),
-        to_lonlat(_places(places.xy[:, ::-1], places.fault), system),
+        locations_to_lonlat(places, system),
+        locations_to_lonlat(_build_locations(places.xy[:, ::-1], places.issue_codes), system),
     )
-    both = int(places.good.sum())
-    return both > 0 and here.good.sum() < both * 0.5 and there.good.sum() > both * 0.9
+    both = int(places.valid.sum())
+    return both > 0 and here.valid.sum() < both * 0.5 and there.valid.sum() > both * 0.9
 
 
-def shapes_to_lonlat(shapes: NDArray[np.object_], system: str) -> tuple[NDArray[np.object_], Faults]:
+def shapes_to_lonlat(shapes: NDArray[np.object_], system: str) -> tuple[NDArray[np.object_], IssueCodes]:
     """Return shapes of any system in WGS 84 longitude and latitude, None where that fails.
 
     Raises
@@ -237,7 +239,7 @@ def shapes_to_lonlat(shapes: NDArray[np.object_], system: str) -> tuple[NDArray[
     Invalid
         ``unknown-crs``.
     """
-    known = _known(system)
+    known = parse_system(system)
     fault = np.zeros(len(shapes), np.uint8)
     fault[shapely.is_missing(shapes)] = BLANK
     out = np.full(len(shapes), None, dtype=object)
@@ -246,7 +248,7 @@ def shapes_to_lonlat(shapes: NDArray[np.object_], system: str) -> tuple[NDArray[
     if not len(xy):
         out[there] = shapes[there]
         return out, fault
-    lonlat, wrong = _converted(xy, known)
+    lonlat, wrong = convert_positions(xy, known)
     worst = np.zeros(len(there), np.uint8)
     np.maximum.at(worst, index, wrong)
     fault[there] = worst
@@ -256,9 +258,9 @@ def shapes_to_lonlat(shapes: NDArray[np.object_], system: str) -> tuple[NDArray[
     return out, fault
 
 
-def shapes_from_cells(
+def parse_shapes(
     cells: pa.StringArray,
-) -> tuple[NDArray[np.object_], Faults, NDArray[np.int64]]:
+) -> tuple[NDArray[np.object_], IssueCodes, NDArray[np.int64]]:
     """Return shapes written as WKT, EWKT, GeoJSON or hexadecimal (E)WKB, with their SRID or 0."""
     count = len(cells)
     out = np.full(count, None, dtype=object)
@@ -271,8 +273,8 @@ def shapes_from_cells(
     if has.any():
         srid[has] = np.array(stated.field("srid").filter(pa.array(has)).to_pylist(), dtype=np.int64)
         texts[has] = np.array(stated.field("rest").filter(pa.array(has)).to_pylist(), dtype=object)
-    kinds = np.array([_written_as(text) for text in texts])
-    for kind, read in (("json", from_json), ("hex", from_hex), ("wkt", from_wkt)):
+    kinds = np.array([detect_notation(text) for text in texts])
+    for kind, read in (("json", parse_geojson_texts), ("hex", parse_hex_wkb), ("wkt", parse_wkt)):
         chosen = kinds == kind
         if chosen.any():
             out[chosen] = read(texts[chosen].tolist())
@@ -286,7 +288,7 @@ def shapes_from_cells(
     return out, fault, srid
 
 
-def _written_as(text: str | None) -> str:
+def detect_notation(text: str | None) -> str:
     if text is None:
         return ""
     if text.startswith("{"):
@@ -295,7 +297,7 @@ def _written_as(text: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class _System:
+class CoordinateSystem:
     datum: str | None
     transformer: Transformer | None
     area: tuple[float, float, float, float] | None
@@ -303,14 +305,14 @@ class _System:
 
 
 @lru_cache(maxsize=64)
-def _known(system: str) -> _System:
+def parse_system(system: str) -> CoordinateSystem:
     plain = system.strip()
     if plain.lower() in DATUMS:
-        return _System(plain.lower(), None, None, degrees=True)
+        return CoordinateSystem(plain.lower(), None, None, degrees=True)
     found = _CODE.fullmatch(plain)
     try:
         crs = CRS.from_epsg(int(found[1])) if found else None
-        if crs is None and crses.title(plain) != plain:  # the definition in a file
+        if crs is None and crses.format_crs_title(plain) != plain:  # the definition in a file
             crs = CRS.from_wkt(plain)
     except CRSError:
         crs = None
@@ -324,12 +326,12 @@ def _known(system: str) -> _System:
     bounds = crs.area_of_use.bounds if crs.area_of_use else None
     if crs.to_epsg() in (4326, 4490):
         # PROJ knows only a null operation between the two.
-        return _System("wgs84", None, None, degrees=True)
+        return CoordinateSystem("wgs84", None, None, degrees=True)
     transformer = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    return _System(None, transformer, bounds, degrees=False)
+    return CoordinateSystem(None, transformer, bounds, degrees=False)
 
 
-def _converted(xy: Floats, system: _System) -> tuple[Floats, Faults]:
+def convert_positions(xy: Floats, system: CoordinateSystem) -> tuple[Floats, IssueCodes]:
     """Return longitudes and latitudes, and what is wrong; NaN there."""
     fault = np.zeros(len(xy), np.uint8)
     if system.transformer is not None:
@@ -337,7 +339,7 @@ def _converted(xy: Floats, system: _System) -> tuple[Floats, Faults]:
         out = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
         fault[~np.isfinite(out).all(axis=1)] = OUTSIDE_CRS
         if system.area is not None:
-            fault[(fault == 0) & ~_inside(out, system.area)] = OUTSIDE_CRS
+            fault[(fault == 0) & ~is_inside_area(out, system.area)] = OUTSIDE_CRS
     else:
         out = xy.copy()
     with np.errstate(invalid="ignore"):
@@ -350,7 +352,7 @@ def _converted(xy: Floats, system: _System) -> tuple[Floats, Faults]:
     return out, fault
 
 
-def _inside(lonlat: Floats, area: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+def is_inside_area(lonlat: Floats, area: tuple[float, float, float, float]) -> NDArray[np.bool_]:
     west, south, east, north = area
     lon, lat = lonlat[:, 0], lonlat[:, 1]
     if west <= east:
@@ -360,17 +362,17 @@ def _inside(lonlat: Floats, area: tuple[float, float, float, float]) -> NDArray[
     return across & (lat >= south - _MARGIN_DEG) & (lat <= north + _MARGIN_DEG)
 
 
-def _places(xy: Floats, fault: Faults, order: Order | None = None) -> Places:
+def _build_locations(xy: Floats, fault: IssueCodes, order: Order | None = None) -> Locations:
     if fault.any():
         xy = xy.copy()
         xy[fault != 0] = np.nan
-    return Places(xy, fault, order)
+    return Locations(xy, fault, order)
 
 
-def _doubles(column: pa.Array) -> Floats:
+def _to_doubles(column: pa.Array) -> Floats:
     values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return np.array(values, dtype=np.float64)
 
 
-def _not_finite(text: str) -> bool:
+def is_not_finite(text: str) -> bool:
     return text.strip().lstrip("+-").lower() in ("nan", "inf", "infinity", "∞", "#num!", "#div/0!")

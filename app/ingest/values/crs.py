@@ -16,12 +16,16 @@ _CRS84: Final = re.compile(r"(?:^|[:/])CRS84h?$", re.IGNORECASE)
 _EPSG: Final = re.compile(r"EPSG[:/]+(?:[\d.]*[:/]+)?(\d{4,6})$", re.IGNORECASE)
 
 
-def named(text: str | None) -> str | None:
-    """Return the short name of a CRS given as a name, URN, URI or WKT; see `of`.
+def parse_crs_name(text: str | None) -> str | None:
+    """Return the short name of a CRS given as a name, URN, URI or WKT; see `parse_crs`.
 
     Examples
     --------
-    >>> named("urn:ogc:def:crs:EPSG::4547"), named("urn:ogc:def:crs:OGC:1.3:CRS84"), named("x")
+    >>> (
+    ...     parse_crs_name("urn:ogc:def:crs:EPSG::4547"),
+    ...     parse_crs_name("urn:ogc:def:crs:OGC:1.3:CRS84"),
+    ...     parse_crs_name("x"),
+    ... )
     ('EPSG:4547', 'EPSG:4326', None)
     """
     if not text or len(text) > _LONGEST:
@@ -30,17 +34,17 @@ def named(text: str | None) -> str | None:
         return LONLAT
     if found := _EPSG.search(text.strip()):
         return f"EPSG:{found[1]}"
-    return of(text)
+    return parse_crs(text)
 
 
-def of(definition: Any) -> str | None:
+def parse_crs(definition: Any) -> str | None:
     """Return the short name of any definition that pyproj reads, or its WKT when it has no number.
 
     A name is not believed where the numbers differ: a city's own grid is called like the national
     one and has another meridian or origin. None when the definition does not say where things are.
     """
-    crs = _read(definition)
-    if crs is None or not (crs.is_geographic or crs.is_projected) or _nowhere(crs):
+    crs = _parse_definition(definition)
+    if crs is None or not (crs.is_geographic or crs.is_projected) or is_placeholder(crs):
         return None
     if crs.to_authority() == ("OGC", "CRS84"):
         return LONLAT
@@ -49,31 +53,31 @@ def of(definition: Any) -> str | None:
     flat = crs.to_2d()
     for confidence in (70, 25):
         code = flat.to_epsg(min_confidence=confidence)
-        if code and _same(flat, CRS.from_epsg(code)):
+        if code and is_same_crs(flat, CRS.from_epsg(code)):
             return f"EPSG:{code}"
     return flat.to_wkt()
 
 
-def title(text: str) -> str:
+def format_crs_title(text: str) -> str:
     """Return what to call a CRS in a sentence: its short name, or the name in its WKT.
 
     Examples
     --------
-    >>> title("EPSG:4547"), title('PROJCRS["Own grid",BASEGEOGCRS["x"]]')
+    >>> format_crs_title("EPSG:4547"), format_crs_title('PROJCRS["Own grid",BASEGEOGCRS["x"]]')
     ('EPSG:4547', 'Own grid')
     """
     found = _TITLE.match(text)
     return found[1] if found else text
 
 
-def _read(definition: Any) -> CRS | None:
+def _parse_definition(definition: Any) -> CRS | None:
     try:
         return CRS.from_user_input(definition)
     except (CRSError, TypeError, ValueError, RecursionError):
         return None
 
 
-def _nowhere(crs: CRS) -> bool:
+def is_placeholder(crs: CRS) -> bool:
     """Tell a CRS made up by a program for what has none, such as number 0 of GeoPackage."""
     geodetic = crs.geodetic_crs
     return geodetic is None or any(
@@ -81,7 +85,7 @@ def _nowhere(crs: CRS) -> bool:
     )
 
 
-def _same(crs: CRS, known: CRS) -> bool:
+def is_same_crs(crs: CRS, known: CRS) -> bool:
     """Tell whether two CRSs that are called alike have the same numbers."""
     if crs.is_projected is not known.is_projected:
         return False

@@ -17,7 +17,7 @@ import orjson
 import shapely
 from numpy.typing import NDArray
 
-from app.ingest.readers.model import Oddity
+from app.ingest.readers.model import FormatIssue
 
 Shapes = NDArray[np.object_]
 
@@ -34,7 +34,7 @@ _HEADED: Final = 5
 _SIMPLE: Final = frozenset(struct.pack("<BI", 1, kind) for kind in (_POINT, _LINE, _POLYGON))
 
 
-def from_objects(geometries: list[Any]) -> tuple[Shapes, list[int]]:
+def parse_geojson_objects(geometries: list[Any]) -> tuple[Shapes, list[int]]:
     """Return shapes of GeoJSON geometry objects, and the places of those that are none.
 
     Null is no shape and no fault.
@@ -44,7 +44,7 @@ def from_objects(geometries: list[Any]) -> tuple[Shapes, list[int]]:
     places: list[tuple[float, float]] = []
     others: list[int] = []
     for at, geometry in enumerate(geometries):
-        place = _point(geometry)
+        place = _parse_point(geometry)
         if place is not None:
             points.append(at)
             places.append(place)
@@ -53,12 +53,12 @@ def from_objects(geometries: list[Any]) -> tuple[Shapes, list[int]]:
     if points:
         out[points] = shapely.points(np.array(places, np.float64))
     if others:
-        out[others] = shapely.force_2d(from_json([_dumped(geometries[at]) for at in others]))
+        out[others] = shapely.force_2d(parse_geojson_texts([_to_json(geometries[at]) for at in others]))
     bad = [at for at in others if out[at] is None]
     return out, bad
 
 
-def points_of(geometries: list[Any]) -> NDArray[np.float64] | None:
+def parse_geojson_points(geometries: list[Any]) -> NDArray[np.float64] | None:
     """Return the coordinates of GeoJSON geometry objects, None where not all may be points."""
     try:
         if {geometry["type"] for geometry in geometries} != {"Point"}:
@@ -75,9 +75,11 @@ def points_of(geometries: list[Any]) -> NDArray[np.float64] | None:
     return held[:, :2]
 
 
-def from_wkb(values: Shapes) -> tuple[Shapes, list[int]]:
+def parse_wkb(values: Shapes) -> tuple[Shapes, list[int]]:
     """Return shapes of WKB values, and the places of those that are none."""
-    held = [value if value is not None and (value[:5] in _SIMPLE or _shallow(value)) else None for value in values]
+    held = [
+        value if value is not None and (value[:5] in _SIMPLE or is_shallow_wkb(value)) else None for value in values
+    ]
     read = shapely.from_wkb(np.array(held, dtype=object), on_invalid="ignore")
     shapes: Shapes = np.asarray(read, dtype=object)
     if shapely.has_z(shapes).any():
@@ -85,14 +87,14 @@ def from_wkb(values: Shapes) -> tuple[Shapes, list[int]]:
     return shapes, [at for at, shape in enumerate(shapes) if shape is None and values[at] is not None]
 
 
-def from_json(texts: list[str]) -> Shapes:
+def parse_geojson_texts(texts: list[str]) -> Shapes:
     """Return shapes of GeoJSON texts, None where a text is none."""
     held = [text if text.count("GeometryCollection") <= _MOST_NESTED else None for text in texts]
     with np.errstate(all="ignore"):  # numbers beyond a double make no shape
         return np.asarray(shapely.from_geojson(np.array(held, object), on_invalid="ignore"), object)
 
 
-def from_wkt(texts: list[str]) -> Shapes:
+def parse_wkt(texts: list[str]) -> Shapes:
     """Return shapes of WKT, None where a text is none."""
     held = [
         text if not _CURVED.search(text) and len(_COLLECTION.findall(text)) <= _MOST_NESTED else None for text in texts
@@ -101,7 +103,7 @@ def from_wkt(texts: list[str]) -> Shapes:
         return np.asarray(shapely.from_wkt(np.array(held, object), on_invalid="ignore"), object)
 
 
-def from_hex(texts: list[str]) -> Shapes:
+def parse_hex_wkb(texts: list[str]) -> Shapes:
     """Return shapes of hexadecimal WKB with their SRID, None where a text is none."""
     held: list[bytes | None] = []
     for text in texts:
@@ -109,11 +111,11 @@ def from_hex(texts: list[str]) -> Shapes:
             raw = bytes.fromhex(text)
         except ValueError:
             raw = b""
-        held.append(raw if _shallow(raw) else None)
+        held.append(raw if is_shallow_wkb(raw) else None)
     return np.asarray(shapely.from_wkb(np.array(held, object), on_invalid="ignore"), object)
 
 
-def _dumped(geometry: Any) -> str:
+def _to_json(geometry: Any) -> str:
     with suppress(TypeError):  # nested deeply, or whole numbers beyond 64 bits
         return orjson.dumps(geometry).decode("utf-8")
     try:
@@ -122,16 +124,16 @@ def _dumped(geometry: Any) -> str:
         return ""
 
 
-def _shallow(raw: bytes) -> bool:
+def is_shallow_wkb(raw: bytes) -> bool:
     """Tell whether WKB is a simple shape, several of one kind, or a collection of these."""
     try:
-        kind = _header(raw, 0)[1]
-        return kind <= _POLYGON or _end(raw, 0, _SEVERAL) is not None
+        kind = parse_wkb_header(raw, 0)[1]
+        return kind <= _POLYGON or find_wkb_end(raw, 0, _SEVERAL) is not None
     except (struct.error, IndexError):
         return False
 
 
-def _header(raw: bytes, at: int) -> tuple[str, int, int, int]:
+def parse_wkb_header(raw: bytes, at: int) -> tuple[str, int, int, int]:
     """Return byte order, type, numbers in a position, and where the content begins."""
     order = "<" if raw[at] == 1 else ">"
     (stated,) = struct.unpack_from(order + "I", raw, at + 1)
@@ -141,9 +143,9 @@ def _header(raw: bytes, at: int) -> tuple[str, int, int, int]:
     return order, plain % 1000, dimensions, at + 5 + 4 * bool(stated & 0x20000000)
 
 
-def _end(raw: bytes, at: int, allowed: int) -> int | None:
+def find_wkb_end(raw: bytes, at: int, allowed: int) -> int | None:
     """Return where a shape of at most a type ends; None where it nests further."""
-    order, kind, dimensions, at = _header(raw, at)
+    order, kind, dimensions, at = parse_wkb_header(raw, at)
     if kind > allowed or kind < _POINT:
         return None
     if kind == _POINT:
@@ -159,22 +161,22 @@ def _end(raw: bytes, at: int, allowed: int) -> int | None:
         return at
     inner = _MULTI_POLYGON if kind == _SEVERAL else kind - _MULTI_POINT + _POINT
     for _ in range(count):
-        end = _end(raw, at, inner)
+        end = find_wkb_end(raw, at, inner)
         if end is None:
             return None
         at = end
     return at
 
 
-def bad_geometry(row: int, wkb: bytes | None = None) -> Oddity:
+def bad_geometry(row: int, wkb: bytes | None = None) -> FormatIssue:
     """Return the oddity of a row whose geometry cannot be read; of WKB it is told when it curves."""
-    if wkb is not None and len(wkb) >= _HEADED and _header(wkb, 0)[1] in _CURVES:
+    if wkb is not None and len(wkb) >= _HEADED and parse_wkb_header(wkb, 0)[1] in _CURVES:
         message = "The geometry of a row is curved; save it with straight segments."
-        return Oddity(row, "bad-geometry", message, severity="error")
-    return Oddity(row, "bad-geometry", "The geometry of a row cannot be read.", severity="error")
+        return FormatIssue(row, "bad-geometry", message, severity="error")
+    return FormatIssue(row, "bad-geometry", "The geometry of a row cannot be read.", severity="error")
 
 
-def _point(geometry: Any) -> tuple[float, float] | None:
+def _parse_point(geometry: Any) -> tuple[float, float] | None:
     if not isinstance(geometry, dict) or geometry.get("type") != "Point":
         return None
     place = geometry.get("coordinates")

@@ -51,74 +51,74 @@ def clean_cell(text: str | None) -> str | None:
     return _SPACED.sub(" ", _REMOVED.sub("", text)).strip(" \n") or None
 
 
-def clean(array: pa.StringArray) -> pa.StringArray:
+def clean_column(array: pa.StringArray) -> pa.StringArray:
     """Return a column of text with every cell cleaned as by `clean_cell`."""
-    values, offsets = _parts(array)
-    if _suspicious(values):
-        array = pc.replace_substring_regex(array, f"[{_rust(_INVISIBLE)}]", "")
-        array = pc.replace_substring_regex(array, f"[{_rust(_GAPS)}]", " ")
-        values, offsets = _parts(array)
-    if _ragged_ends(values, offsets):
+    values, offsets = _text_buffers(array)
+    if has_unusual_characters(values):
+        array = pc.replace_substring_regex(array, f"[{_to_re2(_INVISIBLE)}]", "")
+        array = pc.replace_substring_regex(array, f"[{_to_re2(_GAPS)}]", " ")
+        values, offsets = _text_buffers(array)
+    if has_untrimmed_ends(values, offsets):
         array = pc.utf8_trim(array, characters=" \n")
-        values, offsets = _parts(array)
+        values, offsets = _text_buffers(array)
     blank = np.diff(offsets) == 0
     if blank.any() and pc.any(pc.equal(array, "")).as_py():
         array = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
     return array
 
 
-def unguarded(array: pa.StringArray) -> pa.StringArray:
+def remove_guards(array: pa.StringArray) -> pa.StringArray:
     """Return a column without the apostrophe that keeps a cell from being read as a formula.
 
     Spreadsheet programmes write it so, and so does our export (`app.ingest.writers.model.guarded`).
 
     Examples
     --------
-    >>> unguarded(pa.array(["'=1+1", "''-5", "'s", "-5"])).to_pylist()
+    >>> remove_guards(pa.array(["'=1+1", "''-5", "'s", "-5"])).to_pylist()
     ['=1+1', "'-5", "'s", '-5']
     """
-    if array.nbytes == 0 or b"'" not in _parts(array)[0].tobytes():
+    if array.nbytes == 0 or b"'" not in _text_buffers(array)[0].tobytes():
         return array
     return pc.replace_substring_regex(array, "^'('*[=+\\-@])", "\\1")
 
 
-def narrow(text: str) -> str:
+def to_narrow(text: str) -> str:
     """Return text with fullwidth letters, digits and signs as plain ones.
 
     Examples
     --------
-    >>> narrow("１１３．２５")
+    >>> to_narrow("１１３．２５")
     '113.25'
     """
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
-def strings(values: list[str | None]) -> pa.StringArray:
+def build_text_column(values: list[str | None]) -> pa.StringArray:
     """Return a column from raw cells, cleaned; half a character (a lone surrogate) is spelt out."""
     try:
         array = pa.array(values, pa.string())
     except UnicodeEncodeError:
-        array = pa.array([None if text is None else whole(text) for text in values], pa.string())
-    return clean(array)
+        array = pa.array([None if text is None else escape_surrogates(text) for text in values], pa.string())
+    return clean_column(array)
 
 
-def whole(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     r"""Return text that can be written as UTF-8.
 
     Examples
     --------
-    >>> whole("东\ud800")
+    >>> escape_surrogates("东\ud800")
     '东\\ud800'
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _rust(members: str) -> str:
+def _to_re2(members: str) -> str:
     # RE2 takes the characters themselves; only NUL must be spelt.
     return members.replace("\x00", r"\x00")
 
 
-def _parts(array: pa.StringArray) -> tuple[memoryview, NDArray[np.int64]]:
+def _text_buffers(array: pa.StringArray) -> tuple[memoryview, NDArray[np.int64]]:
     _, places, data = array.buffers()
     if places is None or not len(array):
         return memoryview(b""), np.zeros(len(array) + 1, np.int64)
@@ -127,7 +127,7 @@ def _parts(array: pa.StringArray) -> tuple[memoryview, NDArray[np.int64]]:
     return held[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
-def _suspicious(values: memoryview) -> bool:
+def has_unusual_characters(values: memoryview) -> bool:
     content = values.tobytes()
     controls = np.count_nonzero(np.frombuffer(content, np.uint8) < 32) - content.count(b"\n")
     return bool(controls > 0) or any(
@@ -135,7 +135,7 @@ def _suspicious(values: memoryview) -> bool:
     )
 
 
-def _ragged_ends(values: memoryview, offsets: NDArray[np.int64]) -> bool:
+def has_untrimmed_ends(values: memoryview, offsets: NDArray[np.int64]) -> bool:
     begin, end = offsets[:-1], offsets[1:]
     filled = end > begin
     if not filled.any():
@@ -163,10 +163,10 @@ _SIMPLIFIED: Final = (
 _FOLDED: Final = str.maketrans(_TRADITIONAL, _SIMPLIFIED)
 
 
-def simplified(text: str) -> str:
+def to_simplified(text: str) -> str:
     """Return a name with its traditional characters as simplified ones.
 
-    >>> simplified("設備編碼"), simplified("聯絡電話"), simplified("code")
+    >>> to_simplified("設備編碼"), to_simplified("聯絡電話"), to_simplified("code")
     ('设备编码', '联络电话', 'code')
     """
     return text if text.isascii() else text.translate(_FOLDED)

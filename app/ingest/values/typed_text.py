@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.ingest.values.text import clean, strings
+from app.ingest.values.text import build_text_column, clean_column
 
 _ESCAPED: Final = r'["\\\x00-\x1f]'
 EXACT_BINARY: Final = 2**53
@@ -26,12 +26,12 @@ EXACT_SPREADSHEET: Final = 10**15
 """Spreadsheet programmes keep fifteen digits; what is typed beyond becomes zeros."""
 
 
-def number_text(value: float, exact: int = EXACT_BINARY) -> str | None:
+def format_double(value: float, exact: int = EXACT_BINARY) -> str | None:
     """Return a double as text; None for NaN and infinities.
 
     Examples
     --------
-    >>> number_text(4.108e19), number_text(5.0), number_text(113.25)
+    >>> format_double(4.108e19), format_double(5.0), format_double(113.25)
     ('4.1080000000000E+19', '5', '113.25')
     """
     if not math.isfinite(value):
@@ -41,7 +41,7 @@ def number_text(value: float, exact: int = EXACT_BINARY) -> str | None:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def whole_text(value: int) -> str:
+def format_integer(value: int) -> str:
     """Return a whole number of a JSON text as text, in E-notation where it has lost its digits.
 
     Programs that keep numbers as doubles write the shortest digits that read back the same and
@@ -49,9 +49,9 @@ def whole_text(value: int) -> str:
 
     Examples
     --------
-    >>> whole_text(41080000001320000001)
+    >>> format_integer(41080000001320000001)
     '41080000001320000001'
-    >>> whole_text(41080000001320000000)
+    >>> format_integer(41080000001320000000)
     '4.1080000001320E+19'
     """
     if abs(value) < EXACT_BINARY:
@@ -61,7 +61,7 @@ def whole_text(value: int) -> str:
     return str(value)
 
 
-def value_text(value: object, exact: int = EXACT_BINARY) -> str | None:
+def format_value(value: object, exact: int = EXACT_BINARY) -> str | None:
     """Return one value of JSON or of a spreadsheet as text, not cleaned."""
     match value:
         case None | "":
@@ -71,9 +71,9 @@ def value_text(value: object, exact: int = EXACT_BINARY) -> str | None:
         case bool():
             return "true" if value else "false"
         case int():
-            return whole_text(value)
+            return format_integer(value)
         case float():
-            return number_text(value, exact)
+            return format_double(value, exact)
         case dt.datetime():
             return value.isoformat(sep="T")
         case dt.date() | dt.time():
@@ -83,44 +83,44 @@ def value_text(value: object, exact: int = EXACT_BINARY) -> str | None:
         case bytes():
             return value.hex()
         case list() if all(type(one) is str for one in value):
-            return _words(value)
+            return _format_text_list(value)
         case _:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def _words(value: list[str]) -> str:
+def _format_text_list(value: list[str]) -> str:
     try:
         return orjson.dumps(value).decode("utf-8")
     except TypeError:  # half a character
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _lists(values: list[Any]) -> pa.StringArray | None:
+def _format_text_lists(values: list[Any]) -> pa.StringArray | None:
     """Return lists of plain words as JSON text; None where they may be anything else."""
     try:
         array = pa.array(values, pa.list_(pa.string()))
     except (pa.ArrowException, UnicodeEncodeError):
         return None
-    return _joined(array)
+    return _join_lists(array)
 
 
-def _joined(array: pa.ListArray) -> pa.StringArray | None:
+def _join_lists(array: pa.ListArray) -> pa.StringArray | None:
     words = array.flatten()
     if words.null_count or pc.any(pc.match_substring_regex(words, _ESCAPED)).as_py():
         return None
     texts = pc.binary_join_element_wise('["', pc.binary_join(array, '","'), '"]', "")
-    return clean(pc.if_else(pc.equal(pc.list_value_length(array), 0), "[]", texts))
+    return clean_column(pc.if_else(pc.equal(pc.list_value_length(array), 0), "[]", texts))
 
 
-def values_text(values: list[Any]) -> pa.StringArray:
-    """Return a column of JSON values as cleaned text; the same as `value_text` for each."""
+def format_json_column(values: list[Any]) -> pa.StringArray:
+    """Return a column of JSON values as cleaned text; the same as `format_value` for each."""
     kinds = set(map(type, values))
     kinds.discard(type(None))
     if kinds <= {str}:
-        return strings(values)
+        return build_text_column(values)
     if kinds == {float}:
-        return _floats(pa.array(values, pa.float64()))
-    if kinds == {list} and (words := _lists(values)) is not None:
+        return format_doubles(pa.array(values, pa.float64()))
+    if kinds == {list} and (words := _format_text_lists(values)) is not None:
         return words
     if kinds == {bool}:
         return pa.array(values, pa.bool_()).cast(pa.string())
@@ -129,29 +129,31 @@ def values_text(values: list[Any]) -> pa.StringArray:
         small = all(value is None or -EXACT_BINARY < value < EXACT_BINARY for value in values)
         if small:
             return pa.array(values, pa.int64()).cast(pa.string())
-    return strings([value_text(value) for value in values])
+    return build_text_column([format_value(value) for value in values])
 
 
-def cells_text(values: Sequence[Any]) -> pa.StringArray:
-    """Return a column of a spreadsheet as cleaned text; the same as `value_text` for each."""
+def format_sheet_column(values: Sequence[Any]) -> pa.StringArray:
+    """Return a column of a spreadsheet as cleaned text; the same as `format_value` for each."""
     kinds = set(map(type, values))
     if kinds <= {str}:
-        return strings(list(values))
-    if kinds == {float} or (kinds == {float, str} and _only_blank(values)):
+        return build_text_column(list(values))
+    if kinds == {float} or (kinds == {float, str} and _has_only_blank_texts(values)):
         numbers = pa.array([None if value == "" else value for value in values], pa.float64())
-        return _floats(numbers, EXACT_SPREADSHEET)
-    if kinds == {dt.date} or (kinds == {dt.date, str} and _only_blank(values)):
+        return format_doubles(numbers, EXACT_SPREADSHEET)
+    if kinds == {dt.date} or (kinds == {dt.date, str} and _has_only_blank_texts(values)):
         days = pa.array([None if value == "" else value for value in values], pa.date32())
         return days.cast(pa.string())
-    return strings([value if type(value) is str else value_text(value, EXACT_SPREADSHEET) for value in values])
+    return build_text_column(
+        [value if type(value) is str else format_value(value, EXACT_SPREADSHEET) for value in values]
+    )
 
 
-def _only_blank(values: Sequence[Any]) -> bool:
+def _has_only_blank_texts(values: Sequence[Any]) -> bool:
     """Tell that the texts among some values are blank."""
     return {value for value in values if type(value) is str} == {""}
 
 
-def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
+def format_arrow_column(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
     """Return an Arrow column of any type as cleaned text."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -162,32 +164,32 @@ def column_text(array: pa.Array | pa.ChunkedArray) -> pa.StringArray:
         array = array.dictionary_decode()
         kind = array.type
     if pa.types.is_string(kind):
-        return clean(array)
+        return clean_column(array)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
-        return clean(array.cast(pa.string()))
+        return clean_column(array.cast(pa.string()))
     if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
-        texts = _joined(array)
+        texts = _join_lists(array)
         if texts is not None:
             return texts
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return array.cast(pa.string())
     if pa.types.is_floating(kind):
-        return _floats(array)
+        return format_doubles(array)
     if pa.types.is_date(kind):
         return array.cast(pa.string())
     if pa.types.is_timestamp(kind):
         texts = pc.replace_substring_regex(array.cast(pa.string()), r"\.0+(Z?)$", r"\1")
         return pc.replace_substring(texts, " ", "T", max_replacements=1)
-    return strings([_scalar(value) for value in array.to_pylist()])
+    return build_text_column([_format_scalar(value) for value in array.to_pylist()])
 
 
-def _scalar(value: Any) -> str | None:
+def _format_scalar(value: Any) -> str | None:
     if isinstance(value, Decimal):
         return format(value.to_integral_value() if value == int(value) else value, "f")
-    return value_text(value)
+    return format_value(value)
 
 
-def _floats(array: pa.Array, exact: int = EXACT_BINARY) -> pa.StringArray:
+def format_doubles(array: pa.Array, exact: int = EXACT_BINARY) -> pa.StringArray:
     if not pa.types.is_float64(array.type):
         # The shortest digits of a single are fewer than those of the double it widens to.
         texts = array.cast(pa.float32()).cast(pa.string()) if pa.types.is_float32(array.type) else None
@@ -206,6 +208,6 @@ def _floats(array: pa.Array, exact: int = EXACT_BINARY) -> pa.StringArray:
     apart = large | (finite & ~whole & ((np.abs(values) >= 1e9) | (np.abs(values) < 1e-3)))
     if apart.any():
         shown = np.full(len(values), None, dtype=object)
-        shown[apart] = [number_text(value, exact) for value in values[apart].tolist()]
+        shown[apart] = [format_double(value, exact) for value in values[apart].tolist()]
         out = pc.coalesce(pa.array(shown, pa.string()), out)
     return pc.if_else(pa.array(finite), out, pa.scalar(None, pa.string()))

@@ -3,32 +3,32 @@
 from typing import Final
 
 from app.ingest.writers import gis, platforms, text, xlsx
-from app.ingest.writers.model import Batches, Column, Format, Layout
+from app.ingest.writers.model import Batches, Column, FileWriter, Layout
 
-__all__ = ["FORMATS", "Batches", "Column", "Format", "Layout"]
+__all__ = ["FORMATS", "Batches", "Column", "FileWriter", "Layout"]
 
-FORMATS: Final[dict[str, Format]] = {
-    "csv": Format("text/csv; charset=utf-8", text.write_csv, text.csv_notes),
-    "xlsx": Format(
+FORMATS: Final[dict[str, FileWriter]] = {
+    "csv": FileWriter("text/csv; charset=utf-8", text.write_csv, text.list_csv_notes),
+    "xlsx": FileWriter(
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         xlsx.write_xlsx,
-        xlsx.xlsx_notes,
+        xlsx.list_xlsx_notes,
     ),
-    "geojson": Format("application/geo+json", text.write_geojson, text.geojson_notes),
-    "geojsonl": Format("application/geo+json-seq", text.write_geojsonl, text.lines_notes),
-    "gpkg": Format("application/geopackage+sqlite3", gis.write_gpkg, gis.gpkg_notes),
-    "fgb": Format("application/flatgeobuf", gis.write_fgb, gis.fgb_notes),
-    "parquet": Format("application/vnd.apache.parquet", gis.write_parquet, gis.parquet_notes),
-    "shp.zip": Format("application/zip", gis.write_shapefile, gis.shapefile_notes),
-    "kml": Format(
-        "application/vnd.google-earth.kml+xml", text.write_kml, text.kml_notes, lonlat=True
+    "geojson": FileWriter("application/geo+json", text.write_geojson, text.list_geojson_notes),
+    "geojsonl": FileWriter("application/geo+json-seq", text.write_geojsonl, text.list_geojsonl_notes),
+    "gpkg": FileWriter("application/geopackage+sqlite3", gis.write_gpkg, gis.list_gpkg_notes),
+    "fgb": FileWriter("application/flatgeobuf", gis.write_fgb, gis.list_fgb_notes),
+    "parquet": FileWriter("application/vnd.apache.parquet", gis.write_parquet, gis.list_parquet_notes),
+    "shp.zip": FileWriter("application/zip", gis.write_shapefile, gis.list_shapefile_notes),
+    "kml": FileWriter(
+        "application/vnd.google-earth.kml+xml", text.write_kml, text.list_kml_notes, lonlat=True
     ),
-    "gb28181.xml": Format(
-        "application/xml", platforms.write_catalogue, platforms.catalogue_notes, lonlat=True,
+    "gb28181.xml": FileWriter(
+        "application/xml", platforms.write_catalogue, platforms.list_catalogue_notes, lonlat=True,
         kinds=("cameras",),
     ),
-    "gat1400.json": Format(
-        "application/json", platforms.write_objects, platforms.objects_notes, lonlat=True,
+    "gat1400.json": FileWriter(
+        "application/json", platforms.write_view_library, platforms.list_view_library_notes, lonlat=True,
         kinds=("cameras", "checkpoints"),
     ),
 }  # fmt: skip

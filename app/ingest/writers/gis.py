@@ -13,28 +13,38 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 
-from app.ingest.readers.gis.shapefile_texts import LONGEST, MEMBER, Writer, cut
-from app.ingest.writers.model import GEOMETRY, LONLAT, Batches, Layout, json_lists, listed, read_back, shapes_of, texts
+from app.ingest.readers.gis.shapefile_texts import LONGEST, MEMBER, LongTextWriter, truncate_utf8
+from app.ingest.writers.model import (
+    GEOMETRY,
+    LONLAT,
+    Batches,
+    Layout,
+    format_column,
+    iter_file_blocks,
+    list_headers,
+    parse_json_lists,
+    parse_shapes,
+)
 
 _ROWS: Final = 20_000
 
 
-def _crs(layout: Layout) -> str:
+def _format_crs(layout: Layout) -> str:
     return f"EPSG:{layout.srid}"
 
 
-def _geometry_type(layout: Layout) -> str:
-    return layout.shapes[0] if len(layout.shapes) == 1 else "Unknown"
+def _layer_geometry_type(layout: Layout) -> str:
+    return layout.geometry_types[0] if len(layout.geometry_types) == 1 else "Unknown"
 
 
-def _headed(layout: Layout, batches: Batches) -> pa.RecordBatchReader:
+def create_batch_reader(layout: Layout, batches: Batches) -> pa.RecordBatchReader:
     """Return the batches with the headers as names, read one at a time."""
     names = [column.header for column in layout.columns] + [GEOMETRY]
     schema = pa.schema([pa.field(name, known.type) for name, known in zip(names, layout.schema, strict=True)])
-    return pa.RecordBatchReader.from_batches(schema, (_cut(batch, schema) for batch in batches))
+    return pa.RecordBatchReader.from_batches(schema, (truncate_times(batch, schema) for batch in batches))
 
 
-def _cut(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def truncate_times(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return a batch with times cut to the millisecond: GDAL rounds, which makes some later."""
     arrays = [
         pc.floor_temporal(array, unit="millisecond") if pa.types.is_timestamp(array.type) else array
@@ -43,15 +53,15 @@ def _cut(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _write_ogr(layout: Layout, batches: Batches, path: Path, driver: str, **options: Any) -> None:
+def write_with_gdal(layout: Layout, batches: Batches, path: Path, driver: str, **options: Any) -> None:
     pyogrio.raw.write_arrow(
-        _headed(layout, batches),
+        create_batch_reader(layout, batches),
         path,
         layer=layout.name,
         driver=driver,
         geometry_name=GEOMETRY,
-        geometry_type=_geometry_type(layout),
-        crs=_crs(layout),
+        geometry_type=_layer_geometry_type(layout),
+        crs=_format_crs(layout),
         **options,
     )
 
@@ -59,20 +69,20 @@ def _write_ogr(layout: Layout, batches: Batches, path: Path, driver: str, **opti
 def write_gpkg(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
     """Yield a GeoPackage with one layer; what it cannot hold stands in its description."""
     path = folder / "export.gpkg"
-    notes = " ".join(gpkg_notes(layout))
-    _write_ogr(
+    notes = " ".join(list_gpkg_notes(layout))
+    write_with_gdal(
         layout, batches, path, "GPKG", layer_metadata={"DESCRIPTION": notes},
         layer_options={"DESCRIPTION": notes, "GEOMETRY_NAME": "geom", "FID": "fid"},
     )  # fmt: skip
-    yield from read_back(path)
+    yield from iter_file_blocks(path)
 
 
-def gpkg_notes(layout: Layout) -> Sequence[str]:
+def list_gpkg_notes(layout: Layout) -> Sequence[str]:
     """Return what a GeoPackage cannot hold."""
     notes = []
-    if lists := listed(layout, "words", "json"):
+    if lists := list_headers(layout, "words", "json"):
         notes.append(f"Lists are JSON text: {lists}.")
-    if times := listed(layout, "instant"):
+    if times := list_headers(layout, "instant"):
         notes.append(f"Times are cut to the millisecond: {times}.")
     return notes
 
@@ -80,16 +90,16 @@ def gpkg_notes(layout: Layout) -> Sequence[str]:
 def write_fgb(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
     """Yield a FlatGeobuf file with its spatial index."""
     path = folder / "export.fgb"
-    _write_ogr(layout, batches, path, "FlatGeobuf")
-    yield from read_back(path)
+    write_with_gdal(layout, batches, path, "FlatGeobuf")
+    yield from iter_file_blocks(path)
 
 
-def fgb_notes(layout: Layout) -> Sequence[str]:
+def list_fgb_notes(layout: Layout) -> Sequence[str]:
     """Return what FlatGeobuf cannot hold."""
     notes = ["Rows are in the order of the spatial index."]
-    if times := listed(layout, "instant"):
+    if times := list_headers(layout, "instant"):
         notes.append(f"Times are cut to the millisecond: {times}.")
-    if lists := listed(layout, "words", "json"):
+    if lists := list_headers(layout, "words", "json"):
         notes.append(f"Lists are JSON text: {lists}.")
     return notes
 
@@ -97,7 +107,7 @@ def fgb_notes(layout: Layout) -> Sequence[str]:
 # -- GeoParquet -------------------------------------------------------------------------------------
 
 
-class _Pieces:
+class _ForwardFile:
     """A file that only goes forward and gives away what was written."""
 
     def __init__(self) -> None:
@@ -120,31 +130,31 @@ class _Pieces:
     def close(self) -> None:
         self.closed = True
 
-    def take(self) -> bytes:
+    def take_written(self) -> bytes:
         piece, self._held = b"".join(self._held), []
         return piece
 
 
 def write_parquet(layout: Layout, batches: Batches, _folder: Path) -> Iterator[bytes]:
     """Yield GeoParquet 1.1, row group by row group."""
-    pieces = _Pieces()
-    schema = _parquet_schema(layout)
+    pieces = _ForwardFile()
+    schema = build_parquet_schema(layout)
     with pq.ParquetWriter(pa.PythonFile(pieces, mode="w"), schema, compression="zstd") as writer:
         for batch in batches:
             if batch.num_rows:
-                writer.write_batch(_listed(layout, batch, schema))
-                yield pieces.take()
-    yield pieces.take()
+                writer.write_batch(build_parquet_batch(layout, batch, schema))
+                yield pieces.take_written()
+    yield pieces.take_written()
 
 
-def _parquet_schema(layout: Layout) -> pa.Schema:
+def build_parquet_schema(layout: Layout) -> pa.Schema:
     fields = [
         pa.field(column.header, pa.list_(pa.string()) if column.type == "words" else known.type)
         for column, known in zip(layout.columns, layout.schema, strict=False)
     ]
-    if not layout.shapes:
+    if not layout.geometry_types:
         return pa.schema(fields)
-    told: dict[str, Any] = {"encoding": "WKB", "geometry_types": list(layout.shapes)}
+    told: dict[str, Any] = {"encoding": "WKB", "geometry_types": list(layout.geometry_types)}
     if layout.srid != LONLAT:
         told["crs"] = layout.crs.to_json_dict()
     geo = {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: told}}
@@ -152,19 +162,19 @@ def _parquet_schema(layout: Layout) -> pa.Schema:
     return pa.schema(fields, metadata={"geo": orjson.dumps(geo)})
 
 
-def _listed(layout: Layout, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def build_parquet_batch(layout: Layout, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     arrays = [
-        json_lists(batch.column(column.name)) if column.type == "words" else batch.column(column.name)
+        parse_json_lists(batch.column(column.name)) if column.type == "words" else batch.column(column.name)
         for column in layout.columns
     ]
-    if layout.shapes:
+    if layout.geometry_types:
         arrays.append(batch.column(GEOMETRY))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def parquet_notes(layout: Layout) -> Sequence[str]:
+def list_parquet_notes(layout: Layout) -> Sequence[str]:
     """Return what GeoParquet cannot hold."""
-    nested = listed(layout, "json")
+    nested = list_headers(layout, "json")
     return (f"Nested values are JSON text: {nested}.",) if nested else ()
 
 
@@ -189,22 +199,22 @@ _SHORT: Final = {
 }  # fmt: skip
 
 
-def short_names(layout: Layout) -> dict[str, str]:
+def build_short_names(layout: Layout) -> dict[str, str]:
     """Return the names of the columns in a Shapefile: ten bytes, no two alike.
 
     >>> from app.ingest.writers.model import Column
-    >>> short_names(Layout("x", (Column("azimuth_deg", "azimuth_deg", "number"),)))
+    >>> build_short_names(Layout("x", (Column("azimuth_deg", "azimuth_deg", "number"),)))
     {'azimuth_deg': 'azimuth'}
     """
     taken: set[str] = set()
     names = {}
     for column in layout.columns:
         wanted = _SHORT.get(column.name, column.name) if column.name == column.header else ""
-        name = base = wanted[:10] or cut(column.header, 10)
+        name = base = wanted[:10] or truncate_utf8(column.header, 10)
         number = 1
         while name.lower() in taken:
             number += 1
-            name = cut(base, 10 - len(str(number))) + str(number)
+            name = truncate_utf8(base, 10 - len(str(number))) + str(number)
         taken.add(name.lower())
         names[column.header] = name
     return names
@@ -212,47 +222,51 @@ def short_names(layout: Layout) -> dict[str, str]:
 
 def write_shapefile(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
     """Yield a zip: a Shapefile for each kind of shape, long texts, and the full names."""
-    names, long = short_names(layout), Writer(folder)
+    names, long = build_short_names(layout), LongTextWriter(folder)
     made: dict[str, Path] = {}
     empty = pa.RecordBatch.from_pylist([], schema=layout.schema)
-    several = len({_family(shape) for shape in layout.shapes}) > 1
+    several = len({get_shape_family(shape) for shape in layout.geometry_types}) > 1
     for batch in batches:
-        for family, part in _by_family(batch):
+        for family, part in split_by_family(batch):
             stem = f"{layout.name}-{family}" if several else layout.name
             path = made.setdefault(family, folder / f"{stem}.shp")
-            _append(layout, _flat(layout, part, names, long), path, family)
+            append_to_shapefile(layout, build_shapefile_table(layout, part, names, long), path, family)
     if not made:
-        family = _family(layout.shapes[0])
+        family = get_shape_family(layout.geometry_types[0])
         made[family] = folder / f"{layout.name}.shp"
-        _append(layout, _flat(layout, empty, names, long), made[family], family)
-    yield from read_back(_zipped(layout, folder, made, names, long))
+        append_to_shapefile(layout, build_shapefile_table(layout, empty, names, long), made[family], family)
+    yield from iter_file_blocks(build_zip(layout, folder, made, names, long))
 
 
-def _family(shape: str) -> str:
+def get_shape_family(shape: str) -> str:
     return {"Point": "point", "LineString": "line", "MultiLineString": "line"}.get(shape, "polygon")
 
 
-def _by_family(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
-    dimension = shapely.get_dimensions(shapes_of(batch))
+def split_by_family(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    dimension = shapely.get_dimensions(parse_shapes(batch))
     for number, family in enumerate(("point", "line", "polygon")):
         rows = np.flatnonzero(dimension == number)
         if len(rows):
             yield family, batch.take(pa.array(rows))
 
 
-def _flat(layout: Layout, batch: pa.RecordBatch, names: dict[str, str], long: Writer) -> pa.Table:
+def build_shapefile_table(
+    layout: Layout, batch: pa.RecordBatch, names: dict[str, str], long: LongTextWriter
+) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for column in layout.columns:
         array = (
-            texts(batch.column(column.name), column.type) if column.type == "instant" else (batch.column(column.name))
+            format_column(batch.column(column.name), column.type)
+            if column.type == "instant"
+            else (batch.column(column.name))
         )
         if column.type == "boolean":
             array = array.cast(pa.string())
-        columns[names[column.header]] = long.fitted(array)
+        columns[names[column.header]] = long.shorten_texts(array)
     return pa.table({**columns, GEOMETRY: batch.column(GEOMETRY)})
 
 
-def _append(layout: Layout, table: pa.Table, path: Path, family: str) -> None:
+def append_to_shapefile(layout: Layout, table: pa.Table, path: Path, family: str) -> None:
     kinds = {"point": "Point", "line": "LineString", "polygon": "Polygon"}
     pyogrio.raw.write_arrow(
         table,
@@ -260,18 +274,18 @@ def _append(layout: Layout, table: pa.Table, path: Path, family: str) -> None:
         driver="ESRI Shapefile",
         geometry_name=GEOMETRY,
         geometry_type=kinds[family],
-        crs=_crs(layout),
+        crs=_format_crs(layout),
         encoding="UTF-8",
         append=path.exists(),
     )
 
 
-def _zipped(layout: Layout, folder: Path, made: dict[str, Path], names: dict[str, str], long: Writer) -> Path:
+def build_zip(layout: Layout, folder: Path, made: dict[str, Path], names: dict[str, str], long: LongTextWriter) -> Path:
     target = folder / "export.zip"
-    told = [*shapefile_notes(layout), f"Texts that go on in {MEMBER}: {long.count}."]
+    told = [*list_shapefile_notes(layout), f"Texts that go on in {MEMBER}: {long.count}."]
     columns = "\n".join(f"{short:<10}  {name}" for name, short in names.items())
     mapping = {
-        short: None if column.kept else column.name
+        short: None if column.read_only else column.name
         for column, short in zip(layout.columns, names.values(), strict=True)
     }
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -286,7 +300,7 @@ def _zipped(layout: Layout, folder: Path, made: dict[str, Path], names: dict[str
     return target
 
 
-def shapefile_notes(layout: Layout) -> Sequence[str]:
+def list_shapefile_notes(layout: Layout) -> Sequence[str]:
     """Return what a Shapefile cannot hold."""
     notes = [
         "Column names are cut to ten bytes: README.txt has the full ones, and mapping.json, by which "
@@ -295,8 +309,8 @@ def shapefile_notes(layout: Layout) -> Sequence[str]:
         "text and none are the same.",
         "Times and booleans are text.",
     ]
-    if lists := listed(layout, "words", "json"):
+    if lists := list_headers(layout, "words", "json"):
         notes.append(f"Lists are JSON text: {lists}.")
-    if len({_family(shape) for shape in layout.shapes}) > 1:
+    if len({get_shape_family(shape) for shape in layout.geometry_types}) > 1:
         notes.append("Points, lines and polygons are in a Shapefile each.")
     return notes

@@ -36,7 +36,7 @@ class Column:
     name: str
     header: str
     type: Type
-    kept: bool = False
+    read_only: bool = False
     """Set by the registry: an import leaves it out."""
 
 
@@ -47,10 +47,10 @@ class Layout:
     name: str
     """Name of the layer or sheet."""
     columns: tuple[Column, ...]
-    shapes: tuple[str, ...] = ()
+    geometry_types: tuple[str, ...] = ()
     """GeoJSON types of the geometries; none: there are no geometries."""
     srid: int = LONLAT
-    places: tuple[str, str, str] = ("lon", "lat", GEOMETRY)
+    location_headers: tuple[str, str, str] = ("lon", "lat", GEOMETRY)
     """What stands above x, y and a shape in a table."""
     bom: bool = False
     count: int | None = None
@@ -62,14 +62,14 @@ class Layout:
     def schema(self) -> pa.Schema:
         """Return the schema of the batches."""
         fields = [pa.field(column.name, ARROW[column.type]) for column in self.columns]
-        if self.shapes:
+        if self.geometry_types:
             fields.append(pa.field(GEOMETRY, pa.binary()))
         return pa.schema(fields)
 
     @property
-    def pointwise(self) -> bool:
+    def has_only_points(self) -> bool:
         """Tell whether every shape is a point, so that a table needs two numbers only."""
-        return self.shapes == ("Point",)
+        return self.geometry_types == ("Point",)
 
     @property
     def crs(self) -> pyproj.CRS:
@@ -83,7 +83,7 @@ Write = Callable[[Layout, Batches, Path], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
-class Format:
+class FileWriter:
     """One format that can be written."""
 
     media_type: str
@@ -96,13 +96,13 @@ class Format:
     """Layouts it is for; none: all."""
 
 
-def shapes_of(batch: pa.RecordBatch) -> NDArray[np.object_]:
+def parse_shapes(batch: pa.RecordBatch) -> NDArray[np.object_]:
     """Return the shapes of a batch."""
     found: NDArray[np.object_] = shapely.from_wkb(batch.column(GEOMETRY).to_numpy(zero_copy_only=False))
     return found
 
 
-def texts(array: pa.Array, kind: Type) -> pa.Array:
+def format_column(array: pa.Array, kind: Type) -> pa.Array:
     """Return a column as a table has it: times and days as ISO 8601, the rest as it is."""
     if kind == "instant":
         plain = array.cast(pa.timestamp("us"))
@@ -116,24 +116,24 @@ _RISKY: Final = "^('*[=+\\-@\\t\\r])"
 """What a spreadsheet programme takes for a formula; apostrophes before it count, to be reversible."""
 
 
-def guarded(array: pa.Array) -> pa.Array:
+def guard_formulas(array: pa.Array) -> pa.Array:
     """Return text in which no cell is a formula: an apostrophe stands before what could be one."""
     return pc.replace_substring_regex(array, _RISKY, "'\\1")
 
 
-def read_back(path: Path, size: int = 1 << 18) -> Iterator[bytes]:
+def iter_file_blocks(path: Path, size: int = 1 << 18) -> Iterator[bytes]:
     """Yield a file in pieces."""
     with path.open("rb") as file:
         while piece := file.read(size):
             yield piece
 
 
-def json_lists(array: pa.Array) -> pa.Array:
+def parse_json_lists(array: pa.Array) -> pa.Array:
     """Return lists of words that came as JSON text."""
     parsed = [None if text is None else orjson.loads(text) for text in array.to_pylist()]
     return pa.array(parsed, pa.list_(pa.string()))
 
 
-def listed(layout: Layout, *types: Type) -> str:
+def list_headers(layout: Layout, *types: Type) -> str:
     """Return the names of the columns of some types, for a sentence."""
     return ", ".join(column.header for column in layout.columns if column.type in types)

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 import orjson
 import shapely
 
-from app.ingest.writers.model import Batches, Layout, shapes_of, texts
+from app.ingest.writers.model import Batches, Layout, format_column, parse_shapes
 
 Row = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ _RESOLUTION: Final = {
 _THERE: Final = ("in_use", "repair")
 _CITY_PASS: Final = {"inbound": 1, "outbound": 2, "none": 3, "both": 4}
 
-NEEDED: Final = (
+REQUIRED_FIELDS: Final = (
     "code", "jurisdiction", "name_zh", "name_en", "manufacturer", "model", "owner_unit",
     "division_code", "address", "checkpoint", "network_address", "lifecycle", "state", "structure",
     "indoor", "azimuth_deg", "horizontal_pixels", "vertical_pixels", "opening_deg",
@@ -49,41 +49,41 @@ NEEDED: Final = (
 """Fields the standards have members for."""
 
 
-def octant(azimuth: float) -> int:
+def to_octant(azimuth: float) -> int:
     """Return the eighth of the compass an azimuth lies in, 0 for north, clockwise.
 
-    >>> octant(22.4), octant(22.5), octant(350.0), octant(180.0)
+    >>> to_octant(22.4), to_octant(22.5), to_octant(350.0), to_octant(180.0)
     (0, 1, 0, 4)
     """
     return int((azimuth + 22.5) % 360 // 45)
 
 
-def takes(code: str, lifecycle: str) -> bool:
+def is_platform_device(code: str, lifecycle: str) -> bool:
     """Tell whether a platform can take a device: a 20-digit code, and it is there."""
     return _DIGITS.fullmatch(code) is not None and lifecycle in _THERE
 
 
-def _rows(layout: Layout, batches: Batches) -> Iterator[Row]:
+def iter_platform_rows(layout: Layout, batches: Batches) -> Iterator[Row]:
     for batch in batches:
         names = [column.name for column in layout.columns]
-        columns = [texts(batch.column(column.name), column.type).to_pylist() for column in layout.columns]
-        shapes = shapes_of(batch)
+        columns = [format_column(batch.column(column.name), column.type).to_pylist() for column in layout.columns]
+        shapes = parse_shapes(batch)
         places = zip(shapely.get_x(shapes).tolist(), shapely.get_y(shapes).tolist(), strict=True)
         for place, values in zip(places, zip(*columns, strict=True), strict=True):
             row = dict(zip(names, values, strict=True))
-            if takes(row["code"], row["lifecycle"]):
+            if is_platform_device(row["code"], row["lifecycle"]):
                 yield {**row, "lon": place[0], "lat": place[1]}
 
 
-def _name(row: Row) -> str:
+def _device_name(row: Row) -> str:
     return str(row.get("name_zh") or row.get("name_en") or row["code"])
 
 
-def _division(row: Row) -> str:
+def _division_code(row: Row) -> str:
     return str(row.get("division_code") or row["jurisdiction"])
 
 
-def _words(row: Row, codes: Mapping[str, str]) -> str:
+def format_functions(row: Row, codes: Mapping[str, str]) -> str:
     found = [codes[word] for word in orjson.loads(row["functions"] or "[]") if word in codes]
     return "/".join(dict.fromkeys(found))
 
@@ -99,23 +99,23 @@ def write_catalogue(layout: Layout, batches: Batches, _folder: Path) -> Iterator
         f'<DeviceList Num="{layout.count}">\n'
     ).encode()
     held: list[str] = []
-    for row in _rows(layout, batches):
-        held.append(_item(row, layout.platform))
+    for row in iter_platform_rows(layout, batches):
+        held.append(format_catalogue_item(row, layout.platform))
         if len(held) == 1000:
             yield "".join(held).encode()
             held = []
     yield "".join([*held, "</DeviceList>\n</Response>\n"]).encode()
 
 
-def _item(row: Row, platform: str) -> str:
+def format_catalogue_item(row: Row, platform: str) -> str:
     checkpoint = row.get("checkpoint")
     parent = checkpoint if checkpoint and _DIGITS.fullmatch(checkpoint) else platform
     item = {
         "DeviceID": row["code"],
-        "Name": _name(row),
+        "Name": _device_name(row),
         "Manufacturer": row.get("manufacturer") or "",
         "Model": row.get("model") or "",
-        "CivilCode": _division(row),
+        "CivilCode": _division_code(row),
         "Address": row.get("address") or "",
         "Parental": 0,
         "ParentID": parent,
@@ -130,33 +130,33 @@ def _item(row: Row, platform: str) -> str:
     info = {
         "PTZType": _GB_STRUCTURE.get(row.get("structure") or ""),
         "RoomType": None if indoor is None else 2 if indoor else 1,
-        "DirectionType": None if azimuth is None else _GB_DIRECTION[octant(azimuth)],
-        "Resolution": _resolution(row),
+        "DirectionType": None if azimuth is None else _GB_DIRECTION[to_octant(azimuth)],
+        "Resolution": format_resolution(row),
         "HorizontalFieldAngle": row.get("opening_deg"),
         "VerticalFieldAngle": row.get("vertical_opening_deg"),
         "MaxViewDistance": row.get("range_m"),
         "GrassrootsCode": "000000",
         "PointType": row.get("point_class") or 9,
-        "FunctionType": _words(row, _GB_FUNCTION) or None,
+        "FunctionType": format_functions(row, _GB_FUNCTION) or None,
         "InstallTime": f"{installed}T00:00:00" if installed else None,
         "ManagementUnit": row.get("owner_unit"),
         "RecordSaveDays": row.get("retention_days"),
     }
-    return f"<Item>\n{_members(item)}<Info>\n{_members(info)}</Info>\n</Item>\n"
+    return f"<Item>\n{format_members(item)}<Info>\n{format_members(info)}</Info>\n</Item>\n"
 
 
-def _members(values: Mapping[str, Any]) -> str:
+def format_members(values: Mapping[str, Any]) -> str:
     return "".join(f"<{name}>{escape(str(value))}</{name}>\n" for name, value in values.items() if value is not None)
 
 
-def _resolution(row: Row) -> str | None:
+def format_resolution(row: Row) -> str | None:
     size = row.get("horizontal_pixels"), row.get("vertical_pixels")
     if size[0] is None or size[1] is None:
         return None
     return _RESOLUTION.get((size[0], size[1]), f"{size[0]}x{size[1]}")
 
 
-def catalogue_notes(_layout: Layout) -> Sequence[str]:
+def list_catalogue_notes(_layout: Layout) -> Sequence[str]:
     """Return what a catalogue cannot hold."""
     return (
         "Only devices with a 20-digit code that are in use or under repair.",
@@ -168,29 +168,29 @@ def catalogue_notes(_layout: Layout) -> Sequence[str]:
 # -- GA/T 1400 --------------------------------------------------------------------------------------
 
 
-def write_objects(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
+def write_view_library(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
     """Yield the objects of GA/T 1400.3 for cameras (APE) or checkpoints (Tollgate and Lane)."""
-    return (_tollgates if layout.name == "checkpoints" else _devices)(layout, batches, folder)
+    return (write_tollgates if layout.name == "checkpoints" else write_devices)(layout, batches, folder)
 
 
-def _devices(layout: Layout, batches: Batches, _folder: Path) -> Iterator[bytes]:
+def write_devices(layout: Layout, batches: Batches, _folder: Path) -> Iterator[bytes]:
     yield b'{"APEListObject":{"APEObject":['
-    yield from _joined(_device(row) for row in _rows(layout, batches))
+    yield from iter_json_blocks(build_device(row) for row in iter_platform_rows(layout, batches))
     yield b"]}}\n"
 
 
-def _tollgates(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
+def write_tollgates(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
     with tempfile.TemporaryFile(dir=folder) as lanes:
 
         def tollgates() -> Iterator[dict[str, Any]]:
-            for row in _rows(layout, batches):
+            for row in iter_platform_rows(layout, batches):
                 found = orjson.loads(row["lanes"] or "[]")
-                for lane in _lanes(row["code"], found):
+                for lane in iter_lane_objects(row["code"], found):
                     lanes.write((b"," if lanes.tell() else b"") + orjson.dumps(lane))
-                yield _tollgate(row, len(found))
+                yield build_tollgate(row, len(found))
 
         yield b'{"TollgateListObject":{"TollgateObject":['
-        yield from _joined(tollgates())
+        yield from iter_json_blocks(tollgates())
         yield b']},"LaneListObject":{"LaneObject":['
         lanes.seek(0)
         while piece := lanes.read(1 << 18):
@@ -198,7 +198,7 @@ def _tollgates(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes
         yield b"]}}\n"
 
 
-def _joined(objects: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def iter_json_blocks(objects: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     held: list[bytes] = []
     before = b""
     for found in objects:
@@ -210,74 +210,74 @@ def _joined(objects: Iterator[dict[str, Any]]) -> Iterator[bytes]:
         yield before + b",\n".join(held)
 
 
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+def drop_absent(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _device(row: Row) -> dict[str, Any]:
+def build_device(row: Row) -> dict[str, Any]:
     state = {"online": "1", "offline": "2", "fault": "2"}
-    return _told(
+    return drop_absent(
         {
             "ApeID": row["code"],
-            "Name": _name(row),
+            "Name": _device_name(row),
             "Model": row.get("model") or "",
             "IPAddr": row.get("network_address") or "",
             "Port": 0,
             "Longitude": round(row["lon"], 6),
             "Latitude": round(row["lat"], 6),
-            "PlaceCode": _division(row),
+            "PlaceCode": _division_code(row),
             "Place": row.get("address"),
-            "OrgCode": _organisation(row),
-            "MonitorDirection": _direction(row.get("azimuth_deg")),
+            "OrgCode": _organisation_code(row),
+            "MonitorDirection": format_direction(row.get("azimuth_deg")),
             "IsOnline": state.get(row.get("state") or "", "9"),
-            "FunctionType": _words(row, _GA_FUNCTION),
+            "FunctionType": format_functions(row, _GA_FUNCTION),
         }
     )
 
 
-def _direction(azimuth: float | None) -> str:
-    return str(_GA_ALL_ROUND if azimuth is None else _GA_DIRECTION[octant(azimuth)])
+def format_direction(azimuth: float | None) -> str:
+    return str(_GA_ALL_ROUND if azimuth is None else _GA_DIRECTION[to_octant(azimuth)])
 
 
-def _organisation(row: Row) -> str | None:
+def _organisation_code(row: Row) -> str | None:
     unit = row.get("owner_unit") or ""
     return unit if _ORGANISATION.fullmatch(unit) else None
 
 
-def _tollgate(row: Row, lanes: int) -> dict[str, Any]:
+def build_tollgate(row: Row, lanes: int) -> dict[str, Any]:
     started = row.get("in_use_on")
-    return _told(
+    return drop_absent(
         {
             "TollgateID": row["code"],
-            "Name": _name(row),
+            "Name": _device_name(row),
             "Longitude": round(row["lon"], 6),
             "Latitude": round(row["lat"], 6),
-            "PlaceCode": _division(row),
+            "PlaceCode": _division_code(row),
             "Place": row.get("address"),
             "Status": "1" if row["lifecycle"] == "in_use" else "2",
             "TollgateCat": row.get("tollgate_category") or "99",
             "TollgateUsage": int(row.get("tollgate_usage") or 82),
             "LaneNum": lanes,
-            "OrgCode": _organisation(row),
+            "OrgCode": _organisation_code(row),
             "ActiveTime": f"{started.replace('-', '')}000000" if started else None,
             "FunctionType": _GA_FUNCTION[row["kind"]] if row.get("kind") else None,
         }
     )
 
 
-def _lanes(tollgate: str, lanes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def iter_lane_objects(tollgate: str, lanes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield lanes; LaneNo counts those of one direction in the order of their numbers."""
     counted: dict[str, int] = {}
     for lane in sorted(lanes, key=lambda found: int(found["lane"])):
         passage = str(lane["direction"])
         counted[passage] = counted.get(passage, 0) + 1
-        yield _told(
+        yield drop_absent(
             {
                 "TollgateID": tollgate,
                 "LaneId": lane["lane"],
                 "LaneNo": counted[passage],
                 "Name": lane.get("name") or str(lane["lane"]),
-                "Direction": _direction(lane.get("bearing_deg")),
+                "Direction": format_direction(lane.get("bearing_deg")),
                 "MaxSpeed": lane.get("max_speed_kmh"),
                 "CityPass": _CITY_PASS[passage],
                 "ApeID": lane.get("camera"),
@@ -285,7 +285,7 @@ def _lanes(tollgate: str, lanes: Sequence[Mapping[str, Any]]) -> Iterator[dict[s
         )
 
 
-def objects_notes(layout: Layout) -> Sequence[str]:
+def list_view_library_notes(layout: Layout) -> Sequence[str]:
     """Return what the objects cannot hold."""
     notes = [
         "Only devices with a 20-digit code that are in use or under repair.",

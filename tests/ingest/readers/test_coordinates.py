@@ -10,16 +10,16 @@ from pyproj import Transformer
 
 from app.errors import Invalid
 from app.geo.projection.datum import from_wgs84
-from app.ingest.values.angles import angle, pair
+from app.ingest.values.angles import parse_angle, parse_pair
 from app.ingest.values.coordinates import (
-    FAULTS,
-    Places,
-    from_cells,
-    from_columns,
-    shapes_from_cells,
+    ISSUE_CODES,
+    Locations,
+    is_swapped,
+    locations_to_lonlat,
+    parse_columns,
+    parse_pairs,
+    parse_shapes,
     shapes_to_lonlat,
-    swapped,
-    to_lonlat,
 )
 
 
@@ -27,8 +27,8 @@ def column(*cells: str | None) -> pa.StringArray:
     return pa.array(cells, pa.string())
 
 
-def told(places: Places) -> list[str]:
-    return [FAULTS[fault] for fault in places.fault]
+def told(places: Locations) -> list[str]:
+    return [ISSUE_CODES[fault] for fault in places.issue_codes]
 
 
 @pytest.mark.parametrize("text", [
@@ -38,7 +38,7 @@ def told(places: Places) -> list[str]:
     "纬度：35°12'30\"", "35º12´30¨".replace("¨", '"'), "+35 12 30", "lat 35 12 30", "35° 12' 30\" 北",
 ])  # fmt: skip
 def test_spellings_of_one_angle(text: str) -> None:
-    found = angle(text)
+    found = parse_angle(text)
     assert found is not None
     assert found.value == pytest.approx(35 + 12.5 / 60, abs=1e-12)
 
@@ -49,7 +49,7 @@ def test_spellings_of_one_angle(text: str) -> None:
     ("经度:113.5", 113.5, "lon"), ("X:430966.9", 430966.9, None),
 ])  # fmt: skip
 def test_signs_axes_and_thousands(text: str, value: float, axis: str | None) -> None:
-    found = angle(text)
+    found = parse_angle(text)
     assert found is not None
     assert found.value == pytest.approx(value)
     assert found.axis == axis
@@ -60,7 +60,7 @@ def test_signs_axes_and_thousands(text: str, value: float, axis: str | None) -> 
     "35.2 113.2", "--3", "35..2", "N", "°",
 ])  # fmt: skip
 def test_what_can_be_read_in_no_or_two_ways_is_not_read(text: str) -> None:
-    assert angle(text) is None
+    assert parse_angle(text) is None
 
 
 @given(value=st.floats(0, 179.999, allow_nan=False), negative=st.booleans())
@@ -69,7 +69,7 @@ def test_degrees_minutes_and_seconds_come_back(value: float, negative: bool) -> 
     degrees, rest = divmod(seconds, 3600)
     minutes, rest = divmod(rest, 60)
     text = f"{degrees:.0f}°{minutes:.0f}′{rest:.4f}″{'W' if negative else 'E'}"
-    found = angle(text)
+    found = parse_angle(text)
     if rest < 59.99995:
         assert found is not None
         assert found.value == pytest.approx(-value if negative else value, abs=1e-7)
@@ -81,7 +81,7 @@ def test_degrees_minutes_and_seconds_come_back(value: float, negative: bool) -> 
     "北纬35度30分，东经113度15分", "lat: 35.5, lon: 113.25", "35°30′ 113°15′", "35.5N, 113.25E",
 ])  # fmt: skip
 def test_pairs_with_latitude_first(text: str) -> None:
-    places = from_cells(column(text))
+    places = parse_pairs(column(text))
     assert told(places) == [""]
     assert places.xy[0] == pytest.approx([113.25, 35.5])
     assert places.order == "latlon"
@@ -89,22 +89,22 @@ def test_pairs_with_latitude_first(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["113.25, 35.5", "E113°15' N35°30'", "113.25 35.5", "[113.25,35.5]"])
 def test_pairs_with_longitude_first(text: str) -> None:
-    places = from_cells(column(text))
+    places = parse_pairs(column(text))
     assert places.xy[0] == pytest.approx([113.25, 35.5])
     assert places.order == "lonlat"
 
 
 def test_pairs_that_name_one_axis_twice_are_not_read() -> None:
-    assert pair("35.5N, 36.5N") is None
+    assert parse_pair("35.5N, 36.5N") is None
 
 
 def test_the_order_of_unclear_pairs() -> None:
     unclear = ("60.2, 24.9", "60.3, 24.8")
-    assert told(from_cells(column(*unclear))) == ["unknown-order"] * 2
-    by_place = from_cells(column(*unclear), near=(24.9, 60.2))
+    assert told(parse_pairs(column(*unclear))) == ["unknown-order"] * 2
+    by_place = parse_pairs(column(*unclear), near=(24.9, 60.2))
     assert (by_place.order, by_place.xy[0].tolist()) == ("latlon", [24.9, 60.2])
-    assert from_cells(column(*unclear), order="lonlat").xy[0].tolist() == [60.2, 24.9]
-    by_others = from_cells(column(*unclear, "N60.1 E24.7", None, "x"))
+    assert parse_pairs(column(*unclear), order="lonlat").xy[0].tolist() == [60.2, 24.9]
+    by_others = parse_pairs(column(*unclear, "N60.1 E24.7", None, "x"))
     assert by_others.xy[:3].tolist() == [[24.9, 60.2], [24.8, 60.3], [24.7, 60.1]]
     assert told(by_others)[3:] == ["blank", "not-a-number"]
 
@@ -112,7 +112,7 @@ def test_the_order_of_unclear_pairs() -> None:
 def test_two_columns_tell_every_fault() -> None:
     x = column("113.2", "113,25", None, "1", None, "x", "NaN", "1e400", "35.5N", "113°30'", "181", "35N")
     y = column("35.1", "35.5", None, None, "2", "35", "35", "35", "E113.25", "35 30 0", "35", "36N")
-    places = from_columns(x, y)
+    places = parse_columns(x, y)
     assert told(places) == [
         "", "", "blank", "half-blank", "half-blank", "not-a-number", "not-finite", "not-finite", "", "",
         "", "unknown-order",
@@ -120,8 +120,8 @@ def test_two_columns_tell_every_fault() -> None:
     assert places.xy[[0, 1, 8, 9]].tolist() == [
         [113.2, 35.1], [113.25, 35.5], [113.25, 35.5], [113.5, 35.5],
     ]  # fmt: skip
-    assert np.isnan(places.xy[~places.good]).all()
-    lonlat = to_lonlat(places)
+    assert np.isnan(places.xy[~places.valid]).all()
+    lonlat = locations_to_lonlat(places)
     assert told(lonlat)[10] == "out-of-range"
     assert np.isnan(lonlat.xy[10]).all()
 
@@ -129,22 +129,22 @@ def test_two_columns_tell_every_fault() -> None:
 def test_the_fast_way_and_the_slow_way_agree() -> None:
     random = np.random.default_rng(1)
     texts = [f"{value:.7f}" for value in random.uniform(-180, 180, 500)]
-    fast = from_columns(column(*texts), column(*texts))
-    slow = from_columns(column(*texts, "x"), column(*(text + "°" for text in texts), "x"))
+    fast = parse_columns(column(*texts), column(*texts))
+    slow = parse_columns(column(*texts, "x"), column(*(text + "°" for text in texts), "x"))
     assert (fast.xy == slow.xy[:-1]).all()
-    assert fast.good.all()
+    assert fast.valid.all()
 
 
 @given(st.lists(st.none() | st.text(max_size=12) | st.sampled_from(["35", "-1e5", "inf", "1°"]), max_size=5))
 def test_no_text_raises(cells: list[str | None]) -> None:
     one = column(*cells)
     for places in (
-        from_columns(one, one),
-        from_cells(one),
-        to_lonlat(from_columns(one, one), "EPSG:4547"),
+        parse_columns(one, one),
+        parse_pairs(one),
+        locations_to_lonlat(parse_columns(one, one), "EPSG:4547"),
     ):
-        assert (np.isfinite(places.xy).all(axis=1) == places.good).all()
-    shapes, fault, _ = shapes_from_cells(one)
+        assert (np.isfinite(places.xy).all(axis=1) == places.valid).all()
+    shapes, fault, _ = parse_shapes(one)
     assert ((fault == 0) == ~shapely.is_missing(shapes)).all()
 
 
@@ -153,30 +153,30 @@ def test_any_system_is_read_with_x_first(epsg: int) -> None:
     place = (114.17, 22.28) if epsg == 2326 else (113.2418, 35.2159)
     forth = Transformer.from_crs(4326, epsg, always_xy=True)
     x, y = forth.transform(*place)
-    found = to_lonlat(from_columns(column(repr(float(x))), column(repr(float(y)))), f"EPSG:{epsg}")
+    found = locations_to_lonlat(parse_columns(column(repr(float(x))), column(repr(float(y)))), f"EPSG:{epsg}")
     assert told(found) == [""]
     assert found.xy[0] == pytest.approx(place, abs=1e-8)
 
 
 def test_a_known_place_of_the_national_zone() -> None:
     # 430 966.92, 3 898 808.80 in EPSG:4547 is 113.2418 E, 35.2159 N (EPSG registry, PROJ 9.5)
-    places = from_columns(
+    places = parse_columns(
         column("430966.92", "3898808.80", "38430966.92"),
         column("3898808.80", "430966.92", "3898808.80"),
     )
-    found = to_lonlat(places, "EPSG:4547")
+    found = locations_to_lonlat(places, "EPSG:4547")
     assert told(found) == ["", "outside-crs", "outside-crs"]
     assert found.xy[0] == pytest.approx([113.2418, 35.2159], abs=1e-6)
-    assert not swapped(places, "EPSG:4547")
-    exchanged = from_columns(column("3898808.80", "3898809.80"), column("430966.92", "430967.92"))
-    assert swapped(exchanged, "EPSG:4547")
+    assert not is_swapped(places, "EPSG:4547")
+    exchanged = parse_columns(column("3898808.80", "3898809.80"), column("430966.92", "430967.92"))
+    assert is_swapped(exchanged, "EPSG:4547")
 
 
 @pytest.mark.parametrize("datum", ["gcj02", "bd09"])
 def test_chinese_datums(datum: str) -> None:
     place = np.array([[113.2418, 35.2159]])
     there = from_wgs84(place, datum)
-    found = to_lonlat(Places(np.vstack([there, [[999, 1]]]), np.zeros(2, np.uint8)), datum)
+    found = locations_to_lonlat(Locations(np.vstack([there, [[999, 1]]]), np.zeros(2, np.uint8)), datum)
     assert found.xy[0] == pytest.approx(place[0], abs=1e-9)
     assert told(found) == ["", "out-of-range"]
 
@@ -184,7 +184,7 @@ def test_chinese_datums(datum: str) -> None:
 @pytest.mark.parametrize("system", ["EPSG:999999", "mars", "EPSG:5773", ""])
 def test_unknown_systems_are_refused(system: str) -> None:
     with pytest.raises(Invalid) as refusal:
-        to_lonlat(Places(np.zeros((1, 2)), np.zeros(1, np.uint8)), system)
+        locations_to_lonlat(Locations(np.zeros((1, 2)), np.zeros(1, np.uint8)), system)
     assert refusal.value.code == "unknown-crs"
 
 
@@ -195,8 +195,8 @@ def test_shapes_in_cells() -> None:
         hexed, None, "POINT (x)", "POINT EMPTY", "POINT (nan 1)", "{}", "LINESTRING (0 0, 1 1)",
         "01zz" * 20,
     )  # fmt: skip
-    shapes, fault, srid = shapes_from_cells(cells)
-    assert [FAULTS[one] for one in fault] == [
+    shapes, fault, srid = parse_shapes(cells)
+    assert [ISSUE_CODES[one] for one in fault] == [
         "", "", "", "", "blank", *["bad-geometry"] * 4, "", "bad-geometry",
     ]  # fmt: skip
     assert srid.tolist() == [0, 4547, 0, 4490, 0, 0, 0, 0, 0, 0, 0]
@@ -208,7 +208,7 @@ def test_shapes_of_any_system() -> None:
     line = shapely.LineString([(430966.92, 3898808.80), (430966.92, 3898908.80)])
     shapes = np.array([line, None, shapely.Point(3898808.80, 430966.92)], dtype=object)
     found, fault = shapes_to_lonlat(shapes, "EPSG:4547")
-    assert [FAULTS[one] for one in fault] == ["", "blank", "outside-crs"]
+    assert [ISSUE_CODES[one] for one in fault] == ["", "blank", "outside-crs"]
     assert shapely.get_coordinates(found[0])[0] == pytest.approx([113.2418, 35.2159], abs=1e-6)
     assert found[1:].tolist() == [None, None]
     assert shapes[0] == line  # the input stays as it is

@@ -27,7 +27,7 @@ def grid(name: str = "CGCS2000_3_Degree_GK_CM_114E", **changed: str) -> str:
 
 @pytest.mark.parametrize("number", CHINA)
 def test_the_systems_of_china_are_known_by_what_esri_calls_them(number: int) -> None:
-    assert crs.of(pyproj.CRS.from_epsg(number).to_wkt("WKT1_ESRI")) == f"EPSG:{number}"
+    assert crs.parse_crs(pyproj.CRS.from_epsg(number).to_wkt("WKT1_ESRI")) == f"EPSG:{number}"
 
 
 @pytest.mark.parametrize("changed", [
@@ -36,9 +36,9 @@ def test_the_systems_of_china_are_known_by_what_esri_calls_them(number: int) -> 
 ])  # fmt: skip
 def test_a_grid_of_a_citys_own_is_not_taken_for_the_national_one(changed: dict[str, str]) -> None:
     text = grid(**changed)
-    found = crs.of(text)
+    found = crs.parse_crs(text)
     assert found is not None
-    assert crs.title(found) == changed.get("name", "CGCS2000 / 3-degree Gauss-Kruger CM 114E")
+    assert crs.format_crs_title(found) == changed.get("name", "CGCS2000 / 3-degree Gauss-Kruger CM 114E")
     xy = pyproj.Proj(text)(PLACE.x, PLACE.y)
     (there,), fault = shapes_to_lonlat(np.array([shapely.Point(xy)]), found)
     assert not fault.any()
@@ -46,7 +46,7 @@ def test_a_grid_of_a_citys_own_is_not_taken_for_the_national_one(changed: dict[s
 
 
 def test_the_same_grid_under_another_name_has_its_number() -> None:
-    assert crs.of(grid(name="某市坐标系")) == "EPSG:4547"
+    assert crs.parse_crs(grid(name="某市坐标系")) == "EPSG:4547"
 
 
 def test_what_says_of_no_place_is_no_crs() -> None:
@@ -55,7 +55,7 @@ def test_what_says_of_no_place_is_no_crs() -> None:
         'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]',
         'LOCAL_CS["x",UNIT["metre",1]]',
     ):
-        assert crs.of(text) is None
+        assert crs.parse_crs(text) is None
 
 
 def test_a_file_in_a_grid_of_its_own_says_so(tmp_path: Path) -> None:
@@ -64,5 +64,5 @@ def test_a_file_in_a_grid_of_its_own_says_so(tmp_path: Path) -> None:
     frame = geopandas.GeoDataFrame({"code": ["A"]}, geometry=[place], crs=text)
     frame.to_file(tmp_path / "x.gpkg")
     found = read(tmp_path / "x.gpkg").detected
-    assert crs.title(str(found.crs)) == "Own"
+    assert crs.format_crs_title(str(found.crs)) == "Own"
     assert found.notes == ("The CRS 'Own' is by its numbers none of EPSG's; it is used as the file defines it.",)

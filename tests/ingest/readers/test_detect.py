@@ -13,7 +13,7 @@ import xlsxwriter
 from app.errors import Invalid
 from app.ingest.readers import archive, delimited
 from app.ingest.readers.excel import workbook
-from app.ingest.readers.gis.dbf import open_table
+from app.ingest.readers.gis.dbf import open_dbf
 from app.ingest.readers.opening import open_source
 from tests.ingest.readers.files import read, written
 
@@ -101,7 +101,7 @@ def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = zipped(tmp_path, ("x.csv", CSV))
     with open_source(path) as source:
-        assert len(list(source.batches())) == 1
+        assert len(list(source.iter_batches())) == 1
         assert len(list(tmp_path.iterdir())) == 2
     refusal(zipped(tmp_path, ("x.csv", b"%PDF")))
     assert [left.name for left in tmp_path.iterdir()] == ["x.zip"]
@@ -147,7 +147,7 @@ def test_what_comes_out_is_counted_and_not_what_is_claimed(tmp_path: Path) -> No
     bomb = tmp_path / "x.gz"
     bomb.write_bytes(gzip.compress(b"x" * 3_000_000))
     with pytest.raises(Invalid) as refused:
-        archive.gunzip(bomb, tmp_path / "out", limit=1 << 20)
+        archive.unpack_gzip(bomb, tmp_path / "out", limit=1 << 20)
     assert refused.value.code == "unpacks-too-large"
     assert (tmp_path / "out").stat().st_size <= 1 << 20
 
@@ -198,7 +198,7 @@ def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
     )
     body = b"".join(b" " + row[: record - 1 - 12].ljust(record - 13) + row[-12:] for row in rows)
     path = written(tmp_path, head + b"\r" + body, "x.dbf")
-    columns, deleted, odd = open_table(path, None, None).cells(0, 9)
+    columns, deleted, odd = open_dbf(path, None, None).read_cells(0, 9)
     assert columns["DAY"].to_pylist() == ["2024-01-02", None, "bad day"]
     assert columns["WORKS"].to_pylist() == ["true", None, "false"]
     assert columns["I"].to_pylist() == ["-7", "0", "1"]
@@ -206,7 +206,7 @@ def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
     assert columns["N"].to_pylist()[0] == "12.5"
     assert (deleted.tolist(), odd) == ([False] * 3, [])
     with pytest.raises(Invalid) as refused:
-        open_table(written(tmp_path, head[:20], "y.dbf"), None, None)
+        open_dbf(written(tmp_path, head[:20], "y.dbf"), None, None)
     assert refused.value.code == "damaged-file"
 
 

@@ -14,7 +14,7 @@ from app.ingest.readers import encoding, xml_text
 from app.ingest.readers.encoding import Encoding
 from app.ingest.readers.gis import kml
 from app.ingest.readers.gis.kml import SHAPES
-from app.ingest.readers.model import Named
+from app.ingest.readers.model import SourceFile
 from tests.ingest.readers.files import read, written
 
 _NAMES = st.sampled_from(["a", "b", "name", "folder"])
@@ -108,14 +108,14 @@ def test_placemarks_are_those_of_the_tree(parts: list[str], cut: int) -> None:
     text = f"<kml><Document>{''.join(parts)}</Document></kml>"
     raw = text.encode()
 
-    def blocks(_file: Named, _coding: Encoding) -> Iterator[bytes]:
+    def blocks(_file: SourceFile, _coding: Encoding) -> Iterator[bytes]:
         yield from (raw[at : at + cut] for at in range(0, len(raw), cut))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kml, "blocks_of", blocks)
-        found = list(kml.placemarks(Named(Path("x.kml"), "x.kml"), Encoding("utf-8"), set()))
+        patch.setattr(kml, "iter_safe_blocks", blocks)
+        found = list(kml.iter_placemarks(SourceFile(Path("x.kml"), "x.kml"), Encoding("utf-8"), set()))
     expected = list(_expected(ElementTree.fromstring(text), []))
-    assert [(record.values, record.fault is not None) for record in found] == expected
+    assert [(record.values, record.issue is not None) for record in found] == expected
     assert [list(record.values) for record in found] == [list(values) for values, _ in expected]
 
 
@@ -150,10 +150,10 @@ def test_what_is_no_xml_is_refused_with_its_place(tmp_path: Path, text: str, pla
 
 def test_a_document_type_is_refused_wherever_a_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = b'<?xml version="1.0"?>\n<!dOcTyPe kml [<!ENTITY x "y">]><kml>&x;</kml>'
-    file = Named(written(tmp_path, text, "x.kml"), "x.kml")
+    file = SourceFile(written(tmp_path, text, "x.kml"), "x.kml")
     for cut in range(1, len(text)):
         pieces = [text[:cut], text[cut:]]
-        monkeypatch.setattr(encoding, "text_blocks", lambda *_, of=pieces, **__: iter(of))
+        monkeypatch.setattr(encoding, "iter_utf8_blocks", lambda *_, of=pieces, **__: iter(of))
         with pytest.raises(Invalid) as refusal:
-            list(xml_text.blocks_of(file, Encoding("utf-8")))
+            list(xml_text.iter_safe_blocks(file, Encoding("utf-8")))
         assert refusal.value.code == "unsafe-file"

@@ -11,7 +11,7 @@ from pyproj import Transformer
 
 from app.geo.projection.datum import from_wgs84, suspicion
 from app.ingest.readers.opening import open_source
-from app.ingest.values.coordinates import from_columns, to_lonlat
+from app.ingest.values.coordinates import locations_to_lonlat, parse_columns
 from tests.ingest.readers.files import SHARED, read
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real files are not there ({SHARED})")
@@ -30,10 +30,10 @@ def test_hong_kong_in_gbk_with_two_systems_of_coordinates() -> None:
         [cell.strip() or None for cell in row] for row in list(decoded)[1:]
     ]
     with open_source(path) as source:
-        batch = next(source.batches())
-    degrees = to_lonlat(from_columns(batch.columns["经度"], batch.columns["纬度"]))
-    grid = to_lonlat(from_columns(batch.columns["东坐标"], batch.columns["北坐标"]), "EPSG:2326")
-    both = degrees.good & grid.good
+        batch = next(source.iter_batches())
+    degrees = locations_to_lonlat(parse_columns(batch.columns["经度"], batch.columns["纬度"]))
+    grid = locations_to_lonlat(parse_columns(batch.columns["东坐标"], batch.columns["北坐标"]), "EPSG:2326")
+    both = degrees.valid & grid.valid
     assert both.sum() > 980
     metres = Transformer.from_crs(4326, 2326, always_xy=True)
     apart = np.hypot(*(

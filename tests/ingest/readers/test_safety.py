@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import Invalid
-from app.ingest.values.coordinates import FAULTS, shapes_from_cells
-from app.ingest.values.shapes import from_wkb
+from app.ingest.values.coordinates import ISSUE_CODES, parse_shapes
+from app.ingest.values.shapes import parse_wkb
 from tests.ingest.readers.files import read, written
 from tests.ingest.readers.test_detect import refusal, zipped
 
@@ -117,8 +117,8 @@ DEEP = 200_000
     '{"type":"Point","coordinates":' + "[" * DEEP + "]" * DEEP + "}",
 ])  # fmt: skip
 def test_nested_shapes_in_a_cell_do_not_run_out_of_stack(text: str) -> None:
-    shapes, fault, _ = shapes_from_cells(pa.array([text, "POINT (1 2)"]))
-    assert FAULTS[fault[0]] == "bad-geometry"
+    shapes, fault, _ = parse_shapes(pa.array([text, "POINT (1 2)"]))
+    assert ISSUE_CODES[fault[0]] == "bad-geometry"
     assert shapes[1] == shapely.Point(1, 2)
 
 
@@ -136,7 +136,7 @@ def test_ordinary_shapes_pass_in_every_spelling_of_wkb(parts: list[BaseGeometry]
             shapely.set_srid(shape, 4326), byte_order=0 if big else 1, flavor=flavor,
             include_srid=flavor == "extended",
         )  # fmt: skip
-        shapes, bad = from_wkb(np.array([raw, None, raw[:-1] or b"x"], dtype=object))
+        shapes, bad = parse_wkb(np.array([raw, None, raw[:-1] or b"x"], dtype=object))
         assert shapely.force_2d(shape).equals_exact(shapes[0])
         assert (shapes[1], bad) == (None, [2])
 

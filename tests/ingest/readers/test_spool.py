@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from app.errors import Invalid
 from app.ingest.readers import named_items, spill
-from app.ingest.readers.model import Oddity
-from app.ingest.readers.named_items import Record, gather
-from app.ingest.readers.spill import Spool
+from app.ingest.readers.model import FormatIssue
+from app.ingest.readers.named_items import NamedItem, collect_items
+from app.ingest.readers.spill import RowStore
 
 _FAULT = ("bad-item", "An item cannot be read.")
 _SHAPES = st.sampled_from(
@@ -22,7 +22,7 @@ _SHAPES = st.sampled_from(
 )  # fmt: skip
 _RECORDS = st.lists(
     st.builds(
-        Record,
+        NamedItem,
         st.dictionaries(st.sampled_from(["a", "b", " a", "", "row", "shapes", "\ud800"]),
                         st.sampled_from(["x", 1, None, "东\ud800", 2.5, [1]])),
         _SHAPES, st.sampled_from([None, _FAULT]), st.sampled_from([0, 50]),
@@ -33,41 +33,43 @@ _TEXTS = {"x": "x", 1: "1", None: None, "东\ud800": "东\\ud800", 2.5: "2.5"}
 
 @settings(max_examples=100, deadline=None)
 @given(_RECORDS, st.integers(1, 7), st.sampled_from([0, 900, 1 << 20]), st.integers(1, 9))
-def test_items_come_back(items: list[Record], at_once: int, kept: int, together: int) -> None:
+def test_items_come_back(items: list[NamedItem], at_once: int, kept: int, together: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spill, "KEPT_BYTES", kept)
         patch.setattr(named_items, "ROWS", together)
         patch.setattr(spill, "ROWS", together + 2)
         patch.setattr(named_items, "_HELD", 120)
-        found = gather(iter(items))
+        found = collect_items(iter(items))
     raw = list(dict.fromkeys(name for item in items for name in item.values))
-    assert (found.count, len(found.names)) == (len(items), len(raw))
+    assert (found.count, len(found.headers)) == (len(items), len(raw))
     for _ in range(2):
         at = 0
-        for batch in found.batches(at_once):
-            part = items[at : at + len(batch.row)]
+        for batch in found.iter_batches(at_once):
+            part = items[at : at + len(batch.row_numbers)]
             assert 0 < len(part) <= at_once
-            assert batch.row.tolist() == list(range(at + 1, at + 1 + len(part)))
-            for name, key in zip(found.names, raw, strict=True):
+            assert batch.row_numbers.tolist() == list(range(at + 1, at + 1 + len(part)))
+            for name, key in zip(found.headers, raw, strict=True):
                 values = [item.values.get(key) for item in part]
                 assert batch.columns[name].to_pylist() == ["[1]" if value == [1] else _TEXTS[value] for value in values]
             shapes = [shapely.Point(item.shape) if isinstance(item.shape, tuple) else item.shape
                       for item in part]  # fmt: skip
             assert (batch.geometry is not None) == any(item.shape is not None for item in items)
             assert batch.geometry is None or list(batch.geometry) == shapes
-            assert [odd.row for odd in batch.odd] == [at + 1 + place for place, item in enumerate(part) if item.fault]
+            assert [odd.row for odd in batch.issues] == [
+                at + 1 + place for place, item in enumerate(part) if item.issue
+            ]
             at += len(part)
         assert at == len(items)
     found.spool.close()
 
 
 def test_oddities_keep_what_they_say() -> None:
-    odd = Oddity(2, "a", "东门", column="x", severity="error")
-    held = Spool()
-    held.put(3, {"x": pa.array(["1", None, "3"])}, odd=[odd])
-    held.finish()
-    (batch,) = held.batches(10, ["x"], held.keys)
-    assert batch.odd == (odd,)
+    odd = FormatIssue(2, "a", "东门", column="x", severity="error")
+    held = RowStore()
+    held.add_rows(3, {"x": pa.array(["1", None, "3"])}, odd=[odd])
+    held.flush()
+    (batch,) = held.iter_batches(10, ["x"], held.keys)
+    assert batch.issues == (odd,)
     assert batch.geometry is None
 
 
@@ -76,5 +78,5 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     monkeypatch.setattr(spill, "KEPT_BYTES", 0)
     with pytest.raises(Invalid, match="no room") as refusal:
-        gather(iter([Record({"a": "x"})]))
+        collect_items(iter([NamedItem({"a": "x"})]))
     assert refusal.value.code == "unpacks-too-large"

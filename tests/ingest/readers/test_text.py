@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import app.ingest
-from app.ingest.values.text import clean, clean_cell, narrow
-from app.ingest.values.typed_text import number_text, value_text, values_text, whole_text
+from app.ingest.values.text import clean_cell, clean_column, to_narrow
+from app.ingest.values.typed_text import format_double, format_integer, format_json_column, format_value
 
 MODULES = sorted(found.name for found in pkgutil.walk_packages(app.ingest.__path__, "app.ingest."))
 _ODD = st.text(alphabet="a1 路\t\n\r\x00\x1f\x7f\x85\xa0\xad\u061c\u1680\u180e\u200b\u200f\u2028\u202e"
@@ -29,7 +29,7 @@ def test_examples_run(name: str) -> None:
 @given(st.lists(st.none() | _ODD | st.text(max_size=8), max_size=8), st.integers(0, 3))
 def test_a_column_is_cleaned_as_its_cells(cells: list[str | None], cut: int) -> None:
     column = pa.array(cells, pa.string()).slice(cut)
-    cleaned = clean(column).to_pylist()
+    cleaned = clean_column(column).to_pylist()
     assert cleaned == [clean_cell(cell) for cell in cells[cut:]]
     assert [clean_cell(cell) for cell in cleaned] == cleaned
     assert "" not in cleaned
@@ -39,7 +39,7 @@ def test_what_is_kept_and_what_goes() -> None:
     assert clean_cell(" 人\u200b民\u3000路，“东” ") == "人民 路，“东”"
     assert clean_cell("two\r\nlines") == "two\nlines"
     assert clean_cell("\ufeff \u200b\u00a0\u3000") is None
-    assert narrow("１１３．５°Ｅ，ａ") == "113.5°E,a"
+    assert to_narrow("１１３．５°Ｅ，ａ") == "113.5°E,a"
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -51,7 +51,7 @@ def test_what_is_kept_and_what_goes() -> None:
     (dt.date(2024, 1, 2), "2024-01-02"), (dt.timedelta(hours=30), "1 day, 6:00:00"),
 ])  # fmt: skip
 def test_values_as_text(value: object, text: str | None) -> None:
-    assert value_text(value) == text
+    assert format_value(value) == text
 
 
 _JSON = st.one_of(
@@ -62,12 +62,12 @@ _JSON = st.one_of(
 
 @given(st.one_of(st.lists(_JSON, max_size=5), st.lists(st.none() | st.floats()), st.lists(st.integers())))
 def test_a_column_of_values_is_written_as_its_values(values: list[object]) -> None:
-    assert values_text(values).to_pylist() == [clean_cell(value_text(value)) for value in values]
+    assert format_json_column(values).to_pylist() == [clean_cell(format_value(value)) for value in values]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_comes_back_or_shows_its_loss(value: float) -> None:
-    text = number_text(value)
+    text = format_double(value)
     assert text is not None
     if abs(value) < 2**53:
         assert float(text) == value
@@ -80,5 +80,5 @@ def test_a_number_comes_back_or_shows_its_loss(value: float) -> None:
 def test_a_code_that_went_through_a_double_shows(code: int) -> None:
     # What programs print that keep numbers as doubles (ECMA-262, Number::toString).
     printed = int(Decimal(repr(float(code))))
-    assert "E+" in whole_text(printed)
-    assert whole_text(code) == str(code) or code == printed
+    assert "E+" in format_integer(printed)
+    assert format_integer(code) == str(code) or code == printed

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.values.text import clean_cell, whole
+from app.ingest.values.text import clean_cell, escape_surrogates
 from app.ingest.values.typed_text import (
     EXACT_BINARY,
     EXACT_SPREADSHEET,
-    cells_text,
-    column_text,
-    value_text,
-    values_text,
+    format_arrow_column,
+    format_json_column,
+    format_sheet_column,
+    format_value,
 )
 
 _WORDS = st.sampled_from(["", "face", "东", ' a"b', "\\", "x\ny", "\x1f", "\x7f", "\ud800", "[]", "\u3000"])
@@ -32,14 +32,14 @@ _COLUMNS = st.one_of(
 
 
 def _cell(value: Any, exact: int = EXACT_BINARY) -> str | None:
-    text = value_text(value, exact)
-    return clean_cell(None if text is None else whole(text))
+    text = format_value(value, exact)
+    return clean_cell(None if text is None else escape_surrogates(text))
 
 
 @settings(max_examples=200, deadline=None)
 @given(_COLUMNS)
 def test_a_column_is_its_cells(values: list[Any]) -> None:
-    assert values_text(values).to_pylist() == [_cell(value) for value in values]
+    assert format_json_column(values).to_pylist() == [_cell(value) for value in values]
 
 
 _NUMBERS = st.one_of(st.floats(), st.sampled_from([1e15, -1e15, 999999999999999.0, 2.0**53, 0.5, 1e-7]))
@@ -56,7 +56,7 @@ _BLANKS = st.one_of(_NUMBERS, st.just(""))
 )  # fmt: skip
 def test_a_column_of_a_spreadsheet_is_its_cells(values: list[Any]) -> None:
     expected = [_cell(value, EXACT_SPREADSHEET) for value in values]
-    assert cells_text(values).to_pylist() == expected
+    assert format_sheet_column(values).to_pylist() == expected
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.list_(pa.int64()), pa.large_list(pa.string())])
@@ -65,14 +65,14 @@ def test_lists_of_arrow_are_json(kind: pa.DataType, cut: slice) -> None:
     words = pa.types.is_string(kind.value_type)
     lists = [["a", "b"], [], None, ["东"], ["c"], [None]] if words else [[1, 2], [], None, [3], [4], [None]]
     column = pa.array(lists, kind)[cut]
-    assert column_text(column).to_pylist() == [_cell(value) for value in lists[cut]]
+    assert format_arrow_column(column).to_pylist() == [_cell(value) for value in lists[cut]]
     plain = column.filter(column.is_valid())
-    assert column_text(plain[:3]).to_pylist() == [_cell(value) for value in plain[:3].to_pylist()]
+    assert format_arrow_column(plain[:3]).to_pylist() == [_cell(value) for value in plain[:3].to_pylist()]
 
 
 def test_other_kinds_of_arrow() -> None:
-    assert column_text(pa.array([True, None, False])).to_pylist() == ["true", None, "false"]
-    assert column_text(pa.array([Decimal("4.10"), Decimal("41080000001320000001")])).to_pylist() == [
+    assert format_arrow_column(pa.array([True, None, False])).to_pylist() == ["true", None, "false"]
+    assert format_arrow_column(pa.array([Decimal("4.10"), Decimal("41080000001320000001")])).to_pylist() == [
         "4.10", "41080000001320000001",
     ]  # fmt: skip
-    assert column_text(pa.array([dt.date(2024, 3, 1)])).to_pylist() == ["2024-03-01"]
+    assert format_arrow_column(pa.array([dt.date(2024, 3, 1)])).to_pylist() == ["2024-03-01"]

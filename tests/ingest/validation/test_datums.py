@@ -26,10 +26,10 @@ def _judged(folder: Path, *lines: str, kind: str = "camera", **wanted: Any) -> t
     path = written(folder, "\n".join(lines) + "\n")
     options = Options(kind, jurisdiction="410800", **wanted)
     with open_source(path) as source:
-        (sample,) = source.batches(1000)
+        (sample,) = source.iter_batches(1000)
         plan = plan_for(options, source.detected, source.columns, sample)
         (batch,) = batches(plan, source)
-        return judge(plan, batch), located(plan.place, plan.kind, batch)
+        return judge(plan, batch), located(plan.place, plan.spec, batch)
 
 
 def _written_in(datum: str) -> str:

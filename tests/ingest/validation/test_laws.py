@@ -11,12 +11,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.columns.field_specs import Field, Kind, kind_of
+from app.ingest.columns.field_specs import FieldSpec, RecordSpec, kind_of
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.readers.opening import Batch
 from app.ingest.validation import vectorized_validation
 from app.ingest.validation.batch_validation import Judged, judge
-from app.ingest.values.text import clean
+from app.ingest.values.text import clean_column
 
 _SIGNS = "a B7路。.-_:/@,'\"=\t\n\x00\x1f\x7f\x85\xa0\u00e9\u2028\u202e\u3000\u200b{}\\１"
 _NUMBERS = (
@@ -130,7 +130,7 @@ _TEXTS = (
 )
 
 
-def odd(target: Field) -> list[str]:
+def odd(target: FieldSpec) -> list[str]:
     """Cells of which most are wrong for the field, or right in an unusual spelling."""
     words = [str(word) for word in target.words]
     found: dict[str, Sequence[str]] = {
@@ -151,19 +151,19 @@ def odd(target: Field) -> list[str]:
     return list(found[target.form])
 
 
-def cells(target: Field) -> st.SearchStrategy[str | None]:
+def cells(target: FieldSpec) -> st.SearchStrategy[str | None]:
     known: st.SearchStrategy[str | None] = st.sampled_from([None, *odd(target)])
     if target.form == "text":
         return known | st.text(_SIGNS, max_size=12)
     return known | st.floats(-400, 400).map(repr) if target.form == "number" else known
 
 
-def stored(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
+def stored(kind: RecordSpec, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a good row as the database would hold it."""
     return {name: _stored(kind.fields.get(name), text) for name, text in row.items()}
 
 
-def _stored(target: Field | None, text: Any) -> Any:
+def _stored(target: FieldSpec | None, text: Any) -> Any:
     if text is None or target is None:
         return text
     if target.form in ("number", "integer"):
@@ -171,8 +171,8 @@ def _stored(target: Field | None, text: Any) -> Any:
     return orjson.loads(text) if target.form == "json" else text
 
 
-def batch_of(kind: Kind, columns: Mapping[str, list[str | None]], count: int, shape: Any) -> Batch:
-    arrays = {name: clean(pa.array(texts, pa.string())) for name, texts in columns.items()}
+def batch_of(kind: RecordSpec, columns: Mapping[str, list[str | None]], count: int, shape: Any) -> Batch:
+    arrays = {name: clean_column(pa.array(texts, pa.string())) for name, texts in columns.items()}
     return Batch(np.arange(2, count + 2), arrays, np.array([shape] * count, dtype=object))
 
 
@@ -189,7 +189,7 @@ SHAPES = {
 }
 
 
-def usual_cells(target: Field) -> list[str | None]:
+def usual_cells(target: FieldSpec) -> list[str | None]:
     """Return cells that are right by themselves."""
     if target.name in _PLAIN:
         return _PLAIN[target.name]
@@ -201,7 +201,7 @@ def usual_cells(target: Field) -> list[str | None]:
     return right.get(target.form, [str(word) for word in target.words])
 
 
-def usual(target: Field) -> st.SearchStrategy[str | None]:
+def usual(target: FieldSpec) -> st.SearchStrategy[str | None]:
     """Cells that are right by themselves, or blank."""
     cells = usual_cells(target)
     return st.sampled_from(cells if target.required else [None, *cells])
@@ -217,7 +217,7 @@ TOGETHER = [
 
 
 @st.composite
-def files(draw: st.DrawFn, kind: Kind) -> Batch:
+def files(draw: st.DrawFn, kind: RecordSpec) -> Batch:
     """Files whose cells are right but for a few, so that single rules decide."""
     count = draw(st.integers(1, 12))
     names = [name for name, target in kind.fields.items() if target.required]
@@ -246,14 +246,14 @@ class _Unplaced(_Told):
     geometry = False
 
 
-def agree(kind: Kind, batch: Batch, *, parts: bool = False) -> int:
+def agree(kind: RecordSpec, batch: Batch, *, parts: bool = False) -> int:
     """Check that both ways answer the same; return how many rows the quick way was certain of."""
     told = _Told() if batch.geometry is not None else _Unplaced()
     plan = plan_for(Options(kind.name, some_fields=parts), told, tuple(batch.columns), None)  # type: ignore[arg-type]  # only what the plan reads
     quick, exact = judge(plan, batch), judge(plan, batch, exact=True)
     assert quick.faults == exact.faults
     assert _rows(kind, quick) == _rows(kind, exact)
-    placed = np.ones(len(batch.row), dtype=bool)
+    placed = np.ones(len(batch.row_numbers), dtype=bool)
     return int(vectorized_validation.certain(plan, batch, placed)[0].sum())
 
 
@@ -286,18 +286,18 @@ def test_the_quick_way_answers_as_the_exact_way(name: str) -> None:
 
 
 @st.composite
-def parts_of(draw: st.DrawFn, kind: Kind) -> Batch:
+def parts_of(draw: st.DrawFn, kind: RecordSpec) -> Batch:
     """Files that give the code and some other fields of records, and maybe their places."""
     whole = draw(files(kind))
     rest = [name for name in whole.columns if name != "code"]
     kept = draw(st.lists(st.sampled_from(rest), min_size=1, unique=True))
     more = draw(st.lists(st.sampled_from(list(kind.fields)), min_size=1, max_size=4))
-    count = len(whole.row)
+    count = len(whole.row_numbers)
     columns = {name: whole.columns[name] for name in ("code", *kept)}
     for name in ("notes", *more):
         texts = draw(st.lists(usual(kind.fields[name]), min_size=count, max_size=count))
-        columns.setdefault(name, clean(pa.array(texts, pa.string())))
-    return Batch(whole.row, columns, whole.geometry if draw(st.booleans()) else None)
+        columns.setdefault(name, clean_column(pa.array(texts, pa.string())))
+    return Batch(whole.row_numbers, columns, whole.geometry if draw(st.booleans()) else None)
 
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if name != "state"])
@@ -312,7 +312,7 @@ def test_both_ways_agree_on_parts_of_records(name: str) -> None:
     law()
 
 
-def _rows(kind: Kind, answer: Judged) -> list[dict[str, Any]]:
+def _rows(kind: RecordSpec, answer: Judged) -> list[dict[str, Any]]:
     return [stored(kind, row) for row in answer.good.to_pylist()]
 
 

@@ -13,7 +13,7 @@ from pyproj import Transformer
 from app.errors import Invalid
 from app.geo.projection.datum import from_wgs84
 from app.ingest.columns.planner import Options, plan_for
-from app.ingest.readers.opening import Batch, Oddity
+from app.ingest.readers.opening import Batch, FormatIssue
 from app.ingest.validation.batch_validation import batches, judge
 from tests.ingest.validation.test_judge import judged, sheet
 
@@ -236,7 +236,7 @@ def test_lanes_of_one_checkpoint_are_never_torn_apart() -> None:
 
 def test_rows_whose_form_is_wrong_are_refused_and_told() -> None:
     batch = sheet("code,lon,lat,functions", "c1,113,35,face", "c2,113,35,face")
-    batch = replace(batch, odd=(Oddity(3, "too-many-cells", "More cells.", None, "error"),))
+    batch = replace(batch, issues=(FormatIssue(3, "too-many-cells", "More cells.", None, "error"),))
     plan = plan_for(Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch)
     answer = judge(plan, batch)
     assert [(fault.row, fault.code) for fault in answer.faults] == [(3, "too-many-cells")]

@@ -263,7 +263,7 @@ def test_names_of_divisions_are_no_codes(tmp_path: Path, names: tuple[str, str],
     head = _HEAD.replace("备注", "行政区划")
     rows = [f"{_ROW[:19]}{at}{_ROW[20:]},,,{name}" for at, name in enumerate(names, 1)]
     with open_source(written(tmp_path, "\n".join((head, *rows)) + "\n")) as source:
-        (sample,) = source.batches(100)
+        (sample,) = source.iter_batches(100)
         plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns, sample)
         (batch,) = batches(plan, source)
         found = judge(plan, batch)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from app.ingest.readers import archive
-from app.ingest.readers.excel.xlsx import MOST, Spots
+from app.ingest.readers.excel.xlsx import MOST, ErrorCells
 
 _ERRORS: Final = {
     0x00: "#NULL!", 0x07: "#DIV/0!", 0x0F: "#VALUE!", 0x17: "#REF!", 0x1D: "#NAME?", 0x24: "#NUM!",
@@ -31,12 +31,12 @@ _REPEATED: Final = re.compile(rb'table:number-(?:rows|columns)-repeated="(\d{1,7
 _SHOWN: Final = re.compile(rb"\s*<text:p\b[^>]*>([^<]{0,40})<")
 
 
-def of_xls(path: Path, sheets: Sequence[str], sheet: str) -> Spots:
+def find_xls_errors(path: Path, sheets: Sequence[str], sheet: str) -> ErrorCells:
     """Return the failed formulas of a sheet of a binary workbook.
 
     What cannot be followed gives none: whether the workbook is broken is for its reader to say.
     """
-    spots: Spots = {}
+    spots: ErrorCells = {}
     try:
         stream = _stream(path.read_bytes())
         starts = _starts(stream)
@@ -48,13 +48,13 @@ def of_xls(path: Path, sheets: Sequence[str], sheet: str) -> Spots:
     return spots
 
 
-def of_ods(path: Path, sheet: str) -> Spots:
+def find_ods_errors(path: Path, sheet: str) -> ErrorCells:
     """Return the failed formulas of a sheet of an OpenDocument spreadsheet."""
-    spots: Spots = {}
-    member = next((one for one in archive.members(path) if one.name == "content.xml"), None)
+    spots: ErrorCells = {}
+    member = next((one for one in archive.list_members(path) if one.name == "content.xml"), None)
     if member is None:
         return spots
-    with archive.reading(path, member) as packed:
+    with archive.open_member(path, member) as packed:
         text = packed.read()
     if _FAILED not in text:
         return spots
@@ -66,9 +66,9 @@ def of_ods(path: Path, sheet: str) -> Spots:
             here = name is not None and html.unescape(name[1].decode("utf-8", "replace")) == sheet
             row, times = -1, 1
         elif line is not None:
-            row, times, column = row + times, _times(line), 0
+            row, times, column = row + times, parse_repetition(line), 0
         elif cell is not None:
-            wide = _times(cell)
+            wide = parse_repetition(cell)
             if here and _FAILED in cell and (count := count + wide * times) <= MOST:
                 shown = _SHOWN.match(text, token.end())
                 error = shown[1].decode("utf-8", "replace") if shown else _OTHER
@@ -80,7 +80,7 @@ def of_ods(path: Path, sheet: str) -> Spots:
     return spots
 
 
-def _times(attributes: bytes) -> int:
+def parse_repetition(attributes: bytes) -> int:
     found = _REPEATED.search(attributes)
     return max(1, int(found[1])) if found else 1
 

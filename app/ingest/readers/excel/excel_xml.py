@@ -11,10 +11,10 @@ from typing import Any, Final
 from app.errors import Invalid
 from app.ingest.readers.encoding import Encoding
 from app.ingest.readers.excel.xlsx import NOT_COMPUTED
-from app.ingest.readers.grid import MOST_COLUMNS, MOST_ROWS, Line, Sheets, open_grid, too_wide
-from app.ingest.readers.model import Named, Opened, Wanted
-from app.ingest.readers.xml_text import coding_of, events, mended, text_of
-from app.ingest.values.typed_text import EXACT_SPREADSHEET, number_text, whole_text
+from app.ingest.readers.grid import MOST_COLUMNS, MOST_ROWS, GridRow, TableNames, build_size_error, open_grid
+from app.ingest.readers.model import ReadOptions, SourceFile, TableReader
+from app.ingest.readers.xml_text import detect_xml_encoding, iter_events, iter_safe_text, repair_text
+from app.ingest.values.typed_text import EXACT_SPREADSHEET, format_double, format_integer
 
 _MIDNIGHT: Final = re.compile(r"(\d{4}-\d\d-\d\d)T00:00:00(?:\.0+)?Z?")
 _FRACTION: Final = re.compile(r"\.0+(Z?)$")
@@ -22,7 +22,7 @@ _WHOLE: Final = re.compile(r"-?\d{1,40}")
 _MOST_SPANNED: Final = 20_000_000
 
 
-def open_workbook(file: Named, wanted: Wanted) -> Opened:
+def open_excel_xml(file: SourceFile, wanted: ReadOptions) -> TableReader:
     """Open the named sheet, or the first visible one that has a header and rows.
 
     Raises
@@ -31,81 +31,81 @@ def open_workbook(file: Named, wanted: Wanted) -> Opened:
         ``damaged-file``, ``unsafe-file``, ``wrong-encoding``, ``unknown-layer``, ``no-such-row``,
         ``empty-file``, ``unpacks-too-large``.
     """
-    coding = coding_of(file, wanted.encoding)
+    coding = detect_xml_encoding(file, wanted.encoding)
     nothing = Invalid("The workbook has no visible sheet with cells.", code="empty-file")
     return open_grid(
-        "xml-spreadsheet", coding, lambda sheets: _lines(file, coding, sheets), wanted,
+        "xml-spreadsheet", coding, lambda sheets: iter_workbook_rows(file, coding, sheets), wanted,
         largest=False, nothing=nothing,
     )  # fmt: skip
 
 
-def _lines(file: Named, coding: Encoding, sheets: Sheets) -> Iterator[Line]:
-    rows = _Rows(-1)
+def iter_workbook_rows(file: SourceFile, coding: Encoding, sheets: TableNames) -> Iterator[GridRow]:
+    rows = _SheetRows(-1)
     path: list[Any] = []
-    for event, element in events(mended(text_of(file, coding))):
-        tag = _local(str(element.tag))
+    for event, element in iter_events(repair_text(iter_safe_text(file, coding))):
+        tag = local_name(str(element.tag))
         if event == "start":
             if tag == "Worksheet":
-                rows = _Rows(len(sheets.names))
-                sheets.names.append(_told(element, "Name") or f"Sheet{rows.table + 1}")
+                rows = _SheetRows(len(sheets.names))
+                sheets.names.append(get_attribute(element, "Name") or f"Sheet{rows.table + 1}")
             path.append(element)
             continue
         path.pop()
-        if tag == "Row" and path and _local(str(path[-1].tag)) == "Table":
-            yield rows.line(element)
+        if tag == "Row" and path and local_name(str(path[-1].tag)) == "Table":
+            yield rows.build_row(element)
             path[-1].remove(element)  # nothing is kept that was told
         elif tag == "Visible" and (element.text or "").startswith("Sheet"):
             sheets.hidden.add(rows.table)
 
 
-class _Rows:
+class _SheetRows:
     """Counts the rows of one sheet, and carries what merged cells take."""
 
     def __init__(self, table: int) -> None:
-        self.table, self.last, self.spanned = table, 0, 0
+        self.table, self.last_row, self.spanned = table, 0, 0
         self.spans: dict[int, tuple[int, int, str]] = {}
         """Column -> last row taken, row it begins in, text."""
 
-    def line(self, row: Any) -> Line:
+    def build_row(self, row: Any) -> GridRow:
         """Return a row with its cells where they stand."""
-        number = _number(_told(row, "Index"), self.last + 1)
-        if not self.last < number <= MOST_ROWS:
-            raise _misplaced(number)
-        self.last = number + _number(_told(row, "Span"), 0)
+        number = parse_index(get_attribute(row, "Index"), self.last_row + 1)
+        if not self.last_row < number <= MOST_ROWS:
+            raise _bad_index(number)
+        self.last_row = number + parse_index(get_attribute(row, "Span"), 0)
         self.spans = {at: span for at, span in self.spans.items() if span[0] >= number}
         spanned = [(at, begun, text) for at, (_, begun, text) in self.spans.items() if text]
         cells: list[str | None] = []
         at = 0
         for cell in row:
-            if _local(str(cell.tag)) != "Cell":
+            if local_name(str(cell.tag)) != "Cell":
                 continue
             while at in self.spans:
                 at += 1
-            at = _number(_told(cell, "Index"), at + 1) - 1
+            at = parse_index(get_attribute(cell, "Index"), at + 1) - 1
             if not len(cells) <= at < MOST_COLUMNS:
-                raise _misplaced(at + 1)
-            text = _text(cell)
+                raise _bad_index(at + 1)
+            text = parse_cell(cell)
             cells += [*[None] * (at - len(cells)), text]
-            wide, down = (_number(_told(cell, name), 0) for name in ("MergeAcross", "MergeDown"))
+            wide, down = (parse_index(get_attribute(cell, name), 0) for name in ("MergeAcross", "MergeDown"))
             if at + wide >= MOST_COLUMNS:
-                raise too_wide()
+                raise build_size_error()
             for column in range(at, at + wide + 1) if down else ():
                 self.spans[column] = (number + down, number, (text or "") if column == at else "")
             at += wide + 1
         self.spanned += len(spanned)
         if self.spanned > _MOST_SPANNED:
-            raise too_wide()
-        return Line(self.table, number, cells, spanned)
+            raise build_size_error()
+        return GridRow(self.table, number, cells, spanned)
 
 
-def _text(cell: Any) -> str | None:
-    data = next((child for child in cell if _local(str(child.tag)) == "Data"), None)
+def parse_cell(cell: Any) -> str | None:
+    data = next((child for child in cell if local_name(str(child.tag)) == "Data"), None)
     if data is None:
-        return NOT_COMPUTED if _told(cell, "Formula") else None
+        return NOT_COMPUTED if get_attribute(cell, "Formula") else None
     text = "".join(data.itertext())
-    match _told(data, "Type"):
+    match get_attribute(data, "Type"):
         case "Number":
-            return _numeric(text.strip())
+            return format_number(text.strip())
         case "DateTime":
             day = _MIDNIGHT.fullmatch(text.strip())
             return day[1] if day else _FRACTION.sub(r"\1", text.strip())
@@ -115,35 +115,35 @@ def _text(cell: Any) -> str | None:
             return text or None
 
 
-def _numeric(text: str) -> str | None:
+def format_number(text: str) -> str | None:
     """Return a number: whole ones keep the digits they are written with."""
     if _WHOLE.fullmatch(text):
-        return whole_text(int(text))
+        return format_integer(int(text))
     try:
-        return number_text(float(text), EXACT_SPREADSHEET)
+        return format_double(float(text), EXACT_SPREADSHEET)
     except ValueError:
         return text or None
 
 
-def _told(element: Any, name: str) -> str | None:
+def get_attribute(element: Any, name: str) -> str | None:
     """Return an attribute, with or without the namespace that it should have."""
     for key, value in element.items():
-        if _local(key) == name:
+        if local_name(key) == name:
             return str(value)
     return None
 
 
-def _local(name: str) -> str:
+def local_name(name: str) -> str:
     return name.rsplit("}", 1)[-1]
 
 
-def _number(text: str | None, default: int) -> int:
+def parse_index(text: str | None, default: int) -> int:
     if text is None:
         return default
     if not text.strip().isdecimal() or len(text) > 9:
-        raise _misplaced(text)
+        raise _bad_index(text)
     return int(text)
 
 
-def _misplaced(place: object) -> Invalid:
+def _bad_index(place: object) -> Invalid:
     return Invalid(f"The workbook cannot be read: {place} is no place of a row or cell.", code="damaged-file")

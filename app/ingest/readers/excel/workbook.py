@@ -20,11 +20,11 @@ from app.ingest.readers import archive
 from app.ingest.readers.archive import Member
 from app.ingest.readers.excel import error_cells, xlsx
 from app.ingest.readers.excel.xlsx import SAMPLE_ROWS
-from app.ingest.readers.grid import batch_of
-from app.ingest.readers.header_row import Header, find
-from app.ingest.readers.model import Batch, Detected, Named, Opened, Tally, Wanted
+from app.ingest.readers.grid import build_batch
+from app.ingest.readers.header_row import Header, find_header
+from app.ingest.readers.model import Batch, DetectedFormat, IssueLog, ReadOptions, SourceFile, TableReader
 from app.ingest.values.text import clean_cell
-from app.ingest.values.typed_text import EXACT_SPREADSHEET, cells_text, value_text
+from app.ingest.values.typed_text import EXACT_SPREADSHEET, format_sheet_column, format_value
 
 # How much memory a workbook would take, from its XML, before it is loaded.
 #
@@ -51,28 +51,28 @@ _ODS_ROW: Final = re.compile(
 _REPEATED: Final = re.compile(rb'number-columns-repeated="(\d+)"')
 
 
-def check(path: Path, kind: str) -> None:
+def check_size(path: Path, kind: str) -> None:
     """Refuse a workbook that would not fit.
 
     Raises
     ------
     Invalid
-        ``unpacks-too-large``; and as `app.ingest.readers.archive.members`.
+        ``unpacks-too-large``; and as `app.ingest.readers.archive.list_members`.
     """
     if not zipfile.is_zipfile(path):
         return  # the old binary format: 65,536 rows of 256 columns at most
-    held = archive.members(path)
-    archive.within(sum(member.size for member in held), LARGEST_ODS if kind == "ods" else LARGEST)
+    held = archive.list_members(path)
+    archive.check_unpacked_size(sum(member.size for member in held), LARGEST_ODS if kind == "ods" else LARGEST)
     for member in held:
         if kind == "ods" and member.name == "content.xml":
-            _check_ods(path, member)
+            check_ods_content(path, member)
         elif member.name.lower().startswith("xl/worksheets/") and member.suffix == "xml":
-            _check_sheet(path, member)
+            check_xlsx_sheet(path, member)
 
 
-def _check_sheet(path: Path, member: Member) -> None:
+def check_xlsx_sheet(path: Path, member: Member) -> None:
     rows, columns = 1, 26
-    for block in _blocks(path, member):
+    for block in iter_member_blocks(path, member):
         rows = max(rows, max(map(int, _ROW.findall(block)), default=1))
         column = _ANY_COLUMN if any(sign in block for sign in _UNUSUAL) else _COLUMN
         columns = max(columns, max(map(_number, set(column.findall(block))), default=1))
@@ -81,20 +81,20 @@ def _check_sheet(path: Path, member: Member) -> None:
     # Formatted blank cells may reach far; only those with a value count.
     rows = columns = 1
     far = b"A1"
-    for block in _blocks(path, member):
+    for block in iter_member_blocks(path, member):
         for letters, row in _FILLED.findall(block):
             if int(row) > rows or _number(letters) > columns:
                 rows, columns = max(rows, int(row)), max(columns, _number(letters))
                 far = letters + row
     if rows * columns > MOST_CELLS:
-        raise _too_wide(rows, columns, far.decode())
+        raise _sheet_too_large(rows, columns, far.decode())
 
 
-def _check_ods(path: Path, member: Member) -> None:
+def check_ods_content(path: Path, member: Member) -> None:
     """Count repeated rows and cells that hold something."""
     rows = columns = here = wide = 0
     times = 1
-    text = b"".join(_blocks(path, member, overlap=False))
+    text = b"".join(iter_member_blocks(path, member, overlap=False))
     for found in _ODS_ROW.finditer(text):
         token = found[0]
         if token.startswith(b"<table:table-row"):
@@ -103,7 +103,7 @@ def _check_ods(path: Path, member: Member) -> None:
             rows += times
             columns = max(columns, wide)
             if wide and rows * columns > MOST_CELLS:
-                raise _too_wide(rows, columns, f"row {rows}")
+                raise _sheet_too_large(rows, columns, f"row {rows}")
         elif token.startswith(b"<table:table"):
             attributes = found[2]
             if attributes is None:
@@ -115,8 +115,8 @@ def _check_ods(path: Path, member: Member) -> None:
                 wide = here
 
 
-def _blocks(path: Path, member: Member, *, overlap: bool = True) -> Iterator[bytes]:
-    with archive.reading(path, member) as packed:
+def iter_member_blocks(path: Path, member: Member, *, overlap: bool = True) -> Iterator[bytes]:
+    with archive.open_member(path, member) as packed:
         end = b""
         while block := packed.read(_BLOCK):
             yield end + block
@@ -130,7 +130,7 @@ def _number(letters: bytes) -> int:
     return number
 
 
-def _too_wide(rows: int, columns: int, place: str) -> Invalid:
+def _sheet_too_large(rows: int, columns: int, place: str) -> Invalid:
     return Invalid(
         f"A sheet reaches to {rows:,} rows and {columns:,} columns (a value at {place}): more than "
         f"{MOST_CELLS:,} cells. Remove stray values far from the table, or save it as CSV.",
@@ -150,7 +150,7 @@ _EARLY: Final = (
 _Merged = list[tuple[tuple[int, int], tuple[int, int]]]
 
 
-def open_spreadsheet(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
+def open_spreadsheet(file: SourceFile, kind: str, wanted: ReadOptions, folder: Callable[[], Path]) -> TableReader:
     """Open the named sheet, or the first visible one that has a header and rows.
 
     Raises
@@ -159,25 +159,25 @@ def open_spreadsheet(file: Named, kind: str, wanted: Wanted, folder: Callable[[]
         ``encrypted-file``, ``damaged-file``, ``unknown-layer``, ``no-such-row``,
         ``unpacks-too-large``.
     """
-    parts = xlsx.cut(file.path, folder) if kind == "xlsx" else None
-    opened = _in_parts(file, parts, wanted) if parts is not None else None
-    return opened or _whole(file, kind, wanted)
+    parts = xlsx.split_workbook(file.path, folder) if kind == "xlsx" else None
+    opened = open_in_parts(file, parts, wanted) if parts is not None else None
+    return opened or open_in_memory(file, kind, wanted)
 
 
-def _whole(file: Named, kind: str, wanted: Wanted) -> Opened:
+def open_in_memory(file: SourceFile, kind: str, wanted: ReadOptions) -> TableReader:
     """Open a workbook whose sheet is held in memory."""
-    check(file.path, kind)
-    with _readable():
+    check_size(file.path, kind)
+    with _catch_reader_errors():
         book = calamine.CalamineWorkbook.from_path(file.path)
-        visible, sheet, notes = _chosen(book, wanted.sheet or wanted.layer)
-        header = find(_head(sheet), wanted.header_row)
+        visible, sheet, notes = choose_sheet(book, wanted.sheet or wanted.layer)
+        header = find_header(read_first_rows(sheet), wanted.header_row)
     top, shift = sheet.start or (0, 0)
-    merged = _spans(sheet.merged_cell_ranges or [], shift, header)
-    spots = _without_value(file.path, book.sheet_names, sheet.name)
-    notes += (*header.notes, *((_MERGED,) if merged else ()), *_early(file.path))
-    if _any_uncomputed(spots):
+    merged = find_row_spans(sheet.merged_cell_ranges or [], shift, header)
+    spots = find_cells_without_value(file.path, book.sheet_names, sheet.name)
+    notes += (*header.notes, *((_MERGED,) if merged else ()), *describe_day_count(file.path))
+    if has_uncomputed(spots):
         notes += (_UNCOMPUTED,)
-    detected = Detected(
+    detected = DetectedFormat(
         format=kind,
         header_row=header.row,
         layer=sheet.name,
@@ -187,64 +187,64 @@ def _whole(file: Named, kind: str, wanted: Wanted) -> Opened:
     )
 
     def read(rows: int) -> Iterator[Batch]:
-        return _batches(enumerate(sheet.iter_rows()), shift, header, merged, spots, rows)
+        return iter_row_batches(enumerate(sheet.iter_rows()), shift, header, merged, spots, rows)
 
-    opened = Opened(detected, tuple(header.names[at] for at in header.kept), read)
-    opened.closing.callback(book.close)
+    opened = TableReader(detected, tuple(header.names[at] for at in header.columns), read)
+    opened.resources.callback(book.close)
     return opened
 
 
-def _in_parts(file: Named, parts: xlsx.Parts, wanted: Wanted) -> Opened | None:
+def open_in_parts(file: SourceFile, parts: xlsx.SplitWorkbook, wanted: ReadOptions) -> TableReader | None:
     """Open a workbook whose sheet is read some rows at a time."""
-    with _readable():
-        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(parts.sample()))
-        visible, sheet, notes = _chosen(book, wanted.sheet or wanted.layer)
-        header = find(_head(sheet), wanted.header_row)
+    with _catch_reader_errors():
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(parts.build_sample()))
+        visible, sheet, notes = choose_sheet(book, wanted.sheet or wanted.layer)
+        header = find_header(read_first_rows(sheet), wanted.header_row)
         name, shift = sheet.name, sheet.start[1] if sheet.start else 0
         book.close()
-    path = xlsx.part_of(file.path, name)
+    path = xlsx.find_sheet_path(file.path, name)
     if path not in parts.sheets:
         parts.close()
         return None
     scanned = parts.sheets[path]
-    merged = _spans(scanned.merged, shift, header)
-    notes += (*header.notes, *((_MERGED,) if merged else ()), *_early(file.path))
-    detected = Detected(
+    merged = find_row_spans(scanned.merged, shift, header)
+    notes += (*header.notes, *((_MERGED,) if merged else ()), *describe_day_count(file.path))
+    detected = DetectedFormat(
         format="xlsx",
         header_row=header.row,
         layer=name,
         layers=visible,
-        rows=max(0, scanned.last - (header.row or 0)),
+        rows=max(0, scanned.last_row - (header.row or 0)),
         notes=notes,
     )
-    tally = Tally()
-    width = max(header.kept, default=0) + 1
+    tally = IssueLog()
+    width = max(header.columns, default=0) + 1
 
     def cells() -> Iterator[tuple[int, list[Any]]]:
         after = 0
-        for rows, packed in parts.of(path):
+        for rows, packed in parts.iter_parts(path):
             spots.clear()
-            xlsx.look(rows, spots)
-            if _any_uncomputed(spots):
-                tally.note(_UNCOMPUTED)
-            start, held = _part(packed, name)
+            xlsx.add_cells_without_value(rows, spots)
+            if has_uncomputed(spots):
+                tally.add_note(_UNCOMPUTED)
+            start, held = read_part(packed, name)
             if merged and held:  # merged cells fill rows that have no cells of their own
                 yield from ((at, [""] * width) for at in range(after, start[0]))
                 after = start[0] + len(held)
-            yield from _fitted(start, held, shift, width)
+            yield from iter_aligned_rows(start, held, shift, width)
 
     def read(rows: int) -> Iterator[Batch]:
-        return _batches(cells(), shift, header, merged, spots, rows)
+        return iter_row_batches(cells(), shift, header, merged, spots, rows)
 
-    spots: xlsx.Spots = {}
-    opened = Opened(detected, tuple(header.names[at] for at in header.kept), read, tally)
-    opened.closing.callback(parts.close)
+    spots: xlsx.ErrorCells = {}
+    opened = TableReader(detected, tuple(header.names[at] for at in header.columns), read, tally)
+    opened.resources.callback(parts.close)
     return opened
 
 
-def _part(packed: bytes, name: str) -> tuple[tuple[int, int], list[list[Any]]]:
+def read_part(packed: bytes, name: str) -> tuple[tuple[int, int], list[list[Any]]]:
     """Return the rows of a part, and the place of its first cell with a value."""
-    with _readable():
+    with _catch_reader_errors():
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(packed))
         sheet = book.get_sheet_by_name(name)
         rows = sheet.to_python() if sheet.start else []
@@ -252,7 +252,9 @@ def _part(packed: bytes, name: str) -> tuple[tuple[int, int], list[list[Any]]]:
     return sheet.start or (0, 0), rows
 
 
-def _fitted(start: tuple[int, int], rows: list[list[Any]], shift: int, width: int) -> Iterator[tuple[int, list[Any]]]:
+def iter_aligned_rows(
+    start: tuple[int, int], rows: list[list[Any]], shift: int, width: int
+) -> Iterator[tuple[int, list[Any]]]:
     """Yield rows with their places from 0, each beginning in one column and of one width."""
     begin = max(0, start[1] - shift)
     skipped = max(0, shift - start[1])
@@ -265,22 +267,22 @@ def _fitted(start: tuple[int, int], rows: list[list[Any]], shift: int, width: in
         yield at, [*before, *cells, *[""] * (width - len(before) - len(cells))]
 
 
-def _any_uncomputed(spots: xlsx.Spots) -> bool:
+def has_uncomputed(spots: xlsx.ErrorCells) -> bool:
     return any(text == xlsx.NOT_COMPUTED for row in spots.values() for _, text in row)
 
 
-def _early(path: Path) -> tuple[str, ...]:
-    return (_EARLY,) if zipfile.is_zipfile(path) and xlsx.counts_from_1904(path) else ()
+def describe_day_count(path: Path) -> tuple[str, ...]:
+    return (_EARLY,) if zipfile.is_zipfile(path) and xlsx.has_1904_dates(path) else ()
 
 
-def _without_value(path: Path, sheets: Sequence[str], name: str) -> xlsx.Spots:
+def find_cells_without_value(path: Path, sheets: Sequence[str], name: str) -> xlsx.ErrorCells:
     """Return the cells that the reader does not deliver as what the programme shows."""
     if not zipfile.is_zipfile(path):
-        return error_cells.of_xls(path, sheets, name)
-    return xlsx.without_value(path, name) or error_cells.of_ods(path, name)
+        return error_cells.find_xls_errors(path, sheets, name)
+    return xlsx.find_cells_without_value(path, name) or error_cells.find_ods_errors(path, name)
 
 
-def _chosen(
+def choose_sheet(
     book: calamine.CalamineWorkbook, stated: str | None
 ) -> tuple[tuple[str, ...], calamine.CalamineSheet, tuple[str, ...]]:
     """Return the names of the visible sheets, the sheet to be read, and what to tell."""
@@ -297,36 +299,36 @@ def _chosen(
             )
         return visible, book.get_sheet_by_name(stated), ()
     if not visible:
-        raise _no_cells()
+        raise _no_visible_cells()
     blank = True
     for name in visible:
         sheet = book.get_sheet_by_name(name)
-        rows = _head(sheet)
+        rows = read_first_rows(sheet)
         blank &= not any(map(any, rows))
-        found = find(rows)
-        if found.row is not None and len(found.kept) > 1 and any(map(any, rows[found.row :])):
+        found = find_header(rows)
+        if found.row is not None and len(found.columns) > 1 and any(map(any, rows[found.row :])):
             others = [other for other in visible if other != name]
             told = f"Sheet {name!r} is read; the workbook also has {', '.join(others)}."
             return visible, sheet, (told,) if others else ()
     if blank:
-        raise _no_cells()
+        raise _no_visible_cells()
     return visible, book.get_sheet_by_name(visible[0]), ()
 
 
-def _no_cells() -> Invalid:
+def _no_visible_cells() -> Invalid:
     return Invalid("The workbook has no visible sheet with cells.", code="empty-file")
 
 
-def _head(sheet: calamine.CalamineSheet) -> list[list[str | None]]:
+def read_first_rows(sheet: calamine.CalamineSheet) -> list[list[str | None]]:
     rows = []
     for row in sheet.iter_rows():
-        rows.append([clean_cell(value_text(cell, EXACT_SPREADSHEET)) for cell in row])
+        rows.append([clean_cell(format_value(cell, EXACT_SPREADSHEET)) for cell in row])
         if len(rows) == SAMPLE_ROWS:
             break
     return rows
 
 
-def _spans(ranges: Sequence[xlsx.Range], shift: int, header: Header) -> _Merged:
+def find_row_spans(ranges: Sequence[xlsx.Range], shift: int, header: Header) -> _Merged:
     """Return merged ranges of the body that span rows, by physical column."""
     return [
         ((top, left - shift), (bottom, right - shift))
@@ -335,12 +337,12 @@ def _spans(ranges: Sequence[xlsx.Range], shift: int, header: Header) -> _Merged:
     ]
 
 
-def _batches(
+def iter_row_batches(
     places: Iterable[tuple[int, list[Any]]],
     shift: int,
     header: Header,
     merged: _Merged,
-    spots: xlsx.Spots,
+    spots: xlsx.ErrorCells,
     rows: int,
 ) -> Iterator[Batch]:
     spans = {(top, left): bottom for (top, left), (bottom, _) in merged}
@@ -351,7 +353,7 @@ def _batches(
         if at < (header.row or 0):
             continue
         if spans:
-            _carry(row, at, spans, carried)
+            fill_merged_cells(row, at, spans, carried)
         if not any(row) and all(cell == "" for cell in row):
             continue
         for column_at, text in spots.get(at, ()) if spots else ():
@@ -360,20 +362,20 @@ def _batches(
         numbers.append(at + 1)
         held.append(row)
         if len(numbers) == rows:
-            yield _batch(numbers, held, header)
+            yield _build_cell_batch(numbers, held, header)
             numbers, held = [], []
     if numbers:
-        yield _batch(numbers, held, header)
+        yield _build_cell_batch(numbers, held, header)
 
 
-def _batch(numbers: list[int], rows: list[list[Any]], header: Header) -> Batch:
+def _build_cell_batch(numbers: list[int], rows: list[list[Any]], header: Header) -> Batch:
     columns = list(zip(*rows, strict=True))  # a sheet is a rectangle
     blank = ("",) * len(rows)
-    cells = [cells_text(columns[at] if at < len(columns) else blank) for at in header.kept]
-    return batch_of(numbers, cells, header)
+    cells = [format_sheet_column(columns[at] if at < len(columns) else blank) for at in header.columns]
+    return build_batch(numbers, cells, header)
 
 
-def _carry(
+def fill_merged_cells(
     row: list[Any],  # changed in place
     at: int,
     spans: dict[tuple[int, int], int],
@@ -391,7 +393,7 @@ def _carry(
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _catch_reader_errors() -> Iterator[None]:
     try:
         yield
     except calamine.PasswordError:
@@ -407,10 +409,10 @@ def _readable() -> Iterator[None]:
         raise Invalid("The workbook cannot be read: it is broken.", code="damaged-file") from None
 
 
-def supports(path: Path) -> bool:
+def is_workbook(path: Path) -> bool:
     """Tell whether a file is a workbook at all (old binary formats share one container)."""
     try:
-        with _readable():
+        with _catch_reader_errors():
             calamine.CalamineWorkbook.from_path(path).close()
     except Invalid as error:
         return error.code == "encrypted-file"

@@ -53,62 +53,62 @@ _NO_STRINGS: Final = np.zeros(1, np.int64)
 Range = tuple[tuple[int, int], tuple[int, int]]
 
 
-class _Unusual(Exception):
+class _CannotSplitError(Exception):
     """The workbook cannot be cut."""
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ScannedSheet:
     """What going through a sheet found."""
 
     member: Member
-    before: bytes
+    xml_before_rows: bytes
     """What stands before the rows."""
-    head: bytes
+    first_rows: bytes
     """The first rows."""
-    last: int
+    last_row: int
     columns: int
     merged: tuple[Range, ...]
     """Merged cells as top, left and bottom, right, from 0."""
 
 
-class Parts:
+class SplitWorkbook:
     """A workbook that is cut; sheets by the path of their XML."""
 
     def __init__(self, path: Path, folder: Callable[[], Path]) -> None:
         self._path = path
-        held = archive.members(path)
+        held = archive.list_members(path)
         self._small = {
-            member.name: _whole(path, member)
+            member.name: _read_member(path, member)
             for member in held
             if member.name.lower() in _KEPT and member.size <= _LONGEST
         }
-        self.sheets = {member.name: _scanned(path, member) for member in held if _is_sheet(member)}
+        self.sheets = {member.name: scan_sheet(path, member) for member in held if is_sheet(member)}
         self._text: bytes | mmap.mmap = b""
         self._ends = _NO_STRINGS
         shared = next((one for one in held if one.name.lower() == "xl/sharedstrings.xml"), None)
         self._shared = shared.name if shared else "xl/sharedStrings.xml"
         if shared is not None and shared.size:
-            with archive.unpack(path, shared, folder() / "strings.xml").open("rb") as file:
+            with archive.unpack_member(path, shared, folder() / "strings.xml").open("rb") as file:
                 self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._ends = _string_ends(self._text)
+            self._ends = find_string_ends(self._text)
 
     def close(self) -> None:
         """Let go of the strings."""
         if isinstance(self._text, mmap.mmap):
             self._text.close()
 
-    def sample(self) -> bytes:
+    def build_sample(self) -> bytes:
         """Return the workbook with the first rows of every sheet."""
-        return self._workbook({name: sheet.head for name, sheet in self.sheets.items()})
+        return self._build_workbook({name: sheet.first_rows for name, sheet in self.sheets.items()})
 
-    def of(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+    def iter_parts(self, name: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows of a sheet some at a time: their XML, and the workbook with them alone."""
         sheet = self.sheets[name]
-        for rows in _groups(self._path, sheet):
-            yield rows, self._workbook({name: rows})
+        for rows in iter_row_groups(self._path, sheet):
+            yield rows, self._build_workbook({name: rows})
 
-    def _workbook(self, sheets: dict[str, bytes]) -> bytes:
+    def _build_workbook(self, sheets: dict[str, bytes]) -> bytes:
         target = io.BytesIO()
         wanted = [np.array(_STRING.findall(rows), "S9").astype(np.int64) for rows in sheets.values()]
         used = np.unique(np.concatenate(wanted))
@@ -121,7 +121,7 @@ class Parts:
             for name, content in self._small.items():
                 packed.writestr(name, content)
             for (name, rows), places in zip(sheets.items(), wanted, strict=True):
-                before = self.sheets[name].before
+                before = self.sheets[name].xml_before_rows
                 if not before.endswith(_DATA):
                     packed.writestr(name, before)
                     continue
@@ -135,34 +135,34 @@ class Parts:
         return target.getvalue()
 
 
-def cut(path: Path, folder: Callable[[], Path]) -> Parts | None:
+def split_workbook(path: Path, folder: Callable[[], Path]) -> SplitWorkbook | None:
     """Return a workbook in parts; None where it is small, or cannot be cut.
 
     Raises
     ------
     Invalid
-        ``damaged-file``, and as `app.ingest.readers.archive.members`.
+        ``damaged-file``, and as `app.ingest.readers.archive.list_members`.
     """
     if not zipfile.is_zipfile(path):
         return None
-    if sum(member.size for member in archive.members(path) if _is_sheet(member)) < LARGE:
+    if sum(member.size for member in archive.list_members(path) if is_sheet(member)) < LARGE:
         return None
     try:
-        return Parts(path, folder)
-    except _Unusual:
+        return SplitWorkbook(path, folder)
+    except _CannotSplitError:
         return None
 
 
-def _is_sheet(member: Member) -> bool:
+def is_sheet(member: Member) -> bool:
     return member.name.lower().startswith("xl/worksheets/") and member.suffix == "xml"
 
 
-def _whole(path: Path, member: Member) -> bytes:
-    with archive.reading(path, member) as packed:
+def _read_member(path: Path, member: Member) -> bytes:
+    with archive.open_member(path, member) as packed:
         return packed.read()
 
 
-def _pieces(packed: IO[bytes]) -> Iterator[bytes]:
+def iter_row_blocks(packed: IO[bytes]) -> Iterator[bytes]:
     """Yield what stands before the rows, then whole rows, then what follows them."""
     held = b""
     while (at := held.find(_DATA)) < 0:
@@ -171,7 +171,7 @@ def _pieces(packed: IO[bytes]) -> Iterator[bytes]:
             yield held
             return
         if not block or len(held) > _LONGEST:
-            raise _Unusual
+            raise _CannotSplitError
         held += block
     yield held[: at + len(_DATA)]
     held = held[at + len(_DATA) :]
@@ -182,26 +182,26 @@ def _pieces(packed: IO[bytes]) -> Iterator[bytes]:
             held = held[last:]
         block = packed.read(_BLOCK)
         if not block or len(held) > _LONGEST:
-            raise _Unusual
+            raise _CannotSplitError
         held += block
     yield held[:end]
     rest = held[end:]
     while block := packed.read(_BLOCK):
         rest += block
         if len(rest) > _LONGEST:
-            raise _Unusual
+            raise _CannotSplitError
     yield rest
 
 
-def _scanned(path: Path, member: Member) -> Sheet:
+def scan_sheet(path: Path, member: Member) -> ScannedSheet:
     """Go through a sheet, and make sure that it can be cut."""
-    with archive.reading(path, member) as packed:
-        pieces = _pieces(packed)
+    with archive.open_member(path, member) as packed:
+        pieces = iter_row_blocks(packed)
         before = next(pieces)
         if b"<worksheet" not in before:
-            raise _Unusual
+            raise _CannotSplitError
         if not before.endswith(_DATA):
-            return Sheet(member, before, b"", 0, 1, ())
+            return ScannedSheet(member, before, b"", 0, 1, ())
         last, columns, head, piece = 0, 26, [], b""
         for piece in pieces:
             if piece.startswith(_END):
@@ -215,11 +215,11 @@ def _scanned(path: Path, member: Member) -> Sheet:
                 or any(sign in piece for sign in _HIDING)
                 or (np.diff(numbers, prepend=last) <= 0).any()
             ):
-                raise _Unusual
+                raise _CannotSplitError
             last = int(numbers[-1]) if len(numbers) else last
             columns = max(columns, max(map(number, set(_COLUMN.findall(piece))), default=1))
             if columns > _MOST_COLUMNS or last > _LAST_ROW:
-                raise _Unusual
+                raise _CannotSplitError
             if len(numbers) and numbers[0] <= SAMPLE_ROWS:
                 beyond = next((m.start() for m in _ROW.finditer(piece) if int(m[1]) > SAMPLE_ROWS), None)
                 head.append(piece[:beyond])
@@ -228,16 +228,16 @@ def _scanned(path: Path, member: Member) -> Sheet:
         for left, top, right, bottom in _MERGED.findall(piece)
     )
     if len(merged) != piece.count(b"<mergeCell "):
-        raise _Unusual
-    return Sheet(member, before, b"".join(head), last, columns, merged)
+        raise _CannotSplitError
+    return ScannedSheet(member, before, b"".join(head), last, columns, merged)
 
 
-def _groups(path: Path, sheet: Sheet) -> Iterator[bytes]:
+def iter_row_groups(path: Path, sheet: ScannedSheet) -> Iterator[bytes]:
     """Yield rows that make a part."""
     part: list[bytes] = []
     first, count = 0, 0
-    with archive.reading(path, sheet.member) as packed:
-        pieces = _pieces(packed)
+    with archive.open_member(path, sheet.member) as packed:
+        pieces = iter_row_blocks(packed)
         next(pieces)
         for piece in pieces:
             if piece.startswith(_END):
@@ -246,13 +246,13 @@ def _groups(path: Path, sheet: Sheet) -> Iterator[bytes]:
             numbers = _ROW.findall(piece)
             if numbers:
                 first = first if count else int(numbers[0])
-                if _fits(count + len(numbers), int(numbers[-1]) - first, sheet.columns):
+                if _is_small_enough(count + len(numbers), int(numbers[-1]) - first, sheet.columns):
                     part.append(piece)
                     count += len(numbers)
                     continue
             for found in _ROW.finditer(piece):
                 row = int(found[1])
-                if count and not _fits(count + 1, row - first, sheet.columns):
+                if count and not _is_small_enough(count + 1, row - first, sheet.columns):
                     part.append(piece[begin : found.start()])
                     yield b"".join(part)
                     part, begin, count = [], found.start(), 0
@@ -263,15 +263,15 @@ def _groups(path: Path, sheet: Sheet) -> Iterator[bytes]:
         yield b"".join(part)
 
 
-def _fits(count: int, height: int, columns: int) -> bool:
+def _is_small_enough(count: int, height: int, columns: int) -> bool:
     return count <= _ROWS and height * columns <= _MOST_CELLS
 
 
-def _string_ends(text: mmap.mmap) -> NDArray[np.int64]:
+def find_string_ends(text: mmap.mmap) -> NDArray[np.int64]:
     """Return where the strings of a workbook begin, each one where the one before it ends."""
     first = text.find(b"<si")
     if any(text.find(sign) >= 0 for sign in _HIDING):
-        raise _Unusual
+        raise _CannotSplitError
     if first < 0:
         return _NO_STRINGS
     ends = [found.end() for found in _SHARED_END.finditer(text, first)]
@@ -311,32 +311,32 @@ _SHEET: Final = re.compile(r'<(?:\w+:)?sheet\b[^>]*?\bname="([^"]*)"[^>]*?\br:id
 _FROM_1904: Final = re.compile(rb"""\bdate1904\s*=\s*["'](?:1|true|on)["']""")
 _RELATION: Final = re.compile(r"<Relationship\b[^>]*>")
 
-Spots = dict[int, list[tuple[int, str]]]
+ErrorCells = dict[int, list[tuple[int, str]]]
 """Row from 0 -> columns from 0 with the error each cell shows."""
 
 
-def without_value(path: Path, sheet: str) -> Spots:
+def find_cells_without_value(path: Path, sheet: str) -> ErrorCells:
     """Return the cells of a sheet that hold an error, or a formula without a value."""
-    part = part_of(path, sheet)
-    member = next((one for one in archive.members(path) if one.name == part), None)
-    spots: Spots = {}
+    part = find_sheet_path(path, sheet)
+    member = next((one for one in archive.list_members(path) if one.name == part), None)
+    spots: ErrorCells = {}
     if member is None:
         return spots
     count, held = 0, b""
-    with archive.reading(path, member) as packed:
+    with archive.open_member(path, member) as packed:
         while block := packed.read(_SCAN_BLOCK):
             block = held + block
             last = block.rfind(b"<row")
             held = block[last:] if last >= 0 and len(block) - last < _SCAN_BLOCK else b""
             whole = block[: len(block) - len(held)]
-            count += look(whole, spots)
+            count += add_cells_without_value(whole, spots)
             if count > MOST:
                 return spots
-    look(held, spots)
+    add_cells_without_value(held, spots)
     return spots
 
 
-def look(block: bytes, spots: Spots) -> int:
+def add_cells_without_value(block: bytes, spots: ErrorCells) -> int:
     """Add the cells of whole rows that hold an error or a formula without a value; count them."""
     if b'"e"' not in block and b"f>" not in block:
         return 0
@@ -354,24 +354,24 @@ def look(block: bytes, spots: Spots) -> int:
     return found
 
 
-def counts_from_1904(path: Path) -> bool:
+def has_1904_dates(path: Path) -> bool:
     """Tell whether a workbook counts its days from 1904, as those of old Macintoshes do."""
-    member = next((one for one in archive.members(path) if one.name == "xl/workbook.xml"), None)
+    member = next((one for one in archive.list_members(path) if one.name == "xl/workbook.xml"), None)
     if member is None:
         return False
-    with archive.reading(path, member) as packed:
+    with archive.open_member(path, member) as packed:
         return _FROM_1904.search(packed.read()) is not None
 
 
-def part_of(path: Path, sheet: str) -> str:
+def find_sheet_path(path: Path, sheet: str) -> str:
     """Return the path of a sheet's XML inside the workbook, "" when it cannot be told."""
-    held = {member.name: member for member in archive.members(path)}
+    held = {member.name: member for member in archive.list_members(path)}
     parts = [held.get(name) for name in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels")]
     texts = []
     for member in parts:
         if member is None:
             return ""
-        with archive.reading(path, member) as packed:
+        with archive.open_member(path, member) as packed:
             texts.append(packed.read().decode("utf-8", "replace"))
     book, relations = texts
     key = next((one for name, one in _SHEET.findall(book) if _plain(name) == sheet), None)

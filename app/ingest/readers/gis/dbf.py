@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
-from app.ingest.readers.header_row import labels
-from app.ingest.readers.model import Oddity
-from app.ingest.values.text import clean, strings
-from app.ingest.values.typed_text import number_text, whole_text
+from app.ingest.readers.header_row import build_headers
+from app.ingest.readers.model import FormatIssue
+from app.ingest.values.text import build_text_column, clean_column
+from app.ingest.values.typed_text import format_double, format_integer
 
 # Language driver numbers of the dBase header that occur with Chinese data (Esri, dBase manuals).
 _DRIVERS: Final = {
@@ -45,7 +45,7 @@ _WHOLE: Final = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True)
-class _Field:
+class DbfField:
     name: bytes
     kind: str
     offset: int
@@ -53,48 +53,53 @@ class _Field:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class DbfTable:
     """An attribute table that is open."""
 
     path: Path
-    fields: tuple[_Field, ...]
+    fields: tuple[DbfField, ...]
     names: tuple[str, ...]
     codec: str
     count: int
-    begin: int
-    record: int
+    first_offset: int
+    record_size: int
     notes: tuple[str, ...]
 
-    def cells(self, first: int, count: int) -> tuple[dict[str, pa.StringArray], NDArray[np.bool_], list[Oddity]]:
+    def read_cells(
+        self, first: int, count: int
+    ) -> tuple[dict[str, pa.StringArray], NDArray[np.bool_], list[FormatIssue]]:
         """Return columns of records from `first` (0-based) on, which are deleted, what is odd."""
-        block = self._records(first, count)
-        odd: list[Oddity] = []
+        block = self.read_records(first, count)
+        odd: list[FormatIssue] = []
         columns = {
-            name: self._column(field, block, first, odd) for name, field in zip(self.names, self.fields, strict=True)
+            name: self._parse_column(field, block, first, odd)
+            for name, field in zip(self.names, self.fields, strict=True)
         }
         return columns, block[:, 0] == ord("*"), odd
 
-    def _records(self, first: int, count: int) -> NDArray[np.uint8]:
+    def read_records(self, first: int, count: int) -> NDArray[np.uint8]:
         with self.path.open("rb") as file:
-            file.seek(self.begin + first * self.record)
-            raw = file.read(min(count, self.count - first) * self.record)
-        whole = len(raw) // self.record
-        return np.frombuffer(raw, np.uint8, whole * self.record).reshape(whole, self.record)
+            file.seek(self.first_offset + first * self.record_size)
+            raw = file.read(min(count, self.count - first) * self.record_size)
+        whole = len(raw) // self.record_size
+        return np.frombuffer(raw, np.uint8, whole * self.record_size).reshape(whole, self.record_size)
 
-    def _column(self, field: _Field, block: NDArray[np.uint8], first: int, odd: list[Oddity]) -> pa.StringArray:
+    def _parse_column(
+        self, field: DbfField, block: NDArray[np.uint8], first: int, odd: list[FormatIssue]
+    ) -> pa.StringArray:
         part = np.ascontiguousarray(block[:, field.offset : field.offset + field.width])
         values = part.view(f"S{field.width}").ravel()
         match field.kind:
             case "I":
                 return pa.array(part.view("<i4").ravel()).cast(pa.string())
             case "B" | "O" if field.width == 8:
-                return strings([number_text(value) for value in part.view("<f8").ravel().tolist()])
+                return build_text_column([format_double(value) for value in part.view("<f8").ravel().tolist()])
         if (part < 128).all():
-            texts = clean(pc.ascii_rtrim(pa.array(values, pa.binary()).cast(pa.string()), " \x00"))
+            texts = clean_column(pc.ascii_rtrim(pa.array(values, pa.binary()).cast(pa.string()), " \x00"))
         else:
-            texts = strings([self._text(value, first + at, odd) for at, value in enumerate(values)])
+            texts = build_text_column([self._decode_text(value, first + at, odd) for at, value in enumerate(values)])
         if field.kind in _NUMBERS:
-            return _plain_numbers(texts)
+            return format_numbers(texts)
         if field.kind == "D":
             dates = pc.extract_regex(texts, r"^(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})$")
             dashed = pc.binary_join_element_wise(*dates.flatten(), "-")
@@ -108,25 +113,25 @@ class Table:
             return pc.if_else(yes, "true", pc.if_else(no, "false", pa.scalar(None, pa.string())))
         return texts
 
-    def _text(self, value: bytes, record: int, odd: list[Oddity]) -> str:
+    def _decode_text(self, value: bytes, record: int, odd: list[FormatIssue]) -> str:
         raw = value.rstrip(b" \x00")
         try:
             return raw.decode(self.codec)
         except UnicodeDecodeError as error:
             # Fields have a fixed number of bytes: programs cut a character in half at the end.
             if len(raw) - error.start > 3 or error.start < len(raw) - 3:
-                raise encodings.wrong(
+                raise encodings.build_decoding_error(
                     self.codec,
-                    self.begin + record * self.record,
+                    self.first_offset + record * self.record_size,
                     record + 1,
                     error.object[error.start],
                 ) from None
             message = "A text of the attribute table is cut in the middle of a character."
-            odd.append(Oddity(record + 1, "cut-text", message))
+            odd.append(FormatIssue(record + 1, "cut-text", message))
             return raw[: error.start].decode(self.codec)
 
 
-def open_table(path: Path, claimed: str | None, stated: str | None) -> Table:
+def open_dbf(path: Path, claimed: str | None, stated: str | None) -> DbfTable:
     """Open an attribute table.
 
     Parameters
@@ -146,21 +151,21 @@ def open_table(path: Path, claimed: str | None, stated: str | None) -> Table:
     with path.open("rb") as file:
         head = file.read(32)
         if len(head) < 32:
-            raise _damaged("its header is cut off")
+            raise _damaged_table("its header is cut off")
         count, begin, record = struct.unpack("<IHH", head[4:12])
         rest = file.read(max(0, begin - 32))
     if record < 1 or begin < 33:
-        raise _damaged("its header makes no sense")
-    fields, skipped = _fields(rest, record)
+        raise _damaged_table("its header makes no sense")
+    fields, skipped = parse_fields(rest, record)
     present = max(0, path.stat().st_size - begin) // record
     notes = []
     if present < count:
         notes.append(f"The attribute table is cut off: {present:,} of {count:,} records are there.")
     if skipped:
         notes.append(f"Columns of a kind that is not read: {', '.join(skipped)}.")
-    table = Table(path, fields, (), "ascii", min(count, present), begin, record, ())
-    codec, told = _codec(table, head[29], claimed, stated)
-    names = labels([_name(field.name, codec) for field in fields])
+    table = DbfTable(path, fields, (), "ascii", min(count, present), begin, record, ())
+    codec, told = detect_dbf_encoding(table, head[29], claimed, stated)
+    names = build_headers([decode_field_name(field.name, codec) for field in fields])
     cut = [
         name
         for name, field in zip(names, fields, strict=True)
@@ -171,11 +176,11 @@ def open_table(path: Path, claimed: str | None, stated: str | None) -> Table:
             f"Names of columns have {_NAME_BYTES} bytes at most in a Shapefile; these may be cut: "
             f"{', '.join(cut)}. Map those that are not recognised."
         )
-    return Table(path, fields, names, codec, table.count, begin, record, (*notes, *((told,) if told else ())))
+    return DbfTable(path, fields, names, codec, table.count, begin, record, (*notes, *((told,) if told else ())))
 
 
-def _fields(rest: bytes, record: int) -> tuple[tuple[_Field, ...], list[str]]:
-    fields: list[_Field] = []
+def parse_fields(rest: bytes, record: int) -> tuple[tuple[DbfField, ...], list[str]]:
+    fields: list[DbfField] = []
     skipped = []
     offset = 1
     for at in range(0, len(rest) - 31, 32):
@@ -186,40 +191,42 @@ def _fields(rest: bytes, record: int) -> tuple[tuple[_Field, ...], list[str]]:
         # Clipper kept the high byte of long text fields where others keep decimals.
         width = entry[16] + (entry[17] << 8 if kind == "C" else 0)
         if width == 0 or offset + width > record:
-            raise _damaged("its columns are wider than its records")
+            raise _damaged_table("its columns are wider than its records")
         if kind in "CNFDL" or (kind == "I" and width == 4) or (kind in "BO" and width == 8):
-            fields.append(_Field(name, kind, offset, width))
+            fields.append(DbfField(name, kind, offset, width))
         else:
             skipped.append(name.decode("latin-1"))
         offset += width
     return tuple(fields), skipped
 
 
-def _codec(table: Table, driver: int, claimed: str | None, stated: str | None) -> tuple[str, str | None]:
+def detect_dbf_encoding(
+    table: DbfTable, driver: int, claimed: str | None, stated: str | None
+) -> tuple[str, str | None]:
     """Return the encoding: stated, else the first claim that the bytes bear out, else a guess."""
     if stated:
-        return encodings.codec_of(stated), None
-    sample = _sample(table)
+        return encodings.parse_codec_name(stated), None
+    sample = read_text_sample(table)
     claims = []
     if claimed:
         with suppress(Invalid):  # a .cpg file may hold anything
-            claims.append(encodings.codec_of(claimed))
+            claims.append(encodings.parse_codec_name(claimed))
     if driver in _DRIVERS:
         claims.append(_DRIVERS[driver])
     if not sample:
         return (claims or ["utf-8"])[0], None
     for codec in claims:
-        doubted = codec in _WESTERN and any(_bears_out(sample, other) for other in _DOUBLE)
-        if _bears_out(sample, codec) and not doubted:
+        doubted = codec in _WESTERN and any(is_plausible_encoding(sample, other) for other in _DOUBLE)
+        if is_plausible_encoding(sample, codec) and not doubted:
             return codec, None
-    likely = (codec for codec in ("utf-8", "gb18030", "big5hkscs") if _bears_out(sample, codec))
-    codec = next(likely, None) or encodings.guess(b"\n".join(sample))
+    likely = (codec for codec in ("utf-8", "gb18030", "big5hkscs") if is_plausible_encoding(sample, codec))
+    codec = next(likely, None) or encodings.guess_encoding(b"\n".join(sample))
     if claims:
         return codec, f"The Shapefile says {claims[0]}, its text reads as {codec}; that is taken."
     return codec, f"The Shapefile names no encoding; its text reads as {codec}."
 
 
-def _bears_out(cells: list[bytes], codec: str) -> bool:
+def is_plausible_encoding(cells: list[bytes], codec: str) -> bool:
     """Tell whether cells read in an encoding, but for what is cut off at their ends."""
     whole = []
     for cell in cells:
@@ -231,12 +238,12 @@ def _bears_out(cells: list[bytes], codec: str) -> bool:
             whole.append(cell[: error.start])
         else:
             whole.append(cell)
-    return encodings.fits(b"\n".join(whole), codec)
+    return encodings.is_plausible(b"\n".join(whole), codec)
 
 
-def _sample(table: Table) -> list[bytes]:
+def read_text_sample(table: DbfTable) -> list[bytes]:
     """Return text cells that are not ASCII, and such column names."""
-    block = table._records(0, min(table.count, _SAMPLE_ROWS))
+    block = table.read_records(0, min(table.count, _SAMPLE_ROWS))
     cells = [field.name for field in table.fields if not field.name.isascii()]
     for field in table.fields:
         if field.kind != "C":
@@ -247,14 +254,14 @@ def _sample(table: Table) -> list[bytes]:
     return cells
 
 
-def _name(raw: bytes, codec: str) -> str:
+def decode_field_name(raw: bytes, codec: str) -> str:
     try:
         return raw.decode(codec)
     except UnicodeDecodeError as error:
         return raw[: error.start].decode(codec)
 
 
-def _plain_numbers(texts: pa.StringArray) -> pa.StringArray:
+def format_numbers(texts: pa.StringArray) -> pa.StringArray:
     """Drop zeros that only fill up the decimals; read E-notation; show where digits are lost.
 
     Stars are no number: GDAL and others fill a field with them where there is none.
@@ -266,27 +273,27 @@ def _plain_numbers(texts: pa.StringArray) -> pa.StringArray:
     texts = pc.replace_substring_regex(texts, r"^([+-]?[0-9]*\.[0-9]*[1-9])0+$", r"\1")
     if not pc.any(pc.match_substring_regex(texts, "[eE]|[0-9]{16}")).as_py():
         return texts
-    return strings([_unfolded(text) for text in texts.to_pylist()])
+    return build_text_column([_format_long_number(text) for text in texts.to_pylist()])
 
 
-def _unfolded(text: str | None) -> str | None:
+def _format_long_number(text: str | None) -> str | None:
     if text is None or not _LONG.search(text):
         return text
     try:
-        return whole_text(int(text)) if _WHOLE.fullmatch(text) else _real(text)
+        return format_integer(int(text)) if _WHOLE.fullmatch(text) else _format_real(text)
     except ValueError:
         return text
 
 
-def _real(text: str) -> str | None:
-    return number_text(float(text)) if "e" in text.lower() else text
+def _format_real(text: str) -> str | None:
+    return format_double(float(text)) if "e" in text.lower() else text
 
 
-def _damaged(why: str) -> Invalid:
+def _damaged_table(why: str) -> Invalid:
     return Invalid(f"The attribute table (.dbf) cannot be read: {why}.", code="damaged-file")
 
 
-def pieces(count: int, size: int) -> Iterator[tuple[int, int]]:
+def iter_ranges(count: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield beginnings and lengths that cover a count."""
     for first in range(0, count, size):
         yield first, min(size, count - first)

@@ -18,12 +18,12 @@ from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureErr
 
 from app.errors import Invalid
 from app.ingest.readers import archive
-from app.ingest.readers.header_row import labels
-from app.ingest.readers.model import Batch, Detected, Named, Opened, Wanted
+from app.ingest.readers.header_row import build_headers
+from app.ingest.readers.model import Batch, DetectedFormat, ReadOptions, SourceFile, TableReader
 from app.ingest.values import crs as crses
-from app.ingest.values.shapes import Shapes, bad_geometry, from_wkb
-from app.ingest.values.text import strings
-from app.ingest.values.typed_text import column_text
+from app.ingest.values.shapes import Shapes, bad_geometry, parse_wkb
+from app.ingest.values.text import build_text_column
+from app.ingest.values.typed_text import format_arrow_column
 
 # What a GeoPackage holds beside what GDAL reads of it: cells of another type, an unsaved state.
 #
@@ -45,7 +45,7 @@ _MISFITS: Final = {
 """By the type that GDAL takes a column for, what a cell is that it cannot hold."""
 
 
-def check_whole(path: Path) -> None:
+def check_sqlite_complete(path: Path) -> None:
     """Refuse a database that is shorter than it says.
 
     Raises
@@ -64,7 +64,7 @@ def check_whole(path: Path) -> None:
         raise Invalid("The file cannot be read: the database is cut off.", code="damaged-file")
 
 
-def unsaved(path: Path) -> tuple[str, ...]:
+def describe_unsaved_changes(path: Path) -> tuple[str, ...]:
     """Return what to tell of a database that was copied while a program had it open."""
     with path.open("rb") as file:
         head = file.read(20)
@@ -73,7 +73,9 @@ def unsaved(path: Path) -> tuple[str, ...]:
     return ("The GeoPackage was open in a program when it was copied; what was not yet saved is missing.",)
 
 
-def repaired(path: Path, layer: str, types: Mapping[str, str], geometry: str | None, key: str | None) -> str | None:
+def build_text_query(
+    path: Path, layer: str, types: Mapping[str, str], geometry: str | None, key: str | None
+) -> str | None:
     """Return a query that gives columns with cells of another type as text; None: all fit.
 
     Parameters
@@ -93,22 +95,25 @@ def repaired(path: Path, layer: str, types: Mapping[str, str], geometry: str | N
     if not judged:
         return None
     found: tuple[int | None, ...] = ()
-    asked = ", ".join(f"max({_MISFITS[types[name]].format(_quoted(name))})" for name in judged)
+    asked = ", ".join(f"max({_MISFITS[types[name]].format(quote_identifier(name))})" for name in judged)
     uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     # A view may use functions that GDAL alone has; its columns are left as they are.
     with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True)) as database:
-        found = database.execute(f"SELECT {asked} FROM {_quoted(layer)}").fetchone()
+        found = database.execute(f"SELECT {asked} FROM {quote_identifier(layer)}").fetchone()
     odd = {name for name, misfit in zip(judged, found, strict=False) if misfit}
     if not odd:
         return None
-    columns = [f"CAST({_quoted(name)} AS TEXT) AS {_quoted(name)}" if name in odd else _quoted(name) for name in types]
-    others = [_quoted(geometry)] if geometry else []
+    columns = [
+        f"CAST({quote_identifier(name)} AS TEXT) AS {quote_identifier(name)}" if name in odd else quote_identifier(name)
+        for name in types
+    ]
+    others = [quote_identifier(geometry)] if geometry else []
     # As an expression it is a column; by its name alone GDAL takes it for the number of the row.
-    others += [f"{_quoted(key)} + 0 AS {_quoted(key)}"] if key else []
-    return f"SELECT {', '.join([*others, *columns])} FROM {_quoted(layer)}"
+    others += [f"{quote_identifier(key)} + 0 AS {quote_identifier(key)}"] if key else []
+    return f"SELECT {', '.join([*others, *columns])} FROM {quote_identifier(layer)}"
 
 
-def _quoted(name: str) -> str:
+def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -139,7 +144,7 @@ pyogrio.set_gdal_config_options(
 )
 
 
-def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
+def open_vector(file: SourceFile, kind: str, wanted: ReadOptions, folder: Callable[[], Path]) -> TableReader:
     """Open the named layer, or the first one that has shapes.
 
     Raises
@@ -147,35 +152,35 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
     Invalid
         ``damaged-file``, ``unknown-layer``, ``unsupported-format``.
     """
-    path = _placed(file, kind, folder())
-    with readable():
+    path = prepare_path(file, kind, folder())
+    with catch_gdal_errors():
         listed = pyogrio.list_layers(path)
     layers = tuple(str(name) for name, _ in listed)
     if not layers:
         raise Invalid("The file cannot be read: it has no layers.", code="damaged-file")
     spatial = [str(name) for name, shape in listed if shape is not None]
-    filled = (name for name in spatial[:_MOST_LAYERS] if layer_info(path, kind, name)["features"])
+    filled = (name for name in spatial[:_MOST_LAYERS] if read_layer_info(path, kind, name)["features"])
     first = next(filled, None) if len(layers) > 1 else None
-    layer, notes = chosen(layers, [first] if first else spatial, wanted.layer or wanted.sheet)
-    info = layer_info(path, kind, layer)
-    crs, more = (crses.LONLAT, ()) if kind == "topojson" else crs_of(info)
+    layer, notes = choose_layer(layers, [first] if first else spatial, wanted.layer or wanted.sheet)
+    info = read_layer_info(path, kind, layer)
+    crs, more = (crses.LONLAT, ()) if kind == "topojson" else detect_layer_crs(info)
     number = str(info.get("fid_column") or "")
     identifier = number if number.lower() not in _NUMBERS else None
     fields = [str(name) for name in info["fields"]]
     raw = [*([identifier] if identifier else []), *fields]
     geometry = info["geometry_type"] is not None
-    names = labels(raw)
+    names = build_headers(raw)
     options: dict[str, Any] = {}
     if kind == "gpkg":
         types = dict(zip(fields, info["ogr_types"], strict=True))
         shapes_in = info.get("geometry_name") if geometry else None
-        query = repaired(path, layer, types, shapes_in, identifier)
+        query = build_text_query(path, layer, types, shapes_in, identifier)
         if query:
             options["sql"] = query
         elif identifier:
             options["return_fids"] = True
-        notes = (*unsaved(file.path), *notes)
-    detected = Detected(
+        notes = (*describe_unsaved_changes(file.path), *notes)
+    detected = DetectedFormat(
         format=kind,
         layer=None if kind == "esrijson" else layer,
         layers=() if kind == "esrijson" else layers,
@@ -187,23 +192,23 @@ def open_vector(file: Named, kind: str, wanted: Wanted, folder: Callable[[], Pat
 
     def read(rows: int) -> Iterator[Batch]:
         first = 1
-        for table, shapes in arrow_batches(path, layer, rows, geometry, **options):
-            columns = {name: text_of(table.column(key)) for name, key in zip(names, raw, strict=True)}
+        for table, shapes in iter_arrow_batches(path, layer, rows, geometry, **options):
+            columns = {name: format_column(table.column(key)) for name, key in zip(names, raw, strict=True)}
             if kind in _JSON:
-                columns = {name: _with_losses(column) for name, column in columns.items()}
-            yield numbered(first, table.num_rows, columns, shapes)
+                columns = {name: mark_overflow(column) for name, column in columns.items()}
+            yield build_feature_batch(first, table.num_rows, columns, shapes)
             first += table.num_rows
 
-    return Opened(detected, names, read)
+    return TableReader(detected, names, read)
 
 
-def _placed(file: Named, kind: str, folder: Path) -> Path:
+def prepare_path(file: SourceFile, kind: str, folder: Path) -> Path:
     """Return where GDAL finds a file: under an ending of its kind; what consists of many, unpacked."""
     if kind not in ("mapinfo", "filegdb"):
         path = folder / f"file.{kind}"
         path.symlink_to(file.path.resolve())
         return path
-    held = archive.members(file.path)
+    held = archive.list_members(file.path)
     target = folder / ("city.gdb" if kind == "filegdb" else "tables")
     target.mkdir()
     if kind == "filegdb":
@@ -212,11 +217,11 @@ def _placed(file: Named, kind: str, folder: Path) -> Path:
     else:
         parts = {one.base: one for one in held if one.suffix in _OF_MAPINFO}
     for name, member in parts.items():
-        archive.unpack(file.path, member, target / name)
+        archive.unpack_member(file.path, member, target / name)
     return target
 
 
-def chosen(layers: Sequence[str], better: Sequence[str], stated: str | None) -> tuple[str, tuple[str, ...]]:
+def choose_layer(layers: Sequence[str], better: Sequence[str], stated: str | None) -> tuple[str, tuple[str, ...]]:
     """Return the layer to read and what to tell about the others."""
     if stated is not None:
         if stated not in layers:
@@ -232,33 +237,33 @@ def chosen(layers: Sequence[str], better: Sequence[str], stated: str | None) -> 
     return layer, (f"Layer {layer!r} is read; the file also has {others}.",) if others else ()
 
 
-def layer_info(path: Path, kind: str, layer: str) -> dict[str, Any]:
+def read_layer_info(path: Path, kind: str, layer: str) -> dict[str, Any]:
     """Return what GDAL says about a layer, once the driver is the expected one."""
-    with readable():
+    with catch_gdal_errors():
         info: dict[str, Any] = pyogrio.read_info(path, layer=layer, force_feature_count=True)
     if info["driver"] != DRIVERS[kind]:
         raise Invalid(f"The file is one of {info['driver']}.", code="unsupported-format")
     return info
 
 
-def crs_of(info: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+def detect_layer_crs(info: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     """Return the CRS of a layer, and what to tell where it has none that is known."""
     stated = info["crs"]
-    code = crses.named(stated)
+    code = crses.parse_crs_name(stated)
     if code is not None:
-        name = crses.title(code)
+        name = crses.format_crs_title(code)
         told = f"The CRS {name!r} is by its numbers none of EPSG's; it is used as the file defines it."
         return code, () if name == code else (told,)
     told = "no CRS" if not stated else "a CRS that says of no place on Earth"
     return None, (f"The layer has {told}; state it.",)
 
 
-def arrow_batches(
+def iter_arrow_batches(
     path: Path, layer: str, rows: int, geometry: bool, **more: Any
 ) -> Iterator[tuple[pa.RecordBatch, Shapes | None]]:
     """Yield record batches with their shapes."""
     with (
-        readable(),
+        catch_gdal_errors(),
         pyogrio.raw.open_arrow(
             path,
             layer=None if "sql" in more else layer,
@@ -277,29 +282,29 @@ def arrow_batches(
             yield table, shapes
 
 
-def numbered(first: int, count: int, columns: dict[str, pa.StringArray], wkb: Shapes | None) -> Batch:
+def build_feature_batch(first: int, count: int, columns: dict[str, pa.StringArray], wkb: Shapes | None) -> Batch:
     """Return a batch of items counted from `first`."""
     row = np.arange(first, first + count, dtype=np.int64)
     if wkb is None:
         return Batch(row, columns)
-    shapes, bad = from_wkb(wkb)
+    shapes, bad = parse_wkb(wkb)
     return Batch(row, columns, shapes, tuple(bad_geometry(first + at, wkb[at]) for at in bad))
 
 
-def text_of(column: pa.Array) -> pa.StringArray:
+def format_column(column: pa.Array) -> pa.StringArray:
     """Return a column as text; binary content is left out."""
-    if holds_bytes(column.type):
-        return strings([None] * len(column))
-    return column_text(column)
+    if is_binary_type(column.type):
+        return build_text_column([None] * len(column))
+    return format_arrow_column(column)
 
 
-def _with_losses(column: pa.StringArray) -> pa.StringArray:
+def mark_overflow(column: pa.StringArray) -> pa.StringArray:
     for reached, shown in _LOST.items():
         column = pc.if_else(pc.equal(column, reached), shown, column)
     return column
 
 
-def holds_bytes(kind: pa.DataType) -> bool:
+def is_binary_type(kind: pa.DataType) -> bool:
     """Tell a column of binary content, such as pictures."""
     return bool(
         pa.types.is_binary(kind)
@@ -310,7 +315,7 @@ def holds_bytes(kind: pa.DataType) -> bool:
 
 
 @contextmanager
-def readable() -> Iterator[None]:
+def catch_gdal_errors() -> Iterator[None]:
     """Turn what GDAL and Arrow complain about into a refusal of the file."""
     try:
         yield

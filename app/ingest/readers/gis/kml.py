@@ -19,9 +19,9 @@ from shapely.geometry.base import BaseGeometry
 from app.errors import Invalid
 from app.ingest.readers import archive
 from app.ingest.readers.encoding import Encoding
-from app.ingest.readers.model import Detected, Named, Opened, Wanted
-from app.ingest.readers.named_items import Record, gather
-from app.ingest.readers.xml_text import blocks_of, coding_of, not_valid
+from app.ingest.readers.model import DetectedFormat, ReadOptions, SourceFile, TableReader
+from app.ingest.readers.named_items import NamedItem, collect_items
+from app.ingest.readers.xml_text import build_syntax_error, detect_xml_encoding, iter_safe_blocks
 from app.ingest.values import crs
 
 # Shapes of KML elements (OGC 12-007, clause 10), without heights.
@@ -36,12 +36,12 @@ _SEVERAL: Final[dict[str, Callable[[Any], BaseGeometry]]] = {
 }  # fmt: skip
 
 
-def local(element: Any) -> str:
+def get_local_name(element: Any) -> str:
     """Return the name of an element without its namespace."""
     return str(element.tag).rsplit("}", 1)[-1]
 
 
-def shape_of(element: Any) -> BaseGeometry | tuple[float, float]:
+def parse_shape(element: Any) -> BaseGeometry | tuple[float, float]:
     """Return the shape of an element of `SHAPES`; of a point its coordinates.
 
     Raises
@@ -49,27 +49,27 @@ def shape_of(element: Any) -> BaseGeometry | tuple[float, float]:
     ValueError, IndexError, GEOSException
         It has none.
     """
-    if local(element) == "Point":
-        return _finite(*_positions(element)[0])
-    return SHAPES[local(element)](element, 0)
+    if get_local_name(element) == "Point":
+        return _check_finite(*parse_coordinates(element)[0])
+    return SHAPES[get_local_name(element)](element, 0)
 
 
-def _finite(x: float, y: float) -> tuple[float, float]:
+def _check_finite(x: float, y: float) -> tuple[float, float]:
     if not (math.isfinite(x) and math.isfinite(y)):
         raise ValueError("no place")
     return x, y
 
 
-def _child(element: Any, tag: str) -> Any:
-    return next((child for child in element if local(child) == tag), ())
+def find_child(element: Any, tag: str) -> Any:
+    return next((child for child in element if get_local_name(child) == tag), ())
 
 
-def _text(element: Any, tag: str) -> str:
-    return getattr(_child(element, tag), "text", None) or ""
+def find_child_text(element: Any, tag: str) -> str:
+    return getattr(find_child(element, tag), "text", None) or ""
 
 
-def _positions(element: Any) -> list[tuple[float, float]]:
-    text = _text(element, "coordinates").strip()
+def parse_coordinates(element: Any) -> list[tuple[float, float]]:
+    text = find_child_text(element, "coordinates").strip()
     if " " in text or "\n" in text or "\t" in text:
         text = _COMMA.sub(",", text)
     found = []
@@ -81,46 +81,46 @@ def _positions(element: Any) -> list[tuple[float, float]]:
     return found
 
 
-def _point(element: Any, _depth: int) -> BaseGeometry:
-    return shapely.Point(_positions(element)[0])
+def parse_point(element: Any, _depth: int) -> BaseGeometry:
+    return shapely.Point(parse_coordinates(element)[0])
 
 
-def _model(element: Any, _depth: int) -> BaseGeometry:
+def parse_model(element: Any, _depth: int) -> BaseGeometry:
     """Return where a three-dimensional model stands: GDAL writes one where a field is called model."""
-    location = _child(element, "Location")
-    x, y = (float(_text(location, axis)) for axis in ("longitude", "latitude"))
-    return shapely.Point(_finite(x, y))
+    location = find_child(element, "Location")
+    x, y = (float(find_child_text(location, axis)) for axis in ("longitude", "latitude"))
+    return shapely.Point(_check_finite(x, y))
 
 
-def _line(element: Any, _depth: int) -> BaseGeometry:
-    return shapely.LineString(_positions(element))
+def parse_line(element: Any, _depth: int) -> BaseGeometry:
+    return shapely.LineString(parse_coordinates(element))
 
 
-def _polygon(element: Any, _depth: int) -> BaseGeometry:
+def parse_polygon(element: Any, _depth: int) -> BaseGeometry:
     rings: dict[str, list[Any]] = {"outerBoundaryIs": [], "innerBoundaryIs": []}
     for border in element:
         for ring in border:
-            if local(ring) == "LinearRing" and local(border) in rings:
-                rings[local(border)].append(_positions(ring))
+            if get_local_name(ring) == "LinearRing" and get_local_name(border) in rings:
+                rings[get_local_name(border)].append(parse_coordinates(ring))
     return shapely.Polygon(rings["outerBoundaryIs"][0], rings["innerBoundaryIs"])
 
 
-def _several(element: Any, depth: int) -> BaseGeometry:
+def parse_multi_geometry(element: Any, depth: int) -> BaseGeometry:
     if depth == _MOST_NESTED:
         raise ValueError("nested too deeply")
-    parts = [SHAPES[local(child)](child, depth + 1) for child in element if local(child) in SHAPES]
+    parts = [SHAPES[get_local_name(child)](child, depth + 1) for child in element if get_local_name(child) in SHAPES]
     kinds = {part.geom_type for part in parts}
     make = _SEVERAL.get(kinds.pop()) if len(kinds) == 1 else None
     return (make or shapely.GeometryCollection)(parts)
 
 
 SHAPES: Final[dict[str, Callable[[Any, int], BaseGeometry]]] = {
-    "Point": _point,
-    "Model": _model,
-    "LineString": _line,
-    "LinearRing": _line,
-    "Polygon": _polygon,
-    "MultiGeometry": _several,
+    "Point": parse_point,
+    "Model": parse_model,
+    "LineString": parse_line,
+    "LinearRing": parse_line,
+    "Polygon": parse_polygon,
+    "MultiGeometry": parse_multi_geometry,
 }
 """Elements that are shapes."""
 
@@ -142,7 +142,7 @@ _FAULT: Final = ("bad-geometry", "The geometry of a row cannot be read.")
 _BUFFER: Final = 1 << 16
 
 
-def placemarks(file: Named, coding: Encoding, links: set[str]) -> Iterator[Record]:
+def iter_placemarks(file: SourceFile, coding: Encoding, links: set[str]) -> Iterator[NamedItem]:
     """Yield the placemarks of all folders; `links` takes the names of elements that lead elsewhere.
 
     Raises
@@ -150,17 +150,17 @@ def placemarks(file: Named, coding: Encoding, links: set[str]) -> Iterator[Recor
     Invalid
         ``damaged-file`` with the line, ``unsafe-file``, ``wrong-encoding``.
     """
-    document = _Document(links)
+    document = PlacemarkParser(links)
     try:
-        for block in blocks_of(file, coding):
+        for block in iter_safe_blocks(file, coding):
             document.parser.Parse(block, False)
-            yield from document.done()
+            yield from document.take_items()
         document.parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise not_valid(error.lineno, error.offset) from None
+        raise build_syntax_error(error.lineno, error.offset) from None
 
 
-class _Names(dict[str, str]):
+class _LocalNames(dict[str, str]):
     """Names of elements without their namespaces, each cut once."""
 
     def __missing__(self, name: str) -> str:
@@ -168,7 +168,7 @@ class _Names(dict[str, str]):
         return self[name]
 
 
-class _Document:
+class PlacemarkParser:
     """What the parser calls, and the placemarks that came of it.
 
     There are handlers for what stands around placemarks, for the children of one, and for each kind
@@ -180,46 +180,46 @@ class _Document:
         self.parser = expat.ParserCreate("utf-8", "}")
         self.parser.buffer_text = True
         self.parser.buffer_size = _BUFFER
-        self.names = _Names()
+        self.names = _LocalNames()
         self.links = links
-        self.found: list[Record] = []
+        self.items: list[NamedItem] = []
         self.path: list[str] = []
         self.folders: list[str] = []
         """Names of the folders on the path, "" for what is none or has none."""
-        self.around: list[tuple[Record, dict[str, Any], int]] = []
+        self.open_placemarks: list[tuple[NamedItem, dict[str, Any], int]] = []
         """Placemarks that are open, their values and where they begin; only broken files nest them."""
         self.values: dict[str, Any] = {}
         self.texts: list[str] = []
         self.depth = 0
         """Elements that are open in a child of a placemark."""
-        self.into = ""
+        self.target = ""
         """What the text that is gathered is the value of."""
-        self.level = 0
+        self.target_depth = 0
         """Depth of the element whose text is gathered, 0 for none."""
-        self.datum: str | None = None
+        self.data_name: str | None = None
         """Name of a datum whose value has not come yet, and below which depth it must."""
-        self.below = 0
-        self._outside()
+        self.data_depth = 0
+        self._handle_folders()
 
-    def done(self) -> list[Record]:
+    def take_items(self) -> list[NamedItem]:
         """Take the placemarks that are complete."""
-        found, self.found = self.found, []
+        found, self.items = self.items, []
         return found
 
-    def _handle(self, start: Any, end: Any, text: Any) -> None:
+    def _set_handlers(self, start: Any, end: Any, text: Any) -> None:
         self.parser.StartElementHandler = start
         self.parser.EndElementHandler = end
         self.parser.CharacterDataHandler = text
 
     # -- Around placemarks ---------------------------------------------------------------------------
 
-    def _outside(self) -> None:
-        self._handle(self._open, self._close, self.texts.append)
+    def _handle_folders(self) -> None:
+        self._set_handlers(self._start_outer, self._end_outer, self.texts.append)
 
-    def _open(self, name: str, attributes: dict[str, str]) -> None:
+    def _start_outer(self, name: str, attributes: dict[str, str]) -> None:
         tag = self.names[name]
         if tag == "Placemark":
-            self._begin(attributes)
+            self._begin_placemark(attributes)
             return
         if "name" not in self.path[-1:]:
             self.texts.clear()
@@ -228,7 +228,7 @@ class _Document:
         if tag == "NetworkLink":
             self.links.add(tag)
 
-    def _close(self, _name: str) -> None:
+    def _end_outer(self, _name: str) -> None:
         tag = self.path.pop()
         self.folders.pop()
         if tag == "name" and self.path and self.path[-1] in _FOLDERS:
@@ -236,127 +236,127 @@ class _Document:
 
     # -- A placemark and its children ----------------------------------------------------------------
 
-    def _begin(self, attributes: dict[str, str]) -> None:
+    def _begin_placemark(self, attributes: dict[str, str]) -> None:
         self.values = {}
-        self.around.append((Record(self.values), self.values, self.parser.CurrentByteIndex))
+        self.open_placemarks.append((NamedItem(self.values), self.values, self.parser.CurrentByteIndex))
         if attributes.get("id"):
             self.values["@id"] = attributes["id"]
         if folder := "/".join(filter(None, self.folders)):
             self.values["folder"] = folder
-        self._inside()
+        self._handle_placemark()
 
-    def _inside(self) -> None:
-        self._handle(self._child, self._end, None)
+    def _handle_placemark(self) -> None:
+        self._set_handlers(self._start_child, self._end_placemark, None)
 
-    def _child(self, name: str, attributes: dict[str, str]) -> None:
+    def _start_child(self, name: str, attributes: dict[str, str]) -> None:
         tag = self.names[name]
         self.depth = 1
-        self.level = 0
+        self.target_depth = 0
         if tag == "ExtendedData":
-            self.datum = None
-            self._handle(self._datum, self._end_value, self.texts.append)
+            self.data_name = None
+            self._set_handlers(self._start_data, self._end_value, self.texts.append)
         elif tag in _TOLD:
-            self._gather(tag)
-            self._handle(self._deeper, self._end_value, self.texts.append)
+            self._collect_text(tag)
+            self._set_handlers(self._start_nested, self._end_value, self.texts.append)
         elif tag in SHAPES:
-            self._shape(name, attributes)
+            self._begin_shape(name, attributes)
         elif tag == "Placemark":
-            self._begin(attributes)
+            self._begin_placemark(attributes)
         else:
             if tag in _UNREAD:
-                self.around[-1][0].fault = _FAULT
-            self._handle(self._deeper, self._end_value, None)
+                self.open_placemarks[-1][0].issue = _FAULT
+            self._set_handlers(self._start_nested, self._end_value, None)
 
-    def _end(self, _name: str) -> None:
-        record, _, begun = self.around.pop()
+    def _end_placemark(self, _name: str) -> None:
+        record, _, begun = self.open_placemarks.pop()
         record.size = self.parser.CurrentByteIndex - begun
-        self.found.append(record)
-        if self.around:
-            self.values = self.around[-1][1]
-            self._inside()
+        self.items.append(record)
+        if self.open_placemarks:
+            self.values = self.open_placemarks[-1][1]
+            self._handle_placemark()
         else:
-            self._outside()
+            self._handle_folders()
 
     # -- Values --------------------------------------------------------------------------------------
 
-    def _gather(self, into: str) -> None:
-        self.into, self.level = into, self.depth
+    def _collect_text(self, into: str) -> None:
+        self.target, self.target_depth = into, self.depth
         self.texts.clear()
 
-    def _datum(self, name: str, attributes: dict[str, str]) -> None:
+    def _start_data(self, name: str, attributes: dict[str, str]) -> None:
         tag = self.names[name]
         self.depth += 1
-        if self.level:
-            self._told()  # only what stands before the first element in it
+        if self.target_depth:
+            self._store_text()  # only what stands before the first element in it
         if tag == "value":
-            if self.datum is not None and self.depth == self.below:
-                self.into, self.level = self.datum, self.depth
-                self.datum = None
+            if self.data_name is not None and self.depth == self.data_depth:
+                self.target, self.target_depth = self.data_name, self.depth
+                self.data_name = None
                 self.texts.clear()
             return
-        if self.depth < self.below:
-            self.datum = None
+        if self.depth < self.data_depth:
+            self.data_name = None
         if attributes.get("name"):
             if tag == "Data":
-                self.datum, self.below = attributes["name"], self.depth + 1
-                self.values[self.datum] = None
+                self.data_name, self.data_depth = attributes["name"], self.depth + 1
+                self.values[self.data_name] = None
             elif tag == "SimpleData":
-                self._gather(attributes["name"])
+                self._collect_text(attributes["name"])
 
-    def _deeper(self, _name: str, _attributes: dict[str, str]) -> None:
+    def _start_nested(self, _name: str, _attributes: dict[str, str]) -> None:
         self.depth += 1
-        if self.level:
-            self._told()
+        if self.target_depth:
+            self._store_text()
 
     def _end_value(self, _name: str) -> None:
-        if self.level:
-            self._told()
+        if self.target_depth:
+            self._store_text()
         self.depth -= 1
         if not self.depth:
-            self._inside()
+            self._handle_placemark()
 
-    def _told(self) -> None:
+    def _store_text(self) -> None:
         """Take the text that was gathered."""
-        self.level = 0
+        self.target_depth = 0
         texts = self.texts
         text = texts[0] if len(texts) == 1 else "".join(texts) or None
-        if self.into == "description" and (told := tabled(text)):
+        if self.target == "description" and (told := parse_description_table(text)):
             self.values.update((name, of) for name, of in told.items() if name not in self.values)
         else:
-            self.values[self.into] = text
+            self.values[self.target] = text
 
     # -- Shapes --------------------------------------------------------------------------------------
 
-    def _shape(self, name: str, attributes: dict[str, str]) -> None:
+    def _begin_shape(self, name: str, attributes: dict[str, str]) -> None:
         builder: Any = TreeBuilder()
         root = builder.start(name, attributes)
 
         def end(name: str) -> None:
             if builder.end(name) is root:
-                record = self.around[-1][0]
+                record = self.open_placemarks[-1][0]
                 try:
-                    record.shape = shape_of(root)
+                    record.shape = parse_shape(root)
                 except (ValueError, IndexError, shapely.errors.GEOSException):
-                    record.fault = _FAULT
-                self._inside()
+                    record.issue = _FAULT
+                self._handle_placemark()
 
-        self._handle(builder.start, end, builder.data)
+        self._set_handlers(builder.start, end, builder.data)
 
 
-def tabled(text: str | None) -> dict[str, str]:
+def parse_description_table(text: str | None) -> dict[str, str]:
     """Return what a table of names and values in a description says; GIS programs write those.
 
     Nothing where the description is anything else: it stays the text it is.
     """
     rows = _ROW.findall(text[:_LONGEST_TABLE]) if text and "<t" in text else []
-    cells = [[_plain(cell) for cell in _CELL.findall(row)] for row in rows]
+    cells = [[strip_markup(cell) for cell in _CELL.findall(row)] for row in rows]
     pairs = [(row[0].rstrip(":："), row[1]) for row in cells if len(row) == 2 and row[0]]
     names = [name for name, _ in pairs]
     whole = len(pairs) >= 2 and len(set(names)) == len(names)
     return {name: value for name, value in pairs if value} if whole else {}
 
 
-def _plain(markup: str) -> str:
+def strip_markup(markup: str) -> str:
     return " ".join(html.unescape(_TAG.sub(" ", markup)).split())
 
 
@@ -365,7 +365,7 @@ _NAMED: Final = 20
 """Folders that are named when the one that is asked for is not there."""
 
 
-def open_kml(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
+def open_kml(file: SourceFile, wanted: ReadOptions, folder: Callable[[], Path]) -> TableReader:
     """Open KML, or the first KML file of a KMZ; the layers of a KML file are its folders.
 
     Raises
@@ -375,7 +375,7 @@ def open_kml(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
     """
     layers: tuple[str, ...] = ()
     if zipfile.is_zipfile(file.path):
-        held = [member for member in archive.members(file.path) if member.suffix == "kml"]
+        held = [member for member in archive.list_members(file.path) if member.suffix == "kml"]
         layers = tuple(member.name for member in held)
         name = wanted.layer or next((name for name in layers if name == "doc.kml"), layers[0])
         member = next((member for member in held if member.name == name), None)
@@ -384,30 +384,30 @@ def open_kml(file: Named, wanted: Wanted, folder: Callable[[], Path]) -> Opened:
                 f"There is no {name!r} in the KMZ; it has {', '.join(layers)}.",
                 code="unknown-layer",
             )
-        file = Named(archive.unpack(file.path, member, folder() / "doc.kml"), name)
+        file = SourceFile(archive.unpack_member(file.path, member, folder() / "doc.kml"), name)
     stated = None if layers else wanted.layer or wanted.sheet
-    coding = coding_of(file, wanted.encoding)
+    coding = detect_xml_encoding(file, wanted.encoding)
     links: set[str] = set()
-    found = gather(_of_folder(placemarks(file, coding, links), stated))
+    found = collect_items(filter_by_folder(iter_placemarks(file, coding, links), stated))
     if links and not found.count:
         raise Invalid(
             "The KML has no places, only links to other files; send the file it links to.",
             code="empty-file",
         )
-    detected = Detected(
+    detected = DetectedFormat(
         format="kml",
         encoding=coding.name,
         layer=file.name if layers else stated,
         layers=layers,
-        crs=crs.LONLAT if found.shapes else None,
-        geometry=found.shapes,
+        crs=crs.LONLAT if found.has_shapes else None,
+        geometry=found.has_shapes,
         rows=found.count,
         notes=(*coding.notes, *((_LINKED,) if links else ())),
     )
-    return found.opened(detected)
+    return found.create_reader(detected)
 
 
-def _of_folder(found: Iterator[Record], stated: str | None) -> Iterator[Record]:
+def filter_by_folder(found: Iterator[NamedItem], stated: str | None) -> Iterator[NamedItem]:
     """Yield the placemarks of a folder, named alone or with those it lies in, and of those within.
 
     Raises

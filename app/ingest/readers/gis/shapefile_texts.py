@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.geo.arrays import Bools, Ints
-from app.ingest.readers.model import Oddity
+from app.ingest.readers.model import FormatIssue
 from app.ingest.values.text import clean_cell
 
 MEMBER: Final = "texts.jsonl"
@@ -36,24 +36,24 @@ _ABSENT: Final = (
 )
 
 
-def cut(text: str, most: int) -> str:
+def truncate_utf8(text: str, most: int) -> str:
     """Return as much of a text as fits into so many bytes of UTF-8."""
     return text.encode()[:most].decode(errors="ignore")
 
 
-class Writer:
+class LongTextWriter:
     """Takes texts that are too long, one after the other."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / MEMBER
         self.count = 0
 
-    def fitted(self, array: pa.Array) -> pa.Array:
+    def shorten_texts(self, array: pa.Array) -> pa.Array:
         """Return a column of text that fits; what does not is kept whole."""
         if not pa.types.is_string(array.type):
             return array
         size = pc.fill_null(pc.binary_length(array), 0)
-        long = np.flatnonzero(_mask(pc.greater(size, LONGEST)) | _marked(array)).tolist()
+        long = np.flatnonzero(_to_mask(pc.greater(size, LONGEST)) | find_marked(array)).tolist()
         if not long:
             return array
         values = array.to_pylist()
@@ -62,18 +62,20 @@ class Writer:
                 self.count += 1
                 mark = f"{_MARK}{self.count}"
                 file.write(orjson.dumps(values[at]) + b"\n")
-                values[at] = cut(values[at], LONGEST - len(mark.encode())) + mark
+                values[at] = truncate_utf8(values[at], LONGEST - len(mark.encode())) + mark
         return pa.array(values, pa.string())
 
 
-class Texts:
+class LongTexts:
     """The whole texts of a zip, read one at a time."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._begins = np.array([0, *_ends(path)], np.int64) if path else np.zeros(1, np.int64)
+        self._begins = np.array([0, *iter_line_ends(path)], np.int64) if path else np.zeros(1, np.int64)
 
-    def whole(self, name: str, column: pa.StringArray, numbers: Ints) -> tuple[pa.StringArray, list[Oddity]]:
+    def restore_texts(
+        self, name: str, column: pa.StringArray, numbers: Ints
+    ) -> tuple[pa.StringArray, list[FormatIssue]]:
         """Return a column with its texts whole, and what is wrong with those that are not.
 
         Parameters
@@ -81,21 +83,21 @@ class Texts:
         numbers : int array
             Numbers of the records.
         """
-        rows = np.flatnonzero(_marked(column)).tolist()
+        rows = np.flatnonzero(find_marked(column)).tolist()
         if not rows:
             return column, []
         cells, odd = column.to_pylist(), []
         for at in rows:
             begin, _, number = cells[at].rpartition(_MARK)
-            text = clean_cell(self._text(int(number)))
+            text = clean_cell(self._read_text(int(number)))
             if text is not None and text.startswith(begin):
                 cells[at] = text
                 continue
             told = _ABSENT if text is None else _EDITED
-            odd.append(Oddity(int(numbers[at]), *told, name, "error"))
+            odd.append(FormatIssue(int(numbers[at]), *told, name, "error"))
         return pa.array(cells, pa.string()), odd
 
-    def _text(self, number: int) -> str | None:
+    def _read_text(self, number: int) -> str | None:
         if self._path is None or not 0 < number < len(self._begins):
             return None
         begin, end = (int(place) for place in self._begins[number - 1 : number + 1])
@@ -109,19 +111,19 @@ class Texts:
         return text if isinstance(text, str) else None
 
 
-def _marked(column: pa.StringArray) -> Bools:
+def find_marked(column: pa.StringArray) -> Bools:
     """Return where a text is as one that goes on elsewhere; most columns have none so long."""
     long = pc.greater_equal(pc.binary_length(column), _SHORTEST)
     if not pc.any(long).as_py():
         return np.zeros(len(column), dtype=bool)
-    return _mask(pc.and_(pc.match_substring_regex(column, _MARKED), long))
+    return _to_mask(pc.and_(pc.match_substring_regex(column, _MARKED), long))
 
 
-def _mask(flags: pa.BooleanArray) -> Bools:
+def _to_mask(flags: pa.BooleanArray) -> Bools:
     return np.asarray(pc.fill_null(flags, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _ends(path: Path) -> Iterator[int]:
+def iter_line_ends(path: Path) -> Iterator[int]:
     """Yield where lines end."""
     place = 0
     with path.open("rb") as file:

@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
-from app.ingest.readers.header_row import labels
+from app.ingest.readers.header_row import build_headers
 from app.ingest.readers.json.stream import JsonStream
-from app.ingest.readers.model import Detected, Named, Oddity, Opened, Wanted
-from app.ingest.readers.spill import Spool, filling
+from app.ingest.readers.model import DetectedFormat, FormatIssue, ReadOptions, SourceFile, TableReader
+from app.ingest.readers.spill import RowStore, create_row_store
 from app.ingest.values import crs as crses
-from app.ingest.values.shapes import bad_geometry, from_objects, points_of
-from app.ingest.values.typed_text import values_text
+from app.ingest.values.shapes import bad_geometry, parse_geojson_objects, parse_geojson_points
+from app.ingest.values.typed_text import format_json_column
 
 GEOMETRIES: Final = frozenset(
     ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon",
@@ -34,7 +34,7 @@ _ID: Final = 0
 """Stands for the identifier among the names of properties, which are text."""
 
 
-def open_geojson(file: Named, kind: str, wanted: Wanted) -> Opened:
+def open_geojson(file: SourceFile, kind: str, wanted: ReadOptions) -> TableReader:
     """Open a collection, a feature, a geometry, or a sequence of features.
 
     Raises
@@ -43,11 +43,11 @@ def open_geojson(file: Named, kind: str, wanted: Wanted) -> Opened:
         ``damaged-file``, ``too-deep``, ``wrong-encoding``, ``unsupported-format`` (JSON that is
         not GeoJSON).
     """
-    coding = encodings.detect(file.path, wanted.encoding, narrow=True)
-    stream = JsonStream(encodings.text_blocks(file.path, coding))
-    with filling() as spool:
-        for features in _parts(stream):
-            features.put(spool)
+    coding = encodings.detect_encoding(file.path, wanted.encoding, narrow=True)
+    stream = JsonStream(encodings.iter_utf8_blocks(file.path, coding))
+    with create_row_store() as spool:
+        for features in iter_feature_batches(stream):
+            features.spill(spool)
     found = stream.head
     names = [key for key in spool.keys if isinstance(key, str)]
     keys: list[str | int] = [*names]
@@ -55,33 +55,33 @@ def open_geojson(file: Named, kind: str, wanted: Wanted) -> Opened:
     if _ID in spool.keys:
         keys = [_ID, *names]
         columns = ["@id" if "id" in names else "id", *names]
-    crs, notes = _crs(found, spool.shapes)
-    detected = Detected(
+    crs, notes = parse_crs_member(found, spool.has_shapes)
+    detected = DetectedFormat(
         format="geojson" if kind == "geojson" else "geojsonseq",
         encoding=coding.name,
         layer=found["name"] if isinstance(found.get("name"), str) else None,
         crs=crs,
-        geometry=spool.shapes,
+        geometry=spool.has_shapes,
         rows=spool.count,
         notes=(*coding.notes, *notes),
     )
-    headers = labels(columns)
-    source = Opened(detected, headers, lambda rows: spool.batches(rows, headers, keys))
-    source.closing.callback(spool.close)
+    headers = build_headers(columns)
+    source = TableReader(detected, headers, lambda rows: spool.iter_batches(rows, headers, keys))
+    source.resources.callback(spool.close)
     return source
 
 
 @dataclass(slots=True, eq=False)
-class _Features:
+class FeatureBatch:
     """Some features, by what they consist of."""
 
     properties: list[dict[str, Any]] = field(default_factory=list)
     geometries: list[Any] = field(default_factory=list)
     ids: list[Any] = field(default_factory=list)
-    bad: list[int] = field(default_factory=list)
+    bad_items: list[int] = field(default_factory=list)
     """Places of what is no feature."""
 
-    def take(self, name: str, values: list[Any]) -> None:
+    def add_values(self, name: str, values: list[Any]) -> None:
         """Add what stands in the member `name`, or in none."""
         if all(type(value) is dict and value.get("type") == "Feature" for value in values):
             properties = [value.get("properties") for value in values]
@@ -93,46 +93,46 @@ class _Features:
             kind = value.get("type") if isinstance(value, dict) else None
             if kind == "Feature":
                 properties = value.get("properties")
-                self._add(
+                self.add_feature(
                     properties if isinstance(properties, dict) else {},
                     value.get("geometry"),
                     value.get("id"),
                 )
             elif kind in GEOMETRIES:
-                self._add({}, value)
+                self.add_feature({}, value)
             elif kind == "FeatureCollection":
                 pass  # an empty one
             elif name and not isinstance(value, dict):
-                self.bad.append(len(self.ids))
-                self._add({}, None)
+                self.bad_items.append(len(self.ids))
+                self.add_feature({}, None)
             else:
                 raise Invalid(
-                    f"The file is JSON and not GeoJSON: {_shown(value)} is no feature.",
+                    f"The file is JSON and not GeoJSON: {format_value(value)} is no feature.",
                     code="unsupported-format",
                 )
 
-    def _add(self, properties: dict[str, Any], geometry: Any, identifier: Any = None) -> None:
+    def add_feature(self, properties: dict[str, Any], geometry: Any, identifier: Any = None) -> None:
         self.properties.append(properties)
         self.geometries.append(geometry)
         self.ids.append(identifier)
 
-    def put(self, spool: Spool) -> None:
+    def spill(self, spool: RowStore) -> None:
         """Put the features aside."""
         cells: dict[str | int, pa.StringArray] = {}
         if any(one is not None for one in self.ids):
-            cells[_ID] = values_text(self.ids)
-        for name, values in _columns(self.properties):
-            cells[name] = values_text(values)
-        points = points_of(self.geometries)
-        shapes, wrong = (None, []) if points is not None else from_objects(self.geometries)
+            cells[_ID] = format_json_column(self.ids)
+        for name, values in iter_columns(self.properties):
+            cells[name] = format_json_column(values)
+        points = parse_geojson_points(self.geometries)
+        shapes, wrong = (None, []) if points is not None else parse_geojson_objects(self.geometries)
         first = spool.count + 1
         odd = [bad_geometry(first + at) for at in wrong]
-        odd += [Oddity(first + at, "bad-item", _NO_FEATURE, severity="error") for at in self.bad]
+        odd += [FormatIssue(first + at, "bad-item", _NO_FEATURE, severity="error") for at in self.bad_items]
         none = shapes is None or all(shape is None for shape in shapes)
-        spool.put(len(self.ids), cells, None if none else shapes, points, odd)
+        spool.add_rows(len(self.ids), cells, None if none else shapes, points, odd)
 
 
-def _columns(objects: list[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+def iter_columns(objects: list[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
     """Yield the values of each member that any object has."""
     kinds = dict.fromkeys(map(tuple, objects))
     if len(kinds) == 1:
@@ -143,25 +143,25 @@ def _columns(objects: list[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
         yield name, [held.get(name) for held in objects]
 
 
-def _parts(stream: JsonStream) -> Iterator[_Features]:
+def iter_feature_batches(stream: JsonStream) -> Iterator[FeatureBatch]:
     """Yield features as they are at hand, those that come one by one together."""
-    part, passed = _Features(), 0
+    part, passed = FeatureBatch(), 0
     for name, values in stream.runs(_FEATURES):
-        part.take(name, values)
+        part.add_values(name, values)
         if len(part.ids) >= _AT_ONCE or stream.passed - passed > _HELD:
             yield part
-            part, passed = _Features(), stream.passed
+            part, passed = FeatureBatch(), stream.passed
     if part.ids:
         yield part
 
 
-def _shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     if isinstance(value, dict):
         return "an object with " + (", ".join(repr(str(key)) for key in islice(value, 5)) or "nothing")
     return f"{str(value)[:40]!r}"
 
 
-def _crs(head: dict[str, Any], shapes: bool) -> tuple[str | None, tuple[str, ...]]:
+def parse_crs_member(head: dict[str, Any], shapes: bool) -> tuple[str | None, tuple[str, ...]]:
     if not shapes:
         return None, ()
     stated = head.get("crs")
@@ -171,7 +171,7 @@ def _crs(head: dict[str, Any], shapes: bool) -> tuple[str | None, tuple[str, ...
     name = properties.get("name") if isinstance(properties, dict) else None
     if name is None and isinstance(properties, dict) and stated.get("type") == "EPSG":
         name = f"EPSG:{properties.get('code')}"  # of before 2008
-    code = crses.named(name) if isinstance(name, str) else None
+    code = crses.parse_crs_name(name) if isinstance(name, str) else None
     if code is None:
         return None, (f"The file names a CRS that is not known: {str(name)[:80]!r}.",)
     return code, ()

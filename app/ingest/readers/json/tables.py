@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from app.ingest.readers import encoding as encodings
 from app.ingest.readers.encoding import Encoding
-from app.ingest.readers.gis.gdal import chosen
-from app.ingest.readers.header_row import labels
+from app.ingest.readers.gis.gdal import choose_layer
+from app.ingest.readers.header_row import build_headers
 from app.ingest.readers.json.geojson import GEOMETRIES
 from app.ingest.readers.json.stream import JsonStream
-from app.ingest.readers.model import Detected, Named, Opened, Wanted
-from app.ingest.readers.named_items import Record, gather
+from app.ingest.readers.model import DetectedFormat, ReadOptions, SourceFile, TableReader
+from app.ingest.readers.named_items import NamedItem, collect_items
 from app.ingest.values import crs
-from app.ingest.values.shapes import from_objects
+from app.ingest.values.shapes import parse_geojson_objects
 
 _TOKEN: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 _DEEPEST: Final = 2
@@ -34,14 +34,14 @@ _SAMPLE: Final = 1 << 16
 _Path = tuple[str, ...]
 
 
-def tables(text: str) -> tuple[_Path, ...]:
+def find_tables(text: str) -> tuple[_Path, ...]:
     r"""Return where the beginning of a JSON text has lists of objects, by the members around them.
 
     Examples
     --------
-    >>> tables('[{"code": 1}]'), tables('{"ok": 1, "data": {"list": [{}], "tags": ["a"]}}')
+    >>> find_tables('[{"code": 1}]'), find_tables('{"ok": 1, "data": {"list": [{}], "tags": ["a"]}}')
     (((),), (('data', 'list'),))
-    >>> tables('{"code": 1}'), tables('{"a": 1}\n{"a": 2}')
+    >>> find_tables('{"code": 1}'), find_tables('{"a": 1}\n{"a": 2}')
     ((), ((),))
     """
     found: dict[_Path, None] = {}
@@ -64,20 +64,20 @@ def tables(text: str) -> tuple[_Path, ...]:
             if open_[-1:] == ["{"]:
                 path.pop()
         elif token[1] is not None:
-            key = _unescaped(sign)
+            key = _unescape_key(sign)
         if sign != ",":
             before = sign
     return tuple(found)
 
 
-def _unescaped(string: str) -> str:
+def _unescape_key(string: str) -> str:
     try:
         return str(json.loads(string, strict=False))
     except ValueError:
         return string
 
 
-def open_table(file: Named, wanted: Wanted) -> Opened:
+def open_json_table(file: SourceFile, wanted: ReadOptions) -> TableReader:
     """Open the named list of objects, or the first there is.
 
     Raises
@@ -85,46 +85,46 @@ def open_table(file: Named, wanted: Wanted) -> Opened:
     Invalid
         ``damaged-file``, ``too-deep``, ``unknown-layer``, ``wrong-encoding``.
     """
-    coding = encodings.detect(file.path, wanted.encoding, narrow=True)
-    head, _ = encodings.head_text(file.path, coding, _SAMPLE)
-    paths = {".".join(path): path for path in tables(head)}
-    layer, notes = chosen(tuple(paths), (), wanted.layer or wanted.sheet)
-    found = gather(_records(file, coding, paths[layer]))
-    found.names = _short([str(key) for key in found.spool.keys])
-    detected = Detected(
+    coding = encodings.detect_encoding(file.path, wanted.encoding, narrow=True)
+    head, _ = encodings.read_head_text(file.path, coding, _SAMPLE)
+    paths = {".".join(path): path for path in find_tables(head)}
+    layer, notes = choose_layer(tuple(paths), (), wanted.layer or wanted.sheet)
+    found = collect_items(iter_records(file, coding, paths[layer]))
+    found.headers = shorten_headers([str(key) for key in found.spool.keys])
+    detected = DetectedFormat(
         format="json",
         encoding=coding.name,
         layer=layer or None,
         layers=tuple(filter(None, paths)),
-        crs=crs.LONLAT if found.shapes else None,
-        geometry=found.shapes,
+        crs=crs.LONLAT if found.has_shapes else None,
+        geometry=found.has_shapes,
         rows=found.count,
         notes=(*coding.notes, *notes),
     )
-    return found.opened(detected)
+    return found.create_reader(detected)
 
 
-def _records(file: Named, coding: Encoding, path: _Path) -> Iterator[Record]:
-    stream = JsonStream(encodings.text_blocks(file.path, coding))
+def iter_records(file: SourceFile, coding: Encoding, path: _Path) -> Iterator[NamedItem]:
+    stream = JsonStream(encodings.iter_utf8_blocks(file.path, coding))
     table = path[-1] if path else ""
     for name, values in stream.runs(frozenset(path)):
         if name != table:
             continue
         for value in values:
-            yield _record(value) if isinstance(value, dict) else Record({}, fault=_NO_OBJECT)
+            yield build_record(value) if isinstance(value, dict) else NamedItem({}, issue=_NO_OBJECT)
 
 
-def _record(value: Mapping[str, Any]) -> Record:
+def build_record(value: Mapping[str, Any]) -> NamedItem:
     shapes: list[Any] = []
-    record = Record(dict(_cells(value, shapes)))
+    record = NamedItem(dict(iter_cells(value, shapes)))
     if shapes:
-        found, bad = from_objects(shapes[:1])
+        found, bad = parse_geojson_objects(shapes[:1])
         record.shape = found[0]
-        record.fault = _NO_SHAPE if bad else None
+        record.issue = _NO_SHAPE if bad else None
     return record
 
 
-def _cells(value: Mapping[str, Any], shapes: list[Any], around: str = "") -> Iterator[tuple[str, Any]]:
+def iter_cells(value: Mapping[str, Any], shapes: list[Any], around: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the members of an object and of those inside it; put shapes aside."""
     for name, member in value.items():
         if not isinstance(member, dict):
@@ -134,13 +134,13 @@ def _cells(value: Mapping[str, Any], shapes: list[Any], around: str = "") -> Ite
         elif around:
             yield around + name, member
         else:
-            yield from _cells(member, shapes, name + _BETWEEN)
+            yield from iter_cells(member, shapes, name + _BETWEEN)
 
 
-def _short(keys: list[str]) -> tuple[str, ...]:
+def shorten_headers(keys: list[str]) -> tuple[str, ...]:
     """Return headers: inner members go by their own names where nothing else has them."""
     last = [key.rpartition(_BETWEEN)[2] for key in keys]
     counts = Counter(last)
-    return labels(
+    return build_headers(
         [short if counts[short] == 1 else key.replace(_BETWEEN, ".") for short, key in zip(last, keys, strict=True)]
     )
