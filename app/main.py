@@ -1,11 +1,13 @@
-"""Puts the service together: routers, failures, middleware, and what lives as long as the process."""
+"""Creates the application: routers, error handlers, middleware, and the services that live as long as the process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRouter
 from fastapi_offline import FastAPIOffline
+from starlette.datastructures import State
 
 from app import __version__
 from app.access.keys import Gate, service_secret
@@ -17,8 +19,8 @@ from app.db.engine import Database
 from app.errors import Unavailable
 from app.exports.service import Exports
 from app.http import openapi, problems
-from app.http.asgi_routes import Below
-from app.http.middleware import Envelope
+from app.http.middleware import RequestMiddleware
+from app.http.routing import Route, RouteTable
 from app.imports.jobs import Imports
 from app.logs import configure
 from app.ogc.features import Features
@@ -45,83 +47,70 @@ DESCRIPTION = (
     "Registry of video checkpoint coverage: cameras, face and vehicle checkpoints, three control "
     "rings, control points, and the gaps between them. It holds equipment and places, never people."
 )
+_MODULES = (rings, states, changes, imports, coverage, crossings, cordons, area, planning, exports, keys, health)
+ROUTERS: tuple[APIRouter, ...] = (*records.ROUTERS, *(module.router for module in _MODULES), *ogc.ROUTERS)
 
 
-class NoDatabase(Exception):
-    """The application was started without being told its database."""
+class DatabaseNotSet(Exception):
+    """The application needs the URL of its database."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the application for these settings (default: those of the environment)."""
-    known = settings or Settings()
-    configure(known.log_format, known.log_level)
-    if known.database_url is None:
-        msg = "REGISTRY_DATABASE_URL is not set; `coverage-registry serve` runs a database of its own"
-        raise NoDatabase(msg)
+    settings = settings or Settings()
+    configure(settings.log_format, settings.log_level)
     app = FastAPIOffline(  # its pages load nothing from the internet
         title="Checkpoint coverage registry",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan,
+        lifespan=_run_services,
         redirect_slashes=False,
-        docs_url="/docs" if known.docs else None,
+        docs_url="/docs" if settings.docs else None,
         redoc_url=None,
         static_url="/docs/assets",
     )
-    app.state.settings = known
-    app.state.secret = service_secret(known.secret.get_secret_value() if known.secret else None, known.data_dir)
-    app.state.database = Database(
-        known.database_url.get_secret_value(),
-        pool_size=known.pool_size,
-        statement_timeout_s=known.statement_timeout_s,
-    )
-    app.state.gate = Gate(app.state.database, app.state.secret, anonymous(known.anonymous_role))
-    app.state.answers = Answers(app.state.database)
-    app.state.streams = Streams(app.state.database)
-    app.state.exports = Exports(app.state.database, app.state.answers)
-    app.state.features = Features(app.state.database, app.state.answers)
-    app.state.tiles = Tiles(app.state.database, app.state.answers)
-    problems.install(app)
-    app.state.imports = Imports(
-        app.state.database,
-        known.import_dir,
-        keep_days=known.import_keep_days,
-        max_vertices=known.max_ring_vertices,
-    )
+    _create_services(app.state, settings)
+    problems.install_handlers(app)
     app.add_middleware(
-        Envelope,
-        max_body_bytes=known.max_body_bytes,
-        larger={imports.PATH: known.import_max_bytes},
+        RequestMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        max_bytes_by_path={imports.PATH: settings.import_max_bytes},
     )
-    routers = [*records.ROUTERS]
-    routers += [
-        module.router
-        for module in (
-            rings,
-            states,
-            changes,
-            imports,
-            coverage,
-            crossings,
-            cordons,
-            area,
-            planning,
-            exports,
-            keys,
-            health,
-        )
-    ]
-    for router in routers:
-        # Routes side by side are found once; routers inside routers are searched on every level.
-        app.router.routes.extend(router.routes)
-    app.router.routes.insert(0, Below("/ogc", ogc.ROUTES))
-    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
+    app.router.routes.insert(0, RouteTable(routes))
+    app.openapi = lambda: openapi.build_openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 
 
+def _create_services(state: State, settings: Settings) -> None:
+    """Create the services of the process; raise DatabaseNotSet without the URL of a database."""
+    if settings.database_url is None:
+        msg = "REGISTRY_DATABASE_URL is not set. Set it, or run `coverage-registry serve` with a local database."
+        raise DatabaseNotSet(msg)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.pool_size,
+        statement_timeout_s=settings.statement_timeout_s,
+    )
+    state.settings, state.database = settings, database
+    state.secret = service_secret(settings.secret.get_secret_value() if settings.secret else None, settings.data_dir)
+    state.gate = Gate(database, state.secret, anonymous(settings.anonymous_role))
+    state.answers = Answers(database)
+    state.streams = Streams(database)
+    state.exports = Exports(database, state.answers)
+    state.features = Features(database, state.answers)
+    state.tiles = Tiles(database, state.answers)
+    state.imports = Imports(
+        database,
+        settings.import_dir,
+        keep_days=settings.import_keep_days,
+        max_vertices=settings.max_ring_vertices,
+    )
+
+
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    """Refuse to serve on another schema; a database that is away now may come back."""
+async def _run_services(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    """Start and stop the services; refuse another schema, but start while the database is not reachable."""
     with suppress(Unavailable):
         await schema.require_head(app.state.database)
         await app.state.imports.start()

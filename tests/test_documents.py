@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app import errors
-from app.http.problems import STATUS, status_of
+from app.http.problems import STATUS, find_status
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,8 +43,8 @@ def test_every_error_has_a_status(family: type[errors.RegistryError]) -> None:
 
 
 def test_the_nearest_family_gives_the_status() -> None:
-    assert status_of(errors.InvalidShape("bowtie")) == 422
-    assert status_of(errors.NotFound("camera", "x")) == 404
+    assert find_status(errors.InvalidShape("bowtie")) == 422
+    assert find_status(errors.NotFound("camera", "x")) == 404
 
 
 def test_every_problem_code_is_documented() -> None:

@@ -1,273 +1,192 @@
-"""What a route may ask for: connections, the caller, the body, the page, and known parameters only.
+"""What routes depend on: services, the principal, the payload, preconditions, and the check of query parameters.
 
-All are coroutines: FastAPI runs plain functions in a thread, which costs more than they do.
+All are asynchronous: the call plan of a route calls them in turn, without threads.
 """
 
-import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
-from weakref import WeakKeyDictionary
 
 import orjson
 from fastapi import Depends, Header, Query, Request
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import ClientDisconnect
 
 from app.access.keys import Gate
 from app.access.roles import Principal
+from app.analysis.service import Answers
 from app.analysis.single_flight import Gone
 from app.db.engine import Database, WriteContext
 from app.errors import InvalidQuery, MalformedBody, UnsupportedMediaType
+from app.http import negotiation
+from app.http.negotiation import GEOJSON, JSON
 from app.imports.jobs import Imports
-from app.models.fields import Instant
+from app.messages import Message
 from app.records.payloads import Precondition
 from app.settings import Settings
 from app.states.service import lines
 
-GEOJSON = "application/geo+json"
-JSON_TYPES = ("application/json", GEOJSON)
+JSON_TYPES = (JSON, GEOJSON)
 LINES_TYPES = ("application/x-ndjson", "application/jsonl")
 PATCH_TYPES = ("application/merge-patch+json", *JSON_TYPES)
-MAX_LIMIT = 1000
-DEFAULT_LIMIT = 100
-_QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
-async def settings(request: Request) -> Settings:
-    """Return the settings of the running service."""
-    found: Settings = request.app.state.settings
-    return found
+# Services of the process.
 
 
-async def database(request: Request) -> Database:
-    """Return the database of the running service."""
-    found: Database = request.app.state.database
-    return found
+async def get_settings(request: Request) -> Settings:
+    """Return the settings of the service."""
+    settings: Settings = request.app.state.settings
+    return settings
 
 
-async def principal(
+async def get_database(request: Request) -> Database:
+    """Return the database of the service."""
+    database: Database = request.app.state.database
+    return database
+
+
+async def get_analysis_service(request: Request) -> Answers:
+    """Return the analyses of the service."""
+    service: Answers = request.app.state.answers
+    return service
+
+
+async def get_import_service(request: Request) -> Imports:
+    """Return the imports of the process."""
+    service: Imports = request.app.state.imports
+    return service
+
+
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+DatabaseDep = Annotated[Database, Depends(get_database)]
+AnalysisDep = Annotated[Answers, Depends(get_analysis_service)]
+ImportsDep = Annotated[Imports, Depends(get_import_service)]
+
+
+async def get_disconnect_waiter(request: Request) -> Gone:
+    """Return a function that waits until the client has closed the connection."""
+
+    async def wait_for_disconnect() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return wait_for_disconnect
+
+
+DisconnectDep = Annotated[Gone, Depends(get_disconnect_waiter)]
+
+
+# The principal, and the connections that are opened for it.
+
+
+async def get_principal(
     request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Principal:
-    """Return who is calling; every route under /v1 asks."""
+    """Return the principal of a request; every route but the health checks depends on it."""
     gate: Gate = request.app.state.gate
     return await gate.admit(authorization)
 
 
-_known: WeakKeyDictionary[Callable[..., Any], tuple[str, ...]] = WeakKeyDictionary()
-"""Query parameters by route function: collected once, asked on every request."""
+PrincipalDep = Annotated[Principal, Depends(get_principal)]
 
 
-def _parameters(route: APIRoute) -> tuple[str, ...]:
-    found = _known.get(route.endpoint)
-    if found is None:
-        found = _known[route.endpoint] = _collected(route)
-    return found
+async def require_editor(principal: PrincipalDep) -> Principal:
+    """Return a principal that may write somewhere; checked before the body is read."""
+    principal.need("editor")
+    return principal
 
 
-def _collected(route: APIRoute) -> tuple[str, ...]:
-    def names(dependant: Dependant) -> set[str]:
-        own = {field.alias for field in dependant.query_params}
-        return own.union(*(names(below) for below in dependant.dependencies), set())
-
-    return tuple(sorted(names(route.dependant)))
+EditorDep = Annotated[Principal, Depends(require_editor)]
 
 
-async def known_parameters(request: Request) -> None:
-    """Refuse a query parameter the route does not have, naming those it has; and repetitions."""
-    known = _parameters(request.scope["route"])
-    seen: set[str] = set()
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            has = ", ".join(known) or "none"
-            raise InvalidQuery(
-                f"Unknown query parameter {name!r}; known here: {has}.",
-                parameter=name,
-                code="unknown-parameter",
-            )
-        if name in seen:
-            raise InvalidQuery(f"Parameter {name!r} is given twice.", parameter=name)
-        if "\x00" in value:
-            raise InvalidQuery(f"Parameter {name!r} has a NUL character.", parameter=name)
-        seen.add(name)
-
-
-async def gone(request: Request) -> Gone:
-    """Return what waits until the caller has closed the connection."""
-
-    async def left() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    return left
-
-
-GoneDep = Annotated[Gone, Depends(gone)]
-SettingsDep = Annotated[Settings, Depends(settings)]
-DatabaseDep = Annotated[Database, Depends(database)]
-PrincipalDep = Annotated[Principal, Depends(principal)]
-
-
-async def writer(who: PrincipalDep) -> Principal:
-    """Return a caller who may write somewhere; asked before the body is read."""
-    who.need("editor")
-    return who
-
-
-WriterDep = Annotated[Principal, Depends(writer)]
-
-
-async def reading(base: DatabaseDep, _who: PrincipalDep) -> AsyncIterator[AsyncConnection]:
+async def open_connection(database: DatabaseDep, _principal: PrincipalDep) -> AsyncIterator[AsyncConnection]:
     """Open a connection for single statements."""
-    async with base.reading() as connection:
+    async with database.reading() as connection:
         yield connection
 
 
-async def context(
+async def get_write_context(
     request: Request,
-    who: WriterDep,
+    principal: EditorDep,
     reason: Annotated[
         str | None,
         Header(alias="X-Change-Reason", max_length=500, description="Why; kept in the history."),
     ] = None,
 ) -> WriteContext:
-    """Return who writes and why, for services that open their transaction themselves."""
-    return write_context(request, who, reason)
+    """Return the write context, for services that open their transaction themselves."""
+    return build_write_context(request, principal, reason)
 
 
-ContextDep = Annotated[WriteContext, Depends(context)]
+WriteContextDep = Annotated[WriteContext, Depends(get_write_context)]
 
 
-async def writing(base: DatabaseDep, told: ContextDep) -> AsyncIterator[AsyncConnection]:
-    """Open the one transaction of a request; it commits before the answer leaves."""
-    async with base.writing(told) as connection:
+async def open_transaction(database: DatabaseDep, context: WriteContextDep) -> AsyncIterator[AsyncConnection]:
+    """Open the one transaction of a request; it is committed before the response is sent."""
+    async with database.writing(context) as connection:
         yield connection
 
 
-def write_context(request: Request, who: Principal, reason: str | None) -> WriteContext:
-    """Return who writes, in which request, and why."""
-    return WriteContext(who.name, request.scope.get("request_id", ""), _words(reason or ""))
+ReadDep = Annotated[AsyncConnection, Depends(open_connection, scope="function")]
+WriteDep = Annotated[AsyncConnection, Depends(open_transaction, scope="function")]
 
 
-def _words(header: str) -> str:
-    """Return the text of a header that may carry UTF-8 (headers are read as Latin-1)."""
+def build_write_context(request: Request, principal: Principal, reason: str | None) -> WriteContext:
+    """Return the write context of a request."""
+    return WriteContext(principal.name, request.scope.get("request_id", ""), _decode_utf8(reason or ""))
+
+
+def _decode_utf8(header: str) -> str:
+    """Return the text of a header that may be UTF-8; the server decodes headers as Latin-1."""
     try:
         return header.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return header
 
 
-ReadDep = Annotated[AsyncConnection, Depends(reading, scope="function")]
-WriteDep = Annotated[AsyncConnection, Depends(writing, scope="function")]
+# The query.
 
 
-def _content_type(request: Request, accepted: Sequence[str]) -> str:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in accepted:
-        raise UnsupportedMediaType(content_type, accepted)
-    return content_type
+async def check_query_names(request: Request) -> None:
+    """Raise InvalidQuery if a query parameter is unknown to the route, is repeated, or has a NUL character."""
+    known = request.scope["route"].query_names
+    if not request.scope["query_string"]:
+        return
+    seen: set[str] = set()
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            names = ", ".join(known) or "none"
+            message = Message("Unknown query parameter {name!r}. Allowed here: {names}.", name=name, names=names)
+            raise InvalidQuery(message, parameter=name, code="unknown-parameter")
+        if name in seen:
+            raise InvalidQuery(
+                Message("Query parameter {name!r} is repeated. Send it once.", name=name), parameter=name
+            )
+        if "\x00" in value:
+            message = Message("Query parameter {name!r} contains a NUL character. Remove it.", name=name)
+            raise InvalidQuery(message, parameter=name)
+        seen.add(name)
 
 
-async def _body(request: Request) -> bytes:
-    try:
-        return await request.body()
-    except ClientDisconnect as error:
-        raise MalformedBody("The body ended before it was complete.") from error
-
-
-async def json_body(request: Request) -> Any:
-    """Return the JSON of the body, strictly: no NaN, no duplicate encodings, bounded depth."""
-    _content_type(request, PATCH_TYPES if request.method == "PATCH" else JSON_TYPES)
-    body = await _body(request)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not valid JSON: {error}.") from error
-
-
-BodyDep = Annotated[Any, Depends(json_body)]
-
-
-async def json_or_lines(request: Request) -> Any:
-    """Return the JSON of the body, or the list of values of newline-delimited JSON."""
-    content_type = _content_type(request, (*JSON_TYPES, *LINES_TYPES))
-    if content_type in LINES_TYPES:
-        return lines(await _body(request))
-    return await json_body(request)
-
-
-LinesDep = Annotated[Any, Depends(json_or_lines)]
-
-
-async def precondition(
-    if_match: Annotated[str | None, Header(description="Version the record must have.")] = None,
-    if_none_match: Annotated[str | None, Header(description="`*`: create only.")] = None,
-) -> Precondition:
-    """Return what the caller says must hold."""
-    return Precondition(if_match, if_none_match)
-
-
-PreconditionDep = Annotated[Precondition, Depends(precondition)]
-
-
-@dataclass(frozen=True)
-class PageRequest:
-    """Which page of a list is asked for."""
-
-    limit: int
-    cursor: str | None
-
-
-async def page_request(
-    limit: Annotated[int, Query(ge=1, description=f"Records per page; at most {MAX_LIMIT} are given.")] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=200, description="Where the page starts, from `next`.")] = None,
-) -> PageRequest:
-    """Return the page asked for, its size clamped."""
-    return PageRequest(min(limit, MAX_LIMIT), cursor)
-
-
-PageDep = Annotated[PageRequest, Depends(page_request)]
-
-Format = Literal["json", "geojson"]
-
-
-async def wants_geojson(
+async def parse_format(
     request: Request,
-    f: Annotated[Format | None, Query(description="`geojson` or `json`; wins over `Accept`.")] = None,
+    f: Annotated[
+        Literal["json", "geojson"] | None, Query(description="`geojson` or `json`; wins over `Accept`.")
+    ] = None,
 ) -> bool:
-    """Tell whether GeoJSON is wanted, by ``f`` or else by ``Accept``."""
-    if f is not None:
-        return f == "geojson"
-    accept = request.headers.get("accept", "").lower()
-    if GEOJSON not in accept:
-        return False
-    return _weight(accept, GEOJSON) >= max(_weight(accept, "application/json"), 0.001)
+    """Return whether to answer with GeoJSON: by ``f``, or else by ``Accept``."""
+    return negotiation.prefers_geojson(request.headers.get("accept")) if f is None else f == "geojson"
 
 
-def _weight(accept: str, media_type: str) -> float:
-    """Return how much a media type is wanted (RFC 9110, 12.5.1); one that is not named is not."""
-    for part in accept.split(","):
-        name, *parameters = (word.strip() for word in part.split(";"))
-        if name == media_type:
-            given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
-            return float(given) if _QVALUE.fullmatch(given) else 0.0
-    return 0.0
+GeoJsonDep = Annotated[bool, Depends(parse_format)]
 
 
-GeoJsonDep = Annotated[bool, Depends(wants_geojson)]
-
-AsOf = Annotated[Instant | None, Query(description="Answer as of this instant (RFC 3339).")]
-
-
-async def bbox(
+async def parse_bbox(
     bbox: Annotated[
         str | None,
         Query(description="west,south,east,north in degrees; west > east crosses 180.", max_length=200),
     ] = None,
 ) -> tuple[float, float, float, float] | None:
-    """Return the box asked for.
+    """Return the bounding box of a query, in degrees.
 
     Raises
     ------
@@ -277,47 +196,81 @@ async def bbox(
     if bbox is None:
         return None
     try:
-        numbers = [float(part) for part in bbox.split(",")]
+        numbers = [float(number) for number in bbox.split(",")]
     except ValueError:
         numbers = []
     if len(numbers) != 4 or not all(-180 <= number <= 180 for number in numbers):
-        raise InvalidQuery("bbox is four numbers: west,south,east,north.", parameter="bbox")
+        message = Message("bbox is not valid. Send four numbers in degrees: west,south,east,north.")
+        raise InvalidQuery(message, parameter="bbox")
     west, south, east, north = numbers
     if not (-90 <= south <= north <= 90):
-        raise InvalidQuery("bbox needs -90 <= south <= north <= 90.", parameter="bbox")
+        message = Message("bbox is not valid: -90 <= south <= north <= 90 does not hold.")
+        raise InvalidQuery(message, parameter="bbox")
     return west, south, east, north
 
 
-BboxDep = Annotated[tuple[float, float, float, float] | None, Depends(bbox)]
+BboxDep = Annotated[tuple[float, float, float, float] | None, Depends(parse_bbox)]
 
 
-async def language(
+# Headers and body.
+
+
+async def parse_language(
     accept_language: Annotated[str | None, Header(description="`zh` or `en`.")] = None,
 ) -> Literal["zh", "en"]:
     """Return the language of messages."""
-    return preferred(accept_language)
+    return negotiation.choose_language(accept_language)
 
 
-def preferred(accept_language: str | None) -> Literal["zh", "en"]:
-    """Return the language that a header asks for: Chinese when it comes before English."""
-    weights = {"zh": 0.0, "en": 0.0}
-    for part in (accept_language or "").lower().split(","):
-        name, *parameters = (word.strip() for word in part.split(";"))
-        known = name.partition("-")[0]
-        if known in weights:
-            given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
-            weight = float(given) if _QVALUE.fullmatch(given) else 0.0
-            weights[known] = max(weights[known], weight)
-    return "zh" if weights["zh"] > weights["en"] else "en"
+LanguageDep = Annotated[Literal["zh", "en"], Depends(parse_language)]
 
 
-LanguageDep = Annotated[Literal["zh", "en"], Depends(language)]
+async def parse_precondition(
+    if_match: Annotated[str | None, Header(description="Version the record must have.")] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: create only.")] = None,
+) -> Precondition:
+    """Return the precondition of a request."""
+    return Precondition(if_match, if_none_match)
 
 
-async def imports(request: Request) -> Imports:
-    """Return the imports of this process."""
-    found: Imports = request.app.state.imports
-    return found
+PreconditionDep = Annotated[Precondition, Depends(parse_precondition)]
 
 
-ImportsDep = Annotated[Imports, Depends(imports)]
+def check_content_type(request: Request, accepted: Sequence[str]) -> str:
+    """Return the content type of a request; raise UnsupportedMediaType if it is not accepted."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in accepted:
+        raise UnsupportedMediaType(content_type, accepted)
+    return content_type
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body of a request; raise MalformedBody if the client disconnects before its end."""
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise MalformedBody(Message("The body is not complete: the client closed the connection.")) from error
+
+
+async def read_json(request: Request) -> Any:
+    """Return the JSON of the body: no NaN, UTF-8 only, bounded depth."""
+    check_content_type(request, PATCH_TYPES if request.method == "PATCH" else JSON_TYPES)
+    body = await read_body(request)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(Message("The body is not valid JSON: {reason}.", reason=str(error))) from error
+
+
+BodyDep = Annotated[Any, Depends(read_json)]
+
+
+async def read_json_or_lines(request: Request) -> Any:
+    """Return the JSON of the body, or the list of values of newline-delimited JSON."""
+    content_type = check_content_type(request, (*JSON_TYPES, *LINES_TYPES))
+    if content_type in LINES_TYPES:
+        return lines(await read_body(request))
+    return await read_json(request)
+
+
+LinesDep = Annotated[Any, Depends(read_json_or_lines)]

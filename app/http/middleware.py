@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the limit on its body, and the line in the log.
+"""The middleware of every request: its id, the limit of its body, the access log, and HEAD.
 
 HEAD is answered as GET without the body, wherever there is a GET (RFC 9110, 9.3.2).
 """
@@ -10,23 +10,24 @@ from time import perf_counter
 from typing import Final
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as AsgiMessage
 
 from app.errors import TooLarge
+from app.messages import Message
 
 log = structlog.get_logger("access")
-_LONGEST_QUERY: Final = 1000
-"""A query is logged up to here: what a client filters by shows whether it asks the service at all."""
-_ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
+_MAX_LOGGED_QUERY_LENGTH: Final = 1000
+_REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
 
 
-class Envelope:
-    """ASGI middleware: request id in and out, bodies counted while they arrive, access log."""
+class RequestMiddleware:
+    """ASGI middleware around every request."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, larger: Mapping[str, int] | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_bytes_by_path: Mapping[str, int]) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
-        self.larger = larger or {}
+        self.max_bytes_by_path = max_bytes_by_path
         """Paths whose bodies are files, with the limit of each."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,27 +35,24 @@ class Envelope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = _find_request_id(scope)
         scope["request_id"] = request_id
-        head = scope["method"] == "HEAD"
-        asked = {**scope, "method": "GET"} if head else scope
-        began = perf_counter()
+        is_head = scope["method"] == "HEAD"
+        started = perf_counter()
         status = 0
 
-        async def answer(message: Message) -> None:
+        async def send_with_id(message: AsgiMessage) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"x-request-id", request_id.encode()),
-                ]
-            elif head:
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            elif is_head:
                 message["body"] = b""
             await send(message)
 
         try:
-            await self.app(asked, self._counted(scope, receive), answer)
+            inner_scope = {**scope, "method": "GET"} if is_head else scope
+            await self.app(inner_scope, self._limit_body(scope, receive), send_with_id)
         except Exception:
             status = status or 500
             raise
@@ -63,39 +61,40 @@ class Envelope:
                 "request",
                 method=scope["method"],
                 path=scope["path"],
-                query=scope["query_string"].decode("latin-1")[:_LONGEST_QUERY],
+                query=scope["query_string"].decode("latin-1")[:_MAX_LOGGED_QUERY_LENGTH],
                 status=status,
-                ms=round((perf_counter() - began) * 1000, 1),
+                ms=round((perf_counter() - started) * 1000, 1),
                 request_id=request_id,
             )
 
-    def _counted(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a ``receive`` that refuses a body once it is known to be too large."""
-        limit = self.larger.get(scope["path"], self.max_body_bytes)
-        stated = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        expected = int(stated) if stated.isdigit() else 0
-        seen = 0
+    def _limit_body(self, scope: Scope, receive: Receive) -> Receive:
+        """Return a ``receive`` that raises TooLarge as soon as a body is known to exceed its limit."""
+        limit = self.max_bytes_by_path.get(scope["path"], self.max_body_bytes)
+        header = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        declared = int(header) if header.isdigit() else 0
+        received = 0
 
-        async def counted() -> Message:
-            nonlocal seen
-            if expected > limit:
-                raise too_large(limit)
+        async def receive_limited() -> AsgiMessage:
+            nonlocal received
+            if declared > limit:
+                raise _build_too_large(limit)
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise too_large(limit)
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _build_too_large(limit)
             return message
 
-        return counted
+        return receive_limited
 
 
-def too_large(limit: int) -> TooLarge:
-    """Return the refusal of a body over the limit."""
-    return TooLarge(f"A request body may have {limit:,} bytes.", limit)
+def _build_too_large(limit: int) -> TooLarge:
+    """Return the error of a body over the limit."""
+    message = Message("The request body is too large. The limit is {limit:,} bytes.", limit=limit)
+    return TooLarge(message, limit)
 
 
-def _request_id(scope: Scope) -> str:
-    """Return the caller's X-Request-ID when it is a plain word, else a new one."""
-    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
-    text = given.decode("latin-1")
-    return text if _ID.match(text) else secrets.token_hex(8)
+def _find_request_id(scope: Scope) -> str:
+    """Return the X-Request-ID of the client when it is a plain word, else a new one."""
+    header = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    text = header.decode("latin-1")
+    return text if _REQUEST_ID.match(text) else secrets.token_hex(8)

@@ -1,6 +1,6 @@
-"""What the API description says beyond what FastAPI sees: bodies read raw, problems, security."""
+"""Parts of the API description that FastAPI does not see: bodies that are read raw, problems, security."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -8,10 +8,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.http.problems import MEDIA_TYPE, TITLES
+from app.http.routing import iter_routes
 
-_bodies: dict[str, type[BaseModel]] = {}
+_body_models: dict[str, type[BaseModel]] = {}
 
-PROBLEM: dict[str, Any] = {
+SECURITY_SCHEMES: Final = {"key": {"type": "http", "scheme": "bearer", "description": "API key: ccr_..."}}
+PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Problem",
     "description": "RFC 9457 problem details.",
@@ -38,54 +40,53 @@ PROBLEM: dict[str, Any] = {
         },
     },
 }
+GEOJSON_CONTENT: Final[dict[str, Any]] = {"application/geo+json": {"schema": {"type": "object"}}}
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documented failures of a route; 503 is possible everywhere."""
+def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the problem responses of a route; 503 is possible everywhere."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": TITLES[status], "content": content} for status in (*statuses, 503)}
+    return {status: {"description": TITLES[status], "content": content} for status in sorted({*statuses, 503})}
 
 
-def body_of(model: type[BaseModel], *, patch: bool = False, lines_of: type[BaseModel] | None = None) -> dict[str, Any]:
-    """Return the request body of a route that reads its body raw; ``lines_of``: also NDJSON of it."""
-    _bodies[model.__name__] = model
-    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
-    if patch:
-        schema: dict[str, Any] = {
-            "type": "object",
-            "description": f"Members of {model.__name__} to change; null removes one.",
-        }
-        content = {"application/merge-patch+json": {"schema": schema}}
-    else:
-        content = {"application/json": {"schema": reference}}
-    if lines_of is not None:
-        _bodies[lines_of.__name__] = lines_of
-        line = {"$ref": f"#/components/schemas/{lines_of.__name__}"}
-        content["application/x-ndjson"] = {"schema": line}
+def describe_body(
+    model: type[BaseModel], *, is_patch: bool = False, line_model: type[BaseModel] | None = None
+) -> dict[str, Any]:
+    """Return the request body of a route that reads it raw; with a ``line_model``, also newline-delimited JSON."""
+    _body_models[model.__name__] = model
+    content: dict[str, Any] = {"application/json": {"schema": _refer_to_schema(model)}}
+    if is_patch:
+        description = f"Members of {model.__name__} to change; null removes one."
+        content = {"application/merge-patch+json": {"schema": {"type": "object", "description": description}}}
+    if line_model is not None:
+        _body_models[line_model.__name__] = line_model
+        content["application/x-ndjson"] = {"schema": _refer_to_schema(line_model)}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, made once."""
+def _refer_to_schema(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def build_openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the native API, built once; ``/ogc/api`` describes the GIS interface."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,
             version=app.version,
             description=app.description,
-            routes=app.routes,
+            routes=[route for route in iter_routes(app.routes) if not getattr(route, "path", "").startswith("/ogc")],
             tags=app.openapi_tags,
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        _, extra = models_json_schema(
-            [(model, "validation") for model in _bodies.values()],
+        _, bodies = models_json_schema(
+            [(model, "validation") for model in _body_models.values()],
             ref_template="#/components/schemas/{model}",
         )
-        for name, schema in extra.get("$defs", {}).items():
+        for name, schema in bodies.get("$defs", {}).items():
             schemas.setdefault(name, schema)
         schemas["Problem"] = PROBLEM
-        document["components"]["securitySchemes"] = {
-            "key": {"type": "http", "scheme": "bearer", "description": "API key: ccr_..."}
-        }
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
         document["security"] = [{"key": []}, {}]
         app.openapi_schema = document
     return app.openapi_schema

@@ -1,4 +1,4 @@
-"""Failure as RFC 9457 problem details: one table gives each family of errors its status."""
+"""Errors as RFC 9457 problem details: one table gives each class of errors its status."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,14 +8,16 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match
+from starlette.routing import Route as StarletteRoute
 
 from app import errors
 from app.db.engine import is_away
 from app.errors import Issue, RegistryError
-from app.http.asgi_routes import flat
-from app.http.dependencies import preferred
+from app.http.negotiation import choose_language
+from app.http.routing import iter_routes
 from app.ingest.messages.chinese import in_chinese
+from app.messages import Message, translate_message
 from app.records.payloads import etag, pointer
 
 log = structlog.get_logger()
@@ -36,47 +38,36 @@ STATUS: Final[Mapping[type[RegistryError], int]] = {
     errors.Unavailable: 503,
     errors.NoSpace: 507,
 }
-TITLES: Final = {
-    400: "Bad request",
-    401: "Authentication needed",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    406: "Not acceptable",
-    409: "Conflict",
-    412: "Precondition failed",
-    413: "Too large",
-    415: "Unsupported media type",
-    422: "Not valid",
-    499: "Given up",
-    500: "Internal error",
-    503: "Unavailable",
-    507: "No space",
+TITLES: Final[Mapping[int, Message]] = {
+    400: Message("Bad request"),
+    401: Message("Authentication required"),
+    403: Message("Not allowed"),
+    404: Message("Not found"),
+    405: Message("Method not allowed"),
+    406: Message("Not acceptable"),
+    409: Message("Conflict"),
+    412: Message("Precondition failed"),
+    413: Message("Too large"),
+    415: Message("Unsupported media type"),
+    422: Message("Not valid"),
+    499: Message("Client closed the request"),
+    500: Message("Internal error"),
+    503: Message("Unavailable"),
+    507: Message("No space"),
 }
-TITLES_ZH: Final = {
-    400: "请求有误",
-    403: "无权进行",
-    404: "不存在",
-    409: "与规则冲突",
-    413: "过大",
-    422: "内容无效",
-    503: "暂不可用",
-    507: "空间不足",
-}
-"""Of problems whose sentence is known in Chinese; the others are told in English throughout."""
 RETRY_AFTER_S: Final = 2
 MEDIA_TYPE: Final = "application/problem+json"
-_MOST: Final = 10_000
-_LONGEST: Final = 1000
-"""Bounds of an answer: what was sent is never echoed at any length."""
+_MAX_ISSUES: Final = 10_000
+_MAX_TEXT_LENGTH: Final = 1000
+"""What a client sent is never repeated in full."""
 
 
-def status_of(error: RegistryError) -> int:
-    """Return the HTTP status of an error's family."""
-    return next(STATUS[family] for family in type(error).__mro__ if family in STATUS)
+def find_status(error: RegistryError) -> int:
+    """Return the HTTP status of an error: that of its nearest class in the table."""
+    return next(STATUS[error_class] for error_class in type(error).__mro__ if error_class in STATUS)
 
 
-def problem(
+def build_problem(
     request: Request,
     status: int,
     code: str,
@@ -86,37 +77,42 @@ def problem(
     extra: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a problem details response, in Chinese where that is asked for and known."""
-    told = dict(headers or {})
-    title = TITLES.get(status, "Error")
-    shown = [vars(fault) for fault in issues[:_MOST]]
-    if preferred(request.headers.get("accept-language")) == "zh":
-        chinese = in_chinese(detail)
-        if chinese != detail:
-            told["Content-Language"] = "zh"
-            title, detail = TITLES_ZH.get(status, title), chinese
-            shown = [{**fault, "message": in_chinese(fault["message"])} for fault in shown]
+    """Return a problem details response, in Chinese if the client prefers it and the detail has a translation."""
+    all_headers = dict(headers or {})
+    title: str = TITLES.get(status, Message("Error"))
+    entries = [vars(issue) for issue in issues[:_MAX_ISSUES]]
+    if choose_language(request.headers.get("accept-language")) == "zh":
+        translated = _translate(detail)
+        if translated != detail:
+            all_headers["Content-Language"] = "zh"
+            title, detail = _translate(title), translated
+            entries = [{**entry, "message": _translate(entry["message"])} for entry in entries]
     body: dict[str, Any] = {
         "type": f"urn:coverage-registry:problem:{code}",
         "title": title,
         "status": status,
         "code": code,
-        "detail": _short(detail),
+        "detail": _shorten(detail),
         "instance": request.url.path,
         "request_id": request.scope.get("request_id", ""),
-        "errors": [{name: _short(value) for name, value in fault.items()} for fault in shown],
+        "errors": [{name: _shorten(value) for name, value in entry.items()} for entry in entries],
         **(extra or {}),
     }
-    return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=told)
+    return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=all_headers)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def _translate(text: str) -> str:
+    translated = translate_message(text, "zh")
+    return in_chinese(text) if translated == text else translated
 
 
-async def _registry_error(request: Request, error: Exception) -> Response:
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT_LENGTH else text[: _MAX_TEXT_LENGTH - 1] + "…"
+
+
+async def _respond_to_registry_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegistryError)  # noqa: S101  # registered for this type
-    status = status_of(error)
+    status = find_status(error)
     headers: dict[str, str] = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -128,61 +124,66 @@ async def _registry_error(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, errors.UnsupportedMediaType):
         headers["Accept-Patch" if request.method == "PATCH" else "Accept-Post"] = ", ".join(error.accepted)
-    faults = tuple(error.issues)
-    return problem(request, status, error.code, error.detail, issues=faults, extra=error.extra, headers=headers)
+    issues = tuple(error.issues)
+    return build_problem(request, status, error.code, error.detail, issues=issues, extra=error.extra, headers=headers)
 
 
-async def _validation_error(request: Request, error: Exception) -> Response:
-    """Render what FastAPI itself refuses: path and query values."""
+async def _respond_to_validation_error(request: Request, error: Exception) -> Response:
+    """Return the problem of parameters that are missing or not valid."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for this type
-    faults = []
-    for found in error.errors():
-        place, *rest = found["loc"]
-        prefix = {"query": "?", "path": "path:", "header": "header:"}.get(str(place), "")
-        where = prefix + ".".join(map(str, rest)) if prefix else pointer(rest)
-        faults.append(Issue(where, str(found["type"]).replace("_", "-"), str(found["msg"])))
-    detail = f"The request is not valid: {faults[0].pointer}: {faults[0].message}."
-    return problem(request, 422, "invalid", detail, issues=tuple(faults))
+    issues = []
+    for entry in error.errors():
+        source, *names = entry["loc"]
+        prefix = {"query": "?", "path": "path:", "header": "header:"}.get(str(source), "")
+        location = prefix + ".".join(map(str, names)) if prefix else pointer(names)
+        issues.append(Issue(location, str(entry["type"]).replace("_", "-"), str(entry["msg"])))
+    first = issues[0]
+    detail = Message("The request is not valid: {pointer}: {message}.", pointer=first.pointer, message=first.message)
+    return build_problem(request, 422, "invalid", detail, issues=tuple(issues))
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Render what the framework itself refuses: unknown paths and methods."""
+async def _respond_to_http_error(request: Request, error: Exception) -> Response:
+    """Return the problem of an unknown path or method."""
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for this type
-    code = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http-error")
-    detail = {
-        404: f"There is nothing at {request.url.path}.",
-        405: f"{request.method} is not possible on {request.url.path}.",
-    }.get(error.status_code, str(error.detail))
+    code, detail = "http-error", str(error.detail)
     headers = dict(error.headers or {})
+    path = request.url.path
+    if error.status_code == 404:
+        code, detail = "no-such-path", Message("Unknown path {path}. The paths are listed in /openapi.json.", path=path)
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_methods(request))
-    return problem(request, error.status_code, code, detail, headers=headers)
+        methods = ", ".join(_list_methods(request))
+        code, headers["Allow"] = "method-not-allowed", methods
+        detail = Message(
+            "{method} is not possible on {path}. Allowed: {methods}.", method=request.method, path=path, methods=methods
+        )
+    return build_problem(request, error.status_code, code, detail, headers=headers)
 
 
-def _methods(request: Request) -> list[str]:
-    """Return the methods of every route at a path; the framework names those of the first."""
-    found: set[str] = set()
-    for route in flat(request.app.routes):
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return sorted(found | {"HEAD"} if "GET" in found else found)
+def _list_methods(request: Request) -> list[str]:
+    """Return the methods of all routes of a path; the framework names those of the first."""
+    methods: set[str] = set()
+    for route in iter_routes(request.app.routes):
+        if isinstance(route, StarletteRoute) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """Answer a plain 500 and log once; a database that is away is a 503 wherever it shows."""
+async def _respond_to_unexpected_error(request: Request, error: Exception) -> Response:
+    """Log an error once and return a plain 500; a database that is not reachable is a 503."""
     request_id = request.scope.get("request_id", "")
     if is_away(error):
-        answer = await _registry_error(request, errors.Unavailable())
+        response = await _respond_to_registry_error(request, errors.Unavailable())
     else:
         log.error("unexpected error", request_id=request_id, exc_info=error)
-        answer = problem(request, 500, "internal-error", "Something went wrong on our side.")
-    answer.headers["X-Request-ID"] = request_id  # this answer does not pass the envelope
-    return answer
+        detail = Message("The service failed. Report the request id {request_id}.", request_id=request_id)
+        response = build_problem(request, 500, "internal-error", detail)
+    response.headers["X-Request-ID"] = request_id  # this response does not pass the middleware
+    return response
 
 
-def install(app: FastAPI) -> None:
-    """Register every handler."""
-    app.add_exception_handler(RegistryError, _registry_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
+def install_handlers(app: FastAPI) -> None:
+    """Register the handler of every class of errors."""
+    app.add_exception_handler(RegistryError, _respond_to_registry_error)
+    app.add_exception_handler(RequestValidationError, _respond_to_validation_error)
+    app.add_exception_handler(HTTPException, _respond_to_http_error)
+    app.add_exception_handler(Exception, _respond_to_unexpected_error)

@@ -1,7 +1,6 @@
-"""A file as it comes in over HTTP: straight to disk while it arrives, counted and hashed, in no memory.
+"""Uploads: a file goes to disk while it arrives, and is counted and hashed, without being held in memory.
 
-A body is the file itself, or multipart/form-data with the file in the part ``file`` and options in
-the others.
+A body is the file itself, or multipart/form-data with the file in the part ``file`` and options in the others.
 """
 
 import errno
@@ -19,203 +18,210 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from app.errors import Invalid, Issue, MalformedBody, NoSpace, UnsupportedMediaType
-from app.imports.preparation import Arrived
+from app.imports.preparation import UploadedFile
+from app.messages import Message
 
-_BUFFER: Final = 1 << 20
-_LONGEST_FIELD: Final = 1 << 20
-_MOST_FIELDS: Final = 200
-_LONGEST_NAME: Final = 200
-TYPES: Final = ("multipart/form-data", "application/octet-stream")
-"""Any other type but multipart is taken as the file itself: it is looked at, not believed."""
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_BUFFER_BYTES: Final = 1 << 20
+_MAX_FIELD_BYTES: Final = 1 << 20
+_MAX_FIELDS: Final = 200
+_MAX_NAME_LENGTH: Final = 200
+MEDIA_TYPES: Final = ("multipart/form-data", "application/octet-stream")
+"""Any other type, except another multipart, is the file itself: its format is detected from its content."""
+_FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-class _Sink:
-    """The file being written: a megabyte at a time, in a thread."""
+class _UploadFile:
+    """The file on disk: written one megabyte at a time, in a thread."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.size = path, 0
         self._digest = hashlib.sha256()
-        self._waiting = bytearray()
+        self._buffer = bytearray()
         self._file = path.open("xb")
 
-    def take(self, data: bytes) -> None:
-        self._waiting += data
+    def add_bytes(self, data: bytes) -> None:
+        self._buffer += data
 
-    async def drain(self, *, least: int = _BUFFER) -> None:
-        if len(self._waiting) >= least:
-            ready, self._waiting = bytes(self._waiting), bytearray()
-            await anyio.to_thread.run_sync(self._write, ready)
+    async def flush_buffer(self, *, min_bytes: int = _BUFFER_BYTES) -> None:
+        if len(self._buffer) >= min_bytes:
+            data, self._buffer = bytes(self._buffer), bytearray()
+            await anyio.to_thread.run_sync(self._write_bytes, data)
 
-    def _write(self, data: bytes) -> None:
+    def _write_bytes(self, data: bytes) -> None:
         self.size += len(data)
         self._digest.update(data)
         self._file.write(data)
         self._file.flush()
 
-    def arrived(self, name: str) -> Arrived:
+    def finish_upload(self, name: str) -> UploadedFile:
         self.close()
-        return Arrived(self.path, _plain(name) or "file", self.size, self._digest.hexdigest())
+        return UploadedFile(self.path, _clean_file_name(name) or "file", self.size, self._digest.hexdigest())
 
     def close(self) -> None:
         self._file.close()
 
 
 @asynccontextmanager
-async def taken_in(
+async def receive_upload(
     request: Request, path: Path, name: str | None
-) -> AsyncIterator[tuple[Arrived, list[tuple[str, str]]]]:
-    """Give the file of a request, on disk, and the options of its form; it stays after a good end."""
-    content_type, more = parse_options_header(request.headers.get("content-type", ""))
-    if content_type.startswith(b"multipart/") and content_type != b"multipart/form-data":
-        raise UnsupportedMediaType(content_type.decode("latin-1"), TYPES)
+) -> AsyncIterator[tuple[UploadedFile, list[tuple[str, str]]]]:
+    """Yield the file of a request, written to ``path``, and the options of its form; after an error it is deleted."""
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    is_form = content_type == b"multipart/form-data"
+    if content_type.startswith(b"multipart/") and not is_form:
+        raise UnsupportedMediaType(content_type.decode("latin-1"), MEDIA_TYPES)
     try:
-        sink = _Sink(path)
+        file = _UploadFile(path)
         try:
-            if content_type == b"multipart/form-data":
-                form = _Form(sink, more.get(b"boundary", b""))
-                await _read(request, sink, form)
-                file, fields = sink.arrived(name or form.file_name), form.fields
-                form.check()
-            else:
-                await _read(request, sink, None)
-                file, fields = sink.arrived(name or _disposition(request) or "file"), []
+            form = _UploadForm(file, options.get(b"boundary", b"")) if is_form else None
+            await _read_body(request, file, form)
+            file_name = form.file_name if form else _parse_disposition(request)
+            upload = file.finish_upload(name or file_name or "")
+            if form:
+                form.check_file_count()
         finally:
-            sink.close()
-        yield file, fields
+            file.close()
+        yield upload, form.fields if form else []
     except OSError as error:
-        _drop(path)
-        if error.errno in _FULL:
+        _delete_file(path)
+        if error.errno in _FULL_DISK:
             raise NoSpace from error
         raise
     except BaseException:
-        _drop(path)
+        _delete_file(path)
         raise
 
 
-def _drop(path: Path) -> None:
+def _delete_file(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-async def _read(request: Request, sink: _Sink, form: "_Form | None") -> None:
+async def _read_body(request: Request, file: _UploadFile, form: "_UploadForm | None") -> None:
     try:
         async for chunk in request.stream():
             if form is None:
-                sink.take(chunk)
+                file.add_bytes(chunk)
             else:
-                form.feed(chunk)
-            await sink.drain()
+                form.parse_chunk(chunk)
+            await file.flush_buffer()
     except ClientDisconnect as error:
-        raise MalformedBody("The body ended before it was complete.") from error
+        raise MalformedBody(Message("The body is not complete: the client closed the connection.")) from error
     if form is not None:
-        form.end()
-    await sink.drain(least=1)
+        form.check_end()
+    await file.flush_buffer(min_bytes=1)
 
 
-class _Form:
-    """A multipart body on its way: the part ``file`` goes to the sink, the others are kept."""
+class _UploadForm:
+    """A multipart body while it arrives: the part ``file`` goes to disk, the others are fields."""
 
-    def __init__(self, sink: _Sink, boundary: bytes) -> None:
+    def __init__(self, file: _UploadFile, boundary: bytes) -> None:
         if not boundary:
-            raise MalformedBody("The multipart body does not say its boundary.")
+            raise MalformedBody(Message("The Content-Type of the multipart body has no boundary."))
         self.fields: list[tuple[str, str]] = []
-        self.file_name, self.files = "", 0
-        self._sink = sink
-        self._name = self._header = self._value = b""
+        self.file_name, self._file_count = "", 0
+        self._file = file
+        self._part_name = self._header_name = self._header_value = b""
         self._headers: dict[bytes, bytes] = {}
-        self._to_sink = False
+        self._is_file = False
         self._text = bytearray()
-        self._whole = False
+        self._is_complete = False
         self._parser = MultipartParser(
             boundary,
             {
-                "on_part_begin": self._begin,
-                "on_header_field": self._field,
-                "on_header_value": self._told,
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._headers_end,
-                "on_part_data": self._data,
-                "on_part_end": self._part_end,
-                "on_end": self._end,
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_name,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
             },
         )
 
-    def feed(self, chunk: bytes) -> None:
+    def parse_chunk(self, chunk: bytes) -> None:
         try:
             self._parser.write(chunk)
         except MultipartParseError as error:
-            raise MalformedBody(f"The multipart body is not valid: {error}.") from error
+            raise MalformedBody(Message("The multipart body is not valid: {reason}.", reason=str(error))) from error
 
-    def end(self) -> None:
-        if not self._whole:
-            raise MalformedBody("The multipart body ended before it was complete.")
+    def check_end(self) -> None:
+        if not self._is_complete:
+            raise MalformedBody(Message("The multipart body is not complete: its last boundary is missing."))
 
-    def check(self) -> None:
-        if self.files != 1:
-            message = f"one part named 'file' with a file is needed, there are {self.files}"
-            raise Invalid(message.capitalize() + ".", issues=(Issue("/file", "file-missing", message),))
+    def check_file_count(self) -> None:
+        if self._file_count != 1:
+            message = Message(
+                "The form needs one part named 'file' with a file; it has {count}.", count=self._file_count
+            )
+            raise Invalid(message, issues=(Issue("/file", "file-missing", message),))
 
-    def _begin(self) -> None:
-        self._headers, self._header, self._value = {}, b"", b""
+    def _on_part_begin(self) -> None:
+        self._headers, self._header_name, self._header_value = {}, b"", b""
 
-    def _field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
+    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
 
-    def _told(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
 
-    def _header_end(self) -> None:
-        self._headers[self._header.lower()] = self._value
-        self._header, self._value = b"", b""
+    def _on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name, self._header_value = b"", b""
 
-    def _headers_end(self) -> None:
-        _, told = parse_options_header(self._headers.get(b"content-disposition", b""))
-        self._name = told.get(b"name", b"")
-        self._to_sink = self._name == b"file"
-        if self._to_sink:
-            self.files += 1
-            self.file_name = _file_name(told.get(b"filename", b""))
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._part_name = options.get(b"name", b"")
+        self._is_file = self._part_name == b"file"
+        if self._is_file:
+            self._file_count += 1
+            self.file_name = _decode_file_name(options.get(b"filename", b""))
         self._text = bytearray()
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._to_sink:
-            if self.files == 1:
-                self._sink.take(data[start:end])
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            if self._file_count == 1:
+                self._file.add_bytes(data[start:end])
             return
         self._text += data[start:end]
-        if len(self._text) > _LONGEST_FIELD or len(self.fields) > _MOST_FIELDS:
-            raise MalformedBody("The multipart body has more or longer fields than an import takes.")
+        if len(self._text) > _MAX_FIELD_BYTES or len(self.fields) > _MAX_FIELDS:
+            message = Message(
+                "The form is too large. An import takes at most {count} fields of {size:,} bytes.",
+                count=_MAX_FIELDS,
+                size=_MAX_FIELD_BYTES,
+            )
+            raise MalformedBody(message)
 
-    def _part_end(self) -> None:
-        if not self._to_sink:
-            self.fields.append((_text(self._name), _text(bytes(self._text))))
+    def _on_part_end(self) -> None:
+        if not self._is_file:
+            self.fields.append((_decode_field(self._part_name), _decode_field(bytes(self._text))))
 
-    def _end(self) -> None:
-        self._whole = True
+    def _on_end(self) -> None:
+        self._is_complete = True
 
 
-def _text(data: bytes) -> str:
+def _decode_field(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise MalformedBody("The fields of the multipart body are not UTF-8.") from error
+        raise MalformedBody(Message("A field of the multipart body is not valid UTF-8.")) from error
 
 
-def _file_name(data: bytes) -> str:
-    """Return a file name as it was meant: programs of a Chinese Windows send it in GBK."""
+def _decode_file_name(data: bytes) -> str:
+    """Return a file name; programs of a Chinese Windows send it in GBK."""
     for codec in ("utf-8", "gb18030"):
         with suppress(UnicodeDecodeError):
             return data.decode(codec)
     return data.decode("utf-8", "replace")
 
 
-def _plain(name: str) -> str:
-    """Return a file name that can be kept: without control characters, not too long, with its ending."""
-    name = "".join(sign for sign in name if sign.isprintable()).strip()
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 20]}…{name[-19:]}"
+def _clean_file_name(name: str) -> str:
+    """Return a file name without control characters, shortened in the middle so that its ending stays."""
+    name = "".join(letter for letter in name if letter.isprintable()).strip()
+    return name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 20]}…{name[-19:]}"
 
 
-def _disposition(request: Request) -> str | None:
-    _, told = parse_options_header(request.headers.get("content-disposition", ""))
-    name: Any = told.get(b"filename")
-    return unquote(_file_name(name)) if name else None
+def _parse_disposition(request: Request) -> str | None:
+    _, options = parse_options_header(request.headers.get("content-disposition", ""))
+    name: Any = options.get(b"filename")
+    return unquote(_decode_file_name(name)) if name else None

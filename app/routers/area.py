@@ -7,90 +7,87 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.analysis.coverage.area import MOST_TIMES, Wanted
 from app.analysis.coverage.area_schemas import AreaCoverage, FieldOfView
 from app.analysis.coverage.fields_of_view import Wanted as Views
-from app.http import responses
-from app.http.dependencies import BboxDep, GoneDep, PageDep, PrincipalDep, known_parameters
-from app.http.openapi import problems
+from app.http.dependencies import AnalysisDep, BboxDep, DisconnectDep, PrincipalDep, check_query_names
+from app.http.negotiation import GEOJSON
+from app.http.openapi import GEOJSON_CONTENT, describe_problems
+from app.http.paging import PageDep, build_page
+from app.http.parameters import CodePath, JurisdictionPath, OnlyGeoJsonQuery
+from app.http.responses import build_json_response
+from app.http.routing import Route
 from app.models.vocabulary import Function, Level, Zone
-from app.routers.coverage import AnswersDep, Jurisdiction
-from app.routers.records import Code
 
-router = APIRouter(prefix="/v1", tags=["area"], dependencies=[Depends(known_parameters)])
+router = APIRouter(prefix="/v1", tags=["area"], dependencies=[Depends(check_query_names)], route_class=Route)
 
 _GEOJSON: dict[str, Any] = {
     "description": "GeoJSON FeatureCollection, a page of it.",
-    "content": {"application/geo+json": {"schema": {"type": "object"}}},
+    "content": GEOJSON_CONTENT,
 }
-ForFunction = Annotated[
+FunctionQuery = Annotated[
     Function | None,
     Query(description="Function whose pixel density limits the view; not given: any camera's own."),
 ]
-_ONLY_GEOJSON: Any = Query(alias="f", description="GeoJSON is the one format.", pattern="^geojson$")
 
 
 @router.get(
     "/cameras/{code}/field-of-view",
     summary="What one camera sees on the ground, why so far, and which buildings cut it",
     responses={
-        200: {
-            "model": FieldOfView,
-            "content": {"application/geo+json": {"schema": {"type": "object"}}},
-        },
-        **problems(401, 403, 404, 409, 422),
+        200: {"model": FieldOfView, "content": GEOJSON_CONTENT},
+        **describe_problems(401, 403, 404, 409, 422),
     },
 )
 async def get_field_of_view(
-    code: Code,
-    who: PrincipalDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
-    function: ForFunction = None,
-    _f: Annotated[str | None, _ONLY_GEOJSON] = None,
+    code: CodePath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
+    function: FunctionQuery = None,
+    _f: OnlyGeoJsonQuery = None,
 ) -> Response:
-    body = await coverage.view_of(code, who, function, gone)
-    return responses.raw(body, responses.GEOJSON)
+    body = await service.view_of(code, principal, function, disconnect)
+    return build_json_response(body, GEOJSON)
 
 
 @router.get(
     "/jurisdictions/{code}/coverage/fields-of-view",
     summary="What every camera sees, as GeoJSON in code order",
-    responses={200: _GEOJSON, **problems(401, 403, 404, 409, 422)},
+    responses={200: _GEOJSON, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def list_fields_of_view(
     request: Request,
-    code: Jurisdiction,
-    who: PrincipalDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
+    code: JurisdictionPath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
     paging: PageDep,
     bbox: BboxDep,
-    function: ForFunction = None,
+    function: FunctionQuery = None,
     zone: Annotated[Zone | None, Query(description="Zone the camera hangs in.")] = None,
     working: Annotated[bool | None, Query(description="Whether the camera works now.")] = None,
-    _f: Annotated[str | None, _ONLY_GEOJSON] = None,
+    _f: OnlyGeoJsonQuery = None,
 ) -> Response:
-    wanted = Views(function=function, zone=zone, working=working, bbox=bbox)
-    bodies, count, after, also = await coverage.views(
-        code, who, wanted,
-        limit=paging.limit, after=responses.decode_cursor(paging.cursor), gone=gone,
-    )  # fmt: skip
-    return responses.page(request, bodies, count, after, geojson=True, also=also)
+    query = Views(function=function, zone=zone, working=working, bbox=bbox)
+    bodies, count, after, members = await service.views(
+        code, principal, query, limit=paging.limit, after=paging.after, gone=disconnect
+    )
+    return build_page(request, bodies, count, after, geojson=True, members=members)
 
 
 @router.get(
     "/jurisdictions/{code}/coverage/area",
     summary="Covered area of each zone: once, k times, and what only one camera sees",
-    responses={200: {"model": AreaCoverage}, **problems(401, 403, 404, 409, 413, 422)},
+    responses={200: {"model": AreaCoverage}, **describe_problems(401, 403, 404, 409, 413, 422)},
 )
 async def get_area(
-    code: Jurisdiction,
-    who: PrincipalDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
+    code: JurisdictionPath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
     zone: Annotated[Level | None, Query(description="Zone asked for; not given: all.")] = None,
-    function: ForFunction = None,
+    function: FunctionQuery = None,
     k: Annotated[int, Query(ge=1, le=MOST_TIMES, description="Up to how many cameras on one place.")] = 2,
     working: Annotated[bool, Query(description="Only cameras that work now; `false`: every camera in use.")] = True,
     shares: Annotated[bool, Query(description="Add what each camera sees and what only it sees.")] = False,
 ) -> Response:
-    wanted = Wanted(zone=zone, function=function, k=k, working=working, shares=shares)
-    return responses.raw(await coverage.covered_area(code, who, wanted, gone))
+    query = Wanted(zone=zone, function=function, k=k, working=working, shares=shares)
+    return build_json_response(await service.covered_area(code, principal, query, disconnect))

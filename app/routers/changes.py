@@ -9,58 +9,68 @@ from fastapi.responses import StreamingResponse
 
 from app.changes import service as change_service
 from app.changes.service import ChangePage, Streams
-from app.http import responses
-from app.http.dependencies import DEFAULT_LIMIT, MAX_LIMIT, DatabaseDep, PrincipalDep, known_parameters
-from app.http.openapi import problems
+from app.http.dependencies import DatabaseDep, PrincipalDep, check_query_names
+from app.http.openapi import describe_problems
+from app.http.paging import DEFAULT_LIMIT, MAX_LIMIT
+from app.http.parameters import JurisdictionQuery
+from app.http.responses import build_json_response
+from app.http.routing import Route
 
-router = APIRouter(prefix="/v1", tags=["changes"], dependencies=[Depends(known_parameters)])
+router = APIRouter(prefix="/v1", tags=["changes"], dependencies=[Depends(check_query_names)], route_class=Route)
 
-After = Annotated[
+AfterQuery = Annotated[
     str | None,
     Query(
         max_length=200,
         description="Where to go on: the `cursor` of the page before, or a sequence number.",
     ),
 ]
-Division = Annotated[str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")]
-KindName = Annotated[
+KindQuery = Annotated[
     Literal[
-        "jurisdiction", "ring", "control_point", "checkpoint", "camera", "road", "building", "waiver",
+        "jurisdiction",
+        "ring",
+        "control_point",
+        "checkpoint",
+        "camera",
+        "road",
+        "building",
+        "waiver",
         "scenario",
     ]
     | None,
     Query(description="Only changes of this kind of record."),
-]  # fmt: skip
+]
 
 
-async def _streams(request: Request) -> Streams:
-    found: Streams = request.app.state.streams
-    return found
+async def get_stream_service(request: Request) -> Streams:
+    """Return the change streams of the service."""
+    service: Streams = request.app.state.streams
+    return service
 
 
 @router.get(
     "/changes",
     summary="Everything that changed, in order; follow `next` and miss nothing",
-    responses={200: {"model": ChangePage}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": ChangePage}, **describe_problems(401, 403, 404, 422)},
 )
 async def list_changes(
     request: Request,
-    who: PrincipalDep,
+    principal: PrincipalDep,
     database: DatabaseDep,
-    after: After = None,
+    after: AfterQuery = None,
     limit: Annotated[int, Query(ge=1, description=f"Changes per page; at most {MAX_LIMIT} are given.")] = DEFAULT_LIMIT,
-    jurisdiction: Division = None,
-    kind: KindName = None,
+    jurisdiction: JurisdictionQuery = None,
+    kind: KindQuery = None,
 ) -> Response:
-    wanted = change_service.asked(who, jurisdiction, kind)
+    query = change_service.asked(principal, jurisdiction, kind)
     start = change_service.place(after or "0")
-    found = await change_service.page(database, wanted, start, min(limit, MAX_LIMIT))
-    query = dict(request.query_params) | {"after": str(found.after)}
-    following = f"{request.url.path}?{urlencode(query)}"
-    told = ",".join(body for _, body in found.entries)
-    rest = orjson.dumps({"more": found.more, "cursor": str(found.after), "next": following})
-    body = f'{{"items":[{told}],{rest.decode()[1:]}'
-    return responses.raw(body.encode(), Link=f'<{following}>; rel="next"')
+    page = await change_service.page(database, query, start, min(limit, MAX_LIMIT))
+    next_query = dict(request.query_params) | {"after": str(page.after)}
+    next_url = f"{request.url.path}?{urlencode(next_query)}"
+    items = ",".join(body for _, body in page.entries)
+    members = orjson.dumps({"more": page.more, "cursor": str(page.after), "next": next_url})
+    body = f'{{"items":[{items}],{members.decode()[1:]}'
+    return build_json_response(body.encode(), Link=f'<{next_url}>; rel="next"')
 
 
 @router.get(
@@ -72,15 +82,15 @@ async def list_changes(
             "description": "Events named `change`; `id` is where to go on.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **problems(401, 403, 404, 422),
+        **describe_problems(401, 403, 404, 422),
     },
 )
 async def stream_changes(
-    who: PrincipalDep,
-    streams: Annotated[Streams, Depends(_streams)],
-    after: After = None,
-    jurisdiction: Division = None,
-    kind: KindName = None,
+    principal: PrincipalDep,
+    service: Annotated[Streams, Depends(get_stream_service)],
+    after: AfterQuery = None,
+    jurisdiction: JurisdictionQuery = None,
+    kind: KindQuery = None,
     wait_s: Annotated[
         float | None,
         Query(
@@ -92,11 +102,11 @@ async def stream_changes(
     ] = None,
     last_event_id: Annotated[str | None, Header(max_length=200, description="Where a broken stream goes on.")] = None,
 ) -> StreamingResponse:
-    wanted = change_service.asked(who, jurisdiction, kind)
-    given = last_event_id or after
-    start = change_service.place(given) if given else None
+    query = change_service.asked(principal, jurisdiction, kind)
+    cursor = last_event_id or after
+    start = change_service.place(cursor) if cursor else None
     return StreamingResponse(
-        streams.follow(wanted, start, wait_s),
+        service.follow(query, start, wait_s),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

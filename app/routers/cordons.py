@@ -7,24 +7,27 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from app.analysis.cordon import service as cordon_service
 from app.analysis.cordon.report import Costs, Wanted
 from app.analysis.cordon.schemas import CordonAnswer, ThroughAnswer
-from app.http import responses
-from app.http.dependencies import GoneDep, PrincipalDep, known_parameters
-from app.http.openapi import problems
+from app.http.dependencies import AnalysisDep, DisconnectDep, PrincipalDep, check_query_names
+from app.http.negotiation import GEOJSON
+from app.http.openapi import GEOJSON_CONTENT, describe_problems
+from app.http.parameters import JurisdictionPath
+from app.http.responses import build_json_response
+from app.http.routing import Route
 from app.models.vocabulary import Level
-from app.routers.coverage import AnswersDep, Jurisdiction
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}/cordon",
     tags=["cordon"],
-    dependencies=[Depends(known_parameters)],
+    dependencies=[Depends(check_query_names)],
+    route_class=Route,
 )
 
-Which = Annotated[
+RingOrThroughPath = Annotated[
     Level | Literal["through"],
     Path(description="A ring; or `through`: from outside all rings to the inside of the innermost."),
 ]
-Way = Annotated[Literal["inbound", "outbound"], Query(description="Into the ring, or out of it.")]
-Within = Annotated[
+DirectionQuery = Annotated[Literal["inbound", "outbound"], Query(description="Into the ring, or out of it.")]
+WithinQuery = Annotated[
     float,
     Query(
         ge=0,
@@ -34,12 +37,12 @@ Within = Annotated[
         "that guards there count and places there may be proposed.",
     ),
 ]
-Pairs = Annotated[int, Query(ge=0, le=50, description="How many pairs to name at most.")]
+PairsQuery = Annotated[int, Query(ge=0, le=50, description="How many pairs to name at most.")]
 _COST = "What guarding one direction of such a road costs: 1 to 1000, or `never`."
-_FEATURE: dict[str, Any] = {"content": {"application/geo+json": {"schema": {"type": "object"}}}}
+_FEATURE: dict[str, Any] = {"content": GEOJSON_CONTENT}
 
 
-async def costs(
+async def read_costs(
     motorway: Annotated[str, Query(alias="cost.motorway", description=_COST)] = "1",
     national: Annotated[str, Query(alias="cost.national", description=_COST)] = "1",
     provincial: Annotated[str, Query(alias="cost.provincial", description=_COST)] = "1",
@@ -48,7 +51,7 @@ async def costs(
     urban_minor: Annotated[str, Query(alias="cost.urban_minor", description=_COST)] = "1",
     service: Annotated[str, Query(alias="cost.service", description=_COST)] = "1",
 ) -> Costs:
-    """Return what guarding one direction of a road costs, by class: 1 to 1,000, or ``never``."""
+    """Return the cost of a guard for one direction of a road, by class: 1 to 1,000, or ``never``."""
     return cordon_service.costs(
         motorway=motorway,
         national=national,
@@ -60,42 +63,42 @@ async def costs(
     )
 
 
-CostsDep = Annotated[Costs, Depends(costs)]
+CostsDep = Annotated[Costs, Depends(read_costs)]
 
 
 @router.get(
     "/through",
     summary="From outside the city to the core: how many guards are met at least, and where",
-    responses={200: {"model": ThroughAnswer}, **problems(401, 403, 404, 409, 422)},
+    responses={200: {"model": ThroughAnswer}, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def get_through(
-    code: Jurisdiction,
-    who: PrincipalDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
-    within_m: Within = 0.0,
-    pairs: Pairs = 5,
+    code: JurisdictionPath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
+    within_m: WithinQuery = 0.0,
+    pairs: PairsQuery = 5,
 ) -> Response:
-    wanted = Wanted("through", within_m=within_m, most=pairs)
-    return responses.raw(await cordon_service.get_through_cordon(coverage, code, who, wanted, gone))
+    query = Wanted("through", within_m=within_m, most=pairs)
+    return build_json_response(await cordon_service.get_through_cordon(service, code, principal, query, disconnect))
 
 
 @router.get(
     "/{level}",
     summary="One ring: sealed, depth, critical checkpoints, pairs, per direction",
-    responses={200: {"model": CordonAnswer}, **problems(401, 403, 404, 409, 422)},
+    responses={200: {"model": CordonAnswer}, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def get_cordon(
-    code: Jurisdiction,
+    code: JurisdictionPath,
     level: Annotated[Level, Path(description="The ring.")],
-    who: PrincipalDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
-    within_m: Within = 0.0,
-    pairs: Pairs = 5,
+    principal: PrincipalDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
+    within_m: WithinQuery = 0.0,
+    pairs: PairsQuery = 5,
 ) -> Response:
-    wanted = Wanted(level, within_m=within_m, most=pairs)
-    return responses.raw(await cordon_service.get_ring_cordon(coverage, code, who, wanted, gone))
+    query = Wanted(level, within_m=within_m, most=pairs)
+    return build_json_response(await cordon_service.get_ring_cordon(service, code, principal, query, disconnect))
 
 
 @router.get(
@@ -104,25 +107,25 @@ async def get_cordon(
     responses={
         200: {"description": "A Feature, or with k > 1 a FeatureCollection.", **_FEATURE},
         204: {"description": "Sealed: there is none."},
-        **problems(401, 403, 404, 409, 422),
+        **describe_problems(401, 403, 404, 409, 422),
     },
 )
 async def get_leak(
-    code: Jurisdiction,
-    level: Which,
-    who: PrincipalDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
-    direction: Way = "inbound",
+    code: JurisdictionPath,
+    level: RingOrThroughPath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
+    direction: DirectionQuery = "inbound",
     k: Annotated[
         int,
         Query(ge=1, le=100, description="How many leaks at most, no two over the same road."),
     ] = 1,
-    within_m: Within = 0.0,
+    within_m: WithinQuery = 0.0,
 ) -> Response:
-    wanted = Wanted(level, direction, within_m, most=k)
-    body = await cordon_service.get_leak_route(coverage, code, who, wanted, gone)
-    return Response(status_code=204) if body is None else responses.raw(body, responses.GEOJSON)
+    query = Wanted(level, direction, within_m, most=k)
+    body = await cordon_service.get_leak_route(service, code, principal, query, disconnect)
+    return Response(status_code=204) if body is None else build_json_response(body, GEOJSON)
 
 
 @router.get(
@@ -130,19 +133,19 @@ async def get_leak(
     summary="The cheapest roads to guard so that nothing leaks, with the proof",
     responses={
         200: {"description": "A FeatureCollection of places.", **_FEATURE},
-        **problems(401, 403, 404, 409, 422),
+        **describe_problems(401, 403, 404, 409, 422),
     },
 )
 async def get_sealing_plan(
-    code: Jurisdiction,
-    level: Which,
-    who: PrincipalDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
+    code: JurisdictionPath,
+    level: RingOrThroughPath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
     cost: CostsDep,
-    direction: Way = "inbound",
-    within_m: Within = 0.0,
+    direction: DirectionQuery = "inbound",
+    within_m: WithinQuery = 0.0,
 ) -> Response:
-    wanted = Wanted(level, direction, within_m, cost=tuple(cost.items()))
-    body = await cordon_service.get_sealing_plan(coverage, code, who, wanted, gone)
-    return responses.raw(body, responses.GEOJSON)
+    query = Wanted(level, direction, within_m, cost=tuple(cost.items()))
+    body = await cordon_service.get_sealing_plan(service, code, principal, query, disconnect)
+    return build_json_response(body, GEOJSON)

@@ -8,100 +8,103 @@ from app.analysis.crossings.report import Wanted
 from app.analysis.crossings.schemas import CrossingAnswer, CrossingList, CrossingStatus
 from app.decisions import waivers
 from app.decisions.waivers import Waiver, WaiverDraft
-from app.http import responses
 from app.http.dependencies import (
+    AnalysisDep,
     BodyDep,
-    ContextDep,
     DatabaseDep,
+    DisconnectDep,
+    EditorDep,
     GeoJsonDep,
-    GoneDep,
-    PageDep,
     PreconditionDep,
     PrincipalDep,
     ReadDep,
-    WriterDep,
-    known_parameters,
+    WriteContextDep,
+    check_query_names,
 )
-from app.http.openapi import body_of, problems
+from app.http.negotiation import GEOJSON, JSON
+from app.http.openapi import GEOJSON_CONTENT, describe_body, describe_problems
+from app.http.paging import HistoryPage, PageDep, build_history_page
+from app.http.parameters import JurisdictionPath
+from app.http.responses import build_json_response, build_record_response
+from app.http.routing import Route
 from app.models.vocabulary import Level
-from app.routers.coverage import AnswersDep, Jurisdiction
-from app.routers.records import HistoryPage
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}/coverage/crossings",
     tags=["crossings"],
-    dependencies=[Depends(known_parameters)],
+    dependencies=[Depends(check_query_names)],
+    route_class=Route,
 )
 
-CrossingId = Annotated[str, Path(pattern="^(core|urban|city)-[0-9a-f]{12}$", description="Id of the crossing.")]
-_OR_GEOJSON: dict[str, Any] = {"content": {"application/geo+json": {"schema": {"type": "object"}}}}
+CrossingPath = Annotated[str, Path(pattern="^(core|urban|city)-[0-9a-f]{12}$", description="Id of the crossing.")]
+_OR_GEOJSON: dict[str, Any] = {"content": GEOJSON_CONTENT}
 
 
 @router.get(
     "",
     summary="Where roads cross the rings: guarded, open or waived, and beside the plan",
-    responses={200: {"model": CrossingList, **_OR_GEOJSON}, **problems(401, 403, 404, 409, 422)},
+    responses={200: {"model": CrossingList, **_OR_GEOJSON}, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def list_crossings(
-    code: Jurisdiction,
-    who: PrincipalDep,
-    coverage: AnswersDep,
+    code: JurisdictionPath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
     geojson: GeoJsonDep,
-    gone: GoneDep,
+    disconnect: DisconnectDep,
     level: Annotated[Level | None, Query(description="Ring that is crossed.")] = None,
     guarded: Annotated[bool | None, Query(description="Whether every direction traffic can take is guarded.")] = None,
     status: Annotated[CrossingStatus | None, Query(description="How it stands.")] = None,
 ) -> Response:
-    wanted = Wanted(level=level, guarded=guarded, status=status)
-    body = await coverage.crossings(code, who, wanted, geojson=geojson, gone=gone)
-    return responses.raw(body, responses.GEOJSON if geojson else responses.JSON)
+    query = Wanted(level=level, guarded=guarded, status=status)
+    body = await service.crossings(code, principal, query, geojson=geojson, gone=disconnect)
+    return build_json_response(body, GEOJSON if geojson else JSON)
 
 
 @router.get(
     "/{crossing}",
     summary="One crossing: directions, guards, what is missing and why",
-    responses={200: {"model": CrossingAnswer, **_OR_GEOJSON}, **problems(401, 403, 404, 409, 422)},
+    responses={200: {"model": CrossingAnswer, **_OR_GEOJSON}, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def get_crossing(
-    code: Jurisdiction,
-    crossing: CrossingId,
-    who: PrincipalDep,
-    coverage: AnswersDep,
+    code: JurisdictionPath,
+    crossing: CrossingPath,
+    principal: PrincipalDep,
+    service: AnalysisDep,
     geojson: GeoJsonDep,
 ) -> Response:
-    body = await coverage.crossing(code, who, crossing, geojson=geojson)
-    return responses.raw(body, responses.GEOJSON if geojson else responses.JSON)
+    body = await service.crossing(code, principal, crossing, geojson=geojson)
+    return build_json_response(body, GEOJSON if geojson else JSON)
 
 
 @router.get(
     "/{crossing}/waiver",
     summary="The waiver of a crossing",
-    responses={200: {"model": Waiver}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": Waiver}, **describe_problems(401, 403, 404, 422)},
 )
-async def get_waiver(code: Jurisdiction, crossing: CrossingId, who: PrincipalDep, connection: ReadDep) -> Response:
-    version, body = await waivers.get(connection, code, crossing, who)
-    return responses.one(body, version)
+async def get_waiver(
+    code: JurisdictionPath, crossing: CrossingPath, principal: PrincipalDep, connection: ReadDep
+) -> Response:
+    version, body = await waivers.get(connection, code, crossing, principal)
+    return build_record_response(body, version)
 
 
 @router.get(
     "/{crossing}/waiver/history",
     summary="Changes of the waiver of a crossing, newest first",
-    responses={200: {"model": HistoryPage}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": HistoryPage}, **describe_problems(401, 403, 404, 422)},
 )
 async def list_waiver_history(
     request: Request,
-    code: Jurisdiction,
-    crossing: CrossingId,
-    who: PrincipalDep,
+    code: JurisdictionPath,
+    crossing: CrossingPath,
+    principal: PrincipalDep,
     connection: ReadDep,
     paging: PageDep,
 ) -> Response:
-    bodies, following = await waivers.history(
-        connection, code, crossing, who,
-        before=responses.decode_sequence(paging.cursor), limit=paging.limit,
-    )  # fmt: skip
-    after = None if following is None else str(following)
-    return responses.page(request, ",".join(bodies), len(bodies), after)
+    changes, before = await waivers.history(
+        connection, code, crossing, principal, before=paging.before_sequence, limit=paging.limit
+    )
+    return build_history_page(request, changes, before)
 
 
 @router.put(
@@ -110,38 +113,38 @@ async def list_waiver_history(
     responses={
         200: {"model": Waiver},
         201: {"model": Waiver},
-        **problems(401, 403, 404, 409, 412, 413, 415, 422),
+        **describe_problems(401, 403, 404, 409, 412, 413, 415, 422),
     },
-    openapi_extra=body_of(WaiverDraft),
+    openapi_extra=describe_body(WaiverDraft),
 )
 async def put_waiver(
-    code: Jurisdiction,
-    crossing: CrossingId,
-    who: WriterDep,
+    code: JurisdictionPath,
+    crossing: CrossingPath,
+    principal: EditorDep,
     payload: BodyDep,
-    condition: PreconditionDep,
-    coverage: AnswersDep,
+    precondition: PreconditionDep,
+    service: AnalysisDep,
     database: DatabaseDep,
-    context: ContextDep,
+    context: WriteContextDep,
 ) -> Response:
-    done, body = await waivers.put(database, coverage, code, crossing, payload, who, condition, context)
-    place = f"/v1/jurisdictions/{code}/coverage/crossings/{crossing}/waiver"
-    return responses.one(body, done.version, status=201 if done.created else 200, Location=place)
+    written, body = await waivers.put(database, service, code, crossing, payload, principal, precondition, context)
+    location = f"/v1/jurisdictions/{code}/coverage/crossings/{crossing}/waiver"
+    return build_record_response(body, written.version, status=201 if written.created else 200, Location=location)
 
 
 @router.delete(
     "/{crossing}/waiver",
     status_code=204,
     summary="End a waiver before its time; its history stays",
-    responses={204: {"description": "Removed."}, **problems(401, 403, 404, 412, 422)},
+    responses={204: {"description": "Removed."}, **describe_problems(401, 403, 404, 412, 422)},
 )
 async def remove_waiver(
-    code: Jurisdiction,
-    crossing: CrossingId,
-    who: WriterDep,
-    condition: PreconditionDep,
+    code: JurisdictionPath,
+    crossing: CrossingPath,
+    principal: EditorDep,
+    precondition: PreconditionDep,
     database: DatabaseDep,
-    context: ContextDep,
+    context: WriteContextDep,
 ) -> Response:
-    await waivers.remove(database, code, crossing, who, condition, context)
+    await waivers.remove(database, code, crossing, principal, precondition, context)
     return Response(status_code=204)

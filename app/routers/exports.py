@@ -2,40 +2,42 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.analysis.crossings.schemas import CrossingStatus
 from app.exports import service as export_service
 from app.exports.service import Exports, Language
-from app.http.dependencies import BboxDep, PrincipalDep, known_parameters
-from app.http.openapi import problems
-from app.models.fields import Instant
-from app.models.vocabulary import Category, Level, Status, Zone
+from app.http.dependencies import BboxDep, PrincipalDep, check_query_names
+from app.http.openapi import describe_problems
+from app.http.parameters import (
+    CategoryQuery,
+    JurisdictionQuery,
+    LevelQuery,
+    TextQuery,
+    UpdatedSinceQuery,
+    ZoneQuery,
+    create_filter_dependency,
+)
+from app.http.responses import format_attachment
+from app.http.routing import Route
+from app.models.vocabulary import Level, Status
 from app.ogc.collection_model import Collection
 from app.ogc.collections import COLLECTIONS
-from app.routers.records import FILTERS
 
-router = APIRouter(prefix="/v1/exports", tags=["exports"], dependencies=[Depends(known_parameters)])
+router = APIRouter(prefix="/v1/exports", tags=["exports"], dependencies=[Depends(check_query_names)], route_class=Route)
 
-Division = Annotated[str | None, Query(pattern="^[0-9]{6}$", description="Division code of the jurisdiction.")]
-
-
-Filters = Callable[..., Awaitable[dict[str, Any]]]
+ReadFilters = Callable[..., Awaitable[dict[str, Any]]]
 
 
-_OBJECT = {"type": "object"}
-_BYTES = {"type": "string", "format": "binary"}
+async def get_export_service(request: Request) -> Exports:
+    """Return the exports of the service."""
+    service: Exports = request.app.state.exports
+    return service
 
 
-async def _exports(request: Request) -> Exports:
-    found: Exports = request.app.state.exports
-    return found
-
-
-async def _looks(
+async def read_export_options(
     crs: Annotated[
         str | None,
         Query(
@@ -51,36 +53,33 @@ async def _looks(
     ] = None,
     bom: Annotated[bool, Query(description="CSV: begin with a byte order mark, so that Excel reads Chinese.")] = False,
 ) -> dict[str, Any]:
+    """Return the format options of an export."""
     return {"crs": crs, "language": lang, "fields": fields, "bom": bom}
 
 
-async def _record_filters(
+async def read_record_filters(
     bbox: BboxDep,
-    jurisdiction: Division = None,
-    q: Annotated[
-        str | None,
-        Query(min_length=1, max_length=100, description="Part of code, name or address."),
-    ] = None,
-    updated_since: Annotated[
-        Instant | None,
-        Query(description="Changed at or after this instant; state reports do not count."),
-    ] = None,
+    jurisdiction: JurisdictionQuery = None,
+    q: TextQuery = None,
+    updated_since: UpdatedSinceQuery = None,
 ) -> dict[str, Any]:
+    """Return the filters that every kind of record has."""
     return {"jurisdiction": jurisdiction, "bbox": bbox, "q": q, "updated_since": updated_since}
 
 
-async def _ring_filters(
-    jurisdiction: Division = None,
+async def read_ring_filters(
+    jurisdiction: JurisdictionQuery = None,
     level: Annotated[Level | None, Query(description="Which of the three rings.")] = None,
 ) -> dict[str, Any]:
+    """Return the filters of rings."""
     return {"jurisdiction": jurisdiction, "level": level}
 
 
-async def _answer_filters(
-    jurisdiction: Division = None,
-    category: Annotated[Category | None, Query(description="Category of control point.")] = None,
-    zone: Annotated[Zone | None, Query(description="Innermost ring it lies in.")] = None,
-    level: Annotated[Level | None, Query(description="Ring of an open crossing.")] = None,
+async def read_result_filters(
+    jurisdiction: JurisdictionQuery = None,
+    category: CategoryQuery = None,
+    zone: ZoneQuery = None,
+    level: LevelQuery = None,
     status: Annotated[
         Status | CrossingStatus | None,
         Query(description="How a control point is covered, or a crossing stands."),
@@ -88,23 +87,47 @@ async def _answer_filters(
     guarded: Annotated[bool | None, Query(description="Whether every direction of a crossing is guarded.")] = None,
     type: Annotated[Literal["control_point", "crossing"] | None, Query(description="Kind of gap.")] = None,
 ) -> dict[str, Any]:
+    """Return the filters of results of the analysis."""
     return {
-        "jurisdiction": jurisdiction, "category": category, "zone": zone, "level": level,
-        "status": status, "guarded": guarded, "type": type,
-    }  # fmt: skip
+        "jurisdiction": jurisdiction,
+        "category": category,
+        "zone": zone,
+        "level": level,
+        "status": status,
+        "guarded": guarded,
+        "type": type,
+    }
 
 
-async def _no_more() -> dict[str, Any]:
+async def read_no_filters() -> dict[str, Any]:
+    """Return no filters."""
     return {}
 
 
-def _add(collection: Collection) -> None:
-    own: Filters = _no_more if collection.kind is None else FILTERS[collection.kind.name]
-    common: Filters = _answer_filters if collection.answer else _ring_filters
+def _choose_filters(collection: Collection) -> tuple[ReadFilters, ReadFilters]:
+    """Return what reads the filters that a collection shares with others, and its own."""
     if collection.kind is not None:
-        common = _record_filters
+        return read_record_filters, create_filter_dependency(collection.kind)
+    return read_result_filters if collection.answer else read_ring_filters, read_no_filters
+
+
+def _describe_file(formats: dict[str, str]) -> dict[str, Any]:
+    """Return the response with a file, in the media type of each format."""
+    binary = {"type": "string", "format": "binary"}
+    return {
+        "description": "The file; `Export-Notes` says what the format cannot hold.",
+        "content": {
+            media_type: {"schema": {"type": "object"} if media_type.endswith("json") else binary}
+            for media_type in formats.values()
+        },
+        "headers": {"Export-Notes": {"schema": {"type": "string"}}},
+    }
+
+
+def _add_export(collection: Collection) -> None:
+    read_filters, read_own_filters = _choose_filters(collection)
     formats = export_service.formats_of(collection)
-    known = Literal[tuple(formats)]  # type: ignore[valid-type]  # the formats of this collection
+    format_type = Literal[tuple(formats)]  # type: ignore[valid-type]  # the formats of this collection
 
     @router.get(
         f"/{collection.id}.{{format}}",
@@ -112,47 +135,30 @@ def _add(collection: Collection) -> None:
         operation_id=f"export_{collection.id.replace('-', '_')}",
         summary=f"Export {collection.title_en.lower()} as a file",
         response_class=StreamingResponse,
-        responses={
-            200: {
-                "description": "The file; `Export-Notes` says what the format cannot hold.",
-                "content": {
-                    media_type: {"schema": _OBJECT if media_type.endswith("json") else _BYTES}
-                    for media_type in formats.values()
-                },
-                "headers": {"Export-Notes": {"schema": {"type": "string"}}},
-            },
-            **problems(401, 403, 404, 409, 422),
-        },
+        responses={200: _describe_file(formats), **describe_problems(401, 403, 404, 409, 422)},
     )
     async def export(
         format: Annotated[
-            known,  # type: ignore[valid-type]  # a name made for this collection
+            format_type,  # type: ignore[valid-type]  # a name made for this collection
             Path(description="End of the file name."),
         ],
-        who: PrincipalDep,
-        running: Annotated[Exports, Depends(_exports)],
-        own_filters: Annotated[dict[str, Any], Depends(own)],
-        filters: Annotated[dict[str, Any], Depends(common)],
-        looks: Annotated[dict[str, Any], Depends(_looks)],
-    ) -> StreamingResponse:
-        asked = export_service.wanted(collection.id, str(format), {**own_filters, **filters}, **looks)
-        made = await running.open(asked, who)
-        return StreamingResponse(
-            made.pieces,
-            media_type=made.media_type,
-            headers={
-                "Content-Disposition": _attachment(made.name, collection.id, str(format)),
-                "Cache-Control": "no-store",
-                "X-Content-Type-Options": "nosniff",
-                **({"Export-Notes": " | ".join(made.notes)} if made.notes else {}),
-            },
-        )
-
-
-def _attachment(name: str, plain: str, ending: str) -> str:
-    """Return how the file is called (RFC 6266), for clients that read UTF-8 and for others."""
-    return f"attachment; filename=\"{plain}.{ending}\"; filename*=UTF-8''{quote(name)}"
+        principal: PrincipalDep,
+        service: Annotated[Exports, Depends(get_export_service)],
+        own_filters: Annotated[dict[str, Any], Depends(read_own_filters)],
+        filters: Annotated[dict[str, Any], Depends(read_filters)],
+        options: Annotated[dict[str, Any], Depends(read_export_options)],
+    ) -> Response:
+        query = export_service.wanted(collection.id, str(format), {**own_filters, **filters}, **options)
+        file = await service.open(query, principal)
+        headers = {
+            "Content-Disposition": format_attachment(file.name, f"{collection.id}.{format}"),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if file.notes:
+            headers["Export-Notes"] = " | ".join(file.notes)
+        return StreamingResponse(file.pieces, media_type=file.media_type, headers=headers)
 
 
 for _collection in COLLECTIONS:
-    _add(_collection)
+    _add_export(_collection)

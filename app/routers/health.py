@@ -1,20 +1,20 @@
-"""Routes that tell whether the service lives and is ready; they need no key and tell nothing else."""
+"""Health checks: is the process alive, can it serve, and which version is it. They need no key."""
 
 from fastapi import APIRouter, Response
 
 from app import __version__, health
 from app.db.schema import head
-from app.http import responses
 from app.http.dependencies import DatabaseDep
+from app.http.responses import build_value_response
+from app.http.routing import Route
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=Route)
 _FRESH = {"Cache-Control": "no-store"}
 
 
-@router.get("/livez", summary="The process lives")
-async def livez(response: Response) -> dict[str, str]:
-    response.headers.update(_FRESH)
-    return {"status": "alive"}
+@router.get("/livez", summary="The process lives", response_model=dict[str, str])
+async def livez() -> Response:
+    return build_value_response({"status": "alive"}, headers=_FRESH)
 
 
 @router.get(
@@ -24,13 +24,12 @@ async def livez(response: Response) -> dict[str, str]:
 )
 async def readyz(database: DatabaseDep) -> Response:
     checks = await health.checks(database)
-    ready = all(check["ok"] for check in checks.values())
-    answer = responses.computed({"status": "ready" if ready else "not ready", "checks": checks})
-    answer.status_code = 200 if ready else 503
-    answer.headers.update(_FRESH if ready else {**_FRESH, "Retry-After": "2"})
-    return answer
+    if all(check["ok"] for check in checks.values()):
+        return build_value_response({"status": "ready", "checks": checks}, headers=_FRESH)
+    headers = {**_FRESH, "Retry-After": "2"}
+    return build_value_response({"status": "not ready", "checks": checks}, status=503, headers=headers)
 
 
-@router.get("/version", summary="Version of the service and of its schema")
-async def version() -> dict[str, str]:
-    return {"name": "coverage-registry", "version": __version__, "schema": head()}
+@router.get("/version", summary="Version of the service and of its schema", response_model=dict[str, str])
+async def version() -> Response:
+    return build_value_response({"name": "coverage-registry", "version": __version__, "schema": head()})

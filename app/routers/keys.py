@@ -8,13 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.access import keys
 from app.access.roles import Role
 from app.errors import Invalid
-from app.http import responses
-from app.http.dependencies import BodyDep, PrincipalDep, ReadDep, WriteDep, WriterDep, known_parameters
-from app.http.openapi import body_of, problems
+from app.http.dependencies import BodyDep, EditorDep, PrincipalDep, ReadDep, WriteDep, check_query_names
+from app.http.openapi import describe_body, describe_problems
+from app.http.responses import build_value_response
+from app.http.routing import Route
+from app.messages import Message
 from app.models.fields import DivisionText, Instant, Line
 from app.records import payloads
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(known_parameters)])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(check_query_names)], route_class=Route)
 
 
 class KeyDraft(BaseModel):
@@ -30,45 +32,53 @@ class KeyDraft(BaseModel):
     expires_at: Instant | None = Field(None, description="When it ends. Not given: never.")
 
 
-@router.get("", summary="List keys, without their secrets", responses=problems(401, 403, 422))
-async def list_keys(who: PrincipalDep, connection: ReadDep) -> Response:
-    who.need_everywhere("admin")
-    return responses.computed({"items": await keys.listed(connection)})
+@router.get("", summary="List keys, without their secrets", responses=describe_problems(401, 403, 422))
+async def list_keys(principal: PrincipalDep, connection: ReadDep) -> Response:
+    principal.need_everywhere("admin")
+    return build_value_response({"items": await keys.listed(connection)})
 
 
 @router.post(
     "",
     status_code=201,
+    response_model=dict[str, Any],
     summary="Make a key; the answer is the only time it is shown",
-    responses=problems(401, 403, 413, 415, 422),
-    openapi_extra=body_of(KeyDraft),
+    responses=describe_problems(401, 403, 413, 415, 422),
+    openapi_extra=describe_body(KeyDraft),
 )
-async def create_key(request: Request, who: WriterDep, payload: BodyDep, connection: WriteDep) -> dict[str, Any]:
-    who.need_everywhere("admin")
+async def create_key(request: Request, principal: EditorDep, payload: BodyDep, connection: WriteDep) -> Response:
+    principal.need_everywhere("admin")
     try:
         draft = KeyDraft.model_validate(payload)
     except ValidationError as error:
-        faults = payloads.faults_of(error)
-        detail = f"The key is not valid: {faults[0].pointer}: {faults[0].message}."
-        raise Invalid(detail, issues=faults) from error
+        issues = payloads.faults_of(error)
+        message = Message(
+            "The key is not valid: {pointer}: {message}.", pointer=issues[0].pointer, message=issues[0].message
+        )
+        raise Invalid(message, issues=issues) from error
     key_id, key = await keys.create(
-        connection, request.app.state.secret, label=draft.label, role=draft.role,
-        jurisdictions=draft.jurisdictions, expires_at=draft.expires_at,
-    )  # fmt: skip
-    return {"id": key_id, "key": key, "role": draft.role, "jurisdictions": draft.jurisdictions}
+        connection,
+        request.app.state.secret,
+        label=draft.label,
+        role=draft.role,
+        jurisdictions=draft.jurisdictions,
+        expires_at=draft.expires_at,
+    )
+    document = {"id": key_id, "key": key, "role": draft.role, "jurisdictions": draft.jurisdictions}
+    return build_value_response(document, status=201, headers={"Cache-Control": "no-store"})
 
 
 @router.delete(
     "/{key_id}",
     status_code=204,
     summary="Revoke a key",
-    responses={204: {"description": "Revoked."}, **problems(401, 403, 404, 422)},
+    responses={204: {"description": "Revoked."}, **describe_problems(401, 403, 404, 422)},
 )
 async def revoke_key(
     key_id: Annotated[str, Path(pattern="^[a-z0-9]{12}$", description="Visible id of the key.")],
-    who: WriterDep,
+    principal: EditorDep,
     connection: WriteDep,
 ) -> Response:
-    who.need_everywhere("admin")
+    principal.need_everywhere("admin")
     await keys.revoke(connection, key_id)
     return Response(status_code=204)

@@ -9,45 +9,45 @@ from app.analysis.planning.overlay_schemas import Overlay, WhatIf
 from app.analysis.planning.placement import PlacementAnswer, PlacementQuestion
 from app.decisions import scenarios
 from app.decisions.scenario_schemas import Scenario, ScenarioDraft, ScenarioPage, ScenarioPlan, ScenarioResult
-from app.http import responses
 from app.http.dependencies import (
+    AnalysisDep,
     BodyDep,
-    ContextDep,
     DatabaseDep,
-    GoneDep,
-    PageDep,
+    DisconnectDep,
+    EditorDep,
     PreconditionDep,
     PrincipalDep,
     ReadDep,
-    WriterDep,
-    known_parameters,
+    WriteContextDep,
+    check_query_names,
 )
-from app.http.openapi import body_of, problems
-from app.routers.coverage import AnswersDep, Jurisdiction
-from app.routers.records import HistoryPage
+from app.http.negotiation import GEOJSON
+from app.http.openapi import GEOJSON_CONTENT, describe_body, describe_problems
+from app.http.paging import HistoryPage, PageDep, build_history_page, build_page
+from app.http.parameters import JurisdictionPath
+from app.http.responses import build_json_response, build_record_response, build_value_response
+from app.http.routing import Route
 
 router = APIRouter(
-    prefix="/v1/jurisdictions/{code}",
-    tags=["planning"],
-    dependencies=[Depends(known_parameters)],
+    prefix="/v1/jurisdictions/{code}", tags=["planning"], dependencies=[Depends(check_query_names)], route_class=Route
 )
 
 
 @router.post(
     "/coverage/what-if",
     summary="What would change: imagined records, sealed places, states and failures",
-    responses={200: {"model": WhatIf}, **problems(401, 403, 404, 409, 413, 415, 422)},
-    openapi_extra=body_of(Overlay),
+    responses={200: {"model": WhatIf}, **describe_problems(401, 403, 404, 409, 413, 415, 422)},
+    openapi_extra=describe_body(Overlay),
 )
 async def post_what_if(
-    code: Jurisdiction,
-    who: PrincipalDep,
+    code: JurisdictionPath,
+    principal: PrincipalDep,
     payload: BodyDep,
     database: DatabaseDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
 ) -> Response:
-    return responses.computed(await what_if.answer(database, coverage, code, payload, who, gone))
+    return build_value_response(await what_if.answer(database, service, code, payload, principal, disconnect))
 
 
 @router.post(
@@ -57,48 +57,48 @@ async def post_what_if(
         200: {
             "model": PlacementAnswer,
             "description": "A FeatureCollection of sites.",
-            "content": {responses.GEOJSON: {"schema": {"type": "object"}}},
+            "content": GEOJSON_CONTENT,
         },
-        **problems(401, 403, 404, 409, 413, 415, 422),
+        **describe_problems(401, 403, 404, 409, 413, 415, 422),
     },
-    openapi_extra=body_of(PlacementQuestion),
+    openapi_extra=describe_body(PlacementQuestion),
 )
 async def post_placement(
-    code: Jurisdiction,
-    who: PrincipalDep,
+    code: JurisdictionPath,
+    principal: PrincipalDep,
     payload: BodyDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
 ) -> Response:
-    told = await placement.answer(coverage, code, payload, who, gone)
-    return responses.computed(told, responses.GEOJSON)
+    result = await placement.answer(service, code, payload, principal, disconnect)
+    return build_value_response(result, GEOJSON)
 
 
-ScenarioName = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of the scenario.")]
+ScenarioPath = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of the scenario.")]
 
 
 @router.get(
     "/scenarios",
     summary="The scenarios of the jurisdiction, in the order of their names",
-    responses={200: {"model": ScenarioPage}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": ScenarioPage}, **describe_problems(401, 403, 404, 422)},
 )
 async def list_scenarios(
-    request: Request, code: Jurisdiction, who: PrincipalDep, connection: ReadDep, paging: PageDep
+    request: Request, code: JurisdictionPath, principal: PrincipalDep, connection: ReadDep, paging: PageDep
 ) -> Response:
-    bodies, after = await scenarios.listed(
-        connection, code, who, after=responses.decode_cursor(paging.cursor), limit=paging.limit
-    )
-    return responses.page(request, ",".join(bodies), len(bodies), after)
+    bodies, after = await scenarios.listed(connection, code, principal, after=paging.after, limit=paging.limit)
+    return build_page(request, ",".join(bodies), len(bodies), after)
 
 
 @router.get(
     "/scenarios/{name}",
     summary="One scenario",
-    responses={200: {"model": Scenario}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": Scenario}, **describe_problems(401, 403, 404, 422)},
 )
-async def get_scenario(code: Jurisdiction, name: ScenarioName, who: PrincipalDep, connection: ReadDep) -> Response:
-    version, body = await scenarios.get(connection, code, name, who)
-    return responses.one(body, version)
+async def get_scenario(
+    code: JurisdictionPath, name: ScenarioPath, principal: PrincipalDep, connection: ReadDep
+) -> Response:
+    version, body = await scenarios.get(connection, code, name, principal)
+    return build_record_response(body, version)
 
 
 @router.put(
@@ -107,94 +107,92 @@ async def get_scenario(code: Jurisdiction, name: ScenarioName, who: PrincipalDep
     responses={
         200: {"model": Scenario},
         201: {"model": Scenario},
-        **problems(401, 403, 404, 409, 412, 413, 415, 422),
+        **describe_problems(401, 403, 404, 409, 412, 413, 415, 422),
     },
-    openapi_extra=body_of(ScenarioDraft),
+    openapi_extra=describe_body(ScenarioDraft),
 )
 async def put_scenario(
-    code: Jurisdiction,
-    name: ScenarioName,
-    who: WriterDep,
+    code: JurisdictionPath,
+    name: ScenarioPath,
+    principal: EditorDep,
     payload: BodyDep,
-    condition: PreconditionDep,
-    coverage: AnswersDep,
+    precondition: PreconditionDep,
+    service: AnalysisDep,
     database: DatabaseDep,
-    context: ContextDep,
+    context: WriteContextDep,
 ) -> Response:
-    done, body = await scenarios.put(database, coverage, code, name, payload, who, condition, context)
-    place = f"/v1/jurisdictions/{code}/scenarios/{name}"
-    return responses.one(body, done.version, status=201 if done.created else 200, Location=place)
+    written, body = await scenarios.put(database, service, code, name, payload, principal, precondition, context)
+    location = f"/v1/jurisdictions/{code}/scenarios/{name}"
+    return build_record_response(body, written.version, status=201 if written.created else 200, Location=location)
 
 
 @router.delete(
     "/scenarios/{name}",
     status_code=204,
     summary="Remove a scenario; its history stays",
-    responses={204: {"description": "Removed."}, **problems(401, 403, 404, 412, 422)},
+    responses={204: {"description": "Removed."}, **describe_problems(401, 403, 404, 412, 422)},
 )
 async def remove_scenario(
-    code: Jurisdiction,
-    name: ScenarioName,
-    who: WriterDep,
-    condition: PreconditionDep,
+    code: JurisdictionPath,
+    name: ScenarioPath,
+    principal: EditorDep,
+    precondition: PreconditionDep,
     database: DatabaseDep,
-    context: ContextDep,
+    context: WriteContextDep,
 ) -> Response:
-    await scenarios.remove(database, code, name, who, condition, context)
+    await scenarios.remove(database, code, name, principal, precondition, context)
     return Response(status_code=204)
 
 
 @router.get(
     "/scenarios/{name}/history",
     summary="Changes of a scenario, newest first",
-    responses={200: {"model": HistoryPage}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": HistoryPage}, **describe_problems(401, 403, 404, 422)},
 )
 async def list_scenario_history(
     request: Request,
-    code: Jurisdiction,
-    name: ScenarioName,
-    who: PrincipalDep,
+    code: JurisdictionPath,
+    name: ScenarioPath,
+    principal: PrincipalDep,
     connection: ReadDep,
     paging: PageDep,
 ) -> Response:
-    bodies, following = await scenarios.history(
-        connection, code, name, who,
-        before=responses.decode_sequence(paging.cursor), limit=paging.limit,
-    )  # fmt: skip
-    after = None if following is None else str(following)
-    return responses.page(request, ",".join(bodies), len(bodies), after)
+    changes, before = await scenarios.history(
+        connection, code, name, principal, before=paging.before_sequence, limit=paging.limit
+    )
+    return build_history_page(request, changes, before)
 
 
 @router.get(
     "/scenarios/{name}/result",
     summary="What a scenario would change, from now or from another scenario",
-    responses={200: {"model": ScenarioResult}, **problems(401, 403, 404, 409, 422)},
+    responses={200: {"model": ScenarioResult}, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def get_scenario_result(
-    code: Jurisdiction,
-    name: ScenarioName,
-    who: PrincipalDep,
+    code: JurisdictionPath,
+    name: ScenarioPath,
+    principal: PrincipalDep,
     database: DatabaseDep,
-    coverage: AnswersDep,
-    gone: GoneDep,
+    service: AnalysisDep,
+    disconnect: DisconnectDep,
     against: Annotated[
         str | None,
         Query(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Scenario to compare with."),
     ] = None,
 ) -> Response:
-    return responses.raw(await scenarios.result(database, coverage, code, name, against, who, gone))
+    return build_json_response(await scenarios.result(database, service, code, name, against, principal, disconnect))
 
 
 @router.post(
     "/scenarios/{name}:plan",
     summary="A scenario as batches of records: to register as planned, and to send when it is done",
-    responses={200: {"model": ScenarioPlan}, **problems(401, 403, 404, 409, 422)},
+    responses={200: {"model": ScenarioPlan}, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def plan_scenario(
-    code: Jurisdiction,
-    name: ScenarioName,
-    who: WriterDep,
+    code: JurisdictionPath,
+    name: ScenarioPath,
+    principal: EditorDep,
     database: DatabaseDep,
-    coverage: AnswersDep,
+    service: AnalysisDep,
 ) -> Response:
-    return responses.computed(await scenarios.planned(database, coverage, code, name, who))
+    return build_value_response(await scenarios.planned(database, service, code, name, principal))

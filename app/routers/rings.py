@@ -5,37 +5,34 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.http import responses
 from app.http.dependencies import (
-    AsOf,
     BodyDep,
-    PageDep,
+    EditorDep,
     PreconditionDep,
     PrincipalDep,
     ReadDep,
     SettingsDep,
     WriteDep,
-    WriterDep,
-    known_parameters,
+    check_query_names,
 )
-from app.http.openapi import body_of, problems
+from app.http.negotiation import GEOJSON
+from app.http.openapi import GEOJSON_CONTENT, describe_body, describe_problems
+from app.http.paging import HistoryPage, PageDep, build_history_page, build_page
+from app.http.parameters import AsOfQuery, JurisdictionPath
+from app.http.responses import build_record_response, build_value_response
+from app.http.routing import Route
 from app.models.vocabulary import Datum, Level
 from app.records.views import Placed
 from app.rings import service as ring_service
-from app.routers.records import HistoryPage
 
 MAX_POINTS = 100_000
 
-router = APIRouter(prefix="/v1/jurisdictions/{code}", tags=["rings"], dependencies=[Depends(known_parameters)])
+router = APIRouter(
+    prefix="/v1/jurisdictions/{code}", tags=["rings"], dependencies=[Depends(check_query_names)], route_class=Route
+)
 
-Jurisdiction = Annotated[str, Path(pattern="^[0-9]{6}$", description="Division code.")]
-RingLevel = Annotated[Level, Path(description="core, urban or city.")]
-_FEATURE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "GeoJSON Feature.",
-        "content": {"application/geo+json": {"schema": {"type": "object"}}},
-    }
-}
+LevelPath = Annotated[Level, Path(description="core, urban or city.")]
+_FEATURE: dict[str, Any] = {"description": "GeoJSON Feature.", "content": GEOJSON_CONTENT}
 
 
 class RingBody(BaseModel):
@@ -67,102 +64,105 @@ class MembershipAnswer(BaseModel):
 @router.get(
     "/rings",
     summary="The boundaries in force, innermost first",
-    responses={**_FEATURE, **problems(401, 403, 404, 422)},
+    responses={200: _FEATURE, **describe_problems(401, 403, 404, 422)},
 )
-async def list_rings(request: Request, code: Jurisdiction, who: PrincipalDep, connection: ReadDep) -> Response:
-    bodies = await ring_service.listed(connection, code, who)
-    return responses.page(request, ",".join(bodies), len(bodies), None, geojson=True)
+async def list_rings(
+    request: Request, code: JurisdictionPath, principal: PrincipalDep, connection: ReadDep
+) -> Response:
+    features = await ring_service.listed(connection, code, principal)
+    return build_page(request, ",".join(features), len(features), None, geojson=True)
 
 
 @router.get(
     "/rings/{level}",
     summary="One boundary, now or as of an instant",
-    responses={**_FEATURE, **problems(401, 403, 404, 422)},
+    responses={200: _FEATURE, **describe_problems(401, 403, 404, 422)},
 )
 async def get_ring(
-    code: Jurisdiction, level: RingLevel, who: PrincipalDep, connection: ReadDep, as_of: AsOf = None
+    code: JurisdictionPath, level: LevelPath, principal: PrincipalDep, connection: ReadDep, as_of: AsOfQuery = None
 ) -> Response:
     if as_of is not None:
-        version, body = await ring_service.get_as_of(connection, code, level, as_of, who)
+        version, body = await ring_service.get_as_of(connection, code, level, as_of, principal)
     else:
-        version, body = await ring_service.get(connection, code, level, who)
-    return responses.one(body, version, media_type=responses.GEOJSON)
+        version, body = await ring_service.get(connection, code, level, principal)
+    return build_record_response(body, version, media_type=GEOJSON)
 
 
 @router.get(
     "/rings/{level}/history",
     summary="Changes of one boundary, newest first",
-    responses={200: {"model": HistoryPage}, **problems(401, 403, 404, 422)},
+    responses={200: {"model": HistoryPage}, **describe_problems(401, 403, 404, 422)},
 )
 async def list_ring_history(
     request: Request,
-    code: Jurisdiction,
-    level: RingLevel,
-    who: PrincipalDep,
+    code: JurisdictionPath,
+    level: LevelPath,
+    principal: PrincipalDep,
     connection: ReadDep,
     paging: PageDep,
 ) -> Response:
-    bodies, following = await ring_service.history(
-        connection, code, level, who,
-        before=responses.decode_sequence(paging.cursor), limit=paging.limit,
-    )  # fmt: skip
-    after = None if following is None else str(following)
-    return responses.page(request, ",".join(bodies), len(bodies), after)
+    changes, before = await ring_service.history(
+        connection, code, level, principal, before=paging.before_sequence, limit=paging.limit
+    )
+    return build_history_page(request, changes, before)
 
 
 @router.put(
     "/rings/{level}",
     summary="Put a boundary in force; every record is placed anew",
-    responses={**_FEATURE, 201: _FEATURE[200], **problems(401, 403, 404, 409, 412, 413, 415, 422)},
-    openapi_extra=body_of(RingBody),
+    responses={200: _FEATURE, 201: _FEATURE, **describe_problems(401, 403, 404, 409, 412, 413, 415, 422)},
+    openapi_extra=describe_body(RingBody),
 )
 async def put_ring(
-    code: Jurisdiction,
-    level: RingLevel,
-    who: WriterDep,
+    code: JurisdictionPath,
+    level: LevelPath,
+    principal: EditorDep,
     payload: BodyDep,
-    condition: PreconditionDep,
+    precondition: PreconditionDep,
     settings: SettingsDep,
     connection: WriteDep,
     datum: Annotated[Datum, Query(description="Datum of the coordinates sent.")] = "wgs84",
 ) -> Response:
-    done = await ring_service.put(
-        connection, code, level, payload, who, condition,
-        datum=datum, max_vertices=settings.max_ring_vertices,
-    )  # fmt: skip
-    version, body = await ring_service.get(connection, code, level, who)
-    status = 201 if done.created else 200
-    return responses.one(
-        body,
-        version,
-        status=status,
-        media_type=responses.GEOJSON,
-        Location=f"/v1/jurisdictions/{code}/rings/{level}",
+    written = await ring_service.put(
+        connection,
+        code,
+        level,
+        payload,
+        principal,
+        precondition,
+        datum=datum,
+        max_vertices=settings.max_ring_vertices,
     )
+    version, body = await ring_service.get(connection, code, level, principal)
+    status = 201 if written.created else 200
+    location = f"/v1/jurisdictions/{code}/rings/{level}"
+    return build_record_response(body, version, status=status, media_type=GEOJSON, Location=location)
 
 
 @router.delete(
     "/rings/{level}",
     status_code=204,
     summary="Take a boundary out of force; its history stays",
-    responses={204: {"description": "Removed."}, **problems(401, 403, 404, 412, 422)},
+    responses={204: {"description": "Removed."}, **describe_problems(401, 403, 404, 412, 422)},
 )
 async def remove_ring(
-    code: Jurisdiction,
-    level: RingLevel,
-    who: WriterDep,
-    condition: PreconditionDep,
+    code: JurisdictionPath,
+    level: LevelPath,
+    principal: EditorDep,
+    precondition: PreconditionDep,
     connection: WriteDep,
 ) -> Response:
-    await ring_service.remove(connection, code, level, who, condition)
+    await ring_service.remove(connection, code, level, principal, precondition)
     return Response(status_code=204)
 
 
 @router.post(
     "/membership",
     summary="Zone, rings and signed distances of up to 100,000 points",
-    responses={200: {"model": MembershipAnswer}, **problems(401, 403, 404, 413, 415, 422)},
-    openapi_extra=body_of(MembershipBody),
+    responses={200: {"model": MembershipAnswer}, **describe_problems(401, 403, 404, 413, 415, 422)},
+    openapi_extra=describe_body(MembershipBody),
 )
-async def membership(code: Jurisdiction, who: PrincipalDep, payload: BodyDep, connection: ReadDep) -> Response:
-    return responses.computed(await ring_service.membership(connection, code, payload, who, MAX_POINTS))
+async def membership(
+    code: JurisdictionPath, principal: PrincipalDep, payload: BodyDep, connection: ReadDep
+) -> Response:
+    return build_value_response(await ring_service.membership(connection, code, payload, principal, MAX_POINTS))

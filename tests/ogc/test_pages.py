@@ -8,7 +8,7 @@ import httpx
 import pytest
 from markupsafe import Markup
 
-from app.routers.ogc.negotiation import LOWEST, WIDTH, drawing
+from app.routers.ogc.pages import MAP_WIDTH, MIN_MAP_HEIGHT, render_preview
 from tests import builders
 
 HTML = {"Accept": "text/html"}
@@ -34,19 +34,19 @@ def shapes(drawn: Markup) -> list[ElementTree.Element]:
     ],
 )
 def test_every_shape_is_drawn_on_the_sheet(geometry: dict[str, object]) -> None:
-    drawn = drawing([feature(geometry)], "/home")
-    height = float(re.search(rf'viewBox="0 0 {WIDTH} (\d+)"', drawn)[1])  # type: ignore[index]  # else it fails
+    drawn = render_preview([feature(geometry)], "/home")
+    height = float(re.search(rf'viewBox="0 0 {MAP_WIDTH} (\d+)"', drawn)[1])  # type: ignore[index]  # else it fails
     marks = shapes(drawn)[:-1]  # the last is the scale bar
     assert marks
     text = " ".join(f"{mark.get('d', '')} {mark.get('cx')},{mark.get('cy')}" for mark in marks)
     places = re.findall(r"(-?[\d.]+),(-?[\d.]+)", text)
     assert places
-    assert all(0 <= float(x) <= WIDTH and 0 <= float(y) <= height for x, y in places)
+    assert all(0 <= float(x) <= MAP_WIDTH and 0 <= float(y) <= height for x, y in places)
 
 
 def test_north_is_up_and_east_is_right() -> None:
     there = [feature(builders.point(113.2, 35.2), "a"), feature(builders.point(113.3, 35.3), "b")]
-    low, high = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in shapes(drawing(there, "/h"))[:2]]
+    low, high = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in shapes(render_preview(there, "/h"))[:2]]
     assert low[0] < high[0]
     assert low[1] > high[1]
 
@@ -55,21 +55,21 @@ def test_north_is_up_and_east_is_right() -> None:
 def test_what_lies_far_apart_is_still_a_map(lon: float, lat: float) -> None:
     """Two cities in a row would make a strip: the sheet keeps a height, and they lie in its middle."""
     there = [feature(builders.point(), "a"), feature(builders.point(lon, lat), "b")]
-    drawn = drawing(there, "/h")
-    height = int(re.search(rf'viewBox="0 0 {WIDTH} (\d+)"', drawn)[1])  # type: ignore[index]  # else it fails
-    assert height >= LOWEST
+    drawn = render_preview(there, "/h")
+    height = int(re.search(rf'viewBox="0 0 {MAP_WIDTH} (\d+)"', drawn)[1])  # type: ignore[index]  # else it fails
+    assert height >= MIN_MAP_HEIGHT
     x, y = ([float(mark.get(side, 0)) for mark in shapes(drawn)[:2]] for side in ("cx", "cy"))
-    assert sum(x) / 2 == pytest.approx(WIDTH / 2, abs=1)
+    assert sum(x) / 2 == pytest.approx(MAP_WIDTH / 2, abs=1)
     assert sum(y) / 2 == pytest.approx(height / 2, abs=1)
 
 
 def test_what_has_no_place_is_left_out() -> None:
-    assert drawing([feature(None)], "/home") == ""
-    assert drawing([], "/home") == ""
+    assert render_preview([feature(None)], "/home") == ""
+    assert render_preview([], "/home") == ""
 
 
 def test_a_name_cannot_write_markup() -> None:
-    drawn = drawing([feature(builders.point(), 'x"><script>', name_zh="<b>&")], "/home")
+    drawn = render_preview([feature(builders.point(), 'x"><script>', name_zh="<b>&")], "/home")
     assert "<script>" not in drawn
     assert "<b>" not in drawn
     assert ElementTree.fromstring(drawn) is not None

@@ -148,7 +148,7 @@ async def test_updated_since_finds_what_changed(city: httpx.AsyncClient) -> None
 async def test_every_declared_filter_is_a_parameter(city: httpx.AsyncClient, kind: Kind) -> None:
     plural, filters = kind.plural, kind.filters
     refused = await city.get(f"/v1/{plural}?unheard_of=1")
-    known = refused.json()["detail"].partition("known here: ")[2].rstrip(".").split(", ")
+    known = refused.json()["detail"].partition("Allowed here: ")[2].rstrip(".").split(", ")
     shaped = {"bbox", "f"} if kind.shaped else set()
     common = {"jurisdiction", "q", "updated_since", "limit", "cursor"}
     assert set(known) == filters | common | shaped
@@ -299,7 +299,7 @@ async def test_wrong_parameters_are_named(city: httpx.AsyncClient) -> None:
 async def test_an_unknown_parameter_is_told_the_known_ones(city: httpx.AsyncClient) -> None:
     answer = await city.get("/v1/roads?limit=1&page=2")
     assert answer.json()["detail"] == (
-        "Unknown query parameter 'page'; known here: bbox, cursor, f, group, jurisdiction, limit, "
+        "Unknown query parameter 'page'. Allowed here: bbox, cursor, f, group, jurisdiction, limit, "
         "q, road_class, updated_since."
     )
     for url in ("/v1/keys?x=1", "/v1/cameras/a/history?x=1", f"/v1/jurisdictions/{CITY}/rings?x=1"):

@@ -9,7 +9,6 @@ import pytest
 import structlog
 
 from app.db.engine import Database
-from app.http import responses
 from tests.builders import (
     CITY,
     LAT,
@@ -298,7 +297,7 @@ async def test_our_own_fault_is_a_plain_500(city: httpx.AsyncClient, monkeypatch
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret inner working")
 
-    monkeypatch.setattr(responses, "page", broken)
+    monkeypatch.setattr("app.routers.records.build_page", broken)
     with structlog.testing.capture_logs() as logged:
         answer = await city.get("/v1/cameras", headers={"X-Request-ID": "ticket-7"})
     assert _is_problem(answer)["code"] == "internal-error"

@@ -1,4 +1,4 @@
-"""Features of the GIS interface: pages, single features, and which methods there are."""
+"""Features of the GIS interface: pages, single features, writes (OGC API Features Part 4), and what may be written."""
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
@@ -7,272 +7,300 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import orjson
-from starlette.responses import Response, StreamingResponse
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
 
 from app.errors import NotFound, NotPossible
-from app.http.asgi_routes import Call, LeanRoute
-from app.http.dependencies import JSON_TYPES, PATCH_TYPES, json_body, write_context
+from app.http.dependencies import JSON_TYPES, PATCH_TYPES, build_write_context, read_json
+from app.http.routing import Route
 from app.ogc import features, parameters, writes
 from app.ogc.collection_model import Collection
-from app.ogc.documents import GEOJSON, HTML, link
+from app.ogc.documents import GEOJSON, HTML, JSON, link
 from app.ogc.features import PIECE, Asked, Page, may
 from app.records.payloads import Precondition, etag, unchanged
-from app.routers.ogc import negotiation
-from app.routers.ogc.metadata import ONLY_FORMAT, base, service
+from app.routers.ogc.context import FEATURE_FORMATS, OgcRequest, RequestDep, UncheckedRequestDep, choose_media_type
+from app.routers.ogc.metadata import COLLECTION
+from app.routers.ogc.openapi import (
+    FEATURE_QUERY,
+    PAGE_QUERY,
+    PREFIX,
+    describe_references,
+    describe_responses,
+    describe_write,
+)
+from app.routers.ogc.pages import PRIVATE_HEADERS, render_page
 
-_PARAMETERS: Final = None
-"""Depend on the collection: ``app.ogc.parameters`` checks them."""
+router = APIRouter(prefix=PREFIX, route_class=Route)
+ITEMS: Final = f"{COLLECTION}/items"
+ITEM: Final = f"{ITEMS}/{{feature}}"
+_START: Final = b'{"type":"FeatureCollection","features":['
+_MAX_ID_LENGTH: Final = 200
 
 
-async def items(call: Call) -> Response:
-    collection = features.named(call.path["collection"], call.who)
-    asked = parameters.items(collection, call.given, reveal=call.who.reveals)
-    media_type = negotiation.chosen(call, negotiation.FEATURES)
-    found = service(call)
-    scoped = await found.scoped(collection, asked, call.who)
-    first = await found.piece(collection, _at_most(scoped, PIECE))
-    about = _about(collection, scoped, await found.matched(collection, scoped, first))
+@router.get(
+    ITEMS,
+    operation_id="list_{id}",
+    summary="{title}, page by page",
+    responses=describe_responses(
+        "A page of features.", GEOJSON, JSON, HTML, schema="FeatureCollection", problems=[403]
+    ),
+    openapi_extra=PAGE_QUERY,
+)
+async def list_features(request: UncheckedRequestDep) -> Response:
+    collection = features.named(request.path["collection"], request.principal)
+    query = parameters.items(collection, request.query, reveal=request.principal.reveals)
+    media_type = choose_media_type(request, FEATURE_FORMATS)
+    service = request.features
+    scoped = await service.scoped(collection, query, request.principal)
+    first = await service.piece(collection, _limit_query(scoped, PIECE))
+    members = _build_members(collection, scoped, await service.matched(collection, scoped, first))
     if media_type == HTML:
-        return _page(call, collection, first, about)
-    headers = negotiation.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
+        return _render_features(request, collection, first, members)
+    headers = {**PRIVATE_HEADERS, "Content-Crs": f"<{query.crs.uri}>"}
     if scoped.limit > PIECE and first.after is not None:
-        pieces = found.pieces(collection, asked, call.who, first)
-        stream = _streamed(call, collection, pieces, about)
+        pieces = service.pieces(collection, query, request.principal, first)
+        stream = _stream_features(request, collection, pieces, members)
         return StreamingResponse(stream, 200, headers, media_type)
-    end, following = _end(call, collection, first.count, first.after, about)
-    body = b"".join((_BEGIN, first.bodies, end))
-    tag = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()}"'
-    if following is not None:
-        headers["Link"] = f'<{following}>; rel="next"; type="{GEOJSON}"'
-    headers["ETag"] = tag
-    if tag in call.request.headers.get("if-none-match", ""):
+    end, next_url = _build_end(request, collection, first.count, first.after, members)
+    body = b"".join((_START, first.bodies, end))
+    if next_url is not None:
+        headers["Link"] = f'<{next_url}>; rel="next"; type="{GEOJSON}"'
+    headers["ETag"] = f'"{hashlib.sha1(body, usedforsecurity=False).hexdigest()}"'
+    if headers["ETag"] in request.request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)
     return Response(body, 200, headers, media_type)
 
 
-_BEGIN: Final = b'{"type":"FeatureCollection","features":['
+def _limit_query(query: Asked, limit: int) -> Asked:
+    return query if query.limit <= limit else parameters.limited(query, limit)
 
 
-def _at_most(asked: Asked, limit: int) -> Asked:
-    return asked if asked.limit <= limit else parameters.limited(asked, limit)
+def _build_members(collection: Collection, scoped: Asked, matched: int | None) -> dict[str, Any]:
+    """Return the number of all features, and what could not be assessed: unknown is not zero."""
+    members: dict[str, Any] = {} if matched is None else {"numberMatched": matched}
+    return members | {"not_assessed": scoped.not_assessed} if collection.answer else members
 
 
-def _about(collection: Collection, scoped: Asked, matched: int | None) -> dict[str, Any]:
-    """Return how many features there are, and what an answer could not assess: none is not zero."""
-    told: dict[str, Any] = {} if matched is None else {"numberMatched": matched}
-    return told | {"not_assessed": scoped.not_assessed} if collection.answer else told
-
-
-async def _streamed(
-    call: Call, collection: Collection, pieces: AsyncIterator[Page], about: dict[str, Any]
+async def _stream_features(
+    request: OgcRequest, collection: Collection, pieces: AsyncIterator[Page], members: dict[str, Any]
 ) -> AsyncIterator[bytes]:
     """Yield a long page piece by piece."""
-    yield _BEGIN
+    yield _START
     count, after = 0, None
     async for piece in pieces:
         if piece.count:
             yield b"," + piece.bodies if count else piece.bodies
         count, after = count + piece.count, piece.after
-    yield _end(call, collection, count, after, about)[0]
+    yield _build_end(request, collection, count, after, members)[0]
 
 
-def _end(
-    call: Call, collection: Collection, count: int, after: str | None, about: dict[str, Any]
+def _build_end(
+    request: OgcRequest, collection: Collection, count: int, after: str | None, members: dict[str, Any]
 ) -> tuple[bytes, str | None]:
-    """Return what comes after the features, and where the next page is."""
-    home = f"{base(call)}/collections/{collection.id}"
-    here = f"{home}/items"
-    links = [
-        link(_address(here, call.given), "self", GEOJSON, "This page"),
-        link(_address(here, call.given, f="html"), "alternate", HTML, "As HTML"),
-        link(home, "collection", "application/json", "The collection"),
-    ]
-    following = None
+    """Return what follows the features of a page, and the address of the next page."""
+    collection_url = f"{request.base_url}/collections/{collection.id}"
+    items_url = f"{collection_url}/items"
+    links = _build_links(request, items_url, collection_url, "This page")
+    next_url = None
     if after is not None:
-        cursor = parameters.encode_cursor(after, call.given.get("sortby"))
-        following = _address(here, call.given, cursor=cursor)
-        links.append(link(following, "next", GEOJSON, "The next page"))
-    told = {"numberReturned": count, "links": links, **about}
-    return b"]," + orjson.dumps(told)[1:], following
+        cursor = parameters.encode_cursor(after, request.query.get("sortby"))
+        next_url = _build_url(items_url, request.query, cursor=cursor)
+        links.append(link(next_url, "next", GEOJSON, "The next page"))
+    return b"]," + orjson.dumps({"numberReturned": count, "links": links, **members})[1:], next_url
 
 
-def _address(url: str, given: Mapping[str, str], **changed: str) -> str:
-    wanted = {**given, **changed}
-    return f"{url}?{urlencode(wanted)}" if wanted else url
+def _build_links(request: OgcRequest, url: str, collection_url: str, title: str) -> list[dict[str, str]]:
+    return [
+        link(_build_url(url, request.query), "self", GEOJSON, title),
+        link(_build_url(url, request.query, f="html"), "alternate", HTML, "As HTML"),
+        link(collection_url, "collection", JSON, "The collection"),
+    ]
 
 
-def _page(call: Call, collection: Collection, first: Page, about: dict[str, Any]) -> Response:
-    end, following = _end(call, collection, first.count, first.after, about)
-    told = orjson.loads(b"".join((_BEGIN, first.bodies, end)))
-    return negotiation.page(
+def _build_url(url: str, query: Mapping[str, str], **changes: str) -> str:
+    merged = {**query, **changes}
+    return f"{url}?{urlencode(merged)}" if merged else url
+
+
+def _render_features(request: OgcRequest, collection: Collection, first: Page, members: dict[str, Any]) -> Response:
+    end, next_url = _build_end(request, collection, first.count, first.after, members)
+    return render_page(
         "items.html",
-        base=base(call),
+        base=request.base_url,
         collection=collection,
-        told=told,
-        following=following,
-        degrees="crs" not in call.given,
+        document=orjson.loads(b"".join((_START, first.bodies, end))),
+        next_url=next_url,
+        degrees="crs" not in request.query,
     )
 
 
-async def item(call: Call) -> Response:
-    collection, code = named(call)
-    asked = parameters.one(collection, call.given, reveal=call.who.reveals)
-    media_type = negotiation.chosen(call, negotiation.FEATURES)
-    found = await service(call).item(collection, code, asked, call.who)
-    home = f"{base(call)}/collections/{collection.id}"
-    here = f"{home}/items/{quote(code, safe='')}"
+@router.get(
+    ITEM,
+    operation_id="get_{id}_item",
+    summary="One feature of {title}",
+    responses=describe_responses("The feature.", GEOJSON, JSON, HTML, schema="Feature", problems=[403, 404]),
+    openapi_extra=FEATURE_QUERY,
+)
+async def get_feature(request: UncheckedRequestDep) -> Response:
+    collection, code = _find_feature(request)
+    query = parameters.one(collection, request.query, reveal=request.principal.reveals)
+    media_type = choose_media_type(request, FEATURE_FORMATS)
+    feature = await request.features.item(collection, code, query, request.principal)
     if media_type == HTML:
-        told = orjson.loads(found.body)
-        return negotiation.page(
+        return render_page(
             "item.html",
-            base=base(call),
+            base=request.base_url,
             collection=collection,
-            told=told,
-            degrees="crs" not in call.given,
+            document=orjson.loads(feature.body),
+            degrees="crs" not in request.query,
         )
-    headers = negotiation.PRIVATE | {"Content-Crs": f"<{asked.crs.uri}>"}
-    if found.version is not None:
-        headers["ETag"] = etag(found.version)
-        timely = collection.kind is not None and collection.kind.device
-        if not timely and unchanged(call.request.headers.get("if-none-match"), found.version):
+    headers = {**PRIVATE_HEADERS, "Content-Crs": f"<{query.crs.uri}>"}
+    if feature.version is not None:
+        headers["ETag"] = etag(feature.version)
+        # The state of a device changes without a new version.
+        has_state = collection.kind is not None and collection.kind.device
+        if not has_state and unchanged(request.request.headers.get("if-none-match"), feature.version):
             return Response(None, 304, headers)
-    links = [
-        link(_address(here, call.given), "self", GEOJSON, "This feature"),
-        link(_address(here, call.given, f="html"), "alternate", HTML, "As HTML"),
-        link(home, "collection", "application/json", "The collection"),
-    ]
-    body = b"".join((found.body[:-1], b',"links":', orjson.dumps(links), b"}"))
-    return Response(body, 200, headers, media_type)
+    collection_url = f"{request.base_url}/collections/{collection.id}"
+    url = f"{collection_url}/items/{quote(code, safe='')}"
+    links = orjson.dumps(_build_links(request, url, collection_url, "This feature"))
+    return Response(b"".join((feature.body[:-1], b',"links":', links, b"}")), 200, headers, media_type)
 
 
-def named(call: Call) -> tuple[Collection, str]:
-    """Return the collection and the id a path names."""
-    collection = features.named(call.path["collection"], call.who)
-    code = call.path["feature"]
-    if "\x00" in code or len(code) > 200:
+def _find_feature(request: OgcRequest) -> tuple[Collection, str]:
+    """Return the collection and the id of a path; raise NotFound when one of them cannot exist."""
+    collection = features.named(request.path["collection"], request.principal)
+    code = request.path["feature"]
+    if "\x00" in code or len(code) > _MAX_ID_LENGTH:
         raise NotFound("feature", code[:80].replace("\x00", ""))
     return collection, code
 
 
-ITEMS: Final = "/ogc/collections/{collection}/items"
-ITEM: Final = f"{ITEMS}/{{feature}}"
+# Writes.
 
-ROUTES: list[LeanRoute] = [
-    LeanRoute(ITEMS, items, parameters=_PARAMETERS),
-    LeanRoute(ITEM, item, parameters=_PARAMETERS),
-]
-
-
-# Features written through the GIS interface (OGC API Features Part 4), and what may be written.
-
-_PATCHES: Final = ", ".join(PATCH_TYPES)
-_POSTS: Final = ", ".join(JSON_TYPES)
+_WRITE_PROBLEMS: Final = describe_references(400, 403, 404, 409, 412, 413, 415, 422)
+_CREATED: Final[dict[int | str, dict[str, Any]]] = {201: {"description": "Created."}}
 
 
 @asynccontextmanager
-async def _writing(call: Call) -> AsyncIterator[Any]:
-    """Open the one transaction of a request; it commits before the answer leaves."""
-    reason = call.request.headers.get("x-change-reason", "")[:500]
-    context = write_context(call.request, call.who, reason)
-    async with call.request.app.state.database.writing(context) as connection:
+async def _open_transaction(request: OgcRequest) -> AsyncIterator[Any]:
+    """Open the one transaction of a request; it is committed before the response is sent."""
+    reason = request.request.headers.get("x-change-reason", "")[:500]
+    context = build_write_context(request.request, request.principal, reason)
+    async with request.request.app.state.database.writing(context) as connection:
         yield connection
 
 
-def _condition(call: Call) -> Precondition:
-    headers = call.request.headers
+def _parse_precondition(request: OgcRequest) -> Precondition:
+    headers = request.request.headers
     return Precondition(headers.get("if-match"), headers.get("if-none-match"))
 
 
-def _check(call: Call, collection: Collection) -> None:
-    """Refuse a method the collection does not have, then a caller who may not."""
-    if call.request.method not in collection.writes:
-        raise NotPossible(call.request.method, features.READS)
-    call.who.need("editor")
+def _check_write(request: OgcRequest, collection: Collection) -> None:
+    """Raise NotPossible if the collection does not have the method; then check the role."""
+    if request.request.method not in collection.writes:
+        raise NotPossible(request.request.method, features.READS)
+    request.principal.need("editor")
 
 
-async def create(call: Call) -> Response:
-    collection = features.named(call.path["collection"], call.who)
-    _check(call, collection)
-    crs = parameters.content_crs(call.request.headers.get("content-crs"))
-    payload = await json_body(call.request)
-    async with _writing(call) as connection:
-        done = await writes.create(
-            connection, collection, payload, call.who, crs=crs, max_vertices=_most_vertices(call)
-        )
-    place = f"{base(call)}/collections/{collection.id}/items/{quote(done.code, safe='')}"
-    return Response(None, 201, {"Location": place, "ETag": etag(done.version)})
+def _read_options(request: OgcRequest) -> dict[str, Any]:
+    """Return how the feature of a request is read: its CRS, and the limit of a ring."""
+    crs = parameters.content_crs(request.request.headers.get("content-crs"))
+    return {"crs": crs, "max_vertices": request.request.app.state.settings.max_ring_vertices}
 
 
-async def put(call: Call) -> Response:
-    collection, code = named(call)
-    _check(call, collection)
-    crs = parameters.content_crs(call.request.headers.get("content-crs"))
-    payload = await json_body(call.request)
-    async with _writing(call) as connection:
-        done = await writes.put(
-            connection, collection, code, payload, call.who, _condition(call),
-            crs=crs, max_vertices=_most_vertices(call),
-        )  # fmt: skip
-    if done.created:
-        place = f"{base(call)}/collections/{collection.id}/items/{quote(done.code, safe='')}"
-        return Response(None, 201, {"Location": place, "ETag": etag(done.version)})
-    return Response(None, 204, {"ETag": etag(done.version)})
+def _build_created(request: OgcRequest, collection: Collection, code: str, version: int) -> Response:
+    url = f"{request.base_url}/collections/{collection.id}/items/{quote(code, safe='')}"
+    return Response(None, 201, {"Location": url, "ETag": etag(version)})
 
 
-async def patch(call: Call) -> Response:
-    collection, code = named(call)
-    _check(call, collection)
-    crs = parameters.content_crs(call.request.headers.get("content-crs"))
-    payload = await json_body(call.request)
-    async with _writing(call) as connection:
-        done = await writes.patch(
-            connection, collection, code, payload, call.who, _condition(call),
-            crs=crs, max_vertices=_most_vertices(call),
-        )  # fmt: skip
-    return Response(None, 204, {"ETag": etag(done.version)})
+@router.post(
+    ITEMS,
+    operation_id="post_{id}",
+    summary="Create a feature of {title}",
+    responses=_CREATED | _WRITE_PROBLEMS,
+    openapi_extra=describe_write(has_id=False),
+)
+async def create_feature(request: RequestDep) -> Response:
+    collection = features.named(request.path["collection"], request.principal)
+    _check_write(request, collection)
+    options = _read_options(request)
+    payload = await read_json(request.request)
+    async with _open_transaction(request) as connection:
+        result = await writes.create(connection, collection, payload, request.principal, **options)
+    return _build_created(request, collection, result.code, result.version)
 
 
-async def remove(call: Call) -> Response:
-    collection, code = named(call)
-    _check(call, collection)
-    async with _writing(call) as connection:
-        await writes.remove(connection, collection, code, call.who, _condition(call))
+@router.put(
+    ITEM,
+    operation_id="put_{id}",
+    summary="Create or replace a feature of {title}",
+    responses={**_CREATED, 204: {"description": "Replaced."}, **_WRITE_PROBLEMS},
+    openapi_extra=describe_write(),
+)
+async def put_feature(request: RequestDep) -> Response:
+    collection, code = _find_feature(request)
+    _check_write(request, collection)
+    options = _read_options(request)
+    payload = await read_json(request.request)
+    precondition = _parse_precondition(request)
+    async with _open_transaction(request) as connection:
+        result = await writes.put(connection, collection, code, payload, request.principal, precondition, **options)
+    if result.created:
+        return _build_created(request, collection, result.code, result.version)
+    return Response(None, 204, {"ETag": etag(result.version)})
+
+
+@router.patch(
+    ITEM,
+    operation_id="patch_{id}",
+    summary="Change a feature of {title}",
+    responses={204: {"description": "Changed."}, **_WRITE_PROBLEMS},
+    openapi_extra=describe_write(media_type="application/merge-patch+json"),
+)
+async def patch_feature(request: RequestDep) -> Response:
+    collection, code = _find_feature(request)
+    _check_write(request, collection)
+    options = _read_options(request)
+    payload = await read_json(request.request)
+    precondition = _parse_precondition(request)
+    async with _open_transaction(request) as connection:
+        result = await writes.patch(connection, collection, code, payload, request.principal, precondition, **options)
+    return Response(None, 204, {"ETag": etag(result.version)})
+
+
+@router.delete(
+    ITEM,
+    operation_id="delete_{id}",
+    summary="Remove a feature of {title}",
+    responses={204: {"description": "Removed."}, **_WRITE_PROBLEMS},
+    openapi_extra=describe_write(media_type=None),
+)
+async def delete_feature(request: RequestDep) -> Response:
+    collection, code = _find_feature(request)
+    _check_write(request, collection)
+    async with _open_transaction(request) as connection:
+        await writes.remove(connection, collection, code, request.principal, _parse_precondition(request))
     return Response(None, 204)
 
 
-async def items_options(call: Call) -> Response:
-    collection = features.named(call.path["collection"], call.who)
-    return _allowed(may(call.who, collection, on_item=False))
+@router.options(ITEMS, include_in_schema=False)
+async def list_methods_of_features(request: RequestDep) -> Response:
+    collection = features.named(request.path["collection"], request.principal)
+    return _build_methods(may(request.principal, collection, on_item=False))
 
 
-async def item_options(call: Call) -> Response:
-    """Tell what may be done with a feature; QGIS asks for one that is not there, too."""
-    collection, _ = named(call)
-    return _allowed(may(call.who, collection, on_item=True))
+@router.options(ITEM, include_in_schema=False)
+async def list_methods_of_feature(request: RequestDep) -> Response:
+    # QGIS also asks this about features that do not exist.
+    collection, _ = _find_feature(request)
+    return _build_methods(may(request.principal, collection, on_item=True))
 
 
-def _allowed(methods: tuple[str, ...]) -> Response:
+def _build_methods(methods: tuple[str, ...]) -> Response:
     headers = {"Allow": ", ".join(methods)}
     if "POST" in methods:
-        headers["Accept-Post"] = _POSTS
+        headers["Accept-Post"] = ", ".join(JSON_TYPES)
     if "PATCH" in methods:
-        headers["Accept-Patch"] = _PATCHES
+        headers["Accept-Patch"] = ", ".join(PATCH_TYPES)
     return Response(None, 200, headers)
-
-
-def _most_vertices(call: Call) -> int:
-    most: int = call.request.app.state.settings.max_ring_vertices
-    return most
-
-
-WRITE_ROUTES: list[LeanRoute] = [
-    LeanRoute(path, handler, methods=(method,), parameters=ONLY_FORMAT)
-    for method, path, handler in (
-        ("POST", ITEMS, create),
-        ("OPTIONS", ITEMS, items_options),
-        ("PUT", ITEM, put),
-        ("PATCH", ITEM, patch),
-        ("DELETE", ITEM, remove),
-        ("OPTIONS", ITEM, item_options),
-    )
-]

@@ -1,123 +1,112 @@
-"""Vector tiles of the GIS interface, the tile sets they make up, and the QGIS project."""
+"""Vector tiles of the GIS interface, their tile sets, the styles, and the QGIS project."""
 
 from typing import Any, Final
 
-from starlette.responses import Response
+from fastapi import APIRouter, Response
 
 from app.errors import NotFound
-from app.http.asgi_routes import Call, LeanRoute
+from app.http.routing import Route
 from app.ogc import features, qgis
 from app.ogc import tile_documents as documents
 from app.ogc.collection_model import Collection
 from app.ogc.documents import HTML, JSON
 from app.ogc.tiles import Place, Tiles, matrix_set
-from app.routers.ogc import negotiation
-from app.routers.ogc.metadata import ONLY_FORMAT, base, service
+from app.routers.ogc.context import DOCUMENT_FORMATS, OgcRequest, PlainRequestDep, RequestDep, choose_media_type
+from app.routers.ogc.metadata import COLLECTION
+from app.routers.ogc.openapi import PREFIX
+from app.routers.ogc.pages import PRIVATE_HEADERS, build_document, build_document_or_page, render_page
 
-_PROJECT: Final = "application/x-qgis-project"
+router = APIRouter(prefix=PREFIX, route_class=Route, include_in_schema=False)
+_TILESETS: Final = f"{COLLECTION}/tiles"
+_MATRIX_SETS: Final = "/tileMatrixSets"
+_PROJECT_MEDIA_TYPE: Final = "application/x-qgis-project"
 _SUFFIXES: Final = (".mvt", ".pbf")
 
 
-def _collection(call: Call) -> Collection:
-    return features.named(call.path["collection"], call.who)
-
-
-async def matrix_sets(call: Call) -> Response:
-    call.who.need("reader")
-    told = documents.matrix_sets(base(call))
-    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
-        return negotiation.page("matrix_sets.html", base=base(call), told=told)
-    return negotiation.document(told)
-
-
-async def matrices(call: Call) -> Response:
-    call.who.need("reader")
-    told = matrix_set(call.path["matrices"]).document()
-    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
-        return negotiation.page("matrix_set.html", base=base(call), told=told)
-    return negotiation.document(told)
-
-
-async def tilesets(call: Call) -> Response:
-    known = _collection(call)
-    extent = await service(call).extent(call.who)
-    told = documents.tilesets(base(call), known, extent)
-    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
-        return _page(call, known, told["tilesets"])
-    return negotiation.document(told)
-
-
-async def tileset(call: Call) -> Response:
-    known, found = _collection(call), matrix_set(call.path["matrices"])
-    extent = await service(call).extent(call.who)
-    told = documents.tileset(base(call), known, found, extent)
-    if negotiation.chosen(call, negotiation.DOCUMENT) == HTML:
-        return _page(call, known, [told])
-    return negotiation.document(told)
-
-
-def _page(call: Call, known: Collection, sets: list[dict[str, Any]]) -> Response:
-    return negotiation.page("tilesets.html", base=base(call), collection=known, tilesets=sets)
-
-
-async def tilejson(call: Call) -> Response:
-    known, found = _collection(call), matrix_set(call.path["matrices"])
-    extent = await service(call).extent(call.who)
-    return negotiation.document(documents.tilejson(base(call), known, found, extent), JSON)
-
-
-async def tile(call: Call) -> Response:
-    tiles: Tiles = call.request.app.state.tiles
-    known = call.request.headers.get("if-none-match", "")
-    found = await tiles.tile(_collection(call), call.path["matrices"], _place(call), call.who, known)
-    headers = dict(negotiation.PRIVATE)
-    if found is None:
-        return Response(None, 304, headers | {"ETag": known})
-    headers["ETag"] = found.etag
-    if not found.body:
+@router.get(f"{_TILESETS}/{{matrices}}/{{matrix}}/{{row}}/{{column}}")
+async def get_tile(request: PlainRequestDep) -> Response:
+    service: Tiles = request.request.app.state.tiles
+    known_etag = request.request.headers.get("if-none-match", "")
+    matrices, address = request.path["matrices"], _parse_tile_address(request)
+    tile = await service.tile(_find_collection(request), matrices, address, request.principal, known_etag)
+    if tile is None:
+        return Response(None, 304, {**PRIVATE_HEADERS, "ETag": known_etag})
+    headers = {**PRIVATE_HEADERS, "ETag": tile.etag}
+    if not tile.body:
         return Response(None, 204, headers)
-    return Response(found.body, 200, headers, documents.MVT)
+    return Response(tile.body, 200, headers, documents.MVT)
 
 
-def _place(call: Call) -> Place:
-    """Return matrix, row and column; what is no number is no tile."""
-    words = [call.path["matrix"], call.path["row"], call.path["column"]]
+@router.get(_TILESETS)
+async def list_tilesets(request: RequestDep) -> Response:
+    collection = _find_collection(request)
+    extent = await request.features.extent(request.principal)
+    document = documents.tilesets(request.base_url, collection, extent)
+    return _build_tilesets(request, collection, document, document["tilesets"])
+
+
+@router.get(f"{_TILESETS}/{{matrices}}")
+async def get_tileset(request: RequestDep) -> Response:
+    collection, matrices = _find_collection(request), matrix_set(request.path["matrices"])
+    extent = await request.features.extent(request.principal)
+    document = documents.tileset(request.base_url, collection, matrices, extent)
+    return _build_tilesets(request, collection, document, [document])
+
+
+@router.get(f"{_TILESETS}/{{matrices}}/tilejson.json")
+async def get_tilejson(request: RequestDep) -> Response:
+    collection, matrices = _find_collection(request), matrix_set(request.path["matrices"])
+    extent = await request.features.extent(request.principal)
+    return build_document(documents.tilejson(request.base_url, collection, matrices, extent), JSON)
+
+
+@router.get(_MATRIX_SETS)
+async def list_matrix_sets(request: RequestDep) -> Response:
+    request.principal.need("reader")
+    return build_document_or_page(request, documents.matrix_sets(request.base_url), "matrix_sets.html")
+
+
+@router.get(f"{_MATRIX_SETS}/{{matrices}}")
+async def get_matrix_set(request: RequestDep) -> Response:
+    request.principal.need("reader")
+    return build_document_or_page(request, matrix_set(request.path["matrices"]).document(), "matrix_set.html")
+
+
+@router.get(f"{COLLECTION}/style.qml")
+async def get_style(request: PlainRequestDep) -> Response:
+    collection = _find_collection(request)
+    style = qgis.style_document(collection.id)
+    if style is None:
+        raise NotFound("style", collection.id)
+    return Response(style, 200, dict(PRIVATE_HEADERS), "application/xml")
+
+
+@router.get("/qgis.qgs")
+async def get_qgis_project(request: PlainRequestDep) -> Response:
+    collections = [collection.id for collection in features.known_to(request.principal)]
+    project = qgis.project(request.base_url, request.principal, collections)
+    headers = {**PRIVATE_HEADERS, "Content-Disposition": 'attachment; filename="coverage.qgs"'}
+    return Response(project, 200, headers, _PROJECT_MEDIA_TYPE)
+
+
+def _find_collection(request: OgcRequest) -> Collection:
+    return features.named(request.path["collection"], request.principal)
+
+
+def _build_tilesets(
+    request: OgcRequest, collection: Collection, document: Any, tilesets: list[dict[str, Any]]
+) -> Response:
+    if choose_media_type(request, DOCUMENT_FORMATS) == HTML:
+        return render_page("tilesets.html", base=request.base_url, collection=collection, tilesets=tilesets)
+    return build_document(document)
+
+
+def _parse_tile_address(request: OgcRequest) -> Place:
+    """Return matrix, row and column; raise NotFound when one of them is not a number."""
+    texts = [request.path["matrix"], request.path["row"], request.path["column"]]
     for suffix in _SUFFIXES:
-        words[2] = words[2].removesuffix(suffix)
-    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
-        raise NotFound("tile", "/".join(words)[:80])
-    matrix, row, column = map(int, words)
+        texts[2] = texts[2].removesuffix(suffix)
+    if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in texts):
+        raise NotFound("tile", "/".join(texts)[:80])
+    matrix, row, column = map(int, texts)
     return matrix, row, column
-
-
-async def project(call: Call) -> Response:
-    served = [known.id for known in features.known_to(call.who)]
-    made = qgis.project(base(call), call.who, served)
-    headers = negotiation.PRIVATE | {"Content-Disposition": 'attachment; filename="coverage.qgs"'}
-    return Response(made, 200, headers, _PROJECT)
-
-
-async def style(call: Call) -> Response:
-    known = _collection(call)
-    made = qgis.style_document(known.id)
-    if made is None:
-        raise NotFound("style", known.id)
-    return Response(made, 200, dict(negotiation.PRIVATE), "application/xml")
-
-
-_TILES: Final = "/ogc/collections/{collection}/tiles"
-_NOTHING: Final[frozenset[str]] = frozenset()
-
-ROUTES: list[LeanRoute] = [
-    LeanRoute(path, handler, parameters=parameters)
-    for path, handler, parameters in (
-        (f"{_TILES}/{{matrices}}/{{matrix}}/{{row}}/{{column}}", tile, _NOTHING),
-        (_TILES, tilesets, ONLY_FORMAT),
-        (f"{_TILES}/{{matrices}}", tileset, ONLY_FORMAT),
-        (f"{_TILES}/{{matrices}}/tilejson.json", tilejson, ONLY_FORMAT),
-        ("/ogc/tileMatrixSets", matrix_sets, ONLY_FORMAT),
-        ("/ogc/tileMatrixSets/{matrices}", matrices, ONLY_FORMAT),
-        ("/ogc/collections/{collection}/style.qml", style, _NOTHING),
-        ("/ogc/qgis.qgs", project, _NOTHING),
-    )
-]
