@@ -25,7 +25,10 @@ Nothing here knows HTTP; ``app.http.problems`` gives each family its status. The
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic_core import PydanticCustomError
 from typing_extensions import override
+
+from app.messages import Message
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,18 @@ class Issue:
     def with_prefix(self, prefix: str) -> "Issue":
         """Return the same fault seen from an enclosing document."""
         return Issue(prefix + self.pointer, self.code, self.message)
+
+
+def to_pydantic_error(code: str, message: Message, member: str | None = None) -> PydanticCustomError:
+    """Return the error that a validator of pydantic raises; its context keeps the message for translation.
+
+    Parameters
+    ----------
+    member : str, optional
+        Member that the error is reported at, if the validator checks a whole record.
+    """
+    context: dict[str, object] = {"message": message}
+    return PydanticCustomError(code, "{message}", context if member is None else context | {"member": member})
 
 
 @dataclass(eq=False)

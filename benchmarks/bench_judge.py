@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.readers.opening import Batch
 from app.ingest.validation.batch_validation import judge
@@ -62,7 +63,7 @@ def best(what: Callable[[], object], times: int) -> float:
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     clean = cameras(rows)
-    plan = plan_for(Options("camera", jurisdiction="410800"), None, tuple(clean.columns), clean)
+    plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(clean.columns), clean)
     quick = best(lambda: judge(plan, clean), 5)
     few = cameras(max(rows // 10, 1))
     exact = best(lambda: judge(plan, few, exact=True), 2) * rows / len(few.row_numbers)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import shapely
 from geoalchemy2 import Geometry
@@ -34,6 +34,9 @@ Code = Text(collation="C")
 """Codes compare byte by byte, so that paging order is the same on every machine."""
 
 TextArray = ARRAY(Text)
+
+DECIMALS: Final = 9
+"""Decimal places of coordinates in degrees, as stored."""
 
 
 class Shape(TypeDecorator[BaseGeometry]):

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 from app.models.columns import Code, Documented, Kept, Placed, Shape, one_of
+from app.models.cross_field_rules import build_checks
 from app.models.fields import (
     BuildingFields,
     CameraFields,
@@ -131,9 +132,7 @@ def _owner_rules(table: str) -> tuple[Any, ...]:
             unique=True,
             postgresql_where=text("owner_reference IS NOT NULL AND removed_at IS NULL"),
         ),
-        CheckConstraint(
-            "owner_reference IS NULL OR owner_unit IS NOT NULL", name="owner_reference"
-        ),
+        *build_checks(table),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 from app.records.kinds import Kind
-from app.records.titles import title
+from app.models.titles import title
 
 Type = Literal["text", "integer", "number", "boolean", "day", "instant", "words", "json"]
 """``words`` is a list of texts; ``json`` is anything nested, shown and never asked about."""

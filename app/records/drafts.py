@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from app.ingest.validation.redaction import forbidden
 from app.ingest.values import gb_codes
+from app.models.cross_field_rules import check_rules
 from app.models.fields import (
     BuildingFields,
     CameraFields,
@@ -25,7 +26,6 @@ from app.models.fields import (
 )
 from app.models.fields import Line as TextLine
 from app.models.vocabulary import CATEGORIES, DEFAULT_REQUIREMENTS, Category, Datum, Direction, Function, Level, State
-from app.records import cross_field_rules
 from app.records.geojson import AnyPlace, Area, Line, Point
 
 SERVER_SET = frozenset(
@@ -85,6 +85,11 @@ class Draft(BaseModel):
     def _code_fits(self) -> "Draft":
         for fault in gb_codes.faults(getattr(self, "code", ""), self.code_kind):
             raise PydanticCustomError("gb28181-code", "{fault}", {"fault": fault, "member": "code"})
+        return self
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> "Draft":
+        check_rules(self.code_kind, self)
         return self
 
 
@@ -148,12 +153,6 @@ class Reported(BaseModel):
     )
     reported_at: Instant | None = Field(None, description="When the device said so. Not given: now.")
 
-    @model_validator(mode="after")
-    def _a_time_has_a_state(self) -> "Reported":
-        if self.reported_at is not None and self.state is None:
-            raise PydanticCustomError("state-missing", "reported_at needs a state", {"member": "state"})
-        return self
-
 
 class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pydantic merges the configs
     """A place that must be covered."""
@@ -165,11 +164,6 @@ class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pyd
     )
     geometry: AnyPlace = Field(description="Point, or Polygon for a site.")
 
-    @model_validator(mode="after")
-    def _owned(self) -> "ControlPointDraft":
-        cross_field_rules.hold(self, "_owned")
-        return self
-
 
 class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc]  # as above
     """A face or vehicle checkpoint with its lanes."""
@@ -179,11 +173,6 @@ class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc] 
         default_factory=list, description="Lanes with their directions."
     )
     geometry: Point = Field(description="Where it stands.")
-
-    @model_validator(mode="after")
-    def _life_in_order(self) -> "CheckpointDraft":
-        cross_field_rules.hold(self, "_life_in_order")
-        return self
 
 
 class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as above
@@ -198,26 +187,6 @@ class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as ab
         description="What it sees, drawn by hand; wins over everything computed from optics, and no building cuts it.",
     )
     geometry: Point = Field(description="Where it hangs.")
-
-    @model_validator(mode="after")
-    def _life_in_order(self) -> "CameraDraft":
-        cross_field_rules.hold(self, "_life_in_order")
-        return self
-
-    @model_validator(mode="after")
-    def _can_see_something(self) -> "CameraDraft":
-        cross_field_rules.hold(self, "_can_see_something")
-        return self
-
-    @model_validator(mode="after")
-    def _drawn_where_it_hangs(self) -> "CameraDraft":
-        cross_field_rules.hold(self, "_drawn_where_it_hangs")
-        return self
-
-    @model_validator(mode="after")
-    def _level_is_of_its_scale(self) -> "CameraDraft":
-        cross_field_rules.hold(self, "_level_is_of_its_scale")
-        return self
 
 
 class RoadDraft(RoadFields, Draft):  # type: ignore[misc]  # as above

@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
-DECIMALS: Final = 9
+from app.models.columns import DECIMALS
+
 _DEPTH: Final = {"Point": 0, "LineString": 1, "Polygon": 2, "MultiPolygon": 3}
 
 __all__ = ["AnyPlace", "Area", "Line", "Point", "parse", "to_geojson"]

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.vocabulary import Level
-from app.records.geojson import DECIMALS
+from app.models.columns import DECIMALS
 
 PLACED = ("control_point", "checkpoint", "camera")
 _LOCK_SPACE = 4108_0002

@@ -18,6 +18,7 @@ from app.errors import Conflict, Invalid, Issue, NotFound, TooLarge
 from app.geo.projection import datum as datums
 from app.geo.projection.local_projection import Frame
 from app.geo.rings import validity
+from app.models.columns import DECIMALS
 from app.models.vocabulary import LEVELS, Datum, Level
 from app.records import geojson, payloads
 from app.records import service as record_service
@@ -276,7 +277,7 @@ def _polygon(geometry: Mapping[str, Any], datum: Datum) -> MultiPolygon:
     if datum in ("wgs84", "cgcs2000"):
         return validity.check_polygonal(received)
     shifted = datums.geometry_to_wgs84(received, datum)
-    rounded = shapely.transform(shifted, lambda xy: np.round(xy, geojson.DECIMALS))
+    rounded = shapely.transform(shifted, lambda xy: np.round(xy, DECIMALS))
     return validity.check_polygonal(rounded)
 
 

@@ -4,71 +4,22 @@ As in `app.imports.queries.staging`, nothing here decides what is an error. What
 from its record; a row without one stands for itself.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.geo.visibility.field_of_view import SCALES
-from app.records.cross_field_rules import DRAWN_WITHIN_DEG
+from app.models.cross_field_rules import RULES, Rule, to_sql
 from app.records.drafts import MOST_LANES, Lane
 from app.records.kinds import Kind
 from app.records.queries.documents import quoted
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A rule over several fields, which may meet in the registry only: one fed, one that was there."""
-
-    broken: str
-    """SQL that tells it is broken, with ``{name}`` for each field."""
-    fields: tuple[str, ...]
-    member: str
-    code: str
-
-
-_OWNED: Final = Rule(
-    "{owner_reference} IS NOT NULL AND {owner_unit} IS NULL",
-    ("owner_reference", "owner_unit"), "owner_unit", "owner-missing",
-)  # fmt: skip
-_DAYS: Final = tuple(
-    Rule(f"{{removed_on}} < {{{day}}}", ("removed_on", day), "removed_on", "dates-in-disorder")
-    for day in ("installed_on", "in_use_on")
-)
-_SIGHT: Final = tuple(
-    Rule(f"{{near_m}} >= {{{far}}}", ("near_m", far), "near_m", "sees-nothing") for far in ("range_m", "reach_m")
-)
-_DRAWN: Final = Rule(
-    # As finely rounded as the draft does it.
-    "{view_polygon} IS NOT NULL AND NOT ST_Contains("
-    f"ST_Buffer({{geometry}}, {DRAWN_WITHIN_DEG}, 'quad_segs=16'), "
-    "ST_SetSRID(ST_GeomFromGeoJSON({view_polygon}), 4326))",
-    ("view_polygon", "geometry"), "view_polygon", "view-elsewhere",
-)  # fmt: skip
-_LEVELS: Final = ", ".join(f"('{scale}', '{level}')" for scale, levels in SCALES.items() for level in levels)
-_LEVEL: Final = (
-    Rule(
-        "({required_level} IS NULL) <> ({level_scale} IS NULL)",
-        ("required_level", "level_scale"), "required_level", "level-and-scale",
-    ),
-    Rule(
-        "{level_scale} IS NOT NULL AND {required_level} IS NOT NULL "
-        f"AND ({{level_scale}}, {{required_level}}) NOT IN ({_LEVELS})",
-        ("required_level", "level_scale"), "required_level", "level-of-other-scale",
-    ),
-)  # fmt: skip
-RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "control_point": (_OWNED,),
-    "checkpoint": (_OWNED, *_DAYS),
-    "camera": (_OWNED, *_DAYS, *_SIGHT, _DRAWN, *_LEVEL),
-}
-
-
 def meeting(kind: Kind, fed: frozenset[str]) -> tuple[Rule, ...]:
     """Return the rules of which a file gives some fields, and the registry has the others."""
-    return tuple(rule for rule in RULES.get(kind.name, ()) if set(rule.fields) & fed and set(rule.fields) - fed)
+    rules = (rule for rule in RULES.get(kind.name, ()) if rule.is_stored)
+    return tuple(rule for rule in rules if rule.fields & fed and rule.fields - fed)
 
 
 def _effective(fed: frozenset[str], name: str) -> str:
@@ -87,7 +38,7 @@ async def breaking(
 ) -> list[tuple[int, Rule]]:
     """Return the rows that break rules together with what stays as it is in the registry."""
     tests = ", ".join(
-        f"({at}, {rule.broken.format(**{n: f'({_effective(fed, n)})' for n in rule.fields})})"
+        f"({at}, {to_sql(rule.broken).format(**{n: f'({_effective(fed, n)})' for n in rule.fields})})"
         for at, rule in enumerate(rules)
     )
     rows = await connection.execute(

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from app.errors import Invalid, Issue
 from app.ingest.columns import headings, options
-from app.ingest.columns.field_specs import FieldSpec, kind_of
+from app.ingest.columns.field_specs import FieldSpec
 from app.ingest.columns.headings import KNOWN_BUT_NOT_KEPT, plain, recognise, taken_apart
 from app.ingest.columns.import_plan import Note
 from app.ingest.columns.options import Options, has_list
@@ -63,7 +63,7 @@ class Chooser:
         sample: Batch | None,
     ) -> None:
         self.wanted, self.columns, self.sample = wanted, columns, sample
-        self.spec = kind_of(wanted.spec)
+        self.spec = wanted.spec
         recognised = options.recognised(columns, told.format if told else None)
         self.bases: tuple[Profile, ...] = (recognised,)
         if wanted.profile is not None:
@@ -140,7 +140,7 @@ class Chooser:
                 return Found(None, "the profile leaves it out", _LAST)
             if target is not None and self.spec.field(target.partition("@")[0]) is not None:
                 return Found(self._fitting(target), "profile", rank, apart.unit, apart.datum)
-        found = recognise(column, self.spec.name)
+        found = recognise(column, self.spec)
         if found is None:
             return self._by_cells(column, apart)
         if found.field == "division_code" and self._names_only(column):

@@ -1,21 +1,18 @@
-"""What a row can become: the fields of each kind, read off its draft so that a new kind just works.
+"""Specifications of the records that rows become: their fields, read from the JSON schema of the draft.
 
-The draft's JSON schema says what a field takes (a number with bounds, a word of a list, a day ...).
-Fields that stand for others (``lon`` and ``lat`` for the geometry) are added here.
+The application declares its kinds of records and passes their specifications in (`build_record_spec`); this
+library knows none of them. Fields from which others are made are added here: ``lon`` and ``lat`` give the geometry.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from app.errors import Invalid
-from app.records.drafts import RingDraft
-from app.records.kinds import BY_NAME
-from app.states.service import StateReport
+from app.models.cross_field_rules import Rule
 
 Form = Literal[
     "text", "code", "number", "integer", "boolean", "day", "instant", "word", "words", "json",
@@ -24,8 +21,8 @@ Form = Literal[
 
 
 @dataclass(frozen=True)
-class Field:
-    """One field a column can feed."""
+class FieldSpec:
+    """One field that a column can feed: its name, its form, its limits."""
 
     name: str
     form: Form
@@ -42,27 +39,27 @@ class Field:
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
-    """A kind of row: its draft, its fields, and the geometry it has."""
+class RecordSpec:
+    """A kind of record as an import sees it: its draft, its fields, its rules and its geometry."""
 
     name: str
+    title: str
+    """Name in sentences."""
     draft: type[BaseModel]
-    fields: Mapping[str, Field]
-    """Fields of the draft in order; each is a column of the good rows."""
-    helpers: Mapping[str, Field]
-    """Fields that stand for others while reading."""
+    fields: Mapping[str, FieldSpec]
+    """Fields of the draft in order; each is a column of the valid rows."""
+    helpers: Mapping[str, FieldSpec]
+    """Fields from which others are made while reading."""
     shapes: tuple[str, ...] = ()
-    """Types of geometry it takes; none: it has no geometry."""
-    device: bool = False
-    references: Mapping[str, str] = field(default_factory=dict)
+    """Types of geometry it takes; empty: it has no geometry."""
+    rules: tuple[Rule, ...] = ()
+    """Rules over several fields."""
 
-    def field(self, name: str) -> Field | None:
-        """Return a field a column may feed."""
+    def field(self, name: str) -> FieldSpec | None:
+        """Return a field that a column may feed."""
         return self.fields.get(name) or self.helpers.get(name)
 
 
-_DRAFTS: Final[dict[str, type[BaseModel]]] = {"ring": RingDraft, "state": StateReport}
-_POLYGONAL: Final = ("Polygon", "MultiPolygon")
 _CHOICE: Final = re.compile(r"\^\((\w+(?:\|\w+)*)\)\$")
 """A pattern that is a list of words."""
 _PLACES: Final = ("lon", "lat", "easting", "northing", "x", "y", "position")
@@ -71,38 +68,24 @@ LANE: Final = "lane_"
 """Start of the names of columns that carry the fields of one lane."""
 
 
-def names() -> tuple[str, ...]:
-    """Return every kind that can be imported."""
-    return (*(kind.name for kind in BY_NAME.values() if kind.shaped), *_DRAFTS)
+def build_record_spec(
+    name: str,
+    title: str,
+    draft: type[BaseModel],
+    *,
+    shapes: tuple[str, ...] = (),
+    rules: tuple[Rule, ...] = (),
+) -> RecordSpec:
+    """Return the specification of a kind of record.
 
-
-@cache
-def kind_of(name: str) -> Kind:
-    """Return a kind by name; the plural of its route is taken too.
-
-    Raises
-    ------
-    Invalid
-        when there is no such kind.
+    Parameters
+    ----------
+    shapes : tuple of str, optional
+        Types of geometry, for a draft without a field ``geometry``.
     """
-    plurals = {kind.plural: kind.name for kind in BY_NAME.values()} | {
-        "rings": "ring",
-        "states": "state",
-    }
-    name = plurals.get(name, name)
-    if name in BY_NAME and name in names():
-        record = BY_NAME[name]
-        return _kind(name, record.draft, record.device, record.references)
-    if name in _DRAFTS:
-        return _kind(name, _DRAFTS[name], False, {})
-    raise Invalid(f"There is no kind {name!r} to import; there are {', '.join(names())}.", code="unknown-kind")
-
-
-def _kind(name: str, draft: type[BaseModel], device: bool, references: Mapping[str, str]) -> Kind:
     schema = draft.model_json_schema()
     required = frozenset(schema.get("required", ()))
-    fields: dict[str, Field] = {}
-    shapes: tuple[str, ...] = ()
+    fields: dict[str, FieldSpec] = {}
     for key, rule in schema["properties"].items():
         if _is_geometry(rule):
             shapes = tuple(rule["properties"]["type"]["enum"])
@@ -110,20 +93,18 @@ def _kind(name: str, draft: type[BaseModel], device: bool, references: Mapping[s
         info = draft.model_fields[key]
         default = None if key in required or info.default_factory else info.get_default()
         fields[key] = _field(key, rule, key in required, default)
-    if name == "ring":
-        shapes = _POLYGONAL
     helpers = {} if not shapes else _places(shapes)
     if LANES in fields:
-        fields[LANES] = Field(LANES, "json", default=[], description=fields[LANES].description)
+        fields[LANES] = FieldSpec(LANES, "json", default=[], description=fields[LANES].description)
         helpers |= _lane_fields(schema)
     helpers |= _helpers(fields)
-    return Kind(name, draft, fields, helpers, shapes, device, references)
+    return RecordSpec(name, title, draft, fields, helpers, shapes, rules)
 
 
 @cache
-def rules_of(kind: Kind, name: str) -> TypeAdapter[Any]:
+def field_validator(spec: RecordSpec, name: str) -> TypeAdapter[Any]:
     """Return the rules of one field by themselves, as strict as the draft."""
-    info = kind.draft.model_fields[name]
+    info = spec.draft.model_fields[name]
     rules: Any = info.annotation
     if info.metadata:
         rules = Annotated[rules, *info.metadata]
@@ -131,16 +112,16 @@ def rules_of(kind: Kind, name: str) -> TypeAdapter[Any]:
 
 
 @cache
-def draft_rules(kind: Kind) -> TypeAdapter[Any]:
+def draft_validator(spec: RecordSpec) -> TypeAdapter[Any]:
     """Return the rules of a whole draft, without what SQLModel adds around them at every call."""
-    return TypeAdapter(kind.draft)
+    return TypeAdapter(spec.draft)
 
 
 def _is_geometry(rule: Mapping[str, Any]) -> bool:
     return str(rule.get("title", "")).startswith("GeoJSON ")
 
 
-def _field(name: str, rule: Mapping[str, Any], required: bool, default: Any) -> Field:
+def _field(name: str, rule: Mapping[str, Any], required: bool, default: Any) -> FieldSpec:
     kinds = [part for part in rule.get("anyOf", [rule]) if part.get("type") != "null"]
     plain = kinds[0] if len(kinds) == 1 else {}
     form = _form(plain)
@@ -149,7 +130,7 @@ def _field(name: str, rule: Mapping[str, Any], required: bool, default: Any) -> 
         listed = [plain["const"]]
     if choice := _CHOICE.fullmatch(plain.get("pattern", "")):
         form, listed = "word", choice[1].split("|")
-    return Field(
+    return FieldSpec(
         name, form, required, default,
         words=tuple(listed or ()),
         pattern=plain.get("pattern"),
@@ -173,12 +154,12 @@ def _form(rule: Mapping[str, Any]) -> Form:
     return simple.get(str(kind), "json")
 
 
-def _places(shapes: tuple[str, ...]) -> dict[str, Field]:
+def _places(shapes: tuple[str, ...]) -> dict[str, FieldSpec]:
     told = 'Geometry as WKT or GeoJSON; a point also as "lat, lon" in one cell.'
     said = "Datum of the coordinates of the row: WGS84, CGCS2000, GCJ02, BD09 or EPSG:n."
     fields = {
-        "geometry": Field("geometry", "geometry", description=told),
-        "datum": Field("datum", "place", description=said),
+        "geometry": FieldSpec("geometry", "geometry", description=told),
+        "datum": FieldSpec("datum", "place", description=said),
     }
     if "Point" in shapes:
         words = {
@@ -186,11 +167,11 @@ def _places(shapes: tuple[str, ...]) -> dict[str, Field]:
             "northing": "Northing of a projected CRS.", "x": "x: degrees or metres, as the CRS says.",
             "y": "y: degrees or metres, as the CRS says.", "position": "Both coordinates in one cell.",
         }  # fmt: skip
-        fields |= {name: Field(name, "place", description=words[name]) for name in _PLACES}
+        fields |= {name: FieldSpec(name, "place", description=words[name]) for name in _PLACES}
     return fields
 
 
-def _lane_fields(schema: Mapping[str, Any]) -> dict[str, Field]:
+def _lane_fields(schema: Mapping[str, Any]) -> dict[str, FieldSpec]:
     rules = schema["$defs"]["Lane"]["properties"]
     fields = {}
     for key, rule in rules.items():
@@ -199,10 +180,10 @@ def _lane_fields(schema: Mapping[str, Any]) -> dict[str, Field]:
     return fields
 
 
-def _helpers(fields: Mapping[str, Field]) -> dict[str, Field]:
+def _helpers(fields: Mapping[str, FieldSpec]) -> dict[str, FieldSpec]:
     helpers = {}
     if "name_zh" in fields and "name_en" in fields:
-        helpers["name"] = Field("name", "text", longest=200, description="Name in whichever language.")
+        helpers["name"] = FieldSpec("name", "text", longest=200, description="Name in whichever language.")
     if "horizontal_pixels" in fields:
-        helpers["resolution"] = Field("resolution", "text", description="Resolution, e.g. 1920x1080.")
+        helpers["resolution"] = FieldSpec("resolution", "text", description="Resolution, e.g. 1920x1080.")
     return helpers

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from app.ingest.columns.field_specs import RecordSpec, kind_of
+from app.ingest.columns.field_specs import RecordSpec
 from app.ingest.values.text import to_simplified
-from app.records.titles import heading, title
+from app.models.titles import heading, title
 
 # What columns are called in the wild: Chinese and English headings, pinyin initials, standards, OSM.
 #
@@ -297,17 +297,9 @@ def datum_of(text: str) -> str | None:
     return _DATUMS.get(name) or _DATUMS.get(_SYSTEM.sub("", name))
 
 
-def recognise(column: str, kind: str) -> Match | None:
-    """Return the field of a kind that a heading means, None when it is not known.
-
-    >>> recognise("SXJGNLX", "camera")
-    Match(field='functions', code_list=None, unit=None, datum=None, rank=2)
-    >>> recognise("Range (km)", "camera")
-    Match(field='range_m', code_list=None, unit='km', datum=None, rank=0)
-    >>> recognise("过车数量", "camera") is None
-    True
-    """
-    names = _names(kind)
+def recognise(column: str, spec: RecordSpec) -> Match | None:
+    """Return the field of a kind that a heading means, None when it is not known."""
+    names = _names(spec)
     found = taken_apart(column)
     for name, datum in ((found.plain, found.datum), *_without_datum(found)):
         if name in names:
@@ -338,22 +330,21 @@ def _places() -> frozenset[str]:
 
 
 @cache
-def _names(kind: str) -> Mapping[str, tuple[str, int]]:
+def _names(spec: RecordSpec) -> Mapping[str, tuple[str, int]]:
     """Return plain name -> (field or field@list, rank) of one kind, surest first."""
-    target = kind_of(kind)
     names: dict[str, tuple[str, int]] = {}
-    for field in [*target.fields, *target.helpers]:
+    for field in [*spec.fields, *spec.helpers]:
         for name in _own_names(field):
             names.setdefault(name, (field, 0))
     undecided = {name for name in UNDECIDED if name not in names or name in _SHARED}
-    for rank, table in ((1, OF_KIND.get(kind, {})), (2, COMMON)):
+    for rank, table in ((1, OF_KIND.get(spec.name, {})), (2, COMMON)):
         for key, listed in table.items():
-            if target.field(key.partition("@")[0]) is None:
+            if spec.field(key.partition("@")[0]) is None:
                 continue
             for name in listed.split():
                 names.setdefault(plain(name), (key, rank))
     for name in undecided:
-        if name in names and names[name][1] != 1 and choices(name, target):
+        if name in names and names[name][1] != 1 and choices(name, spec):
             del names[name]
     return names
 
@@ -367,15 +358,15 @@ def _own_names(field: str) -> set[str]:
     return {taken_apart(name).plain for name in told} | {plain(field)}
 
 
-def choices(name: str, kind: RecordSpec) -> tuple[str, ...]:
+def choices(name: str, spec: RecordSpec) -> tuple[str, ...]:
     """Return the fields of a kind among which the cells below a heading decide."""
     found = UNDECIDED.get(name, ())
-    return tuple(target for target in found if kind.field(target.partition("@")[0]) is not None)
+    return tuple(target for target in found if spec.field(target.partition("@")[0]) is not None)
 
 
-def known_names(kind: str) -> dict[str, list[str]]:
+def known_names(spec: RecordSpec) -> dict[str, list[str]]:
     """Return field -> the plain names that are recognised for it; for the documentation."""
     table: dict[str, list[str]] = {}
-    for name, (target, _) in _names(kind).items():
+    for name, (target, _) in _names(spec).items():
         table.setdefault(target, []).append(name)
     return table

@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import Any, Final
 
 from app.errors import Invalid, Issue
-from app.ingest.columns.field_specs import LANE, LANES, Field, Kind
+from app.ingest.columns.field_specs import LANE, LANES, FieldSpec, RecordSpec
 from app.ingest.columns.location_columns import Place
 from app.ingest.columns.options import Key, Options
 from app.ingest.values import cell_parsing
 from app.ingest.values.field_parsers import Reader
-from app.records.kinds import BY_NAME
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Feed:
     """One field and the column, or columns, it is read from."""
 
     columns: tuple[str, ...]
-    field: Field
+    spec: FieldSpec
     why: str
     """``mapping``, ``profile`` or ``heading``."""
     reader: Reader
@@ -38,16 +37,16 @@ class Feed:
     @property
     def joint(self) -> str:
         """What stands between the cells of several columns."""
-        return "-" if self.field.form == "code" else " "
+        return "-" if self.spec.form == "code" else " "
 
     @property
     def unit_counts(self) -> bool:
         """Whether the unit of the heading is another than the field's own."""
-        return cell_parsing.units_of(self.field.name).get(self.unit or "", 1.0) != 1.0
+        return cell_parsing.units_of(self.spec.name).get(self.unit or "", 1.0) != 1.0
 
     def view(self) -> dict[str, Any]:
         """Return what the report says about it."""
-        told = {"columns": list(self.columns), "field": self.field.name, "why": self.why}
+        told = {"columns": list(self.columns), "field": self.spec.name, "why": self.why}
         more = {"code_list": self.code_list, "unit": self.unit}
         return told | {name: value for name, value in more.items() if value is not None}
 
@@ -57,7 +56,7 @@ class Plan:
     """How a file is read."""
 
     options: Options
-    kind: Kind
+    spec: RecordSpec
     profile: str
     feeds: tuple[Feed, ...]
     place: Place
@@ -78,22 +77,22 @@ class Plan:
     @cached_property
     def fields(self) -> frozenset[str]:
         """Fields of the record that the file or a default of its sender gives."""
-        fed = {feed.field.name for feed in self.feeds} | set(self.defaults) - self.assumed
+        fed = {feed.spec.name for feed in self.feeds} | set(self.defaults) - self.assumed
         if "resolution" in fed:
             fed |= {"horizontal_pixels", "vertical_pixels"}
         if any(name == "lane" or name.startswith(LANE) for name in fed):
             fed.add(LANES)
-        return frozenset(fed & set(self.kind.fields)) | ({"geometry"} if self.placed else set())
+        return frozenset(fed & set(self.spec.fields)) | ({"geometry"} if self.placed else set())
 
     @property
     def placed(self) -> bool:
         """Whether rows have a place."""
-        return bool(self.kind.shapes) and self.place.mode != "none"
+        return bool(self.spec.shapes) and self.place.mode != "none"
 
     @cached_property
     def lane_members(self) -> frozenset[str]:
         """Members of a lane that the file or a default gives."""
-        names = {feed.field.name for feed in self.lane_feeds} | set(self.defaults)
+        names = {feed.spec.name for feed in self.lane_feeds} | set(self.defaults)
         lane = {name for name in names if name == "lane" or name.startswith(LANE)}
         return frozenset(name.removeprefix(LANE) for name in lane)
 
@@ -105,7 +104,7 @@ class Plan:
     @cached_property
     def lane_feeds(self) -> tuple[Feed, ...]:
         """Feeds of the fields of one lane."""
-        return tuple(f for f in self.feeds if f.field.name == "lane" or f.field.name.startswith(LANE))
+        return tuple(f for f in self.feeds if f.spec.name == "lane" or f.spec.name.startswith(LANE))
 
     @cached_property
     def own_feeds(self) -> tuple[Feed, ...]:
@@ -125,7 +124,7 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """Return the plan as JSON for the report."""
         return {
-            "kind": self.kind.name,
+            "kind": self.spec.name,
             "profile": self.profile,
             "profile_detected": self.profile_detected,
             "key": self.key,
@@ -146,7 +145,7 @@ class Plan:
 _KEYS: Final = frozenset({"code", "jurisdiction", "owner_unit", "owner_reference"})
 
 
-def missing(kind: Kind, fed: Collection[str], key: str, *, placed: bool) -> tuple[str, ...]:
+def missing(kind: RecordSpec, fed: Collection[str], key: str, *, placed: bool) -> tuple[str, ...]:
     """Return the fields a record needs and nothing gives, in order."""
     needed = {name for name, target in kind.fields.items() if target.required}
     if key == "owner_reference" and "code" not in fed:
@@ -155,7 +154,9 @@ def missing(kind: Kind, fed: Collection[str], key: str, *, placed: bool) -> tupl
     return (*found, *(("geometry",) if kind.shapes and not placed else ()))
 
 
-def refuse_keyless(kind: Kind, fed: Collection[str], key: str, lacking: Sequence[str], ignored: Iterable[str]) -> None:
+def refuse_keyless(
+    kind: RecordSpec, fed: Collection[str], key: str, lacking: Sequence[str], ignored: Iterable[str]
+) -> None:
     """Refuse a file whose rows do not say which record they are, or nothing of it.
 
     Raises
@@ -227,22 +228,21 @@ def refused(plan: Plan) -> Invalid:
     return nothing_gives(plan.missing, plan.ignored)
 
 
-def note(kind: Kind, feeds: Sequence[Feed], lacking: Sequence[str]) -> Note:
+def note(kind: RecordSpec, feeds: Sequence[Feed], lacking: Sequence[str]) -> Note:
     """Tell that rows are parts of registered records."""
-    title = BY_NAME[kind.name].title if kind.name in BY_NAME else kind.name
     needs = ", ".join(lacking)
     english = (
         f"the file gives only some fields of registered records: what it does not give stays as it is. "
-        f"A row whose {title} is not registered is refused, because a new one needs {needs}"
+        f"A row whose {kind.title} is not registered is refused, because a new one needs {needs}"
     )
     chinese = f"文件只含已登记记录的部分字段，未给出的字段保持不变；尚未登记的行将被拒绝，因为新记录还需要 {needs}"
-    if any(feed.field.name == "lane" for feed in feeds):
+    if any(feed.spec.name == "lane" for feed in feeds):
         english += ". Lanes are put among those that are registered by their number; others stay"
         chinese += "。车道按车道号并入已登记的车道，其余车道保留"
     return Note("some-fields", f"{english}.", f"{chinese}。")
 
 
-def stand_in(target: Field) -> Any:
+def stand_in(target: FieldSpec) -> Any:
     """Return a value that a draft takes in place of what is registered, so that it judges the rest.
 
     Rules between fields are not held over a field that stands in.
@@ -254,5 +254,5 @@ def stand_in(target: Field) -> Any:
 
 def stand_ins(plan: Plan) -> Mapping[str, Any]:
     """Return what stands in for the fields that the file does not give."""
-    fields = plan.kind.fields
+    fields = plan.spec.fields
     return {name: stand_in(fields[name]) for name in plan.missing if name in fields}

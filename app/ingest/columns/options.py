@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from app.errors import Invalid, Issue
-from app.ingest.columns.field_specs import kind_of
+from app.ingest.columns.field_specs import RecordSpec
 from app.ingest.columns.headings import plain
 from app.ingest.columns.profiles import Profile
 from app.ingest.values import code_lists as codes
@@ -17,7 +17,7 @@ Key = Literal["code", "owner_reference"]
 class Options:
     """What the sender says. Everything but the kind may be left open."""
 
-    kind: str
+    spec: RecordSpec
     jurisdiction: str | None = None
     """Of rows that do not name one."""
     mapping: Mapping[str, str | None] = field(default_factory=dict)
@@ -164,10 +164,9 @@ def recognised(columns: Sequence[str], file_format: str | None) -> Profile:
     return BUILT_IN[best] if scores[best] >= needed and alone else NATIVE
 
 
-def faults_of_profile(profile: Profile) -> list[Issue]:
+def faults_of_profile(profile: Profile, spec: RecordSpec | None) -> list[Issue]:
     """Return what is wrong with a profile beyond its form: fields and code lists that are none."""
     found = []
-    kinds = [kind_of(profile.kind)] if profile.kind else None
     for member, targets in (
         ("columns", [t for t in profile.columns.values() if t]),
         ("values", list(profile.values)),
@@ -175,7 +174,7 @@ def faults_of_profile(profile: Profile) -> list[Issue]:
     ):
         for target in dict.fromkeys(targets):
             name, _, code_list = target.partition("@")
-            if kinds is not None and all(kind.field(name) is None for kind in kinds):
+            if spec is not None and spec.field(name) is None:
                 message = f"a {profile.kind} has no field {name!r}"
                 found.append(Issue(f"/{member}", "unknown-field", message))
             if code_list and not known_list(name, code_list):
@@ -204,7 +203,7 @@ def no_list(name: str, code_list: str) -> str:
     return f"there is no code list {code_list!r} for {name}; there are {known}"
 
 
-def check_profile(profile: Profile) -> None:
+def check_profile(profile: Profile, spec: RecordSpec | None) -> None:
     """Raise what is wrong with a profile.
 
     Raises
@@ -212,7 +211,7 @@ def check_profile(profile: Profile) -> None:
     Invalid
         with every fault.
     """
-    if faults := faults_of_profile(profile):
+    if faults := faults_of_profile(profile, spec):
         raise Invalid(f"The profile is not valid: {faults[0].message}.", issues=faults)
 
 

@@ -65,7 +65,7 @@ def plan_for(
         ``ambiguous-columns``, ``fields-missing``, ``bad-default``, ``crs-needed``, ``unknown-crs``.
     """
     if wanted.profile is not None:
-        check_profile(wanted.profile)
+        check_profile(wanted.profile, wanted.spec if wanted.profile.kind == wanted.spec.name else None)
     chooser = Chooser(wanted, told, tuple(columns), sample)
     _check_options(chooser)
     dropped = _dropped(chooser)
@@ -166,9 +166,9 @@ def _refuse_forbidden(chooser: Chooser, dropped: frozenset[str]) -> None:
         )
 
 
-def _ours(kind: RecordSpec, column: str) -> bool:
-    found = recognise(column, kind.name)
-    return found is not None and found.field in kind.fields
+def _ours(spec: RecordSpec, column: str) -> bool:
+    found = recognise(column, spec)
+    return found is not None and found.field in spec.fields
 
 
 def _place(chooser: Chooser, told: DetectedFormat | None) -> Place:

@@ -5,18 +5,17 @@ Rows of text only; whoever writes a workbook writes these. The examples import a
 
 import csv
 import io
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from app.ingest.columns import headings
-from app.ingest.columns.field_specs import LANES, Field, Kind, kind_of, names
+from app.ingest.columns.field_specs import LANES, FieldSpec, RecordSpec
 from app.ingest.columns.headings import known_names
 from app.ingest.columns.options import BUILT_IN
 from app.ingest.validation import issues
 from app.ingest.values import code_lists
-from app.records.titles import heading, title
+from app.models.titles import heading, title
 
 Language = Literal["zh", "en"]
 
@@ -82,30 +81,23 @@ _CHINESE: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
-def template(kind: str, language: Language = "zh") -> Template:
-    """Return the table to fill in for a kind.
-
-    Raises
-    ------
-    Invalid
-        when there is no such kind.
-    """
-    target = kind_of(kind)
-    fields = _columns(target)
+def template(spec: RecordSpec, language: Language = "zh") -> Template:
+    """Return the table to fill in for a kind of record."""
+    fields = _columns(spec)
     zh = language == "zh"
     return Template(
-        target.name,
+        spec.name,
         language,
         tuple(heading(field.name, language) for field in fields),
-        tuple(tuple(_example(target, field, at, zh) for field in fields) for at in (0, 1)),
-        tuple((heading(f.name, language), f.name, _need(target, f, zh), _takes(f, zh)) for f in fields),
+        tuple(tuple(_example(spec, field, at, zh) for field in fields) for at in (0, 1)),
+        tuple((heading(f.name, language), f.name, _need(spec, f, zh), _takes(f, zh)) for f in fields),
         ("列", "字段", "必填", "说明") if zh else ("Column", "Field", "Needed", "What it takes"),
     )
 
 
-def csv_text(kind: str, language: Language = "zh") -> str:
+def csv_text(spec: RecordSpec, language: Language = "zh") -> str:
     """Return the headings and examples as CSV."""
-    found = template(kind, language)
+    found = template(spec, language)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(found.headings)
@@ -113,7 +105,7 @@ def csv_text(kind: str, language: Language = "zh") -> str:
     return text.getvalue()
 
 
-def _columns(kind: Kind) -> list[Field]:
+def _columns(kind: RecordSpec) -> list[FieldSpec]:
     """Return what a table of a kind has: its fields, the place, one lane."""
     fields = [field for name, field in kind.fields.items() if name != LANES]
     needed = ["code", "jurisdiction", "name_zh", "name_en"]
@@ -127,7 +119,7 @@ def _columns(kind: Kind) -> list[Field]:
     return [*head, *place, *(field for field in fields if field.name not in needed), *lanes]
 
 
-def _example(kind: Kind, field: Field, at: int, zh: bool) -> str:
+def _example(kind: RecordSpec, field: FieldSpec, at: int, zh: bool) -> str:
     if field.name == "code":
         return _CODES.get(kind.name, ("C-0001", "C-0002"))[at]
     if field.name == "geometry":
@@ -138,14 +130,14 @@ def _example(kind: Kind, field: Field, at: int, zh: bool) -> str:
     return _CHINESE.get(text, text) if zh else text
 
 
-def _need(kind: Kind, field: Field, zh: bool) -> str:
+def _need(kind: RecordSpec, field: FieldSpec, zh: bool) -> str:
     needed = field.required or field.name in ("lon", "lat", "geometry")
     if zh:
         return "是" if needed else "否"
     return "yes" if needed else "no"
 
 
-def _takes(field: Field, zh: bool) -> str:
+def _takes(field: FieldSpec, zh: bool) -> str:
     told = [title(field.name, "zh") if zh else field.description.rstrip(".")]
     if words := _spoken(field, zh):
         told.append(("取值：" if zh else "one of ") + words)
@@ -172,7 +164,7 @@ _FORMS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def _spoken(field: Field, zh: bool) -> str:
+def _spoken(field: FieldSpec, zh: bool) -> str:
     if not zh:
         return ", ".join(str(word) for word in field.words)
     topic = code_lists.topic_of(field.name, field.form)
@@ -183,7 +175,7 @@ def _spoken(field: Field, zh: bool) -> str:
     return "、".join(f"{known[str(word)]}({word})" if str(word) in known else str(word) for word in field.words)
 
 
-def _bounds(field: Field) -> str:
+def _bounds(field: FieldSpec) -> str:
     low = field.least if field.above is None else field.above
     high = field.most if field.below is None else field.below
     if low is None or high is None:
@@ -194,11 +186,11 @@ def _bounds(field: Field) -> str:
 
 # The page of documentation that lists what is recognised, made from the code.
 #
-# ``python -m app.ingest.columns.templates`` writes it to standard output; a test holds the page to it.
+# ``python -m app.imports.record_specs`` writes it to standard output; a test compares the page with it.
 
 _HEAD: Final = """# What an import recognises
 
-Made from the code by `python -m app.ingest.columns.templates`; a test holds this page to it.
+Made from the code by `python -m app.imports.record_specs`; a test compares this page with it.
 
 A heading is compared in its plain form: fullwidth letters narrowed, lower case, without spaces, marks,
 and the unit or datum beside it (`经度(度)`, `Range (km)`, `安装高度/米`, `经度(GCJ-02)`). The sender's mapping
@@ -209,18 +201,17 @@ unless `drop_columns` (or a mapping to `null`) names them.
 """
 
 
-def page() -> str:
+def page(specs: Sequence[RecordSpec]) -> str:
     """Return the page."""
-    return "\n".join([_HEAD, *_kinds(), *_undecided(), *_profiles(), *_lists(), *_faults()])
+    return "\n".join([_HEAD, *_kinds(specs), *_undecided(), *_profiles(), *_lists(), *_faults()])
 
 
-def _kinds() -> Iterator[str]:
-    for name in names():
-        kind = kind_of(name)
-        yield f"## {title_of(name)}\n"
+def _kinds(specs: Sequence[RecordSpec]) -> Iterator[str]:
+    for kind in specs:
+        yield f"## {title_of(kind.name)}\n"
         yield "| field | 中文 | also recognised |"
         yield "|---|---|---|"
-        table = known_names(name)
+        table = known_names(kind)
         for field in [*kind.fields, *kind.helpers]:
             found = [
                 f"{word}{_list_mark(target)}"
@@ -284,7 +275,3 @@ def _faults() -> Iterator[str]:
     for code, meaning in issues.ROW_CODES.items():
         yield f"| `{code}` | {meaning} |"
     yield ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -32,7 +32,7 @@ from app.ingest.values.coordinates import (
     UNKNOWN_ORDER,
     Locations,
 )
-from app.records.geojson import DECIMALS
+from app.models.columns import DECIMALS
 
 Shapes = NDArray[np.object_]
 

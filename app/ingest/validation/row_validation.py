@@ -9,13 +9,13 @@ from typing import Any, Final
 import shapely
 from pydantic import ValidationError
 
-from app.ingest.columns.field_specs import LANE, LANES, draft_rules
+from app.ingest.columns.field_specs import LANE, LANES, draft_validator
 from app.ingest.columns.import_plan import Feed, Plan, stand_ins
 from app.ingest.validation import issues
 from app.ingest.validation.issues import RowFault, Severity
 from app.ingest.validation.location import PlaceFault
 from app.ingest.values.cell_parsing import Unreadable
-from app.records.cross_field_rules import giving
+from app.models.cross_field_rules import limit_rules
 
 _ANYWHERE: Final = shapely.Point(0, 0)
 """Stands in for a place that is at fault already, so that the draft judges the rest."""
@@ -55,7 +55,7 @@ class Row:
     def _refuse_unknown(self) -> None:
         """Tell what is missing of the two that say which record a row is."""
         self.unread.add("code")
-        columns = {feed.field.name: feed.columns[0] for feed in self.plan.feeds}
+        columns = {feed.spec.name: feed.columns[0] for feed in self.plan.feeds}
         for name in ("owner_unit", "owner_reference"):
             if name not in self.record and name not in self.unread:
                 self.add(self.numbers[0], columns.get(name), name, None, *_UNKNOWN)
@@ -66,7 +66,7 @@ class Row:
         given = {
             _member(name): value
             for name, value in self.plan.defaults.items()
-            if name.startswith(LANE) and name in self.plan.kind.helpers
+            if name.startswith(LANE) and name in self.plan.spec.helpers
         }
         lanes = self.record.get(LANES)
         if given and isinstance(lanes, list):
@@ -75,7 +75,7 @@ class Row:
     def _check_code(self) -> None:
         """Tell of a code that ends as a rounded number does, or has letters that look like digits."""
         code = self.record.get("code")
-        feed = next((feed for feed in self.plan.feeds if feed.field.name == "code"), None)
+        feed = next((feed for feed in self.plan.feeds if feed.spec.name == "code"), None)
         if not isinstance(code, str) or feed is None:
             return
         told = (self.numbers[0], feed.columns[0], "code", text_at(feed, self.cells[0]))
@@ -95,17 +95,17 @@ class Row:
                 continue
             value = self._value(feed, number, text)
             if value is not None:
-                self._set(feed.field.name, value)
+                self._set(feed.spec.name, value)
                 return
 
     def _value(self, feed: Feed, number: int, text: str) -> Any:
         try:
             return feed.reader.read(text)
         except Unreadable as reason:
-            self.unread.add(feed.field.name)
+            self.unread.add(feed.spec.name)
             told = (reason.code, reason.english, reason.chinese, reason.hint)
             shown = None if reason.code == "forbidden-content" else text
-            self.add(number, feed.columns[0], feed.field.name, shown, *told)
+            self.add(number, feed.columns[0], feed.spec.name, shown, *told)
             return None
 
     def _set(self, name: str, value: Any) -> None:
@@ -121,7 +121,7 @@ class Row:
             for feed in self.plan.lane_feeds:
                 text = text_at(feed, cells)
                 if text is not None and (value := self._value(feed, number, text)) is not None:
-                    lane[_member(feed.field.name)] = value
+                    lane[_member(feed.spec.name)] = value
             if lane:
                 numbered = {} if self.plan.merges_lanes else {"lane": len(lanes) + 1}
                 lanes.append(numbered | lane)
@@ -146,15 +146,15 @@ class Row:
 
     def verdict(self, shape: Any) -> dict[str, Any] | None:
         """Return the values to store, None when something is wrong; see ``faults``."""
-        kind = self.plan.kind
+        kind = self.plan.spec
         record = {name: value for name, value in self.record.items() if name in kind.fields}
         if "geometry" in kind.draft.model_fields:
             record["geometry"] = _ANYWHERE if shape is None else shape
         record |= stand_ins(self.plan)
         self._stand_in_lanes(record)
         try:
-            with giving(self.plan.fields if self.plan.options.some_fields else None):
-                draft = draft_rules(kind).validate_python(record)
+            with limit_rules(self.plan.fields if self.plan.options.some_fields else None):
+                draft = draft_validator(kind).validate_python(record)
         except ValidationError as error:
             self._explain(error, record)
             return None
@@ -184,9 +184,9 @@ class Row:
             place = [*found["loc"], member] if isinstance(member, str) else list(found["loc"])
             name = str(place[0]) if place else None
             number, cells, feed = self._where(place)
-            if name in self.unread or (feed is not None and feed.field.name in self.unread):
+            if name in self.unread or (feed is not None and feed.spec.name in self.unread):
                 continue
-            told = issues.of_error(found, self.plan.kind.name, record.get("code"))
+            told = issues.of_error(found, self.plan.spec.name, record.get("code"))
             keeps = self.plan.options.some_fields and name not in ("code", LANES)
             if told[0] == "missing" and keeps and feed is not None:
                 told = (*told[:3], _KEPT)
@@ -204,7 +204,7 @@ class Row:
             member = str(place[2]) if len(place) > 2 else "lane"
             names = {member if member == "lane" else LANE + member}
         for feed in self.plan.feeds:
-            if feed.field.name in names or (feed.field.name == "resolution" and names & _PIXELS):
+            if feed.spec.name in names or (feed.spec.name == "resolution" and names & _PIXELS):
                 return self.numbers[at], self.cells[at], feed
         return self.numbers[at], self.cells[at], None
 

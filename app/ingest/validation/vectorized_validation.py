@@ -22,13 +22,10 @@ from app.ingest.values import code_lists, gb_codes
 from app.ingest.values.cell_parsing import Unreadable
 from app.ingest.values.copy_text import text_of
 from app.ingest.values.field_parsers import nothing_in
-from app.records.cross_field_rules import OF_VALIDATOR
+from app.models.cross_field_rules import All, Compare, Condition, FarFrom, Given, Missing, NoneOf, OneOf, is_checked
 
 Array = Any
 """An Arrow array of text."""
-
-Rule = Callable[[Mapping[str, Array], int], Bools]
-"""Tells where a rule between fields needs the draft."""
 
 _RARE: Final = 0.5
 """Share of distinct cells above which a column is not worth remembering cell by cell."""
@@ -52,20 +49,13 @@ def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, A
             columns[name] = array
             sure &= good
     sure &= _fill(plan, columns, count)
-    for name in plan.spec.draft.__pydantic_decorators__.model_validators:
-        if not _left_to_the_registry(plan, name):
-            sure &= ~_BETWEEN[name](columns, count)
+    given = plan.fields if plan.options.some_fields else None
+    for rule in plan.spec.rules:
+        if is_checked(rule, given):
+            sure &= ~find_doubtful(rule.broken, columns, plan.spec, count)
     kept = {name: columns[name].filter(pa.array(sure)) if name in columns else None for name in plan.spec.fields}
     left = int(sure.sum())
     return sure, {name: pa.nulls(left, pa.string()) if array is None else array for name, array in kept.items()}
-
-
-def _left_to_the_registry(plan: Plan, validator: str) -> bool:
-    """Tell whether a file gives too few fields for each rule of a validator of the draft."""
-    rules = OF_VALIDATOR.get(validator, ())
-    if not plan.options.some_fields or not rules or validator == "_drawn_where_it_hangs":
-        return False  # what is drawn is looked at one by one
-    return not any(plan.fields.issuperset(rule.fields) for rule in rules)
 
 
 def _nothing(kind: RecordSpec) -> dict[str, Array]:
@@ -332,82 +322,55 @@ _TESTS: Final[dict[str, Callable[[FieldSpec, Array], Bools]]] = {
 }
 
 
-# Rules between fields: where must the draft decide?
+# Rules over several fields: where must the draft decide?
 
 
-def _never(columns: Mapping[str, Array], count: int) -> Bools:
-    return np.zeros(count, dtype=bool)
+def find_doubtful(condition: Condition, columns: Mapping[str, Array], spec: RecordSpec, count: int) -> Bools:
+    """Return the rows in which a condition is true, or can only be evaluated by the draft.
+
+    Parameters
+    ----------
+    columns : mapping
+        Stored text of the fields; a field without a column has no value.
+    """
+    match condition:
+        case Given(field) | FarFrom(field):
+            return _mask(pc.is_valid(columns[field])) if field in columns else np.zeros(count, dtype=bool)
+        case Missing(field):
+            return _mask(pc.is_null(columns[field])) if field in columns else np.ones(count, dtype=bool)
+        case OneOf(field, values):
+            return _is_in(columns.get(field), values, count)
+        case NoneOf(field, values):
+            return find_doubtful(Given(field), columns, spec, count) & ~_is_in(columns.get(field), values, count)
+        case Compare(left, operator, right):
+            if left not in columns or right not in columns:
+                return np.zeros(count, dtype=bool)
+            pair: list[Array | None] = [columns[left], columns[right]]
+            if spec.fields[left].form == "number":
+                pair = [_parsed(array, pa.float64()) for array in pair]
+            if pair[0] is None or pair[1] is None:  # a number that only the draft can read
+                return find_doubtful(Given(left), columns, spec, count)
+            compare = pc.less if operator == "<" else pc.greater_equal
+            return _mask(pc.fill_null(compare(*pair), False))
+        case All(conditions):
+            masks = [find_doubtful(member, columns, spec, count) for member in conditions]
+            return np.asarray(np.logical_and.reduce(masks), dtype=bool)
 
 
-def _given(*names: str) -> Rule:
-    def doubtful(columns: Mapping[str, Array], count: int) -> Bools:
-        found = np.zeros(count, dtype=bool)
-        for name in names:
-            if name in columns:
-                found |= _mask(pc.is_valid(columns[name]))
-        return found
-
-    return doubtful
+def _is_in(array: Array | None, values: tuple[str, ...], count: int) -> Bools:
+    if array is None:
+        return np.zeros(count, dtype=bool)
+    return _mask(pc.is_in(array, value_set=pa.array(values, pa.string())))
 
 
-def _report_without_state(columns: Mapping[str, Array], count: int) -> Bools:
-    told = _given("reported_at")(columns, count)
-    return told & ~_given("state")(columns, count)
-
-
-def _removed_before(columns: Mapping[str, Array], count: int) -> Bools:
-    found = np.zeros(count, dtype=bool)
-    for name in ("installed_on", "in_use_on"):
-        if name in columns and "removed_on" in columns:
-            found |= _mask(pc.fill_null(pc.less(columns["removed_on"], columns[name]), False))
-    return found
-
-
-def _reference_without_owner(columns: Mapping[str, Array], count: int) -> Bools:
-    return _given("owner_reference")(columns, count) & ~_given("owner_unit")(columns, count)
-
-
-def _either(*rules: Rule) -> Rule:
-    def doubtful(columns: Mapping[str, Array], count: int) -> Bools:
-        found = np.zeros(count, dtype=bool)
-        for rule in rules:
-            found |= rule(columns, count)
-        return found
-
-    return doubtful
-
-
-def _blind(columns: Mapping[str, Array], count: int) -> Bools:
-    found = np.zeros(count, dtype=bool)
-    for name in ("range_m", "reach_m"):
-        if name in columns and "near_m" in columns:
-            near, far = (
-                _parsed(columns["near_m"], pa.float64()),
-                _parsed(columns[name], pa.float64()),
-            )
-            if near is None or far is None:
-                return _given("near_m")(columns, count)
-            found |= _mask(pc.fill_null(pc.greater_equal(near, far), False))
-    return found
-
-
-_BETWEEN: Final[dict[str, Rule]] = {
-    "_flatten": _never,
-    "_code_fits": _never,
-    "_a_time_has_a_state": _report_without_state,
-    "_life_in_order": _either(_removed_before, _reference_without_owner),
-    "_owned": _reference_without_owner,
-    "_can_see_something": _blind,
-    "_drawn_where_it_hangs": _given("view_polygon"),
-    "_level_is_of_its_scale": _given("required_level", "level_scale"),
-}
-"""Rules of drafts over several fields, by name. A draft with another one goes the exact way."""
+_KNOWN_VALIDATORS: Final = frozenset({"_flatten", "_code_fits", "_check_rules"})
+"""Validators of whole drafts that are evaluated by columns, too. A draft with another one is validated row by row."""
 
 
 def _rules_known(kind: RecordSpec) -> bool:
     rules = kind.draft.__pydantic_decorators__
     others = (rules.field_validators, rules.root_validators, rules.validators)
-    return rules.model_validators.keys() <= _BETWEEN.keys() and not any(others)
+    return rules.model_validators.keys() <= _KNOWN_VALIDATORS and not any(others)
 
 
 def _mask(array: Array) -> Bools:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.ingest.columns.field_specs import LANES, Field
+from app.ingest.columns.field_specs import LANES, FieldSpec
 from app.ingest.columns.headings import plain
 from app.ingest.validation.redaction import forbidden
 from app.ingest.values import cell_parsing, code_lists, dates
@@ -112,7 +112,7 @@ _COUNTED: Final = frozenset({"number", "integer", "day", "instant"})
 """Forms of fields in which a word for nothing can be nothing else."""
 
 
-def nothing_in(field: Field) -> frozenset[str]:
+def nothing_in(field: FieldSpec) -> frozenset[str]:
     """Return the cells that say nothing of a field of text, codes or words.
 
     In a number of a thing, a unit or an address of the network every word for nothing is nothing; else
@@ -140,7 +140,7 @@ def key(text: str) -> str:
 class Reader:
     """Reads the cells of one column for one field."""
 
-    field: Field
+    field: FieldSpec
     code_list: str | None = None
     unit: str | None = None
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)

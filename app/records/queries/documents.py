@@ -11,7 +11,7 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from app.models import tables  # noqa: F401  # registers every table in the metadata
-from app.records.geojson import DECIMALS
+from app.models.columns import DECIMALS
 from app.records.kinds import Kind
 
 _INTERNAL = frozenset({"id", "removed_at", "geometry", "document"})

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.validation.batch_validation import judge
 from tests.ingest.validation.test_judge import judged, sheet
@@ -75,7 +76,7 @@ def test_states_and_lanes_have_such_rows_too() -> None:
 
 def test_whom_a_signature_names_is_not_kept() -> None:
     batch = sheet(HEAD, GOOD, "制表人：张三  审核：李四,,,联系电话:13800000000,,,")
-    plan: Any = plan_for(Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch)
+    plan: Any = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch)
     judge(plan, batch)
     kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())
     assert "制表人：" in kept
@@ -92,7 +93,7 @@ def test_whom_a_signature_names_is_not_kept() -> None:
 def test_what_is_printed_below_a_table_is_no_record_and_names_nobody(row: str) -> None:
     line = row + "," * (HEAD.count(",") - row.count(","))
     batch = sheet(HEAD, GOOD, line)
-    plan: Any = plan_for(Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch)
+    plan: Any = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch)
     found = judge(plan, batch)
     assert [(fault.row, fault.code) for fault in found.faults] == [(3, "not-a-record")]
     kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())

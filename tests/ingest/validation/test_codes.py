@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.errors import Invalid
-from app.ingest.columns.field_specs import kind_of
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.values import code_lists
 from app.ingest.values.field_parsers import Reader
@@ -121,7 +121,7 @@ def test_a_code_of_no_list_is_a_fault_that_names_the_list() -> None:
 
 def plan_notes(header: str, *rows: str, **options: Any) -> list[str]:
     found = sheet(header, *rows)
-    wanted = Options("camera", jurisdiction="410800", **options)
+    wanted = Options(find_record_spec("camera"), jurisdiction="410800", **options)
     return [note.code for note in plan_for(wanted, None, tuple(found.columns), found).notes]
 
 
@@ -157,7 +157,7 @@ def test_a_list_that_is_not_there_is_refused() -> None:
 def test_every_value_of_every_list_is_a_value_of_its_fields() -> None:
     words: dict[str, set[Any]] = {}
     for kind in ("camera", "checkpoint", "road", "control_point", "ring"):
-        target = kind_of(kind)
+        target = find_record_spec(kind)
         for field in (*target.fields.values(), *target.helpers.values()):
             if field.words and (topic := code_lists.topic_of(field.name, field.form)):
                 words.setdefault(topic, set()).update(field.words)
@@ -180,6 +180,6 @@ def test_every_value_of_every_list_is_a_value_of_its_fields() -> None:
     ],
 )
 def test_places_and_checkpoints_by_their_chinese_names(field: str, kind: str, words: str, value: str) -> None:
-    target = kind_of(kind).field(field)
+    target = find_record_spec(kind).field(field)
     assert target is not None
     assert {Reader(target).read(word) for word in words.split()} == {value}

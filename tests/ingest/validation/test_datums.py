@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from app.errors import Invalid
 from app.geo.projection.datum import from_wgs84
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.options import Options
 from app.ingest.columns.planner import plan_for
 from app.ingest.readers.opening import open_source
@@ -24,7 +25,7 @@ _CODE = "4108020000132100000"
 def _judged(folder: Path, *lines: str, kind: str = "camera", **wanted: Any) -> tuple[Judged, Any]:
     """Return the verdict and the places of a table."""
     path = written(folder, "\n".join(lines) + "\n")
-    options = Options(kind, jurisdiction="410800", **wanted)
+    options = Options(find_record_spec(kind), jurisdiction="410800", **wanted)
     with open_source(path) as source:
         (sample,) = source.iter_batches(1000)
         plan = plan_for(options, source.detected, source.columns, sample)

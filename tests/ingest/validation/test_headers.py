@@ -2,11 +2,13 @@
 
 import pytest
 
+from app.imports.record_specs import SPECS, find_record_spec
 from app.ingest.columns import headings
-from app.ingest.columns.field_specs import kind_of, names
 from app.ingest.columns.headings import known_names, plain, recognise
 from app.ingest.validation.redaction import forbidden
-from app.records.titles import heading
+from app.models.titles import heading
+
+NAMES = [spec.name for spec in SPECS]
 
 
 @pytest.mark.parametrize(
@@ -45,18 +47,20 @@ from app.records.titles import heading
     ],
 )
 def test_a_heading_means_its_field(kind: str, column: str, target: str) -> None:
-    found = recognise(column, kind)
+    found = recognise(column, find_record_spec(kind))
     assert found is not None
     assert found.field + (f"@{found.code_list}" if found.code_list else "") == target
 
 
 @pytest.mark.parametrize("column", ["过车数量", "状态", "类型", "方向", "LWSX", "foo", "姓名", ""])
 def test_other_headings_mean_nothing_by_themselves(column: str) -> None:
-    assert recognise(column, "camera") is None
+    assert recognise(column, find_record_spec("camera")) is None
 
 
 def test_units_and_datums_beside_a_heading_are_kept() -> None:
-    found = [recognise(c, "camera") for c in ("可视距离（公里）", "经度(GCJ-02)", "百度纬度", "WGS84经度")]
+    found = [
+        recognise(c, find_record_spec("camera")) for c in ("可视距离（公里）", "经度(GCJ-02)", "百度纬度", "WGS84经度")
+    ]
     assert [(m.field, m.unit, m.datum) for m in found if m] == [
         ("range_m", "km", None),
         ("lon", None, "gcj02"),
@@ -65,19 +69,19 @@ def test_units_and_datums_beside_a_heading_are_kept() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", names())
+@pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_every_field_is_recognised_by_its_own_name_and_titles(kind: str, language: str) -> None:
     shared = {"direction"}  # the cells decide between passage and viewing direction
-    for field in kind_of(kind).fields:
+    for field in find_record_spec(kind).fields:
         for name in (field, heading(field, language), field.upper(), field.replace("_", " ")):
-            found = recognise(name, kind)
+            found = recognise(name, find_record_spec(kind))
             assert field in shared or (found is not None and found.field == field), name
 
 
-@pytest.mark.parametrize("kind", names())
+@pytest.mark.parametrize("kind", NAMES)
 def test_no_name_stands_for_two_fields_of_a_kind(kind: str) -> None:
-    target = kind_of(kind)
+    target = find_record_spec(kind)
     own, common = headings.OF_KIND.get(kind, {}), headings.COMMON
     for table in (own, common):
         seen: dict[str, str] = {}
@@ -89,13 +93,13 @@ def test_no_name_stands_for_two_fields_of_a_kind(kind: str) -> None:
 
 
 def test_every_alias_belongs_to_some_kind() -> None:
-    fields = {f for kind in names() for f in (*kind_of(kind).fields, *kind_of(kind).helpers)}
+    fields = {f for kind in NAMES for f in (*find_record_spec(kind).fields, *find_record_spec(kind).helpers)}
     for table in (headings.COMMON, *headings.OF_KIND.values()):
         assert {key.partition("@")[0] for key in table} <= fields
 
 
 def test_what_is_recognised_is_not_forbidden_by_accident() -> None:
-    ours = {name for kind in names() for listed in known_names(kind).values() for name in listed}
+    ours = {name for kind in NAMES for listed in known_names(find_record_spec(kind)).values() for name in listed}
     assert {name for name in ours if forbidden(name)} <= {"imagewidth", "recordingdays"}
 
 

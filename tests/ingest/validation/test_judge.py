@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from app.errors import Invalid
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.readers.opening import Batch
 from app.ingest.validation.batch_validation import Judged, judge
@@ -21,7 +22,7 @@ def sheet(header: str, *rows: str, divided: str = ",") -> Batch:
 
 def judged(kind: str, header: str, *rows: str, divided: str = ",", **options: Any) -> Judged:
     found = sheet(header, *rows, divided=divided)
-    wanted = Options(kind, **{"jurisdiction": "410800", **options})
+    wanted = Options(find_record_spec(kind), **{"jurisdiction": "410800", **options})
     return judge(plan_for(wanted, None, tuple(found.columns), found), found)
 
 
@@ -92,7 +93,7 @@ def test_the_note_of_swapped_axes_says_what_can_be_done() -> None:
         ("编码;功能类型;经度;纬度", "c1;人脸;35.2;113.2", "the other way round"),
     ):
         found = sheet(header, row, divided=";")
-        plan = plan_for(Options("camera", jurisdiction="410800"), None, tuple(found.columns), found)
+        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(found.columns), found)
         assert [note.code for note in plan.notes] == ["axes-swapped"]
         assert told in plan.notes[0].message
 

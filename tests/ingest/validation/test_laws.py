@@ -11,7 +11,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.columns.field_specs import FieldSpec, RecordSpec, kind_of
+from app.imports.record_specs import find_record_spec
+from app.ingest.columns.field_specs import FieldSpec, RecordSpec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.readers.opening import Batch
 from app.ingest.validation import vectorized_validation
@@ -249,7 +250,7 @@ class _Unplaced(_Told):
 def agree(kind: RecordSpec, batch: Batch, *, parts: bool = False) -> int:
     """Check that both ways answer the same; return how many rows the quick way was certain of."""
     told = _Told() if batch.geometry is not None else _Unplaced()
-    plan = plan_for(Options(kind.name, some_fields=parts), told, tuple(batch.columns), None)  # type: ignore[arg-type]  # only what the plan reads
+    plan = plan_for(Options(kind, some_fields=parts), told, tuple(batch.columns), None)  # type: ignore[arg-type]  # only what the plan reads
     quick, exact = judge(plan, batch), judge(plan, batch, exact=True)
     assert quick.faults == exact.faults
     assert _rows(kind, quick) == _rows(kind, exact)
@@ -259,7 +260,7 @@ def agree(kind: RecordSpec, batch: Batch, *, parts: bool = False) -> int:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_both_ways_agree_on_every_odd_cell_of_every_field(name: str) -> None:
-    kind, certain = kind_of(name), 0
+    kind, certain = find_record_spec(name), 0
     needed = {n: usual_cells(t)[0] for n, t in kind.fields.items() if t.required}
     seen: set[str] = set()
     for target in kind.fields.values():
@@ -275,7 +276,7 @@ def test_both_ways_agree_on_every_odd_cell_of_every_field(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_quick_way_answers_as_the_exact_way(name: str) -> None:
-    kind = kind_of(name)
+    kind = find_record_spec(name)
 
     @settings(max_examples=50, deadline=None)
     @given(files(kind))
@@ -302,7 +303,7 @@ def parts_of(draw: st.DrawFn, kind: RecordSpec) -> Batch:
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if name != "state"])
 def test_both_ways_agree_on_parts_of_records(name: str) -> None:
-    kind = kind_of(name)
+    kind = find_record_spec(name)
 
     @settings(max_examples=50, deadline=None)
     @given(parts_of(kind))
@@ -317,10 +318,10 @@ def _rows(kind: RecordSpec, answer: Judged) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=50, deadline=None)
-@given(files(kind_of("camera")))
+@given(files(find_record_spec("camera")))
 def test_a_good_row_is_what_a_put_of_the_same_record_stores(batch: Batch) -> None:
-    kind = kind_of("camera")
-    plan = plan_for(Options("camera"), _Told(), tuple(batch.columns), None)  # type: ignore[arg-type]  # as above
+    kind = find_record_spec("camera")
+    plan = plan_for(Options(find_record_spec("camera")), _Told(), tuple(batch.columns), None)  # type: ignore[arg-type]  # as above
     for row in judge(plan, batch).good.to_pylist():
         record = {name: value for name, value in stored(kind, row).items() if value is not None}
         del record["row"]

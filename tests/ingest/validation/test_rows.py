@@ -12,6 +12,7 @@ from pyproj import Transformer
 
 from app.errors import Invalid
 from app.geo.projection.datum import from_wgs84
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.readers.opening import Batch, FormatIssue
 from app.ingest.validation.batch_validation import batches, judge
@@ -218,7 +219,7 @@ class _Source:
     def __init__(self, *parts: Batch) -> None:
         self.parts = parts
 
-    def batches(self, rows: int = 20_000) -> Any:
+    def iter_batches(self, rows: int = 20_000) -> Any:
         return iter(self.parts)
 
 
@@ -228,7 +229,7 @@ def test_lanes_of_one_checkpoint_are_never_torn_apart() -> None:
         sheet(LANES, f"{gate}|1|1|1||", divided="|"),
         sheet(LANES, f"{gate}|2|2|1||", divided="|"),
     )
-    plan = plan_for(Options("checkpoint", jurisdiction="410800"), None, tuple(one.columns), one)
+    plan = plan_for(Options(find_record_spec("checkpoint"), jurisdiction="410800"), None, tuple(one.columns), one)
     (whole,) = batches(plan, _Source(one, two))  # type: ignore[arg-type]  # only batches() is asked
     answer = judge(plan, whole)
     assert len(orjson.loads(answer.good["lanes"][0].as_py())) == 2
@@ -237,7 +238,7 @@ def test_lanes_of_one_checkpoint_are_never_torn_apart() -> None:
 def test_rows_whose_form_is_wrong_are_refused_and_told() -> None:
     batch = sheet("code,lon,lat,functions", "c1,113,35,face", "c2,113,35,face")
     batch = replace(batch, issues=(FormatIssue(3, "too-many-cells", "More cells.", None, "error"),))
-    plan = plan_for(Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch)
+    plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch)
     answer = judge(plan, batch)
     assert [(fault.row, fault.code) for fault in answer.faults] == [(3, "too-many-cells")]
     assert answer.good["code"].to_pylist() == ["c1"]
@@ -248,7 +249,7 @@ def test_an_empty_batch_has_no_rows_and_no_faults() -> None:
         np.empty(0, np.int64),
         {n: pa.array([], pa.string()) for n in ("code", "lon", "lat", "functions")},
     )
-    plan = plan_for(Options("camera", jurisdiction="410800"), None, tuple(batch.columns), batch)
+    plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch)
     assert (judge(plan, batch).good.num_rows, judge(plan, batch).faults) == (0, [])
 
 
@@ -298,7 +299,7 @@ class _Told:
 def test_columns_give_the_place_where_the_geometries_of_a_file_are_all_null() -> None:
     batch = sheet("code,lon,lat,functions", "c1,113,35,face")
     batch = replace(batch, geometry=np.array([None], dtype=object))
-    plan = plan_for(Options("camera", jurisdiction="410800"), _Told(), tuple(batch.columns), batch)  # type: ignore[arg-type]  # only what the plan reads
+    plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), _Told(), tuple(batch.columns), batch)  # type: ignore[arg-type]  # only what the plan reads
     assert point(judge(plan, batch)) == (113.0, 35.0)
 
 
@@ -306,7 +307,7 @@ def test_a_geometry_of_the_file_is_brought_to_degrees() -> None:
     batch = sheet("code,functions", "c1,face", "c2,face")
     shapes = np.array([shapely.Point(833549, 812187), None], dtype=object)
     batch = replace(batch, geometry=shapes)
-    wanted = Options("camera", jurisdiction="810000", crs="EPSG:2326")
+    wanted = Options(find_record_spec("camera"), jurisdiction="810000", crs="EPSG:2326")
     plan = plan_for(wanted, _Told(), tuple(batch.columns), batch)  # type: ignore[arg-type]  # as above
     answer = judge(plan, batch)
     assert point(answer) == pytest.approx((114.1505, 22.24845), abs=2e-5)

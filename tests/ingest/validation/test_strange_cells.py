@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.options import Options
 from app.ingest.columns.planner import plan_for
 from app.ingest.readers.opening import open_source
@@ -20,7 +21,9 @@ _ROW = "41080200001321000001,解放路东,113.2418,35.2159,车辆"
 def _judged(folder: Path, *rows: str) -> tuple[Judged, list[str | None]]:
     path = written(folder, "\n".join((_HEAD, *rows)) + "\n")
     with open_source(path) as source:
-        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns, None)
+        plan = plan_for(
+            Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns, None
+        )
         (batch,) = batches(plan, source)
         return judge(plan, batch), batch.columns["备注"].to_pylist()
 
@@ -64,7 +67,7 @@ def test_logins_and_pictures_in_innocent_columns_are_blanked_and_refused(tmp_pat
 def test_a_login_in_a_network_address_is_not_repeated(tmp_path: Path) -> None:
     path = written(tmp_path, f"{_HEAD.replace('备注', 'IP地址')}\n{_ROW},,,admin:12345@10.0.0.1\n")
     with open_source(path) as source:
-        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
         (batch,) = batches(plan, source)
         (fault,) = judge(plan, batch).faults
     assert (fault.column, fault.value) == ("IP地址", None)
@@ -110,7 +113,7 @@ def test_a_word_for_nothing_is_no_pole_and_no_unit(tmp_path: Path, word: str, ex
     rows = [f"{_ROW[:19]}{at}{_ROW[20:]},{word},{word},{word},{word},{word},,{word}" for at in range(1, 3)]
     path = written(tmp_path, "\n".join((_OWNED, *rows)) + "\n")
     with open_source(path) as source:
-        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
         (batch,) = batches(plan, source)
         found = judge(plan, batch, exact=exact)
     assert found.faults == []
@@ -205,7 +208,7 @@ def test_a_structure_is_no_name(tmp_path: Path, exact: bool) -> None:
     plain = f"{_ROW[:19]}2{_ROW[20:]}".replace("解放路东", "{甲}")
     path = written(tmp_path, "\n".join((_HEAD, f"{row},,,", f"{plain},,,")) + "\n")
     with open_source(path) as source:
-        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
         (batch,) = batches(plan, source)
         found = judge(plan, batch, exact=exact)
     assert [(fault.row, fault.field, fault.code) for fault in found.faults] == [(2, "name_zh", "not-text")]
@@ -227,7 +230,7 @@ def test_codes_that_went_through_a_float_are_lost(tmp_path: Path, exact: bool) -
 def _codes_judged(folder: Path, codes: list[str], *, exact: bool) -> Judged:
     lines = [_HEAD, *(f"{code}{_ROW[20:]},,," for code in codes)]
     with open_source(written(folder, "\n".join(lines) + "\n")) as source:
-        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
         (batch,) = batches(plan, source)
         return judge(plan, batch, exact=exact)
 
@@ -253,7 +256,7 @@ def test_two_directions_are_no_third(tmp_path: Path, cell: str) -> None:
 def _directions(folder: Path, cell: str) -> Judged:
     path = written(folder, f'{_HEAD.replace("备注", "方位角")}\n{_ROW},,,"{cell}"\n')
     with open_source(path) as source:
-        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns)
+        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
         (batch,) = batches(plan, source)
         return judge(plan, batch)
 
@@ -264,7 +267,9 @@ def test_names_of_divisions_are_no_codes(tmp_path: Path, names: tuple[str, str],
     rows = [f"{_ROW[:19]}{at}{_ROW[20:]},,,{name}" for at, name in enumerate(names, 1)]
     with open_source(written(tmp_path, "\n".join((head, *rows)) + "\n")) as source:
         (sample,) = source.iter_batches(100)
-        plan = plan_for(Options("camera", jurisdiction="410800"), source.detected, source.columns, sample)
+        plan = plan_for(
+            Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns, sample
+        )
         (batch,) = batches(plan, source)
         found = judge(plan, batch)
     assert ("行政区划" in plan.ignored) is not read
