@@ -76,4 +76,12 @@ FILTER_QUERIES: Final[Mapping[str, Any]] = {
 
 def create_filter_dependency(kind: Kind) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Return the dependency that reads the filters of a kind."""
-    return create_query_dependency({name: query for name, query in FILTER_QUERIES.items() if name in kind.filters})
+    common = {name: query for name, query in FILTER_QUERIES.items() if name in kind.filters}
+    own = {name: _build_filter_query(kind, name) for name in sorted(kind.filters - common.keys())}
+    return create_query_dependency(common | own)
+
+
+def _build_filter_query(kind: Kind, name: str) -> Any:
+    """Return the query parameter of a filter that only this kind has: values as in its field."""
+    field = kind.draft.model_fields[name]
+    return Annotated[field.annotation | None, Query(description=field.description)]  # type: ignore[operator]  # a type

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
-from app.records.kinds import Kind
 from app.models.titles import title
+from app.records.kinds import BY_NAME, Kind
 
 Type = Literal["text", "integer", "number", "boolean", "day", "instant", "words", "json"]
 """``words`` is a list of texts; ``json`` is anything nested, shown and never asked about."""
@@ -137,13 +138,13 @@ def _type(schema: Mapping[str, Any]) -> Type:
 
 _ROLES: Final = {"code": "id"}
 _TIMELY: Final = frozenset({"state", "reported_at", "working"})
-_REFERENCES: Final = {
-    "control_point": "control-points", "checkpoint": "checkpoints", "road": "roads",
-}  # fmt: skip
 
 
 def of_model(
-    model: type[BaseModel], draft: type[BaseModel], restricted: frozenset[str] = frozenset()
+    model: type[BaseModel],
+    draft: type[BaseModel],
+    restricted: frozenset[str] = frozenset(),
+    references: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Property]:
     """Yield the properties of a view, in the order its documents have."""
     described = model.model_json_schema()["properties"]
@@ -162,7 +163,7 @@ def of_model(
             restricted=name in restricted,
             kept=name not in wanted,
             required=name in wanted and wanted[name].is_required(),
-            refers_to=_REFERENCES.get(name),
+            refers_to=BY_NAME[references[name]].plural if name in references else None,
             timely=name in _TIMELY,
         )
 
@@ -178,7 +179,7 @@ def _place(names: list[str]) -> Any:
     return key
 
 
-def of_kind(kind: Kind, title_zh: str, title_en: str, description: str) -> Collection:
+def of_kind(kind: Kind) -> Collection:
     """Return the collection of one kind of record."""
     geometry = kind.view.model_json_schema()["properties"]["geometry"]
     names = kind.view.model_fields
@@ -186,10 +187,10 @@ def of_kind(kind: Kind, title_zh: str, title_en: str, description: str) -> Colle
     interval = life if set(life) <= names.keys() else ("updated_at", "updated_at")
     return Collection(
         id=kind.plural,
-        title_zh=title_zh,
-        title_en=title_en,
-        description=description,
-        properties=tuple(of_model(kind.view, kind.draft, kind.restricted)),
+        title_zh=kind.label_zh,
+        title_en=kind.label_en or kind.title.capitalize(),
+        description=kind.description,
+        properties=tuple(of_model(kind.view, kind.draft, kind.restricted, kind.references)),
         shapes=tuple(geometry["properties"]["type"]["enum"]),
         kind=kind,
         writes=("POST", "PUT", "PATCH", "DELETE"),

@@ -187,16 +187,8 @@ RINGS: Final = Collection(
     interval=("valid_from", None),
 )
 
-_TOLD: Final = {
-    "control_point": ("控制点", "Control points", "Places that must be covered."),
-    "checkpoint": ("卡口", "Checkpoints", "Face and vehicle checkpoints with their lanes."),
-    "camera": ("摄像机", "Cameras", "Devices with their functions, optics and state."),
-    "building": ("建筑物", "Buildings", "Outlines and heights that cut fields of view."),
-    "road": ("道路", "Roads", "Centrelines of roads."),
-}
-
 COLLECTIONS: Final[tuple[Collection, ...]] = (
-    *(of_kind(kind, *_TOLD.get(kind.name, ("", kind.title.capitalize(), ""))) for kind in kinds.KINDS if kind.shaped),
+    *(of_kind(kind) for kind in kinds.KINDS if kind.shaped),
     RINGS,
     *ANSWERS,
 )

@@ -70,7 +70,7 @@ async def run(
     Invalid
         with ``atomic``, when any row is refused: the faults of all rows, nothing written.
     """
-    who.need(kind.write_role)  # type: ignore[arg-type]  # roles in descriptors are roles
+    who.need(kind.write_role)
     rows = [_row(kind, position, item) for position, item in enumerate(_items(payload))]
     _refuse_duplicates(rows)
     owners = {writing.owner_of(kind, row.draft) for row in rows if row.draft is not None}

@@ -1,32 +1,25 @@
-"""What travels: drafts in, views out, one pair per kind of record.
+"""What the drafts of all kinds have in common, and their parts: lanes, requirements, reported state, parameters.
 
-A draft is complete (PUT and POST); PATCH merges into one. Fields only the registry sets are accepted
-and passed over, so that what was read can be sent back; anything else unknown is refused.
+A draft is a complete record as a client sends it; PATCH merges its payload into one. Fields that only the registry
+sets are accepted and ignored, so that a client can send back what it has read. Any other unknown field is an error.
 """
 
 from collections.abc import Container, Mapping
 from typing import Annotated, ClassVar, Literal
 
-import pyproj
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.errors import to_pydantic_error
 from app.ingest.validation.redaction import forbidden
 from app.ingest.values import gb_codes
+from app.messages import Message
 from app.models.cross_field_rules import check_rules
 from app.models.fields import (
-    BuildingFields,
-    CameraFields,
-    CheckpointFields,
-    ControlPointFields,
     Instant,
-    JurisdictionFields,
     RingFields,
-    RoadFields,
 )
 from app.models.fields import Line as TextLine
-from app.models.vocabulary import CATEGORIES, DEFAULT_REQUIREMENTS, Category, Datum, Direction, Function, Level, State
-from app.records.geojson import AnyPlace, Area, Line, Point
+from app.models.vocabulary import Category, Datum, Direction, Function, Level, State
 
 SERVER_SET = frozenset(
     {
@@ -39,9 +32,10 @@ _FEATURE_MEMBERS = frozenset({"type", "id", "bbox", "geometry", "properties"})
 
 
 def plain_record(data: object, known: Container[str] = ()) -> object:
-    """Return the flat record of a payload that may be a GeoJSON Feature or carry server-set fields.
+    """Return the flat record of a payload, without the fields that the registry sets.
 
-    Names that are not ``known`` are looked at for content the registry never holds.
+    The payload may be a GeoJSON Feature. A name that is not ``known`` is checked for content that the registry
+    never holds.
     """
     if not isinstance(data, Mapping):
         return data
@@ -51,9 +45,11 @@ def plain_record(data: object, known: Container[str] = ()) -> object:
         if properties is None:
             properties = {}
         if not isinstance(properties, Mapping):
-            raise PydanticCustomError("object-type", "the properties of a Feature are an object")
+            raise to_pydantic_error("object-type", Message("the properties of a Feature must be an object"))
         if properties.get("geometry", record["geometry"]) != record["geometry"]:
-            raise PydanticCustomError("duplicate-geometry", "the properties of the Feature state another geometry")
+            raise to_pydantic_error(
+                "duplicate-geometry", Message("the properties of the Feature have a different geometry")
+            )
         foreign = {name: value for name, value in record.items() if name not in _FEATURE_MEMBERS}
         feature_id = record.get("id")
         record = {**foreign, **properties, "geometry": record["geometry"]}
@@ -61,20 +57,24 @@ def plain_record(data: object, known: Container[str] = ()) -> object:
             record.setdefault("code", feature_id)
     for name in record:
         if name not in known and forbidden(str(name)):
-            raise PydanticCustomError(
+            member = str(name)[:80]
+            raise to_pydantic_error(
                 "forbidden-content",
-                "field '{name}' is refused: the registry holds equipment and places, never people, "
-                "images, recognitions or logins",
-                {"name": str(name)[:80], "member": str(name)[:80]},
+                Message(
+                    "field {name!r} is not allowed: the registry holds equipment and places, never people, images, "
+                    "recognitions or logins",
+                    name=member,
+                ),
+                member,
             )
     return {name: value for name, value in record.items() if name not in SERVER_SET}
 
 
 class Draft(BaseModel):
-    """Rules every draft keeps: no unknown fields, and a code that fits the kind."""
+    """Base of all drafts: no unknown fields, a code that fits the kind, and the rules over several fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
-    code_kind: ClassVar[str] = ""
+    kind_name: ClassVar[str] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -83,13 +83,13 @@ class Draft(BaseModel):
 
     @model_validator(mode="after")
     def _code_fits(self) -> "Draft":
-        for fault in gb_codes.faults(getattr(self, "code", ""), self.code_kind):
-            raise PydanticCustomError("gb28181-code", "{fault}", {"fault": fault, "member": "code"})
+        for message in gb_codes.find_errors(getattr(self, "code", ""), self.kind_name):
+            raise to_pydantic_error("gb28181-code", message, "code")
         return self
 
     @model_validator(mode="after")
     def _check_rules(self) -> "Draft":
-        check_rules(self.code_kind, self)
+        check_rules(self.kind_name, self)
         return self
 
 
@@ -130,19 +130,6 @@ MOST_LANES = 40
 """Lanes of one checkpoint."""
 
 
-def _unique_lanes(lanes: list[Lane]) -> list[Lane]:
-    numbers = [lane.lane for lane in lanes]
-    if len(set(numbers)) != len(numbers):
-        raise PydanticCustomError("duplicate-lane", "lane numbers must be unique in a checkpoint")
-    return lanes
-
-
-def _no_repeats(words: list[str]) -> list[str]:
-    if len(set(words)) != len(words):
-        raise PydanticCustomError("duplicate-value", "values must not repeat")
-    return words
-
-
 class Reported(BaseModel):
     """The state a device is known to be in, sent along with its registration."""
 
@@ -152,55 +139,6 @@ class Reported(BaseModel):
         "a time records nothing.",
     )
     reported_at: Instant | None = Field(None, description="When the device said so. Not given: now.")
-
-
-class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pydantic merges the configs
-    """A place that must be covered."""
-
-    code_kind: ClassVar[str] = "control_point"
-    category: Category = Field(description="What kind of place it is.")
-    requirements: Requirements | None = Field(
-        None, description="What this place needs, instead of what its category needs."
-    )
-    geometry: AnyPlace = Field(description="Point, or Polygon for a site.")
-
-
-class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc]  # as above
-    """A face or vehicle checkpoint with its lanes."""
-
-    code_kind: ClassVar[str] = "checkpoint"
-    lanes: Annotated[list[Lane], Field(max_length=MOST_LANES), AfterValidator(_unique_lanes)] = Field(
-        default_factory=list, description="Lanes with their directions."
-    )
-    geometry: Point = Field(description="Where it stands.")
-
-
-class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # as above
-    """One device."""
-
-    code_kind: ClassVar[str] = "camera"
-    functions: Annotated[list[Function], AfterValidator(_no_repeats)] = Field(
-        min_length=1, description="What the device can do."
-    )
-    view_polygon: Area | None = Field(
-        None,
-        description="What it sees, drawn by hand; wins over everything computed from optics, and no building cuts it.",
-    )
-    geometry: Point = Field(description="Where it hangs.")
-
-
-class RoadDraft(RoadFields, Draft):  # type: ignore[misc]  # as above
-    """A centreline."""
-
-    code_kind: ClassVar[str] = "road"
-    geometry: Line = Field(description="Centreline in the direction of digitising.")
-
-
-class BuildingDraft(BuildingFields, Draft):  # type: ignore[misc]  # as above
-    """What stands in the way of looking."""
-
-    code_kind: ClassVar[str] = "building"
-    geometry: Area = Field(description="Footprint; courtyards are holes.")
 
 
 Plan = dict[Category, Annotated[int, Field(ge=0, le=1_000_000)]]
@@ -233,63 +171,7 @@ class CoverageParameters(BaseModel):
     )  # fmt: skip
 
 
-def _metric(epsg: int) -> int:
-    try:
-        crs = pyproj.CRS.from_epsg(epsg)
-    except pyproj.exceptions.CRSError as error:
-        raise PydanticCustomError("unknown-crs", "no such EPSG code") from error
-    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
-        raise PydanticCustomError("crs-not-metric", "a projected CRS in metres is needed")
-    return epsg
-
-
-def _extent(extent: list[float]) -> list[float]:
-    west, south, east, north = extent
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise PydanticCustomError("extent", "the extent is [west, south, east, north] in degrees")
-    return extent
-
-
-class JurisdictionDraft(JurisdictionFields, Draft):  # type: ignore[misc]  # as above
-    """The area one registry answers for, its plan and its rules."""
-
-    plan: Plan = Field(default_factory=dict, description="Control points each category should have.")
-    requirements: dict[Category, Requirements] = Field(
-        default_factory=dict,
-        description="What each category of control point demands; categories left out get the "
-        "defaults, which are stored with the jurisdiction.",
-    )
-    coverage_parameters: CoverageParameters = Field(
-        default_factory=lambda: CoverageParameters.model_validate({}),
-        description="Distances of the coverage computation.",
-    )
-    metric_epsg: Annotated[int, Field(ge=1024, le=32767), AfterValidator(_metric)] | None = Field(
-        None,
-        description="Projected CRS in which metres are computed. Not given: the CGCS2000 3-degree zone of the place.",
-    )
-    extent: (
-        Annotated[
-            list[Annotated[float, Field(allow_inf_nan=False)]],
-            Field(min_length=4, max_length=4),
-            AfterValidator(_extent),
-        ]
-        | None
-    ) = Field(
-        None,
-        description="[west, south, east, north]; records outside are refused. Not given: the city ring with a margin.",
-    )
-
-    @model_validator(mode="after")
-    def _defaults_are_data(self) -> "JurisdictionDraft":
-        for category in CATEGORIES:
-            if category not in self.requirements:
-                self.requirements[category] = [
-                    Requirement.model_validate(need) for need in DEFAULT_REQUIREMENTS[category]
-                ]
-        return self
-
-
-class RingDraft(RingFields, Draft):  # type: ignore[misc]  # as above
+class RingDraft(RingFields, Draft):  # type: ignore[misc]  # pydantic merges the configurations
     """Properties of a ring boundary; the geometry is checked apart, for its size."""
 
     level: Level = Field(description="Which of the three rings.")

@@ -1,123 +1,299 @@
-"""The kinds of records that share one mechanism, each described by what differs."""
+"""The kinds of records, each declared once: draft, names, filters, references, tile properties, write role.
+
+Everything else reads the declaration: the routes, the collections and tiles of the GIS interface, imports, exports and
+the history triggers. To add a kind, add its fields to `app.models.fields`, its table to `app.models.tables`, and its
+draft and declaration here (ADR 20).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel
+import pyproj
+from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
+from app.errors import to_pydantic_error
+from app.messages import Message
+from app.models.fields import (
+    BuildingFields,
+    CameraFields,
+    CheckpointFields,
+    ControlPointFields,
+    JurisdictionFields,
+    RoadFields,
+)
+from app.models.vocabulary import CATEGORIES, DEFAULT_REQUIREMENTS, Category, Function
 from app.records.drafts import (
-    BuildingDraft,
-    CameraDraft,
-    CheckpointDraft,
-    ControlPointDraft,
+    MOST_LANES,
+    CoverageParameters,
     Draft,
-    JurisdictionDraft,
-    RoadDraft,
+    Lane,
+    Plan,
+    Reported,
+    Requirement,
+    Requirements,
 )
-from app.records.views import (
-    BuildingView,
-    CameraPast,
-    CameraView,
-    CheckpointPast,
-    CheckpointView,
-    ControlPointPast,
-    ControlPointView,
-    JurisdictionView,
-    RoadView,
-)
+from app.records.geojson import AnyPlace, Area, Line, Point
+from app.records.views import Kept, Placed, Stated
 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """One kind of record: its names, its wire types, and the rules that are its own."""
+    """The declaration of one kind of record."""
 
     name: str
-    """Name of the table and of the kind in history and states."""
+    """Name of the table, and of the kind in history and states."""
     plural: str
     """Name in routes and collections."""
     title: str
     """Name in sentences."""
     draft: type[Draft]
-    view: type[BaseModel]
-    past: type[BaseModel]
-    """What ``as_of`` answers: only what was registered."""
-    filters: frozenset[str]
-    """List filters beyond jurisdiction, bbox, q, updated_since."""
+    label_zh: str = ""
+    """Title of the collection in Chinese."""
+    label_en: str = ""
+    """Title of the collection in English."""
+    description: str = ""
+    """Description of the collection."""
+    filters: frozenset[str] = frozenset()
+    """Fields that filter a list, in addition to jurisdiction, bbox, q and updated_since."""
+    tile_properties: tuple[str, ...] = ()
+    """Fields that a tile shows in addition to code, jurisdiction and name."""
     placed: bool = False
-    """Lies in the rings: has zone, rings, on_boundary, distance_m."""
+    """Whether it has a zone, rings, on_boundary and distance_m."""
     device: bool = False
-    """Reports a state."""
+    """Whether it reports a state."""
     shaped: bool = True
-    """Has a geometry."""
-    write_role: str = "editor"
+    """Whether it has a geometry."""
+    write_role: Literal["editor", "admin"] = "editor"
     references: Mapping[str, str] = field(default_factory=dict)
-    """Column -> table of the records it points to, inside the same jurisdiction."""
+    """Field to the kind of the records that it refers to, inside the same jurisdiction."""
     restricted: frozenset[str] = frozenset()
-    """Columns only editors of the jurisdiction see."""
+    """Fields that only editors of the jurisdiction see."""
+
+    @cached_property
+    def view(self) -> type[BaseModel]:
+        """The document that the API returns: the draft and what the registry adds."""
+        added = (Kept, *((Placed,) if self.placed else ()), *((Stated,) if self.device else ()))
+        return self._create_model("View", added, f"{self._with_article} as registered.")
+
+    @cached_property
+    def past(self) -> type[BaseModel]:
+        """The document that ``as_of`` returns: only what was registered."""
+        if not self.placed:
+            return self.view
+        lost = "where it lay and its state are not kept" if self.device else "where it lay is not kept"
+        return self._create_model("Past", (Kept,), f"{self._with_article} as it was registered at an instant; {lost}.")
+
+    @property
+    def _with_article(self) -> str:
+        return f"A {self.title}"
+
+    def _create_model(self, suffix: str, added: tuple[type[BaseModel], ...], description: str) -> type[BaseModel]:
+        name = self.draft.__name__.removesuffix("Draft") + suffix
+        model: type[BaseModel] = create_model(name, __base__=(self.draft, *added), __doc__=description)
+        return model
 
 
-_DEVICE = frozenset({"zone", "kind", "function", "lifecycle", "state", "control_point"})
+_DEVICE_FILTERS: Final = frozenset({"zone", "function", "lifecycle", "state", "control_point"})
+
+
+def _validate_metric_crs(epsg: int) -> int:
+    try:
+        crs = pyproj.CRS.from_epsg(epsg)
+    except pyproj.exceptions.CRSError as error:
+        raise to_pydantic_error("unknown-crs", Message("EPSG:{code} does not exist", code=epsg)) from error
+    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
+        raise to_pydantic_error("crs-not-metric", Message("EPSG:{code} is not a projected CRS in metres", code=epsg))
+    return epsg
+
+
+def _validate_extent(extent: list[float]) -> list[float]:
+    west, south, east, north = extent
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise to_pydantic_error(
+            "extent", Message("the extent must be [west, south, east, north] in degrees, west < east and south < north")
+        )
+    return extent
+
+
+class JurisdictionDraft(JurisdictionFields, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+    """The area one registry answers for, its plan and its rules."""
+
+    plan: Plan = Field(default_factory=dict, description="Control points each category should have.")
+    requirements: dict[Category, Requirements] = Field(
+        default_factory=dict,
+        description="What each category of control point demands; categories left out get the "
+        "defaults, which are stored with the jurisdiction.",
+    )
+    coverage_parameters: CoverageParameters = Field(
+        default_factory=lambda: CoverageParameters.model_validate({}),
+        description="Distances of the coverage computation.",
+    )
+    metric_epsg: Annotated[int, Field(ge=1024, le=32767), AfterValidator(_validate_metric_crs)] | None = Field(
+        None,
+        description="Projected CRS in which metres are computed. Not given: the CGCS2000 3-degree zone of the place.",
+    )
+    extent: (
+        Annotated[
+            list[Annotated[float, Field(allow_inf_nan=False)]],
+            Field(min_length=4, max_length=4),
+            AfterValidator(_validate_extent),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="[west, south, east, north]; records outside are refused. Not given: the city ring with a margin.",
+    )
+
+    @model_validator(mode="after")
+    def _add_default_requirements(self) -> "JurisdictionDraft":
+        for category in CATEGORIES:
+            if category not in self.requirements:
+                self.requirements[category] = [
+                    Requirement.model_validate(need) for need in DEFAULT_REQUIREMENTS[category]
+                ]
+        return self
+
 
 JURISDICTION = Kind(
     name="jurisdiction",
     plural="jurisdictions",
     title="jurisdiction",
     draft=JurisdictionDraft,
-    view=JurisdictionView,
-    past=JurisdictionView,
-    filters=frozenset(),
     shaped=False,
     write_role="admin",
 )
+
+
+class ControlPointDraft(ControlPointFields, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+    """A place that must be covered."""
+
+    kind_name: ClassVar[str] = "control_point"
+    category: Category = Field(description="What kind of place it is.")
+    requirements: Requirements | None = Field(
+        None, description="What this place needs, instead of what its category needs."
+    )
+    geometry: AnyPlace = Field(description="Point, or Polygon for a site.")
+
+
 CONTROL_POINT = Kind(
     name="control_point",
     plural="control-points",
     title="control point",
     draft=ControlPointDraft,
-    view=ControlPointView,
-    past=ControlPointPast,
+    label_zh="控制点",
+    label_en="Control points",
+    description="Places that must be covered.",
     filters=frozenset({"zone", "category"}),
+    tile_properties=("category", "zone"),
     placed=True,
 )
+
+
+class RoadDraft(RoadFields, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+    """A centreline."""
+
+    kind_name: ClassVar[str] = "road"
+    geometry: Line = Field(description="Centreline in the direction of digitising.")
+
+
 ROAD = Kind(
     name="road",
     plural="roads",
     title="road",
     draft=RoadDraft,
-    view=RoadView,
-    past=RoadView,
+    label_zh="道路",
+    label_en="Roads",
+    description="Centrelines of roads.",
     filters=frozenset({"road_class", "group"}),
+    tile_properties=("road_class", "road_number", "group", "oneway", "layer", "bridge", "tunnel"),
 )
+
+
+class BuildingDraft(BuildingFields, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+    """What stands in the way of looking."""
+
+    kind_name: ClassVar[str] = "building"
+    geometry: Area = Field(description="Footprint; courtyards are holes.")
+
+
 BUILDING = Kind(
     name="building",
     plural="buildings",
     title="building",
     draft=BuildingDraft,
-    view=BuildingView,
-    past=BuildingView,
-    filters=frozenset(),
+    label_zh="建筑物",
+    label_en="Buildings",
+    description="Outlines and heights that cut fields of view.",
+    tile_properties=("height_m",),
 )
+
+
+def _validate_lane_numbers(lanes: list[Lane]) -> list[Lane]:
+    numbers = [lane.lane for lane in lanes]
+    if len(set(numbers)) != len(numbers):
+        raise to_pydantic_error("duplicate-lane", Message("lane numbers must be unique in a checkpoint"))
+    return lanes
+
+
+def _validate_no_repeats(values: list[str]) -> list[str]:
+    if len(set(values)) != len(values):
+        raise to_pydantic_error("duplicate-value", Message("values must not repeat"))
+    return values
+
+
+class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+    """A face or vehicle checkpoint with its lanes."""
+
+    kind_name: ClassVar[str] = "checkpoint"
+    lanes: Annotated[list[Lane], Field(max_length=MOST_LANES), AfterValidator(_validate_lane_numbers)] = Field(
+        default_factory=list, description="Lanes with their directions."
+    )
+    geometry: Point = Field(description="Where it stands.")
+
+
 CHECKPOINT = Kind(
     name="checkpoint",
     plural="checkpoints",
     title="checkpoint",
     draft=CheckpointDraft,
-    view=CheckpointView,
-    past=CheckpointPast,
-    filters=_DEVICE,
+    label_zh="卡口",
+    label_en="Checkpoints",
+    description="Face and vehicle checkpoints with their lanes.",
+    filters=_DEVICE_FILTERS | {"kind"},
+    tile_properties=("kind", "zone", "lifecycle", "control_point"),
     placed=True,
     device=True,
     references={"control_point": "control_point", "road": "road"},
     restricted=frozenset({"network_address"}),
 )
+
+
+class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+    """One device."""
+
+    kind_name: ClassVar[str] = "camera"
+    functions: Annotated[list[Function], AfterValidator(_validate_no_repeats)] = Field(
+        min_length=1, description="What the device can do."
+    )
+    view_polygon: Area | None = Field(
+        None,
+        description="What it sees, drawn by hand; wins over everything computed from optics, and no building cuts it.",
+    )
+    geometry: Point = Field(description="Where it hangs.")
+
+
 CAMERA = Kind(
     name="camera",
     plural="cameras",
     title="camera",
     draft=CameraDraft,
-    view=CameraView,
-    past=CameraPast,
-    filters=(_DEVICE - {"kind"}) | {"structure", "checkpoint"},
+    label_zh="摄像机",
+    label_en="Cameras",
+    description="Devices with their functions, optics and state.",
+    filters=_DEVICE_FILTERS | {"structure", "checkpoint"},
+    tile_properties=("zone", "lifecycle", "azimuth_deg", "control_point", "checkpoint"),
     placed=True,
     device=True,
     references={"control_point": "control_point", "checkpoint": "checkpoint"},

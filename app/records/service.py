@@ -162,7 +162,7 @@ async def put(
     """
     code = writing.code_of(draft)
     owner = writing.owner_of(kind, draft)
-    who.need_in(kind.write_role, [owner])  # type: ignore[arg-type]  # roles in descriptors are roles
+    who.need_in(kind.write_role, [owner])
     await writing.hold(connection, kind, [owner])
     known = (await record_queries.lock(connection, kind, [code])).get(code)
     present = known if known is not None and not known.removed else None
@@ -210,7 +210,7 @@ async def create(connection: AsyncConnection, kind: Kind, draft: Draft, who: Pri
         when the code exists.
     """
     owner = writing.owner_of(kind, draft)
-    who.need_in(kind.write_role, [owner])  # type: ignore[arg-type]  # as above
+    who.need_in(kind.write_role, [owner])
     await writing.hold(connection, kind, [owner])
     versions = await writing.write(connection, kind, [draft], who, create_only=True)
     code = writing.code_of(draft)
@@ -234,7 +234,7 @@ async def patch(
     NotFound
         when there is no such record in the caller's scope.
     """
-    scope = who.scope(kind.write_role)  # type: ignore[arg-type]  # as above
+    scope = who.scope(kind.write_role)
     if owner := await record_queries.owner(connection, kind, code):
         await writing.hold(connection, kind, [owner])
     await record_queries.lock(connection, kind, [code])
@@ -267,7 +267,7 @@ async def remove(
     Conflict
         when other records still point to it.
     """
-    scope = who.scope(kind.write_role)  # type: ignore[arg-type]  # as above
+    scope = who.scope(kind.write_role)
     if kind.name == "jurisdiction":
         await writing.hold(connection, kind, [code])
     known = (await record_queries.lock(connection, kind, [code])).get(code)

@@ -1,4 +1,7 @@
-"""What the API says of records: a draft, and what the registry knows besides."""
+"""What the registry adds to a record in its documents, and the entries of a history.
+
+The document of a kind is composed from these and its draft (`app.records.kinds.Kind.view`).
+"""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -6,14 +9,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.models.vocabulary import Level, State, Zone
-from app.records.drafts import (
-    BuildingDraft,
-    CameraDraft,
-    CheckpointDraft,
-    ControlPointDraft,
-    JurisdictionDraft,
-    RoadDraft,
-)
 
 
 class Kept(BaseModel):
@@ -41,42 +36,6 @@ class Stated(BaseModel):
     state: State = Field(description="Last reported state; unknown when too old or never reported.")
     reported_at: datetime | None = Field(description="When it was reported.")
     working: bool = Field(description="In use, online, and reported recently enough.")
-
-
-class ControlPointView(ControlPointDraft, Kept, Placed):  # type: ignore[misc]  # as above
-    """A control point as registered."""
-
-
-class CheckpointView(CheckpointDraft, Kept, Placed, Stated):  # type: ignore[misc]  # state is narrowed
-    """A checkpoint as registered."""
-
-
-class CameraView(CameraDraft, Kept, Placed, Stated):  # type: ignore[misc]  # state is narrowed
-    """A camera as registered."""
-
-
-class RoadView(RoadDraft, Kept):  # type: ignore[misc]  # as above
-    """A road as registered."""
-
-
-class BuildingView(BuildingDraft, Kept):  # type: ignore[misc]  # as above
-    """A building as registered."""
-
-
-class JurisdictionView(JurisdictionDraft, Kept):  # type: ignore[misc]  # as above
-    """A jurisdiction as registered."""
-
-
-class ControlPointPast(ControlPointDraft, Kept):  # type: ignore[misc]  # as above
-    """A control point as it was registered at an instant; where it lay is not kept."""
-
-
-class CheckpointPast(CheckpointDraft, Kept):  # type: ignore[misc]  # as above
-    """A checkpoint as it was registered at an instant; where it lay and its state are not kept."""
-
-
-class CameraPast(CameraDraft, Kept):  # type: ignore[misc]  # as above
-    """A camera as it was registered at an instant; where it lay and its state are not kept."""
 
 
 class HistoryEntry(BaseModel):

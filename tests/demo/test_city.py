@@ -19,12 +19,12 @@ from shapely.geometry.base import BaseGeometry
 from app.demo.city import DemoCity, build
 from app.demo.planted_faults import EXPECTED, faults_table
 from app.geo.coverage import assessment
-from app.geo.projection.local_projection import frame
+from app.geo.projection.local_projection import get_projection
 from app.models.vocabulary import DEFAULT_REQUIREMENTS, LEVELS
-from app.records.drafts import CameraDraft, CheckpointDraft, ControlPointDraft, JurisdictionDraft, RoadDraft
+from app.records.kinds import CameraDraft, CheckpointDraft, ControlPointDraft, JurisdictionDraft, RoadDraft
 
 DOC = Path(__file__).parents[2] / "docs" / "demo.md"
-FRAME = frame(4547)
+FRAME = get_projection(4547)
 SEARCH_M, ASSUMED_M, ASSIGNED_M = 200.0, 30.0, 100.0
 PIXELS = {"face": 250.0, "vehicle": 200.0, "structured": 125.0, "overview": 25.0}
 PREFIX = {"city_road": "CR", "urban_road": "UR", "core_road": "KR"} | {

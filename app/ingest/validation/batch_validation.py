@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.geo.arrays import Bools
 from app.ingest.columns.planner import Plan
-from app.ingest.readers.opening import Batch, TableSource
+from app.ingest.readers.opening import Batch, TableReader
 from app.ingest.validation import vectorized_validation
 from app.ingest.validation.issues import Judged, RowFault
 from app.ingest.validation.location import Located, PlaceFault, located
@@ -33,7 +33,7 @@ _SHORT = 8
 """By what the first batch is shorter than the others."""
 
 
-def batches(plan: Plan, source: TableSource, rows: int = 20_000) -> Iterator[Batch]:
+def batches(plan: Plan, source: TableReader, rows: int = 20_000) -> Iterator[Batch]:
     """Yield the rows of a file as `judge` takes them: all lanes of a checkpoint in one batch.
 
     The first batch is a short one, so that what comes after judging need not wait for a long one.

@@ -133,7 +133,7 @@ def of_error(found: ErrorDetails, kind: str, code: str | None) -> tuple[str, str
 def _gb_in_chinese(code: str, kind: str) -> str:
     if not gb_codes.TWENTY_DIGITS.match(code):
         return f"{len(code)} 位数字：国标编码应为 20 位（本地系统为 18 位）"
-    parts = gb_codes.split(code)
+    parts = gb_codes.split_code(code)
     if parts.division[:2] not in gb_codes.PROVINCES:
         return _PROVINCE.format(parts.division[:2])
     told = _PERSON if parts.type in gb_codes.PERSON_TYPES else _TYPE

@@ -291,7 +291,7 @@ def _digits_fit(kind: RecordSpec, array: Array) -> Bools:
         pc.is_in(pc.utf8_slice_codeunits(array, 0, 2), pa.array(sorted(gb_codes.PROVINCES))),
         pc.is_in(
             pc.utf8_slice_codeunits(array, 10, 13),
-            pa.array(_types(getattr(kind.draft, "code_kind", ""))),
+            pa.array(_types(kind.name)),
         ),
     )
     fine = twenty & _mask(pc.fill_null(fit, False)) & ~maybe_rounded(array)

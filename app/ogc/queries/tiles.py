@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.db.engine import Fetch
-from app.geo.projection.tile_matrix import MatrixSet
+from app.geo.projection.tile_matrix import TileMatrixSet
 from app.records.kinds import Kind
 from app.records.queries.documents import EFFECTIVE_STATE, quoted, source
 
@@ -34,20 +34,12 @@ _MINOR_FROM: Final = {
 }
 """Matrix from which a class of road is drawn; larger roads always are."""
 
-_PROPERTIES: Final[dict[str, tuple[str, ...]]] = {
-    "control_point": ("category", "zone"),
-    "checkpoint": ("kind", "zone", "lifecycle", "control_point"),
-    "camera": ("zone", "lifecycle", "azimuth_deg", "control_point", "checkpoint"),
-    "road": ("road_class", "road_number", "group", "oneway", "layer", "bridge", "tunnel"),
-    "building": ("height_m",),
-}
-
 
 @dataclass(frozen=True)
 class Tile:
     """One tile of one layer, for one caller."""
 
-    matrices: MatrixSet
+    matrices: TileMatrixSet
     matrix: int
     row: int
     column: int
@@ -66,7 +58,7 @@ async def pulse(fetch: Fetch, scope: Sequence[str] | None) -> str:
 
 async def of_kind(fetch: Fetch, kind: Kind, tile: Tile) -> bytes:
     """Return one tile of records, empty bytes when nothing lies there."""
-    pointlike = kind.device or kind.name == "control_point"
+    pointlike = kind.placed
     if pointlike and tile.matrix < _SPARSE_FROM and await _is_dense(fetch, kind, tile):
         return await _thinned_body(fetch, kind, tile)
     rows = await fetch(_whole(kind, tile, MOST_POINTS + 1 if pointlike else MOST_SHAPES), *_bound(tile))
@@ -105,20 +97,20 @@ async def of_features(
         "WHERE t.geometry && ST_MakeEnvelope($5, $6, $7, $8, 4326)",
     )
     west, south, east, north = degrees(tile)
-    box = tile.matrices.envelope(tile.matrix, tile.row, tile.column)
+    box = tile.matrices.tile_extent(tile.matrix, tile.row, tile.column)
     rows = await fetch(statement, *box, west, south, east, north, list(shapes), list(properties))
     return bytes(rows[0][0] or b"")
 
 
 def _bound(tile: Tile) -> list[Any]:
     """Return $1-$4: envelope in the CRS of the set, $5-$8: bounds in degrees, $9: scope."""
-    box = tile.matrices.envelope(tile.matrix, tile.row, tile.column)
+    box = tile.matrices.tile_extent(tile.matrix, tile.row, tile.column)
     return [*box, *degrees(tile), tile.scope]
 
 
 def degrees(tile: Tile) -> tuple[float, float, float, float]:
     """Return (west, south, east, north) of what reaches into a tile."""
-    return tile.matrices.bounds(tile.matrix, tile.row, tile.column, margin=BUFFER / EXTENT)
+    return tile.matrices.tile_bounds(tile.matrix, tile.row, tile.column, margin=BUFFER / EXTENT)
 
 
 def _inside(box: str = "$5, $6, $7, $8") -> str:
@@ -175,7 +167,7 @@ def _drawn(tile: Tile) -> str:
 
 
 def _members(kind: Kind) -> str:
-    names = ("code", "jurisdiction", *_PROPERTIES.get(kind.name, ()))
+    names = ("code", "jurisdiction", *kind.tile_properties)
     members = ["coalesce(t.name_zh, t.name_en) AS name", *(f"t.{quoted(name)}" for name in names)]
     if kind.name == "camera":
         members.append("array_to_string(t.functions, ',') AS functions")
@@ -191,9 +183,9 @@ def _large_enough(kind: Kind, tile: Tile) -> str:
         left_out = [name for name, least in _MINOR_FROM.items() if tile.matrix < least]
         words = ", ".join(f"'{name}'" for name in left_out)
         return f" AND t.road_class NOT IN ({words})" if words else ""
-    if kind.device or kind.name == "control_point":
+    if kind.placed:
         return ""
-    west, _, east, _ = tile.matrices.bounds(tile.matrix, tile.row, tile.column)
+    west, _, east, _ = tile.matrices.tile_bounds(tile.matrix, tile.row, tile.column)
     pixel = (east - west) / 256
     return (
         " AND greatest(ST_XMax(t.geometry) - ST_XMin(t.geometry), "

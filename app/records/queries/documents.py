@@ -101,12 +101,6 @@ def source(kind: Kind) -> str:
 
 # List filters as SQL conditions with positional parameters.
 
-_EQUAL = frozenset(
-    {"zone", "category", "kind", "lifecycle", "control_point", "road_class", "group", "structure",
-     "checkpoint"}
-)  # fmt: skip
-
-
 class Conditions:
     """Conditions of one statement and the values they speak of."""
 
@@ -122,9 +116,9 @@ class Conditions:
         return f"${len(self.values)}"
 
     def _part(self, name: str, value: Any) -> str:
-        if name in _EQUAL:
-            return f't."{name}" = {self.bind(value)}'
-        return str(getattr(self, f"_{name}")(value))
+        if build := getattr(self, f"_{name}", None):
+            return str(build(value))
+        return f't."{name}" = {self.bind(value)}'  # a field of the kind
 
     @property
     def _owner(self) -> str:
