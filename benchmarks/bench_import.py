@@ -32,7 +32,8 @@ from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database
 from app.demo.load import load
-from app.imports import job_results, preparation
+from app.imports import preparation
+from app.imports import jobs as import_jobs
 from app.imports.jobs import Imports
 from app.imports.schemas import ImportRequest
 
@@ -76,15 +77,15 @@ def cameras(path: Path, count: int) -> None:
 async def _ours(url: str, path: Path, folder: Path) -> dict[str, Any]:
     database = Database(url, statement_timeout_s=600)
     imports = Imports(database, folder, keep_days=1, max_vertices=1_000_000)
-    wanted = ImportRequest(kind="camera")
+    request = ImportRequest(kind="camera")
     start = time.perf_counter()
-    admitted = await imports.admit(preparation.arrived(path), wanted, OPERATOR)
+    task = await imports.prepare_task(preparation.read_upload(path), request, OPERATOR)
     opened = time.perf_counter()
-    await imports.submit(admitted, lambda: None)
-    await imports.wait(admitted.id, 3600)
+    await imports.start_task(task, lambda: None)
+    await imports.wait_for_job(task.id, 3600)
     took = time.perf_counter() - start
     async with database.reading() as connection:
-        job = await job_results.get(connection, admitted.id, OPERATOR)
+        job = await import_jobs.load_job(connection, task.id, OPERATOR)
     await imports.stop()
     await database.close()
     assert job.state == "done", job.problem

@@ -1,4 +1,4 @@
-"""What commands of the command line share: the console, the database they work on, how they give up."""
+"""Parts that the commands share: the console, the database, the exit with an error."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -19,61 +19,66 @@ console = Console(stderr=True, highlight=False)
 
 
 class DatabaseUnusable(Exception):
-    """The database that was named cannot be connected to; the message says why."""
+    """The named database does not accept a connection; the message has the reason."""
 
 
-def cause(error: BaseException) -> str:
-    """Return what the driver said, in one line and without the names of its classes."""
+def format_cause(error: BaseException) -> str:
+    """Return the text of the driver in one line, without the names of its classes."""
     while isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig.__cause__ or error.orig
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def give_up(message: str) -> NoReturn:
-    """Say why and leave with 1."""
+def exit_with_error(message: str) -> NoReturn:
+    """Print a message and exit with code 1."""
     console.print(f"[red]coverage-registry:[/red] {escape(message)}", soft_wrap=True)
     raise SystemExit(1)
 
 
 @contextmanager
-def database_url(settings: Settings, *, make: bool = True) -> Iterator[str]:
-    """Give the URL of the database, running the private cluster when none is named."""
+def database_url(settings: Settings, *, create: bool = True) -> Iterator[str]:
+    """Yield the URL of the database; run the private cluster if the settings name no database.
+
+    Parameters
+    ----------
+    create : bool
+        Create the cluster if it does not exist; otherwise exit with an error.
+    """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
     cluster = LocalCluster(settings.data_dir)
-    if not make and not cluster.folder.exists():
-        where = Path(settings.data_dir).resolve()
-        give_up(f"there is no registry in {where}; name its folder with REGISTRY_DATA_DIR")
-    with ExitStack() as leaving:
+    if not create and not cluster.folder.exists():
+        folder = Path(settings.data_dir).resolve()
+        exit_with_error(f"No registry in {folder}. Set REGISTRY_DATA_DIR to the folder of a registry.")
+    with ExitStack() as stack:
         with server.signals_wait():
             cluster.start()
-            leaving.callback(_leave, cluster)
+            stack.callback(_close_cluster, cluster)
         yield cluster.url
 
 
-def _leave(cluster: LocalCluster) -> None:
+def _close_cluster(cluster: LocalCluster) -> None:
     with server.signals_wait():
         cluster.close()
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    """Give a database that can be used."""
+async def open_database(url: str) -> AsyncIterator[Database]:
+    """Yield a database after a test connection; raise DatabaseUnusable if that fails."""
     database = Database(url, pool_size=4, statement_timeout_s=3600)
     try:
-        await _connect(database, url)
+        await _test_connection(database, url)
         yield database
     finally:
         await database.close()
 
 
-async def _connect(database: Database, url: str) -> None:
-    """Find out, before anything is done, whether the database can be used at all."""
+async def _test_connection(database: Database, url: str) -> None:
     try:
         async with database.engine.connect():
             pass
-    except Exception as error:  # each layer of the driver has its own kinds
-        shown = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", url)
-        msg = f"cannot use the database {shown}: {cause(error)}; see REGISTRY_DATABASE_URL."
-        raise DatabaseUnusable(msg) from error
+    except Exception as error:  # each layer of the driver has its own exceptions
+        safe_url = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", url)
+        message = f"Cannot use the database {safe_url}: {format_cause(error)}. Check REGISTRY_DATABASE_URL."
+        raise DatabaseUnusable(message) from error

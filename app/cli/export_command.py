@@ -1,173 +1,175 @@
-"""`coverage-registry export`: the engine of ``/v1/exports`` writing to a file, with its progress."""
+"""`coverage-registry export`: writes one collection to a file or to standard output, with progress."""
 
 import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.access.roles import OPERATOR
-from app.cli.common import console, database_url, opened
+from app.cli.common import console, database_url, open_database
 from app.db import schema
 from app.db.engine import Database
 from app.errors import Invalid
+from app.messages import Message
 from app.ogc.collection_model import Collection
 from app.ogc.collections import BY_ID
 from app.settings import Settings
 
-if TYPE_CHECKING:  # GDAL and Arrow are slow to import, and most commands export nothing
-    from app.exports.service import Export, Wanted
+if TYPE_CHECKING:  # GDAL and Arrow are slow to import, and most commands do not export
+    from app.exports.service import Export, ExportRequest
 
-STANDARD_OUTPUT = Path("-")
-_OF_ANSWERS = ("category", "zone", "level", "status", "guarded", "type")
+STANDARD_OUTPUT: Final = Path("-")
+_RESULT_FILTERS: Final = ("category", "zone", "level", "status", "guarded", "type")
 
 
 def export_file(
-    kind: Annotated[str, typer.Argument(help="What to export: cameras, roads, rings, gaps ...")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; `-`: print it.")],
+    kind: Annotated[str, typer.Argument(help="Collection: cameras, roads, rings, gaps ...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; `-`: standard output.")],
     format: Annotated[str | None, typer.Option(help="csv, xlsx, gpkg, ... Default: by the file name.")] = None,
     jurisdiction: Annotated[str | None, typer.Option(help="Division code. Default: all.")] = None,
     crs: Annotated[str | None, typer.Option(help="CRS84, EPSG:4547, EPSG:3857 ...")] = None,
     lang: Annotated[str, typer.Option(help="Headings: en or zh.")] = "en",
-    fields: Annotated[str | None, typer.Option(help="Fields, with commas between.")] = None,
-    where: Annotated[list[str] | None, typer.Option(help="Filter as name=value; repeat for several.")] = None,
-    bom: Annotated[bool, typer.Option(help="CSV: begin with a byte order mark.")] = False,
+    fields: Annotated[str | None, typer.Option(help="Fields, separated by commas.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Filter as name=value; repeatable.")] = None,
+    bom: Annotated[bool, typer.Option(help="CSV: start with a byte order mark.")] = False,
 ) -> None:
-    """Write records or answers to a file, in any format the API has."""
+    """Export records or results of the analysis to a file, in any format of the API."""
     from app.exports import service as export_service
 
     if lang not in ("en", "zh"):
-        raise Invalid(f"there is no language {lang!r}; there are en and zh")
+        raise Invalid(Message("Unknown language {language!r}. Languages: en, zh.", language=lang))
     if output != STANDARD_OUTPUT and not output.parent.is_dir():
-        raise Invalid(f"there is no folder {output.parent} to write {output.name} to")
-    collection = collection_of(kind)
-    asked = export_service.wanted(
+        message = Message(
+            "Cannot write {file}: folder {folder} does not exist.", file=output.name, folder=str(output.parent)
+        )
+        raise Invalid(message)
+    collection = find_collection(kind)
+    request = export_service.build_request(
         collection.id,
-        format_of(collection, format, output),
-        {**filters_of(collection, where or []), "jurisdiction": jurisdiction},
-        crs=crs, language="zh" if lang == "zh" else "en", fields=fields, bom=bom,
-    )  # fmt: skip
+        choose_format(collection, format, output),
+        {**parse_filters(collection, where or []), "jurisdiction": jurisdiction},
+        crs=crs,
+        language="zh" if lang == "zh" else "en",
+        fields=fields,
+        bom=bom,
+    )
 
-    async def work(url: str) -> None:
-        async with opened(url) as database:
+    async def export(url: str) -> None:
+        async with open_database(url) as database:
             await schema.require_head(database)
-            await run(database, asked, output)
+            await write_export(database, request, output)
 
-    with database_url(Settings(), make=False) as url:
-        asyncio.run(work(url))
-
-
-def collection_of(name: str) -> Collection:
-    """Return a collection by its name; the name of the kind is taken too.
-
-    Raises
-    ------
-    Invalid
-        when there is none.
-    """
-    singular = {c.kind.name: c for c in BY_ID.values() if c.kind is not None}
-    found = BY_ID.get(name) or singular.get(name.replace("-", "_"))
-    if found is None:
-        raise Invalid(f"there is nothing called {name!r} to export; there are {', '.join(BY_ID)}")
-    return found
+    with database_url(Settings(), create=False) as url:
+        asyncio.run(export(url))
 
 
-def format_of(collection: Collection, stated: str | None, output: Path) -> str:
-    """Return the format that is stated, or that the end of the file name says.
+def find_collection(name: str) -> Collection:
+    """Return a collection by its name or the name of its kind; raise Invalid if there is none."""
+    by_kind = {c.kind.name: c for c in BY_ID.values() if c.kind is not None}
+    collection = BY_ID.get(name) or by_kind.get(name.replace("-", "_"))
+    if collection is None:
+        message = Message("Unknown collection {name!r}. Collections: {known}.", name=name, known=", ".join(BY_ID))
+        raise Invalid(message)
+    return collection
 
-    Raises
-    ------
-    Invalid
-        when it is none of this collection's.
-    """
-    from app.exports.service import formats_of
 
-    formats = formats_of(collection)
+def choose_format(collection: Collection, explicit_format: str | None, output: Path) -> str:
+    """Return the explicit format or that of the file name; raise Invalid if the collection does not have it."""
+    from app.exports.service import list_formats
+
+    formats = list_formats(collection)
     ending = output.name.partition(".")[2]
-    for wanted in (stated,) if stated else (ending, ending.rpartition(".")[2]):
-        if wanted in formats:
-            return wanted
-    raise Invalid(f"{stated or output.name!r} names no format of {collection.id}; there are {', '.join(formats)}")
+    for candidate in (explicit_format,) if explicit_format else (ending, ending.rpartition(".")[2]):
+        if candidate in formats:
+            return candidate
+    message = Message(
+        "Unknown format {format!r} for {collection}. Formats: {known}.",
+        format=explicit_format or output.name,
+        collection=collection.id,
+        known=", ".join(formats),
+    )
+    raise Invalid(message)
 
 
-def filters_of(collection: Collection, given: list[str]) -> dict[str, Any]:
-    """Return filters given as ``name=value``.
-
-    Raises
-    ------
-    Invalid
-        when the collection cannot be narrowed so.
-    """
+def parse_filters(collection: Collection, texts: list[str]) -> dict[str, Any]:
+    """Return filters from texts ``name=value``; raise Invalid if the collection does not have a filter."""
     known = {"level"}
     if collection.kind is not None:
         known = {"q", *collection.kind.filters}
     elif collection.answer:
-        known = set(_OF_ANSWERS) & set(collection.by_name)
-    found: dict[str, Any] = {}
-    for text in given:
+        known = set(_RESULT_FILTERS) & set(collection.by_name)
+    filters: dict[str, Any] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if name not in known or not equals:
-            raise Invalid(f"{text!r} is no filter: name=value with {', '.join(sorted(known))}")
-        found[name] = {"true": True, "false": False}.get(value) if name == "guarded" else value
-        if found[name] is None:
-            raise Invalid(f"{text!r}: guarded is true or false")
-    return found
+            message = Message(
+                "Invalid filter {text!r}. Write name=value with one of {known}.",
+                text=text,
+                known=", ".join(sorted(known)),
+            )
+            raise Invalid(message)
+        filters[name] = {"true": True, "false": False}.get(value) if name == "guarded" else value
+        if filters[name] is None:
+            raise Invalid(Message("Invalid filter {text!r}. Use guarded=true or guarded=false.", text=text))
+    return filters
 
 
-async def run(database: Database, asked: "Wanted", output: Path) -> None:
+async def write_export(database: Database, request: "ExportRequest", output: Path) -> None:
     """Write an export to a file that appears when it is complete, or to standard output."""
-    from app.analysis.service import Answers
-    from app.exports.service import Exports
+    from app.analysis.service import AnalysisService
+    from app.exports.service import ExportService
 
-    exports = Exports(database, Answers(database))
-    with _target(output) as file, _shown() as progress:
-        made = await exports.open(asked, OPERATOR)
-        for note in made.notes:
+    exports = ExportService(database, AnalysisService(database))
+    with _open_output(output) as file, _create_progress() as progress:
+        export = await exports.open_export(request, OPERATOR)
+        for note in export.notes:
             console.print(f"  note: {escape(note)}", soft_wrap=True)
-        task = progress.add_task(asked.collection.id, told="")
+        task = progress.add_task(request.collection.id, summary="")
         size = 0
-        async with aclosing(made.pieces) as pieces:
-            async for piece in pieces:
-                file.write(piece)
-                size += len(piece)
-                progress.update(task, told=_told(made, size, progress.tasks[0].elapsed))
+        async with aclosing(export.chunks) as chunks:
+            async for chunk in chunks:
+                file.write(chunk)
+                size += len(chunk)
+                progress.update(task, summary=_format_progress(export, size, progress.tasks[0].elapsed))
                 await asyncio.sleep(0)
-    console.print(f"{made.rows[0]:,} rows, {size / 1e6:,.1f} MB: {escape(str(output))}", soft_wrap=True)
+    console.print(f"{export.row_count[0]:,} rows, {size / 1e6:,.1f} MB: {escape(str(output))}", soft_wrap=True)
 
 
-def _told(made: "Export", size: int, elapsed: float | None) -> str:
-    rate = made.rows[0] / elapsed if elapsed else 0.0
-    return f"{made.rows[0]:,} rows, {rate:,.0f}/s, {size / 1e6:,.1f} MB"
+def _format_progress(export: "Export", size: int, elapsed_s: float | None) -> str:
+    rows = export.row_count[0]
+    rate = rows / elapsed_s if elapsed_s else 0.0
+    return f"{rows:,} rows, {rate:,.0f}/s, {size / 1e6:,.1f} MB"
 
 
-def _shown() -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}  {task.fields[told]}"))
+def _create_progress() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}  {task.fields[summary]}"))
     return Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
 
 
 @contextmanager
-def _target(output: Path) -> Any:
-    """Give a file that takes its name when everything is in it."""
+def _open_output(output: Path) -> Iterator[IO[bytes]]:
+    """Yield a temporary file that is renamed to the output at the end, or standard output."""
     if output == STANDARD_OUTPUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if output.exists() and not output.is_file():  # a pipe or a device: never replaced by a file
-        with output.open("wb") as there:
-            yield there
+    if output.exists() and not output.is_file():  # a pipe or a device must not be replaced by a file
+        with output.open("wb") as device:
+            yield device
         return
     handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    file: IO[bytes] = os.fdopen(handle, "wb")
     try:
-        with file:
+        with os.fdopen(handle, "wb") as file:
             yield file
-        mask = os.umask(0)
+        mask = os.umask(0)  # reads the mask; mkstemp ignores it
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)
         Path(name).replace(output)

@@ -1,4 +1,4 @@
-"""All SQL of exports: the rows of a collection through a cursor, typed, in one consistent state."""
+"""SQL of exports: the rows of a collection through a cursor, typed, in one consistent state."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -10,49 +10,50 @@ from app.ogc.collection_model import Collection, Property
 from app.ogc.queries.features import expression
 from app.records.queries.documents import Conditions, source
 
-Next = Callable[[int], Awaitable[Sequence[Any]]]
-"""Returns so many more rows, none at the end."""
+FetchRows = Callable[[int], Awaitable[Sequence[Any]]]
+"""Returns up to a number of rows; none at the end."""
 
-IDLE_S: Final = 600
-"""How long a reader may leave an export lying before the database takes its connection back."""
+MAX_IDLE_S: Final = 600
+"""Time that a reader may pause before the database closes the transaction."""
 
 
-async def opened(
+async def open_cursor(
     connection: AsyncConnection,
     collection: Collection,
     properties: Sequence[Property],
     filters: Mapping[str, Any],
     srid: int,
-) -> Next:
-    """Open a cursor over the records of a collection, ordered by code; the shape comes last."""
-    await connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"))
-    table, condition, values = _where(collection, filters)
-    columns = [_column(collection, known) for known in properties]
-    shape = "t.geometry" if srid == 4326 else f"ST_Transform(t.geometry, {int(srid)})"
+) -> FetchRows:
+    """Open a cursor over the records of a collection in code order; the last column is the geometry as WKB."""
+    await connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{MAX_IDLE_S}s'"))
+    table, condition, values = _build_source(collection, filters)
+    columns = [_build_column(collection, known) for known in properties]
+    geometry = "t.geometry" if srid == 4326 else f"ST_Transform(t.geometry, {int(srid)})"
     statement = (
-        f"SELECT {', '.join([*columns, f'ST_AsBinary({shape})'])} FROM {table} WHERE {condition} ORDER BY t.code"
+        f"SELECT {', '.join([*columns, f'ST_AsBinary({geometry})'])} FROM {table} WHERE {condition} ORDER BY t.code"
     )
     raw: Any = (await connection.get_raw_connection()).driver_connection
     cursor = await raw.cursor(statement, *values)
-    fetch: Next = cursor.fetch
+    fetch: FetchRows = cursor.fetch
     return fetch
 
 
-def _where(collection: Collection, filters: Mapping[str, Any]) -> tuple[str, str, list[Any]]:
+def _build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[str, str, list[Any]]:
+    """Return the table, the condition and its values."""
     if collection.kind is not None:
-        where = Conditions(collection.kind, filters)
-        return source(collection.kind), where.sql, where.values
-    parts, values = ["t.removed_at IS NULL"], []
+        conditions = Conditions(collection.kind, filters)
+        return source(collection.kind), conditions.sql, conditions.values
+    clauses, values = ["t.removed_at IS NULL"], []
     for name, value in filters.items():
         if value is not None:
             values.append(value)
             comparison = f"ANY(${len(values)}::text[])" if name == "scope" else f"${len(values)}"
             column = "jurisdiction" if name == "scope" else name
-            parts.append(f"t.{column} = {comparison}")
-    return "ring AS t", " AND ".join(parts), values
+            clauses.append(f"t.{column} = {comparison}")
+    return "ring AS t", " AND ".join(clauses), values
 
 
-def _column(collection: Collection, known: Property) -> str:
+def _build_column(collection: Collection, known: Property) -> str:
     sql = expression(collection, known.name)
     if known.type == "words":
         return f"array_to_json({sql})::text"
@@ -61,13 +62,13 @@ def _column(collection: Collection, known: Property) -> str:
     return f"({sql})::bigint" if known.type == "integer" else sql
 
 
-async def count(connection: AsyncConnection, collection: Collection, filters: Mapping[str, Any], also: str = "") -> int:
-    """Return how many records there are; ``also`` is a further condition of ours."""
-    table, condition, values = _where(collection, filters)
+async def count_catalogued(connection: AsyncConnection, collection: Collection, filters: Mapping[str, Any]) -> int:
+    """Return the number of records that a GB/T 28181 catalogue accepts: a 20-digit code, in use or in repair."""
+    table, condition, values = _build_source(collection, filters)
     raw: Any = (await connection.get_raw_connection()).driver_connection
-    rows = await raw.fetch(f"SELECT count(*) FROM {table} WHERE {condition} {also}", *values)
+    rows = await raw.fetch(
+        f"SELECT count(*) FROM {table} WHERE {condition} "
+        "AND t.code ~ '^[0-9]{20}$' AND t.lifecycle IN ('in_use', 'repair')",
+        *values,
+    )
     return int(rows[0][0])
-
-
-CATALOGUED: Final = "AND t.code ~ '^[0-9]{20}$' AND t.lifecycle IN ('in_use', 'repair')"
-"""What a video platform can take."""

@@ -1,18 +1,19 @@
-"""Exports: everything a collection holds as a file, written while the rows come from the database.
+"""Exports: a collection as a file, written while its rows are read from the database.
 
-Every collection of ``app.ogc.collections`` can be exported. Records come through a cursor; answers
-of the analysis from ``app.ogc.analysis_features.SOURCES``: whoever adds an answer there has its export.
-One transaction sees one state, whatever is written meanwhile; memory does not grow with the rows.
+Every collection of ``app.ogc.collections`` can be exported: records through a cursor, results of the
+analysis from ``app.ogc.analysis_features.SOURCES``. A file shows one state of the registry, and the
+memory that it needs does not depend on the number of rows.
 """
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import anyio
 import anyio.from_thread
@@ -23,28 +24,31 @@ import shapely
 from sqlalchemy import text
 
 from app.access.roles import Principal
-from app.analysis.service import Answers
+from app.analysis.service import AnalysisService
 from app.db.engine import Database
 from app.errors import InvalidQuery
 from app.exports import queries as export_queries
-from app.geo.projection.reference_systems import CRS84, SYSTEMS, Crs, from_lonlat, named
-from app.ingest.writers.formats import FORMATS, Column, Layout
-from app.ingest.writers.model import ARROW, Batches
+from app.geo.projection.reference_systems import CRS84, SYSTEMS, Crs, convert_from_lonlat, find_crs
+from app.ingest.formats import WRITERS
+from app.ingest.writers.model import ARROW, Batches, Column, Layout
 from app.ingest.writers.platforms import REQUIRED_FIELDS
+from app.instants import parse_day, parse_instant
+from app.messages import Language, Message
+from app.models.titles import heading
 from app.ogc.analysis_features import SOURCES
 from app.ogc.collection_model import Collection, Property
 from app.ogc.collections import BY_ID
-from app.records.titles import heading
 
-Language = Literal["en", "zh"]
-ROWS: Final = 5_000
-AT_ONCE: Final = 4
-"""Exports of one process at a time; others wait for their turn."""
+BATCH_ROWS: Final = 5_000
+MAX_RUNNING: Final = 4
+"""Exports that one process runs at the same time; others wait."""
+_CATALOGUE: Final = "gb28181.xml"
+"""Format that has the number of its rows at the start, and one platform."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be exported, and how."""
+class ExportRequest:
+    """The rows and the form of an export."""
 
     collection: Collection
     format: str
@@ -56,33 +60,33 @@ class Wanted:
 
     @property
     def jurisdiction(self) -> str | None:
-        """Return the one jurisdiction that is asked for."""
-        found: str | None = self.filters.get("jurisdiction")
-        return found
+        """The jurisdiction of the filters."""
+        jurisdiction: str | None = self.filters.get("jurisdiction")
+        return jurisdiction
 
 
 @dataclass(frozen=True)
 class Export:
-    """A file on its way."""
+    """A file whose content is produced while it is read."""
 
     name: str
     media_type: str
     notes: tuple[str, ...]
-    """What the format cannot hold."""
-    pieces: AsyncGenerator[bytes, None]
-    """To be closed, or read to the end."""
-    rows: Sequence[int]
-    """How many rows were read so far, one number that grows."""
+    """Properties that the format cannot hold, and results that are not assessed."""
+    chunks: AsyncGenerator[bytes, None]
+    """The content; the reader closes it, or reads it to the end."""
+    row_count: Sequence[int]
+    """Number of rows read so far: one item that grows."""
 
 
-def formats_of(collection: Collection) -> dict[str, str]:
-    """Return the formats a collection can be exported in, with their media types."""
+def list_formats(collection: Collection) -> dict[str, str]:
+    """Return the media types of the formats of a collection, by format."""
     return {
-        name: known.media_type for name, known in FORMATS.items() if not known.kinds or collection.id in known.kinds
+        name: writer.media_type for name, writer in WRITERS.items() if not writer.kinds or collection.id in writer.kinds
     }
 
 
-def wanted(
+def build_request(
     collection_id: str,
     format_name: str,
     filters: Mapping[str, Any],
@@ -91,266 +95,271 @@ def wanted(
     language: Language = "en",
     fields: str | None = None,
     bom: bool = False,
-) -> Wanted:
-    """Return what is asked for, checked.
+) -> ExportRequest:
+    """Return a validated request.
 
     Raises
     ------
     InvalidQuery
-        naming the parameter that is wrong, and what would be right.
+        if a filter, a field or the CRS is not valid for the collection and the format.
     """
     collection = BY_ID[collection_id]
-    chosen = None if not fields else tuple(name.strip() for name in fields.split(","))
-    for name in chosen or ():
+    names = None if not fields else tuple(name.strip() for name in fields.split(","))
+    for name in names or ():
         if name not in collection.by_name:
-            known = ", ".join(collection.by_name)
-            raise InvalidQuery(
-                f"There is no field {name!r} in {collection_id}; there are {known}.",
-                parameter="fields",
-            )
+            raise _unknown_field(collection, name, parameter="fields")
     if collection.answer:
-        _refuse_foreign(collection, filters)
-    system = _system(crs)
-    if FORMATS[format_name].lonlat and system.srid != CRS84.srid:
-        raise InvalidQuery(f"{format_name} knows longitude and latitude only: leave out crs.", parameter="crs")
-    return Wanted(collection, format_name, dict(filters), system, language, chosen, bom)
+        # A filter that the features do not have would have no effect.
+        for name, value in filters.items():
+            if value is not None and name not in collection.by_name:
+                raise _unknown_field(collection, name, parameter=name)
+    system = _parse_crs(crs)
+    if WRITERS[format_name].lonlat and system.srid != CRS84.srid:
+        message = Message("Format {format} has longitude and latitude only. Remove crs.", format=format_name)
+        raise InvalidQuery(message, parameter="crs")
+    return ExportRequest(collection, format_name, dict(filters), system, language, names, bom)
 
 
-def _refuse_foreign(collection: Collection, filters: Mapping[str, Any]) -> None:
-    """Refuse a filter by what the features of an answer do not have: it would be passed over."""
-    for name, value in filters.items():
-        if value is not None and name not in collection.by_name:
-            raise InvalidQuery(
-                f"{collection.id} has no {name}; its fields are {', '.join(collection.by_name)}.",
-                parameter=name,
-            )
+def _unknown_field(collection: Collection, name: str, *, parameter: str) -> InvalidQuery:
+    message = Message(
+        "Unknown field {name!r} of {collection}. Fields: {known}.",
+        name=name,
+        collection=collection.id,
+        known=", ".join(collection.by_name),
+    )
+    return InvalidQuery(message, parameter=parameter)
 
 
-def _system(text_of_crs: str | None) -> Crs:
-    if text_of_crs is None:
+def _parse_crs(crs: str | None) -> Crs:
+    if crs is None:
         return CRS84
-    found = named(text_of_crs) or named(f"EPSG:{text_of_crs}")
-    if found is None:
-        known = ", ".join(f"EPSG:{system.srid}" for system in SYSTEMS[1:])
-        raise InvalidQuery(f"There is no CRS {text_of_crs!r} here; there are CRS84, {known}.", parameter="crs")
-    return found
+    system = find_crs(crs) or find_crs(f"EPSG:{crs}")
+    if system is None:
+        known = ", ".join(f"EPSG:{known.srid}" for known in SYSTEMS[1:])
+        raise InvalidQuery(Message("Unknown CRS {crs!r}. CRS: CRS84, {known}.", crs=crs, known=known), parameter="crs")
+    return system
 
 
-class Exports:
+class ExportService:
     """The exports of one process."""
 
-    def __init__(self, database: Database, answers: Answers) -> None:
-        self._database, self._answers = database, answers
-        self._turns = asyncio.Semaphore(AT_ONCE)
+    def __init__(self, database: Database, analysis: AnalysisService) -> None:
+        self._database, self._analysis = database, analysis
+        self._turns = asyncio.Semaphore(MAX_RUNNING)
 
-    async def open(self, asked: Wanted, who: Principal) -> Export:
-        """Begin an export; the first piece is made before it is returned, so that failures are told.
+    async def open_export(self, request: ExportRequest, principal: Principal) -> Export:
+        """Start an export; the first chunk is written before this returns, so that errors are raised here.
 
         Raises
         ------
         Forbidden
-            when the caller may not analyse.
+            if the caller does not have the role analyst.
         NotFound
-            when the jurisdiction is outside the caller's scope.
+            if the jurisdiction is outside the caller's scope.
         InvalidQuery
-            when the answer or the format needs a jurisdiction, and none is named.
+            if the collection or the format needs a jurisdiction, and the request has none.
         """
-        scope = who.scope("analyst")
-        if asked.jurisdiction is not None:
-            who.need_in("analyst", [asked.jurisdiction])
-        elif asked.collection.answer or asked.format == "gb28181.xml":
-            raise InvalidQuery("Name one jurisdiction with ?jurisdiction=.", parameter="jurisdiction")
-        asked = replace(asked, filters={**asked.filters, "scope": scope})
-        properties = _properties(asked, reveal=who.reveals)
-        layout = _layout(asked, properties)
-        told = list(FORMATS[asked.format].notes(_layout(replace(asked, language="en"), properties)))
-        if asked.collection.answer:
-            told += await self._not_assessed(asked, who)
-        rows = [0]
-        pieces = self._written(asked, who, layout, properties, rows)
-        first = await anext(pieces, b"")  # a file may have nothing in it
+        scope = principal.scope("analyst")
+        if request.jurisdiction is not None:
+            principal.need_in("analyst", [request.jurisdiction])
+        elif request.collection.answer or request.format == _CATALOGUE:
+            message = Message("This export needs one jurisdiction. Add ?jurisdiction=.")
+            raise InvalidQuery(message, parameter="jurisdiction")
+        request = replace(request, filters={**request.filters, "scope": scope})
+        properties = _select_properties(request, reveal=principal.reveals)
+        layout = _build_layout(request, properties)
+        english_layout = _build_layout(replace(request, language="en"), properties)  # notes go into a header
+        notes = list(WRITERS[request.format].notes(english_layout))
+        if request.collection.answer:
+            notes += await self._list_not_assessed(request, principal)
+        row_count = [0]
+        chunks = self._write_chunks(request, principal, layout, properties, row_count)
+        first = await anext(chunks, b"")  # a file may be empty
         return Export(
-            _file_name(asked), FORMATS[asked.format].media_type, tuple(told),
-            _after(first, pieces), rows,
-        )  # fmt: skip
+            _build_file_name(request),
+            WRITERS[request.format].media_type,
+            tuple(notes),
+            _prepend_chunk(first, chunks),
+            row_count,
+        )
 
-    async def _not_assessed(self, asked: Wanted, who: Principal) -> list[str]:
-        """Return what the answer could not say: a file without gaps is not a city without gaps."""
-        assert asked.jurisdiction is not None  # noqa: S101  # asked for before
-        answer = await SOURCES[asked.collection.id](self._answers, asked.jurisdiction, who)
-        told = (await anyio.to_thread.run_sync(orjson.loads, answer)).get("not_assessed", [])
+    async def _load_result(self, request: ExportRequest, principal: Principal) -> bytes:
+        assert request.jurisdiction is not None  # noqa: S101  # checked in open_export
+        return await SOURCES[request.collection.id](self._analysis, request.jurisdiction, principal)
+
+    async def _list_not_assessed(self, request: ExportRequest, principal: Principal) -> list[str]:
+        """Return a note for each part that the result does not assess: no gaps may mean no assessment."""
+        result = await self._load_result(request, principal)
+        items = (await anyio.to_thread.run_sync(orjson.loads, result)).get("not_assessed", [])
         return [
             f"Not assessed: {' '.join(filter(None, (item['what'], item.get('level'))))}: {item['reason']}."
-            for item in told
+            for item in items
         ]
 
-    async def _written(
+    async def _write_chunks(
         self,
-        asked: Wanted,
-        who: Principal,
+        request: ExportRequest,
+        principal: Principal,
         layout: Layout,
         properties: Sequence[Property],
-        rows: list[int],
+        row_count: list[int],
     ) -> AsyncGenerator[bytes, None]:
-        async with self._turns, _folder() as folder:
-            source = (
-                self._answered(asked, who, layout)
-                if asked.collection.answer
-                else self._recorded(asked, layout, properties)
-            )
+        source: AbstractAsyncContextManager[tuple[Batches, int | None]]
+        async with self._turns, _create_folder() as folder:
+            if request.collection.answer:
+                source = self._open_result(request, principal, layout)
+            else:
+                source = self._open_records(request, layout, properties)
             async with source as (batches, count):
-                known = replace(layout, count=count)
-                iterator = FORMATS[asked.format].write(known, _counted(batches, rows), folder)
-                while (piece := await anyio.to_thread.run_sync(next, iterator, None)) is not None:
-                    if piece:
-                        yield piece
-
-    @asynccontextmanager
-    async def _recorded(
-        self, asked: Wanted, layout: Layout, properties: Sequence[Property]
-    ) -> AsyncIterator[tuple[Batches, int | None]]:
-        """Give the records of a collection, as they are now, in batches."""
-        async with self._database.snapshot() as connection:
-            await connection.execute(text("SELECT 1"))  # opens the transaction the cursor lives in
-            count = None
-            if asked.format == "gb28181.xml":
-                count = await export_queries.count(
-                    connection, asked.collection, asked.filters, export_queries.CATALOGUED
+                chunks = WRITERS[request.format].write(
+                    replace(layout, count=count), _count_rows(batches, row_count), folder
                 )
-            fetch = await export_queries.opened(connection, asked.collection, properties, asked.filters, asked.crs.srid)
-            yield _batches(layout, fetch), count
+                while (chunk := await anyio.to_thread.run_sync(next, chunks, None)) is not None:
+                    if chunk:
+                        yield chunk
 
     @asynccontextmanager
-    async def _answered(
-        self, asked: Wanted, who: Principal, layout: Layout
+    async def _open_records(
+        self, request: ExportRequest, layout: Layout, properties: Sequence[Property]
     ) -> AsyncIterator[tuple[Batches, int | None]]:
-        """Give the features of an answer in batches."""
-        assert asked.jurisdiction is not None  # noqa: S101  # asked for before
-        answer = await SOURCES[asked.collection.id](self._answers, asked.jurisdiction, who)
-        features = await anyio.to_thread.run_sync(_features, answer, asked)
-        yield _of_features(layout, features, asked), len(features)
+        """Yield the records of a collection in batches, and their number if the format needs it."""
+        async with self._database.snapshot() as connection:
+            await connection.execute(text("SELECT 1"))  # starts the transaction of the cursor
+            count = None
+            if request.format == _CATALOGUE:
+                count = await export_queries.count_catalogued(connection, request.collection, request.filters)
+            fetch = await export_queries.open_cursor(
+                connection, request.collection, properties, request.filters, request.crs.srid
+            )
+            yield _iter_record_batches(layout, fetch), count
+
+    @asynccontextmanager
+    async def _open_result(
+        self, request: ExportRequest, principal: Principal, layout: Layout
+    ) -> AsyncIterator[tuple[Batches, int | None]]:
+        """Yield the features of a result of the analysis in batches, and their number."""
+        result = await self._load_result(request, principal)
+        features = await anyio.to_thread.run_sync(_filter_features, result, request)
+        yield _iter_feature_batches(layout, features, request), len(features)
 
 
 @asynccontextmanager
-async def _folder() -> AsyncIterator[Path]:
+async def _create_folder() -> AsyncIterator[Path]:
+    """Yield a temporary folder, which is deleted at the end even if the export is cancelled."""
     folder = await anyio.to_thread.run_sync(tempfile.mkdtemp, None, "export-")
     try:
         yield Path(folder)
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(_remove, Path(folder))
+            await anyio.to_thread.run_sync(shutil.rmtree, folder)
 
 
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-
-
-async def _after(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(pieces):
+async def _prepend_chunk(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(chunks):
         yield first
-        async for piece in pieces:
-            yield piece
+        async for chunk in chunks:
+            yield chunk
 
 
-def _counted(batches: Batches, rows: list[int]) -> Batches:
+def _count_rows(batches: Batches, row_count: list[int]) -> Batches:
     for batch in batches:
-        rows[0] += batch.num_rows
+        row_count[0] += batch.num_rows
         yield batch
 
 
-async def _more(fetch: export_queries.Next) -> Sequence[Any]:
-    return await fetch(ROWS)
+async def _fetch_rows(fetch: export_queries.FetchRows) -> Sequence[Any]:
+    return await fetch(BATCH_ROWS)
 
 
-def _batches(layout: Layout, fetch: export_queries.Next) -> Batches:
-    """Yield rows as they are asked for, from a worker thread."""
-    while rows := anyio.from_thread.run(_more, fetch):
+def _iter_record_batches(layout: Layout, fetch: export_queries.FetchRows) -> Batches:
+    """Yield the rows of a cursor in batches; in a worker thread."""
+    while rows := anyio.from_thread.run(_fetch_rows, fetch):
         columns = zip(*rows, strict=True)
-        arrays = [_array(column, known.type) for column, known in zip(columns, layout.schema, strict=True)]
+        arrays = [_build_array(column, known.type) for column, known in zip(columns, layout.schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
 
 
-def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return values as a column; most columns of an inventory are empty, and cost nothing then."""
+def _build_array(column: Sequence[Any], arrow_type: pa.DataType) -> pa.Array:
+    # Most columns of an inventory are empty, and an array of nulls costs nothing.
     if column[0] is None and all(value is None for value in column):
-        return pa.nulls(len(column), kind)
-    return pa.array(column, kind)
+        return pa.nulls(len(column), arrow_type)
+    return pa.array(column, arrow_type)
 
 
-def _features(answer: bytes, asked: Wanted) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = orjson.loads(answer)["features"]
-    simple = {
+def _filter_features(result: bytes, request: ExportRequest) -> list[dict[str, Any]]:
+    """Return the features of a result whose properties equal the filters."""
+    features: list[dict[str, Any]] = orjson.loads(result)["features"]
+    conditions = {
         name: value
-        for name, value in asked.filters.items()
-        if value is not None and name in asked.collection.by_name and name != "jurisdiction"
+        for name, value in request.filters.items()
+        if value is not None and name in request.collection.by_name and name != "jurisdiction"
     }
     return [
-        feature for feature in found if all(feature["properties"].get(name) == value for name, value in simple.items())
+        feature
+        for feature in features
+        if all(feature["properties"].get(name) == value for name, value in conditions.items())
     ]
 
 
-def _of_features(layout: Layout, features: list[dict[str, Any]], asked: Wanted) -> Batches:
-    for start in range(0, len(features), ROWS):
-        some = features[start : start + ROWS]
+def _iter_feature_batches(layout: Layout, features: list[dict[str, Any]], request: ExportRequest) -> Batches:
+    for start in range(0, len(features), BATCH_ROWS):
+        batch = features[start : start + BATCH_ROWS]
         arrays = [
-            pa.array([_value(feature, column, asked) for feature in some], ARROW[column.type])
+            pa.array([_read_value(feature, column, request) for feature in batch], ARROW[column.type])
             for column in layout.columns
         ]
-        shapes = shapely.from_geojson([orjson.dumps(f["geometry"]).decode() for f in some])
-        if asked.crs.srid != CRS84.srid:
-            shapes = shapely.transform(shapes, lambda xy: from_lonlat(xy, asked.crs))
+        shapes = shapely.from_geojson([orjson.dumps(feature["geometry"]).decode() for feature in batch])
+        if request.crs.srid != CRS84.srid:
+            shapes = shapely.transform(shapes, lambda lonlat: convert_from_lonlat(lonlat, request.crs))
         arrays.append(pa.array(shapely.to_wkb(shapes), pa.binary()))
         yield pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
 
 
-def _value(feature: Mapping[str, Any], column: Column, asked: Wanted) -> Any:
+def _read_value(feature: Mapping[str, Any], column: Column, request: ExportRequest) -> Any:
+    """Return the value of a column in a feature, in the type of its Arrow array."""
     if column.name == "code":
         return str(feature["id"])
     if column.name == "jurisdiction":
-        return asked.jurisdiction
+        return request.jurisdiction
     value = feature["properties"].get(column.name)
     if value is None:
         return None
     if column.type in ("words", "json"):
         return orjson.dumps(value).decode()
     if column.type == "instant":
-        return datetime.fromisoformat(value)
+        return parse_instant(value)
     if column.type == "day":
-        return datetime.fromisoformat(value).date()
+        return parse_day(value[:10])
     return float(value) if column.type == "number" else value
 
 
-def _properties(asked: Wanted, *, reveal: bool) -> list[Property]:
-    shown = asked.collection.shown(reveal=reveal)
-    if FORMATS[asked.format].kinds:
-        return [known for known in shown if known.name in REQUIRED_FIELDS or known.name == "kind"]
-    if asked.fields is None:
-        return list(shown)
-    by_name = {known.name: known for known in shown}
-    return [by_name[name] for name in asked.fields if name in by_name]
+def _select_properties(request: ExportRequest, *, reveal: bool) -> list[Property]:
+    """Return the properties that the caller may see and the request or the format selects."""
+    visible = request.collection.shown(reveal=reveal)
+    if WRITERS[request.format].kinds:
+        return [known for known in visible if known.name in REQUIRED_FIELDS or known.name == "kind"]
+    if request.fields is None:
+        return list(visible)
+    by_name = {known.name: known for known in visible}
+    return [by_name[name] for name in request.fields if name in by_name]
 
 
-def _layout(asked: Wanted, properties: Sequence[Property]) -> Layout:
-    headers = {known.name: heading(known.name, "zh") if asked.language == "zh" else known.name for known in properties}
-    x, y = ("easting", "northing") if asked.crs.metric else ("lon", "lat")
-    places = (x, y, "geometry")
-    if asked.language == "zh":
-        places = (heading(x, "zh"), heading(y, "zh"), heading("geometry", "zh"))
-    platform = f"{asked.jurisdiction or '000000'}00002000000001"
+def _build_layout(request: ExportRequest, properties: Sequence[Property]) -> Layout:
+    x, y = ("easting", "northing") if request.crs.metric else ("lon", "lat")
+    names = [*(known.name for known in properties), x, y, "geometry"]
+    headers = {name: heading(name, "zh") if request.language == "zh" else name for name in names}
     return Layout(
-        name=asked.collection.id,
+        name=request.collection.id,
         columns=tuple(Column(p.name, headers[p.name], p.type, p.kept) for p in properties),
-        geometry_types=asked.collection.shapes,
-        srid=asked.crs.srid,
-        location_headers=places,
-        bom=asked.bom,
-        platform=platform,
+        geometry_types=request.collection.shapes,
+        srid=request.crs.srid,
+        location_headers=(headers[x], headers[y], headers["geometry"]),
+        bom=request.bom,
+        platform=f"{request.jurisdiction or '000000'}00002000000001",
     )
 
 
-def _file_name(asked: Wanted) -> str:
-    name = asked.collection.title_zh if asked.language == "zh" else asked.collection.id
-    where = f"-{asked.jurisdiction}" if asked.jurisdiction else ""
-    return f"{name}{where}-{datetime.now(UTC):%Y%m%d}.{asked.format}"
+def _build_file_name(request: ExportRequest) -> str:
+    name = request.collection.title_zh if request.language == "zh" else request.collection.id
+    jurisdiction = f"-{request.jurisdiction}" if request.jurisdiction else ""
+    return f"{name}{jurisdiction}-{datetime.now(UTC):%Y%m%d}.{request.format}"

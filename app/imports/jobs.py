@@ -31,7 +31,7 @@ from app.imports.transaction import Cancelled, ImportOutcome, JobRecorder, RowIm
 from app.ingest.columns import import_plan
 from app.ingest.columns.planner import Plan
 from app.ingest.messages.chinese import in_chinese
-from app.ingest.readers.opening import TableSource
+from app.ingest.readers.opening import TableReader
 from app.instants import format_instant, parse_instant
 from app.messages import Language, Message
 from app.models.import_tables import FINISHED
@@ -159,7 +159,7 @@ class Imports:
             job_id, file, request, principal, reason, source, plan, resources, max_vertices=self._max_vertices
         )
 
-    async def _check_registered(self, source: TableSource, plan: Plan, principal: Principal) -> None:
+    async def _check_registered(self, source: TableReader, plan: Plan, principal: Principal) -> None:
         """Raise Invalid if fields are missing and none of the first rows is a registered record."""
         sample = await anyio.to_thread.run_sync(preparation.read_valid_sample, source, plan)
         async with self.database.reading() as connection:

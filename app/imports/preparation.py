@@ -9,20 +9,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import orjson
 from pydantic import ValidationError
 
 from app.access.roles import Principal
 from app.errors import Invalid, Issue
+from app.imports.record_specs import find_record_spec
 from app.imports.schemas import ImportRequest
-from app.ingest.columns.field_specs import kind_of
 from app.ingest.columns.options import Options
 from app.ingest.columns.planner import Note, Plan, plan_for
 from app.ingest.columns.profiles import Profile
+from app.ingest.formats import FORMATS, Option
 from app.ingest.messages.chinese import in_chinese
-from app.ingest.readers.opening import Batch, DetectedFormat, TableSource, open_source
+from app.ingest.readers.opening import Batch, DetectedFormat, TableReader, open_source
 from app.ingest.validation.batch_validation import judge
 from app.ingest.validation.redaction import withheld
 from app.messages import Message
@@ -66,7 +67,7 @@ class ImportTask:
     principal: Principal
     reason: str
     """Reason in the history of the records."""
-    source: TableSource
+    source: TableReader
     plan: Plan
     resources: ExitStack
     """Closes the file."""
@@ -211,7 +212,7 @@ def build_options(request: ImportRequest, profile: Profile | None) -> Options:
     """Return the options of the import plan."""
     key = request.key or (profile.key if profile else None) or "code"
     return Options(
-        spec=request.kind,
+        spec=find_record_spec(request.kind),
         jurisdiction=request.jurisdiction,
         mapping=request.mapping,
         profile=profile,
@@ -227,28 +228,10 @@ def build_options(request: ImportRequest, profile: Profile | None) -> Options:
 
 def _accepts_partial_rows(request: ImportRequest) -> bool:
     """Return whether rows may have only some fields of registered records."""
-    name = kind_of(request.kind).name
+    name = find_record_spec(request.kind).name
     if name == "ring":
         return request.mode == "update_only"
     return request.mode != "create_only" and name in BY_NAME
-
-
-_MARKUP_FORMATS: Final = ("html", "xml-spreadsheet")
-_SHEET_FORMATS: Final = ("xlsx", "xls", "ods", *_MARKUP_FORMATS)
-_TEXT_FORMATS: Final = ("csv", "tsv")
-_JSON_FORMATS: Final = ("geojson", "geojsonseq", "json", "gat1400")
-_LAYER_FORMATS: Final = (
-    *_SHEET_FORMATS,
-    *("gpkg", "fgb", "shapefile", "gat1400", "json", "topojson", "mapinfo", "filegdb"),
-)
-_FORMATS_BY_OPTION: Final = {
-    "sheet": _LAYER_FORMATS,
-    "layer": (*_LAYER_FORMATS, "kml", "parquet"),
-    "delimiter": _TEXT_FORMATS,
-    "header_row": (*_TEXT_FORMATS, *_SHEET_FORMATS),
-    "encoding": (*_TEXT_FORMATS, *_JSON_FORMATS, "shapefile", "kml", "gb28181", *_MARKUP_FORMATS),
-}
-"""Formats that an option applies to; sheet and layer mean the same."""
 
 
 def _check_format_options(request: ImportRequest, detected_format: str) -> None:
@@ -259,8 +242,8 @@ def _check_format_options(request: ImportRequest, detected_format: str) -> None:
             "not-for-this-format",
             Message("Option {name} does not apply to format {format}. Remove it.", name=name, format=detected_format),
         )
-        for name, formats in _FORMATS_BY_OPTION.items()
-        if getattr(request, name) is not None and detected_format not in formats
+        for name in get_args(Option)
+        if getattr(request, name) is not None and name not in FORMATS[detected_format].options
     ]
     if issues:
         raise Invalid(issues[0].message, code="not-for-this-format", issues=issues)
@@ -285,7 +268,7 @@ def check_kind_options(request: ImportRequest, plan: Plan) -> None:
 @contextmanager
 def open_import(
     file: UploadedFile, request: ImportRequest, profile: Profile | None
-) -> Iterator[tuple[TableSource, Plan]]:
+) -> Iterator[tuple[TableReader, Plan]]:
     """Open a file; yield the source of its rows and the import plan.
 
     Raises
@@ -313,7 +296,7 @@ def open_import(
 
 def _open_layer(
     resources: ExitStack, file: UploadedFile, request: ImportRequest, layer: str | None
-) -> tuple[TableSource, Batch | None]:
+) -> tuple[TableReader, Batch | None]:
     """Return a layer of a file and its first rows."""
     opened = open_source(
         file.path,
@@ -329,16 +312,15 @@ def _open_layer(
     return source, next(iter(source.iter_batches(_SAMPLE_ROWS)), None)
 
 
-def _use_mapping_of_file(options: Options, source: TableSource) -> tuple[Options, tuple[Note, ...]]:
+def _use_mapping_of_file(options: Options, source: TableReader) -> tuple[Options, tuple[Note, ...]]:
     """Return options with the mapping.json of an export of this registry, unless the sender names one."""
     mapping_of_file = source.detected.mapping
     if mapping_of_file is None or options.mapping or options.profile is not None:
         return options, ()
-    kind = kind_of(options.spec)
     mapping = {
         column: target
         for column, target in mapping_of_file.items()
-        if column in source.columns and (target is None or kind.field(target.partition("@")[0]) is not None)
+        if column in source.columns and (target is None or options.spec.field(target.partition("@")[0]) is not None)
     }
     if not mapping:
         return options, ()
@@ -355,8 +337,8 @@ def _plan_any_layer(
     file: UploadedFile,
     request: ImportRequest,
     options: Options,
-    first_layer: tuple[TableSource, Batch | None],
-) -> tuple[TableSource, Plan]:
+    first_layer: tuple[TableReader, Batch | None],
+) -> tuple[TableReader, Plan]:
     """Return the first layer and its plan, or another layer if the first one lacks required fields."""
     source, sample = first_layer
     try:
@@ -372,7 +354,7 @@ def _plan_any_layer(
 
 def _plan_other_layer(
     resources: ExitStack, file: UploadedFile, request: ImportRequest, options: Options, detected: DetectedFormat
-) -> tuple[TableSource, Plan] | None:
+) -> tuple[TableReader, Plan] | None:
     """Return another layer with the required fields: the first sheet may hold explanations only."""
     for layer in [name for name in detected.layers if name != detected.layer][:_MAX_OTHER_LAYERS]:
         try:
@@ -392,7 +374,7 @@ def _plan_other_layer(
     return None
 
 
-def read_valid_sample(source: TableSource, plan: Plan) -> Any:
+def read_valid_sample(source: TableReader, plan: Plan) -> Any:
     """Return the valid ones of the first rows as an Arrow table, None for a file without rows; in a thread."""
     batch = next(iter(source.iter_batches(_SAMPLE_ROWS)), None)
     return None if batch is None else judge(plan, withheld(batch, plan.dropped)).good

@@ -1,7 +1,7 @@
-"""Profiles of sources: those that come with the product, and those that were saved."""
+"""Import profiles, built in and saved, and the templates of files to fill in."""
 
 import io
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import xlsxwriter
 from pydantic import ValidationError
@@ -10,20 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.access.roles import Principal
 from app.errors import Conflict, Invalid, Issue, NotFound
 from app.imports.queries import jobs as job_queries
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns import templates
-from app.ingest.columns.field_specs import kind_of
 from app.ingest.columns.options import BUILT_IN, check_profile
 from app.ingest.columns.profiles import Profile
+from app.messages import Language, Message, translate_message
 from app.records import payloads
 
 
-async def find(connection: AsyncConnection, name: str) -> Profile:
+async def load_profile(connection: AsyncConnection, name: str) -> Profile:
     """Return a profile by name.
 
     Raises
     ------
     NotFound
-        when there is none.
+        if there is no such profile.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -33,120 +34,120 @@ async def find(connection: AsyncConnection, name: str) -> Profile:
     return Profile.model_validate({**row["body"], "name": name})
 
 
-async def listed(connection: AsyncConnection, who: Principal) -> list[dict[str, Any]]:
-    """Return all profiles, those of the product first."""
-    who.need("reader")
-    own = [
-        {
-            **profile.model_dump(mode="json"),
-            "built_in": True,
-            "updated_at": None,
-            "updated_by": None,
-        }
+async def load_profile_documents(connection: AsyncConnection, principal: Principal) -> list[dict[str, Any]]:
+    """Return all profiles, the built-in ones first."""
+    principal.need("reader")
+    built_in = [
+        {**profile.model_dump(mode="json"), "built_in": True, "updated_at": None, "updated_by": None}
         for profile in BUILT_IN.values()
     ]
-    return own + [_saved(row) for row in await job_queries.profiles(connection)]
+    saved = [
+        {**row["body"], **{name: row[name] for name in ("name", "updated_at", "updated_by")}, "built_in": False}
+        for row in await job_queries.profiles(connection)
+    ]
+    return built_in + saved
 
 
-async def view(connection: AsyncConnection, name: str, who: Principal) -> dict[str, Any]:
-    """Return one profile as it is kept."""
-    for profile in await listed(connection, who):
+async def load_profile_document(connection: AsyncConnection, name: str, principal: Principal) -> dict[str, Any]:
+    """Return one profile, and who saved it."""
+    for profile in await load_profile_documents(connection, principal):
         if profile["name"] == name:
             return profile
     raise NotFound("import profile", name)
 
 
-def _saved(row: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: row[name] for name in ("name", "updated_at", "updated_by")}
-    return {**row["body"], **kept, "built_in": False}
-
-
-async def put(connection: AsyncConnection, name: str, payload: object, who: Principal) -> tuple[dict[str, Any], bool]:
-    """Save a profile; return it and whether it is new.
+async def save_profile(
+    connection: AsyncConnection, name: str, payload: object, principal: Principal
+) -> tuple[dict[str, Any], bool]:
+    """Save a profile; return its document, and whether it is new.
 
     Raises
     ------
     Conflict
-        when the name is one of the product's own.
+        if the name is that of a built-in profile.
     Invalid
-        when it speaks of fields or code lists that are none.
+        if the profile has unknown fields or code lists.
     """
-    who.need("editor")
-    if name in BUILT_IN:
-        raise Conflict(
-            f"The profile {name!r} comes with the product; save yours under another name.",
-            code="profile-built-in",
-        )
+    principal.need("editor")
+    _check_not_built_in(name)
     if isinstance(payload, dict) and payload.get("name", name) != name:
-        message = f"the name in the body is not the name in the URL, {name!r}"
-        raise Invalid(message.capitalize() + ".", issues=(Issue("/name", "code-mismatch", message),))
+        message = Message("The name in the body differs from the name in the URL, {name!r}.", name=name)
+        raise Invalid(message, issues=(Issue("/name", "code-mismatch", message),))
     try:
-        body = {**payload, "name": name} if isinstance(payload, dict) else payload
-        profile = Profile.model_validate(body)
+        profile = Profile.model_validate({**payload, "name": name} if isinstance(payload, dict) else payload)
     except ValidationError as error:
-        faults = payloads.faults_of(error)
-        detail = f"The profile is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, issues=faults) from error
-    check_profile(profile)
-    new = await job_queries.put_profile(connection, name, profile.model_dump(mode="json"), who.name)
-    return await view(connection, name, who), new
+        issues = payloads.faults_of(error)
+        message = Message(
+            "The profile is not valid: {pointer}: {reason}.",
+            pointer=issues[0].pointer or "/",
+            reason=issues[0].message,
+        )
+        raise Invalid(message, issues=issues) from error
+    check_profile(profile, find_record_spec(profile.kind) if profile.kind else None)
+    is_new = await job_queries.put_profile(connection, name, profile.model_dump(mode="json"), principal.name)
+    return await load_profile_document(connection, name, principal), is_new
 
 
-async def remove(connection: AsyncConnection, name: str, who: Principal) -> None:
+async def remove_profile(connection: AsyncConnection, name: str, principal: Principal) -> None:
     """Remove a saved profile.
 
     Raises
     ------
     NotFound
-        when there is none.
+        if there is no such profile.
     """
-    who.need("editor")
-    if name in BUILT_IN:
-        raise Conflict(f"The profile {name!r} comes with the product.", code="profile-built-in")
+    principal.need("editor")
+    _check_not_built_in(name)
     if not await job_queries.remove_profile(connection, name):
         raise NotFound("import profile", name)
 
 
-# Templates of the kinds as files: text for any program, a workbook whose cells keep twenty digits.
+def _check_not_built_in(name: str) -> None:
+    if name in BUILT_IN:
+        message = Message("Profile {name!r} is part of the product. Use another name.", name=name)
+        raise Conflict(message, code="profile-built-in")
 
-_WIDE = 18
+
+# Templates of the kinds as files. The cells of a workbook are text, so that they keep twenty digits.
+
+_COLUMN_WIDTH: Final = 18
 
 
-def template(kind: str, file_format: Literal["csv", "xlsx"], language: Literal["zh", "en"]) -> bytes:
-    """Return the template of a kind.
+def build_template(kind: str, file_format: Literal["csv", "xlsx"], language: Language) -> bytes:
+    """Return the template of a kind as a file.
 
     Raises
     ------
     NotFound
-        when there is no such kind.
+        if there is no such kind.
     """
     try:
-        name = kind_of(kind if kind.endswith("s") else kind.replace("-", "_")).name
+        spec = find_record_spec(kind if kind.endswith("s") else kind.replace("-", "_"))
     except Invalid as error:
         raise NotFound("import template", kind) from error
     if file_format == "csv":
-        text = templates.csv_text(name, language)
+        text = templates.csv_text(spec, language)
         return (text if text.startswith("\ufeff") else "\ufeff" + text).encode()
-    return _workbook(templates.template(name, language))
+    return _write_workbook(templates.template(spec, language))
 
 
-def _workbook(wanted: templates.Template) -> bytes:
-    """Return a workbook: the table to fill in, and what each column takes."""
+def _write_workbook(template: templates.Template) -> bytes:
+    """Return a workbook with two sheets: the table to fill in, and the description of its columns."""
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file, {"in_memory": True})
     text, bold = book.add_format({"num_format": "@"}), book.add_format({"bold": True})
-    table = book.add_worksheet(wanted.kind)
-    table.set_column(0, len(wanted.headings) - 1, _WIDE, text)
-    _fill(table, [wanted.headings, *wanted.examples], bold)
-    told = book.add_worksheet("列说明" if wanted.language == "zh" else "columns")
-    told.set_column(0, len(wanted.columns_heading) - 1, _WIDE, text)
-    _fill(told, [wanted.columns_heading, *wanted.columns], bold)
+    table = book.add_worksheet(template.kind)
+    table.set_column(0, len(template.headings) - 1, _COLUMN_WIDTH, text)
+    _write_sheet(table, [template.headings, *template.examples], bold)
+    descriptions = book.add_worksheet(translate_message(Message("columns"), template.language))
+    descriptions.set_column(0, len(template.columns_heading) - 1, _COLUMN_WIDTH, text)
+    _write_sheet(descriptions, [template.columns_heading, *template.columns], bold)
     book.close()
     return file.getvalue()
 
 
-def _fill(sheet: Any, rows: list[tuple[str, ...]], bold: Any) -> None:
-    for at, row in enumerate(rows):
+def _write_sheet(sheet: Any, rows: list[tuple[str, ...]], bold: Any) -> None:
+    for index, row in enumerate(rows):
         for column, cell in enumerate(row):
-            sheet.write_string(at, column, cell, *([bold] if at == 0 else []))
+            sheet.write_string(index, column, cell, *([bold] if index == 0 else []))
     sheet.freeze_panes(1, 0)

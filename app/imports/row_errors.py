@@ -1,212 +1,217 @@
-"""What only the registry can tell is wrong with a row, in English and Chinese."""
+"""Errors of rows that only the registry can find: one table of codes, messages and hints.
+
+Each constant is one error. ``{value}`` is the value that the error shows; the other parameters are
+named where the error is reported. A message that starts with ``{subject}`` names the record.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
+from app.errors import Issue
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.validation.issues import RowFault, shown
+from app.messages import Message
 from app.records.drafts import MOST_LANES
 
 
-def duplicate(row: int, code: str, first: int) -> RowFault:
-    """Say that an earlier row has the code."""
-    return RowFault(
-        row, None, "code", code, "duplicate-code",
-        f"code {code!r} stands in row {first} already",
-        f"编码“{code}”在第 {first} 行已出现",
-        "keep one of the two rows",
-    )  # fmt: skip
+@dataclass(frozen=True)
+class RowError:
+    """One kind of error: its code, the field it is reported at, and English templates of its texts."""
+
+    code: str
+    field: str | None
+    message: str
+    hint: str | None = None
+
+    def to_issue(self, row: int, value: str | None = None, *, field: str | None = None, **parameters: Any) -> RowFault:
+        """Return the error of a row; ``field`` replaces the usual one."""
+        value = shown(value)
+        message = Message(self.message, value=value, **parameters)
+        hint = None if self.hint is None else Message(self.hint, value=value, **parameters)
+        return RowFault(row, None, field or self.field, value, self.code, message, in_chinese(message), hint)
 
 
-def duplicate_reference(row: int, reference: str, first: int) -> RowFault:
-    """Say that an earlier row has the owner's reference."""
-    short = shown(reference)
-    return RowFault(
-        row, None, "owner_reference", short, "duplicate-reference",
-        f"the owner's reference {short!r} stands in row {first} already",
-        f"单位自编号“{short}”在第 {first} 行已出现",
-        "keep one of the two rows",
-    )  # fmt: skip
+_CHECK_LOCATION: Final = Message("Check the coordinates, their CRS or datum, and the extent of the jurisdiction.")
+_CHECK_CODE: Final = "Check the code, or register the record first."
 
+DUPLICATE_CODE: Final = RowError(
+    "duplicate-code", "code", "Code {value!r} is already in row {first}.", "Keep one of the two rows."
+)
+DUPLICATE_REFERENCE: Final = RowError(
+    "duplicate-reference",
+    "owner_reference",
+    "The owner reference {value!r} is already in row {first}.",
+    "Keep one of the two rows.",
+)
+UNKNOWN_JURISDICTION: Final = RowError(
+    # A jurisdiction that does not exist and one outside the scope have the same text.
+    "unknown-reference",
+    "jurisdiction",
+    "Jurisdiction {value!r} does not exist.",
+    "Register the jurisdiction first, or use a key that may write it.",
+)
+CODE_OF_OTHER_JURISDICTION: Final = RowError(
+    "already-exists",
+    "code",
+    "Code {value!r} is used by a {kind} of another jurisdiction.",
+    "Codes are unique in the service, and a record cannot move to another jurisdiction. Use another code.",
+)
+RECORD_EXISTS: Final = RowError(
+    "already-exists",
+    "code",
+    "Code {value!r} is already registered, and mode=create_only accepts new records only.",
+    "Use mode=upsert to update the record.",
+)
+NOT_REGISTERED: Final = RowError(
+    "not-found",
+    "code",
+    "{subject} is not registered, and mode=update_only accepts registered records only.",
+    "Use mode=upsert to create it.",
+)
+NOT_REGISTERED_PARTIAL: Final = RowError(
+    "not-found",
+    "code",
+    "{subject} is not registered, and mode=update_only accepts registered records only.",
+    _CHECK_CODE,
+)
+FIELDS_MISSING: Final = RowError(
+    "not-found",
+    "code",
+    "{subject} is not registered, and the file lacks fields that a new {kind} needs: {fields}.",
+    "Check the code, register the record first, or map a column to each of these fields.",
+)
+TOO_MANY_LANES: Final = RowError(
+    "too-long", "lanes", "The checkpoint would have more than {most} lanes.", "Remove lanes from the file."
+)
+LANE_WITHOUT_DIRECTION: Final = RowError(
+    "missing",
+    "lane_direction",
+    "Lane {value} is new to the checkpoint and has no direction.",
+    "Map a column to lane_direction.",
+)
+UNKNOWN_REFERENCE: Final = RowError(
+    "unknown-reference",
+    None,
+    "There is no {kind} {value!r} in jurisdiction {jurisdiction}.",
+    "Import the {kind} first, or leave the cell blank.",
+)
+REFERENCE_TAKEN: Final = RowError(
+    "already-exists",
+    "owner_reference",
+    "The owner reference belongs to record {code!r}.",
+    "Use key=owner_reference to update that record.",
+)
+FUTURE_TIME: Final = RowError(
+    "future-time",
+    "reported_at",
+    "The report time is in the future.",
+    "Check the clock and the time zone of the source.",
+)
+UNKNOWN_DEVICE: Final = RowError(
+    "unknown-reference", "code", "There is no {kind} {value!r}.", "Register the device first."
+)
+STILL_REFERENCED: Final = RowError(
+    "still-referenced",
+    "code",
+    "Record {value!r} is not in the file but {kind} {dependent!r} refers to it, so it cannot be removed.",
+    "Remove or change the record that refers to it, or keep the row in the file.",
+)
+REFUSED_TOGETHER: Final = RowError(
+    "refused-together",
+    None,
+    "Row {first} of the same checkpoint is refused, so this row is refused too.",
+    "Correct row {first}.",
+)
+CONFLICTS: Final = {
+    error.code: error
+    for error in (
+        RowError(
+            "dates-in-disorder",
+            None,
+            "removed_on is before the registered installed_on or in_use_on.",
+            "Correct the dates, or give all of them in the file.",
+        ),
+        RowError(
+            "sees-nothing",
+            None,
+            "The blind zone near_m reaches the registered range_m or reach_m.",
+            "Correct near_m, or give range_m and reach_m in the file.",
+        ),
+        RowError(
+            "owner-missing",
+            None,
+            "owner_reference needs owner_unit: one of them is registered without the other.",
+            "Give both fields.",
+        ),
+        RowError(
+            "view-elsewhere",
+            None,
+            "The view polygon is too far from the camera; one of the two is the registered value.",
+            "Give both the location and the view polygon.",
+        ),
+        RowError(
+            "level-and-scale",
+            None,
+            "required_level and level_scale must be registered together.",
+            "Give both fields.",
+        ),
+        RowError(
+            "level-of-other-scale",
+            None,
+            "The required level is not in its level scale; one of the two is the registered value.",
+            "Give both fields.",
+        ),
+    )
+}
+"""Errors by the code of a rule that a row breaks together with registered values."""
 
-def no_jurisdiction(row: int, jurisdiction: str) -> RowFault:
-    """Say that there is no such jurisdiction: absent and out of scope look the same."""
-    return RowFault(
-        row, None, "jurisdiction", jurisdiction, "unknown-reference",
-        f"there is no jurisdiction {jurisdiction!r}",
-        f"没有辖区“{jurisdiction}”",
-        "register the jurisdiction first, or send with a key that may write it",
-    )  # fmt: skip
-
-
-def misplaced(row: int, code: str, message: str, turn: str) -> RowFault:
-    """Say that a place lies outside the jurisdiction, or would lie inside with axes swapped.
-
-    ``turn`` is what helps then.
-    """
-    swapped = code == "swapped-coordinates"
-    return RowFault(
-        row, None, "geometry", None, code, message,
-        "经纬度写反了：对调后位于辖区内" if swapped else "坐标位于辖区范围之外",
-        turn if swapped
-        else "check the coordinates, their CRS or datum, and the extent of the jurisdiction",
-    )  # fmt: skip
-
-
-def taken(row: int, code: str, title: str) -> RowFault:
-    """Say that the code is a record's of another jurisdiction."""
-    return RowFault(
-        row, None, "code", code, "already-exists",
-        f"code {code!r} is taken by a {title} of another jurisdiction",
-        f"编码“{code}”已被其他辖区使用",
-        "codes are unique in the service; records do not move between jurisdictions",
-    )  # fmt: skip
-
-
-def exists(row: int, code: str) -> RowFault:
-    """Say that create_only met a record."""
-    return RowFault(
-        row, None, "code", code, "already-exists",
-        f"code {code!r} is registered already, and only new records are taken",
-        f"编码“{code}”已登记，而本次只接受新增",
-        "use mode=upsert to update it",
-    )  # fmt: skip
-
-
-Keys = tuple[str, str]
+OwnerKey = tuple[str, str]
 """Owner unit and its reference."""
 
 
-def _named(code: str, title: str, key: Keys | None) -> tuple[str, str]:
-    """Return what is not registered, in both languages."""
-    if key is None:
-        return f"code {code!r}", f"编码“{code}”"
-    unit, reference = shown(key[0]), shown(key[1])
-    return f"a {title} {reference!r} of {unit!r}", f"“{unit}”自编号“{reference}”的记录"
+def not_registered(
+    row: int,
+    code: str,
+    kind: str,
+    *,
+    key: OwnerKey | None = None,
+    missing: Sequence[str] = (),
+    update_only: bool = True,
+) -> RowFault:
+    """Return the error of a row whose record is not registered.
+
+    Parameters
+    ----------
+    key : OwnerKey, optional
+        What identifies the record, if it is not the code.
+    missing : sequence of str
+        Fields of a new record that the file does not have.
+    """
+    subject = Message("Code {code!r}", code=code)
+    if key is not None:
+        unit, reference = shown(key[0]), shown(key[1])
+        subject = Message("The {kind} {reference!r} of {unit!r}", kind=kind, reference=reference, unit=unit)
+    value, field = (code, None) if key is None else (key[1], "owner_reference")
+    if not update_only:
+        return FIELDS_MISSING.to_issue(row, value, field=field, subject=subject, kind=kind, fields=", ".join(missing))
+    error = NOT_REGISTERED_PARTIAL if missing else NOT_REGISTERED
+    return error.to_issue(row, value, field=field, subject=subject)
 
 
-def absent(row: int, code: str, title: str, key: Keys | None = None, *, whole: bool = True) -> RowFault:
-    """Say that update_only met no record; ``whole``: the row could make one."""
-    english, chinese = _named(code, title, key)
-    return RowFault(
-        row, None, "code" if key is None else "owner_reference", code if key is None else key[1],
-        "not-found",
-        f"{english} is not registered, and only known records are taken",
-        f"{chinese}尚未登记，而本次只接受更新",
-        "use mode=upsert to create it" if whole else "check the code, or register the record first",
-    )  # fmt: skip
+def wrong_location(row: int, issue: Issue, swap_hint: str) -> RowFault:
+    """Return the error of a location outside the extent; ``swap_hint`` is for swapped axes."""
+    hint = swap_hint if issue.code == "swapped-coordinates" else _CHECK_LOCATION
+    return refused_by_service(row, "geometry", issue.code, issue.message, hint)
 
 
-def incomplete(row: int, code: str, title: str, missing: Sequence[str], key: Keys | None = None) -> RowFault:
-    """Say that a row without a record does not give what a new one needs."""
-    english, chinese = _named(code, title, key)
-    needs = ", ".join(missing)
-    return RowFault(
-        row, None, "code" if key is None else "owner_reference", code if key is None else key[1],
-        "not-found",
-        f"{english} is not registered, and the file does not give what a new {title} needs: {needs}",
-        f"{chinese}尚未登记，而文件缺少新增所需的 {needs}",
-        "check the code, register the record first, or map a column to each of these fields",
-    )  # fmt: skip
-
-
-def bad_lanes(row: int, lane: int | None) -> RowFault:
-    """Say that lanes cannot be put among those of their checkpoint."""
+def invalid_lanes(row: int, lane: int | None) -> RowFault:
+    """Return the error of a new lane without direction, or of too many lanes (``lane`` is None)."""
     if lane is None:
-        return RowFault(
-            row, None, "lanes", None, "too-long",
-            f"with these lanes the checkpoint would have more than {MOST_LANES}",
-            f"并入后该卡口的车道超过 {MOST_LANES} 条",
-        )  # fmt: skip
-    return RowFault(
-        row, None, "lane_direction", str(lane), "missing",
-        f"lane {lane} is new to the checkpoint, and nothing gives its direction",
-        f"第 {lane} 车道尚未登记，且未给出方向",
-        "map a column to lane_direction",
-    )  # fmt: skip
+        return TOO_MANY_LANES.to_issue(row, most=MOST_LANES)
+    return LANE_WITHOUT_DIRECTION.to_issue(row, str(lane))
 
 
-def pointing_nowhere(row: int, column: str, what: str, jurisdiction: str, code: str) -> RowFault:
-    """Say that a reference names nothing in the jurisdiction."""
-    return RowFault(
-        row, None, column, code, "unknown-reference",
-        f"there is no {what} {code!r} in {jurisdiction}",
-        f"辖区 {jurisdiction} 中没有编码为“{code}”的记录（{column}）",
-        f"import the {what} first, or leave the cell blank",
-    )  # fmt: skip
-
-
-def reference_taken(row: int, other: str) -> RowFault:
-    """Say that the owner's reference is that of another record."""
-    return RowFault(
-        row, None, "owner_reference", None, "already-exists",
-        f"the owner's reference is that of {other!r} already",
-        f"该单位自编号已属于“{other}”",
-        "use key=owner_reference to update that record",
-    )  # fmt: skip
-
-
-def ahead(row: int) -> RowFault:
-    """Say that a report comes from the future."""
-    return RowFault(
-        row, None, "reported_at", None, "future-time",
-        "the report comes from the future", "上报时间晚于当前时间",
-        "check the clock and the time zone of the source",
-    )  # fmt: skip
-
-
-_BROKEN = {
-    "dates-in-disorder": (
-        "removed_on lies before a day of the device's life that is registered",
-        "拆除日期早于已登记的安装或启用日期",
-    ),
-    "sees-nothing": (
-        "the blind zone reaches to the range or reach that is registered",
-        "近端盲区已达到或超过可视距离",
-    ),
-    "owner-missing": (
-        "owner_reference needs an owner_unit: one of the two is registered without the other",
-        "有单位自编号而没有产权单位：两者须同时登记",
-    ),
-    "view-elsewhere": (
-        "what is drawn as seen lies too far from the camera, as one of the two is registered",
-        "绘制的视域与摄像机位置相距过远（其中之一为已登记的值）",
-    ),
-    "level-and-scale": (
-        "required_level and level_scale go together: one of the two would be left alone",
-        "图像等级与等级标准须同时登记：其一将单独存在",
-    ),
-    "level-of-other-scale": (
-        "the level is none of the scale, as one of the two is registered",
-        "图像等级不属于该标准（其中之一为已登记的值）",
-    ),
-}
-
-
-def broken(row: int, member: str, code: str) -> RowFault:
-    """Say that a row and what stays registered contradict each other."""
-    english, chinese = _BROKEN[code]
-    return RowFault(row, None, member, None, code, english, chinese)
-
-
-def unknown_device(row: int, kind: str, code: str) -> RowFault:
-    """Say that a state speaks of no device."""
-    return RowFault(
-        row, None, "code", code, "unknown-reference",
-        f"there is no {kind} {code!r}", f"没有编码为“{code}”的设备",
-        "register the device first",
-    )  # fmt: skip
-
-
-def refused(row: int, field: str | None, code: str, message: str) -> RowFault:
-    """Say what a service refused, in its own words."""
-    return RowFault(row, None, field, None, code, message, in_chinese(message))
-
-
-def still_referenced(code: str, table: str, dependent: str) -> RowFault:
-    """Say that a record cannot be removed, because another points to it."""
-    return RowFault(
-        0, None, "code", code, "still-referenced",
-        f"{code!r} is not in the file and is still pointed to by {table} {dependent!r}",
-        f"“{code}”不在文件中，但仍被 {table}“{dependent}”引用，不能移除",
-        "remove or change those first, or keep the row in the file",
-    )  # fmt: skip
+def refused_by_service(row: int, field: str, code: str, message: str, hint: str | None = None) -> RowFault:
+    """Return the error of a row that a service refuses, with the service's text."""
+    return RowFault(row, None, field, None, code, message, in_chinese(message), hint)

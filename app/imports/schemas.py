@@ -1,4 +1,4 @@
-"""What travels about the imports themselves: what is asked for, the job, and its rows."""
+"""Schemas of imports: the request, the job, and its rows."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,30 +10,30 @@ from app.models.fields import DivisionText
 
 JobState = Literal["received", "parsing", "validating", "applying", "done", "failed", "cancelled"]
 RowStatus = Literal["created", "updated", "unchanged", "removed", "refused", "merged", "passed_over", "not_written"]
-Asked = Literal["error", "warning", "created", "updated", "unchanged", "removed", "refused", "not_written"]
+RowFilter = Literal["error", "warning", "created", "updated", "unchanged", "removed", "refused", "not_written"]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-MAX_SHARE = 0.1
+DEFAULT_MAX_REMOVE_SHARE = 0.1
 
 
 class ImportRequest(Stored):
-    """How a file is to be read and what is to be done with its rows."""
+    """Options of an import: how the file is read, and how its rows change the registry."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: ImportKind = Field(description="Kind of record, or `ring` or `state`; plurals are taken, too.")
+    kind: ImportKind = Field(description="Kind of record, or `ring` or `state`; plurals are accepted.")
     jurisdiction: DivisionText | None = Field(None, description="Jurisdiction of rows that do not name one.")
     mapping: dict[Header, Target | None] = Field(
         default_factory=dict,
         max_length=500,
-        description="Column to field, or to `field@list`; null leaves the column out.",
+        description="Column to field, or to `field@list`; null ignores the column.",
     )
     profile: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] | None = Field(
-        None, description="Name of the profile to read by. Not given: recognised."
+        None, description="Name of the profile. Default: detected."
     )
     values: dict[Target, dict[str, JsonValue]] = Field(
         default_factory=dict,
         max_length=200,
-        description="Field to what its cells mean: cell text to value.",
+        description="Field to the meaning of its cells: cell text to value.",
     )
     code_lists: CodeList | dict[str, CodeList] | None = Field(
         None, description="Code list of all topics, or topic to code list."
@@ -43,71 +43,78 @@ class ImportRequest(Stored):
         default_factory=dict, max_length=100, description="Values of fields whose cell is blank."
     )
     drop_columns: list[Header] = Field(
-        default_factory=list, max_length=500, description="Columns that are never read nor kept."
+        default_factory=list, max_length=500, description="Columns that are neither read nor stored."
     )
     key: Literal["code", "owner_reference"] | None = Field(
         None,
-        description="What makes a row the record it updates. Not given: what the profile says, else `code`.",
+        description="Field that identifies the record of a row. Default: that of the profile, else `code`.",
     )
     mode: Literal["upsert", "create_only", "update_only"] = Field(
         "upsert",
-        description="Which rows are taken: any, new ones only, known ones only. Known ones need their "
-        "key and what changes; a field the file does not give stays.",
+        description="Accepted rows: all, new records only, or registered records only. Rows of registered records "
+        "need the key and the changed fields; fields that the file does not have keep their values.",
     )
     replace_missing: Literal["keep", "remove"] = Field(
         "keep",
-        description="What becomes of records of the jurisdiction that are not in the file.",
+        description="What to do with records of the jurisdiction that are not in the file.",
     )
     max_remove_share: float = Field(
-        MAX_SHARE, ge=0, le=1, allow_inf_nan=False,
-        description="Refuse the file when more than this share of the records would be removed.",
-    )  # fmt: skip
+        DEFAULT_MAX_REMOVE_SHARE,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Refuse the file if more than this share of the records would be removed.",
+    )
     on_error: Literal["reject_all", "skip_rows"] = Field(
         "reject_all",
-        description="What one bad row means: nothing is written, or it is left out.",
+        description="What to do if a row is refused: write nothing, or skip the row.",
     )
-    dry_run: bool = Field(False, description="Do everything, tell the outcome of each row, and write nothing.")
-    format: _Name | None = Field(None, description="Format of the file. Not given: found out.")
-    encoding: _Name | None = Field(None, description="Encoding. Not given: found out.")
+    dry_run: bool = Field(
+        False, description="Validate and compare all rows, report the outcome of each, and write nothing."
+    )
+    format: _Name | None = Field(None, description="Format of the file. Default: detected.")
+    encoding: _Name | None = Field(None, description="Encoding. Default: detected.")
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None = Field(
-        None, description="Delimiter. Not given: found out."
+        None, description="Delimiter. Default: detected."
     )
-    header_row: int | None = Field(None, ge=0, le=10_000, description="Row of the header, 0: there is none.")
+    header_row: int | None = Field(
+        None, ge=0, le=10_000, description="Row of the header; 0: no header. Default: detected."
+    )
     sheet: _Name | None = Field(None, description="Sheet of a workbook.")
     layer: _Name | None = Field(None, description="Layer of a GIS file.")
 
 
 class Counts(BaseModel):
-    """Rows, by what became of them; with a dry run, by what would have become of them.
+    """Rows by outcome; in a dry run, the outcome that the import would have.
 
-    While the import is under way: what became of them so far, in a transaction that is still open.
+    During the import: the outcome so far, in a transaction that is not committed.
     """
 
     rows: int = Field(0, description="Rows read.")
     created: int = 0
     updated: int = 0
     unchanged: int = 0
-    removed: int = Field(0, description="Records that were not in the file, and removed.")
+    removed: int = Field(0, description="Records that are not in the file and were removed.")
     refused: int = Field(0, description="Rows with an error.")
     warned: int = Field(0, description="Rows with a warning.")
     errors: int = Field(0, description="Errors of all rows.")
     states: int = Field(0, description="Device states recorded.")
     not_written: int = Field(
         0,
-        description="Good rows of an import that failed or was cancelled: they would have been created, "
-        "updated or removed, and nothing was.",
+        description="Valid rows of an import that failed or was cancelled: they would have been created, "
+        "updated or removed.",
     )
 
 
 class ImportNote(BaseModel):
-    """Something the sender should know about the file."""
+    """A note on the file or the import for its sender."""
 
     code: str
     message: str
 
 
 class ImportFile(BaseModel):
-    """The file as it came and what was found out about it."""
+    """The file, and what was detected in it."""
 
     name: str
     size: int
@@ -124,7 +131,7 @@ class ImportFile(BaseModel):
 
 
 class ImportProblem(BaseModel):
-    """Why nothing was written, or would not be."""
+    """The reason why nothing was written, or would be."""
 
     code: str
     detail: str
@@ -132,20 +139,20 @@ class ImportProblem(BaseModel):
 
 
 class ImportJob(BaseModel):
-    """One file on its way in."""
+    """The import of one file."""
 
     id: str
     state: JobState
     kind: str
     dry_run: bool
     jurisdictions: list[str] = Field(description="Jurisdictions of the rows so far.")
-    actor: str = Field(description="Who sent it: a program's key, or the operator.")
-    options: dict[str, Any] = Field(description="What was asked for.")
+    actor: str = Field(description="Sender: the label of a key, or the operator.")
+    options: dict[str, Any] = Field(description="Options of the request that differ from their defaults.")
     file: ImportFile
-    plan: dict[str, Any] = Field(description="Which column feeds which field, and what is ignored.")
+    plan: dict[str, Any] = Field(description="Columns by field, and the ignored columns.")
     counts: Counts
     progress: float | None = Field(
-        description="Share of the rows that are through; null when their number is not known."
+        description="Share of the rows that are processed; null if their number is not known."
     )
     written: bool = Field(description="Whether anything was written to the registry.")
     notes: list[ImportNote]
@@ -157,18 +164,18 @@ class ImportJob(BaseModel):
 
 
 class ImportJobs(BaseModel):
-    """Jobs, newest first."""
+    """A page of jobs, newest first."""
 
     items: list[ImportJob]
     next: str | None
 
 
 class RowProblem(BaseModel):
-    """One thing wrong with one row."""
+    """One error or warning of a row."""
 
-    column: str | None = Field(description="Column as the file names it.")
+    column: str | None = Field(description="Name of the column in the file.")
     field: str | None
-    value: str | None = Field(description="The cell, cut short.")
+    value: str | None = Field(description="Start of the cell.")
     code: str
     message: str
     hint: str | None
@@ -176,14 +183,16 @@ class RowProblem(BaseModel):
 
 
 class ImportRow(BaseModel):
-    """What became of one row."""
+    """The outcome of one row."""
 
-    row: int | None = Field(description="Row as a spreadsheet shows it; null for a record that is not in the file.")
+    row: int | None = Field(
+        description="Row number as a spreadsheet shows it; null for a record that is not in the file."
+    )
     code: str | None
     status: RowStatus
     problems: list[RowProblem]
     changes: dict[str, list[Any]] | None = Field(
-        description="Field to its value before and after, for an updated record."
+        description="Field to its values before and after, for an updated record."
     )
 
 
@@ -195,14 +204,14 @@ class ImportRows(BaseModel):
 
 
 class ImportProfileView(Profile):
-    """A profile as it is kept."""
+    """A profile, and who saved it."""
 
-    built_in: bool = Field(description="Comes with the product, cannot be changed.")
+    built_in: bool = Field(description="Part of the product; cannot be changed.")
     updated_at: datetime | None
     updated_by: str | None
 
 
 class ImportProfiles(BaseModel):
-    """All profiles."""
+    """A list of profiles."""
 
     items: list[ImportProfileView]

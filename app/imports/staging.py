@@ -274,7 +274,7 @@ def compute_memberships(index: RingIndex | None, lonlat: Floats) -> dict[str, An
     """Return the membership columns of locations, as text that PostgreSQL reads."""
     if index is None or not len(lonlat):
         return dict.fromkeys(_MEMBERSHIP_COLUMNS, pa.nulls(len(lonlat), pa.string()))
-    membership = index.locate(lonlat)
+    membership = index.locate_points(lonlat)
     levels = [boundary.level for boundary in index.boundaries]
     distances = np.round(membership.distance_m, 2)
     texts: list[Any] = []

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.analysis.crossings.schemas import CrossingStatus
+from app.analysis.crossings.report import CrossingStatus
 from app.exports import service as export_service
-from app.exports.service import Exports, Language
+from app.exports.service import ExportService
 from app.http.dependencies import BboxDep, PrincipalDep, check_query_names
 from app.http.openapi import describe_problems
 from app.http.parameters import (
@@ -22,6 +22,7 @@ from app.http.parameters import (
 )
 from app.http.responses import format_attachment
 from app.http.routing import Route
+from app.messages import Language
 from app.models.vocabulary import Level, Status
 from app.ogc.collection_model import Collection
 from app.ogc.collections import COLLECTIONS
@@ -31,9 +32,9 @@ router = APIRouter(prefix="/v1/exports", tags=["exports"], dependencies=[Depends
 ReadFilters = Callable[..., Awaitable[dict[str, Any]]]
 
 
-async def get_export_service(request: Request) -> Exports:
+async def get_export_service(request: Request) -> ExportService:
     """Return the exports of the service."""
-    service: Exports = request.app.state.exports
+    service: ExportService = request.app.state.exports
     return service
 
 
@@ -126,7 +127,7 @@ def _describe_file(formats: dict[str, str]) -> dict[str, Any]:
 
 def _add_export(collection: Collection) -> None:
     read_filters, read_own_filters = _choose_filters(collection)
-    formats = export_service.formats_of(collection)
+    formats = export_service.list_formats(collection)
     format_type = Literal[tuple(formats)]  # type: ignore[valid-type]  # the formats of this collection
 
     @router.get(
@@ -143,13 +144,13 @@ def _add_export(collection: Collection) -> None:
             Path(description="End of the file name."),
         ],
         principal: PrincipalDep,
-        service: Annotated[Exports, Depends(get_export_service)],
+        service: Annotated[ExportService, Depends(get_export_service)],
         own_filters: Annotated[dict[str, Any], Depends(read_own_filters)],
         filters: Annotated[dict[str, Any], Depends(read_filters)],
         options: Annotated[dict[str, Any], Depends(read_export_options)],
     ) -> Response:
-        query = export_service.wanted(collection.id, str(format), {**own_filters, **filters}, **options)
-        file = await service.open(query, principal)
+        query = export_service.build_request(collection.id, str(format), {**own_filters, **filters}, **options)
+        file = await service.open_export(query, principal)
         headers = {
             "Content-Disposition": format_attachment(file.name, f"{collection.id}.{format}"),
             "Cache-Control": "no-store",
@@ -157,7 +158,7 @@ def _add_export(collection: Collection) -> None:
         }
         if file.notes:
             headers["Export-Notes"] = " | ".join(file.notes)
-        return StreamingResponse(file.pieces, media_type=file.media_type, headers=headers)
+        return StreamingResponse(file.chunks, media_type=file.media_type, headers=headers)
 
 
 for _collection in COLLECTIONS:

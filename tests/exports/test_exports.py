@@ -358,11 +358,11 @@ async def test_an_export_sees_one_moment(equipped: httpx.AsyncClient) -> None:
     from app.access.roles import OPERATOR
     from app.exports import service as export_service
 
-    asked = export_service.wanted("cameras", "geojsonl", {"jurisdiction": CITY}, fields="code,name_en")
-    made = await app.state.exports.open(asked, OPERATOR)
+    asked = export_service.build_request("cameras", "geojsonl", {"jurisdiction": CITY}, fields="code,name_en")
+    made = await app.state.exports.open_export(asked, OPERATOR)
     gone = await equipped.delete("/v1/cameras/m05999")
     assert gone.status_code == 204
-    content = b"".join([piece async for piece in made.pieces])
+    content = b"".join([piece async for piece in made.chunks])
     codes = [orjson.loads(line)["id"] for line in content.splitlines()]
     assert len(codes) == 6003
     assert "m05999" in codes

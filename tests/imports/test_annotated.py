@@ -8,7 +8,7 @@ import httpx
 import pytest
 from python_calamine import CalamineWorkbook
 
-from app.imports.schemas import Asked
+from app.imports.schemas import RowFilter
 from tests.imports.files import brought, cameras, row, rows_of, table
 
 _ROWS = [row(0, name_zh="新"), row(1), row(2), row(3, lon="x"), row(4, address="=1+1")]
@@ -34,7 +34,7 @@ async def test_a_filter_means_the_same_of_rows_and_of_the_file(
     await brought(city, cameras(2))
     job = await brought(city, table(_ROWS), **options)
     found = {}
-    for status in (None, *get_args(Asked)):
+    for status in (None, *get_args(RowFilter)):
         told = [item["code"] for item in await rows_of(city, job, status) if item["row"]]
         query = f"?status={status}" if status else "?"
         for more in ("&format=csv", "&format=xlsx"):

@@ -88,7 +88,7 @@ async def test_lanes_of_a_stranger_are_refused_by_name_all_of_them(
         1: "not-found", 3: "refused-together",
     }  # fmt: skip
     assert STRANGER in refused[1]["message"]
-    assert "a new checkpoint needs" in refused[1]["message"]
+    assert "fields that a new checkpoint needs" in refused[1]["message"]
     strange = await send(gates, _list(_lane(STRANGER, 1)), name="l.json", kind="checkpoint")
     assert (strange.status_code, strange.json()["code"]) == (422, "fields-missing")
     assert "none of those is registered" in strange.json()["detail"]
@@ -118,7 +118,7 @@ async def test_lanes_in_a_table_change_what_they_give(gates: httpx.AsyncClient) 
     refused = await _brought(gates, new, name="l.csv", mode="update_only")
     ((told,),) = [item["problems"] for item in await rows_of(gates, refused, "error")]
     assert (told["code"], told["field"]) == ("missing", "lane_direction")
-    assert "lane 5" in told["message"]
+    assert "Lane 5" in told["message"]
     numberless = f"code,lane_direction\n{GATE},inbound\n".encode()
     answer = await send(gates, numberless, name="l.csv", kind="checkpoint", mode="update_only")
     assert answer.json()["detail"].startswith("Nothing gives lane:")

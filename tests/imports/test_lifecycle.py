@@ -111,7 +111,7 @@ async def test_every_fault_of_every_row_in_two_languages(city: httpx.AsyncClient
     assert codes[1] == ["outside-extent"] or len(codes[1]) == 1
     assert len(codes[2]) == 2
     chinese = await rows_of(city, job, "error", **{"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"})
-    assert chinese[0]["problems"][0]["message"] == "编码“cam-0”在第 2 行已出现"
+    assert chinese[0]["problems"][0]["message"] == "编码“cam-0”在第 2 行已出现。"
     assert "row 2" in english[0]["problems"][0]["message"]
 
 
@@ -121,12 +121,14 @@ async def test_notes_hints_and_the_reason_are_chinese_for_those_who_ask(
     content = table([row(0), row(1, lon="about")]).decode().encode("gb18030")
     asked = {"Accept-Language": "zh"}
     job = await brought(city, content, headers=asked)
-    assert job["problem"]["detail"] == "2 行中有 1 行被拒绝，因此均未写入。"
+    assert job["problem"]["detail"] == "2 行中有 1 行被拒绝，因此均未写入；请更正，或用 on_error=skip_rows。"
     assert job["notes"][0]["message"] == "文件不是 UTF-8，按 gb18030 读取；如不正确请指明编码。"
     (refused,) = await rows_of(city, job, "error", **asked)
     assert refused["problems"][0]["hint"] == "写作 113.2418 这样的度数，或度分秒"
     english = (await city.get(f"/v1/imports/{job['id']}")).json()
-    assert english["problem"]["detail"] == "1 of 2 rows are refused, so none is written."
+    assert english["problem"]["detail"] == (
+        "1 of 2 rows are refused, so no row is written. Correct them, or use on_error=skip_rows."
+    )
     assert english["notes"][0]["message"].startswith("The file is not UTF-8")
 
 

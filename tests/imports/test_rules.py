@@ -10,6 +10,7 @@ import xlsxwriter
 from sqlalchemy import text
 
 from app.db.engine import Database
+from app.errors import Issue
 from app.geo.projection import datum
 from app.imports import row_errors
 from app.imports.queries import staging as staging_queries
@@ -34,12 +35,12 @@ async def _other_city(client: httpx.AsyncClient) -> None:
 
 
 async def test_duplicates_are_found_across_batches(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.imports.transaction.ROWS", 2)
+    monkeypatch.setattr("app.imports.transaction.BATCH_ROWS", 2)
     rows = [row(number) for number in range(5)] + [row(1), row(1), row(4)]
     job = await brought(city, table(rows))
     assert await _codes(city, job) == [(row, "duplicate-code") for row in (7, 8, 9)]
     messages = [item["problems"][0]["message"] for item in await rows_of(city, job, "error")]
-    assert [message.split("row ")[1].split()[0] for message in messages] == ["3", "3", "6"]
+    assert [message.split("row ")[1].rstrip(".") for message in messages] == ["3", "3", "6"]
 
 
 async def test_a_code_of_another_jurisdiction_is_taken(city: httpx.AsyncClient) -> None:
@@ -82,7 +83,7 @@ async def test_references_stay_in_the_jurisdiction(city: httpx.AsyncClient) -> N
     job = await brought(city, table(rows))
     assert await _codes(city, job) == [(3, "unknown-reference")]
     problem = (await rows_of(city, job, "error"))[0]["problems"][0]
-    assert problem["message"] == f"there is no control point 'p2' in {builders.CITY}"
+    assert problem["message"] == f"There is no control point 'p2' in jurisdiction {builders.CITY}."
 
 
 async def test_places_outside_and_swapped_axes(city: httpx.AsyncClient) -> None:
@@ -118,12 +119,13 @@ async def test_the_hint_for_swapped_axes_fits_where_the_place_stands(
     assert problem["hint"].startswith(hint)
 
 
-def test_a_place_of_the_west_is_told_the_same() -> None:
-    """Where both numbers can be a latitude, only the extent shows that they are swapped."""
-    for mode, turn in TURN.items():
-        fault = row_errors.misplaced(2, "swapped-coordinates", "...", turn)
-        assert fault.hint == TURN[mode]
-        assert in_chinese(fault.hint) != fault.hint
+def test_swapped_axes_have_the_hint_of_their_columns() -> None:
+    """If both numbers can be a latitude, only the extent shows that the axes are swapped."""
+    issue = Issue("/geometry", "swapped-coordinates", "...")
+    for hint in TURN.values():
+        error = row_errors.wrong_location(2, issue, hint)
+        assert error.hint == hint
+        assert in_chinese(hint) != hint
 
 
 async def test_shifted_coordinates_are_told_of_and_not_moved(city: httpx.AsyncClient) -> None:

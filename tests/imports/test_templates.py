@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from app.errors import NotFound
-from app.imports.profiles import template
+from app.imports.profiles import build_template
+from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.readers.opening import open_source
 from app.ingest.validation.batch_validation import judge
@@ -18,14 +19,14 @@ KINDS = ("cameras", "checkpoints", "control-points", "roads", "rings", "states",
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
 def test_a_template_imports_as_it_is_sent(kind: str, form: Any, tmp_path: Path) -> None:
     file = tmp_path / f"template.{form}"
-    file.write_bytes(template(kind, form, "zh"))
+    file.write_bytes(build_template(kind, form, "zh"))
     with open_source(file) as source:
         batch = next(iter(source.iter_batches()))
-        plan = plan_for(Options(kind), source.detected, source.columns, batch)
+        plan = plan_for(Options(find_record_spec(kind)), source.detected, source.columns, batch)
     answer = judge(plan, batch)
     assert (answer.good.num_rows, answer.faults) == (2, [])
 
 
 def test_there_is_no_template_of_what_is_not_imported() -> None:
     with pytest.raises(NotFound):
-        template("persons", "csv", "zh")
+        build_template("persons", "csv", "zh")

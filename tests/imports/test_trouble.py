@@ -36,7 +36,7 @@ async def held(
             await going.wait()
         await real(*given, **more)
 
-    monkeypatch.setattr("app.imports.transaction.ROWS", 5)
+    monkeypatch.setattr("app.imports.transaction.BATCH_ROWS", 5)
     monkeypatch.setattr(staging_queries, "write", waiting)
     url = f"/v1/imports?kind=camera&jurisdiction={builders.CITY}&name=held.csv"
     answer = await client.post(url, content=cameras(count))
@@ -179,7 +179,7 @@ async def test_a_full_disk(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPa
     def full(_sink: object, _data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(uploads._Sink, "_write", full)
+    monkeypatch.setattr(uploads._UploadFile, "_write_bytes", full)
     answer = await send(city, cameras(1))
     assert (answer.status_code, answer.json()["code"]) == (507, "no-space")
     assert list((tmp_path / "imports").iterdir()) == []
