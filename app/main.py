@@ -12,12 +12,12 @@ from starlette.datastructures import State
 from app import __version__
 from app.access.keys import Gate, service_secret
 from app.access.roles import anonymous
-from app.analysis.service import Answers
+from app.analysis.service import AnalysisService
 from app.changes.service import Streams
 from app.db import schema
 from app.db.engine import Database
 from app.errors import Unavailable
-from app.exports.service import Exports
+from app.exports.service import ExportService
 from app.http import openapi, problems
 from app.http.middleware import RequestMiddleware
 from app.http.routing import Route, RouteTable
@@ -95,9 +95,9 @@ def _create_services(state: State, settings: Settings) -> None:
     state.settings, state.database = settings, database
     state.secret = service_secret(settings.secret.get_secret_value() if settings.secret else None, settings.data_dir)
     state.gate = Gate(database, state.secret, anonymous(settings.anonymous_role))
-    state.answers = Answers(database)
+    state.answers = AnalysisService(database)
     state.streams = Streams(database)
-    state.exports = Exports(database, state.answers)
+    state.exports = ExportService(database, state.answers)
     state.features = Features(database, state.answers)
     state.tiles = Tiles(database, state.answers)
     state.imports = Imports(

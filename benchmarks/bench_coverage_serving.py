@@ -20,21 +20,22 @@ import shapely
 from sqlalchemy import text
 
 from app.access.roles import OPERATOR
-from app.analysis import snapshot
-from app.analysis.cordon import cordons
-from app.analysis.coverage import report as coverage_report
-from app.analysis.crossings import crossing_guards, road_network
-from app.analysis.crossings import report as crossing_report
-from app.analysis.engine_input import Computed, compute
-from app.analysis.service import Answers
+from app.analysis.cordon.cordons import build_guarded_road_graph
+from app.analysis.coverage.report import build_summary
+from app.analysis.crossings.crossing_guards import compute_guards
+from app.analysis.crossings.report import CrossingQuery, build_crossings
+from app.analysis.crossings.road_network import compute_road_network
+from app.analysis.results import Analysis, compute_analysis
+from app.analysis.service import AnalysisService
+from app.analysis.snapshot import load_snapshot
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from app.server import collect_rarely
 
 CODE = "410800"
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 MIDDLE = (430_000.0, 3_898_000.0)
 T = TypeVar("T")
 RADII = {"city": 0.86, "urban": 0.5, "core": 0.22}
@@ -217,34 +218,34 @@ async def turn(database: Database, azimuth: float) -> None:
         )
 
 
-async def after_a_record(database: Database, found: Computed, clock: Clock) -> None:
+async def after_a_record(database: Database, analysis: Analysis, clock: Clock) -> None:
     """Bring everything up to date after a camera was turned."""
     await turn(database, 77.0)
-    loaded = await clock.wait("load what changed", snapshot.load(database, CODE, found.loaded))
-    again = clock.run("control points: the coverage engine", lambda: compute(loaded, found))
-    clock.run("guards of the crossings", lambda: crossing_guards.of(again))
-    clock.run("who watches which way", lambda: cordons.build_road_graph(again))
-    clock.run("summary", lambda: coverage_report.summary(again))
+    snapshot = await clock.wait("load what changed", load_snapshot(database, CODE, analysis.snapshot))
+    again = clock.run("control points: the coverage engine", lambda: compute_analysis(snapshot, analysis))
+    clock.run("guards of the crossings", lambda: compute_guards(again))
+    clock.run("who watches which way", lambda: build_guarded_road_graph(again))
+    clock.run("summary", lambda: build_summary(again))
 
 
-def peer(found: Computed) -> None:
+def peer(analysis: Analysis) -> None:
     """Do the graph part of the summary with networkx: reach and minimum cut, three rings, both ways."""
     import networkx as nx
 
-    watched = cordons.build_road_graph(found)
+    watched = build_guarded_road_graph(analysis)
     assert watched is not None
     arcs = watched.arcs
     free = np.diff(arcs["guard_start"]) == 0
-    for level in watched.net.levels:
+    for level in watched.network.levels:
         for inward in (True, False):
             graph = nx.DiGraph()
             ends = zip(arcs["tail"].tolist(), arcs["head"].tolist(), free.tolist(), strict=True)
             for tail, head, is_free in ends:
                 if is_free:
                     graph.add_edge(tail, head, capacity=1)
-            for node in watched.nodes(level, inside=not inward).tolist():
+            for node in watched.find_nodes(level, inside=not inward).tolist():
                 graph.add_edge("s", node)
-            for node in watched.nodes(level, inside=inward).tolist():
+            for node in watched.find_nodes(level, inside=inward).tolist():
                 graph.add_edge(node, "t")
             nx.maximum_flow_value(graph, "s", "t", flow_func=nx.algorithms.flow.preflow_push)
 
@@ -254,42 +255,42 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
     await schema.migrate(database)
     await clock.wait("fill the registry", fill(database, arguments.points, arguments.devices, arguments.edges))
     print("cold, step by step")
-    loaded = await clock.wait("load all columns", snapshot.load(database, CODE))
-    found = clock.run("control points: the coverage engine", lambda: compute(loaded))
-    net = clock.run("road network, sides, crossings, chains", lambda: road_network.of(found))
-    clock.run("guards of the crossings", lambda: crossing_guards.of(found))
-    watched = clock.run("who watches which way", lambda: cordons.build_road_graph(found))
-    clock.run("summary (with the cordons of three rings, both ways)", lambda: coverage_report.summary(found))
-    clock.run("all crossings, listed", lambda: crossing_report.listed(found, crossing_report.Wanted(), geojson=False))
+    snapshot = await clock.wait("load all columns", load_snapshot(database, CODE))
+    analysis = clock.run("control points: the coverage engine", lambda: compute_analysis(snapshot))
+    net = clock.run("road network, sides, crossings, chains", lambda: compute_road_network(analysis))
+    clock.run("guards of the crossings", lambda: compute_guards(analysis))
+    watched = clock.run("who watches which way", lambda: build_guarded_road_graph(analysis))
+    clock.run("summary (with the cordons of three rings, both ways)", lambda: build_summary(analysis))
+    clock.run("all crossings, listed", lambda: build_crossings(analysis, CrossingQuery()))
     assert net is not None
     assert watched is not None
     print(
         f"  {len(net.network):,} edges, {watched.arcs['n']:,} junctions, crossings "
-        f"{[len(one) for one in net.crossed.values()]}, {len(loaded.cameras['code']):,} cameras, "
-        f"{len(loaded.checkpoints['code']):,} checkpoints"
+        f"{[len(one) for one in net.crossed.values()]}, {len(snapshot.cameras['code']):,} cameras, "
+        f"{len(snapshot.checkpoints['code']):,} checkpoints"
     )
     print("after a camera was turned, step by step")
-    await after_a_record(database, found, clock)
+    await after_a_record(database, analysis, clock)
     print("as served: cold, unchanged, after one state change")
-    answers = Answers(database)
-    await clock.wait("summary, cold", answers.summary(CODE, OPERATOR))
+    service = AnalysisService(database)
+    await clock.wait("summary, cold", service.load_result(CODE, OPERATOR, build_summary))
     started = time.perf_counter()
     for _ in range(50):
-        await answers.summary(CODE, OPERATOR)
+        await service.load_result(CODE, OPERATOR, build_summary)
     clock.note("summary, nothing changed (50 times)", started)
     for word in ("fault", "online", "fault", "online"):
         await switch(database, word)
-        await clock.wait(f"summary after a checkpoint went {word}", answers.summary(CODE, OPERATOR))
+        await clock.wait(f"summary after a checkpoint went {word}", service.load_result(CODE, OPERATOR, build_summary))
     for azimuth in (11.0, 12.0):
         await turn(database, azimuth)
-        await clock.wait("summary after a camera was turned", answers.summary(CODE, OPERATOR))
-    await answers.settled()
-    other = Answers(database)
-    await clock.wait("summary in another process, shared", other.summary(CODE, OPERATOR))
-    await answers.close()
+        await clock.wait("summary after a camera was turned", service.load_result(CODE, OPERATOR, build_summary))
+    await service.wait_for_writes()
+    second_service = AnalysisService(database)
+    await clock.wait("summary in another process, shared", second_service.load_result(CODE, OPERATOR, build_summary))
+    await service.close()
     await database.close()
     if arguments.peer:
-        clock.run("networkx: six minimum cuts on the same graph", lambda: peer(found))
+        clock.run("networkx: six minimum cuts on the same graph", lambda: peer(analysis))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 

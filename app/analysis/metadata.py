@@ -1,102 +1,157 @@
-"""What every answer of the analysis carries, and the words it shares with the others.
+"""What all results of the analysis have in common: their metadata, what was not assessed, and candidates."""
 
-Pure. Each part of the analysis says itself what it could not assess: see `telling`.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 
-from app.analysis.engine_input import Computed
+from pydantic import BaseModel, Field
+
+from app.analysis.crossings.road_network import explain_not_assessed
+from app.analysis.results import Analysis
 from app.geo.coverage import assessment as engine
 from app.instants import format_instant
-from app.models.vocabulary import LEVELS
+from app.messages import Message
+from app.models.vocabulary import LEVELS, Level
 
 FIXES: Final = {
-    "none": "install or assign a device with this function",
-    "not_in_use": "put the device into use",
-    "offline": "repair the device or its link",
-    "stale": "report the device's state: it is silent, or was never heard of",
-    "wrong_function": "give the place a device with this function",
-    "wrong_direction": "serve this direction: a lane, or the camera's stated direction",
-    "too_far": "move the device nearer, or give it a longer lens",
-    "out_of_view": "turn the device towards the place",
-    "too_coarse": "more pixels or a narrower opening",
+    "none": Message("install or assign a device with this function"),
+    "not_in_use": Message("put the device into use"),
+    "offline": Message("repair the device or its link"),
+    "stale": Message("report the state of the device: its last report is too old, or it never reported"),
+    "wrong_function": Message("install a device with this function"),
+    "wrong_direction": Message("serve this direction: add a lane, or correct the direction of the camera"),
+    "too_far": Message("move the device nearer, or give it a longer lens"),
+    "out_of_view": Message("turn the device towards the control point"),
+    "too_coarse": Message("use more pixels or a narrower opening"),
 }
-"""What would close a gap, by its primary reason."""
-
-Teller = Callable[[Computed], Iterator[dict[str, Any]]]
+"""What closes a gap, by its primary reason."""
 
 
-def _zones(found: Computed) -> Iterator[dict[str, Any]]:
-    for level in LEVELS:
-        if level not in found.loaded.rules.rings:
-            yield {"what": "zone", "level": level, "reason": "this ring is not registered"}
+class NotAssessed(BaseModel):
+    """Something that was not computed, and the reason; missing data never counts as coverage."""
+
+    what: str
+    level: Level | None = None
+    reason: str
 
 
-def _no_area(found: Computed) -> Iterator[dict[str, Any]]:
-    del found
-    yield {"what": "area", "reason": "the area analysis is not part of this version"}
+class ResultMetadata(BaseModel):
+    """The members that every result carries."""
+
+    jurisdiction: str
+    revision: int
+    computed_at: datetime
+    parameters: dict[str, Any]
+    not_assessed: list[NotAssessed]
 
 
-_tellers: Final[dict[str, Teller]] = {"zone": _zones, "area": _no_area}
+class Candidate(BaseModel):
+    """A device that is considered for a need."""
+
+    kind: str
+    code: str
+    distance_m: float
+    assigned: bool
+    counts: bool
+    reasons: list[str] = Field(description="Why it does not count; empty if it counts.")
+    hidden_by: str | None = Field(
+        None, description="Code of the building that hides the control point from it, if any."
+    )
 
 
-def telling(what: str) -> Callable[[Teller], Teller]:
-    """Let a function say what of a part of the analysis was not assessed, and why."""
-
-    def register(teller: Teller) -> Teller:
-        _tellers[what] = teller
-        return teller
-
-    return register
-
-
-def about(found: Computed, **answer: Any) -> dict[str, Any]:
-    """Return an answer with what every answer carries: where from, how, and what was left out."""
+def build_result(analysis: Analysis, **members: Any) -> dict[str, Any]:
+    """Return members of a result with the metadata of the analysis."""
     return {
-        "jurisdiction": found.loaded.jurisdiction,
-        "revision": found.loaded.revision,
-        "computed_at": format_instant(found.loaded.at),
-        **answer,
-        "parameters": _parameters(found),
-        "not_assessed": [told for teller in _tellers.values() for told in teller(found)],
+        "jurisdiction": analysis.snapshot.jurisdiction,
+        "revision": analysis.snapshot.revision,
+        "computed_at": format_instant(analysis.snapshot.taken_at),
+        **members,
+        "parameters": _build_parameters(analysis),
+        "not_assessed": list(_iter_not_assessed(analysis)),
     }
 
 
-def collection(found: Computed, features: list[dict[str, Any]], **members: Any) -> dict[str, Any]:
-    """Return features as a GeoJSON FeatureCollection."""
+def build_feature_collection(analysis: Analysis, features: list[dict[str, Any]], **members: Any) -> dict[str, Any]:
+    """Return features as a GeoJSON FeatureCollection with the metadata of the analysis."""
     return {
         "type": "FeatureCollection",
         "numberReturned": len(features),
-        **about(found, **members, features=features),
+        **build_result(analysis, **members, features=features),
     }
 
 
-def nearest(devices: engine.DeviceTable, assessment: engine.Assessment, unit: int) -> dict[str, Any] | None:
-    """Return the candidate of a unit that is nearest to counting, or counts best."""
+def to_feature(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a document with a geometry as a GeoJSON Feature; its member `name` is the id."""
+    properties = {member: value for member, value in document.items() if member != "geometry"}
+    return {"type": "Feature", "id": document[name], "geometry": document["geometry"], "properties": properties}
+
+
+def _iter_not_assessed(analysis: Analysis) -> Iterator[dict[str, Any]]:
+    unregistered = Message("this ring is not registered")
+    for level in LEVELS:
+        if level not in analysis.snapshot.rules.rings:
+            yield {"what": "zone", "level": level, "reason": unregistered}
+    if analysis.snapshot.rings["code"]:
+        on_request = Message("assessed when it is asked for: coverage/area and coverage/gaps?type=area")
+        yield {"what": "area", "reason": on_request}
+    else:
+        yield {"what": "area", "reason": Message("no ring is registered")}
+    reasons = {level: explain_not_assessed(analysis, level) for level in reversed(LEVELS)}
+    for what in ("cordon", "crossings"):
+        for level, reason in reasons.items():
+            if reason is not None:
+                yield {"what": what, "level": level, "reason": reason}
+
+
+def build_nearest_candidate(
+    devices: engine.DeviceTable, assessment: engine.Assessment, unit: int
+) -> dict[str, Any] | None:
+    """Return the candidate of a need that counts best or lacks least, None without candidates.
+
+    `unit` is the row of the need in `assessment`.
+    """
     best = int(assessment.best[unit])
     if best < 0:
         return None
-    assigned = assessment.devices.assigned
     return {
         "kind": devices.kind[best],
         "code": devices.code[best],
         "distance_m": round(float(assessment.best_distance_m[unit]), 2),
-        "assigned": int(assigned[best]) == int(assessment.unit_point[unit]),
+        "assigned": int(assessment.devices.assigned[best]) == int(assessment.unit_point[unit]),
         "counts": bool(assessment.met[unit]),
         "reasons": list(engine.reasons_of(int(assessment.best_reasons[unit]))),
     }
 
 
-def _parameters(found: Computed) -> dict[str, Any]:
-    used = found.parameters
+def build_reason_counts(assessment: engine.Assessment, unit: int) -> dict[str, int]:
+    """Return how many candidates of a need do not count, by reason."""
+    counts = assessment.reason_count[unit]
+    return {reason: int(count) for reason, count in zip(engine.REASONS, counts, strict=True) if count}
+
+
+def build_gap_properties(needs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the properties of a gap from the needs that are not met: the first one, and all of them."""
+    first = needs[0]
+    nearest = first["nearest"] or {}
     return {
-        "search_m": used.search_m,
-        "assumed_range_m": used.assumed_range_m,
-        "assigned_range_m": used.assigned_range_m,
-        "assumed_opening_deg": used.assumed_opening_deg,
-        "road_snap_m": float(found.loaded.rules.parameters.get("road_snap_m", 0.0)),
-        "px_per_m": dict(used.density),
-        "stale_after_s": found.loaded.rules.stale_after_s,
-        "metric_epsg": found.frame.epsg if found.frame else None,
+        "reason": first["reason"],
+        "reasons": sorted({need["reason"] for need in needs}),
+        "missing": needs,
+        "nearest_code": nearest.get("code"),
+        "nearest_distance_m": nearest.get("distance_m"),
+        "fix": first["fix"],
+    }
+
+
+def _build_parameters(analysis: Analysis) -> dict[str, Any]:
+    parameters, rules = analysis.parameters, analysis.snapshot.rules
+    return {
+        "search_m": parameters.search_m,
+        "assumed_range_m": parameters.assumed_range_m,
+        "assigned_range_m": parameters.assigned_range_m,
+        "assumed_opening_deg": parameters.assumed_opening_deg,
+        "road_snap_m": float(rules.parameters.get("road_snap_m", 0.0)),
+        "px_per_m": dict(parameters.density),
+        "stale_after_s": rules.stale_after_s,
+        "metric_epsg": analysis.projection.epsg if analysis.projection else None,
     }

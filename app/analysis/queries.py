@@ -1,8 +1,8 @@
-"""All SQL for coverage: the state of a jurisdiction as columns, one statement a table.
+"""SQL of the analysis: the tables of a snapshot, changes since an earlier one, stored responses, what-if records.
 
-Columns travel as arrays, which asyncpg decodes many times faster than rows of as many fields.
-What has changed since an earlier state is found by that state's snapshot, so that a transaction which
-was under way then is neither missed nor taken twice.
+Columns travel as arrays, which asyncpg decodes many times faster than rows with as many fields. Changes since an
+earlier snapshot are found by its PostgreSQL snapshot, so that a transaction that was running then is neither missed
+nor read twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Fetch
 from app.records.kinds import Kind
-from app.records.queries.documents import document, quoted, source
+from app.records.queries.documents import build_document_sql, build_from_clause, quote_identifier
+
+Columns = Mapping[str, Sequence[Any]]
+"""A table by columns, rows ordered by code."""
+StoreError = asyncpg.PostgresError
+"""The database does not store a response: it is read-only or away."""
+DEVICE_FILTERS: Final = ("owner_unit", "maintenance_unit", "manufacturer", "model")
+"""Columns by which devices can be selected to fail."""
 
 
 @dataclass(frozen=True)
-class Pulse:
-    """What decides whether an earlier answer still holds."""
+class RevisionState:
+    """The current revision of a jurisdiction and the time: they decide whether a result is still valid."""
 
     revision: int
-    at: datetime
+    now: datetime
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a jurisdiction demands."""
+class JurisdictionRules:
+    """Plan, requirements and parameters of a jurisdiction."""
 
     plan: dict[str, int]
     requirements: dict[str, list[dict[str, Any]]]
@@ -37,39 +44,40 @@ class Rules:
     metric_epsg: int | None
     stale_after_s: int
     rings: tuple[str, ...]
-    roads: bool
+    """Levels of the registered rings."""
 
 
-Columns = Mapping[str, Sequence[Any]]
-"""A table by columns, rows ordered by code."""
+@dataclass(frozen=True)
+class StoredResponse:
+    """A compressed response, and how long it is valid at its revision."""
+
+    body: bytes
+    valid_until: datetime | None
 
 
-async def pulse(fetch: Fetch, jurisdiction: str) -> Pulse | None:
-    """Return the revision and the time, None when there is no such jurisdiction."""
-    rows = await fetch(_PULSE, jurisdiction)
-    return Pulse(*rows[0]) if rows else None
+async def fetch_revision(fetch: Fetch, jurisdiction: str) -> RevisionState | None:
+    """Return the revision and the time, None if the jurisdiction does not exist."""
+    rows = await fetch(
+        "SELECT coalesce(r.revision, 0), now() FROM jurisdiction j "
+        "LEFT JOIN revision r ON r.jurisdiction = j.code WHERE j.code = $1 AND j.removed_at IS NULL",
+        jurisdiction,
+    )
+    return RevisionState(*rows[0]) if rows else None
 
 
-async def camera_owner(fetch: Fetch, code: str) -> str | None:
-    """Return the jurisdiction of a camera, None when there is no such camera."""
+async def fetch_camera_jurisdiction(fetch: Fetch, code: str) -> str | None:
+    """Return the jurisdiction of a camera, None if the camera does not exist."""
     rows = await fetch("SELECT jurisdiction FROM camera WHERE code = $1 AND removed_at IS NULL", code)
     return rows[0][0] if rows else None
 
 
-_PULSE = (
-    "SELECT coalesce(r.revision, 0), now() FROM jurisdiction j "
-    "LEFT JOIN revision r ON r.jurisdiction = j.code WHERE j.code = $1 AND j.removed_at IS NULL"
-)
-
-
-async def rules(connection: AsyncConnection, jurisdiction: str) -> Rules | None:
-    """Return plan, requirements and parameters, None when there is no such jurisdiction."""
+async def fetch_rules(connection: AsyncConnection, jurisdiction: str) -> JurisdictionRules | None:
+    """Return plan, requirements and parameters, None if the jurisdiction does not exist."""
     row = (
         await connection.execute(
             text(
                 "SELECT plan, requirements, coverage_parameters, metric_epsg, stale_after_s, "
-                "ARRAY(SELECT level FROM ring WHERE jurisdiction = j.code AND removed_at IS NULL), "
-                "EXISTS (SELECT 1 FROM road WHERE jurisdiction = j.code AND removed_at IS NULL) "
+                "ARRAY(SELECT level FROM ring WHERE jurisdiction = j.code AND removed_at IS NULL) "
                 "FROM jurisdiction j WHERE code = :code AND removed_at IS NULL"
             ),
             {"code": jurisdiction},
@@ -77,7 +85,7 @@ async def rules(connection: AsyncConnection, jurisdiction: str) -> Rules | None:
     ).first()
     if row is None:
         return None
-    return Rules(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), row[6])
+    return JurisdictionRules(row[0], row[1], row[2], row[3], row[4], tuple(row[5]))
 
 
 _POINTS: Final = {
@@ -114,13 +122,24 @@ _CAMERAS: Final = {
     **{
         name: f"t.{name}"
         for name in (
-            "azimuth_deg", "opening_deg", "range_m", "near_m", "horizontal_pixels", "focal_mm",
-            "sensor_width_mm", "mount_height_m", "tilt_deg", "vertical_opening_deg", "reach_m",
-            "indoor", "required_level", "level_scale",
+            "azimuth_deg",
+            "opening_deg",
+            "range_m",
+            "near_m",
+            "horizontal_pixels",
+            "focal_mm",
+            "sensor_width_mm",
+            "mount_height_m",
+            "tilt_deg",
+            "vertical_opening_deg",
+            "reach_m",
+            "indoor",
+            "required_level",
+            "level_scale",
         )
     },
     "view_polygon": "t.view_polygon::text",
-}  # fmt: skip
+}
 _CHECKPOINTS: Final = {**_DEVICE, "kind": "t.kind", "lanes": "t.lanes::text", "road": "t.road"}
 _ROADS: Final = {
     "code": "t.code",
@@ -165,36 +184,36 @@ TABLES: Final = {
     "building": _BUILDINGS,
     "waiver": _WAIVERS,
 }
-"""What is read of each table: name of the column, and its SQL."""
+"""The columns that are read of each table: name and SQL."""
 
 
-async def columns(
+async def fetch_columns(
     connection: AsyncConnection, table: str, jurisdiction: str, codes: Sequence[str] | None = None
 ) -> dict[str, list[Any]]:
-    """Return a table of a jurisdiction, or those of its rows that have one of the codes."""
-    wanted = TABLES[table]
-    bound: dict[str, Any] = {"jurisdiction": jurisdiction}
+    """Return the rows of a table in a jurisdiction by columns; with `codes` only rows with one of them."""
+    parameters: dict[str, Any] = {"jurisdiction": jurisdiction}
     if codes is not None:
-        bound["codes"] = list(codes)
-    row = (await connection.execute(text(_statement(table, codes is not None)), bound)).one()
-    return {name: column or [] for name, column in zip(wanted, row, strict=True)}
+        parameters["codes"] = list(codes)
+    statement = text(_build_column_query(table, with_codes=codes is not None))
+    row = (await connection.execute(statement, parameters)).one()
+    return {name: column or [] for name, column in zip(TABLES[table], row, strict=True)}
 
 
-def _statement(table: str, some: bool) -> str:
-    wanted = TABLES[table]
-    gathered = ", ".join(f'array_agg(d."{name}")' for name in wanted)
-    members = ", ".join(f'{sql} AS "{name}"' for name, sql in wanted.items())
-    states = f" LEFT JOIN device_state s ON s.kind = '{table}' AND s.code = t.code" if "reported" in wanted else ""
-    chosen = " AND t.code = ANY(CAST(:codes AS text[]))" if some else ""
+def _build_column_query(table: str, *, with_codes: bool) -> str:
+    columns = TABLES[table]
+    arrays = ", ".join(f'array_agg(d."{name}")' for name in columns)
+    members = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items())
+    states = f" LEFT JOIN device_state s ON s.kind = '{table}' AND s.code = t.code" if "reported" in columns else ""
+    condition = " AND t.code = ANY(CAST(:codes AS text[]))" if with_codes else ""
     return (
-        f"SELECT {gathered} FROM (SELECT {members} FROM {table} t{states} "
-        f"WHERE t.jurisdiction = :jurisdiction AND t.removed_at IS NULL{chosen} "
+        f"SELECT {arrays} FROM (SELECT {members} FROM {table} t{states} "
+        f"WHERE t.jurisdiction = :jurisdiction AND t.removed_at IS NULL{condition} "
         "ORDER BY t.code) AS d"
     )
 
 
-async def states(connection: AsyncConnection, kind: str, codes: Sequence[str]) -> list[tuple[str, str, float]]:
-    """Return code, state and time of the last report of devices, those that ever reported."""
+async def fetch_states(connection: AsyncConnection, kind: str, codes: Sequence[str]) -> list[tuple[str, str, float]]:
+    """Return code, state and time of the last report of devices that have reported."""
     rows = await connection.execute(
         text(
             "SELECT code, state, extract(epoch FROM reported_at)::float8 FROM device_state "
@@ -205,63 +224,62 @@ async def states(connection: AsyncConnection, kind: str, codes: Sequence[str]) -
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def snapshot(connection: AsyncConnection) -> str:
-    """Return the snapshot of the transaction: which others it sees."""
+async def fetch_database_snapshot(connection: AsyncConnection) -> str:
+    """Return the PostgreSQL snapshot of the transaction: which other transactions it sees."""
     return str((await connection.execute(text("SELECT pg_current_snapshot()::text"))).scalar_one())
 
 
-async def settled(fetch: Fetch) -> int:
-    """Return the number up to which the history is complete: a later snapshot sees all of it."""
+async def fetch_settled_sequence(fetch: Fetch) -> int:
+    """Return the sequence number up to which the history is complete for every later snapshot."""
     return int((await fetch("SELECT number FROM registry_horizon()"))[0][0])
 
 
-async def changed(
-    connection: AsyncConnection, jurisdiction: str, since: str, number: int, limit: int
+async def fetch_changes(
+    connection: AsyncConnection, jurisdiction: str, database_snapshot: str, settled_sequence: int, limit: int
 ) -> list[tuple[str, bool, str]] | None:
-    """Return kind, whether it was a device's state alone, and code of what changed since a snapshot.
+    """Return what has changed since an earlier snapshot; None if there are more than `limit` changes.
 
-    ``number`` is how far the history was settled before that snapshot. None: more than ``limit``.
+    Each change has its kind, whether only a device state changed, and the code. `settled_sequence` was fetched before
+    `database_snapshot`.
     """
     rows = (
         await connection.execute(
             text(
                 "SELECT DISTINCT kind, operation = 'state', code FROM change_log "
-                "WHERE seq > :number AND jurisdiction = :jurisdiction "
+                "WHERE seq > :settled_sequence AND jurisdiction = :jurisdiction "
                 "AND NOT pg_visible_in_snapshot(transaction::text::xid8, "
-                "CAST(CAST(:since AS text) AS pg_snapshot)) LIMIT :limit"
+                "CAST(CAST(:database_snapshot AS text) AS pg_snapshot)) LIMIT :limit"
             ),
-            {"jurisdiction": jurisdiction, "since": since, "number": number, "limit": limit + 1},
+            {
+                "jurisdiction": jurisdiction,
+                "database_snapshot": database_snapshot,
+                "settled_sequence": settled_sequence,
+                "limit": limit + 1,
+            },
         )
     ).all()
     return None if len(rows) > limit else [(row[0], row[1], row[2]) for row in rows]
 
 
-# All SQL about answers that workers share: found by what they depend on, or not at all.
-
-Failed = asyncpg.PostgresError
-"""The database would not keep an answer: read only, or gone."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An answer some worker has made: compressed, and how long it holds at this revision."""
-
-    body: bytes
-    holds_until: datetime | None
-
-
-async def find(fetch: Fetch, jurisdiction: str, name: str, revision: int, made_by: str) -> Stored | None:
-    """Return the answer of a name that was made at a revision by the same program, if it holds."""
+async def fetch_response(
+    fetch: Fetch, jurisdiction: str, name: str, revision: int, fingerprint: str
+) -> StoredResponse | None:
+    """Return the response that the same program has stored at a revision, None if there is none or it is not valid."""
     rows = await fetch(
         "SELECT body, holds_until FROM analysis_answer WHERE jurisdiction = $1 AND name = $2 "
         "AND revision = $3 AND made_by = $4 AND (holds_until IS NULL OR holds_until >= now())",
-        jurisdiction, name, revision, made_by,
-    )  # fmt: skip
-    return Stored(bytes(rows[0][0]), rows[0][1]) if rows else None
+        jurisdiction,
+        name,
+        revision,
+        fingerprint,
+    )
+    return StoredResponse(bytes(rows[0][0]), rows[0][1]) if rows else None
 
 
-async def keep(fetch: Fetch, jurisdiction: str, name: str, revision: int, made_by: str, answer: Stored) -> None:
-    """Keep an answer, and drop those of this jurisdiction that are of an earlier revision."""
+async def upsert_response(
+    fetch: Fetch, jurisdiction: str, name: str, revision: int, fingerprint: str, response: StoredResponse
+) -> None:
+    """Store a response, and delete those of earlier revisions of this jurisdiction."""
     await fetch(
         "WITH outdated AS (DELETE FROM analysis_answer "
         "WHERE jurisdiction = $1 AND revision < $3 AND name <> $2) "
@@ -270,22 +288,21 @@ async def keep(fetch: Fetch, jurisdiction: str, name: str, revision: int, made_b
         "revision = excluded.revision, made_by = excluded.made_by, made_at = now(), "
         "holds_until = excluded.holds_until, body = excluded.body "
         "WHERE a.revision <= excluded.revision",
-        jurisdiction, name, revision, made_by, answer.holds_until, answer.body,
-    )  # fmt: skip
+        jurisdiction,
+        name,
+        revision,
+        fingerprint,
+        response.valid_until,
+        response.body,
+    )
 
 
-# All SQL that planning needs beside the state of a jurisdiction: records as they can be sent back.
-
-FILTERS = ("owner_unit", "maintenance_unit", "manufacturer", "model")
-"""Columns by which devices can be chosen to fail."""
-
-
-async def documents(
+async def fetch_documents(
     fetch: Fetch, kind: Kind, jurisdiction: str, codes: Sequence[str], *, reveal: bool
 ) -> dict[str, str]:
-    """Return the JSON of some records of a jurisdiction by code, those that are there."""
+    """Return the JSON of records of a jurisdiction by code, without codes that do not exist."""
     rows = await fetch(
-        f"SELECT t.code, {document(kind, reveal=reveal)} FROM {source(kind)} "
+        f"SELECT t.code, {build_document_sql(kind, reveal=reveal)} FROM {build_from_clause(kind)} "
         "WHERE t.jurisdiction = $1 AND t.code = ANY($2::text[]) AND t.removed_at IS NULL",
         jurisdiction,
         list(codes),
@@ -293,14 +310,14 @@ async def documents(
     return {row[0]: row[1] for row in rows}
 
 
-async def devices(fetch: Fetch, kind: Kind, jurisdiction: str, chosen: Mapping[str, str]) -> list[str]:
-    """Return the codes of the devices with these values in `FILTERS`."""
-    names = [name for name in FILTERS if name in chosen]
-    conditions = " AND ".join(f"t.{quoted(name)} = ${place}" for place, name in enumerate(names, start=2))
+async def fetch_device_codes(fetch: Fetch, kind: Kind, jurisdiction: str, filters: Mapping[str, str]) -> list[str]:
+    """Return the codes of the devices with these values in columns of `DEVICE_FILTERS`."""
+    names = [name for name in DEVICE_FILTERS if name in filters]
+    conditions = " AND ".join(f"t.{quote_identifier(name)} = ${number}" for number, name in enumerate(names, start=2))
     rows = await fetch(
         f"SELECT t.code FROM {kind.name} AS t WHERE t.jurisdiction = $1 "
         f"AND t.removed_at IS NULL AND {conditions} ORDER BY t.code",
         jurisdiction,
-        *(chosen[name] for name in names),
+        *(filters[name] for name in names),
     )
     return [row[0] for row in rows]

@@ -1,9 +1,9 @@
-"""Answers of the analysis: computed once per state of a jurisdiction, given many times.
+"""The analysis service: results computed once for each revision of a jurisdiction, and sent many times.
 
-An answer holds for one revision until the next device goes stale. Every request asks the database for
-the revision, so a write on any worker shows in the very next answer on every worker. What one
-worker has made the others find in the database, and so does the next process. Heavy work
-leaves the event loop, a few at a time, and is given up when nobody waits for it any more.
+A response is valid for one revision, until the next device becomes stale or the next waiver ends. Every request
+reads the revision from the database, so a write on any worker shows in the next response of every worker. A response
+that took long to compute is stored in the database, where other workers and later processes read it. Computation
+runs in worker threads, a few at a time, and is cancelled when no client waits for it any more.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import os
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
@@ -26,378 +26,412 @@ import orjson
 import app
 from app.access.roles import Principal
 from app.analysis import queries as analysis_queries
-from app.analysis import snapshot
-from app.analysis.coverage import area, fields_of_view
-from app.analysis.coverage import report as coverage_report
-from app.analysis.crossings import report as crossing_report
-from app.analysis.crossings import road_report
-from app.analysis.engine_input import Computed, compute
-from app.analysis.metadata import about
-from app.analysis.single_flight import Flights, Gone
+from app.analysis.coverage import fields_of_view
+from app.analysis.coverage.fields_of_view import FieldOfViewQuery
+from app.analysis.metadata import build_result
+from app.analysis.queries import RevisionState
+from app.analysis.results import Analysis, compute_analysis
+from app.analysis.snapshot import load_snapshot
 from app.db.engine import Database
-from app.errors import Conflict, InvalidShape, NotFound, RegistryError
+from app.errors import Abandoned, Conflict, InvalidShape, NotFound, RegistryError
+from app.messages import Message
 from app.models.vocabulary import Function
 
 T = TypeVar("T")
-Make = Callable[[Computed], dict[str, Any]]
-_KEPT: Final = 32
-_KEPT_BYTES: Final = 256 * 2**20
-_LARGEST_SHARED: Final = 16 * 2**20
-_OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
+BuildResult = Callable[..., dict[str, Any]]
+"""Builds a result from an analysis, and from ``query`` where it has one."""
+DisconnectWaiter = Callable[[], Awaitable[None]]
+"""Returns when the client has disconnected."""
+_MAX_ANALYSES: Final = 32
+_MAX_CACHE_BYTES: Final = 256 * 2**20
+_MAX_STORED_BYTES: Final = 16 * 2**20
+_JSON_OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
 
 
-@dataclass(frozen=True)
-class _Body:
-    """A finished answer and for how long it is one."""
-
-    revision: int
-    holds_until: datetime | None
-    body: bytes
-
-    def holds(self, pulse: analysis_queries.Pulse) -> bool:
-        """Tell whether nothing has changed, by a write or by time passing."""
-        return self.revision == pulse.revision and (self.holds_until is None or pulse.at <= self.holds_until)
+@dataclass
+class _Flight:
+    task: asyncio.Task[Any]
+    waiting: int = 0
 
 
-class Answers:
-    """The analysis answers of one process.
+class SingleFlight:
+    """Runs each piece of work once, however many callers wait for it at the same time."""
 
-    Attributes
-    ----------
-    worth_sharing_s : float
-        An answer that took less time to make is not kept in the database.
-    """
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, _Flight] = {}
 
-    def __init__(self, database: Database) -> None:
-        self.worth_sharing_s = 0.02
-        self._database = database
-        self._states: OrderedDict[str, Computed] = OrderedDict()
-        self._bodies: OrderedDict[tuple[str, str], _Body] = OrderedDict()
-        self._size = 0
-        self._flights = Flights()
-        self._sharing: set[asyncio.Task[None]] = set()
-        self._limiter: anyio.CapacityLimiter | None = None
-        self._slow: anyio.CapacityLimiter | None = None
+    async def run(
+        self, key: Hashable, start: Callable[[], Coroutine[Any, Any, T]], disconnect: DisconnectWaiter | None = None
+    ) -> T:
+        """Return the outcome of the work under a key; start the work unless it is running already.
 
-    async def summary(self, jurisdiction: str, who: Principal, gone: Gone | None = None) -> bytes:
-        """Return the summary as JSON.
-
-        Raises
-        ------
-        NotFound
-            when there is no such jurisdiction in the caller's scope.
-        """
-        return await self.document(jurisdiction, who, "summary", coverage_report.summary, gone)
-
-    async def points(
-        self,
-        jurisdiction: str,
-        who: Principal,
-        wanted: coverage_report.Wanted,
-        *,
-        geojson: bool,
-        gone: Gone | None = None,
-    ) -> bytes:
-        """Return status and reasons of the control points asked for."""
-        make = partial(coverage_report.points, wanted=wanted, geojson=geojson)
-        return await self.document(jurisdiction, who, f"points {wanted} {geojson}", make, gone)
-
-    async def gaps(
-        self,
-        jurisdiction: str,
-        who: Principal,
-        wanted: coverage_report.Wanted,
-        gone: Gone | None = None,
-    ) -> bytes:
-        """Return the gaps as a GeoJSON FeatureCollection.
-
-        Raises
-        ------
-        InvalidQuery
-            when they are to be narrowed by what gaps of their type do not have.
-        """
-        coverage_report.refuse_misplaced(wanted)
-        make = partial(coverage_report.gaps, wanted=wanted)
-        return await self.document(jurisdiction, who, f"gaps {wanted}", make, gone)
-
-    async def point(self, jurisdiction: str, who: Principal, code: str, *, geojson: bool) -> bytes:
-        """Return one control point explained: every candidate and what it lacks.
-
-        Raises
-        ------
-        NotFound
-            when the jurisdiction has no such control point.
-        """
-        computed = await self.computed(jurisdiction, who)
-        explained = await self.aside(coverage_report.point, computed, code, geojson)
-        if explained is None:
-            raise NotFound("control point", code)
-        return orjson.dumps(explained, option=_OPTIONS)
-
-    async def crossings(
-        self,
-        jurisdiction: str,
-        who: Principal,
-        wanted: crossing_report.Wanted,
-        *,
-        geojson: bool,
-        gone: Gone | None = None,
-    ) -> bytes:
-        """Return the crossings asked for, guarded, open or waived, beside the plan."""
-        make = partial(crossing_report.listed, wanted=wanted, geojson=geojson)
-        return await self.document(jurisdiction, who, f"crossings {wanted} {geojson}", make, gone)
-
-    async def crossing(self, jurisdiction: str, who: Principal, name: str, *, geojson: bool) -> bytes:
-        """Return one crossing.
-
-        Raises
-        ------
-        NotFound
-            when the jurisdiction has no such crossing.
-        """
-        computed = await self.computed(jurisdiction, who)
-        told = await self.aside(crossing_report.one, computed, name, geojson)
-        if told is None:
-            raise NotFound("crossing", name)
-        return orjson.dumps(told, option=_OPTIONS)
-
-    async def covered_area(
-        self, jurisdiction: str, who: Principal, wanted: area.Wanted, gone: Gone | None = None
-    ) -> bytes:
-        """Return the covered area of the zones asked for."""
-        make = partial(area.summary, wanted=wanted)
-        return await self.document(jurisdiction, who, f"area {wanted}", make, gone)
-
-    async def view_of(self, camera: str, who: Principal, function: Function | None, gone: Gone | None = None) -> bytes:
-        """Return what one camera sees as a GeoJSON Feature.
-
-        Raises
-        ------
-        NotFound
-            when there is no such camera in the caller's scope.
-        """
-        scope = who.scope("analyst")
-        jurisdiction = await analysis_queries.camera_owner(self._database.fetch, camera)
-        if jurisdiction is None or (scope is not None and jurisdiction not in scope):
-            raise NotFound("camera", camera)
-        computed = await self.computed(jurisdiction, who, gone)
-        told = await self.aside(fields_of_view.one, computed, camera, function)
-        if told is None:
-            raise NotFound("camera", camera)
-        return orjson.dumps(told, option=_OPTIONS)
-
-    async def views(
-        self,
-        jurisdiction: str,
-        who: Principal,
-        wanted: fields_of_view.Wanted,
-        *,
-        limit: int,
-        after: str | None,
-        gone: Gone | None = None,
-    ) -> tuple[str, int, str | None, str]:
-        """Return a page of fields of view: features with commas between, how many, what follows.
-
-        And, as JSON members, what every answer carries.
-        """
-        computed = await self.computed(jurisdiction, who, gone)
-        features, following = await self.aside(
-            partial(fields_of_view.listed, computed, wanted, limit=limit, after=after)
-        )
-        bodies = ",".join(orjson.dumps(one, option=_OPTIONS).decode() for one in features)
-        also = orjson.dumps(about(computed), option=_OPTIONS)[1:-1].decode()
-        return bodies, len(features), following, also
-
-    async def network(self, jurisdiction: str, who: Principal, gone: Gone | None = None) -> bytes:
-        """Return what is odd about the road network."""
-        return await self.document(jurisdiction, who, "network", road_report.told, gone)
-
-    async def document(
-        self, jurisdiction: str, who: Principal, name: str, make: Make, gone: Gone | None = None
-    ) -> bytes:
-        """Return an answer as JSON, made from the computed state unless it is there already.
-
-        Parameters
-        ----------
-        name : str
-            What the answer is, with all its parameters.
-        make : callable
-            Makes it; runs in a worker thread.
-        gone : callable, optional
-            Returns when the caller has left.
-
-        Raises
-        ------
-        NotFound
-            when there is no such jurisdiction in the caller's scope.
-        Conflict
-            when the records cannot be measured together.
-        """
-        pulse = await self._pulse(jurisdiction, who)
-        kept = self._bodies.get((jurisdiction, name))
-        if kept is not None and kept.holds(pulse):
-            self._bodies.move_to_end((jurisdiction, name))
-            return kept.body
-        made = await self._flights.join(
-            ("answer", jurisdiction, name, pulse.revision),
-            lambda: self._made(jurisdiction, name, make, pulse),
-            gone,
-        )
-        return made.body
-
-    async def computed(self, jurisdiction: str, who: Principal, gone: Gone | None = None) -> Computed:
-        """Return the computed state of now, for answers that are made for one caller.
-
-        Raises
-        ------
-        NotFound
-            when there is no such jurisdiction in the caller's scope.
-        """
-        return await self._state(jurisdiction, await self._pulse(jurisdiction, who), gone)
-
-    async def aside(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run work in a thread, as one of a few at a time; given up, it ends unheard.
-
-        Raises
-        ------
-        Conflict
-            when the records cannot be measured together.
-        """
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
-        try:
-            return await anyio.to_thread.run_sync(work, *arguments, limiter=self._limiter, abandon_on_cancel=True)
-        except InvalidShape as error:
-            # Possible only where neither an extent nor a ring kept far-off records out.
-            raise Conflict(
-                f"Coverage cannot be computed: {error.detail} State the jurisdiction's extent, "
-                "and correct the records that lie outside.",
-                code="not-computable",
-            ) from error
-
-    async def apart(self, work: Callable[..., T], *arguments: Any, gone: Gone | None = None) -> T:
-        """Run work that may take many seconds, one at a time, so that it never keeps `aside` waiting.
-
-        A thread cannot be stopped, so it runs in a process of its own, which ends with the caller's
-        leaving; work and arguments have to be fit for being sent there.
+        The work is cancelled when the last caller that waits for it is gone.
 
         Raises
         ------
         Abandoned
-            when the caller has left meanwhile.
+            if the client of this caller disconnects first.
         """
-        if self._slow is None:
-            self._slow = anyio.CapacityLimiter(1)
-        run = partial(anyio.to_process.run_sync, work, *arguments)
-        started = partial(run, cancellable=True, limiter=self._slow)
-        return await self._flights.join(object(), started, gone)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight(asyncio.create_task(start()))
+            flight.task.add_done_callback(lambda _: self._remove(key, flight))
+        flight.waiting += 1
+        try:
+            return await _wait_unless_disconnected(flight.task, disconnect)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                self._remove(key, flight)  # a caller that comes now starts the work again
+                flight.task.cancel()
 
-    async def settled(self) -> None:
-        """Wait until what is being shared is in the database."""
-        await asyncio.gather(*self._sharing, return_exceptions=True)
+    def _remove(self, key: Hashable, flight: _Flight | None) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+
+async def _wait_unless_disconnected(task: asyncio.Task[T], disconnect: DisconnectWaiter | None) -> T:
+    if disconnect is None:
+        return await asyncio.shield(task)
+    leaving = asyncio.ensure_future(disconnect())
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Abandoned
+        return task.result()
+    finally:
+        leaving.cancel()
+
+
+@dataclass(frozen=True)
+class _Response:
+    """The body of a response, and how long it is valid."""
+
+    revision: int
+    valid_until: datetime | None
+    body: bytes
+
+
+class AnalysisService:
+    """The analysis of all jurisdictions, as one process computes and caches it.
+
+    Attributes
+    ----------
+    share_after_s : float
+        A response that took less time to compute is not stored in the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.share_after_s = 0.02
+        self._database = database
+        self._analyses: OrderedDict[str, Analysis] = OrderedDict()
+        self._responses: OrderedDict[tuple[str, str], _Response] = OrderedDict()
+        self._cache_bytes = 0
+        self._single_flight = SingleFlight()
+        self._pending_writes: set[asyncio.Task[None]] = set()
+        self._thread_limiter: anyio.CapacityLimiter | None = None
+        self._process_limiter: anyio.CapacityLimiter | None = None
+
+    async def load_result(
+        self,
+        jurisdiction: str,
+        principal: Principal,
+        build: BuildResult,
+        query: object = None,
+        disconnect: DisconnectWaiter | None = None,
+    ) -> bytes:
+        """Return a result as JSON.
+
+        Parameters
+        ----------
+        build : callable
+            Builds the result from the analysis, and from `query` if there is one.
+        query : dataclass, optional
+            What the result depends on besides the analysis; its text is a part of the cache key.
+
+        Raises
+        ------
+        NotFound
+            if the jurisdiction does not exist in the scope of the caller.
+        Conflict
+            if the records cannot be computed together.
+        """
+        if query is None:
+            return await self.load_response(jurisdiction, principal, build.__name__, build, disconnect)
+        key = f"{build.__name__} {query}"
+        return await self.load_response(jurisdiction, principal, key, partial(build, query=query), disconnect)
+
+    async def load_item(
+        self,
+        jurisdiction: str,
+        principal: Principal,
+        title: str,
+        code: str,
+        build: Callable[..., dict[str, Any] | None],
+        *options: object,
+        disconnect: DisconnectWaiter | None = None,
+    ) -> bytes:
+        """Return the result of one element as JSON; it is computed again for every request.
+
+        Parameters
+        ----------
+        title : str
+            What the element is, for the error message.
+        build : callable
+            Returns the result from analysis, code and options, None if the code does not exist.
+
+        Raises
+        ------
+        NotFound
+            if the jurisdiction or the element does not exist in the scope of the caller.
+        """
+        analysis = await self.load_analysis(jurisdiction, principal, disconnect)
+        item = await self.run_in_thread(build, analysis, code, *options)
+        if item is None:
+            raise NotFound(title, code)
+        return orjson.dumps(item, option=_JSON_OPTIONS)
+
+    async def load_field_of_view(
+        self,
+        camera: str,
+        principal: Principal,
+        function: Function | None,
+        disconnect: DisconnectWaiter | None = None,
+    ) -> bytes:
+        """Return the field of view of one camera as a GeoJSON Feature.
+
+        Raises
+        ------
+        NotFound
+            if the camera does not exist in the scope of the caller.
+        """
+        scope = principal.scope("analyst")
+        jurisdiction = await analysis_queries.fetch_camera_jurisdiction(self._database.fetch, camera)
+        if jurisdiction is None or (scope is not None and jurisdiction not in scope):
+            raise NotFound("camera", camera)
+        build = fields_of_view.build_field_of_view
+        return await self.load_item(jurisdiction, principal, "camera", camera, build, function, disconnect=disconnect)
+
+    async def load_field_of_view_page(
+        self,
+        jurisdiction: str,
+        principal: Principal,
+        query: FieldOfViewQuery,
+        *,
+        limit: int,
+        after: str | None,
+        disconnect: DisconnectWaiter | None = None,
+    ) -> tuple[str, int, str | None, str]:
+        """Return a page of fields of view.
+
+        Returns
+        -------
+        tuple
+            The features as JSON, separated by commas; their number; the code after which the next page starts, None
+            on the last page; the members that every result carries, as JSON without braces.
+        """
+        analysis = await self.load_analysis(jurisdiction, principal, disconnect)
+        features, next_after = await self.run_in_thread(
+            partial(fields_of_view.build_page, analysis, query, limit=limit, after=after)
+        )
+        bodies = ",".join(orjson.dumps(feature, option=_JSON_OPTIONS).decode() for feature in features)
+        members = orjson.dumps(build_result(analysis), option=_JSON_OPTIONS)[1:-1].decode()
+        return bodies, len(features), next_after, members
+
+    async def load_response(
+        self,
+        jurisdiction: str,
+        principal: Principal,
+        key: str,
+        build: Callable[[Analysis], dict[str, Any]],
+        disconnect: DisconnectWaiter | None = None,
+    ) -> bytes:
+        """Return a result as JSON; build it from the analysis unless it is in the cache or in the database.
+
+        Parameters
+        ----------
+        key : str
+            What the result is, with all its parameters; the first word names the kind of result.
+        build : callable
+            Builds the result; runs in a worker thread.
+        disconnect : callable, optional
+            Returns when the client has disconnected.
+
+        Raises
+        ------
+        NotFound
+            if the jurisdiction does not exist in the scope of the caller.
+        Conflict
+            if the records cannot be computed together.
+        """
+        current = await self._check_revision(jurisdiction, principal)
+        cached = self._responses.get((jurisdiction, key))
+        if cached is not None and is_valid(cached.revision, cached.valid_until, current):
+            self._responses.move_to_end((jurisdiction, key))
+            return cached.body
+        response = await self._single_flight.run(
+            ("response", jurisdiction, key, current.revision),
+            lambda: self._fetch_or_build(jurisdiction, key, build, current),
+            disconnect,
+        )
+        return response.body
+
+    async def load_analysis(
+        self, jurisdiction: str, principal: Principal, disconnect: DisconnectWaiter | None = None
+    ) -> Analysis:
+        """Return the current analysis, for a result that is built for one caller.
+
+        Raises
+        ------
+        NotFound
+            if the jurisdiction does not exist in the scope of the caller.
+        """
+        current = await self._check_revision(jurisdiction, principal)
+        return await self._load_analysis(jurisdiction, current, disconnect)
+
+    async def run_in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run work in a worker thread, a few at a time; the result is discarded if the caller is cancelled.
+
+        Raises
+        ------
+        Conflict
+            if the records cannot be computed together.
+        """
+        if self._thread_limiter is None:
+            self._thread_limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
+        try:
+            return await anyio.to_thread.run_sync(
+                work, *arguments, limiter=self._thread_limiter, abandon_on_cancel=True
+            )
+        except InvalidShape as error:
+            # Only a jurisdiction without extent and without rings accepts records that are so far apart.
+            detail = Message(
+                "Coverage cannot be computed: {reason} Set the extent of the jurisdiction, and correct the records "
+                "that are outside it.",
+                reason=error.detail,
+            )
+            raise Conflict(detail, code="not-computable") from error
+
+    async def run_in_process(
+        self, work: Callable[..., T], *arguments: Any, disconnect: DisconnectWaiter | None = None
+    ) -> T:
+        """Run work that may take many seconds in a process of its own, one at a time.
+
+        A thread cannot be stopped; the process ends when the client disconnects. `work` and `arguments` must be
+        fit for pickling.
+
+        Raises
+        ------
+        Abandoned
+            if the client disconnects first.
+        """
+        if self._process_limiter is None:
+            self._process_limiter = anyio.CapacityLimiter(1)
+        run = partial(anyio.to_process.run_sync, work, *arguments)
+        start = partial(run, cancellable=True, limiter=self._process_limiter)
+        return await self._single_flight.run(object(), start, disconnect)
+
+    async def wait_for_writes(self) -> None:
+        """Wait until all responses that are to be stored are in the database."""
+        await asyncio.gather(*self._pending_writes, return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop sharing; what is not written yet will be computed again."""
-        for task in self._sharing:
+        """Cancel pending writes to the database; the responses will be computed again."""
+        for task in self._pending_writes:
             task.cancel()
-        await self.settled()
+        await self.wait_for_writes()
 
-    async def _pulse(self, jurisdiction: str, who: Principal) -> analysis_queries.Pulse:
-        who.need_in("analyst", [jurisdiction])
-        pulse = await analysis_queries.pulse(self._database.fetch, jurisdiction)
-        if pulse is None:
+    async def _check_revision(self, jurisdiction: str, principal: Principal) -> RevisionState:
+        principal.need_in("analyst", [jurisdiction])
+        current = await analysis_queries.fetch_revision(self._database.fetch, jurisdiction)
+        if current is None:
             raise NotFound("jurisdiction", jurisdiction)
-        return pulse
+        return current
 
-    async def _made(self, jurisdiction: str, name: str, make: Make, pulse: analysis_queries.Pulse) -> _Body:
-        if not self._is_current(jurisdiction, pulse):
-            found = await analysis_queries.find(
-                self._database.fetch, jurisdiction, _key(name), pulse.revision, fingerprint()
+    async def _fetch_or_build(
+        self, jurisdiction: str, key: str, build: Callable[[Analysis], dict[str, Any]], current: RevisionState
+    ) -> _Response:
+        # With a current analysis in memory, building the result is quicker than reading it.
+        if not self._has_analysis(jurisdiction, current):
+            stored = await analysis_queries.fetch_response(
+                self._database.fetch, jurisdiction, storage_name(key), current.revision, compute_fingerprint()
             )
-            if found is not None:
-                body = await self.aside(zlib.decompress, found.body)
-                return self._keep(jurisdiction, name, _Body(pulse.revision, found.holds_until, body))
+            if stored is not None:
+                body = await self.run_in_thread(zlib.decompress, stored.body)
+                return self._cache_response(jurisdiction, key, _Response(current.revision, stored.valid_until, body))
         started = time.perf_counter()
-        computed = await self._state(jurisdiction, pulse)
-        body = await self.aside(_document, make, computed)
-        made = _Body(computed.loaded.revision, computed.holds_until, body)
-        if time.perf_counter() - started >= self.worth_sharing_s:
-            self._share(self._shared(jurisdiction, name, made))
-        return self._keep(jurisdiction, name, made)
+        analysis = await self._load_analysis(jurisdiction, current)
+        body = await self.run_in_thread(lambda: orjson.dumps(build(analysis), option=_JSON_OPTIONS))
+        response = _Response(analysis.snapshot.revision, analysis.valid_until, body)
+        if time.perf_counter() - started >= self.share_after_s:
+            task = asyncio.create_task(self._store_response(jurisdiction, key, response))
+            self._pending_writes.add(task)
+            task.add_done_callback(self._pending_writes.discard)
+        return self._cache_response(jurisdiction, key, response)
 
-    def _is_current(self, jurisdiction: str, pulse: analysis_queries.Pulse) -> bool:
-        kept = self._states.get(jurisdiction)
-        return kept is not None and _holds(kept, pulse)
+    def _has_analysis(self, jurisdiction: str, current: RevisionState) -> bool:
+        analysis = self._analyses.get(jurisdiction)
+        return analysis is not None and is_valid(analysis.snapshot.revision, analysis.valid_until, current)
 
-    async def _state(self, jurisdiction: str, pulse: analysis_queries.Pulse, gone: Gone | None = None) -> Computed:
-        kept = self._states.get(jurisdiction)
-        if kept is not None and _holds(kept, pulse):
-            self._states.move_to_end(jurisdiction)
-            return kept
-        return await self._flights.join(
-            ("state", jurisdiction, pulse.revision), lambda: self._renewed(jurisdiction), gone
-        )
+    async def _load_analysis(
+        self, jurisdiction: str, current: RevisionState, disconnect: DisconnectWaiter | None = None
+    ) -> Analysis:
+        if self._has_analysis(jurisdiction, current):
+            self._analyses.move_to_end(jurisdiction)
+            return self._analyses[jurisdiction]
+        key = ("analysis", jurisdiction, current.revision)
+        return await self._single_flight.run(key, lambda: self._recompute_analysis(jurisdiction), disconnect)
 
-    async def _renewed(self, jurisdiction: str) -> Computed:
-        before = self._states.get(jurisdiction)
-        earlier = None if before is None else before.loaded
-        loaded = await snapshot.load(self._database, jurisdiction, earlier)
-        computed = await self.aside(compute, loaded, before)
-        newer = self._states.get(jurisdiction)
-        if newer is None or newer.loaded.at <= loaded.at:
-            self._states[jurisdiction] = computed
-            self._states.move_to_end(jurisdiction)
-        while len(self._states) > _KEPT:
-            self._states.popitem(last=False)
-        return computed
+    async def _recompute_analysis(self, jurisdiction: str) -> Analysis:
+        earlier = self._analyses.get(jurisdiction)
+        snapshot = await load_snapshot(self._database, jurisdiction, None if earlier is None else earlier.snapshot)
+        analysis = await self.run_in_thread(compute_analysis, snapshot, earlier)
+        cached = self._analyses.get(jurisdiction)
+        # Two revisions may be computed at the same time; the later snapshot stays.
+        if cached is None or cached.snapshot.taken_at <= snapshot.taken_at:
+            self._analyses[jurisdiction] = analysis
+            self._analyses.move_to_end(jurisdiction)
+        while len(self._analyses) > _MAX_ANALYSES:
+            self._analyses.popitem(last=False)
+        return analysis
 
-    def _keep(self, jurisdiction: str, name: str, body: _Body) -> _Body:
-        replaced = self._bodies.pop((jurisdiction, name), None)
-        self._size += len(body.body) - (len(replaced.body) if replaced else 0)
-        self._bodies[jurisdiction, name] = body
-        while self._size > _KEPT_BYTES and len(self._bodies) > 1:
-            _, old = self._bodies.popitem(last=False)
-            self._size -= len(old.body)
-        return body
+    def _cache_response(self, jurisdiction: str, key: str, response: _Response) -> _Response:
+        replaced = self._responses.pop((jurisdiction, key), None)
+        self._cache_bytes += len(response.body) - (len(replaced.body) if replaced else 0)
+        self._responses[jurisdiction, key] = response
+        while self._cache_bytes > _MAX_CACHE_BYTES and len(self._responses) > 1:
+            _, oldest = self._responses.popitem(last=False)
+            self._cache_bytes -= len(oldest.body)
+        return response
 
-    def _share(self, writing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(writing)
-        self._sharing.add(task)
-        task.add_done_callback(self._sharing.discard)
-
-    async def _shared(self, jurisdiction: str, name: str, made: _Body) -> None:
-        """Put an answer where other workers find it. A copy that fails costs nothing but time."""
-        body = await anyio.to_thread.run_sync(zlib.compress, made.body, 1)
-        if len(body) > _LARGEST_SHARED:
+    async def _store_response(self, jurisdiction: str, key: str, response: _Response) -> None:
+        """Store a response for other workers. If the database refuses it, they compute it themselves."""
+        body = await anyio.to_thread.run_sync(zlib.compress, response.body, 1)
+        if len(body) > _MAX_STORED_BYTES:
             return
-        stored = analysis_queries.Stored(body, made.holds_until)
+        stored = analysis_queries.StoredResponse(body, response.valid_until)
         try:
-            await analysis_queries.keep(
-                self._database.fetch, jurisdiction, _key(name), made.revision, fingerprint(), stored
+            await analysis_queries.upsert_response(
+                self._database.fetch, jurisdiction, storage_name(key), response.revision, compute_fingerprint(), stored
             )
-        except (RegistryError, OSError, analysis_queries.Failed):
+        except (RegistryError, OSError, analysis_queries.StoreError):
             return
 
 
-def _document(make: Make, computed: Computed) -> bytes:
-    return orjson.dumps(make(computed), option=_OPTIONS)
+def is_valid(revision: int, valid_until: datetime | None, current: RevisionState) -> bool:
+    """Return whether neither a write nor the passing of time has changed a result."""
+    return revision == current.revision and (valid_until is None or current.now <= valid_until)
 
 
-def _holds(computed: Computed, pulse: analysis_queries.Pulse) -> bool:
-    return computed.loaded.revision == pulse.revision and (
-        computed.holds_until is None or pulse.at <= computed.holds_until
-    )
-
-
-def _key(name: str) -> str:
-    """Return a name short enough for a key, whatever its parameters."""
-    word = name.partition(" ")[0]
-    return f"{word}:{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+def storage_name(key: str) -> str:
+    """Return a name that is short enough for the primary key, whatever the parameters in `key`."""
+    kind = key.partition(" ")[0]
+    return f"{kind}:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
 
 
 @cache
-def fingerprint() -> str:
-    """Return what changes with the program: answers of another are not ours."""
+def compute_fingerprint() -> str:
+    """Return a digest of the source code: responses that another program has stored are not used."""
     digest = hashlib.blake2b(digest_size=12)
     root = Path(app.__file__).parent
     for source in sorted(root.rglob("*.py")):

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.analysis.planning.overlay_schemas import MOST_CHANGES, ImaginedChange, WhatIf
+from app.analysis.planning.diff import WhatIf
+from app.analysis.planning.overlay import MAX_CHANGES, ImaginedChange
 from app.models.fields import Instant, Line
 
 
@@ -14,8 +15,8 @@ class ScenarioDraft(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     title: Line | None = Field(None, description="What it is about.")
-    changes: Annotated[list[ImaginedChange], Field(max_length=MOST_CHANGES)] = Field(
-        description=f"As in a what-if question; at most {MOST_CHANGES:,}."
+    changes: Annotated[list[ImaginedChange], Field(max_length=MAX_CHANGES)] = Field(
+        description=f"As in a what-if question; at most {MAX_CHANGES:,}."
     )
 
 

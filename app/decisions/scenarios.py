@@ -8,13 +8,11 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.analysis.engine_input import Computed
-from app.analysis.planning import what_if
-from app.analysis.planning.difference import difference
-from app.analysis.planning.overlay import FIELDS, Edits
-from app.analysis.planning.what_if import Question
-from app.analysis.service import Answers
-from app.analysis.single_flight import Gone
+from app.analysis.planning.diff import build_diff
+from app.analysis.planning.overlay import RecordChanges
+from app.analysis.planning.what_if import WhatIfQuery, apply_changes, load_what_if_query, parse_overlay
+from app.analysis.results import Analysis
+from app.analysis.service import AnalysisService, DisconnectWaiter
 from app.db.engine import Database, WriteContext
 from app.decisions import queries as decision_queries
 from app.errors import Invalid, Issue, NotFound
@@ -87,7 +85,7 @@ async def history(
 
 async def put(
     database: Database,
-    answers: Answers,
+    answers: AnalysisService,
     jurisdiction: str,
     name: str,
     payload: object,
@@ -104,9 +102,9 @@ async def put(
     """
     who.need_in("editor", [jurisdiction])
     title, changes = _read(payload)
-    base = await answers.computed(jurisdiction, who)
-    question = await what_if.asked(database, jurisdiction, what_if.read({"changes": changes}))
-    await answers.aside(partial(what_if.imagined, base, question))
+    base = await answers.load_analysis(jurisdiction, who)
+    question = await load_what_if_query(database, jurisdiction, parse_overlay({"changes": changes}))
+    await answers.run_in_thread(partial(apply_changes, base, question))
     code = _code(jurisdiction, name)
     row = {
         "code": code, "jurisdiction": jurisdiction, "name": name, "title": title,
@@ -127,7 +125,7 @@ def _read(payload: object) -> tuple[str | None, list[Any]]:
         raise Invalid(message.capitalize() + ".", issues=(Issue("", "object-type", message),))
     known = {"changes": payload.get("changes")}
     unknown = payload.keys() - {"title", "changes"}
-    what_if.read({**known, **{name: payload[name] for name in unknown}})
+    parse_overlay({**known, **{name: payload[name] for name in unknown}})
     title = payload.get("title")
     if title is not None and not (isinstance(title, str) and 0 < len(title) <= 500 and title.isprintable()):
         message = "a title is one line of up to 500 characters"
@@ -162,12 +160,12 @@ async def remove(
 
 async def result(
     database: Database,
-    answers: Answers,
+    answers: AnalysisService,
     jurisdiction: str,
     name: str,
     against: str | None,
     who: Principal,
-    gone: Gone | None = None,
+    gone: DisconnectWaiter | None = None,
 ) -> bytes:
     """Return what a scenario would change, from now or from another scenario.
 
@@ -183,20 +181,22 @@ async def result(
     who.need_in("analyst", [jurisdiction])
     mine = await _kept(database, jurisdiction, name, who)
     other = None if against is None else await _kept(database, jurisdiction, against, who)
-    question = await what_if.asked(database, jurisdiction, what_if.read(mine.payload))
-    beside = None if other is None else await what_if.asked(database, jurisdiction, what_if.read(other.payload))
+    question = await load_what_if_query(database, jurisdiction, parse_overlay(mine.payload))
+    beside = None if other is None else await load_what_if_query(database, jurisdiction, parse_overlay(other.payload))
     named = {
         "scenario": {"name": name, "version": mine.version},
         "against": None if other is None else {"name": against, "version": other.version},
     }
     make = partial(_compared, named=named, question=question, beside=beside)
-    return await answers.document(jurisdiction, who, f"scenario {named}", make, gone)
+    return await answers.load_response(jurisdiction, who, f"scenario {named}", make, gone)
 
 
-def _compared(base: Computed, *, named: dict[str, Any], question: Question, beside: Question | None) -> dict[str, Any]:
-    after, changes = what_if.imagined(base, question)
-    before = base if beside is None else what_if.imagined(base, beside)[0]
-    return named | difference(before, after, applied=changes.told())
+def _compared(
+    base: Analysis, *, named: dict[str, Any], question: WhatIfQuery, beside: WhatIfQuery | None
+) -> dict[str, Any]:
+    after, changes = apply_changes(base, question)
+    before = base if beside is None else apply_changes(base, beside)[0]
+    return named | build_diff(before, after, applied=changes.to_document())
 
 
 class _Kept:
@@ -212,7 +212,9 @@ async def _kept(database: Database, jurisdiction: str, name: str, who: Principal
         return _Kept(*await get(connection, jurisdiction, name, who))
 
 
-async def planned(database: Database, answers: Answers, jurisdiction: str, name: str, who: Principal) -> dict[str, Any]:
+async def planned(
+    database: Database, answers: AnalysisService, jurisdiction: str, name: str, who: Principal
+) -> dict[str, Any]:
     """Return a scenario as batches of records.
 
     Raises
@@ -224,32 +226,32 @@ async def planned(database: Database, answers: Answers, jurisdiction: str, name:
     """
     who.need_in("editor", [jurisdiction])
     mine = await _kept(database, jurisdiction, name, who)
-    base = await answers.computed(jurisdiction, who)
-    overlay = what_if.read(mine.payload)
-    question = await what_if.asked(database, jurisdiction, overlay, reveal=True)
-    _, changes = await answers.aside(partial(what_if.imagined, base, question))
+    base = await answers.load_analysis(jurisdiction, who)
+    overlay = parse_overlay(mine.payload)
+    question = await load_what_if_query(database, jurisdiction, overlay, reveal=True)
+    _, changes = await answers.run_in_thread(partial(apply_changes, base, question))
     return {
         "scenario": {"name": name, "version": mine.version},
-        "planned": _steps(base, _only_new(base, changes.edits), name, planned=True),
-        "carried_out": _steps(base, changes.edits, name, planned=False),
+        "planned": _steps(base, _only_new(base, changes.records), name, planned=True),
+        "carried_out": _steps(base, changes.records, name, planned=False),
         "left_out": sum(change.state is not None or change.fail is not None for change in overlay.changes),
     }
 
 
-def _only_new(base: Computed, edits: Edits) -> Edits:
+def _only_new(base: Analysis, edits: RecordChanges) -> RecordChanges:
     """Return what can be registered before the work is done: new devices and places."""
-    told = Edits()
+    told = RecordChanges()
     for kind in (CONTROL_POINT, CHECKPOINT, CAMERA):
-        there = set(getattr(base.loaded, FIELDS[kind.name]).get("code", ()))
+        there = set(base.snapshot.get_codes(kind.name))
         for code, draft in edits.drafts.get(kind.name, {}).items():
             if code not in there:
-                told.put(kind.name, code, draft, "")
+                told.add_draft(kind.name, code, draft, "")
     return told
 
 
-def _steps(base: Computed, edits: Edits, name: str, *, planned: bool) -> list[dict[str, Any]]:
+def _steps(base: Analysis, edits: RecordChanges, name: str, *, planned: bool) -> list[dict[str, Any]]:
     """Return batches: what others point to is written first and removed last."""
-    there = {kind.name: set(getattr(base.loaded, FIELDS[kind.name]).get("code", ())) for kind in _FIRST}
+    there = {kind.name: set(base.snapshot.get_codes(kind.name)) for kind in _FIRST}
     written = {kind: there[kind] | edits.drafts.get(kind, {}).keys() for kind in there}
     steps = []
     for kind in _FIRST:
@@ -258,7 +260,7 @@ def _steps(base: Computed, edits: Edits, name: str, *, planned: bool) -> list[di
         if items:
             steps.append({"kind": kind.plural, "items": items})
     for kind in reversed(_FIRST):
-        codes = sorted(edits.gone.get(kind.name, set()) & there[kind.name])
+        codes = sorted(edits.removed.get(kind.name, set()) & there[kind.name])
         if codes:
             steps.append({"kind": kind.plural, "items": [{"delete": code} for code in codes]})
     return steps

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.analysis.crossings import crossing_guards
-from app.analysis.crossings import report as crossing_report
-from app.analysis.engine_input import Computed
-from app.analysis.service import Answers
+from app.analysis.crossings.crossing_guards import compute_crossing_statuses
+from app.analysis.crossings.road_network import compute_road_network
+from app.analysis.results import Analysis
+from app.analysis.service import AnalysisService
 from app.db.engine import Database, WriteContext
 from app.decisions import queries as decision_queries
 from app.errors import Invalid, Issue, NotFound
@@ -93,7 +93,7 @@ async def history(
 
 async def put(
     database: Database,
-    answers: Answers,
+    answers: AnalysisService,
     jurisdiction: str,
     crossing: str,
     payload: object,
@@ -112,8 +112,8 @@ async def put(
     """
     who.need_in("admin", [jurisdiction])
     draft = _draft(payload)
-    found = await answers.computed(jurisdiction, who)
-    place = await answers.aside(_place, found, crossing)
+    found = await answers.load_analysis(jurisdiction, who)
+    place = await answers.run_in_thread(_place, found, crossing)
     if place is None:
         raise NotFound("crossing", crossing)
     level, road, (lon, lat), known_as = place
@@ -180,18 +180,17 @@ def _past() -> Invalid:
     )
 
 
-def _place(found: Computed, crossing: str) -> tuple[Level, str, tuple[float, float], str | None] | None:
+def _place(found: Analysis, crossing: str) -> tuple[Level, str, tuple[float, float], str | None] | None:
     """Return ring, road and place of a crossing, and the name under which it is waived now."""
-    guarded = crossing_guards.of(found)
-    if guarded is None:
+    network = compute_road_network(found)
+    if network is None:
         return None
-    net = guarded.net
-    for level, verdict in crossing_report.of(found).items():
-        if crossing in net.name[level]:
-            row = net.name[level].index(crossing)
-            lon, lat = net.frame.to_lonlat(net.crossed[level].xy[row]).ravel().round(9).tolist()
-            waiver = int(verdict.waiver[row])
-            known = found.loaded.waivers["crossing"][waiver] if waiver >= 0 else None
-            road = str(net.base.label[net.crossed[level].group[row]])
+    for level, statuses in compute_crossing_statuses(found).items():
+        if crossing in network.crossing_ids[level]:
+            row = network.crossing_ids[level].index(crossing)
+            lon, lat = network.projection.to_lonlat(network.crossed[level].xy[row]).ravel().round(9).tolist()
+            waiver = int(statuses.waiver[row])
+            known = found.snapshot.waivers["crossing"][waiver] if waiver >= 0 else None
+            road = str(network.roads.label[network.crossed[level].group[row]])
             return level, road, (lon, lat), known
     return None

@@ -13,8 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from app.access.keys import Gate
 from app.access.roles import Principal
-from app.analysis.service import Answers
-from app.analysis.single_flight import Gone
+from app.analysis.service import AnalysisService, DisconnectWaiter
 from app.db.engine import Database, WriteContext
 from app.errors import InvalidQuery, MalformedBody, UnsupportedMediaType
 from app.http import negotiation
@@ -45,9 +44,9 @@ async def get_database(request: Request) -> Database:
     return database
 
 
-async def get_analysis_service(request: Request) -> Answers:
+async def get_analysis_service(request: Request) -> AnalysisService:
     """Return the analyses of the service."""
-    service: Answers = request.app.state.answers
+    service: AnalysisService = request.app.state.answers
     return service
 
 
@@ -59,11 +58,11 @@ async def get_import_service(request: Request) -> Imports:
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
-AnalysisDep = Annotated[Answers, Depends(get_analysis_service)]
+AnalysisDep = Annotated[AnalysisService, Depends(get_analysis_service)]
 ImportsDep = Annotated[Imports, Depends(get_import_service)]
 
 
-async def get_disconnect_waiter(request: Request) -> Gone:
+async def get_disconnect_waiter(request: Request) -> DisconnectWaiter:
     """Return a function that waits until the client has closed the connection."""
 
     async def wait_for_disconnect() -> None:
@@ -73,7 +72,7 @@ async def get_disconnect_waiter(request: Request) -> Gone:
     return wait_for_disconnect
 
 
-DisconnectDep = Annotated[Gone, Depends(get_disconnect_waiter)]
+DisconnectDep = Annotated[DisconnectWaiter, Depends(get_disconnect_waiter)]
 
 
 # The principal, and the connections that are opened for it.

@@ -1,4 +1,4 @@
-"""Answers of the analysis as features: computed once per state of a jurisdiction, asked like records.
+"""AnalysisService of the analysis as features: computed once per state of a jurisdiction, asked like records.
 
 An answer is a function that returns a GeoJSON FeatureCollection as bytes, the same bytes as long as
 nothing changes. To show another answer, describe its collection in ``app.ogc.collections``
@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import anyio
 import numpy as np
@@ -19,79 +19,80 @@ import orjson
 import shapely
 
 from app.access.roles import Principal
-from app.analysis.cordon import report as cordon_report
-from app.analysis.cordon.cordons import Direction
-from app.analysis.coverage import area, fields_of_view
-from app.analysis.coverage.report import Wanted
-from app.analysis.crossings import report as crossing_report
-from app.analysis.engine_input import Computed
-from app.analysis.metadata import about
-from app.analysis.service import Answers
+from app.analysis.cordon.report import CordonQuery, build_leak_route
+from app.analysis.coverage.area import AreaQuery, build_area_gaps
+from app.analysis.coverage.fields_of_view import FieldOfViewQuery
+from app.analysis.coverage.fields_of_view import build_page as build_field_of_view_page
+from app.analysis.coverage.report import CoverageQuery, GapQuery, build_gaps, build_points
+from app.analysis.crossings.report import CrossingQuery, build_crossings
+from app.analysis.crossings.road_network import TRAVEL_DIRECTIONS
+from app.analysis.metadata import build_result
+from app.analysis.results import Analysis
+from app.analysis.service import AnalysisService
 from app.errors import BadQuery, Conflict
 from app.models.vocabulary import LEVELS, Level
 from app.ogc.collection_model import Collection
 from app.ogc.collections import BY_ID
 from app.ogc.queries.features import Asked
 
-Source = Callable[[Answers, str, Principal], Awaitable[bytes]]
+Source = Callable[[AnalysisService, str, Principal], Awaitable[bytes]]
 """Returns the features of one jurisdiction."""
 
 MOST_LEAKS: Final = 20
 """Leaks shown of each ring and direction."""
 
 
-async def _coverage(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.points(jurisdiction, who, Wanted(), geojson=True)
+async def _coverage(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, who, build_points, CoverageQuery(geojson=True))
 
 
-async def _gaps(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.gaps(jurisdiction, who, Wanted())
+async def _gaps(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, who, build_gaps, GapQuery())
 
 
-async def _crossings(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.crossings(jurisdiction, who, crossing_report.Wanted(), geojson=True)
+async def _crossings(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, who, build_crossings, CrossingQuery(geojson=True))
 
 
-async def _views(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.document(jurisdiction, who, "views as features", _all_views)
+async def _views(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, who, _all_views)
 
 
-def _all_views(found: Computed) -> dict[str, Any]:
-    everything = fields_of_view.Wanted()
-    return {"features": fields_of_view.listed(found, everything, limit=2**31, after=None)[0]}
+def _all_views(found: Analysis) -> dict[str, Any]:
+    return {"features": build_field_of_view_page(found, FieldOfViewQuery(), limit=2**31, after=None)[0]}
 
 
-async def _area(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.document(jurisdiction, who, "area as features", _area_gaps)
+async def _area(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, who, _area_gaps)
 
 
-def _area_gaps(found: Computed) -> dict[str, Any]:
-    told = area.gaps(found, area.Wanted())
+def _area_gaps(found: Analysis) -> dict[str, Any]:
+    told = build_area_gaps(found, AreaQuery())
     return _of_jurisdiction(found, told["features"]) | {"not_assessed": told["not_assessed"]}
 
 
 _CORDONS: Final[tuple[Level | Literal["through"], ...]] = (*reversed(LEVELS), "through")
 
 
-async def _leaks(answers: Answers, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.document(jurisdiction, who, "leaks as features", _all_leaks)
+async def _leaks(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, who, _all_leaks)
 
 
-def _all_leaks(found: Computed) -> dict[str, Any]:
+def _all_leaks(found: Analysis) -> dict[str, Any]:
     """Return the leaks of every ring that can be assessed, in both directions."""
     features: list[dict[str, Any]] = []
     for level in _CORDONS:
-        for direction in get_args(Direction):
-            wanted = cordon_report.Wanted(level, direction, most=MOST_LEAKS)
+        for direction in TRAVEL_DIRECTIONS:
+            query = CordonQuery(level, direction, limit=MOST_LEAKS)
             with suppress(Conflict):
-                features += cordon_report.build_leak_route(found, wanted).get("features", [])
-    told = about(found)["not_assessed"]
+                features += build_leak_route(found, query).get("features", [])
+    told = build_result(found)["not_assessed"]
     return _of_jurisdiction(found, features) | {"not_assessed": told}
 
 
-def _of_jurisdiction(found: Computed, features: list[dict[str, Any]]) -> dict[str, Any]:
+def _of_jurisdiction(found: Analysis, features: list[dict[str, Any]]) -> dict[str, Any]:
     """Return features whose names say whose they are: they are unique in a jurisdiction only."""
-    owner = found.loaded.jurisdiction
+    owner = found.snapshot.jurisdiction
     return {"features": [{**feature, "id": f"{owner}-{feature['id']}"} for feature in features]}
 
 
@@ -109,7 +110,7 @@ _SPEAKS_OF: Final[Mapping[str, frozenset[str]]] = {
 """Which parts of the analysis a collection is empty without, for want of rings or roads."""
 
 MOST_JURISDICTIONS: Final = 32
-"""Answers of so many jurisdictions are shown side by side; a province names the one it means."""
+"""AnalysisService of so many jurisdictions are shown side by side; a province names the one it means."""
 _KEPT: Final = 64
 
 
@@ -160,7 +161,7 @@ class Rows:
 class AnswerRows:
     """The features of answers as rows for PostgreSQL, kept as long as the answer stays the same."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: AnalysisService) -> None:
         self._answers = answers
         self._kept: OrderedDict[tuple[str, str], _Layer] = OrderedDict()
 

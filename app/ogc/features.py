@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 
 from app.access.roles import Principal
-from app.analysis.service import Answers
+from app.analysis.service import AnalysisService
 from app.db.engine import Database, Fetch
 from app.errors import BadQuery, NotFound
 from app.geo.projection.reference_systems import CRS84
@@ -48,7 +48,7 @@ class Found:
 class Features:
     """The features of one process, with the counts it remembers."""
 
-    def __init__(self, database: Database, answers: Answers) -> None:
+    def __init__(self, database: Database, answers: AnalysisService) -> None:
         self._database = database
         self._rows = AnswerRows(answers)
         self._counts: OrderedDict[Any, tuple[str, int | None]] = OrderedDict()

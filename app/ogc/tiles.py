@@ -17,10 +17,10 @@ import orjson
 import shapely
 
 from app.access.roles import Principal
-from app.analysis.service import Answers
+from app.analysis.service import AnalysisService
 from app.db.engine import Database
 from app.errors import BadQuery, NotFound
-from app.geo.projection.tile_matrix import MATRIX_SETS, MatrixSet
+from app.geo.projection.tile_matrix import MATRIX_SETS, TileMatrixSet
 from app.ogc.analysis_features import MOST_JURISDICTIONS, SOURCES
 from app.ogc.collection_model import Collection
 from app.ogc.queries import features as feature_queries
@@ -55,7 +55,7 @@ class _Drawn:
 class Tiles:
     """The tiles of one process."""
 
-    def __init__(self, database: Database, answers: Answers) -> None:
+    def __init__(self, database: Database, answers: AnalysisService) -> None:
         self._database = database
         self._answers = answers
         self._drawn: OrderedDict[tuple[str, str], _Drawn] = OrderedDict()
@@ -73,7 +73,7 @@ class Tiles:
             when there is no such matrix set or tile.
         """
         found = matrix_set(matrices)
-        if not found.has(*place):
+        if not found.has_tile(*place):
             raise NotFound("tile", "/".join(map(str, place)))
         scope = who.scope(collection.role)
         etag = await self._tag(collection, matrices, place, scope)
@@ -156,7 +156,7 @@ def _told(feature: dict[str, Any], jurisdiction: str) -> str:
     return orjson.dumps(plain).decode()
 
 
-def matrix_set(name: str) -> MatrixSet:
+def matrix_set(name: str) -> TileMatrixSet:
     """Return a tile matrix set.
 
     Raises

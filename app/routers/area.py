@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.analysis.coverage.area import MOST_TIMES, Wanted
-from app.analysis.coverage.area_schemas import AreaCoverage, FieldOfView
-from app.analysis.coverage.fields_of_view import Wanted as Views
+from app.analysis.coverage.area import MAX_K, AreaCoverage, AreaQuery, build_area
+from app.analysis.coverage.fields_of_view import FieldOfView, FieldOfViewQuery
 from app.http.dependencies import AnalysisDep, BboxDep, DisconnectDep, PrincipalDep, check_query_names
 from app.http.negotiation import GEOJSON
 from app.http.openapi import GEOJSON_CONTENT, describe_problems
@@ -44,7 +43,7 @@ async def get_field_of_view(
     function: FunctionQuery = None,
     _f: OnlyGeoJsonQuery = None,
 ) -> Response:
-    body = await service.view_of(code, principal, function, disconnect)
+    body = await service.load_field_of_view(code, principal, function, disconnect)
     return build_json_response(body, GEOJSON)
 
 
@@ -66,9 +65,9 @@ async def list_fields_of_view(
     working: Annotated[bool | None, Query(description="Whether the camera works now.")] = None,
     _f: OnlyGeoJsonQuery = None,
 ) -> Response:
-    query = Views(function=function, zone=zone, working=working, bbox=bbox)
-    bodies, count, after, members = await service.views(
-        code, principal, query, limit=paging.limit, after=paging.after, gone=disconnect
+    query = FieldOfViewQuery(function=function, zone=zone, working=working, bbox=bbox)
+    bodies, count, after, members = await service.load_field_of_view_page(
+        code, principal, query, limit=paging.limit, after=paging.after, disconnect=disconnect
     )
     return build_page(request, bodies, count, after, geojson=True, members=members)
 
@@ -85,9 +84,9 @@ async def get_area(
     disconnect: DisconnectDep,
     zone: Annotated[Level | None, Query(description="Zone asked for; not given: all.")] = None,
     function: FunctionQuery = None,
-    k: Annotated[int, Query(ge=1, le=MOST_TIMES, description="Up to how many cameras on one place.")] = 2,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="Up to how many cameras on one place.")] = 2,
     working: Annotated[bool, Query(description="Only cameras that work now; `false`: every camera in use.")] = True,
     shares: Annotated[bool, Query(description="Add what each camera sees and what only it sees.")] = False,
 ) -> Response:
-    query = Wanted(zone=zone, function=function, k=k, working=working, shares=shares)
-    return build_json_response(await service.covered_area(code, principal, query, disconnect))
+    query = AreaQuery(zone=zone, function=function, k=k, working=working, shares=shares)
+    return build_json_response(await service.load_result(code, principal, build_area, query, disconnect))

@@ -4,9 +4,18 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from app.analysis.cordon import service as cordon_service
-from app.analysis.cordon.report import Costs, Wanted
-from app.analysis.cordon.schemas import CordonAnswer, ThroughAnswer
+from app.analysis.cordon.report import (
+    SEALED_BODY,
+    CordonAnswer,
+    CordonQuery,
+    Costs,
+    ThroughAnswer,
+    build_leak_route,
+    build_ring_cordon,
+    build_sealing_plan,
+    build_through_cordon,
+    parse_costs,
+)
 from app.http.dependencies import AnalysisDep, DisconnectDep, PrincipalDep, check_query_names
 from app.http.negotiation import GEOJSON
 from app.http.openapi import GEOJSON_CONTENT, describe_problems
@@ -52,7 +61,7 @@ async def read_costs(
     service: Annotated[str, Query(alias="cost.service", description=_COST)] = "1",
 ) -> Costs:
     """Return the cost of a guard for one direction of a road, by class: 1 to 1,000, or ``never``."""
-    return cordon_service.costs(
+    return parse_costs(
         motorway=motorway,
         national=national,
         provincial=provincial,
@@ -79,8 +88,8 @@ async def get_through(
     within_m: WithinQuery = 0.0,
     pairs: PairsQuery = 5,
 ) -> Response:
-    query = Wanted("through", within_m=within_m, most=pairs)
-    return build_json_response(await cordon_service.get_through_cordon(service, code, principal, query, disconnect))
+    query = CordonQuery("through", within_m=within_m, limit=pairs)
+    return build_json_response(await service.load_result(code, principal, build_through_cordon, query, disconnect))
 
 
 @router.get(
@@ -97,8 +106,8 @@ async def get_cordon(
     within_m: WithinQuery = 0.0,
     pairs: PairsQuery = 5,
 ) -> Response:
-    query = Wanted(level, within_m=within_m, most=pairs)
-    return build_json_response(await cordon_service.get_ring_cordon(service, code, principal, query, disconnect))
+    query = CordonQuery(level, within_m=within_m, limit=pairs)
+    return build_json_response(await service.load_result(code, principal, build_ring_cordon, query, disconnect))
 
 
 @router.get(
@@ -123,9 +132,9 @@ async def get_leak(
     ] = 1,
     within_m: WithinQuery = 0.0,
 ) -> Response:
-    query = Wanted(level, direction, within_m, most=k)
-    body = await cordon_service.get_leak_route(service, code, principal, query, disconnect)
-    return Response(status_code=204) if body is None else build_json_response(body, GEOJSON)
+    query = CordonQuery(level, direction, within_m, limit=k)
+    body = await service.load_result(code, principal, build_leak_route, query, disconnect)
+    return Response(status_code=204) if body == SEALED_BODY else build_json_response(body, GEOJSON)
 
 
 @router.get(
@@ -146,6 +155,6 @@ async def get_sealing_plan(
     direction: DirectionQuery = "inbound",
     within_m: WithinQuery = 0.0,
 ) -> Response:
-    query = Wanted(level, direction, within_m, cost=tuple(cost.items()))
-    body = await cordon_service.get_sealing_plan(service, code, principal, query, disconnect)
+    query = CordonQuery(level, direction, within_m, cost=tuple(cost.items()))
+    body = await service.load_result(code, principal, build_sealing_plan, query, disconnect)
     return build_json_response(body, GEOJSON)

@@ -4,11 +4,19 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from app.analysis.coverage.area import MOST_TIMES
-from app.analysis.coverage.area import Wanted as AreaWanted
-from app.analysis.coverage.report import Wanted
-from app.analysis.coverage.schemas import CoverageSummary, PointCoverage, PointCoverageList
-from app.analysis.crossings.road_report import NetworkAnswer
+from app.analysis.coverage.area import MAX_K, AreaQuery
+from app.analysis.coverage.report import (
+    CoverageQuery,
+    CoverageSummary,
+    GapQuery,
+    PointCoverage,
+    PointCoverageList,
+    build_gaps,
+    build_point,
+    build_points,
+    build_summary,
+)
+from app.analysis.crossings.road_report import NetworkAnswer, build_road_report
 from app.http.dependencies import AnalysisDep, DisconnectDep, GeoJsonDep, PrincipalDep, check_query_names
 from app.http.negotiation import GEOJSON, JSON
 from app.http.openapi import GEOJSON_CONTENT, describe_problems
@@ -43,7 +51,7 @@ _GEOJSON: dict[str, Any] = {"description": "GeoJSON FeatureCollection.", **_OR_G
 async def get_summary(
     code: JurisdictionPath, principal: PrincipalDep, service: AnalysisDep, disconnect: DisconnectDep
 ) -> Response:
-    return build_json_response(await service.summary(code, principal, disconnect))
+    return build_json_response(await service.load_result(code, principal, build_summary, None, disconnect))
 
 
 @router.get(
@@ -54,7 +62,7 @@ async def get_summary(
 async def get_network(
     code: JurisdictionPath, principal: PrincipalDep, service: AnalysisDep, disconnect: DisconnectDep
 ) -> Response:
-    return build_json_response(await service.network(code, principal, disconnect))
+    return build_json_response(await service.load_result(code, principal, build_road_report, None, disconnect))
 
 
 @router.get(
@@ -75,8 +83,8 @@ async def list_points(
     category: CategoryQuery = None,
     zone: ZoneQuery = None,
 ) -> Response:
-    query = Wanted(status=status, category=category, zone=zone)
-    body = await service.points(code, principal, query, geojson=geojson, gone=disconnect)
+    query = CoverageQuery(status=status, category=category, zone=zone, geojson=geojson)
+    body = await service.load_result(code, principal, build_points, query, disconnect)
     return build_json_response(body, GEOJSON if geojson else JSON)
 
 
@@ -92,7 +100,7 @@ async def get_point(
     service: AnalysisDep,
     geojson: GeoJsonDep,
 ) -> Response:
-    body = await service.point(code, principal, control_point, geojson=geojson)
+    body = await service.load_item(code, principal, "control point", control_point, build_point, geojson)
     return build_json_response(body, GEOJSON if geojson else JSON)
 
 
@@ -113,11 +121,10 @@ async def list_gaps(
     function: Annotated[
         Function | None, Query(description="Area: function whose pixel density limits the views.")
     ] = None,
-    k: Annotated[int, Query(ge=1, le=MOST_TIMES, description="Area: seen by fewer than so many cameras.")] = 1,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="Area: seen by fewer than so many cameras.")] = 1,
     min_gap_m2: Annotated[float, Query(ge=0, le=1e9, description="Area: smaller pieces are left out.")] = 100.0,
     working: Annotated[bool, Query(description="Area: only cameras that work now; `false`: all in use.")] = True,
     _f: OnlyGeoJsonQuery = None,
 ) -> Response:
-    area = AreaWanted(zone, function, k, min_gap_m2, working)
-    query = Wanted(category=category, zone=zone, type=type, level=level, ground=area)
-    return build_json_response(await service.gaps(code, principal, query, disconnect), GEOJSON)
+    query = GapQuery(type, level, category, zone, AreaQuery(zone, function, k, min_gap_m2, working))
+    return build_json_response(await service.load_result(code, principal, build_gaps, query, disconnect), GEOJSON)

@@ -4,8 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.analysis.crossings.report import Wanted
-from app.analysis.crossings.schemas import CrossingAnswer, CrossingList, CrossingStatus
+from app.analysis.crossings.report import (
+    CrossingAnswer,
+    CrossingList,
+    CrossingQuery,
+    CrossingStatus,
+    build_crossing,
+    build_crossings,
+)
 from app.decisions import waivers
 from app.decisions.waivers import Waiver, WaiverDraft
 from app.http.dependencies import (
@@ -55,8 +61,8 @@ async def list_crossings(
     guarded: Annotated[bool | None, Query(description="Whether every direction traffic can take is guarded.")] = None,
     status: Annotated[CrossingStatus | None, Query(description="How it stands.")] = None,
 ) -> Response:
-    query = Wanted(level=level, guarded=guarded, status=status)
-    body = await service.crossings(code, principal, query, geojson=geojson, gone=disconnect)
+    query = CrossingQuery(level=level, guarded=guarded, status=status, geojson=geojson)
+    body = await service.load_result(code, principal, build_crossings, query, disconnect)
     return build_json_response(body, GEOJSON if geojson else JSON)
 
 
@@ -72,7 +78,7 @@ async def get_crossing(
     service: AnalysisDep,
     geojson: GeoJsonDep,
 ) -> Response:
-    body = await service.crossing(code, principal, crossing, geojson=geojson)
+    body = await service.load_item(code, principal, "crossing", crossing, build_crossing, geojson)
     return build_json_response(body, GEOJSON if geojson else JSON)
 
 

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.analysis.planning import placement, what_if
-from app.analysis.planning.overlay_schemas import Overlay, WhatIf
-from app.analysis.planning.placement import PlacementAnswer, PlacementQuestion
+from app.analysis.planning.diff import WhatIf
+from app.analysis.planning.overlay import Overlay
+from app.analysis.planning.placement import PlacementAnswer, PlacementQuestion, run_placement
+from app.analysis.planning.what_if import run_what_if
 from app.decisions import scenarios
 from app.decisions.scenario_schemas import Scenario, ScenarioDraft, ScenarioPage, ScenarioPlan, ScenarioResult
 from app.http.dependencies import (
@@ -47,7 +48,7 @@ async def post_what_if(
     service: AnalysisDep,
     disconnect: DisconnectDep,
 ) -> Response:
-    return build_value_response(await what_if.answer(database, service, code, payload, principal, disconnect))
+    return build_value_response(await run_what_if(database, service, code, payload, principal, disconnect))
 
 
 @router.post(
@@ -70,7 +71,7 @@ async def post_placement(
     service: AnalysisDep,
     disconnect: DisconnectDep,
 ) -> Response:
-    result = await placement.answer(service, code, payload, principal, disconnect)
+    result = await run_placement(service, code, payload, principal, disconnect)
     return build_value_response(result, GEOJSON)
 
 

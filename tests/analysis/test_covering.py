@@ -8,18 +8,18 @@ import httpx
 import numpy as np
 import pytest
 
-from app.analysis import snapshot
 from app.analysis.coverage import area, fields_of_view
-from app.analysis.engine_input import Computed, compute
+from app.analysis.results import Analysis, compute_analysis
+from app.analysis.snapshot import load_snapshot
 from app.db.engine import Database
-from app.geo.projection.local_projection import frame_for
+from app.geo.projection.local_projection import choose_projection
 from tests import builders
 from tests.builders import CITY, Json, building, camera
 
-FRAME = frame_for(builders.LON, builders.LAT)
+FRAME = choose_projection(builders.LON, builders.LAT)
 WANTED = [
-    area.Wanted(k=3, shares=True),
-    area.Wanted(function="face", working=False, k=2, shares=True),
+    area.AreaQuery(k=3, shares=True),
+    area.AreaQuery(function="face", working=False, k=2, shares=True),
 ]
 Step = Callable[[httpx.AsyncClient, random.Random], Awaitable[httpx.Response]]
 
@@ -86,14 +86,14 @@ STEPS: list[Step] = [
 ]  # fmt: skip
 
 
-def _told(found: Computed) -> list[Any]:
+def _told(found: Analysis) -> list[Any]:
     """Return all that is told about area and views, without when and names of shapes."""
     told: list[Any] = []
     for wanted in WANTED:
-        answer = area.summary(found, wanted)
+        answer = area.build_area(found, wanted)
         told.append({name: answer[name] for name in ("zones", "total", "cameras", "shares")})
     for function in (None, "face"):
-        seen = fields_of_view.seen(found, function)
+        seen = fields_of_view.compute_fields_of_view(found, function)
         if seen is not None:
             names = [(row, seen.buildings.codes[b]) for row, b in zip(*seen.views.cut_by, strict=True)]
             told.append([shape.wkt for shape in seen.views.shape])
@@ -107,15 +107,15 @@ async def test_changes_one_at_a_time_give_what_computing_everything_gives(
 ) -> None:
     chance = random.Random(seed)
     await _move_ring(ringed, chance)
-    before: Computed | None = None
+    before: Analysis | None = None
     kept = 0
     for _ in range(25):
         for _ in range(chance.choice([1, 1, 2])):
             answer = await chance.choice(STEPS)(ringed, chance)
             assert answer.status_code in (200, 201, 204, 404), answer.text
-        earlier = None if before is None else before.loaded
-        now = compute(await snapshot.load(database, CITY, earlier), before)
-        anew = compute(await snapshot.load(database, CITY))
+        earlier = None if before is None else before.snapshot
+        now = compute_analysis(await load_snapshot(database, CITY, earlier), before)
+        anew = compute_analysis(await load_snapshot(database, CITY))
         assert _told(now) == _told(anew)
         assert now.assessment.status.tolist() == anew.assessment.status.tolist()
         kept += _same_shapes(before, now)
@@ -123,10 +123,10 @@ async def test_changes_one_at_a_time_give_what_computing_everything_gives(
     assert kept > 0  # it was not computed anew each time
 
 
-def _same_shapes(before: Computed | None, now: Computed) -> int:
+def _same_shapes(before: Analysis | None, now: Analysis) -> int:
     if before is None:
         return 0
-    old, new = (fields_of_view.seen(found, None) for found in (before, now))
+    old, new = (fields_of_view.compute_fields_of_view(found, None) for found in (before, now))
     if old is None or new is None:
         return 0
     return len({id(shape) for shape in old.views.shape} & {id(shape) for shape in new.views.shape})

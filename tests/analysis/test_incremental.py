@@ -10,10 +10,10 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from app.analysis import snapshot
 from app.analysis.coverage import report as coverage_report
 from app.analysis.crossings import report as crossing_report
-from app.analysis.engine_input import Computed, compute
+from app.analysis.results import Analysis, compute_analysis
+from app.analysis.snapshot import load_snapshot
 from app.db.engine import Database, WriteContext
 from tests.builders import CITY, LAT, LON, Json, camera, checkpoint, control_point, road, square
 
@@ -30,13 +30,13 @@ def _plain(answer: dict[str, Any]) -> Any:
     return orjson.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def documents(found: Computed) -> dict[str, Any]:
+def documents(found: Analysis) -> dict[str, Any]:
     """Return every answer that follows from a state, but for when it was computed."""
     return {
-        "summary": _plain(coverage_report.summary(found)),
-        "points": _plain(coverage_report.points(found, coverage_report.Wanted(), geojson=False)),
-        "gaps": _plain(coverage_report.gaps(found, coverage_report.Wanted())),
-        "crossings": _plain(crossing_report.listed(found, crossing_report.Wanted(), geojson=False)),
+        "summary": _plain(coverage_report.build_summary(found)),
+        "points": _plain(coverage_report.build_points(found, coverage_report.CoverageQuery())),
+        "gaps": _plain(coverage_report.build_gaps(found, coverage_report.GapQuery())),
+        "crossings": _plain(crossing_report.build_crossings(found, crossing_report.CrossingQuery())),
     }
 
 
@@ -145,32 +145,32 @@ class Town:
 async def test_brought_up_to_date_equals_loaded_anew(ringed: httpx.AsyncClient, database: Database, seed: int) -> None:
     town = Town(ringed, seed)
     await town.build()
-    found: Computed | None = None
+    found: Analysis | None = None
     for _ in range(10):
         for _ in range(town.pick.randint(1, 3)):
             await town.live()
-        earlier = None if found is None else found.loaded
-        found = compute(await snapshot.load(database, CITY, earlier), found)
-        fresh = compute(await snapshot.load(database, CITY))
+        earlier = None if found is None else found.snapshot
+        found = compute_analysis(await load_snapshot(database, CITY, earlier), found)
+        fresh = compute_analysis(await load_snapshot(database, CITY))
         assert documents(found) == documents(fresh)
 
 
 async def test_only_what_changed_is_another_object(ringed: httpx.AsyncClient, database: Database) -> None:
     town = Town(ringed, 5)
     await town.build()
-    first = await snapshot.load(database, CITY)
+    first = await load_snapshot(database, CITY)
     off = [{"kind": "checkpoint", "code": first.checkpoints["code"][0], "state": "offline"}]
     assert (await ringed.post("/v1/states", json=off)).json()["applied"] == 1
-    second = await snapshot.load(database, CITY, first)
+    second = await load_snapshot(database, CITY, first)
     kept = ("points", "cameras", "checkpoints", "roads", "rings", "camera_states")
     assert all(getattr(second, name) is getattr(first, name) for name in kept)
     assert second.checkpoint_states is not first.checkpoint_states
 
-    before = compute(first)
-    after = compute(second, before)
+    before = compute_analysis(first)
+    after = compute_analysis(second, before)
     assert after.points is before.points
     documents(before)
-    assert documents(compute(second, before)) == documents(after)
+    assert documents(compute_analysis(second, before)) == documents(after)
 
 
 async def test_a_transaction_under_way_is_neither_missed_nor_taken_twice(
@@ -181,9 +181,9 @@ async def test_a_transaction_under_way_is_neither_missed_nor_taken_twice(
         await slow.execute(text("UPDATE camera SET range_m = 33 WHERE code = 'c-1'"))
         # Another, later by number, is finished first.
         await city.put("/v1/cameras/c-2", json=camera("c-2"))
-        first = await snapshot.load(database, CITY)
-    second = await snapshot.load(database, CITY, first)
-    third = await snapshot.load(database, CITY, second)
+        first = await load_snapshot(database, CITY)
+    second = await load_snapshot(database, CITY, first)
+    third = await load_snapshot(database, CITY, second)
     assert [state.cameras["range_m"] for state in (first, second, third)] == [
         [None, None], [33.0, None], [33.0, None],
     ]  # fmt: skip
@@ -195,12 +195,12 @@ async def test_a_device_that_spoke_without_news_is_believed(city: httpx.AsyncCli
     await city.patch(CITY_URL, json={"stale_after_s": 1})
     for code in ("quiet", "talks"):
         await city.put(f"/v1/cameras/{code}", json=camera(code, state="online"))
-    first = compute(await snapshot.load(database, CITY))
+    first = compute_analysis(await load_snapshot(database, CITY))
     assert first.devices.stale.tolist() == [False, False]
     await asyncio.sleep(0.6)
     beat = [{"kind": "camera", "code": "talks", "state": "online"}]
     assert (await city.post("/v1/states", json=beat)).json()["applied"] == 1
     await asyncio.sleep(0.6)
-    second = compute(await snapshot.load(database, CITY, first.loaded), first)
-    assert second.loaded.revision == first.loaded.revision
+    second = compute_analysis(await load_snapshot(database, CITY, first.snapshot), first)
+    assert second.snapshot.revision == first.snapshot.revision
     assert second.devices.stale.tolist() == [True, False]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text as text_of
 
-from app.analysis.service import Answers
+from app.analysis.service import AnalysisService
 from app.db.engine import Database
 from app.db.queries import Bound
 from app.errors import BadQuery
@@ -321,7 +321,7 @@ async def test_a_filter_that_fails_on_a_later_row_is_no_failure_of_ours(
     """115 to the power of 200 has no number; the page may be there when the count finds out."""
     answer = await gis.get(CAMERAS, params={"filter": "range_m ^ 200 > 0", "limit": "1"})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-filter")
-    features = Features(database, Answers(database))
+    features = Features(database, AnalysisService(database))
     asked = Asked(limit=1, tree=cql2.parse("range_m ^ 200 > 0", "cql2-text"))
     with pytest.raises(BadQuery) as refused:
         await features.matched(BY_ID["cameras"], asked, Page(1, b"{}", '["cam-00"]', "1.1"))

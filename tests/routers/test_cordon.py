@@ -159,7 +159,7 @@ async def test_answers_after_changes_are_those_of_a_fresh_start(
 ) -> None:
     """What is kept between states never shows: a process that has just started says the same."""
     state = crossroads._transport.app.state  # type: ignore[attr-defined]  # the application under test
-    state.answers.worth_sharing_s = float("inf")  # the other process is to work for itself
+    state.answers.share_after_s = float("inf")  # the other process is to work for itself
     plans = [await get(crossroads, f"{CORDON}/{level}/sealing-plan") for level in ("core", "urban")]
     codes = [
         code

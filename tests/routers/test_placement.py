@@ -133,7 +133,7 @@ async def test_a_question_that_takes_long_is_asked_again_apart(
 ) -> None:
     """With no time for a quick answer the solver runs in a process of its own."""
     known = await ask(row)
-    monkeypatch.setattr(placement, "_QUICK_S", 0.0)
+    monkeypatch.setattr(placement, "_IN_THREAD_S", 0.0)
     told = await ask(row)
     assert told["proven"]
     assert told["features"] == known["features"]

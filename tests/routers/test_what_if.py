@@ -8,7 +8,8 @@ import pytest
 import shapely
 
 from app.access.roles import OPERATOR
-from app.analysis.planning import overlay, what_if
+from app.analysis.planning.overlay import OVERLAY_KINDS
+from app.analysis.planning.what_if import apply_changes, load_what_if_query, parse_overlay
 from app.db.engine import Database
 from tests.builders import (
     CITY,
@@ -134,14 +135,14 @@ async def test_asking_changes_nothing_and_nothing_changed_is_no_change(
 async def test_a_record_imagined_as_it_is_reads_as_it_is(equipped: httpx.AsyncClient) -> None:
     """Every column of a draft's row is the one that SQL reads."""
     state = equipped._transport.app.state  # type: ignore[attr-defined]  # the application under test
-    base = await state.answers.computed(CITY, OPERATOR)
-    for kind, field in overlay.FIELDS.items():
-        table = getattr(base.loaded, field)
+    base = await state.answers.load_analysis(CITY, OPERATOR)
+    for kind in OVERLAY_KINDS:
+        table = base.snapshot.get_table(kind)
         assert table["code"]
         payload = {"changes": [{"kind": kind, "patch": {"code": code}} for code in table["code"]]}
-        question = await what_if.asked(state.database, CITY, what_if.read(payload))
-        after, _ = what_if.imagined(base, question)
-        again = getattr(after.loaded, field)
+        query = await load_what_if_query(state.database, CITY, parse_overlay(payload))
+        after, _ = apply_changes(base, query)
+        again = after.snapshot.get_table(kind)
         for name in table:
             was, now = table[name], again[name]
             assert [readable(name, one) for one in now] == [readable(name, one) for one in was], name

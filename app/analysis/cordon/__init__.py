@@ -1,1 +1,1 @@
-"""Cordons: whether a ring is closed, leaks and sealing plans."""
+"""Cordons: whether a ring is sealed, its leaks, and sealing plans."""

@@ -1,7 +1,7 @@
-"""The cordons of a state: each ring in each direction, and the way from outside the city to the core.
+"""Cordons: each ring as a barrier for vehicles, by direction, and the way through all rings.
 
-Pure. A cordon is prepared once for each state of roads and rings; after a change of devices it is asked
-again under other guards, and what has the same guards as before is not asked at all.
+No I/O. A cordon is prepared once for each state of roads and rings. After a change of devices it gets new guards, and
+a cordon whose guards have not changed is used again.
 """
 
 import threading
@@ -13,44 +13,46 @@ import numpy as np
 import shapely
 
 from app.analysis.cordon import virtual_checkpoints
-from app.analysis.crossings import crossing_guards, road_network
-from app.analysis.crossings.crossing_guards import Guards, working
-from app.analysis.crossings.road_network import RoadNet
-from app.analysis.engine_input import Computed
-from app.geo.arrays import Bools, Floats, Ints, spread
+from app.analysis.crossings import road_network
+from app.analysis.crossings.crossing_guards import CrossingGuards, compute_guards, find_working_vehicle_devices
+from app.analysis.crossings.road_network import RoadNetwork, TravelDirection
+from app.analysis.results import Analysis
+from app.geo.arrays import Bools, Floats, Ints, row_starts, spread
 from app.geo.coverage import assessment as engine
 from app.geo.cuts.cordon import Arcs, Cordon, Route
 from app.geo.cuts.flow_graph import Passage
+from app.messages import Message
 from app.models.vocabulary import LEVELS, Level
 
-# The road graph for questions of getting through: chains as arcs, and who watches each of them.
-#
-# Pure. Vehicles appear and stay at junctions and dead ends only, so a guard anywhere on a chain of road
-# meets all traffic along it. A failure group stands on an arc once, however many of its devices do.
+THROUGH: Final = "through"
+"""The cordon from outside the outermost ring to the inside of the innermost."""
+
+# The road graph: chains as arcs. Vehicles appear and stay at junctions and dead ends only, so a guard anywhere on a
+# chain meets all traffic of the chain. An arc has a failure group once, however many of its devices guard it.
 
 
 @dataclass(frozen=True, eq=False)
-class Ways:
+class RoadGraph:
     """Directed chains between junctions; k arcs over n nodes."""
 
     node: Ints
-    """Shape (n,): row of each node in ``RoadNet.pieces``."""
+    """Shape (n,): row of each node in ``RoadNetwork.pieces``."""
     number: Ints
-    """Number of each node of ``RoadNet.pieces``, -1 for what lies within a chain."""
+    """Number of each node of ``RoadNetwork.pieces``, -1 within a chain."""
     chain: Ints
-    """Shape (k,): chain each arc is one direction of."""
+    """Shape (k,): chain of each arc."""
     ahead: Bools
-    """Shape (k,): from tail to head of the chain, or back."""
+    """Shape (k,): whether the arc runs from tail to head of the chain."""
     arc: Ints
-    """Shape (c, 2): arc of each chain back (column 0) and ahead (column 1), -1: not to be driven."""
+    """Shape (c, 2): arc of each chain back (column 0) and ahead (column 1), -1: not drivable."""
     tail: Ints
-    """Shape (k,): node each arc leaves."""
+    """Shape (k,): node that each arc leaves."""
     head: Ints
     length_m: Floats
 
 
 class ArcColumns(TypedDict):
-    """The arcs by the names the cordon engine knows their columns by."""
+    """The arguments of `Arcs`."""
 
     n: int
     tail: Ints
@@ -63,277 +65,276 @@ class ArcColumns(TypedDict):
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
-    """Who watches which arc in one state."""
+class GuardedRoadGraph:
+    """The road graph with the guards of its arcs."""
 
-    net: RoadNet
-    ways: Ways
+    network: RoadNetwork
+    graph: RoadGraph
     arcs: ArcColumns
     devices: engine.DeviceTable
 
-    def nodes(self, level: Level, *, inside: bool) -> Ints:
-        """Return the nodes of the arcs on one side of a ring, off its line: sources and sinks."""
-        return np.asarray(self.ways.number[self.net.nodes(level, inside=inside)])
+    def find_nodes(self, level: Level, *, inside: bool) -> Ints:
+        """Return the nodes on one side of a ring, except those on its boundary: sources or sinks."""
+        return np.asarray(self.graph.number[self.network.find_nodes(level, inside=inside)])
 
-    def members(self, group: int) -> list[tuple[str, str]]:
+    def list_members(self, group: int) -> list[tuple[str, str]]:
         """Return kind and code of the working vehicle devices of a failure group."""
-        rows = np.flatnonzero((self.devices.group == group) & working(self.devices))
+        rows = np.flatnonzero((self.devices.group == group) & find_working_vehicle_devices(self.devices))
         return sorted((self.devices.kind[row], self.devices.code[row]) for row in rows.tolist())
 
-    def passages(self, level: Level) -> Ints:
-        """Return for every arc the crossing of a ring it leads through, -1: none."""
-        return passing(self.net, self.ways, level)
+    def find_crossings(self, level: Level) -> Ints:
+        """Return for every arc the crossing of a ring that it leads through, -1 if none.
+
+        A chain that leads through several crossings has the first one.
+        """
+        of_ring, chains = self.network.crossed[level], self.network.chains
+        crossing_of_chain = np.full(len(chains), -1, np.int64)
+        chain = chains.chain_of[of_ring.piece]
+        # In reverse order, so that the first crossing of a chain is written last.
+        rows = np.flatnonzero(chain >= 0)[::-1]
+        crossing_of_chain[chain[rows]] = of_ring.crossing[rows]
+        return np.asarray(crossing_of_chain[self.graph.chain])
 
 
-def build_road_graph(found: Computed) -> Watch | None:
-    """Return who watches the roads in a state, None when no road or no ring is registered."""
+def build_guarded_road_graph(analysis: Analysis) -> GuardedRoadGraph | None:
+    """Return the guarded road graph of an analysis, None if no road or no ring is registered."""
 
-    def make(before: Watch | None) -> Watch | None:
-        guarded = crossing_guards.of(found)
-        if guarded is None:
+    def compute_guarded(earlier: GuardedRoadGraph | None) -> GuardedRoadGraph | None:
+        guards = compute_guards(analysis)
+        if guards is None:
             return None
-        same = before is not None and before.net is guarded.net
-        ways = before.ways if before is not None and same else _ways(guarded.net)
-        return Watch(guarded.net, ways, _arcs(found, guarded, ways), found.devices)
+        same_roads = earlier is not None and earlier.network is guards.network
+        graph = earlier.graph if earlier is not None and same_roads else _build_road_graph(guards.network)
+        arc, group = find_guarded_arcs(analysis.devices, guards, graph)
+        arcs = ArcColumns(
+            n=len(graph.node),
+            tail=graph.tail,
+            head=graph.head,
+            edge=graph.chain,
+            length_m=graph.length_m,
+            guard_start=row_starts(arc, len(graph.chain)),
+            guard_group=group,
+        )
+        return GuardedRoadGraph(guards.network, graph, arcs, analysis.devices)
 
-    return found.parts.get("watch", make)
-
-
-def passing(net: RoadNet, ways: Ways, level: Level) -> Ints:
-    """Return for every arc the crossing of a ring it leads through, -1: none.
-
-    A chain that leads through several is told by the first in the order of crossings.
-    """
-    of_ring = net.crossed[level]
-    of_chain = np.full(len(net.chains), -1, np.int64)
-    chain = net.chains.chain_of[of_ring.piece]
-    known = np.flatnonzero(chain >= 0)[::-1]
-    of_chain[chain[known]] = of_ring.crossing[known]
-    return np.asarray(of_chain[ways.chain])
+    return analysis.derived.get_or_compute("watch", compute_guarded)
 
 
-def _ways(net: RoadNet) -> Ways:
-    chains = net.chains
-    node = np.flatnonzero(net.terminal)
-    number = np.full(len(net.terminal), -1, np.int64)
+def _build_road_graph(network: RoadNetwork) -> RoadGraph:
+    chains = network.chains
+    node = np.flatnonzero(network.terminal)
+    number = np.full(len(network.terminal), -1, np.int64)
     number[node] = np.arange(len(node))
-    there, back = np.flatnonzero(chains.forward), np.flatnonzero(chains.backward)
+    forward, backward = np.flatnonzero(chains.forward), np.flatnonzero(chains.backward)
     arc = np.full((len(chains), 2), -1, np.int64)
-    arc[there, 1] = np.arange(len(there))
-    arc[back, 0] = len(there) + np.arange(len(back))
-    ahead = np.arange(len(there) + len(back)) < len(there)
-    chain = np.concatenate([there, back])
-    length = np.add.reduceat(net.pieces.length_m[chains.piece], chains.start[:-1]) if len(chains) else np.empty(0)
-    return Ways(
-        node, number, chain, ahead, arc,
-        number[np.where(ahead, chains.tail[chain], chains.head[chain])],
-        number[np.where(ahead, chains.head[chain], chains.tail[chain])],
-        length[chain],
-    )  # fmt: skip
-
-
-def _arcs(found: Computed, guarded: Guards, ways: Ways) -> ArcColumns:
-    arc, group = _guarding_arcs(found.devices, guarded, ways)
-    return ArcColumns(
-        n=len(ways.node),
-        tail=ways.tail,
-        head=ways.head,
-        edge=ways.chain,
-        length_m=ways.length_m,
-        guard_start=np.searchsorted(arc, np.arange(len(ways.chain) + 1)),
-        guard_group=group,
+    arc[forward, 1] = np.arange(len(forward))
+    arc[backward, 0] = len(forward) + np.arange(len(backward))
+    ahead = np.arange(len(forward) + len(backward)) < len(forward)
+    chain = np.concatenate([forward, backward])
+    length = np.empty(0)
+    if len(chains):
+        length = np.add.reduceat(network.pieces.length_m[chains.piece], chains.start[:-1])
+    return RoadGraph(
+        node,
+        number,
+        chain,
+        ahead,
+        arc,
+        tail=number[np.where(ahead, chains.tail[chain], chains.head[chain])],
+        head=number[np.where(ahead, chains.head[chain], chains.tail[chain])],
+        length_m=length[chain],
     )
 
 
-def _guarding_arcs(devices: engine.DeviceTable, guarded: Guards, ways: Ways) -> tuple[Ints, Ints]:
+def find_guarded_arcs(devices: engine.DeviceTable, guards: CrossingGuards, graph: RoadGraph) -> tuple[Ints, Ints]:
     """Return arc and failure group of every guard, each pair once, sorted by arc."""
-    unit, device = guarded.assessment.counting
-    passage, direction = (column[unit] for column in guarded.passage_units)
-    inward = direction == engine.INBOUND
-    chain = guarded.passages.chain[passage]
-    ahead = np.where(inward, guarded.passages.ahead_in[passage], ~guarded.passages.ahead_in[passage])
+    unit, device = guards.assessment.counting
+    passage, direction = (column[unit] for column in guards.passage_units)
+    is_inbound = direction == engine.INBOUND
+    chain = guards.passages.chain[passage]
+    ahead = np.where(is_inbound, guards.passages.ahead_in[passage], ~guards.passages.ahead_in[passage])
     group = devices.group[device]
-    watches = guarded.watches
-    on = np.flatnonzero(working(devices)[watches.device])
-    chain = np.concatenate([chain, watches.chain[on]])
-    ahead = np.concatenate([ahead, watches.ahead[on]])
-    group = np.concatenate([group, devices.group[watches.device[on]]])
+    watches = guards.watches
+    working = np.flatnonzero(find_working_vehicle_devices(devices)[watches.device])
+    chain = np.concatenate([chain, watches.chain[working]])
+    ahead = np.concatenate([ahead, watches.ahead[working]])
+    group = np.concatenate([group, devices.group[watches.device[working]]])
     width = int(devices.group.max(initial=0)) + 1
-    arc = np.where(chain >= 0, ways.arc[chain, ahead.astype(np.int64)], -1)
+    arc = np.where(chain >= 0, graph.arc[chain, ahead.astype(np.int64)], -1)
     pairs = np.sort(arc[arc >= 0] * width + group[arc >= 0])
     pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return pairs // width, pairs % width
 
 
-Direction = Literal["inbound", "outbound"]
-DIRECTIONS: Final[tuple[Direction, ...]] = ("inbound", "outbound")
-THROUGH: Final = "through"
-"""The name of the cordon from outside the outermost ring to the inside of the innermost."""
+# The cordons.
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which cordon is asked about."""
+class CordonKey:
+    """Which cordon: a ring or all rings, in one direction."""
 
     level: Level | Literal["through"]
-    direction: Direction
+    direction: TravelDirection
     within_m: float = 0.0
-    """How far from the line a vehicle may be and is still on its way through."""
+    """A vehicle within this distance of the boundary is still on its way through."""
 
 
-class Cordons:
-    """The cordons of one state, each made when it is first asked for."""
+class CordonSet:
+    """The cordons of one analysis, each computed when it is needed first."""
 
-    def __init__(self, of_watch: Watch, before: "Cordons | None" = None) -> None:
-        self.watch = of_watch
-        self.arcs = Arcs(**of_watch.arcs)
-        self._made: dict[Asked, Cordon] = {}
-        self._earlier: dict[Asked, Cordon] = {}
+    def __init__(self, guarded: GuardedRoadGraph, earlier: "CordonSet | None" = None) -> None:
+        self.guarded = guarded
+        self.network, self.graph = guarded.network, guarded.graph
+        self.arcs = Arcs(**guarded.arcs)
+        self._cordons: dict[CordonKey, Cordon] = {}
+        self._earlier: dict[CordonKey, Cordon] = {}
         self._lock = threading.RLock()
-        if before is not None and before.watch.ways is of_watch.ways:
-            with before._lock:
-                self._earlier = {**before._earlier, **before._made}
+        if earlier is not None and earlier.graph is guarded.graph:
+            with earlier._lock:
+                self._earlier = {**earlier._earlier, **earlier._cordons}
 
-    def get(self, asked: Asked) -> Cordon:
+    def get(self, key: CordonKey) -> Cordon:
         """Return a cordon."""
         with self._lock:
-            if asked not in self._made:
-                self._made[asked] = self._make(asked)
-            return self._made[asked]
+            if key not in self._cordons:
+                self._cordons[key] = self._prepare_cordon(key)
+            return self._cordons[key]
 
-    def _make(self, asked: Asked) -> Cordon:
-        earlier = self._earlier.pop(asked, None)
+    def _prepare_cordon(self, key: CordonKey) -> Cordon:
+        earlier = self._earlier.pop(key, None)
         if earlier is not None:
-            if self._same_guards(earlier.passage):
+            if self._has_same_guards(earlier.passage):
                 return earlier
             return earlier.guarded_by(self.arcs.guard_start, self.arcs.guard_group)
-        outside, inside = self.sides(asked)
-        if asked.direction == "outbound":
+        outside, inside = self.find_sides(key)
+        if key.direction == "outbound":
             return Cordon.of(self.arcs, inside, outside)
         return Cordon.of(self.arcs, outside, inside)
 
-    def _same_guards(self, passage: Passage) -> bool:
-        """Tell whether the arcs of an earlier passage have the guards they had."""
-        was, now = (_guarding_columns(arcs, passage.own) for arcs in (passage.arcs, self.arcs))
-        return all(np.array_equal(one, other) for one, other in zip(was, now, strict=True))
+    def _has_same_guards(self, passage: Passage) -> bool:
+        then, now = (list_guards(arcs, passage.own) for arcs in (passage.arcs, self.arcs))
+        return all(np.array_equal(left, right) for left, right in zip(then, now, strict=True))
 
-    def sides(self, asked: Asked) -> tuple[Ints, Ints]:
-        """Return the nodes outside and the nodes inside.
+    def find_sides(self, key: CordonKey) -> tuple[Ints, Ints]:
+        """Return the nodes outside and the nodes inside a cordon.
 
-        A road outside that ends within reach of the line may go on beyond what is registered: traffic
-        can come from its end as well.
+        A road outside that ends within `within_m` of the boundary may go on beyond what is registered, so traffic can
+        come from its end as well.
         """
-        levels = self.watch.net.levels
-        outer, inner = (levels[0], levels[-1]) if asked.level == THROUGH else (asked.level,) * 2
-        outside = self.watch.nodes(outer, inside=False)
-        inside = self.watch.nodes(inner, inside=True)
-        if asked.within_m > 0:
-            far = self._away(outside, outer) > asked.within_m
-            outside = outside[far | self._ends[outside]]
-            inside = inside[self._away(inside, inner) > asked.within_m]
+        levels = self.network.levels
+        outer, inner = (levels[0], levels[-1]) if key.level == THROUGH else (key.level,) * 2
+        outside = self.guarded.find_nodes(outer, inside=False)
+        inside = self.guarded.find_nodes(inner, inside=True)
+        if key.within_m > 0:
+            is_far = self._compute_distances(outside, outer) > key.within_m
+            outside = outside[is_far | self._is_dead_end[outside]]
+            inside = inside[self._compute_distances(inside, inner) > key.within_m]
         return outside, inside
 
     @cached_property
-    def _ends(self) -> Bools:
-        """Which nodes are dead ends."""
-        chains, number = self.watch.net.chains, self.watch.ways.number
+    def _is_dead_end(self) -> Bools:
+        chains, number = self.network.chains, self.graph.number
         ends = np.concatenate([number[chains.tail], number[chains.head]])
         return np.asarray(np.bincount(ends, minlength=self.arcs.n) == 1)
 
-    def _away(self, nodes: Ints, level: Level) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Return how far nodes are from the line of a ring, in metres."""
-        line = self.watch.net.ring[level].polygon.boundary
-        shapely.prepare(line)
-        xy = self.watch.net.pieces.node_xy[self.watch.ways.node[nodes]]
-        return np.asarray(shapely.distance(shapely.points(xy), line))
+    def _compute_distances(self, nodes: Ints, level: Level) -> Floats:
+        """Return the distance of nodes from the boundary of a ring, in metres."""
+        boundary = self.network.ring[level].polygon.boundary
+        shapely.prepare(boundary)
+        xy = self.network.pieces.node_xy[self.graph.node[nodes]]
+        return np.asarray(shapely.distance(shapely.points(xy), boundary))
 
     @cached_property
     def crossing(self) -> dict[Level, Ints]:
-        """For every arc the crossing of each ring it leads through, -1: none."""
-        return {level: self.watch.passages(level) for level in self.watch.net.levels}
+        """For every arc the crossing of each ring that it leads through, -1 if none."""
+        return {level: self.guarded.find_crossings(level) for level in self.network.levels}
 
-    def crossed(self, route: Route) -> list[tuple[Level, str]]:
-        """Return ring and name of the crossings a route leads through, in driving order."""
-        net = self.watch.net
-        told = {
-            (level, net.name[level][self.crossing[level][arc]]): None
+    def list_crossings(self, route: Route) -> list[tuple[Level, str]]:
+        """Return level and id of the crossings that a route leads through, in driving order, each once."""
+        ids = self.network.crossing_ids
+        crossings = {
+            (level, ids[level][self.crossing[level][arc]]): None
             for arc in route.arcs.tolist()
-            for level in net.levels
+            for level in self.network.levels
             if self.crossing[level][arc] >= 0
         }
-        return list(told)
+        return list(crossings)
 
-    def lines(self, arcs: Ints) -> list[list[list[float]]]:
-        """Return the geometry of arcs in driving direction: lists of longitude and latitude."""
-        return [self._line(arc) for arc in arcs.tolist()]
+    def to_line(self, arcs: Ints) -> list[list[float]]:
+        """Return consecutive arcs as one line of longitude and latitude, in driving direction."""
+        line: list[list[float]] = []
+        for arc in arcs.tolist():
+            xy = virtual_checkpoints.find_vertices(self.network, int(self.graph.chain[arc]))
+            lonlat: list[list[float]] = (
+                self.network.projection.to_lonlat(xy if self.graph.ahead[arc] else xy[::-1]).round(7).tolist()
+            )
+            line += lonlat[1:] if line and line[-1] == lonlat[0] else lonlat
+        return line
 
-    def path(self, route: Route) -> list[list[float]]:
-        """Return a route as one line of longitude and latitude, vertices once where arcs meet."""
-        told: list[list[float]] = []
-        for line in self.lines(route.arcs):
-            told += line[1:] if told and told[-1] == line[0] else line
-        return told
-
-    def _line(self, arc: int) -> list[list[float]]:
-        ways, net = self.watch.ways, self.watch.net
-        xy = virtual_checkpoints.chain_xy(net, int(ways.chain[arc]))
-        if not ways.ahead[arc]:
-            xy = xy[::-1]
-        told: list[list[float]] = net.frame.to_lonlat(xy).round(7).tolist()
-        return told
-
-    def checkpoint(self, asked: Asked, arc: int) -> dict[str, Any]:
+    def build_checkpoint(self, key: CordonKey, arc: int) -> dict[str, Any]:
         """Return a checkpoint that would guard an arc: at a crossing on it, else half way."""
-        net, ways = self.watch.net, self.watch.ways
-        chain = int(ways.chain[arc])
-        near = virtual_checkpoints.passage_on(net, chain, None if asked.level == THROUGH else asked.level)
-        return virtual_checkpoints.checkpoint(net, chain, near, [(asked.direction, bool(ways.ahead[arc]))])
+        chain = int(self.graph.chain[arc])
+        preferred = None if key.level == THROUGH else key.level
+        location = virtual_checkpoints.find_passage(self.network, chain, preferred)
+        lanes = [(key.direction, bool(self.graph.ahead[arc]))]
+        return virtual_checkpoints.build_checkpoint(self.network, chain, location, lanes)
 
-    def edges(self, arc: int) -> Ints:
-        """Return the edges of the network an arc runs over, each once, in order of the chain."""
-        chains, net = self.watch.net.chains, self.watch.net
-        chain = int(self.watch.ways.chain[arc])
-        edge = net.pieces.edge[chains.piece[chains.start[chain] : chains.start[chain + 1]]]
+    def find_edges(self, arc: int) -> Ints:
+        """Return the edges of the network along an arc, each once, in the order of the chain."""
+        chains, chain = self.network.chains, int(self.graph.chain[arc])
+        edge = self.network.pieces.edge[chains.piece[chains.start[chain] : chains.start[chain + 1]]]
         return edge[np.sort(np.unique(edge, return_index=True)[1])]
 
 
-def _guarding_columns(arcs: Arcs, own: Ints) -> tuple[Ints, Ints]:
-    """Return how many groups some arcs have, and which."""
-    count = arcs.guard_start[own + 1] - arcs.guard_start[own]
-    return count, arcs.guard_group[spread(count, arcs.guard_start[own])[2]]
+def list_guards(arcs: Arcs, rows: Ints) -> tuple[Ints, Ints]:
+    """Return how many failure groups some arcs have, and which."""
+    count = arcs.guard_start[rows + 1] - arcs.guard_start[rows]
+    return count, arcs.guard_group[spread(count, arcs.guard_start[rows])[2]]
 
 
-def compute_cordons(found: Computed) -> Cordons | None:
-    """Return the cordons of a state, None when no road or no ring is registered."""
+def compute_cordons(analysis: Analysis) -> CordonSet | None:
+    """Return the cordons of an analysis, None if no road or no ring is registered."""
 
-    def make(before: Cordons | None) -> Cordons | None:
-        watched = build_road_graph(found)
-        return None if watched is None else Cordons(watched, before)
+    def compute_set(earlier: CordonSet | None) -> CordonSet | None:
+        guarded = build_guarded_road_graph(analysis)
+        return None if guarded is None else CordonSet(guarded, earlier)
 
-    return found.parts.get("cordons", make)
-
-
-def why_not(found: Computed, level: Level) -> str | None:
-    """Return why nothing can be said about the cordon of a ring, None when it can."""
-    net = road_network.of(found)
-    if net is not None:
-        return net.not_assessed(level)
-    if level not in found.loaded.rings.get("level", ()):
-        return "this ring is not registered"
-    return "no road is registered"
+    return analysis.derived.get_or_compute("cordons", compute_set)
 
 
-def unanswerable(found: Computed, asked: Asked) -> str | None:
-    """Return why a question about a cordon has no answer, None when it has one."""
-    if asked.level == THROUGH:
+def explain_not_assessed(analysis: Analysis, key: CordonKey) -> Message | None:
+    """Return the reason why a cordon cannot be assessed, None if it can."""
+    if key.level == THROUGH:
         for level in reversed(LEVELS):
-            if (reason := why_not(found, level)) is not None:
-                return f"{level}: {reason}"
-    elif (reason := why_not(found, asked.level)) is not None:
+            if (reason := road_network.explain_not_assessed(analysis, level)) is not None:
+                return Message("{level}: {reason}", level=level, reason=reason)
+    elif (reason := road_network.explain_not_assessed(analysis, key.level)) is not None:
         return reason
-    known = compute_cordons(found)
-    assert known is not None  # noqa: S101  # else there was a reason
-    for side, nodes in zip(("outside", "inside"), known.sides(asked), strict=True):
-        if not len(nodes):
-            return f"no road lies {side} and farther than {asked.within_m:g} m from the line"
+    cordons = compute_cordons(analysis)
+    assert cordons is not None  # noqa: S101  # a reason would have been returned
+    outside, inside = cordons.find_sides(key)
+    if not len(outside):
+        return Message("no road lies outside and farther than {distance:g} m from the line", distance=key.within_m)
+    if not len(inside):
+        return Message("no road lies inside and farther than {distance:g} m from the line", distance=key.within_m)
     return None
+
+
+def count_to_seal(cordons: CordonSet, cordon: Cordon) -> int:
+    """Return the fewest chains whose guarding seals a cordon."""
+    return 0 if cordon.sealed else len(cordon.plan(np.ones(len(cordons.arcs), np.int64)).arcs)
+
+
+def count_cordon(analysis: Analysis, level: Level, direction: TravelDirection) -> dict[str, Any]:
+    """Return one direction through a ring in four numbers; None is not zero, it is not assessed."""
+    cordons = compute_cordons(analysis)
+    if cordons is None or road_network.explain_not_assessed(analysis, level) is not None:
+        return {"sealed": None, "depth": None, "to_seal": None, "critical": None}
+    cordon = cordons.get(CordonKey(level, direction))
+    depth = cordon.depth()
+    return {
+        "sealed": cordon.sealed,
+        "depth": None if depth is None else depth.at_least,
+        "to_seal": count_to_seal(cordons, cordon),
+        "critical": len(cordon.critical),
+    }

@@ -1,6 +1,6 @@
-"""Checkpoints that would guard a place: a stretch of road, every passage of a crossing, a whole road.
+"""Checkpoints that would guard a chain of road, every passage of a crossing, or a whole road.
 
-Pure. They are records as a person would register them, so the engine judges them like any other.
+No I/O. They are documents as a unit would register them, so the engine assesses them like any other.
 """
 
 from collections.abc import Sequence
@@ -9,126 +9,123 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from app.analysis.crossings.crossing_guards import Guards
-from app.analysis.crossings.road_network import RoadNet
-from app.analysis.crossings.schemas import Passing
-from app.analysis.planning.overlay_schemas import Sealing
+from app.analysis.crossings.crossing_guards import CrossingGuards
+from app.analysis.crossings.road_network import DIRECTION_BITS, RoadNetwork, TravelDirection
 from app.geo.arrays import Floats
-from app.geo.coverage import assessment as engine
 from app.models.vocabulary import Level
 
-MOST: Final = 500
-"""Stretches of one road that are guarded at most."""
-_BITS: Final[dict[Passing, int]] = {"inbound": engine.INBOUND, "outbound": engine.OUTBOUND}
+MAX_PER_ROAD: Final = 500
+"""Chains of one road that get a checkpoint at most."""
 _TANGENT_M: Final = 5.0
 
-Lane = tuple[Passing, bool]
-"""Direction, and whether it runs along the chain of road, from its tail to its head."""
+LanePlan = tuple[TravelDirection, bool]
+"""Direction of a lane, and whether it runs from tail to head of the chain."""
 
 
-def chain_xy(net: RoadNet, chain: int) -> Floats:
-    """Return the vertices of a chain of road from tail to head, in metres."""
-    chains, pieces = net.chains, net.pieces
-    parts = []
-    for place in range(int(chains.start[chain]), int(chains.start[chain + 1])):
-        piece = int(chains.piece[place])
-        line = net.network.line[pieces.edge[piece]]
+def find_vertices(network: RoadNetwork, chain: int) -> Floats:
+    """Return the vertices of a chain from tail to head, shape (n, 2), in metres."""
+    chains, pieces = network.chains, network.pieces
+    lines = []
+    for index in range(int(chains.start[chain]), int(chains.start[chain + 1])):
+        piece = int(chains.piece[index])
+        line = network.network.line[pieces.edge[piece]]
         if pieces.from_m[piece] > 0 or pieces.to_m[piece] < line.length:
             line = shapely.ops.substring(line, pieces.from_m[piece], pieces.to_m[piece])
         xy = shapely.get_coordinates(line)
-        parts.append(xy[::-1] if chains.turned[place] else xy)
-    joined = np.concatenate(parts)
+        lines.append(xy[::-1] if chains.turned[index] else xy)
+    joined = np.concatenate(lines)
+    # The end of a piece is the start of the next one.
     return np.asarray(joined[np.append(True, (joined[1:] != joined[:-1]).any(axis=1))])
 
 
-def checkpoint(net: RoadNet, chain: int, near: Floats | None, lanes: Sequence[Lane]) -> dict[str, Any]:
+def build_checkpoint(
+    network: RoadNetwork, chain: int, location: Floats | None, lanes: Sequence[LanePlan]
+) -> dict[str, Any]:
     """Return a vehicle checkpoint that guards a chain of road in some directions.
 
     Parameters
     ----------
-    near : ndarray, shape (2,), optional
-        Where along the chain it stands, in metres; half way where not given.
+    location : ndarray, shape (2,), optional
+        The point in metres next to which it is placed on the chain; half way if not given.
     """
-    line = shapely.LineString(chain_xy(net, chain))
-    at = line.length / 2 if near is None else float(line.project(shapely.Point(near)))
-    start, place, stop = (
-        line.interpolate(min(max(along, 0.0), line.length)) for along in (at - _TANGENT_M, at, at + _TANGENT_M)
+    line = shapely.LineString(find_vertices(network, chain))
+    along = line.length / 2 if location is None else float(line.project(shapely.Point(location)))
+    start, point, end = (
+        line.interpolate(min(max(distance, 0.0), line.length))
+        for distance in (along - _TANGENT_M, along, along + _TANGENT_M)
     )
-    lonlat = net.frame.to_lonlat([(place.x, place.y)])
-    grid = float(np.degrees(np.arctan2(stop.x - start.x, stop.y - start.y)))
-    ahead = grid + float(net.frame.convergence_deg(lonlat)[0])
-    pieces = net.chains.piece[net.chains.start[chain] : net.chains.start[chain + 1]]
-    along = np.cumsum(net.pieces.length_m[pieces])
-    piece = pieces[min(int(np.searchsorted(along, at)), len(pieces) - 1)]
-    road = net.network.road[net.pieces.edge[piece]]
+    lonlat = network.projection.to_lonlat([(point.x, point.y)])
+    grid_deg = float(np.degrees(np.arctan2(end.x - start.x, end.y - start.y)))
+    ahead_deg = grid_deg + float(network.projection.convergence_deg(lonlat)[0])
+    pieces = network.chains.piece[network.chains.start[chain] : network.chains.start[chain + 1]]
+    piece_end = np.cumsum(network.pieces.length_m[pieces])
+    piece = pieces[min(int(np.searchsorted(piece_end, along)), len(pieces) - 1)]
+    road = network.network.road[network.pieces.edge[piece]]
     return {
         "kind": "vehicle",
-        "road": str(net.base.roads["code"][road]),
+        "road": str(network.roads.source["code"][road]),
         "geometry": {"type": "Point", "coordinates": lonlat[0].round(7).tolist()},
         "lanes": [
             {
                 "lane": number,
                 "direction": direction,
-                "bearing_deg": round((ahead if along_it else ahead + 180) % 360, 1) % 360,
+                "bearing_deg": round((ahead_deg if ahead else ahead_deg + 180) % 360, 1) % 360,
             }
-            for number, (direction, along_it) in enumerate(lanes, start=1)
+            for number, (direction, ahead) in enumerate(lanes, start=1)
         ],
     }
 
 
-def passage_on(net: RoadNet, chain: int, first: Level | None = None) -> Floats | None:
-    """Return where a chain meets the line of a ring, None where it meets none.
+def find_passage(network: RoadNetwork, chain: int, preferred: Level | None = None) -> Floats | None:
+    """Return where a chain crosses the boundary of a ring, the preferred one first; None if it crosses none.
 
-    A checkpoint there is judged at that crossing, and elsewhere on the chain might not be seen by it.
+    A checkpoint there is a candidate of that crossing; elsewhere on the chain it might not be.
     """
-    levels = sorted(net.levels, key=lambda level: level != first)
-    for level in levels:
-        of_ring = net.crossed[level]
-        mine = np.flatnonzero(net.chains.chain_of[of_ring.piece] == chain)
-        if len(mine):
-            return np.asarray(of_ring.passage_xy[mine[0]])
+    for level in sorted(network.levels, key=lambda level: level != preferred):
+        of_ring = network.crossed[level]
+        rows = np.flatnonzero(network.chains.chain_of[of_ring.piece] == chain)
+        if len(rows):
+            return np.asarray(of_ring.passage_xy[rows[0]])
     return None
 
 
-def checkpoints(guarded: Guards, sealing: Sealing) -> list[dict[str, Any]]:
-    """Return the checkpoints that seal a place; none where there is no such place."""
-    if sealing.road is not None:
-        return _on_road(guarded.net, sealing.road)
-    return _at_crossing(guarded, str(sealing.crossing), sealing.directions or list(_BITS))
-
-
-def _at_crossing(guarded: Guards, name: str, wanted: Sequence[Passing]) -> list[dict[str, Any]]:
-    net, passages = guarded.net, guarded.passages
-    found = []
-    for place, level in enumerate(net.levels):
-        if name not in net.name[level]:
+def build_crossing_checkpoints(
+    guards: CrossingGuards, crossing: str, directions: Sequence[TravelDirection]
+) -> list[dict[str, Any]]:
+    """Return checkpoints that guard every passage of a crossing; none if the id does not exist."""
+    network, passages = guards.network, guards.passages
+    checkpoints = []
+    for index, level in enumerate(network.levels):
+        if crossing not in network.crossing_ids[level]:
             continue
-        row = net.name[level].index(name)
-        mine = (passages.level == place) & (passages.crossing == row) & (passages.chain >= 0)
-        for passage in np.flatnonzero(mine).tolist():
-            carried = int(passages.carries[passage])
-            inward = bool(passages.ahead_in[passage])
-            lanes: list[Lane] = [
-                (way, inward if way == "inbound" else not inward) for way in wanted if carried & _BITS[way]
+        row = network.crossing_ids[level].index(crossing)
+        is_passage = (passages.level == index) & (passages.crossing == row) & (passages.chain >= 0)
+        for passage in np.flatnonzero(is_passage).tolist():
+            bits, ahead_in = int(passages.carries[passage]), bool(passages.ahead_in[passage])
+            lanes: list[LanePlan] = [
+                (direction, ahead_in if direction == "inbound" else not ahead_in)
+                for direction in directions
+                if bits & DIRECTION_BITS[direction]
             ]
             if lanes:
                 chain = int(passages.chain[passage])
-                found.append(checkpoint(net, chain, passages.xy[passage], lanes))
-    return found
+                checkpoints.append(build_checkpoint(network, chain, passages.xy[passage], lanes))
+    return checkpoints
 
 
-def _on_road(net: RoadNet, code: str) -> list[dict[str, Any]]:
-    codes = list(net.base.roads["code"])
-    if code not in codes:
+def build_road_checkpoints(network: RoadNetwork, road: str) -> list[dict[str, Any]]:
+    """Return checkpoints that guard every chain of a road in all directions; none if the code does not exist."""
+    codes = list(network.roads.source["code"])
+    if road not in codes:
         return []
-    edges = np.flatnonzero(net.network.road == codes.index(code))
-    chains = np.unique(net.chains.chain_of[np.isin(net.pieces.edge, edges)])
-    found = []
-    for chain in chains[chains >= 0][:MOST].tolist():
-        lanes: list[Lane] = []
-        if net.chains.forward[chain]:
+    edges = np.flatnonzero(network.network.road == codes.index(road))
+    chains = np.unique(network.chains.chain_of[np.isin(network.pieces.edge, edges)])
+    checkpoints = []
+    for chain in chains[chains >= 0][:MAX_PER_ROAD].tolist():
+        lanes: list[LanePlan] = []
+        if network.chains.forward[chain]:
             lanes.append(("inbound", True))
-        if net.chains.backward[chain]:
+        if network.chains.backward[chain]:
             lanes.append(("outbound", False))
-        found.append(checkpoint(net, chain, passage_on(net, chain), lanes))
-    return found
+        checkpoints.append(build_checkpoint(network, chain, find_passage(network, chain), lanes))
+    return checkpoints

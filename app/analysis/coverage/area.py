@@ -1,36 +1,44 @@
-"""Covered area of the zones of a jurisdiction: once, k times, gaps, and what each camera adds.
+"""Area coverage: the covered area of each zone, k-fold coverage, gaps, and what each camera adds.
 
-Pure: from a computed state to plain values. Parcels whose fields of view are as before keep their
-result, so that one changed camera or state is recomputed where it is.
+No I/O. Parcels whose fields of view have not changed keep their result, so a changed camera or state is recomputed
+only where it is.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 from shapely.geometry.base import BaseGeometry
 
-from app.analysis.coverage.fields_of_view import Seen, chosen, geometries, metric, seen
-from app.analysis.coverage.fields_of_view import Wanted as Views
-from app.analysis.engine_input import Computed
-from app.analysis.metadata import about, telling
+from app.analysis.coverage.fields_of_view import (
+    FieldOfViewQuery,
+    FieldsOfView,
+    compute_fields_of_view,
+    find_projection,
+    select_cameras,
+    to_geojson_fragments,
+)
+from app.analysis.metadata import ResultMetadata, build_feature_collection, build_result
+from app.analysis.queries import Columns
+from app.analysis.results import Analysis
+from app.geo.arrays import Ints
 from app.geo.coverage import assessment as engine
 from app.geo.coverage.area import Cover, Parcels, cover
 from app.geo.coverage.layers import areas
-from app.geo.projection.local_projection import Frame
-from app.geo.rings.outline import divided
+from app.geo.projection.local_projection import LocalProjection
+from app.geo.rings.outline import divide_edges
+from app.messages import Message
 from app.models.vocabulary import LEVELS, Function, Level, Zone
 
-MOST_TIMES: Final = 5
-"""How many times ground is counted at most."""
+MAX_K: Final = 5
+"""The largest k of k-fold coverage."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked of the covered area; zone None: all zones."""
+class AreaQuery:
+    """What to compute of the area coverage; zone None means all zones."""
 
     zone: Zone | None = None
     function: Function | None = None
@@ -41,212 +49,253 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class _Zones:
-    """The zones of a jurisdiction along the grid."""
+class _ZoneParcels:
+    """The zones of a jurisdiction, cut into parcels along a grid."""
 
-    source: Any
-    frame: Frame
+    source: Columns
+    """The table of rings it is computed from."""
+    projection: LocalProjection
     levels: tuple[Level, ...]
     parcels: Parcels
 
+    def find_parcels(self, level: Level) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return np.asarray(self.parcels.zone == self.levels.index(level))
+
 
 @dataclass(frozen=True, eq=False)
-class _Covered:
-    zones: _Zones
-    seen: Seen | None
-    rows: NDArray[np.int64]
-    """Cameras that count."""
+class _CoveredZones:
+    zones: _ZoneParcels
+    views: FieldsOfView | None
+    rows: Ints
+    """Rows of the cameras that count."""
     left_out: dict[str, int]
+    """Number of cameras that do not count, by reason."""
     cover: Cover
 
 
-@telling("area")
-def _asked_for(found: Computed) -> Iterator[dict[str, Any]]:
-    """Say that area is assessed when it is asked for, and what stands against it."""
-    if not found.loaded.rings["code"]:
-        yield {"what": "area", "reason": "no ring is registered"}
-    else:
-        reason = "assessed when it is asked for: coverage/area and coverage/gaps?type=area"
-        yield {"what": "area", "reason": reason}
-
-
-def _without_area(answer: dict[str, Any], told: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return an answer about area, with what was not assessed of it."""
-    others = [item for item in answer["not_assessed"] if item["what"] != "area"]
-    return answer | {"not_assessed": [*others, *told]}
-
-
-def summary(found: Computed, wanted: Wanted) -> dict[str, Any]:
-    """Return covered area and ratio of the zones asked for, once and up to k times."""
-    covered = _covered(found, wanted)
-    known = () if covered is None else covered.zones.levels
-    levels = [level for level in reversed(LEVELS) if wanted.zone in (None, level)]
-    zones = [_zone(covered, level, wanted.k) for level in levels if covered and level in known]
-    counted = {"counted": 0, "left_out": {}} if covered is None else {
-        "counted": len(covered.rows), "left_out": covered.left_out,
-    }  # fmt: skip
-    answer = about(
-        found,
-        function=wanted.function,
-        working=wanted.working,
-        k=wanted.k,
+def build_area(analysis: Analysis, query: AreaQuery) -> dict[str, Any]:
+    """Return covered area and ratio of the zones of a query, from one-fold to k-fold."""
+    covered = compute_covered_zones(analysis, query)
+    levels = [level for level in reversed(LEVELS) if query.zone in (None, level)]
+    zones = [_build_zone(covered, level, query.k) for level in levels if covered and level in covered.zones.levels]
+    total_m2 = sum(zone["area_m2"] for zone in zones)
+    totals = [sum(zone["at_least"][index]["covered_m2"] for zone in zones) for index in range(query.k)]
+    result = build_result(
+        analysis,
+        function=query.function,
+        working=query.working,
+        k=query.k,
         zones=zones,
-        total=_total(zones, wanted.k),
-        cameras=counted,
+        total=build_extent(total_m2, totals),
+        cameras={
+            "counted": len(covered.rows) if covered else 0,
+            "left_out": covered.left_out if covered else {},
+        },
     )
-    if wanted.shares:
-        answer["shares"] = [] if covered is None else _shares(covered)
-    answer["parameters"] |= {"cell_m": covered.zones.parcels.cell_m if covered else None}
-    return _without_area(answer, [_no_ring(level) for level in levels if level not in known])
+    if query.shares:
+        result["shares"] = [] if covered is None else list_shares(covered)
+    return add_metadata(result, covered, levels)
 
 
-def gaps(found: Computed, wanted: Wanted) -> dict[str, Any]:
-    """Return the pieces of zones that fewer than k cameras see, as a FeatureCollection."""
-    covered = _covered(found, wanted)
-    known = () if covered is None else covered.zones.levels
-    levels = [level for level in LEVELS if wanted.zone in (None, level)]
+def build_area_gaps(analysis: Analysis, query: AreaQuery) -> dict[str, Any]:
+    """Return the parts of zones that fewer than k cameras see, as a FeatureCollection."""
+    covered = compute_covered_zones(analysis, query)
+    levels = [level for level in LEVELS if query.zone in (None, level)]
     features: list[dict[str, Any]] = []
     if covered is not None:
-        numbers = np.array([known.index(level) for level in levels if level in known], np.int64)
-        shapes, zone = covered.cover.gaps(numbers, wanted.k, wanted.min_gap_m2)
-        told = geometries(shapes, covered.zones.frame)
-        of_zone = [known[number] for number in zone.tolist()]
-        sizes = shapely.area(shapes).tolist()
+        zone_levels = covered.zones.levels
+        numbers = np.array([zone_levels.index(level) for level in levels if level in zone_levels], np.int64)
+        shapes, zone = covered.cover.gaps(numbers, query.k, query.min_gap_m2)
+        geometries = to_geojson_fragments(shapes, covered.zones.projection)
+        rows = zip(zone.tolist(), geometries, shapely.area(shapes).tolist(), strict=True)
         features = [
-            _gap(place, level, geometry, size, wanted)
-            for place, (level, geometry, size) in enumerate(zip(of_zone, told, sizes, strict=True), start=1)
+            _build_gap(number, zone_levels[zone_index], geometry, size, query)
+            for number, (zone_index, geometry, size) in enumerate(rows, start=1)
         ]
-    answer = {
-        "type": "FeatureCollection",
-        "numberReturned": len(features),
-        **about(found, features=features),
+    result = build_feature_collection(analysis, features)
+    result["parameters"] |= {
+        "function": query.function,
+        "working": query.working,
+        "k": query.k,
+        "min_gap_m2": query.min_gap_m2,
     }
-    answer["parameters"] |= {
-        "function": wanted.function, "working": wanted.working, "k": wanted.k,
-        "min_gap_m2": wanted.min_gap_m2,
-        "cell_m": covered.zones.parcels.cell_m if covered else None,
-    }  # fmt: skip
-    return _without_area(answer, [_no_ring(level) for level in levels if level not in known])
+    return add_metadata(result, covered, levels)
 
 
-def _gap(place: int, level: Level, geometry: Any, size: float, wanted: Wanted) -> dict[str, Any]:
+def _build_gap(number: int, level: Level, geometry: Any, size_m2: float, query: AreaQuery) -> dict[str, Any]:
     return {
         "type": "Feature",
-        "id": f"area-{level}-{place}",
+        "id": f"area-{level}-{number}",
         "geometry": geometry,
         "properties": {
             "type": "area",
             "zone": level,
-            "area_m2": round(size, 2),
-            "function": wanted.function,
-            "k": wanted.k,
+            "area_m2": round(size_m2, 2),
+            "function": query.function,
+            "k": query.k,
             "reason": "none",
             "reasons": ["none"],
-            "fix": "install, turn or repair a camera that sees this ground",
+            "fix": Message("install, turn or repair a camera that sees this area"),
         },
     }
 
 
-def _no_ring(level: Level) -> dict[str, Any]:
-    return {"what": "area", "level": level, "reason": "this ring is not registered"}
+def add_metadata(result: dict[str, Any], covered: _CoveredZones | None, levels: list[Level]) -> dict[str, Any]:
+    """Return a result with the grid size, and with the zones that it lacks instead of the general remark on area."""
+    known_levels = covered.zones.levels if covered else ()
+    missing = [
+        {"what": "area", "level": level, "reason": Message("this ring is not registered")}
+        for level in levels
+        if level not in known_levels
+    ]
+    result["parameters"] |= {"cell_m": covered.zones.parcels.cell_m if covered else None}
+    result["not_assessed"] = [entry for entry in result["not_assessed"] if entry["what"] != "area"] + missing
+    return result
 
 
-def _zone(covered: _Covered, level: Level, k: int) -> dict[str, Any]:
-    parcels = covered.zones.parcels
-    rows = parcels.zone == covered.zones.levels.index(level)
-    total = float(parcels.area_m2[rows].sum())
-    at_least = [float(covered.cover.covered_m2(t)[rows].sum()) for t in range(1, k + 1)]
-    return {"zone": level, **_told(total, at_least)}
+def _build_zone(covered: _CoveredZones, level: Level, k: int) -> dict[str, Any]:
+    rows = covered.zones.find_parcels(level)
+    total_m2 = float(covered.zones.parcels.area_m2[rows].sum())
+    covered_m2 = [float(covered.cover.covered_m2(times)[rows].sum()) for times in range(1, k + 1)]
+    return {"zone": level, **build_extent(total_m2, covered_m2)}
 
 
-def _total(zones: list[dict[str, Any]], k: int) -> dict[str, Any]:
-    total = sum(zone["area_m2"] for zone in zones)
-    at_least = [sum(zone["at_least"][t]["covered_m2"] for zone in zones) for t in range(k)]
-    return _told(total, at_least)
-
-
-def _told(total: float, at_least: list[float]) -> dict[str, Any]:
-    def share(covered: float) -> float | None:
-        return round(min(covered / total, 1.0), 6) if total else None
-
+def build_extent(total_m2: float, covered_m2: list[float]) -> dict[str, Any]:
+    """Return area and ratio; `covered_m2` is the area that at least 1, 2, ... cameras see."""
+    ratios = [round(min(covered / total_m2, 1.0), 6) if total_m2 else None for covered in covered_m2]
     return {
-        "area_m2": round(total, 1),
-        "covered_m2": round(at_least[0], 1),
-        "covered_ratio": share(at_least[0]),
+        "area_m2": round(total_m2, 1),
+        "covered_m2": round(covered_m2[0], 1),
+        "covered_ratio": ratios[0],
         "at_least": [
-            {"k": t, "covered_m2": round(area, 1), "covered_ratio": share(area)}
-            for t, area in enumerate(at_least, start=1)
+            {"k": k, "covered_m2": round(covered, 1), "covered_ratio": ratio}
+            for k, (covered, ratio) in enumerate(zip(covered_m2, ratios, strict=True), start=1)
         ],
     }
 
 
-def _shares(covered: _Covered) -> list[dict[str, Any]]:
-    """Return what each camera sees of the zones and what only it sees, most valuable first."""
-    if covered.seen is None:
+def list_shares(covered: _CoveredZones) -> list[dict[str, Any]]:
+    """Return what each camera sees of the zones and what only it sees, the most valuable camera first."""
+    if covered.views is None:
         return []
-    seen_m2, only_m2 = covered.cover.shares(covered.seen.stamp[covered.rows])
+    seen_m2, only_m2 = covered.cover.shares(covered.views.stamp[covered.rows])
     order = np.lexsort((covered.rows, -only_m2))
     return [
         {
-            "code": covered.seen.codes[int(covered.rows[place])],
-            "seen_m2": round(float(seen_m2[place]), 2),
-            "only_m2": round(float(only_m2[place]), 2),
+            "code": covered.views.codes[int(covered.rows[index])],
+            "seen_m2": round(float(seen_m2[index]), 2),
+            "only_m2": round(float(only_m2[index]), 2),
         }
-        for place in order.tolist()
+        for index in order.tolist()
     ]
 
 
-def _covered(found: Computed, wanted: Wanted) -> _Covered | None:
-    """Return how the zones are covered, None without zones."""
-    frame = metric(found)
-    if frame is None or not found.loaded.rings["code"]:
+def compute_covered_zones(analysis: Analysis, query: AreaQuery) -> _CoveredZones | None:
+    """Return how the zones are covered, None without rings."""
+    projection = find_projection(analysis)
+    if projection is None or not analysis.snapshot.rings["code"]:
         return None
-    zones = found.parts.get("zones", lambda before: _zones(found, frame, before))
-    most = max(wanted.k, 2)
-    name = f"cover:{wanted.function}:{wanted.working}:{most}"
-    return found.parts.get(name, lambda before: _cover(found, wanted, zones, most, before))
+    zones = analysis.derived.get_or_compute(
+        "zones", lambda earlier: _cut_zones(analysis.snapshot.rings, projection, earlier)
+    )
+    k = max(query.k, 2)  # the area that only one camera sees needs k = 2
+    return analysis.derived.get_or_compute(
+        f"cover:{query.function}:{query.working}:{k}", lambda earlier: _cover_zones(analysis, query, zones, k, earlier)
+    )
 
 
-def _zones(found: Computed, frame: Frame, before: _Zones | None) -> _Zones:
-    table = found.loaded.rings
-    if before is not None and before.source is table and before.frame == frame:
-        return before
-    shape_of = zip(table["level"], table["shape"], strict=True)
-    rings = {level: shapely.from_wkb(wkb) for level, wkb in shape_of}
+def _cut_zones(table: Columns, projection: LocalProjection, earlier: _ZoneParcels | None) -> _ZoneParcels:
+    if earlier is not None and earlier.source is table and earlier.projection == projection:
+        return earlier
+    rings = {level: shapely.from_wkb(wkb) for level, wkb in zip(table["level"], table["shape"], strict=True)}
     inner: BaseGeometry = shapely.Polygon()
     levels, shapes = [], []
     for level in LEVELS:
         if level in rings:
-            ring = frame.project(divided(rings[level]))
+            ring = projection.project(divide_edges(rings[level]))
             zone = areas(np.array([shapely.difference(ring, inner)], dtype=object))[0]
             inner = shapely.union(inner, ring)
             if not zone.is_empty:
                 levels.append(level)
                 shapes.append(zone)
-    return _Zones(table, frame, tuple(levels), Parcels.of(shapes))
+    return _ZoneParcels(table, projection, tuple(levels), Parcels.of(shapes))
 
 
-def _cover(found: Computed, wanted: Wanted, zones: _Zones, most: int, before: _Covered | None) -> _Covered:
-    what = seen(found, wanted.function)
-    earlier = None if before is None else before.cover
-    if what is None:
-        nothing = np.empty(0, np.int64)
-        empty = cover(zones.parcels, np.empty(0, dtype=object), nothing, most, earlier)
-        return _Covered(zones, None, nothing, {}, empty)
-    n = len(what.codes)
-    devices = found.assessment.devices
-    able = np.zeros(n, np.bool_)
-    able[chosen(found, what, Views(function=wanted.function))] = True
-    in_use = devices.lifecycle[:n] == engine.IN_USE
-    outdoors = ~what.optics.indoor
-    working = devices.state_bits[:n] == 0
-    counts = able & in_use & outdoors & (working | (not wanted.working))
+def _cover_zones(
+    analysis: Analysis, query: AreaQuery, zones: _ZoneParcels, k: int, earlier: _CoveredZones | None
+) -> _CoveredZones:
+    views = compute_fields_of_view(analysis, query.function)
+    earlier_cover = None if earlier is None else earlier.cover
+    if views is None:
+        no_rows = np.empty(0, np.int64)
+        nothing = cover(zones.parcels, np.empty(0, dtype=object), no_rows, k, earlier_cover)
+        return _CoveredZones(zones, None, no_rows, {}, nothing)
+    count = len(views.codes)
+    devices = analysis.assessment.devices
+    able = np.zeros(count, np.bool_)
+    able[select_cameras(analysis, views, FieldOfViewQuery(function=query.function))] = True
+    in_use = devices.lifecycle[:count] == engine.IN_USE
+    outdoors = ~views.optics.indoor
+    working = devices.state_bits[:count] == 0
+    rows = np.flatnonzero(able & in_use & outdoors & (working | (not query.working)))
     left_out = {
         "without_the_function": int((~able).sum()),
         "not_in_use": int((able & ~in_use).sum()),
         "indoors": int((able & in_use & ~outdoors).sum()),
-        "not_working": int((able & in_use & outdoors & ~working).sum()) if wanted.working else 0,
+        "not_working": int((able & in_use & outdoors & ~working).sum()) if query.working else 0,
     }
-    rows = np.flatnonzero(counts)
-    shapes, stamp = what.views.shape[rows], what.stamp[rows]
-    return _Covered(zones, what, rows, left_out, cover(zones.parcels, shapes, stamp, most, earlier))
+    covered = cover(zones.parcels, views.views.shape[rows], views.stamp[rows], k, earlier_cover)
+    return _CoveredZones(zones, views, rows, left_out, covered)
+
+
+# Schemas of the responses.
+
+
+class Times(BaseModel):
+    """The area that at least k cameras see."""
+
+    k: int
+    covered_m2: float
+    covered_ratio: float | None
+
+
+class Extent(BaseModel):
+    """An area, and how much of it is covered."""
+
+    area_m2: float
+    covered_m2: float
+    covered_ratio: float | None
+    at_least: list[Times]
+
+
+class ZoneArea(Extent):
+    """One zone: a ring without the rings inside it."""
+
+    zone: Level
+
+
+class Counted(BaseModel):
+    """The cameras that count."""
+
+    counted: int
+    left_out: dict[str, int] = Field(description="Number of cameras that do not count, by reason.")
+
+
+class Share(BaseModel):
+    """What one camera adds."""
+
+    code: str
+    seen_m2: float = Field(description="Area of the zones that it sees.")
+    only_m2: float = Field(description="Area of the zones that no other camera sees.")
+
+
+class AreaCoverage(ResultMetadata):
+    """Area coverage of the zones of a jurisdiction."""
+
+    function: Function | None
+    working: bool
+    k: int
+    zones: list[ZoneArea]
+    total: Extent
+    cameras: Counted
+    shares: list[Share] | None = Field(None, description="Only if requested.")

@@ -1,58 +1,48 @@
-"""Fields of view of the cameras of a jurisdiction: computed once per state, and only what changed.
+"""Fields of view of the cameras: computed once for each state of cameras and buildings, and only what changed.
 
-Pure: from a computed state to plain values. A camera whose optics and surroundings are as before
-keeps its field of view, the very same shape.
+No I/O. A camera whose optics and surroundings have not changed keeps its field of view, the same shape object.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import orjson
 import shapely
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
-from app.analysis.coverage.buildings import Buildings, buildings_of, changed, renamed
-from app.analysis.engine_input import Computed, azimuths, nears, numbers, openings, pairs, pixels, ranges
-from app.analysis.metadata import about
+from app.analysis import engine_input
+from app.analysis.engine_input import to_float_array
+from app.analysis.metadata import ResultMetadata, build_result
 from app.analysis.queries import Columns
+from app.analysis.results import (
+    Analysis,
+    BuildingObstacles,
+    compute_obstacles,
+    find_changed_footprints,
+    find_rows_now,
+)
+from app.geo.arrays import Bools, Ints
 from app.geo.coverage import assessment as engine
-from app.geo.projection.local_projection import Frame, frame_for
-from app.geo.rings.outline import divided
+from app.geo.projection.local_projection import LocalProjection, choose_projection
+from app.geo.rings.outline import divide_edges
 from app.geo.visibility.field_of_view import SCALES
 from app.geo.visibility.obstacles import STANDING, WALL_M
-from app.geo.visibility.sectors import VIEW_BASES, Optics, Views, views
+from app.geo.visibility.sectors import VIEW_BASES, CameraOptics, Views, compute_views
+from app.models.columns import DECIMALS
 from app.models.vocabulary import FUNCTIONS, Function
-from app.records.geojson import DECIMALS
 
-_NEAR_M: Final = WALL_M + 1.0
-_FAR_DEG: Final = 1.0
+_WALL_MARGIN_M: Final = WALL_M + 1.0
+_BBOX_MARGIN_DEG: Final = 1.0
 _stamps = count(1)
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What all cameras of a jurisdiction see, one row each in the order of their codes."""
-
-    source: Columns
-    """The table of cameras they were made from."""
-    codes: Sequence[str]
-    optics: Optics
-    drawn: Sequence[str | None]
-    """Drawn views as they are registered."""
-    parameters: engine.Parameters
-    frame: Frame
-    buildings: Buildings
-    views: Views
-    stamp: NDArray[np.int64]
-    """Names of the fields of view: one that changed has another."""
-
-
 @dataclass(frozen=True)
-class Wanted:
-    """Which fields of view are asked for; None: all."""
+class FieldOfViewQuery:
+    """Which fields of view to list; None means all."""
 
     function: Function | None = None
     zone: str | None = None
@@ -60,37 +50,83 @@ class Wanted:
     bbox: tuple[float, float, float, float] | None = None
 
 
-def metric(found: Computed) -> Frame | None:
-    """Return the frame of a jurisdiction; without one stated or points, of a ring or the cameras."""
-    if found.frame is not None:
-        return found.frame
-    for wkb in found.loaded.rings["shape"]:
+@dataclass(frozen=True, eq=False)
+class FieldsOfView:
+    """The fields of view of all cameras, one row each in the order of their codes."""
+
+    source: Columns
+    """The table of cameras they are computed from."""
+    codes: Sequence[str]
+    optics: CameraOptics
+    view_polygons: Sequence[str | None]
+    """Registered view polygons as GeoJSON."""
+    parameters: engine.Parameters
+    projection: LocalProjection
+    buildings: BuildingObstacles
+    views: Views
+    stamp: Ints
+    """A number of each field of view; a changed one has a new number."""
+
+
+def find_projection(analysis: Analysis) -> LocalProjection | None:
+    """Return the projection of the analysis, else one for the first ring, else one for the cameras."""
+    if analysis.projection is not None:
+        return analysis.projection
+    for wkb in analysis.snapshot.rings["shape"]:
         west, south, east, north = shapely.bounds(shapely.from_wkb(wkb))
-        return frame_for((west + east) / 2, (south + north) / 2)
-    lon, lat = found.loaded.cameras["lon"], found.loaded.cameras["lat"]
-    return frame_for(float(np.median(lon)), float(np.median(lat))) if lon else None
+        return choose_projection((west + east) / 2, (south + north) / 2)
+    lon, lat = analysis.snapshot.cameras["lon"], analysis.snapshot.cameras["lat"]
+    return choose_projection(float(np.median(lon)), float(np.median(lat))) if lon else None
 
 
-def seen(found: Computed, function: Function | None) -> Seen | None:
-    """Return what all cameras see at the density a function needs; None without cameras."""
-    frame = metric(found)
-    if frame is None or not found.loaded.cameras["code"]:
+def compute_fields_of_view(analysis: Analysis, function: Function | None) -> FieldsOfView | None:
+    """Return the fields of view at the pixel density that a function needs, None without cameras."""
+    projection = find_projection(analysis)
+    if projection is None or not analysis.snapshot.cameras["code"]:
         return None
-    buildings = buildings_of(found.loaded, frame, found.parts)
-    return found.parts.get(f"seen:{function}", lambda before: _seen(found, function, frame, buildings, before))
+    buildings = compute_obstacles(analysis.snapshot, projection, analysis.derived)
+    return analysis.derived.get_or_compute(
+        f"seen:{function}", lambda earlier: _compute_changed(analysis, function, projection, buildings, earlier)
+    )
 
 
-def _optics(found: Computed, function: Function | None) -> Optics:
-    cameras, parameters = found.loaded.cameras, found.parameters
-    reach = numbers(cameras["reach_m"])
-    bits = np.array(cameras["functions"], np.int64)
-    if function is None:
-        needs = [np.nan if parameters.density[f] is None else parameters.density[f] for f in FUNCTIONS]
-        has = bits[:, np.newaxis] >> np.arange(len(FUNCTIONS)) & 1 == 1
-        density = np.fmax.reduce(np.where(has, np.array(needs, np.float64), np.nan), axis=1)
-    else:
-        needed = parameters.density[function]
-        density = np.full(len(bits), np.nan if needed is None else needed)
+def _compute_changed(
+    analysis: Analysis,
+    function: Function | None,
+    projection: LocalProjection,
+    buildings: BuildingObstacles,
+    earlier: FieldsOfView | None,
+) -> FieldsOfView:
+    cameras = analysis.snapshot.cameras
+    # Device states do not matter to a field of view.
+    if (
+        earlier is not None
+        and earlier.source is cameras
+        and earlier.buildings is buildings
+        and earlier.projection == projection
+        and earlier.parameters == analysis.parameters
+    ):
+        return earlier
+    optics, codes, polygons = _build_optics(analysis, function), cameras["code"], cameras["view_polygon"]
+    now, then = find_unchanged_rows(optics, codes, polygons, earlier, analysis.parameters, projection)
+    if earlier is not None and len(now):
+        undisturbed = ~find_disturbed(earlier, buildings)[then]
+        now, then = now[undisturbed], then[undisturbed]
+    changed = np.setdiff1d(np.arange(len(codes)), now)
+    fields = compute_views(_select_optics(optics, changed), analysis.parameters, projection, buildings.obstacles)
+    stamp = np.empty(len(codes), dtype=np.int64)
+    stamp[changed] = [next(_stamps) for _ in range(len(changed))]
+    if earlier is not None and len(now):
+        unchanged = earlier.views.take_rows(then)
+        camera, building = unchanged.cut_by
+        unchanged = replace(unchanged, cut_by=(camera, find_rows_now(earlier.buildings, buildings)[building]))
+        fields = unchanged.concatenate(fields).take_rows(np.argsort(np.concatenate([now, changed])))
+        stamp[now] = earlier.stamp[then]
+    return FieldsOfView(cameras, codes, optics, polygons, analysis.parameters, projection, buildings, fields, stamp)
+
+
+def _build_optics(analysis: Analysis, function: Function | None) -> CameraOptics:
+    cameras = analysis.snapshot.cameras
     planned = np.array(
         [
             SCALES[scale][level] if scale is not None and level is not None else np.nan
@@ -98,224 +134,235 @@ def _optics(found: Computed, function: Function | None) -> Optics:
         ],
         dtype=np.float64,
     )
-    drawn = {row: shapely.from_geojson(text) for row, text in enumerate(cameras["view_polygon"]) if text is not None}
-    return Optics(
-        lonlat=pairs(cameras["lon"], cameras["lat"]),
-        azimuth_deg=azimuths(cameras),
-        opening_deg=openings(cameras),
-        range_m=ranges(cameras),
-        near_m=nears(cameras),
-        h_pixels=pixels(cameras),
-        mount_height_m=numbers(cameras["mount_height_m"]),
+    density = find_densities(analysis, function)
+    sees_all_round = ~np.isnan(to_float_array(cameras["reach_m"]))
+    return CameraOptics(
+        lonlat=engine_input.to_lonlat_array(cameras["lon"], cameras["lat"]),
+        azimuth_deg=engine_input.compute_azimuths(cameras),
+        opening_deg=engine_input.compute_openings(cameras),
+        range_m=engine_input.compute_ranges(cameras),
+        near_m=engine_input.compute_near_limits(cameras),
+        h_pixels=engine_input.compute_pixels(cameras),
+        mount_height_m=to_float_array(cameras["mount_height_m"]),
         indoor=np.array([indoor is True for indoor in cameras["indoor"]], np.bool_),
         px_per_m=np.where(np.isnan(planned), density, planned),
-        binding=np.isnan(reach) & ((function is not None) | ~np.isnan(planned)),
-        drawn=drawn,
+        binding=~sees_all_round & ((function is not None) | ~np.isnan(planned)),
+        drawn={row: shapely.from_geojson(text) for row, text in enumerate(cameras["view_polygon"]) if text is not None},
     )
 
 
-def _seen(
-    found: Computed,
-    function: Function | None,
-    frame: Frame,
-    buildings: Buildings,
-    before: Seen | None,
-) -> Seen:
-    cameras = found.loaded.cameras
-    if before is not None and _same(before, found, frame, buildings):
-        return before
-    optics, codes, drawn = _optics(found, function), cameras["code"], cameras["view_polygon"]
-    kept, old = _unchanged(optics, codes, drawn, before, found, frame)
-    if before is not None and len(kept):
-        still = ~_touched(before, buildings)[old]
-        kept, old = kept[still], old[still]
-    fresh = np.setdiff1d(np.arange(len(codes)), kept)
-    made = views(_some(optics, fresh), found.parameters, frame, buildings.obstacles)
-    stamp = np.empty(len(codes), dtype=np.int64)
-    stamp[fresh] = [next(_stamps) for _ in range(len(fresh))]
-    if before is not None and len(kept):
-        earlier = before.views.at(old)
-        now_called = renamed(before.buildings, buildings)[earlier.cut_by[1]]
-        earlier = replace(earlier, cut_by=(earlier.cut_by[0], now_called))
-        order = np.argsort(np.concatenate([kept, fresh]))
-        made = earlier.beside(made).at(order)
-        stamp[kept] = before.stamp[old]
-    return Seen(cameras, codes, optics, drawn, found.parameters, frame, buildings, made, stamp)
+def find_densities(analysis: Analysis, function: Function | None) -> NDArray[np.float64]:
+    """Return the pixel density that each camera needs: for one function, or for the most demanding of its own."""
+    bits = np.array(analysis.snapshot.cameras["functions"], np.int64)
+    required = [analysis.parameters.density[name] for name in (FUNCTIONS if function is None else (function,))]
+    density = np.array([np.nan if value is None else value for value in required], np.float64)
+    if function is not None:
+        return np.full(len(bits), density[0])
+    has_function = bits[:, np.newaxis] >> np.arange(len(FUNCTIONS)) & 1 == 1
+    return np.asarray(np.fmax.reduce(np.where(has_function, density, np.nan), axis=1))
 
 
-def _same(before: Seen, found: Computed, frame: Frame, buildings: Buildings) -> bool:
-    """Tell whether nothing has changed that a view depends on; states do not count."""
-    return (
-        before.source is found.loaded.cameras
-        and before.buildings is buildings
-        and before.frame == frame
-        and before.parameters == found.parameters
-    )
-
-
-def _some(optics: Optics, rows: NDArray[np.int64]) -> Optics:
-    place = {int(row): number for number, row in enumerate(rows)}
-    drawn = {place[row]: shape for row, shape in optics.drawn.items() if row in place}
+def _select_optics(optics: CameraOptics, rows: Ints) -> CameraOptics:
+    number_of = {int(row): number for number, row in enumerate(rows)}
+    drawn = {number_of[row]: shape for row, shape in optics.drawn.items() if row in number_of}
     columns = {name: value[rows] for name, value in vars(optics).items() if name != "drawn"}
-    return Optics(**columns, drawn=drawn)
+    return CameraOptics(**columns, drawn=drawn)
 
 
-def _unchanged(
-    optics: Optics,
+def find_unchanged_rows(
+    optics: CameraOptics,
     codes: Sequence[str],
-    drawn: Sequence[str | None],
-    before: Seen | None,
-    found: Computed,
-    frame: Frame,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows whose optics are as before, and the rows they had then."""
-    nothing = np.empty(0, np.int64)
-    if before is None or before.frame != frame or before.parameters != found.parameters:
-        return nothing, nothing
-    if before.codes is codes or list(before.codes) == list(codes):
+    polygons: Sequence[str | None],
+    earlier: FieldsOfView | None,
+    parameters: engine.Parameters,
+    projection: LocalProjection,
+) -> tuple[Ints, Ints]:
+    """Return the rows of cameras whose optics are as before, and the rows that they had then."""
+    if earlier is None or earlier.projection != projection or earlier.parameters != parameters:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    if earlier.codes is codes or list(earlier.codes) == list(codes):
         now = then = np.arange(len(codes))
     else:
-        row_of = {code: row for row, code in enumerate(before.codes)}
-        at = np.array([row_of.get(code, -1) for code in codes], np.int64)
-        now = np.flatnonzero(at >= 0)
-        then = at[now]
-    rows = zip(now.tolist(), then.tolist(), strict=True)
-    same = np.array([drawn[i] == before.drawn[j] for i, j in rows], np.bool_)
+        row_of = {code: row for row, code in enumerate(earlier.codes)}
+        earlier_row = np.array([row_of.get(code, -1) for code in codes], np.int64)
+        now = np.flatnonzero(earlier_row >= 0)
+        then = earlier_row[now]
+    pairs = zip(now.tolist(), then.tolist(), strict=True)
+    same = np.array([polygons[i] == earlier.view_polygons[j] for i, j in pairs], np.bool_)
     for name, column in vars(optics).items():
         if name == "drawn":
             continue
-        one, other = column[now], getattr(before.optics, name)[then]
-        equal = (one == other) | ((one != one) & (other != other))
+        left, right = column[now], getattr(earlier.optics, name)[then]
+        equal = (left == right) | ((left != left) & (right != right))
         same &= equal if equal.ndim == 1 else equal.all(axis=1)
     return now[same], then[same]
 
 
-def _touched(before: Seen, buildings: Buildings) -> NDArray[np.bool_]:
-    """Return which cameras of before have a building in reach that is not as it was."""
-    touched = np.zeros(len(before.codes), np.bool_)
-    if before.buildings is buildings:
-        return touched
-    moved = changed(before.buildings, buildings)
-    if moved:
-        tree = shapely.STRtree(moved)
-        reach = before.views.range_m + _NEAR_M
-        rows, _ = tree.query(shapely.points(before.views.xy), predicate="dwithin", distance=reach)
-        touched[rows] = True
-    return touched
+def find_disturbed(earlier: FieldsOfView, buildings: BuildingObstacles) -> Bools:
+    """Return which earlier cameras have a changed building within their range."""
+    disturbed = np.zeros(len(earlier.codes), np.bool_)
+    if earlier.buildings is buildings:
+        return disturbed
+    footprints = find_changed_footprints(earlier.buildings, buildings)
+    if footprints:
+        tree = shapely.STRtree(footprints)
+        distance = earlier.views.range_m + _WALL_MARGIN_M
+        rows, _ = tree.query(shapely.points(earlier.views.xy), predicate="dwithin", distance=distance)
+        disturbed[rows] = True
+    return disturbed
 
 
-# -- told -----------------------------------------------------------------------------------------
+# Results.
 
 
-def one(found: Computed, code: str, function: Function | None) -> dict[str, Any] | None:
-    """Return the field of view of one camera as a Feature, None when there is no such camera."""
-    what = seen(found, function)
-    row = found.loaded.camera_states.row_of.get(code)
-    if what is None or row is None:
+def build_field_of_view(analysis: Analysis, camera: str, function: Function | None) -> dict[str, Any] | None:
+    """Return the field of view of one camera as a Feature, None if the camera does not exist."""
+    fields = compute_fields_of_view(analysis, function)
+    row = analysis.snapshot.camera_states.row_of.get(camera)
+    if fields is None or row is None:
         return None
-    features = _features(found, what, np.array([row], np.int64), function)
-    return about(found, **features[0])
+    return build_result(analysis, **_build_features(analysis, fields, np.array([row], np.int64), function)[0])
 
 
-def listed(
-    found: Computed, wanted: Wanted, *, limit: int, after: str | None
+def build_page(
+    analysis: Analysis, query: FieldOfViewQuery, *, limit: int, after: str | None
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return fields of view as features in code order, and the code the next page starts after."""
-    what = seen(found, wanted.function)
-    if what is None:
+    """Return fields of view as features in code order, and the code after which the next page starts."""
+    fields = compute_fields_of_view(analysis, query.function)
+    if fields is None:
         return [], None
-    rows = chosen(found, what, wanted)
+    rows = select_cameras(analysis, fields, query)
     if after is not None:
-        codes = np.array(what.codes, dtype=object)
+        codes = np.array(fields.codes, dtype=object)
         rows = rows[codes[rows] > after]
-    shown = rows[:limit]
-    following = what.codes[int(shown[-1])] if len(rows) > limit else None
-    return _features(found, what, shown, wanted.function), following
+    page = rows[:limit]
+    next_after = fields.codes[int(page[-1])] if len(rows) > limit else None
+    return _build_features(analysis, fields, page, query.function), next_after
 
 
-def chosen(found: Computed, what: Seen, wanted: Wanted) -> NDArray[np.int64]:
-    """Return the rows of the cameras asked for."""
-    n = len(what.codes)
-    devices = found.assessment.devices
-    kept = np.ones(n, np.bool_)
-    if wanted.function is not None:
-        kept &= devices.functions[:n] >> FUNCTIONS.index(wanted.function) & 1 == 1
-    if wanted.zone is not None:
-        kept &= np.array([zone == wanted.zone for zone in found.loaded.cameras["zone"]], np.bool_)
-    if wanted.working is not None:
-        kept &= (devices.state_bits[:n] == 0) == wanted.working
-    if wanted.bbox is not None:
-        kept &= _in_box(what, wanted.bbox)
-    return np.flatnonzero(kept)
+def select_cameras(analysis: Analysis, fields: FieldsOfView, query: FieldOfViewQuery) -> Ints:
+    """Return the rows of the cameras that fit a query."""
+    camera_count = len(fields.codes)
+    devices = analysis.assessment.devices
+    selected = np.ones(camera_count, np.bool_)
+    if query.function is not None:
+        selected &= devices.functions[:camera_count] >> FUNCTIONS.index(query.function) & 1 == 1
+    if query.zone is not None:
+        selected &= np.array([zone == query.zone for zone in analysis.snapshot.cameras["zone"]], np.bool_)
+    if query.working is not None:
+        selected &= (devices.state_bits[:camera_count] == 0) == query.working
+    if query.bbox is not None:
+        selected &= intersects_bbox(fields, query.bbox)
+    return np.flatnonzero(selected)
 
 
-def _in_box(what: Seen, bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
-    """Return which views touch a box; west > east crosses the antimeridian."""
+def intersects_bbox(fields: FieldsOfView, bbox: tuple[float, float, float, float]) -> Bools:
+    """Return which fields of view intersect a bbox; west > east crosses the antimeridian."""
     west, south, east, north = bbox
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-    flags = np.zeros(len(what.codes), np.bool_)
-    # Only so much of the box as cameras could see: farther off the frame has no metres.
-    low = what.optics.lonlat.min(axis=0) - _FAR_DEG
-    high = what.optics.lonlat.max(axis=0) + _FAR_DEG
+    intersects = np.zeros(len(fields.codes), np.bool_)
+    # Only the part of the bbox near the cameras: the projection is not valid far away.
+    low = fields.optics.lonlat.min(axis=0) - _BBOX_MARGIN_DEG
+    high = fields.optics.lonlat.max(axis=0) + _BBOX_MARGIN_DEG
     for left, right in spans:
         first, last = np.maximum([left, south], low), np.minimum([right, north], high)
         if (first <= last).all():
-            # The envelope of a box without area is a point or a line.
-            asked = shapely.envelope(shapely.linestrings([first, last]))
-            ground = what.frame.project(divided(asked))
-            shapely.prepare(ground)
-            flags |= shapely.intersects(ground, what.views.shape)
-    return flags
+            # The envelope of a bbox without area is a point or a line.
+            bounds = shapely.envelope(shapely.linestrings([first, last]))
+            in_metres = fields.projection.project(divide_edges(bounds))
+            shapely.prepare(in_metres)
+            intersects |= shapely.intersects(in_metres, fields.views.shape)
+    return intersects
 
 
-def _features(found: Computed, what: Seen, rows: NDArray[np.int64], function: Function | None) -> list[dict[str, Any]]:
-    shapes = geometries(what.views.shape[rows], what.frame)
-    some = what.views.at(rows)
+def _build_features(
+    analysis: Analysis, fields: FieldsOfView, rows: Ints, function: Function | None
+) -> list[dict[str, Any]]:
+    geometries = to_geojson_fragments(fields.views.shape[rows], fields.projection)
+    selected = fields.views.take_rows(rows)
     cut_by: dict[int, list[str]] = {}
-    for camera, building in zip(*(part.tolist() for part in some.cut_by), strict=True):
-        cut_by.setdefault(camera, []).append(what.buildings.codes[building])
-    working = found.assessment.devices.state_bits[: len(what.codes)] == 0
-    area = shapely.area(some.shape)
-    features = []
-    for place, row in enumerate(rows.tolist()):
-        bearing = what.optics.azimuth_deg[row]
-        all_round = bool(np.isnan(some.bearing_deg[place]))
-        drawn = VIEW_BASES[some.basis[place]] == "drawn"
-        open_m2 = float(some.open_m2[place])
-        features.append(
-            {
-                "type": "Feature",
-                "id": what.codes[row],
-                "geometry": shapes[place],
-                "properties": {
-                    "code": what.codes[row],
-                    "function": function,
-                    "basis": VIEW_BASES[some.basis[place]],
-                    "range_m": round(float(some.range_m[place]), 2),
-                    "near_m": None if drawn else round(float(some.near_m[place]), 2),
-                    "azimuth_deg": None if all_round or drawn else round(float(bearing), 4),
-                    "opening_deg": None if drawn else round(float(some.opening_deg[place]), 4),
-                    "opening_assumed": bool(some.opening_assumed[place]) and not drawn,
-                    "px_per_m": _or_none(what.optics.px_per_m[row]),
-                    "standing": STANDING[some.standing[place]],
-                    "area_m2": round(float(area[place]), 2),
-                    "open_area_m2": round(open_m2, 2),
-                    "cut_ratio": round(1 - float(area[place]) / open_m2, 4) if open_m2 else None,
-                    "cut_by": cut_by.get(place, []),
-                    "working": bool(working[row]),
-                },
-            }
-        )
-    return features
+    for camera, building in zip(*(column.tolist() for column in selected.cut_by), strict=True):
+        cut_by.setdefault(camera, []).append(fields.buildings.codes[building])
+    working = analysis.assessment.devices.state_bits[: len(fields.codes)] == 0
+    area_m2 = shapely.area(selected.shape)
+    return [
+        {
+            "type": "Feature",
+            "id": fields.codes[row],
+            "geometry": geometries[index],
+            "properties": {
+                "code": fields.codes[row],
+                "function": function,
+                **_build_view_properties(selected, index, fields.optics.azimuth_deg[row], float(area_m2[index])),
+                "px_per_m": None if np.isnan(fields.optics.px_per_m[row]) else float(fields.optics.px_per_m[row]),
+                "cut_by": cut_by.get(index, []),
+                "working": bool(working[row]),
+            },
+        }
+        for index, row in enumerate(rows.tolist())
+    ]
 
 
-def _or_none(number: float) -> float | None:
-    return None if np.isnan(number) else float(number)
+def _build_view_properties(selected: Views, index: int, azimuth_deg: float, area_m2: float) -> dict[str, Any]:
+    is_drawn = VIEW_BASES[selected.basis[index]] == "drawn"
+    sees_all_round = bool(np.isnan(selected.bearing_deg[index]))
+    open_m2 = float(selected.open_m2[index])
+    return {
+        "basis": VIEW_BASES[selected.basis[index]],
+        "range_m": round(float(selected.range_m[index]), 2),
+        "near_m": None if is_drawn else round(float(selected.near_m[index]), 2),
+        "azimuth_deg": None if sees_all_round or is_drawn else round(float(azimuth_deg), 4),
+        "opening_deg": None if is_drawn else round(float(selected.opening_deg[index]), 4),
+        "opening_assumed": bool(selected.opening_assumed[index]) and not is_drawn,
+        "standing": STANDING[selected.standing[index]],
+        "area_m2": round(area_m2, 2),
+        "open_area_m2": round(open_m2, 2),
+        "cut_ratio": round(1 - area_m2 / open_m2, 4) if open_m2 else None,
+    }
 
 
-def geometries(shapes: NDArray[np.object_], frame: Frame) -> list[orjson.Fragment | None]:
-    """Return shapes in metres as GeoJSON in degrees, null where nothing is left."""
-    lonlat = shapely.transform(shapes, lambda xy: np.round(frame.to_lonlat(xy), DECIMALS) if len(xy) else xy)
-    empty = shapely.is_empty(shapes)
+def to_geojson_fragments(shapes: NDArray[np.object_], projection: LocalProjection) -> list[orjson.Fragment | None]:
+    """Return shapes in metres as GeoJSON in degrees, None for empty shapes."""
+    lonlat = shapely.transform(shapes, lambda xy: np.round(projection.to_lonlat(xy), DECIMALS) if len(xy) else xy)
     texts = np.atleast_1d(shapely.to_geojson(lonlat))
-    return [None if nothing else orjson.Fragment(text) for nothing, text in zip(empty, texts, strict=True)]
+    return [
+        None if is_empty else orjson.Fragment(text)
+        for is_empty, text in zip(shapely.is_empty(shapes), texts, strict=True)
+    ]
+
+
+# Schemas of the response.
+
+
+class ViewProperties(BaseModel):
+    """What a field of view is computed from, and what cuts it."""
+
+    code: str
+    function: Function | None = Field(description="Function whose pixel density limits it; null: any.")
+    basis: Literal["stated", "optics", "assumed", "drawn"] = Field(
+        description="Where its extent comes from: a registered range or reach, resolution and lens, the assumption of "
+        "the jurisdiction, or a registered view polygon."
+    )
+    range_m: float
+    near_m: float | None = Field(description="Blind zone; null for a view polygon.")
+    azimuth_deg: float | None = Field(description="From true north; null if it looks all round.")
+    opening_deg: float | None
+    opening_assumed: bool
+    px_per_m: float | None = Field(description="Pixel density that limits the range; null if none does.")
+    standing: Literal["free", "wall", "roof", "indoors"] = Field(
+        description="Where the camera is in relation to the buildings."
+    )
+    area_m2: float
+    open_area_m2: float = Field(description="Area before buildings cut it.")
+    cut_ratio: float | None = Field(description="Share that buildings cut off.")
+    cut_by: list[str] = Field(description="Codes of the buildings that cut it.")
+    working: bool
+
+
+class FieldOfView(ResultMetadata):
+    """The field of view of one camera, as a GeoJSON Feature; the geometry is null if it sees nothing."""
+
+    type: Literal["Feature"]
+    id: str
+    geometry: dict[str, Any] | None
+    properties: ViewProperties

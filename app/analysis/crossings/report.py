@@ -1,7 +1,6 @@
-"""What is told about crossings: guarded, open or waived, by direction, beside the plan.
+"""Results about crossings: guarded, open or waived, by direction, and compared with the plan.
 
-Pure: from a computed state to plain values. A crossing is guarded in a direction when every passage
-that carries it is; a waiver covers what is left open until the moment it ends.
+No I/O. What was not assessed is null, never zero.
 """
 
 from collections.abc import Iterator
@@ -9,349 +8,341 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field
 from scipy.spatial import cKDTree
 
-from app.analysis.crossings import crossing_guards, road_network
-from app.analysis.crossings.crossing_guards import Guards
-from app.analysis.crossings.ring_crossings import CATEGORY
-from app.analysis.engine_input import Computed
-from app.analysis.metadata import FIXES, about, collection, nearest, telling
-from app.geo.arrays import Ints
+from app.analysis.crossings.crossing_guards import (
+    CROSSING_STATUSES,
+    CrossingGuards,
+    compute_crossing_statuses,
+    compute_guards,
+)
+from app.analysis.crossings.road_network import CATEGORY_OF_LEVEL, DIRECTION_BITS, TravelDirection
+from app.analysis.metadata import (
+    FIXES,
+    Candidate,
+    ResultMetadata,
+    build_feature_collection,
+    build_gap_properties,
+    build_nearest_candidate,
+    build_reason_counts,
+    build_result,
+    to_feature,
+)
+from app.analysis.results import Analysis
 from app.geo.coverage import assessment as engine
 from app.geo.roads.crossings import MERGE_M
 from app.geo.roads.network import CLASSES
-from app.models.vocabulary import LEVELS, Level
+from app.models.fields import Instant
+from app.models.vocabulary import LEVELS, Category, Level, RoadClass
 
-Status = Literal["guarded", "open", "waived"]
-STATUSES: Final[tuple[Status, ...]] = ("guarded", "open", "waived")
-GUARDED, OPEN, WAIVED = range(3)
-WAIVER_M: Final = 60.0
-"""How far a crossing may have moved, as by a new survey, and still be the one that was waived."""
-_WORDS: Final = {engine.INBOUND: "inbound", engine.OUTBOUND: "outbound"}
+CrossingStatus = Literal["guarded", "open", "waived"]
+_GROUP_OFFSET_M: Final = 4 * MERGE_M
+"""Crossings of different road groups are moved so far apart that they never match."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which crossings are asked for; None: all."""
+class CrossingQuery:
+    """Which crossings to list; None means all."""
 
     level: Level | None = None
     guarded: bool | None = None
-    status: Status | None = None
+    status: CrossingStatus | None = None
+    geojson: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """Status of every crossing of one ring."""
-
-    status: Ints
-    """Places in `STATUSES`."""
-    missing: Ints
-    """Set of directions that traffic can take and nothing guards."""
-    waiver: Ints
-    """Row of the waiver in force, -1: none."""
+def build_crossings(analysis: Analysis, query: CrossingQuery) -> dict[str, Any]:
+    """Return the crossings of a query, and all crossings of each ring compared with the plan."""
+    items = [item for level in reversed(LEVELS) for item in iter_crossings(analysis, level, query)]
+    statuses = compute_crossing_statuses(analysis)
+    plan = [compare_with_plan(analysis, level) for level in reversed(LEVELS) if level in statuses]
+    if query.geojson:
+        return build_feature_collection(analysis, [to_feature(item, "id") for item in items], by_plan=plan)
+    return build_result(analysis, items=items, by_plan=plan)
 
 
-def of(found: Computed) -> dict[Level, Verdict]:
-    """Return the verdict on the crossings of every ring that can be judged."""
-
-    def make(before: dict[Level, Verdict] | None) -> dict[Level, Verdict]:
-        del before  # a few hundred rows: made anew
-        guarded = crossing_guards.of(found)
-        if guarded is None:
-            return {}
-        net = guarded.net
-        return {
-            level: _verdict(found, guarded, place, level)
-            for place, level in enumerate(net.levels)
-            if net.not_assessed(level) is None
-        }
-
-    return found.parts.get("crossings", make)
-
-
-def _verdict(found: Computed, guarded: Guards, place: int, level: Level) -> Verdict:
-    passage, direction = guarded.passage_units
-    unmet = np.flatnonzero(~guarded.met & (guarded.passages.level[passage] == place))
-    missing = np.zeros(len(guarded.net.crossed[level]), np.int64)
-    np.bitwise_or.at(missing, guarded.passages.crossing[passage[unmet]], direction[unmet])
-    waiver = _waivers(found, guarded, level)
-    status = np.where(missing == 0, GUARDED, np.where(waiver >= 0, WAIVED, OPEN))
-    return Verdict(status, missing, waiver)
-
-
-def _waivers(found: Computed, guarded: Guards, level: Level) -> Ints:
-    """Return the waiver in force of each crossing: by its name, else by road and place."""
-    net, table = guarded.net, found.loaded.waivers
-    of_ring, names = net.crossed[level], net.name[level]
-    told = np.full(len(of_ring), -1, np.int64)
-    left = []
-    for row, ends in enumerate(table.get("expires_at", ())):
-        if table["level"][row] != level or ends < found.loaded.at:
-            continue
-        if table["crossing"][row] in names:
-            told[names.index(table["crossing"][row])] = row
-        else:
-            left.append(row)
-    for row in left:
-        same = np.flatnonzero((net.base.label[of_ring.group] == table["road"][row]) & (told < 0))
-        at = net.frame.to_metres([(table["lon"][row], table["lat"][row])])
-        away = np.hypot(*(of_ring.xy[same] - at).T)
-        if len(same) and away.min() <= WAIVER_M:
-            told[same[np.argmin(away)]] = row
-    return told
-
-
-def counts(found: Computed, level: Level) -> dict[str, int | None]:
-    """Return how many crossings of a ring have which status; null is not zero."""
-    verdict = of(found).get(level)
-    if verdict is None:
-        return {"total": None, "guarded": None, "open": None, "waived": None}
-    by_status = np.bincount(verdict.status, minlength=len(STATUSES)).tolist()
-    return {"total": len(verdict.status), **dict(zip(STATUSES, by_status, strict=True))}
-
-
-@telling("crossings")
-def not_assessed(found: Computed) -> Iterator[dict[str, Any]]:
-    """Yield the rings whose crossings were not judged, each with the reason."""
-    net = road_network.of(found)
-    for level in reversed(LEVELS):
-        if net is not None:
-            reason = net.not_assessed(level)
-        elif level not in found.loaded.rings.get("level", ()):
-            reason = "this ring is not registered"
-        else:
-            reason = "no road is registered"
-        if reason is not None:
-            yield {"what": "crossings", "level": level, "reason": reason}
-
-
-def listed(found: Computed, wanted: Wanted, *, geojson: bool) -> dict[str, Any]:
-    """Return the crossings asked for, and how they stand beside the plan."""
-    items = [item for level in reversed(LEVELS) for item in items_of(found, level, wanted)]
-    plan = [_beside_plan(found, level) for level in reversed(LEVELS) if level in of(found)]
-    if geojson:
-        return collection(found, [feature(item) for item in items], by_plan=plan)
-    return about(found, items=items, by_plan=plan)
-
-
-def one(found: Computed, name: str, geojson: bool) -> dict[str, Any] | None:
-    """Return one crossing, None when there is none of this name."""
-    for level, names in _names(found).items():
-        if name in names:
-            item = _item(found, level, names.index(name))
-            return about(found, **(feature(item) if geojson else item))
+def build_crossing(analysis: Analysis, crossing: str, geojson: bool) -> dict[str, Any] | None:
+    """Return the crossing with an id, None if it does not exist."""
+    guards = compute_guards(analysis)
+    for level in compute_crossing_statuses(analysis):
+        ids = guards.network.crossing_ids[level] if guards is not None else []
+        if crossing in ids:
+            item = _build_item(analysis, level, ids.index(crossing))
+            return build_result(analysis, **(to_feature(item, "id") if geojson else item))
     return None
 
 
-def _names(found: Computed) -> dict[Level, list[str]]:
-    net = road_network.of(found)
-    return {} if net is None else {level: net.name[level] for level in of(found)}
-
-
-def gaps(found: Computed, level: Level | None) -> Iterator[dict[str, Any]]:
-    """Yield the open crossings as gaps, in the words of other gaps."""
-    for place in reversed(LEVELS):
-        for item in items_of(found, place, Wanted(level, status="open")):
+def iter_open_crossings(analysis: Analysis, level: Level | None) -> Iterator[dict[str, Any]]:
+    """Yield the open crossings as gaps: GeoJSON features with the same properties as other gaps."""
+    for ring in reversed(LEVELS):
+        for item in iter_crossings(analysis, ring, CrossingQuery(level, status="open")):
             unmet = [need for need in item.pop("needs") if not need["met"]]
-            first = unmet[0]
-            near = first["nearest"] or {}
-            told = feature(item)
-            told["properties"] |= {
-                "type": "crossing",
-                "code": item["id"],
-                "reason": first["reason"],
-                "reasons": sorted({need["reason"] for need in unmet}),
-                "missing": unmet,
-                "nearest_code": near.get("code"),
-                "nearest_distance_m": near.get("distance_m"),
-                "fix": first["fix"],
-            }
-            yield told
+            feature = to_feature(item, "id")
+            feature["properties"] |= {"type": "crossing", "code": item["id"], **build_gap_properties(unmet)}
+            yield feature
 
 
-def items_of(found: Computed, level: Level, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    """Yield the crossings of one ring that are asked for."""
-    verdict = of(found).get(level)
-    if verdict is None or wanted.level not in (None, level):
+def iter_crossings(analysis: Analysis, level: Level, query: CrossingQuery) -> Iterator[dict[str, Any]]:
+    """Yield the crossings of one ring that fit a query."""
+    statuses = compute_crossing_statuses(analysis).get(level)
+    if statuses is None or query.level not in (None, level):
         return
-    for row, status in enumerate(verdict.status.tolist()):
-        guarded = bool(verdict.missing[row] == 0)
-        if wanted.status in (None, STATUSES[status]) and wanted.guarded in (None, guarded):
-            yield _item(found, level, row)
-
-
-def feature(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a crossing as a GeoJSON Feature."""
-    properties = {name: value for name, value in item.items() if name != "geometry"}
-    return {
-        "type": "Feature",
-        "id": item["id"],
-        "geometry": item["geometry"],
-        "properties": properties,
-    }
+    for row, status in enumerate(statuses.status.tolist()):
+        guarded = bool(statuses.missing[row] == 0)
+        if query.status in (None, CROSSING_STATUSES[status]) and query.guarded in (None, guarded):
+            yield _build_item(analysis, level, row)
 
 
 @dataclass(frozen=True, eq=False)
-class _Details:
-    """What the items of one ring are written from."""
+class _RingDetails:
+    """What the items of one ring are built from; lists have one element for each crossing."""
 
     lonlat: list[list[float]]
     bearing_deg: list[float]
     units: list[list[int]]
     guards: dict[int, list[int]]
-    """Devices that count, by unit."""
+    """Working guards by unit."""
     points: dict[int, list[str]]
+    """Codes of control points by crossing."""
     same_place: list[list[str]]
 
 
-def _details(found: Computed, level: Level) -> _Details:
-    """Return the details of a ring's crossings, made once for each state."""
+def _compute_details(analysis: Analysis, guards: CrossingGuards, level: Level) -> _RingDetails:
+    def compute_details(earlier: _RingDetails | None) -> _RingDetails:
+        del earlier
+        network, of_ring = guards.network, guards.network.crossed[level]
+        passages, (passage, _) = guards.passages, guards.passage_units
+        on_ring = passages.level == network.levels.index(level)
+        lonlat = network.projection.to_lonlat(of_ring.xy)
+        bearing = compute_inward_bearings(guards, level) + network.projection.convergence_deg(lonlat)
+        units: list[list[int]] = [[] for _ in range(len(of_ring))]
+        for unit in np.flatnonzero(on_ring[passage]).tolist():
+            units[passages.crossing[passage[unit]]].append(unit)
+        guards_of: dict[int, list[int]] = {}
+        for unit, device in zip(*(column.tolist() for column in guards.guarding), strict=True):
+            guards_of.setdefault(unit, []).append(device)
+        points: dict[int, list[str]] = {}
+        for row in np.flatnonzero(guards.point_crossing[level] >= 0).tolist():
+            points.setdefault(int(guards.point_crossing[level][row]), []).append(analysis.points.code[row])
+        return _RingDetails(
+            lonlat.round(7).tolist(),
+            (bearing % 360).round(1).tolist(),
+            units,
+            guards_of,
+            points,
+            find_same_place(guards, level),
+        )
 
-    def make(before: _Details | None) -> _Details:
-        del before
-        guarded = crossing_guards.of(found)
-        assert guarded is not None  # noqa: S101  # there is a crossing
-        return _detailed(found, guarded, level)
-
-    return found.parts.get(f"crossings of {level}", make)
-
-
-def _detailed(found: Computed, guarded: Guards, level: Level) -> _Details:
-    net, place = guarded.net, guarded.net.levels.index(level)
-    of_ring = net.crossed[level]
-    lonlat = net.frame.to_lonlat(of_ring.xy)
-    passages, (passage, _) = guarded.passages, guarded.passage_units
-    mine = np.flatnonzero(passages.level == place)
-    away = np.hypot(*(passages.xy[mine] - of_ring.xy[passages.crossing[mine]]).T)
-    order = np.lexsort((away, passages.crossing[mine]))
-    _, first = np.unique(passages.crossing[mine][order], return_index=True)
-    bearing = passages.inward_deg[mine[order[first]]] + net.frame.convergence_deg(lonlat)
-    units: list[list[int]] = [[] for _ in range(len(of_ring))]
-    for unit in np.flatnonzero(passages.level[passage] == place).tolist():
-        units[passages.crossing[passage[unit]]].append(unit)
-    counting: dict[int, list[int]] = {}
-    for unit, device in zip(*(column.tolist() for column in guarded.guarding), strict=True):
-        counting.setdefault(unit, []).append(device)
-    points: dict[int, list[str]] = {}
-    for row in np.flatnonzero(guarded.point_crossing[level] >= 0).tolist():
-        crossing = int(guarded.point_crossing[level][row])
-        points.setdefault(crossing, []).append(found.points.code[row])
-    return _Details(
-        lonlat.round(7).tolist(), (bearing % 360).round(1).tolist(), units, counting, points,
-        _same_place(guarded, level),
-    )  # fmt: skip
+    return analysis.derived.get_or_compute(f"crossings of {level}", compute_details)
 
 
-def _same_place(guarded: Guards, level: Level) -> list[list[str]]:
-    """Return for each crossing those of other rings by the same road in the same place."""
-    net = guarded.net
-    told: list[list[str]] = [[] for _ in range(len(net.crossed[level]))]
-    for other in net.levels:
-        mine, theirs = net.crossed[level], net.crossed[other]
-        if other == level or not len(mine) or not len(theirs):
+def compute_inward_bearings(guards: CrossingGuards, level: Level) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the grid bearing of inbound travel at each crossing: that of its nearest passage."""
+    passages, of_ring = guards.passages, guards.network.crossed[level]
+    rows = np.flatnonzero(passages.level == guards.network.levels.index(level))
+    distance = np.hypot(*(passages.xy[rows] - of_ring.xy[passages.crossing[rows]]).T)
+    order = np.lexsort((distance, passages.crossing[rows]))
+    _, nearest = np.unique(passages.crossing[rows][order], return_index=True)
+    return np.asarray(passages.inward_deg[rows[order[nearest]]])
+
+
+def find_same_place(guards: CrossingGuards, level: Level) -> list[list[str]]:
+    """Return for each crossing the ids of crossings of other rings by the same road at the same location."""
+    network = guards.network
+    ids: list[list[str]] = [[] for _ in range(len(network.crossed[level]))]
+    for other_level in network.levels:
+        crossed, other_crossed = network.crossed[level], network.crossed[other_level]
+        if other_level == level or not len(crossed) or not len(other_crossed):
             continue
-        stacked = [np.column_stack([one.xy, one.group * (4 * MERGE_M)]) for one in (mine, theirs)]
-        away, at = cKDTree(stacked[1]).query(stacked[0], distance_upper_bound=MERGE_M)
-        for row in np.flatnonzero(np.isfinite(away)).tolist():
-            told[row].append(net.name[other][at[row]])
-    return told
+        located, other_located = (
+            np.column_stack([of_ring.xy, of_ring.group * _GROUP_OFFSET_M]) for of_ring in (crossed, other_crossed)
+        )
+        distance, nearest = cKDTree(other_located).query(located, distance_upper_bound=MERGE_M)
+        for row in np.flatnonzero(np.isfinite(distance)).tolist():
+            ids[row].append(network.crossing_ids[other_level][nearest[row]])
+    return ids
 
 
-def _item(found: Computed, level: Level, row: int) -> dict[str, Any]:
-    guarded = crossing_guards.of(found)
-    assert guarded is not None  # noqa: S101  # there is a crossing
-    net, verdict, details = guarded.net, of(found)[level], _details(found, level)
-    of_ring = net.crossed[level]
-    carries = int(of_ring.inbound[row]) * engine.INBOUND + int(of_ring.outbound[row]) * engine.OUTBOUND
-    missing = int(verdict.missing[row])
+def _build_item(analysis: Analysis, level: Level, row: int) -> dict[str, Any]:
+    guards = compute_guards(analysis)
+    assert guards is not None  # noqa: S101  # there is a crossing
+    statuses, details = compute_crossing_statuses(analysis)[level], _compute_details(analysis, guards, level)
+    of_ring = guards.network.crossed[level]
+    carries = {"inbound": bool(of_ring.inbound[row]), "outbound": bool(of_ring.outbound[row])}
+    missing = int(statuses.missing[row])
     high, low = int(of_ring.highest[row]), int(of_ring.lowest[row])
     return {
-        "id": net.name[level][row],
+        "id": guards.network.crossing_ids[level][row],
         "level": level,
-        "status": STATUSES[verdict.status[row]],
+        "status": CROSSING_STATUSES[statuses.status[row]],
         "guarded": missing == 0,
-        "directions": [word for bit, word in _WORDS.items() if carries & bit],
-        "missing_directions": [word for bit, word in _WORDS.items() if missing & bit],
-        "road": _road(guarded, level, row),
+        "directions": [direction for direction in DIRECTION_BITS if carries[direction]],
+        "missing_directions": [direction for direction, bit in DIRECTION_BITS.items() if missing & bit],
+        "road": _build_road(guards, level, row),
         "grade": "bridge" if high > 0 else "tunnel" if low < 0 else "level",
         "passages": int((of_ring.crossing == row).sum()),
         "inbound_bearing_deg": details.bearing_deg[row],
         "needs": [
-            _need(found, guarded, details, level, row, bit, word) for bit, word in _WORDS.items() if carries & bit
+            build_need(analysis, guards, details, row, direction) for direction in DIRECTION_BITS if carries[direction]
         ],
         "control_points": details.points.get(row, []),
         "same_place": details.same_place[row],
-        "waiver": _waiver(found, int(verdict.waiver[row])),
+        "waiver": _build_waiver(analysis, int(statuses.waiver[row])),
         "geometry": {"type": "Point", "coordinates": details.lonlat[row]},
     }
 
 
-def _road(guarded: Guards, level: Level, row: int) -> dict[str, Any]:
-    net = guarded.net
-    of_ring, roads = net.crossed[level], net.base.roads
-    pieces = of_ring.piece[of_ring.crossing == row]
-    rows = sorted(set(net.network.road[net.pieces.edge[pieces]].tolist()))
-    road_class = min(net.network.road_class[net.pieces.edge[pieces]].tolist())
-    named = {
-        name: next((roads[name][road] for road in rows if roads[name][road]), None)
+def _build_road(guards: CrossingGuards, level: Level, row: int) -> dict[str, Any]:
+    network = guards.network
+    of_ring, source = network.crossed[level], network.roads.source
+    edges = network.pieces.edge[of_ring.piece[of_ring.crossing == row]]
+    rows = sorted(set(network.network.road[edges].tolist()))
+    names = {
+        name: next((source[name][road] for road in rows if source[name][road]), None)
         for name in ("name_zh", "name_en", "road_number")
     }
     return {
-        "group": str(net.base.label[of_ring.group[row]]),
-        **named,
-        "road_class": CLASSES[road_class],
-        "codes": [roads["code"][road] for road in rows],
+        "group": str(network.roads.label[of_ring.group[row]]),
+        **names,
+        "road_class": CLASSES[min(network.network.road_class[edges].tolist())],
+        "codes": [source["code"][road] for road in rows],
     }
 
 
-def _need(
-    found: Computed, guarded: Guards, details: _Details, level: Level, row: int, bit: int, word: str
+def build_need(
+    analysis: Analysis, guards: CrossingGuards, details: _RingDetails, row: int, direction: TravelDirection
 ) -> dict[str, Any]:
-    """Return one direction of a crossing: of its passages, the one that is guarded least."""
-    assessment = guarded.assessment
-    units = [unit for unit in details.units[row] if guarded.passage_units[1][unit] == bit]
-    worst = min(units, key=lambda unit: int(guarded.count[unit]))
-    met = bool(guarded.met[worst])
-    reason = None if met else engine.REASONS[assessment.primary[worst]]
-    devices = sorted({device for unit in units for device in details.guards.get(unit, ())})
-    counted = assessment.reason_count[worst]
+    """Return one direction of a crossing: the passage with the fewest guards decides."""
+    assessment, devices = guards.assessment, analysis.devices
+    units = [unit for unit in details.units[row] if guards.passage_units[1][unit] == DIRECTION_BITS[direction]]
+    weakest = min(units, key=lambda unit: int(guards.count[unit]))
+    met = bool(guards.is_guarded[weakest])
+    reason = None if met else engine.REASONS[assessment.primary[weakest]]
+    guard_rows = sorted({device for unit in units for device in details.guards.get(unit, ())})
     return {
         "function": "vehicle",
-        "direction": word,
+        "direction": direction,
         "met": met,
-        "working": int(guarded.count[worst]),
-        "backed_up": all(bool(guarded.backed_up[unit]) for unit in units),
+        "working": int(guards.count[weakest]),
+        "backed_up": all(bool(guards.backed_up[unit]) for unit in units),
         "reason": reason,
-        "reasons": {name: int(number) for name, number in zip(engine.REASONS, counted, strict=True) if number},
-        "nearest": nearest(found.devices, assessment, worst),
+        "reasons": build_reason_counts(assessment, weakest),
+        "nearest": build_nearest_candidate(devices, assessment, weakest),
         "fix": None if reason is None else FIXES[reason],
-        "guards": [{"kind": found.devices.kind[device], "code": found.devices.code[device]} for device in devices],
+        "guards": [{"kind": devices.kind[device], "code": devices.code[device]} for device in guard_rows],
     }
 
 
-def _waiver(found: Computed, row: int) -> dict[str, Any] | None:
+def _build_waiver(analysis: Analysis, row: int) -> dict[str, Any] | None:
     if row < 0:
         return None
-    table = found.loaded.waivers
+    table = analysis.snapshot.waivers
     return {name: table[name][row] for name in ("reason", "expires_at", "waived_by", "crossing")}
 
 
-def _beside_plan(found: Computed, level: Level) -> dict[str, Any]:
-    """Return the crossings of a ring beside the control points that should stand at them."""
-    guarded = crossing_guards.of(found)
-    assert guarded is not None  # noqa: S101  # there is a ring with roads
-    category, table = CATEGORY[level], found.loaded.points
-    crossing = guarded.point_crossing[level]
-    of_category = [row for row, word in enumerate(table["category"]) if word == category]
-    taken = set(crossing[crossing >= 0].tolist())
+def compare_with_plan(analysis: Analysis, level: Level) -> dict[str, Any]:
+    """Return the crossings of a ring compared with the control points of its category."""
+    guards = compute_guards(analysis)
+    assert guards is not None  # noqa: S101  # there is a ring with roads
+    category, table = CATEGORY_OF_LEVEL[level], analysis.snapshot.points
+    crossing = guards.point_crossing[level]
+    points = [row for row, of_point in enumerate(table["category"]) if of_point == category]
+    matched = set(crossing[crossing >= 0].tolist())
+    ids = guards.network.crossing_ids[level]
     return {
         "level": level,
         "category": category,
-        "planned": found.loaded.rules.plan.get(category, 0),
-        "control_points": len(of_category),
-        "crossings": len(guarded.net.crossed[level]),
-        "control_points_without_crossing": [table["code"][row] for row in of_category if crossing[row] < 0],
-        "crossings_without_control_point": [
-            name for row, name in enumerate(guarded.net.name[level]) if row not in taken
-        ],
+        "planned": analysis.snapshot.rules.plan.get(category, 0),
+        "control_points": len(points),
+        "crossings": len(ids),
+        "control_points_without_crossing": [table["code"][row] for row in points if crossing[row] < 0],
+        "crossings_without_control_point": [name for row, name in enumerate(ids) if row not in matched],
     }
+
+
+# Schemas of the responses.
+
+
+class CrossingRoad(BaseModel):
+    """The road group of a crossing."""
+
+    group: str = Field(description="Its group; else its number, its name, or the code of the road.")
+    name_zh: str | None
+    name_en: str | None
+    road_number: str | None
+    road_class: RoadClass = Field(description="The highest class of its roads at the crossing.")
+    codes: list[str] = Field(description="Codes of the roads that cross.")
+
+
+class Guard(BaseModel):
+    """A working device that guards a crossing or a road."""
+
+    kind: str
+    code: str
+
+
+class CrossingNeed(BaseModel):
+    """One direction that traffic can take, and its guards."""
+
+    function: Literal["vehicle"]
+    direction: TravelDirection
+    met: bool = Field(description="Whether every passage in this direction is guarded.")
+    working: int = Field(description="Number of guards at the passage with the fewest.")
+    backed_up: bool
+    reason: str | None = Field(description="Why it is not guarded; null if it is.")
+    reasons: dict[str, int] = Field(description="Number of candidates that do not count, by reason.")
+    nearest: Candidate | None
+    fix: str | None
+    guards: list[Guard]
+
+
+class WaiverInForce(BaseModel):
+    """The decision that the crossing needs no guard."""
+
+    crossing: str = Field(description="Id of the crossing when it was waived.")
+    reason: str
+    expires_at: Instant
+    waived_by: str
+
+
+class CrossingItem(BaseModel):
+    """The crossing of a road and a ring."""
+
+    id: str = Field(description="Stays the same for the same ring, road and location (to about 60 m).")
+    level: Level
+    status: CrossingStatus
+    guarded: bool = Field(description="Whether every direction that traffic can take is guarded.")
+    directions: list[TravelDirection] = Field(description="Directions that traffic can take.")
+    missing_directions: list[TravelDirection]
+    road: CrossingRoad
+    grade: Literal["level", "bridge", "tunnel"]
+    passages: int = Field(description="Number of carriageways and slip roads.")
+    inbound_bearing_deg: float = Field(description="True bearing of inbound travel.")
+    needs: list[CrossingNeed]
+    control_points: list[str] = Field(description="Codes of the control points at this crossing.")
+    same_place: list[str] = Field(description="Crossings of other rings by this road at this location.")
+    waiver: WaiverInForce | None
+    geometry: dict[str, Any]
+
+
+class RingPlan(BaseModel):
+    """The crossings of a ring compared with its control points."""
+
+    level: Level
+    category: Category
+    planned: int
+    control_points: int
+    crossings: int
+    control_points_without_crossing: list[str]
+    crossings_without_control_point: list[str]
+
+
+class CrossingList(ResultMetadata):
+    """Crossings, and all crossings of each ring compared with the plan."""
+
+    items: list[CrossingItem]
+    by_plan: list[RingPlan]
+
+
+class CrossingAnswer(ResultMetadata, CrossingItem):
+    """One crossing."""

@@ -1,95 +1,108 @@
-"""The roads of a jurisdiction as its rings see them: network, sides, crossings, chains.
+"""The road network of a jurisdiction with its rings: sides, crossings, passages and chains of road.
 
-Pure. Built once for each state of roads and rings and kept for as long as neither changes: ``of`` gives
-it to every analysis that needs roads.
+No I/O. Computed once for each state of roads and rings.
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.analysis.engine_input import Computed
 from app.analysis.queries import Columns
-from app.geo.arrays import Ints
-from app.geo.projection.local_projection import Frame, frame_for
-from app.geo.rings.outline import divided
-from app.geo.rings.ring_partition import Pieces, Ring, Side, band_m, cut
-from app.geo.roads import network as net
+from app.analysis.results import Analysis
+from app.geo.arrays import Bools, Floats, Ints, row_starts
+from app.geo.coverage import assessment as engine
+from app.geo.projection.local_projection import LocalProjection, choose_projection
+from app.geo.rings.outline import divide_edges
+from app.geo.rings.ring_partition import Pieces, RingBand, RingSide, compute_band_m, cut_network
+from app.geo.roads import network as road_engine
 from app.geo.roads.chains import Chains, chains
-from app.geo.roads.crossings import Crossings, crossings, names
+from app.geo.roads.crossings import Crossings, crossings, matched, names
+from app.geo.roads.map_matching import approaches, inward_deg, passages_m
+from app.messages import Message
 from app.models.vocabulary import LEVELS, Level
 
-_CLASS: Final = {name: code for code, name in enumerate(net.CLASSES)}
-_ONE_WAY: Final = {name: code for code, name in enumerate(net.ONE_WAY)}
+TravelDirection = Literal["inbound", "outbound"]
+TRAVEL_DIRECTIONS: Final[tuple[TravelDirection, ...]] = ("inbound", "outbound")
+DIRECTION_BITS: Final[dict[TravelDirection, int]] = {"inbound": engine.INBOUND, "outbound": engine.OUTBOUND}
+CATEGORY_OF_LEVEL: Final[dict[Level, str]] = {"city": "city_road", "urban": "urban_road", "core": "core_road"}
+"""Category of the control points at the crossings of each ring."""
+DEAD_END_M: Final = 50.0
+"""A dead end so near a ring is reported: the road may be incomplete."""
+_CLASS_CODES: Final = {name: code for code, name in enumerate(road_engine.CLASSES)}
+_ONE_WAY_CODES: Final = {name: code for code, name in enumerate(road_engine.ONE_WAY)}
 _KM_DEG: Final = 0.009
 _LONG_M: Final = 1000.0
-DEAD_END_M: Final = 50.0
-"""A road that ends so near a ring's line without crossing it is told."""
+_INBOUND, _OUTBOUND = engine.Need("vehicle", "inbound"), engine.Need("vehicle", "outbound")
+_NEEDS_BY_BITS: Final = ((), (_INBOUND,), (_OUTBOUND,), (_INBOUND, _OUTBOUND))
 
 
 @dataclass(frozen=True, eq=False)
-class Base:
-    """The road graph, whatever the rings."""
+class NodedRoads:
+    """The road network without rings."""
 
-    roads: Columns
+    source: Columns
+    """The table of roads it is computed from."""
     snap_m: float
-    frame: Frame
-    network: net.Network
-    report: net.Report
+    projection: LocalProjection
+    network: road_engine.Network
+    report: road_engine.Report
     tree: shapely.STRtree
-    """Over the lines of the edges."""
+    """Index over the lines of the edges."""
     group_of_road: Ints
-    """Number of the group of each road record."""
+    """Group number of each road record."""
     label: NDArray[np.object_]
-    """What the registry calls each road group: its group, number or name; else the road's code."""
+    """Name of each road group: its group, number or name; else the code of the road."""
 
 
 @dataclass(frozen=True, eq=False)
-class RoadNet:
-    """Roads and rings of one state; metres are those of ``frame``."""
+class RoadNetwork:
+    """Roads and rings of one snapshot, in metres of ``projection``."""
 
-    base: Base
+    roads: NodedRoads
     rings: Columns
     levels: tuple[Level, ...]
-    """The rings there are, from the outside in."""
-    ring: dict[Level, Ring]
+    """The registered rings, from the outside in."""
+    ring: dict[Level, RingBand]
     pieces: Pieces
-    """The network cut where the bands of the rings begin and end."""
-    side: dict[Level, Side]
+    """The network, cut where the bands of the rings begin and end."""
+    side: dict[Level, RingSide]
     crossed: dict[Level, Crossings]
-    name: dict[Level, list[str]]
-    """Names (ids) of the crossings."""
+    crossing_ids: dict[Level, list[str]]
     chains: Chains
 
     @property
-    def frame(self) -> Frame:
-        """The metric frame."""
-        return self.base.frame
+    def projection(self) -> LocalProjection:
+        """The projection of all coordinates."""
+        return self.roads.projection
 
     @property
-    def network(self) -> net.Network:
+    def network(self) -> road_engine.Network:
         """The road graph."""
-        return self.base.network
+        return self.roads.network
 
     @property
     def group_of_road(self) -> Ints:
-        """Group number of each road record, in the order of ``base.roads``."""
-        return self.base.group_of_road
+        """Group number of each road record."""
+        return self.roads.group_of_road
 
     @cached_property
-    def _by_group(self) -> tuple[Ints, Ints]:
-        order = np.argsort(self.base.group_of_road, kind="stable")
-        groups = np.arange(len(self.base.label) + 1)
-        return order, np.searchsorted(self.base.group_of_road[order], groups)
+    def _roads_by_group(self) -> tuple[Ints, Ints]:
+        order = np.argsort(self.group_of_road, kind="stable")
+        return order, row_starts(self.group_of_road, len(self.roads.label))
 
-    def roads_of(self, group: int) -> list[int]:
+    def find_roads(self, group: int) -> list[int]:
         """Return the rows of the roads of a group."""
-        order, start = self._by_group
+        order, start = self._roads_by_group
         return [int(row) for row in order[start[group] : start[group + 1]]]
+
+    def collect_names(self, group: int) -> frozenset[str]:
+        """Return all names, numbers and codes of the roads of a group."""
+        columns = [self.roads.source[name] for name in ("group", "road_number", "name_zh", "name_en", "code")]
+        return frozenset({column[row] for row in self.find_roads(group) for column in columns} - {None})
 
     @cached_property
     def terminal(self) -> NDArray[np.bool_]:
@@ -99,118 +112,235 @@ class RoadNet:
         terminal[self.chains.head] = True
         return terminal
 
-    def nodes(self, level: Level, *, inside: bool) -> Ints:
-        """Return junctions and dead ends on one side of a ring, off its line."""
+    def find_nodes(self, level: Level, *, inside: bool) -> Ints:
+        """Return junctions and dead ends on one side of a ring, except those on its boundary."""
         side = self.side[level]
         return np.flatnonzero(self.terminal & ~side.on_line & (side.inside == inside))
 
-    def dead_ends(self, level: Level) -> Ints:
-        """Return nodes of the network at which a road stops short of the ring's line."""
-        border = self.ring[level].polygon.boundary
-        return net.dead_ends_at(self.network, self.base.report, border, DEAD_END_M)
+    def find_dead_ends(self, level: Level) -> Ints:
+        """Return nodes of the network at which a road ends shortly before the boundary of a ring."""
+        boundary = self.ring[level].polygon.boundary
+        return road_engine.dead_ends_at(self.network, self.roads.report, boundary, DEAD_END_M)
 
-    def not_assessed(self, level: Level) -> str | None:
-        """Return why nothing can be said about crossings of a ring, None when it can."""
+    def explain_not_assessed(self, level: Level) -> Message | None:
+        """Return the reason why the crossings of a ring cannot be assessed, None if they can."""
         if level not in self.side:
-            return "this ring is not registered"
-        if not len(self.nodes(level, inside=True)):
-            return "no road lies inside this ring"
-        if not len(self.nodes(level, inside=False)):
-            return "no road lies outside this ring: the roads do not reach beyond it"
+            return Message("this ring is not registered")
+        if not len(self.find_nodes(level, inside=True)):
+            return Message("no road lies inside this ring")
+        if not len(self.find_nodes(level, inside=False)):
+            return Message("no road lies outside this ring: the roads do not reach beyond it")
         if not len(self.crossed[level]):
-            return "no road crosses this ring: the roads do not reach it, or do not join there"
+            return Message("no road crosses this ring: the roads do not reach it, or do not join there")
         return None
 
 
-def of(found: Computed) -> RoadNet | None:
-    """Return the roads of a state, None when no road or no ring is registered."""
+def compute_road_network(analysis: Analysis) -> RoadNetwork | None:
+    """Return the road network of an analysis, None if no road or no ring is registered."""
+    snapshot = analysis.snapshot
 
-    def make(before: RoadNet | None) -> RoadNet | None:
-        loaded = found.loaded
-        if not loaded.roads.get("code") or not loaded.rings.get("code"):
+    def compute_network(earlier: RoadNetwork | None) -> RoadNetwork | None:
+        if not snapshot.get_codes("road") or not snapshot.get_codes("ring"):
             return None
-        frame = found.frame or _frame(loaded.rings)
-        snap_m = float(loaded.rules.parameters.get("road_snap_m", 0.0))
-        base = None if before is None else before.base
-        same = base is not None and (base.roads is loaded.roads, base.snap_m, base.frame) == (
-            True, snap_m, frame,
-        )  # fmt: skip
-        if before is not None and same and before.rings is loaded.rings:
-            return before
-        return _net(base if base and same else _base(loaded.roads, snap_m, frame), loaded.rings)
+        projection = analysis.projection or _find_projection(snapshot.rings)
+        snap_m = float(snapshot.rules.parameters.get("road_snap_m", 0.0))
+        if earlier is not None:
+            roads = earlier.roads
+            if roads.source is snapshot.roads and (roads.snap_m, roads.projection) == (snap_m, projection):
+                return earlier if earlier.rings is snapshot.rings else _cut_by_rings(roads, snapshot.rings)
+        return _cut_by_rings(_node_roads(snapshot.roads, snap_m, projection), snapshot.rings)
 
-    return found.parts.get("roads", make)
+    return analysis.derived.get_or_compute("roads", compute_network)
 
 
-def _frame(rings: Columns) -> Frame:
+def explain_not_assessed(analysis: Analysis, level: Level) -> Message | None:
+    """Return the reason why crossings and cordon of a ring cannot be assessed, None if they can."""
+    network = compute_road_network(analysis)
+    if network is not None:
+        return network.explain_not_assessed(level)
+    if level not in analysis.snapshot.rings.get("level", ()):
+        return Message("this ring is not registered")
+    return Message("no road is registered")
+
+
+def _find_projection(rings: Columns) -> LocalProjection:
     centre = shapely.union_all(shapely.from_wkb(rings["shape"])).centroid
-    return frame_for(centre.x, centre.y)
+    return choose_projection(centre.x, centre.y)
 
 
-def _base(roads: Columns, snap_m: float, frame: Frame) -> Base:
-    called = [
-        group or number or zh or en or code
-        for group, number, zh, en, code in zip(
-            roads["group"], roads["road_number"], roads["name_zh"], roads["name_en"],
-            roads["code"], strict=True,
-        )
-    ]  # fmt: skip
-    numbers = {name: number for number, name in enumerate(sorted(set(called)))}
-    group = np.array([numbers[name] for name in called], np.int64)
-    lines = shapely.from_wkb(np.array(roads["shape"], dtype=object))
-    network, report = net.network(
-        shapely.transform(lines, frame.to_metres),
-        oneway=[_ONE_WAY[word] for word in roads["oneway"]],
-        layer=roads["layer"],
-        road_class=[_CLASS[word] for word in roads["road_class"]],
+def _node_roads(table: Columns, snap_m: float, projection: LocalProjection) -> NodedRoads:
+    columns = (table[name] for name in ("group", "road_number", "name_zh", "name_en", "code"))
+    labels = [next(filter(None, row)) for row in zip(*columns, strict=True)]
+    number_of = {label: number for number, label in enumerate(sorted(set(labels)))}
+    group = np.array([number_of[label] for label in labels], np.int64)
+    lines = shapely.from_wkb(np.array(table["shape"], dtype=object))
+    network, report = road_engine.network(
+        shapely.transform(lines, projection.to_metres),
+        oneway=[_ONE_WAY_CODES[name] for name in table["oneway"]],
+        layer=table["layer"],
+        road_class=[_CLASS_CODES[name] for name in table["road_class"]],
         group=group,
         snap_m=snap_m,
     )
-    network = _straight_in_degrees(network, frame)
+    network = straighten_in_degrees(network, projection)
     tree = shapely.STRtree(network.line)
-    return Base(roads, snap_m, frame, network, report, tree, group, np.array(list(numbers), dtype=object))
+    return NodedRoads(table, snap_m, projection, network, report, tree, group, np.array(list(number_of), dtype=object))
 
 
-def _straight_in_degrees(network: net.Network, frame: Frame) -> net.Network:
-    """Return the network with its long stretches bent as a line that is straight in degrees.
+def straighten_in_degrees(network: road_engine.Network, projection: LocalProjection) -> road_engine.Network:
+    """Return the network with vertices added to long segments, so that they are straight in degrees.
 
-    Roads are registered as rings are, and over more than a kilometre that is another line. Done after
-    noding, so that no vertex is shared that was not drawn.
+    Roads are registered in degrees as rings are, and a segment of more than a kilometre is another line in metres.
+    This follows the noding, so that roads share only vertices that were registered.
     """
-    xy, of = shapely.get_coordinates(network.line, return_index=True)
-    step = np.hypot(*np.diff(xy, axis=0).T)
-    long = np.unique(of[:-1][(step > _LONG_M) & (of[1:] == of[:-1])])
+    xy, line_of = shapely.get_coordinates(network.line, return_index=True)
+    length = np.hypot(*np.diff(xy, axis=0).T)
+    long = np.unique(line_of[:-1][(length > _LONG_M) & (line_of[1:] == line_of[:-1])])
     line = network.line.copy()
-    inner = shapely.segmentize(shapely.transform(line[long], frame.to_lonlat), _KM_DEG)
-    line[long] = shapely.transform(inner, frame.to_metres)
+    in_degrees = shapely.segmentize(shapely.transform(line[long], projection.to_lonlat), _KM_DEG)
+    line[long] = shapely.transform(in_degrees, projection.to_metres)
     return replace(network, line=line, length_m=shapely.length(line))
 
 
-def _net(base: Base, rings: Columns) -> RoadNet:
-    frame = base.frame
+def _cut_by_rings(roads: NodedRoads, rings: Columns) -> RoadNetwork:
+    projection = roads.projection
     row_of = {level: row for row, level in enumerate(rings["level"])}
     levels = tuple(level for level in reversed(LEVELS) if level in row_of)
     ring = {
-        level: Ring(
-            _in_metres(rings["shape"][row_of[level]], frame),
-            band_m(rings["tolerance_m"][row_of[level]]),
+        level: RingBand(
+            to_boundary(rings["shape"][row_of[level]], projection), compute_band_m(rings["tolerance_m"][row_of[level]])
         )
         for level in levels
     }
-    pieces, sides = cut(base.network, [ring[level] for level in levels], base.tree)
+    pieces, sides = cut_network(roads.network, [ring[level] for level in levels], roads.tree)
     side = dict(zip(levels, sides, strict=True))
-    crossed = {level: crossings(base.network, pieces, side[level], ring[level]) for level in levels}
-    name = {
-        level: names(level, base.label[of_ring.group], frame.to_lonlat(of_ring.xy))
+    crossed = {level: crossings(roads.network, pieces, side[level], ring[level]) for level in levels}
+    ids = {
+        level: names(level, roads.label[of_ring.group], projection.to_lonlat(of_ring.xy))
         for level, of_ring in crossed.items()
     }
-    return RoadNet(base, rings, levels, ring, pieces, side, crossed, name, chains(pieces, sides))
+    return RoadNetwork(roads, rings, levels, ring, pieces, side, crossed, ids, chains(pieces, sides))
 
 
-def _in_metres(wkb: bytes, frame: Frame) -> shapely.Polygon | shapely.MultiPolygon:
-    """Return a boundary in the frame, its edges divided so that they are the registered line."""
+def to_boundary(wkb: bytes, projection: LocalProjection) -> shapely.Polygon | shapely.MultiPolygon:
+    """Return a boundary in metres, with vertices added so that its edges are straight in degrees."""
     registered = shapely.from_wkb(wkb)
     assert registered is not None  # noqa: S101  # the column is not null
-    metric = frame.project(divided(registered))
-    assert isinstance(metric, shapely.Polygon | shapely.MultiPolygon)  # noqa: S101  # nor anything else
-    return metric
+    in_metres = projection.project(divide_edges(registered))
+    assert isinstance(in_metres, shapely.Polygon | shapely.MultiPolygon)  # noqa: S101  # the only types of a ring
+    return in_metres
+
+
+# Passages of the crossings, and the control points at the crossings.
+
+
+@dataclass(frozen=True, eq=False)
+class Passages:
+    """The passages of all rings, one row each, ring by ring."""
+
+    level: Ints
+    """Index in ``RoadNetwork.levels``."""
+    crossing: Ints
+    """Row of the crossing within the ring."""
+    xy: Floats
+    carries: Ints
+    """Bits `INBOUND` and `OUTBOUND`: the directions that traffic can take."""
+    inward_deg: Floats
+    """Grid bearing of inbound travel."""
+    chain: Ints
+    ahead_in: Bools
+    """Whether inbound traffic runs from tail to head of the chain."""
+    at_m: Floats
+    """Distance along the chain."""
+
+
+@dataclass(frozen=True, eq=False)
+class PassagePoints:
+    """The passages as control points of the coverage engine."""
+
+    network: RoadNetwork
+    passages: Passages
+    table: engine.PointTable
+    road: Ints
+    """Road group of each passage."""
+    axis_deg: Floats
+    """True bearing of inbound travel."""
+
+
+def compute_passages(analysis: Analysis, network: RoadNetwork) -> PassagePoints:
+    """Return the passages of all rings; they depend on roads and rings only."""
+
+    def compute_points(earlier: PassagePoints | None) -> PassagePoints:
+        if earlier is not None and earlier.network is network:
+            return earlier
+        return _build_passage_points(network)
+
+    return analysis.derived.get_or_compute("passages", compute_points)
+
+
+def _build_passage_points(network: RoadNetwork) -> PassagePoints:
+    by_ring = [list_passages(network, index, level) for index, level in enumerate(network.levels)]
+    *columns, area = (np.concatenate(column) for column in zip(*by_ring, strict=True))
+    passages, areas = Passages(*columns), area
+    lonlat = network.projection.to_lonlat(passages.xy)
+    table = engine.PointTable(
+        code=[str(row) for row in range(len(passages.xy))],
+        lonlat=lonlat,
+        shape=dict(enumerate(shapely.transform(areas, network.projection.to_lonlat))) if len(areas) else {},
+        needs=[_NEEDS_BY_BITS[bits] for bits in passages.carries.tolist()],
+    )
+    groups = [of_ring.group[of_ring.crossing] for of_ring in network.crossed.values()]
+    axis_deg = passages.inward_deg + network.projection.convergence_deg(lonlat)
+    return PassagePoints(network, passages, table, np.concatenate(groups), axis_deg)
+
+
+def list_passages(network: RoadNetwork, index: int, level: Level) -> tuple[NDArray[Any], ...]:
+    """Return the columns of `Passages` for one ring, and the stretch of road that each is observed on."""
+    of_ring, inside = network.crossed[level], network.side[level].inside
+    return (
+        np.full(len(of_ring.piece), index),
+        of_ring.crossing,
+        of_ring.passage_xy,
+        of_ring.passage_in * engine.INBOUND + of_ring.passage_out * engine.OUTBOUND,
+        inward_deg(network.network, network.pieces, of_ring, inside),
+        network.chains.chain_of[of_ring.piece],
+        runs_ahead_inbound(network, of_ring, inside),
+        passages_m(network.pieces, network.chains, of_ring),
+        approaches(network.network, network.pieces, network.chains, of_ring),
+    )
+
+
+def runs_ahead_inbound(network: RoadNetwork, of_ring: Crossings, inside: Bools) -> Bools:
+    """Return for each passage whether inbound traffic runs from tail to head of its chain."""
+    towards_line = network.pieces.head[of_ring.piece] == of_ring.end
+    along_piece = np.where(inside[of_ring.end], towards_line, ~towards_line)
+    return np.asarray(along_piece ^ network.chains.turned_of[of_ring.piece])
+
+
+@dataclass(frozen=True, eq=False)
+class _PointCrossings:
+    network: RoadNetwork
+    source: Columns
+    crossing: dict[Level, Ints]
+
+
+def match_control_points(analysis: Analysis, network: RoadNetwork) -> dict[Level, Ints]:
+    """Return for each ring the crossing of every control point, -1 for a point of another category or without one."""
+    table = analysis.snapshot.points
+
+    def compute_matches(earlier: _PointCrossings | None) -> _PointCrossings:
+        if earlier is not None and earlier.network is network and earlier.source is table:
+            return earlier
+        category = np.array(table["category"], dtype=object)
+        xy = network.projection.to_metres(analysis.points.lonlat)
+        crossing_of = {}
+        for level in network.levels:
+            rows = np.flatnonzero(category == CATEGORY_OF_LEVEL[level])
+            of_ring = network.crossed[level]
+            point_names = [frozenset({table["road_name"][row]} - {None}) for row in rows.tolist()]
+            group_names = [network.collect_names(group) for group in of_ring.group]
+            crossing_of[level] = np.full(len(category), -1, np.int64)
+            crossing_of[level][rows] = matched(xy[rows], point_names, of_ring.xy, group_names)
+        return _PointCrossings(network, table, crossing_of)
+
+    return analysis.derived.get_or_compute("matches", compute_matches).crossing

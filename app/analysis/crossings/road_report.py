@@ -1,6 +1,6 @@
-"""What a person should know of the roads before believing what follows from them.
+"""The report on the road network: what to check before relying on crossings and cordons.
 
-Pure: from a computed state to plain values. Lists are cut off at a stated length, counts never are.
+No I/O. Lists are cut at a documented length, counts are not.
 """
 
 from collections.abc import Sequence
@@ -9,107 +9,103 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel, Field
 
-from app.analysis.coverage.schemas import Answer
-from app.analysis.crossings import road_network
-from app.analysis.crossings.road_network import DEAD_END_M, RoadNet
-from app.analysis.engine_input import Computed
-from app.analysis.metadata import about
+from app.analysis.crossings.road_network import DEAD_END_M, RoadNetwork, compute_road_network
+from app.analysis.metadata import ResultMetadata, build_result
+from app.analysis.results import Analysis
+from app.messages import Message
 from app.models.vocabulary import Level
 
-LISTED: Final = 500
-"""Roads or places named at most of each oddity."""
+MAX_LISTED: Final = 500
+"""Roads or locations that are listed at most for each finding."""
 
 
-def told(found: Computed) -> dict[str, Any]:
-    """Return the report on the road network; null where there is none."""
-    net = road_network.of(found)
-    if net is None:
-        answer = about(found, network=None)
-        answer["not_assessed"].append({"what": "network", "reason": _why_not(found)})
-        return answer
-    report, network = net.base.report, net.network
+def build_road_report(analysis: Analysis) -> dict[str, Any]:
+    """Return the report on the road network; null if no road or no ring is registered."""
+    network = compute_road_network(analysis)
+    if network is None:
+        result = build_result(analysis, network=None)
+        reason = Message("no road is registered")
+        if analysis.snapshot.get_codes("road"):
+            reason = Message("no ring is registered: the road network is computed together with the rings")
+        result["not_assessed"].append({"what": "network", "reason": reason})
+        return result
+    report, graph = network.roads.report, network.network
     length = report.component_length_m
-    return about(
-        found,
+    return build_result(
+        analysis,
         network={
-            "roads": len(net.base.roads["code"]),
-            "groups": len(net.base.label),
-            "edges": len(network),
-            "junctions": len(network.node_xy),
-            "length_m": round(float(network.length_m.sum()), 1),
-            "not_drivable_edges": int((~network.drivable).sum()),
+            "roads": len(network.roads.source["code"]),
+            "groups": len(network.roads.label),
+            "edges": len(graph),
+            "junctions": len(graph.node_xy),
+            "length_m": round(float(graph.length_m.sum()), 1),
+            "not_drivable_edges": int((~graph.drivable).sum()),
             "components": {
                 "count": len(length),
-                "longest_m": length[:LISTED].round(1).tolist(),
-                "outside_longest": _codes(net, _apart(net)),
+                "longest_m": length[:MAX_LISTED].round(1).tolist(),
+                "outside_longest": _list_roads(network, find_unconnected_roads(network)),
             },
             "dead_ends": len(report.dead_end),
-            "dead_ends_at_ring": [end for level in net.levels for end in _dead_ends(net, level)],
-            "duplicate": _codes(net, report.duplicate.tolist()),
-            "zero_length": _codes(net, report.zero_length.tolist()),
-            "self_crossing": _codes(net, report.self_crossing.tolist()),
+            "dead_ends_at_ring": [end for level in network.levels for end in list_dead_ends(network, level)],
+            "duplicate": _list_roads(network, report.duplicate.tolist()),
+            "zero_length": _list_roads(network, report.zero_length.tolist()),
+            "self_crossing": _list_roads(network, report.self_crossing.tolist()),
             "snapped_ends": report.snapped,
         },
     )
 
 
-def _why_not(found: Computed) -> str:
-    if not found.loaded.roads.get("code"):
-        return "no road is registered"
-    return "no ring is registered: roads are looked at as the rings see them"
+def find_unconnected_roads(network: RoadNetwork) -> list[int]:
+    """Return the roads that have no edge in the longest component."""
+    graph = network.network
+    in_longest = network.roads.report.component[graph.tail] == 0
+    return sorted(set(graph.road[~in_longest].tolist()) - set(graph.road[in_longest].tolist()))
 
 
-def _apart(net: RoadNet) -> list[int]:
-    """Return the roads of which no piece belongs to the longest component."""
-    network = net.network
-    within = net.base.report.component[network.tail] == 0
-    return sorted(set(network.road[~within].tolist()) - set(network.road[within].tolist()))
+def _list_roads(network: RoadNetwork, roads: Sequence[int]) -> dict[str, Any]:
+    codes = network.roads.source["code"]
+    return {"count": len(roads), "roads": [codes[road] for road in roads[:MAX_LISTED]]}
 
 
-def _codes(net: RoadNet, roads: Sequence[int]) -> dict[str, Any]:
-    codes = net.base.roads["code"]
-    return {"count": len(roads), "roads": [codes[road] for road in roads[:LISTED]]}
-
-
-def _dead_ends(net: RoadNet, level: Level) -> list[dict[str, Any]]:
-    """Return roads that stop near a ring's line without crossing it."""
-    nodes = net.dead_ends(level)[:LISTED]
-    network = net.network
-    lonlat = net.frame.to_lonlat(network.node_xy[nodes]).round(7).tolist() if len(nodes) else []
+def list_dead_ends(network: RoadNetwork, level: Level) -> list[dict[str, Any]]:
+    """Return the roads that end shortly before the boundary of a ring."""
+    nodes = network.find_dead_ends(level)[:MAX_LISTED]
+    graph = network.network
+    lonlat = network.projection.to_lonlat(graph.node_xy[nodes]).round(7).tolist() if len(nodes) else []
     ends = []
-    for node, place in zip(nodes.tolist(), lonlat, strict=True):
-        edge = int(np.flatnonzero((network.tail == node) | (network.head == node))[0])
+    for node, coordinates in zip(nodes.tolist(), lonlat, strict=True):
+        edge = int(np.flatnonzero((graph.tail == node) | (graph.head == node))[0])
         ends.append(
             {
                 "level": level,
-                "road": net.base.roads["code"][network.road[edge]],
+                "road": network.roads.source["code"][graph.road[edge]],
                 "within_m": DEAD_END_M,
-                "geometry": {"type": "Point", "coordinates": place},
+                "geometry": {"type": "Point", "coordinates": coordinates},
             }
         )
     return ends
 
 
-# The report on the road network as it travels.
+# Schemas of the response.
 
 
 class OddRoads(BaseModel):
-    """Roads with something odd about them; all are counted, some are named."""
+    """Roads with the same finding; all are counted, the first ones are listed."""
 
     count: int
     roads: list[str]
 
 
 class Components(BaseModel):
-    """Parts of the network that no road joins."""
+    """Parts of the network that are not connected with each other."""
 
     count: int
-    longest_m: list[float] = Field(description="Metres of road in each, the longest first.")
-    outside_longest: OddRoads = Field(description="Roads that do not reach the longest part.")
+    longest_m: list[float] = Field(description="Length of the roads of each part, the longest first.")
+    outside_longest: OddRoads = Field(description="Roads that are not in the longest part.")
 
 
 class DeadEnd(BaseModel):
-    """A road that stops near a ring's line without crossing it."""
+    """A road that ends shortly before the boundary of a ring."""
 
     level: Level
     road: str
@@ -118,24 +114,24 @@ class DeadEnd(BaseModel):
 
 
 class Network(BaseModel):
-    """What the roads make together."""
+    """The road network in numbers, and what is unusual in it."""
 
     roads: int
-    groups: int = Field(description="Road groups: by group, number or name, else each its own.")
+    groups: int = Field(description="Road groups: roads with the same group, number or name; else each road.")
     edges: int
     junctions: int
     length_m: float
-    not_drivable_edges: int = Field(description="Paths: in the registry, not for vehicles.")
+    not_drivable_edges: int = Field(description="Paths: registered, but not for vehicles.")
     components: Components
     dead_ends: int
     dead_ends_at_ring: list[DeadEnd]
-    duplicate: OddRoads = Field(description="They repeat another; the greater road counts.")
-    zero_length: OddRoads = Field(description="Without extent; left out.")
-    self_crossing: OddRoads = Field(description="They cross themselves without a junction.")
-    snapped_ends: int = Field(description="Ends moved by the jurisdiction's road_snap_m.")
+    duplicate: OddRoads = Field(description="Roads that repeat another; the one of the higher class counts.")
+    zero_length: OddRoads = Field(description="Roads without length; they are left out.")
+    self_crossing: OddRoads = Field(description="Roads that cross themselves without a junction.")
+    snapped_ends: int = Field(description="Road ends moved by `road_snap_m` of the jurisdiction.")
 
 
-class NetworkAnswer(Answer):
-    """The report on the road network; null when no road or no ring is registered."""
+class NetworkAnswer(ResultMetadata):
+    """The report on the road network; null if no road or no ring is registered."""
 
     network: Network | None

@@ -1,7 +1,7 @@
-"""Where new devices should go: the question of placement asked of a state.
+"""Placement: the locations where new devices cover most needs.
 
-A device that is not there yet serves every direction; so a point lacks as many as its most wanting
-need of the function does.
+A new device serves every direction, so a control point lacks as many devices as its need of the function that lacks
+most.
 """
 
 from collections.abc import Iterator
@@ -13,134 +13,142 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 from scipy.sparse import csr_array
 
 from app.access.roles import Principal
-from app.analysis.coverage.schemas import Answer
-from app.analysis.crossings import road_network
-from app.analysis.engine_input import Computed
-from app.analysis.metadata import collection
-from app.analysis.service import Answers
-from app.analysis.single_flight import Gone
-from app.errors import Invalid, Issue, TooLarge
-from app.geo.arrays import Floats, Ints
-from app.geo.coverage import placement
-from app.geo.projection.local_projection import Frame
+from app.analysis.crossings.road_network import compute_road_network
+from app.analysis.metadata import ResultMetadata, build_feature_collection
+from app.analysis.results import Analysis
+from app.analysis.service import AnalysisService, DisconnectWaiter
+from app.errors import Invalid, Issue, TooLarge, to_pydantic_error
+from app.geo.arrays import Bools, Floats, Ints
+from app.geo.coverage import placement as placement_engine
+from app.geo.projection.local_projection import LocalProjection
+from app.messages import Message
 from app.models.fields import CodeText
 from app.models.vocabulary import Category, Function
 from app.records import payloads
 
-# Questions of placement and their answers as they travel.
-
-MOST_SITES: Final = 20_000
-Place = Literal["crossing", "junction", "control_point"]
-_PLACES: Final[tuple[Place, ...]] = ("crossing", "junction", "control_point")
+MAX_SITES: Final = 20_000
+SiteSource = Literal["crossing", "junction", "control_point"]
 Goal = Literal["cover_all", "backup", "most_valuable"]
+_SOURCES: Final[tuple[SiteSource, ...]] = ("crossing", "junction", "control_point")
 _Cost = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+_BACKUP_COUNT: Final = 2
+_IN_THREAD_S: Final = 1.0
+"""Most queries are solved in less; one that takes longer is solved again in a process of its own."""
+_MAX_DISTANCE_DEG: Final = 2.0
+"""A site so far from every control point must be a mistake."""
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Site(_Strict):
-    """A place where a device could be put."""
+class Site(_StrictModel):
+    """A location where a device could be installed."""
 
     at: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)] = Field(
         description="[lon, lat] in degrees.", examples=[[113.24, 35.22]]
     )
-    cost: _Cost = Field(1.0, description="What a device there costs.")
-    name: str | None = Field(None, max_length=100, description="What to call it in the answer.")
+    cost: _Cost = Field(1.0, description="Cost of a device there.")
+    name: str | None = Field(None, max_length=100, description="Its name in the result.")
 
 
-class PlacementQuestion(_Strict):
-    """Where new devices should go. What is covered now stays as it is and is not bought twice."""
+class PlacementQuestion(_StrictModel):
+    """Where to install new devices. What is covered now stays as it is and is not bought twice."""
 
     goal: Goal = Field(
-        description="`cover_all`: cheapest that covers every open point; `backup`: every point by "
-        "two devices; `most_valuable`: the greatest value within `budget`."
+        description="`cover_all`: cheapest that covers every open point; `backup`: every point by two devices; "
+        "`most_valuable`: the greatest value within `budget`."
     )
     function: Function = Field("vehicle", description="What the new devices can do.")
     range_m: float = Field(gt=0, le=5000, allow_inf_nan=False, description="How far a new device serves.")
     points: list[CodeText] | None = Field(
-        None, max_length=10_000, description="Control points that matter; not given: all."
+        None, max_length=10_000, description="Codes of the control points to cover; all if not given."
     )
     weights: dict[Category, Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]] = Field(
-        default_factory=dict, description="Value of a point by its category; not given: 1."
+        default_factory=dict, description="Value of a point by its category; 1 if not given."
     )
     sites: list[Site] | None = Field(
-        None, max_length=MOST_SITES, description="Where devices could go; not given: see `sources`."
+        None, max_length=MAX_SITES, description="Where devices could be installed; see `sources` if not given."
     )
-    sources: list[Place] = Field(
-        default_factory=lambda: list(_PLACES),
+    sources: list[SiteSource] = Field(
+        default_factory=lambda: list(_SOURCES),
         max_length=3,
-        description="Places of the registry where devices could go, where no sites are given.",
+        description="Locations of the registry where devices could be installed; only without `sites`.",
     )
-    costs: dict[Place, _Cost] = Field(default_factory=dict, description="Cost of a device by source; not given: 1.")
+    costs: dict[SiteSource, _Cost] = Field(
+        default_factory=dict, description="Cost of a device by source; 1 if not given."
+    )
     budget: float | None = Field(
-        None, ge=0, le=1e12, allow_inf_nan=False,
-        description="With `most_valuable`: what may be spent; with costs of 1, how many devices.",
-    )  # fmt: skip
+        None,
+        ge=0,
+        le=1e12,
+        allow_inf_nan=False,
+        description="With `most_valuable`: the total cost allowed; with costs of 1, the number of devices.",
+    )
     time_limit_s: float = Field(
-        10.0, ge=0.1, le=60, allow_inf_nan=False,
-        description="When it is up, the best found so far is told with its bound.",
-    )  # fmt: skip
+        10.0,
+        ge=0.1,
+        le=60,
+        allow_inf_nan=False,
+        description="After this time the best result so far is returned with its bound.",
+    )
 
     @model_validator(mode="after")
-    def _budget_where_it_counts(self) -> "PlacementQuestion":
+    def _check_budget(self) -> "PlacementQuestion":
         if (self.goal == "most_valuable") is not (self.budget is not None):
-            raise PydanticCustomError(
-                "budget-of-goal", "most_valuable needs a budget, nothing else has one",
-                {"member": "budget"},
-            )  # fmt: skip
+            message = Message("most_valuable needs a budget, other goals have none")
+            raise to_pydantic_error("budget-of-goal", message, "budget")
         return self
 
 
-class PlacementAnswer(Answer):
-    """The sites to take, as a GeoJSON FeatureCollection."""
+class PlacementAnswer(ResultMetadata):
+    """The selected sites, as a GeoJSON FeatureCollection."""
 
     type: Literal["FeatureCollection"]
     features: list[dict[str, Any]] = Field(
-        description="Points with `cost`, `source`, `name` and the codes they `cover`."
+        description="Points with `cost`, `source`, `name` and the codes that they cover as `covers`."
     )
     goal: Goal
     status: Literal["optimal", "time_limit", "nothing_to_do", "out_of_reach"]
-    proven: bool = Field(description="No better answer exists among these sites.")
+    proven: bool = Field(description="Whether there is no better selection of these sites.")
     cost: float
     value: float
-    bound: float = Field(description="No answer costs less; with `most_valuable`: none is worth more.")
-    gap: float = Field(description="How far the answer may be from the optimum; 0 is proven.")
-    points: int = Field(description="Control points that matter and need this function.")
-    met_before: int = Field(description="Of these, met as often as needed now.")
+    bound: float = Field(description="No selection costs less; with `most_valuable`: none has a greater value.")
+    gap: float = Field(description="How far the result may be from the optimum; 0 is proven.")
+    points: int = Field(description="Number of control points to cover that need this function.")
+    met_before: int = Field(description="Of these, the number that is covered now.")
     met_after: int
-    candidates: int = Field(description="Sites within range of a point that lacks something.")
-    out_of_reach: list[str] = Field(description="Points that no choice of these sites can meet.")
+    candidates: int = Field(description="Number of sites within range of a point that lacks a device.")
+    out_of_reach: list[str] = Field(description="Codes of points that no selection of these sites can cover.")
 
 
-_QUESTION: Final = TypeAdapter(PlacementQuestion)
-_BACKUP: Final = 2
-_QUICK_S: Final = 1.0
-"""Most questions are answered in less; what takes longer is asked again in a process of its own."""
-_SITE_FAR_DEG: Final = 2.0
-"""A site so far from every point that it must be a mistake."""
+_QUERY: Final = TypeAdapter(PlacementQuestion)
 
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Control points that need the function."""
+    """The control points to cover that need the function."""
 
     row: Ints
     shape: NDArray[np.object_]
     """In metres."""
     need: Ints
+    """How many devices each needs."""
     have: Ints
+    """How many of these it has."""
     value: Floats
+
+    @property
+    def is_open(self) -> Bools:
+        return np.asarray(self.have < self.need)
 
 
 @dataclass(frozen=True, eq=False)
 class _Sites:
-    """Places where a device could go."""
+    """Locations where a device could be installed."""
 
     lonlat: Floats
     cost: Floats
@@ -148,42 +156,9 @@ class _Sites:
     name: list[str | None]
 
 
-async def answer(
-    answers: Answers,
-    jurisdiction: str,
-    payload: object,
-    who: Principal,
-    gone: Gone | None = None,
-) -> dict[str, Any]:
-    """Return the sites to take.
-
-    Raises
-    ------
-    Invalid
-        with every fault of the question.
-    TooLarge
-        when there are more sites than can be weighed.
-    """
-    who.need_in("analyst", [jurisdiction])
-    try:
-        question = _QUESTION.validate_python(payload)
-    except ValidationError as error:
-        faults = payloads.faults_of(error)
-        detail = f"The question is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, issues=faults) from error
-    base = await answers.computed(jurisdiction, who, gone)
-    problem = await answers.aside(_problem, base, question)
-    limit = question.time_limit_s
-    best = await answers.aside(problem.solved, min(limit, _QUICK_S))
-    if best.status == "time_limit" and limit > _QUICK_S:
-        best = await answers.apart(problem.solved, limit, gone=gone)
-    told: dict[str, Any] = await answers.aside(partial(_told, base, question, problem, best))
-    return told
-
-
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """A question as the solver takes it: plain columns, fit for another process."""
+    """The input of the solver: plain columns that can be sent to another process."""
 
     points: _Points
     sites: _Sites
@@ -192,37 +167,90 @@ class _Problem:
     budget: float | None
     """None: cover everything."""
 
-    def solved(self, time_limit_s: float) -> placement.Placement:
-        """Return the best sites that are found in the time."""
-        points, sites = self.points, self.sites
-        known = {"need": points.need, "have": points.have, "value": points.value}
+    def select_sites(self, time_limit_s: float) -> placement_engine.Placement:
+        """Return the best selection of sites that is found within the time limit."""
+        points, cost = self.points, self.sites.cost
+        columns = {"need": points.need, "have": points.have, "value": points.value}
         if self.budget is None:
-            return placement.fewest(self.covers, sites.cost, **known, time_limit_s=time_limit_s)
-        return placement.most(self.covers, sites.cost, self.budget, **known, time_limit_s=time_limit_s)
+            return placement_engine.fewest(self.covers, cost, **columns, time_limit_s=time_limit_s)
+        return placement_engine.most(self.covers, cost, self.budget, **columns, time_limit_s=time_limit_s)
 
 
-def _problem(found: Computed, question: PlacementQuestion) -> _Problem:
-    frame = found.frame
-    points = _points(found, question, frame)
-    lacking = points.have < points.need
-    sites = _within(_sites(found, question), points, lacking, question.range_m, frame)
-    xy = sites.lonlat if frame is None else frame.to_metres(sites.lonlat)
-    covers = placement.coverage(xy, points.shape, question.range_m)
-    valuable = question.goal == "most_valuable"
-    return _Problem(points, sites, covers, (question.budget or 0.0) if valuable else None)
+async def run_placement(
+    service: AnalysisService,
+    jurisdiction: str,
+    payload: object,
+    principal: Principal,
+    disconnect: DisconnectWaiter | None = None,
+) -> dict[str, Any]:
+    """Return the sites to select.
+
+    Raises
+    ------
+    Invalid
+        with every issue of the query.
+    TooLarge
+        if there are more sites than the solver can compare.
+    """
+    principal.need_in("analyst", [jurisdiction])
+    try:
+        query = _QUERY.validate_python(payload)
+    except ValidationError as error:
+        raise _build_error(payloads.faults_of(error)) from error
+    analysis = await service.load_analysis(jurisdiction, principal, disconnect)
+    problem = await service.run_in_thread(_build_problem, analysis, query)
+    best = await service.run_in_thread(problem.select_sites, min(query.time_limit_s, _IN_THREAD_S))
+    if best.status == "time_limit" and query.time_limit_s > _IN_THREAD_S:
+        best = await service.run_in_process(problem.select_sites, query.time_limit_s, disconnect=disconnect)
+    return await service.run_in_thread(partial(_build_placement, analysis, query, problem, best))
 
 
-def _told(found: Computed, question: PlacementQuestion, problem: _Problem, best: placement.Placement) -> dict[str, Any]:
-    points, sites, covers = problem.points, problem.sites, problem.covers
-    lacking = points.have < points.need
-    code = found.points.code
-    return collection(
-        found,
+def _build_error(issues: list[Issue]) -> Invalid:
+    first = issues[0]
+    detail = Message(
+        "The placement query is not valid: {pointer}: {message}.", pointer=first.pointer or "/", message=first.message
+    )
+    return Invalid(detail, issues=issues)
+
+
+def _build_problem(analysis: Analysis, query: PlacementQuestion) -> _Problem:
+    projection = analysis.projection
+    points = _select_points(analysis, query, projection)
+    rows = list(_iter_given_sites(query) if query.sites is not None else iter_registry_sites(analysis, query))
+    sites = _Sites(
+        np.array([lonlat for lonlat, *_ in rows], np.float64).reshape(-1, 2),
+        np.array([cost for _, cost, *_ in rows], np.float64),
+        [source for _, _, source, _ in rows],
+        [name for *_, name in rows],
+    )
+    sites = select_sites_in_range(sites, points, query.range_m, projection)
+    xy = sites.lonlat if projection is None else projection.to_metres(sites.lonlat)
+    covers = placement_engine.coverage(xy, points.shape, query.range_m)
+    budget = (query.budget or 0.0) if query.goal == "most_valuable" else None
+    return _Problem(points, sites, covers, budget)
+
+
+def _build_placement(
+    analysis: Analysis, query: PlacementQuestion, problem: _Problem, best: placement_engine.Placement
+) -> dict[str, Any]:
+    points, sites, code = problem.points, problem.sites, analysis.points.code
+    return build_feature_collection(
+        analysis,
         [
-            _site(sites, site, [code[points.row[point]] for point in covers[[site]].indices])
+            {
+                "type": "Feature",
+                "id": site,
+                "geometry": {"type": "Point", "coordinates": sites.lonlat[site].round(7).tolist()},
+                "properties": {
+                    "source": sites.source[site],
+                    "name": sites.name[site],
+                    "cost": float(sites.cost[site]),
+                    "covers": sorted(code[points.row[point]] for point in problem.covers[[site]].indices),
+                },
+            }
             for site in best.sites.tolist()
         ],
-        goal=question.goal,
+        goal=query.goal,
         status=best.status,
         proven=best.status != "time_limit",
         cost=best.cost,
@@ -230,149 +258,115 @@ def _told(found: Computed, question: PlacementQuestion, problem: _Problem, best:
         bound=best.bound,
         gap=best.gap,
         points=len(points.row),
-        met_before=int((~lacking).sum()),
+        met_before=int((~points.is_open).sum()),
         met_after=int((best.covered >= points.need).sum()),
         candidates=len(sites.cost),
         out_of_reach=[code[row] for row in points.row[best.out_of_reach].tolist()],
     )
 
 
-def _site(sites: _Sites, site: int, codes: list[str]) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "id": site,
-        "geometry": {"type": "Point", "coordinates": sites.lonlat[site].round(7).tolist()},
-        "properties": {
-            "source": sites.source[site],
-            "name": sites.name[site],
-            "cost": float(sites.cost[site]),
-            "covers": sorted(codes),
-        },
-    }
-
-
-def _points(found: Computed, question: PlacementQuestion, frame: Frame | None) -> _Points:
-    """Return the points that need the function: how many devices in all, and how many there are."""
-    need, have = _lacks(found, question)
-    row = np.flatnonzero(need > 0)
-    if question.points is not None:
-        row_of = {code: place for place, code in enumerate(found.points.code)}
-        wanted = [row_of.get(code, -1) for code in question.points]
-        faults = [
-            Issue(f"/points/{place}", "not-found", f"there is no control point {code!r}")
-            for place, (code, at) in enumerate(zip(question.points, wanted, strict=True))
-            if at < 0
+def _select_points(analysis: Analysis, query: PlacementQuestion, projection: LocalProjection | None) -> _Points:
+    need, have = count_devices(analysis, query)
+    rows = np.flatnonzero(need > 0)
+    if query.points is not None:
+        row_of = {code: row for row, code in enumerate(analysis.points.code)}
+        issues = [
+            Issue(
+                f"/points/{index}", "not-found", Message("there is no {kind} {code!r}", kind="control point", code=code)
+            )
+            for index, code in enumerate(query.points)
+            if code not in row_of
         ]
-        if faults:
-            raise Invalid(f"The question is not valid: {faults[0].message}.", issues=faults)
-        row = np.intersect1d(row, np.array(wanted, np.int64))
-    category = found.loaded.points["category"]
-    weights = {str(name): weight for name, weight in question.weights.items()}
-    value = np.array([weights.get(category[at], 1.0) for at in row.tolist()], np.float64)
-    shapes = np.empty(len(row), dtype=object)
-    for place, at in enumerate(row.tolist()):
-        shapes[place] = found.points.shape.get(at) or shapely.Point(*found.points.lonlat[at])
-    if len(row) and frame is not None:
-        shapes = np.asarray(shapely.transform(shapes, frame.to_metres), dtype=object)
-    return _Points(row, shapes, need[row], have[row], value)
+        if issues:
+            raise _build_error(issues)
+        rows = np.intersect1d(rows, np.array([row_of[code] for code in query.points], np.int64))
+    category = analysis.snapshot.points["category"]
+    weights = {str(name): weight for name, weight in query.weights.items()}
+    value = np.array([weights.get(category[row], 1.0) for row in rows.tolist()], np.float64)
+    shapes = np.empty(len(rows), dtype=object)
+    for index, row in enumerate(rows.tolist()):
+        shapes[index] = analysis.points.shape.get(row) or shapely.Point(*analysis.points.lonlat[row])
+    if len(rows) and projection is not None:
+        shapes = np.asarray(shapely.transform(shapes, projection.to_metres), dtype=object)
+    return _Points(rows, shapes, need[rows], have[rows], value)
 
 
-def _lacks(found: Computed, question: PlacementQuestion) -> tuple[Ints, Ints]:
-    """Return for every control point how many devices it needs, and how many count towards that.
+def count_devices(analysis: Analysis, query: PlacementQuestion) -> tuple[Ints, Ints]:
+    """Return for every control point how many devices it needs, and how many of these it has.
 
-    Told by the need that lacks most, so that what is there of another need is not counted for it.
+    The need that lacks most decides, so that devices for another need do not count for it.
     """
-    assessment = found.assessment
-    need = np.zeros(len(found.points), np.int64)
-    have, lack = need.copy(), np.full(len(need), -1, np.int64)
-    least = _BACKUP if question.goal == "backup" else 1
-    for unit, (point, place) in enumerate(
+    assessment = analysis.assessment
+    need_count = np.zeros(len(analysis.points), np.int64)
+    have_count, lack = need_count.copy(), np.full(len(need_count), -1, np.int64)
+    minimum = _BACKUP_COUNT if query.goal == "backup" else 1
+    for unit, (point, need_index) in enumerate(
         zip(assessment.unit_point.tolist(), assessment.unit_need.tolist(), strict=True)
     ):
-        wanted = found.points.needs[point][place]
-        if wanted.function != question.function:
+        need = analysis.points.needs[point][need_index]
+        if need.function != query.function:
             continue
-        required, there = max(wanted.working, least), int(assessment.count[unit])
-        missing = max(required - there, 0)
+        required, working = max(need.working, minimum), int(assessment.count[unit])
+        missing = max(required - working, 0)
         if missing > lack[point]:
-            need[point], have[point], lack[point] = required, min(there, required), missing
-    return need, have
+            need_count[point], have_count[point], lack[point] = required, min(working, required), missing
+    return need_count, have_count
 
 
-def _sites(found: Computed, question: PlacementQuestion) -> _Sites:
-    rows = list(_given(question) if question.sites is not None else _known(found, question))
-    lonlat = np.array([at for at, *_ in rows], np.float64).reshape(-1, 2)
-    cost = np.array([cost for _, cost, *_ in rows], np.float64)
-    return _Sites(lonlat, cost, [row[2] for row in rows], [row[3] for row in rows])
+_SiteRow = tuple[list[float], float, str, str | None]
+"""Location, cost, source and name."""
 
 
-_Row = tuple[list[float], float, str, str | None]
-
-
-def _given(question: PlacementQuestion) -> Iterator[_Row]:
-    for place, site in enumerate(question.sites or ()):
+def _iter_given_sites(query: PlacementQuestion) -> Iterator[_SiteRow]:
+    for index, site in enumerate(query.sites or ()):
         lon, lat = site.at
         if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-            message = "a site is [lon, lat] in degrees"
-            fault = Issue(f"/sites/{place}/at", "out-of-range", message)
-            raise Invalid(f"The question is not valid: {message}.", issues=(fault,))
+            message = Message("not a longitude and latitude in degrees")
+            raise _build_error([Issue(f"/sites/{index}/at", "out-of-range", message)])
         yield site.at, site.cost, "given", site.name
 
 
-def _known(found: Computed, question: PlacementQuestion) -> Iterator[_Row]:
-    """Yield the places of the registry that are asked for."""
-    costs = {str(name): cost for name, cost in question.costs.items()}
-    if "control_point" in question.sources:
-        cost = costs.get("control_point", 1.0)
-        for code, at in zip(found.points.code, found.points.lonlat.tolist(), strict=True):
-            yield at, cost, "control_point", code
-    net = road_network.of(found)
-    if net is None:
+def iter_registry_sites(analysis: Analysis, query: PlacementQuestion) -> Iterator[_SiteRow]:
+    """Yield the control points, crossings and junctions of the registry, as far as the query has these sources."""
+    cost_of = {str(source): query.costs.get(source, 1.0) for source in query.sources}
+    if "control_point" in cost_of:
+        for code, lonlat in zip(analysis.points.code, analysis.points.lonlat.tolist(), strict=True):
+            yield lonlat, cost_of["control_point"], "control_point", code
+    network = compute_road_network(analysis)
+    if network is None:
         return
-    if "crossing" in question.sources:
-        cost = costs.get("crossing", 1.0)
-        for level in net.levels:
-            lonlat = net.frame.to_lonlat(net.crossed[level].xy).tolist()
-            for name, at in zip(net.name[level], lonlat, strict=True):
-                yield at, cost, "crossing", name
-    if "junction" in question.sources:
-        cost = costs.get("junction", 1.0)
-        junctions = np.flatnonzero(net.base.report.degree > 2)
-        for at in net.frame.to_lonlat(net.network.node_xy[junctions]).tolist():
-            yield at, cost, "junction", None
+    if "crossing" in cost_of:
+        for level in network.levels:
+            locations = network.projection.to_lonlat(network.crossed[level].xy).tolist()
+            for crossing, lonlat in zip(network.crossing_ids[level], locations, strict=True):
+                yield lonlat, cost_of["crossing"], "crossing", crossing
+    if "junction" in cost_of:
+        junctions = np.flatnonzero(network.roads.report.degree > 2)
+        for lonlat in network.projection.to_lonlat(network.network.node_xy[junctions]).tolist():
+            yield lonlat, cost_of["junction"], "junction", None
 
 
-def _within(
-    sites: _Sites,
-    points: _Points,
-    lacking: np.ndarray[Any, Any],
-    range_m: float,
-    frame: Frame | None,
-) -> _Sites:
-    """Return the sites within range of a point that lacks something."""
-    if frame is None or not len(sites.cost) or not lacking.any():
-        keep = np.zeros(len(sites.cost), np.bool_)
-    else:
-        near = np.abs(sites.lonlat - _middle(points, frame)).max(axis=1) < _SITE_FAR_DEG
-        keep = near.copy()
-        rows = np.flatnonzero(near)
-        covers = placement.coverage(frame.to_metres(sites.lonlat[rows]), points.shape[lacking], range_m)
-        keep[rows] = np.diff(covers.indptr) > 0
-    kept = np.flatnonzero(keep)
-    if len(kept) > MOST_SITES:
-        raise TooLarge(
-            f"{len(kept):,} sites are within range; at most {MOST_SITES:,} can be weighed: ask about "
-            "fewer points, or of fewer sources.",
-            MOST_SITES,
+def select_sites_in_range(sites: _Sites, points: _Points, range_m: float, projection: LocalProjection | None) -> _Sites:
+    """Return the sites within range of a point that lacks a device."""
+    in_range = np.zeros(len(sites.cost), np.bool_)
+    if projection is not None and len(sites.cost) and points.is_open.any():
+        centre_xy = shapely.get_coordinates(points.shape).mean(axis=0)
+        centre = projection.to_lonlat(centre_xy[np.newaxis])[0]
+        rows = np.flatnonzero(np.abs(sites.lonlat - centre).max(axis=1) < _MAX_DISTANCE_DEG)
+        xy = projection.to_metres(sites.lonlat[rows])
+        covers = placement_engine.coverage(xy, points.shape[points.is_open], range_m)
+        in_range[rows] = np.diff(covers.indptr) > 0
+    rows = np.flatnonzero(in_range)
+    if len(rows) > MAX_SITES:
+        detail = Message(
+            "{count:,} sites are within range; at most {limit:,} can be compared. Send fewer points or fewer sources.",
+            count=len(rows),
+            limit=MAX_SITES,
         )
+        raise TooLarge(detail, MAX_SITES)
     return _Sites(
-        sites.lonlat[kept],
-        sites.cost[kept],
-        [sites.source[row] for row in kept.tolist()],
-        [sites.name[row] for row in kept.tolist()],
+        sites.lonlat[rows],
+        sites.cost[rows],
+        [sites.source[row] for row in rows.tolist()],
+        [sites.name[row] for row in rows.tolist()],
     )
-
-
-def _middle(points: _Points, frame: Frame) -> Floats:
-    xy = shapely.get_coordinates(points.shape).mean(axis=0)
-    return np.asarray(frame.to_lonlat(xy[np.newaxis])[0])

@@ -1,7 +1,7 @@
-"""What if: the analysis over imagined changes, answered as a difference. The registry is not touched.
+"""What-if: the analysis of a snapshot with an overlay, returned as a diff. The registry stays as it is.
 
-What is imagined is judged by the rules a real write is judged by, and computed by the same engine; so
-an answer is what the summary would say after doing it (tested by doing it).
+Assumed changes are validated like real ones and computed by the same engine, so the result is what the summary would
+show after making them; tests make them and compare.
 """
 
 from collections import Counter
@@ -17,19 +17,28 @@ from pydantic import ValidationError
 
 from app.access.roles import Principal
 from app.analysis import queries as analysis_queries
-from app.analysis.cordon import virtual_checkpoints
-from app.analysis.crossings import crossing_guards, ring_crossings
-from app.analysis.engine_input import Computed, compute
-from app.analysis.planning import overlay
-from app.analysis.planning.difference import difference
-from app.analysis.planning.overlay import Edits
-from app.analysis.planning.overlay_schemas import MOST_CHANGES, OVERLAY, Failing, ImaginedChange, Overlay, Sealing
-from app.analysis.service import Answers
-from app.analysis.single_flight import Gone
-from app.analysis.snapshot import Loaded
+from app.analysis.cordon.virtual_checkpoints import build_crossing_checkpoints, build_road_checkpoints
+from app.analysis.crossings.crossing_guards import CrossingGuards, compute_guards
+from app.analysis.crossings.road_network import TRAVEL_DIRECTIONS
+from app.analysis.planning.diff import build_diff
+from app.analysis.planning.overlay import (
+    MAX_CHANGES,
+    OVERLAY,
+    Failing,
+    ImaginedChange,
+    Overlay,
+    RecordChanges,
+    Sealing,
+    apply_records,
+    apply_states,
+    find_broken_references,
+)
+from app.analysis.results import Analysis, compute_analysis
+from app.analysis.service import AnalysisService, DisconnectWaiter
 from app.db.engine import Database
 from app.errors import Invalid, Issue, TooLarge
 from app.geo.arrays import Bools
+from app.messages import Message
 from app.records import payloads, writing
 from app.records.drafts import Draft
 from app.records.kinds import BY_NAME, CAMERA, CHECKPOINT, DEVICES, Kind
@@ -38,277 +47,298 @@ from app.rings.territory import Territory
 
 
 @dataclass(frozen=True)
-class Question:
-    """Imagined changes with everything that has to be looked up for them."""
+class WhatIfQuery:
+    """An overlay, and everything from the database that it needs."""
 
     jurisdiction: str
     overlay: Overlay
-    where: Territory
+    territory: Territory
     current: Mapping[tuple[str, str], str]
     """JSON of the records that are patched, by kind and code."""
-    chosen: Mapping[int, Mapping[str, Mapping[str, list[str]]]]
-    """For failures by unit or make: codes of the devices, by place of the change, filter and kind."""
+    matches: Mapping[int, Mapping[str, Mapping[str, list[str]]]]
+    """Codes of the devices that fail by unit or model, by index of the change, filter and kind."""
 
 
 @dataclass
-class Applied:
-    """What the changes amount to."""
+class AppliedChanges:
+    """What the changes do."""
 
-    edits: Edits = field(default_factory=Edits)
+    records: RecordChanges = field(default_factory=RecordChanges)
     sealed: int = 0
     states: dict[tuple[str, str], str] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     failed_nothing: list[dict[str, Any]] = field(default_factory=list)
 
-    def told(self) -> dict[str, Any]:
-        """Return it as it travels."""
-        upserted = {kind: len(of) for kind, of in self.edits.drafts.items() if of}
+    def to_document(self) -> dict[str, Any]:
+        """Return the numbers of changes for the response."""
+        upserted = {kind: len(drafts) for kind, drafts in self.records.drafts.items()}
         if self.sealed:
             upserted["checkpoint"] -= self.sealed
-        failing = Counter(kind for kind, _ in self.failed)
         return {
-            "upserted": {kind: number for kind, number in upserted.items() if number},
-            "deleted": {kind: len(of) for kind, of in self.edits.gone.items() if of},
+            "upserted": {kind: count for kind, count in upserted.items() if count},
+            "deleted": {kind: len(codes) for kind, codes in self.records.removed.items() if codes},
             "sealed": self.sealed,
             "states": len(self.states),
-            "failed": dict(failing),
+            "failed": dict(Counter(kind for kind, _ in self.failed)),
             "failed_nothing": self.failed_nothing,
         }
 
 
-def read(payload: object) -> Overlay:
+def parse_overlay(payload: object) -> Overlay:
     """Return the overlay of a payload.
 
     Raises
     ------
     TooLarge
-        when it has more changes than are taken.
+        if it has more changes than the limit.
     Invalid
-        with every fault of the payload.
+        with every issue of the payload.
     """
     changes = payload.get("changes") if isinstance(payload, Mapping) else None
-    if isinstance(changes, list) and len(changes) > MOST_CHANGES:
-        detail = f"At most {MOST_CHANGES:,} changes are imagined at once, not {len(changes):,}."
-        raise TooLarge(detail, MOST_CHANGES)
+    if isinstance(changes, list) and len(changes) > MAX_CHANGES:
+        detail = Message(
+            "The overlay has {count:,} changes. Send at most {limit:,}.", count=len(changes), limit=MAX_CHANGES
+        )
+        raise TooLarge(detail, MAX_CHANGES)
     try:
         return OVERLAY.validate_python(payload)
     except ValidationError as error:
-        faults = payloads.faults_of(error)
-        detail = f"The changes are not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, issues=faults) from error
+        raise _build_error(payloads.faults_of(error)) from error
 
 
-async def asked(database: Database, jurisdiction: str, changes: Overlay, *, reveal: bool = False) -> Question:
-    """Return the question with what has to be looked up for it.
+def _build_error(issues: Sequence[Issue]) -> Invalid:
+    first = issues[0]
+    detail = Message(
+        "The changes are not valid: {pointer}: {message}.", pointer=first.pointer or "/", message=first.message
+    )
+    return Invalid(detail, issues=issues)
+
+
+def _raise_issues(issues: Sequence[Issue]) -> None:
+    if issues:
+        raise _build_error(issues)
+
+
+async def load_what_if_query(
+    database: Database, jurisdiction: str, overlay: Overlay, *, reveal: bool = False
+) -> WhatIfQuery:
+    """Return an overlay with what it needs from the database; with `reveal` also addresses of devices.
 
     Raises
     ------
     NotFound
-        when there is no such jurisdiction.
+        if the jurisdiction does not exist.
     """
     patched: dict[str, list[str]] = {}
-    for change in changes.changes:
+    matches: dict[int, dict[str, dict[str, list[str]]]] = {}
+    for index, change in enumerate(overlay.changes):
         if change.patch is not None and isinstance(change.patch.get("code"), str):
             patched.setdefault(str(change.kind), []).append(change.patch["code"])
-    current: dict[tuple[str, str], str] = {}
-    for name, codes in patched.items():
-        found = await analysis_queries.documents(database.fetch, BY_NAME[name], jurisdiction, codes, reveal=reveal)
-        current |= {(name, code): body for code, body in found.items()}
-    chosen: dict[int, dict[str, dict[str, list[str]]]] = {}
-    for place, change in enumerate(changes.changes):
-        wanted = {} if change.fail is None else _chosen_by(change.fail)
-        for name, value in wanted.items():
-            chosen.setdefault(place, {})[name] = {
-                kind.name: await analysis_queries.devices(database.fetch, kind, jurisdiction, {name: value})
+        for name, value in {} if change.fail is None else _list_device_filters(change.fail).items():
+            matches.setdefault(index, {})[name] = {
+                kind.name: await analysis_queries.fetch_device_codes(database.fetch, kind, jurisdiction, {name: value})
                 for kind in DEVICES
             }
+    current: dict[tuple[str, str], str] = {}
+    for name, codes in patched.items():
+        documents = await analysis_queries.fetch_documents(
+            database.fetch, BY_NAME[name], jurisdiction, codes, reveal=reveal
+        )
+        current |= {(name, code): document for code, document in documents.items()}
     async with database.reading() as connection:
-        where = await territory.of(connection, jurisdiction)
-    return Question(jurisdiction, changes, where, current, chosen)
+        return WhatIfQuery(jurisdiction, overlay, await territory.of(connection, jurisdiction), current, matches)
 
 
-def _chosen_by(failing: Failing) -> dict[str, str]:
-    told = {name: getattr(failing, name) for name in analysis_queries.FILTERS}
-    return {name: value for name, value in told.items() if value is not None}
+def _list_device_filters(failing: Failing) -> dict[str, str]:
+    filters = {name: getattr(failing, name) for name in analysis_queries.DEVICE_FILTERS}
+    return {name: value for name, value in filters.items() if value is not None}
 
 
-async def answer(
+async def run_what_if(
     database: Database,
-    answers: Answers,
+    service: AnalysisService,
     jurisdiction: str,
     payload: object,
-    who: Principal,
-    gone: Gone | None = None,
+    principal: Principal,
+    disconnect: DisconnectWaiter | None = None,
 ) -> dict[str, Any]:
-    """Return what would change.
+    """Return the diff that an overlay makes.
 
     Raises
     ------
     Invalid
-        with every fault of the changes, each with its place.
+        with every issue of the changes, each with its JSON Pointer.
     """
-    who.need_in("analyst", [jurisdiction])
-    changes = read(payload)
-    base = await answers.computed(jurisdiction, who, gone)
-    question = await asked(database, jurisdiction, changes)
-    told: dict[str, Any] = await answers.aside(partial(_answer, base, question))
-    return told
+    principal.need_in("analyst", [jurisdiction])
+    overlay = parse_overlay(payload)
+    base = await service.load_analysis(jurisdiction, principal, disconnect)
+    query = await load_what_if_query(database, jurisdiction, overlay)
+    return await service.run_in_thread(partial(_build_what_if, base, query))
 
 
-def _answer(base: Computed, question: Question) -> dict[str, Any]:
-    after, changes = imagined(base, question)
-    return difference(base, after, applied=changes.told())
+def _build_what_if(base: Analysis, query: WhatIfQuery) -> dict[str, Any]:
+    after, applied = apply_changes(base, query)
+    return build_diff(base, after, applied=applied.to_document())
 
 
-def imagined(base: Computed, question: Question) -> tuple[Computed, Applied]:
-    """Return the state with all changes in it, and what they amount to.
+def apply_changes(base: Analysis, query: WhatIfQuery) -> tuple[Analysis, AppliedChanges]:
+    """Return the analysis with all changes of an overlay, and what they do.
 
     Raises
     ------
     Invalid
-        with every fault of the changes, each with its place.
+        with every issue of the changes, each with its JSON Pointer.
     """
-    done, faults = Applied(), list[Issue]()
-    for place, change in enumerate(question.overlay.changes):
-        faults += _edit(base.loaded, question, place, change, done.edits)
-    _refuse(faults)
-    with_records = compute(overlay.applied(base.loaded, done.edits, question.where), base)
-    for place, change in enumerate(question.overlay.changes):
+    applied, issues = AppliedChanges(), list[Issue]()
+    changes = list(enumerate(query.overlay.changes))
+    for index, change in changes:
+        issues += change_record(base, query, index, change, applied.records)
+    _raise_issues(issues)
+    # Crossings to seal may exist only after the changes of the records.
+    with_records = compute_analysis(apply_records(base.snapshot, applied.records, query.territory), base)
+    for index, change in changes:
         if change.seal is not None:
-            faults += _seal(with_records, question.jurisdiction, place, change.seal, done)
-    _refuse(faults)
-    loaded = overlay.applied(base.loaded, done.edits, question.where)
-    _refuse(overlay.faults(loaded, done.edits))
-    present = compute(loaded, base) if done.sealed else with_records
-    for place, change in enumerate(question.overlay.changes):
+            issues += seal_target(with_records, query.jurisdiction, index, change.seal, applied)
+    _raise_issues(issues)
+    snapshot = apply_records(base.snapshot, applied.records, query.territory)
+    _raise_issues(find_broken_references(snapshot, applied.records))
+    analysis = compute_analysis(snapshot, base) if applied.sealed else with_records
+    for index, change in changes:
         if change.state is not None:
-            faults += _say(present, place, change, done)
+            issues += _set_state(analysis, index, change, applied)
         if change.fail is not None:
-            faults += _fail(present, question, place, change.fail, done)
-    _refuse(faults)
-    spoken = overlay.said(present.loaded, {**done.states, **done.failed})
-    return compute(spoken, present), done
+            issues += _fail_devices(analysis, query, index, change.fail, applied)
+    _raise_issues(issues)
+    with_states = apply_states(analysis.snapshot, {**applied.states, **applied.failed})
+    return compute_analysis(with_states, analysis), applied
 
 
-def _refuse(faults: Sequence[Issue]) -> None:
-    if faults:
-        first = faults[0]
-        detail = f"The changes are not valid: {first.pointer}: {first.message}."
-        raise Invalid(detail, issues=faults)
-
-
-def _edit(loaded: Loaded, question: Question, place: int, change: ImaginedChange, edits: Edits) -> Iterator[Issue]:
-    """Take in one change of a record, or yield what is wrong with it."""
+def change_record(
+    base: Analysis, query: WhatIfQuery, index: int, change: ImaginedChange, records: RecordChanges
+) -> Iterator[Issue]:
+    """Add one change of a record to `records`, or yield its issues."""
     if change.kind is None or change.state is not None:
         return
-    kind, pointer = BY_NAME[change.kind], f"/changes/{place}"
+    kind, pointer = BY_NAME[change.kind], f"/changes/{index}"
     if change.delete is not None:
         pointer += "/delete"
-        if edits.has(loaded, kind.name, change.delete):
-            edits.take(kind.name, change.delete, pointer)
+        if records.has_record(base.snapshot, kind.name, change.delete):
+            records.add_removal(kind.name, change.delete, pointer)
         else:
-            yield Issue(pointer, "not-found", f"there is no {kind.title} {change.delete!r}")
+            yield Issue(pointer, "not-found", _format_missing(kind, change.delete))
         return
-    member = "upsert" if change.upsert is not None else "patch"
-    pointer += f"/{member}"
+    pointer += "/upsert" if change.upsert is not None else "/patch"
     try:
-        draft = (
-            _drafted(kind, question, change.upsert)
-            if change.upsert is not None
-            else _patched(kind, question, edits, change.patch or {})
-        )
+        if change.upsert is not None:
+            draft = _parse_record(kind, query, change.upsert)
+        else:
+            draft = patch_record(kind, query, records, change.patch or {})
     except Invalid as error:
-        yield from (fault.with_prefix(pointer) for fault in error.issues)
+        yield from (issue.with_prefix(pointer) for issue in error.issues)
         return
-    code = writing.code_of(draft)
-    wrong = territory.misplaced(question.where, getattr(draft, "geometry"))  # noqa: B009
-    if writing.owner_of(kind, draft) != question.jurisdiction:
-        message = f"only records of {question.jurisdiction} can be imagined here"
+    misplaced = territory.misplaced(query.territory, getattr(draft, "geometry"))  # noqa: B009
+    if writing.owner_of(kind, draft) != query.jurisdiction:
+        message = Message("only records of {jurisdiction} can be changed here", jurisdiction=query.jurisdiction)
         yield Issue(f"{pointer}/jurisdiction", "jurisdiction-fixed", message)
-    elif wrong is not None:
-        yield wrong.with_prefix(pointer)
+    elif misplaced is not None:
+        yield misplaced.with_prefix(pointer)
     else:
-        edits.put(kind.name, code, draft, pointer)
+        records.add_draft(kind.name, writing.code_of(draft), draft, pointer)
 
 
-def _drafted(kind: Kind, question: Question, record: Mapping[str, Any]) -> Draft:
+def _format_missing(kind: Kind, code: str) -> Message:
+    return Message("there is no {kind} {code!r}", kind=kind.title, code=code)
+
+
+def _parse_record(kind: Kind, query: WhatIfQuery, record: Mapping[str, Any]) -> Draft:
     if "jurisdiction" not in record and record.get("type") != "Feature":
-        record = {**record, "jurisdiction": question.jurisdiction}
+        record = {**record, "jurisdiction": query.jurisdiction}
     return payloads.draft(kind, record)
 
 
-def _patched(kind: Kind, question: Question, edits: Edits, patch: Mapping[str, Any]) -> Draft:
-    """Return a record after a patch, on top of what was imagined of it before."""
+def patch_record(kind: Kind, query: WhatIfQuery, records: RecordChanges, patch: Mapping[str, Any]) -> Draft:
+    """Return a record after a merge patch, on top of earlier changes of the same overlay."""
     code = patch.get("code")
     if not isinstance(code, str):
-        message = "a patch needs the code of its record"
+        message = Message("a patch needs the code of its record")
         raise Invalid(message, issues=(Issue("/code", "missing", message),))
-    before = edits.drafts.get(kind.name, {}).get(code)
-    if before is not None:
-        current = before.model_dump(mode="json", exclude_none=True)
-    elif (kind.name, code) in question.current and code not in edits.gone.get(kind.name, ()):
-        current = payloads.patchable(orjson.loads(question.current[kind.name, code]), kind)
+    earlier = records.drafts.get(kind.name, {}).get(code)
+    if earlier is not None:
+        current = earlier.model_dump(mode="json", exclude_none=True)
+    elif (kind.name, code) in query.current and code not in records.removed.get(kind.name, ()):
+        current = payloads.patchable(orjson.loads(query.current[kind.name, code]), kind)
     else:
-        message = f"there is no {kind.title} {code!r}"
+        message = _format_missing(kind, code)
         raise Invalid(message, issues=(Issue("/code", "not-found", message),))
     return payloads.draft(kind, payloads.merged(current, patch), code=code)
 
 
-def _seal(found: Computed, jurisdiction: str, place: int, sealing: Sealing, done: Applied) -> Iterator[Issue]:
-    """Imagine checkpoints where a place is to be guarded."""
-    pointer = f"/changes/{place}/seal"
-    guarded = crossing_guards.of(found)
-    bodies = [] if guarded is None else virtual_checkpoints.checkpoints(guarded, sealing)
-    if not bodies:
-        word = "crossing" if sealing.crossing is not None else "road"
-        message = f"there is no such {word} with traffic to guard"
-        yield Issue(f"{pointer}/{word}", "not-found", message)
+def seal_target(
+    analysis: Analysis, jurisdiction: str, index: int, sealing: Sealing, applied: AppliedChanges
+) -> Iterator[Issue]:
+    """Add checkpoints that guard a crossing or a road, or yield an issue."""
+    pointer = f"/changes/{index}/seal"
+    guards = compute_guards(analysis)
+    documents = [] if guards is None else _build_checkpoints(guards, sealing)
+    if not documents:
+        member = "crossing" if sealing.crossing is not None else "road"
+        message = Message("there is no {kind} with this id, or no traffic to guard on it", kind=member)
+        yield Issue(f"{pointer}/{member}", "not-found", message)
         return
-    for number, body in enumerate(bodies):
-        code = f"seal.{place}.{number}"
-        record = {**body, "code": code, "jurisdiction": jurisdiction, "state": "online"}
-        done.edits.put("checkpoint", code, payloads.draft(CHECKPOINT, record), pointer)
-        done.sealed += 1
+    for number, document in enumerate(documents):
+        code = f"seal.{index}.{number}"
+        record = {**document, "code": code, "jurisdiction": jurisdiction, "state": "online"}
+        applied.records.add_draft("checkpoint", code, payloads.draft(CHECKPOINT, record), pointer)
+        applied.sealed += 1
 
 
-def _say(found: Computed, place: int, change: ImaginedChange, done: Applied) -> Iterator[Issue]:
-    kind, code, word = str(change.kind), str(change.code), str(change.state)
-    known = getattr(found.loaded, overlay.STATES[kind]).row_of
-    if code not in known:
-        yield Issue(f"/changes/{place}/code", "not-found", f"there is no {kind} {code!r}")
+def _build_checkpoints(guards: CrossingGuards, sealing: Sealing) -> list[dict[str, Any]]:
+    if sealing.road is not None:
+        return build_road_checkpoints(guards.network, sealing.road)
+    return build_crossing_checkpoints(guards, str(sealing.crossing), sealing.directions or TRAVEL_DIRECTIONS)
+
+
+def _set_state(analysis: Analysis, index: int, change: ImaginedChange, applied: AppliedChanges) -> Iterator[Issue]:
+    kind, code = BY_NAME[str(change.kind)], str(change.code)
+    if code in analysis.snapshot.get_states(kind.name).row_of:
+        applied.states[kind.name, code] = str(change.state)
+    else:
+        yield Issue(f"/changes/{index}/code", "not-found", _format_missing(kind, code))
+
+
+def _fail_devices(
+    analysis: Analysis, query: WhatIfQuery, index: int, failing: Failing, applied: AppliedChanges
+) -> Iterator[Issue]:
+    issues = list(find_unknown(analysis, index, failing))
+    if issues:
+        yield from issues
         return
-    done.states[kind, code] = word
+    fits_filter = match_filters(analysis, query, index, failing, applied.records)
+    fits_all = np.logical_and.reduce(list(fits_filter.values()))
+    for row in np.flatnonzero(fits_all).tolist():
+        applied.failed[analysis.devices.kind[row], analysis.devices.code[row]] = "fault"
+    if not fits_all.any():
+        without_device = [name for name, fits in fits_filter.items() if not fits.any()]
+        applied.failed_nothing.append({"change": index, "filters": without_device or list(fits_filter)})
 
 
-def _fail(found: Computed, question: Question, place: int, failing: Failing, done: Applied) -> Iterator[Issue]:
-    wrong = list(_unknown(found, place, failing))
-    if wrong:
-        yield from wrong
-        return
-    fits = _fitting(found, question, place, failing, done.edits)
-    every = np.logical_and.reduce(list(fits.values()))
-    for row in np.flatnonzero(every).tolist():
-        done.failed[found.devices.kind[row], found.devices.code[row]] = "fault"
-    if not every.any():
-        alone = [name for name, column in fits.items() if not column.any()]
-        done.failed_nothing.append({"change": place, "filters": alone or list(fits)})
-
-
-def _unknown(found: Computed, place: int, failing: Failing) -> Iterator[Issue]:
-    """Yield what is named by its code or name and is not there."""
-    known = {*found.devices.code}
+def find_unknown(analysis: Analysis, index: int, failing: Failing) -> Iterator[Issue]:
+    """Yield an issue for each device or road that does not exist."""
+    codes = {*analysis.devices.code}
     for number, code in enumerate(failing.codes or ()):
-        if code not in known:
-            message = f"there is no device {code!r}"
-            yield Issue(f"/changes/{place}/fail/codes/{number}", "not-found", message)
-    if failing.road is not None and _on_road(found, failing.road) is None:
-        message = f"there is no road {failing.road!r}"
-        yield Issue(f"/changes/{place}/fail/road", "not-found", message)
+        if code not in codes:
+            message = Message("there is no device {code!r}", code=code)
+            yield Issue(f"/changes/{index}/fail/codes/{number}", "not-found", message)
+    if failing.road is not None and find_devices_on_road(analysis, failing.road) is None:
+        message = Message("there is no road {code!r}", code=failing.road)
+        yield Issue(f"/changes/{index}/fail/road", "not-found", message)
 
 
-def _fitting(found: Computed, question: Question, place: int, failing: Failing, edits: Edits) -> dict[str, Bools]:
-    """Return which devices fit each thing that is said of those that fail."""
-    devices = found.devices
+def match_filters(
+    analysis: Analysis, query: WhatIfQuery, index: int, failing: Failing, records: RecordChanges
+) -> dict[str, Bools]:
+    """Return for each filter which devices fit it."""
+    devices = analysis.devices
     fits: dict[str, Bools] = {}
     if failing.kind is not None:
         fits["kind"] = np.array([kind == failing.kind for kind in devices.kind], np.bool_)
@@ -318,48 +348,45 @@ def _fitting(found: Computed, question: Question, place: int, failing: Failing, 
         shapely.prepare(failing.area)
         fits["area"] = np.asarray(shapely.intersects_xy(failing.area, *devices.lonlat.T))
     if failing.failure_group is not None:
-        fits["failure_group"] = _in_group(found, failing.failure_group)
-    if failing.road is not None and (on_road := _on_road(found, failing.road)) is not None:
+        fits["failure_group"] = find_failure_group(analysis, failing.failure_group)
+    if failing.road is not None and (on_road := find_devices_on_road(analysis, failing.road)) is not None:
         fits["road"] = on_road
-    for name, value in _chosen_by(failing).items():
-        chosen = question.chosen[place][name]
-        fits[name] = _chosen(found, chosen, {name: value}, edits)
+    for name, value in _list_device_filters(failing).items():
+        fits[name] = match_field(analysis, query.matches[index][name], name, value, records)
     return fits
 
 
-def _in_group(found: Computed, name: str) -> Bools:
-    """Tell which devices share the failure group of this name, said of them or of their checkpoint."""
-    loaded = found.loaded
-    stated = np.array([*loaded.cameras["failure_group"], *loaded.checkpoints["failure_group"]], dtype=object)
-    groups = found.devices.group[stated == name]
-    return np.isin(found.devices.group, groups)
+def find_failure_group(analysis: Analysis, name: str) -> Bools:
+    """Return which devices are in a failure group, also those that have it from their checkpoint."""
+    snapshot = analysis.snapshot
+    registered = np.array([*snapshot.cameras["failure_group"], *snapshot.checkpoints["failure_group"]], dtype=object)
+    return np.isin(analysis.devices.group, analysis.devices.group[registered == name])
 
 
-def _chosen(found: Computed, chosen: Mapping[str, list[str]], wanted: Mapping[str, str], edits: Edits) -> Bools:
-    """Tell which devices have the units and makes asked for, imagined ones by what is imagined."""
+def match_field(
+    analysis: Analysis, codes: Mapping[str, list[str]], name: str, value: str, records: RecordChanges
+) -> Bools:
+    """Return which devices have a value in a field; drafts of the overlay replace what is registered."""
     fits: list[bool] = []
     for kind in (CAMERA, CHECKPOINT):
-        codes = set(chosen[kind.name])
-        drawn = edits.drafts.get(kind.name, {})
-        for code in getattr(found.loaded, overlay.FIELDS[kind.name])["code"]:
-            if code in drawn:
-                told = all(getattr(drawn[code], name) == value for name, value in wanted.items())
-                fits.append(told)
-            else:
-                fits.append(code in codes)
+        registered, drafts = set(codes[kind.name]), records.drafts.get(kind.name, {})
+        fits += [
+            getattr(drafts[code], name) == value if code in drafts else code in registered
+            for code in analysis.snapshot.get_codes(kind.name)
+        ]
     return np.array(fits, np.bool_)
 
 
-def _on_road(found: Computed, road: str) -> Bools | None:
-    """Tell which vehicle devices stand on a road, None when there is none called so."""
-    guarded = crossing_guards.of(found)
-    if guarded is None:
+def find_devices_on_road(analysis: Analysis, road: str) -> Bools | None:
+    """Return which vehicle devices are on a road, given by code or by a name of its group; None if unknown."""
+    guards = compute_guards(analysis)
+    if guards is None:
         return None
-    net = guarded.net
-    rows = net.base.roads["code"]
-    groups = {int(net.group_of_road[row]) for row, code in enumerate(rows) if code == road}
-    groups |= {group for group in range(len(net.base.label)) if road in ring_crossings.road_names(net, group)}
-    if not groups:
-        return None
-    on: Bools = np.isin(guarded.stands.group, list(groups))
-    return on
+    network = guards.network
+    groups = {
+        int(group)
+        for group, code in zip(network.group_of_road, network.roads.source["code"], strict=True)
+        if code == road
+    }
+    groups |= {group for group in range(len(network.roads.label)) if road in network.collect_names(group)}
+    return np.isin(guards.stands.group, list(groups)) if groups else None
