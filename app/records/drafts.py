@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.errors import to_pydantic_error
-from app.ingest.validation.redaction import forbidden
 from app.ingest.values import gb_codes
+from app.ingest.values.forbidden_names import is_forbidden_name
 from app.messages import Message
 from app.models.cross_field_rules import check_rules
 from app.models.fields import (
@@ -56,7 +56,7 @@ def plain_record(data: object, known: Container[str] = ()) -> object:
         if feature_id is not None:
             record.setdefault("code", feature_id)
     for name in record:
-        if name not in known and forbidden(str(name)):
+        if name not in known and is_forbidden_name(str(name)):
             member = str(name)[:80]
             raise to_pydantic_error(
                 "forbidden-content",

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from app.db.engine import Database
-from app.ingest.validation.redaction import FORBIDDEN_WORDS
+from app.ingest.values.forbidden_names import FORBIDDEN_PARTS
 from app.records.kinds import KINDS
 from tests.builders import (
     CITY,
@@ -431,7 +431,7 @@ async def test_fields_of_other_kinds_that_are_wrong(city: httpx.AsyncClient) -> 
 
 
 async def test_a_registry_of_things_holds_no_people(city: httpx.AsyncClient) -> None:
-    names = [*FORBIDDEN_WORDS, "Password", "face_image_url", "车牌号", "operator_phone"]
+    names = [*FORBIDDEN_PARTS, "Password", "face_image_url", "车牌号", "operator_phone"]
     for name in names:
         body = {**camera("new"), name: "x"}
         feature = {"type": "Feature", "geometry": point(), "properties": {name: "x"}}

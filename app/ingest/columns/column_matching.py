@@ -13,11 +13,11 @@ from app.ingest.columns import headings, options
 from app.ingest.columns.field_specs import FieldSpec
 from app.ingest.columns.headings import KNOWN_BUT_NOT_KEPT, plain, recognise, taken_apart
 from app.ingest.columns.import_plan import Note
-from app.ingest.columns.options import Options, has_list
+from app.ingest.columns.options import Options
 from app.ingest.columns.profiles import Profile
 from app.ingest.readers.opening import Batch, DetectedFormat
-from app.ingest.values import code_lists
 from app.ingest.values.cell_parsing import Unreadable
+from app.ingest.values.code_lists import find_topic
 from app.ingest.values.field_parsers import Reader
 
 _JOINED: Final = frozenset({"code", "text"})
@@ -168,7 +168,8 @@ class Chooser:
     def _fitting(self, target: str) -> str:
         """Return a profile's target without a list that this kind's field has not."""
         name, _, code_list = target.partition("@")
-        return target if not code_list or has_list(code_lists.TOPICS.get(name), code_list) else name
+        topic = find_topic(name)
+        return target if not code_list or (topic is not None and code_list in topic.lists) else name
 
     def _by_cells(self, column: str, apart: headings.Heading) -> Found:
         between = headings.choices(apart.plain, self.spec)
@@ -209,28 +210,28 @@ class Chooser:
 
         A direction is of a code list only where its heading or the sender says so.
         """
-        topic = code_lists.TOPICS.get(name)
+        topic = find_topic(name)
         if topic is None or (stated and stated != "code"):
             return stated
         chosen = options.lists_of(self.wanted.code_lists)
-        for source in (chosen.get(name), chosen.get(topic), chosen.get("")):
-            if source and has_list(topic, source):
+        for source in (chosen.get(name), chosen.get(topic.name), chosen.get("")):
+            if source and source in topic.lists:
                 return source
-        if topic == "direction" and stated is None:
+        if topic.name == "direction" and stated is None:
             return "degrees"
         for profile in self.bases:
-            if source := profile.code_lists.get(name) or profile.code_lists.get(topic):
-                return source if has_list(topic, source) else None
-        return code_lists.DEFAULTS.get(topic)
+            if source := profile.code_lists.get(name) or profile.code_lists.get(topic.name):
+                return source if source in topic.lists else None
+        return topic.default
 
     def assumed(self, name: str, stated: str) -> bool:
         """Tell whether nobody named the code list of a field whose lists disagree."""
-        topic = code_lists.TOPICS.get(name)
-        if topic not in code_lists.DISAGREE or (stated and stated != "code"):
+        topic = find_topic(name)
+        if topic is None or not topic.disputed_codes or (stated and stated != "code"):
             return False
-        if options.lists_of(self.wanted.code_lists).keys() & {topic, name, ""}:
+        if options.lists_of(self.wanted.code_lists).keys() & {topic.name, name, ""}:
             return False
-        return not any({topic, name} & profile.code_lists.keys() for profile in self.bases)
+        return not any({topic.name, name} & profile.code_lists.keys() for profile in self.bases)
 
     def reader(self, target: FieldSpec, code_list: str | None, unit: str | None = None) -> Reader:
         """Return what reads the cells of a field."""

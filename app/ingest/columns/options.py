@@ -8,7 +8,7 @@ from app.errors import Invalid, Issue
 from app.ingest.columns.field_specs import RecordSpec
 from app.ingest.columns.headings import plain
 from app.ingest.columns.profiles import Profile
-from app.ingest.values import code_lists as codes
+from app.ingest.values.code_lists import describe_unknown_list, find_lists
 
 Key = Literal["code", "owner_reference"]
 
@@ -177,30 +177,12 @@ def faults_of_profile(profile: Profile, spec: RecordSpec | None) -> list[Issue]:
             if spec is not None and spec.field(name) is None:
                 message = f"a {profile.kind} has no field {name!r}"
                 found.append(Issue(f"/{member}", "unknown-field", message))
-            if code_list and not known_list(name, code_list):
-                found.append(Issue(f"/{member}", "unknown-code-list", no_list(name, code_list)))
+            if code_list and code_list not in find_lists(name):
+                found.append(Issue(f"/{member}", "unknown-code-list", describe_unknown_list(name, code_list)))
     for topic, code_list in profile.code_lists.items():
-        if not known_list(topic, code_list):
-            found.append(Issue("/code_lists", "unknown-code-list", no_list(topic, code_list)))
+        if code_list not in find_lists(topic):
+            found.append(Issue("/code_lists", "unknown-code-list", describe_unknown_list(topic, code_list)))
     return found
-
-
-def known_list(field_or_topic: str, code_list: str) -> bool:
-    """Tell whether a field or topic has a code list of this name."""
-    topics = {field_or_topic, codes.TOPICS.get(field_or_topic)}
-    return any(has_list(topic, code_list) for topic in topics)
-
-
-def has_list(topic: str | None, code_list: str) -> bool:
-    """Tell whether a topic has a code list of this name."""
-    return code_list in codes.LISTS.get(topic or "", {})
-
-
-def no_list(name: str, code_list: str) -> str:
-    """Return the sentence that a code list is not there."""
-    topics = (name, codes.TOPICS.get(name, ""))
-    known = ", ".join(listed for topic in topics for listed in codes.LISTS.get(topic, {})) or "none"
-    return f"there is no code list {code_list!r} for {name}; there are {known}"
 
 
 def check_profile(profile: Profile, spec: RecordSpec | None) -> None:

@@ -17,12 +17,12 @@ from app.ingest.columns.field_specs import RecordSpec, field_validator
 from app.ingest.columns.headings import plain, recognise
 from app.ingest.columns.import_plan import Feed, Note, Plan
 from app.ingest.columns.location_columns import Place
-from app.ingest.columns.options import BUILT_IN, Options, check_profile, known_list, lists_of, no_list
+from app.ingest.columns.options import BUILT_IN, Options, check_profile, lists_of
 from app.ingest.readers.opening import Batch, DetectedFormat
 from app.ingest.validation.location import located
-from app.ingest.validation.redaction import forbidden
-from app.ingest.values import code_lists
 from app.ingest.values.cell_parsing import Unreadable, parts
+from app.ingest.values.code_lists import TOPICS, describe_unknown_list, find_lists, find_topic
+from app.ingest.values.forbidden_names import is_forbidden_name
 
 __all__ = ["BUILT_IN", "Feed", "Note", "Options", "Plan", "plan_for"]
 
@@ -113,10 +113,10 @@ def _check_options(chooser: Chooser) -> None:
             message = f"a default cannot give {_bare(name)}: {instead}"
             faults.append(Issue(f"/defaults/{name}", "bad-default", message))
     for topic, code_list in lists_of(wanted.code_lists).items():
-        if topic and not known_list(topic, code_list):
-            message = no_list(topic, code_list)
+        if topic and code_list not in find_lists(topic):
+            message = describe_unknown_list(topic, code_list)
             faults.append(Issue(f"/code_lists/{topic}", "unknown-code-list", message))
-        elif not topic and not any(code_list in listed for listed in code_lists.LISTS.values()):
+        elif not topic and not any(code_list in topic.lists for topic in TOPICS.values()):
             message = f"no topic has a code list {code_list!r}"
             faults.append(Issue("/code_lists", "unknown-code-list", message))
     if faults:
@@ -133,8 +133,8 @@ def _target_faults(kind: RecordSpec, pointer: str, target: str) -> list[Issue]:
         known = ", ".join([*kind.fields, *kind.helpers])
         message = f"a {kind.name} has no field {name!r}; it has {known}"
         return [Issue(pointer, "unknown-field", message)]
-    if code_list and not known_list(name, code_list):
-        return [Issue(pointer, "unknown-code-list", no_list(name, code_list))]
+    if code_list and code_list not in find_lists(name):
+        return [Issue(pointer, "unknown-code-list", describe_unknown_list(name, code_list))]
     return []
 
 
@@ -153,7 +153,7 @@ def _refuse_forbidden(chooser: Chooser, dropped: frozenset[str]) -> None:
     names = [
         column
         for column in chooser.columns
-        if column not in dropped and forbidden(column) and not _ours(chooser.spec, column)
+        if column not in dropped and is_forbidden_name(column) and not _ours(chooser.spec, column)
     ]
     if names:
         told = ", ".join(names)
@@ -235,7 +235,7 @@ def _feed(chooser: Chooser, choice: Choice, fed: Mapping[str, Feed]) -> Feed | N
     target = chooser.spec.field(name)
     assert target is not None  # noqa: S101  # targets were checked
     code_list = chooser.list_of(name, stated or None)
-    if code_lists.TOPICS.get(name) == "direction":
+    if name in TOPICS["direction"].fields:
         code_list = _direction_list(chooser, choice, stated, code_list)
     unit = choice.found.unit
     reader = chooser.reader(target, code_list, unit)
@@ -350,21 +350,21 @@ def _missing(chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any
 
 def _disagreeing(chooser: Chooser, feed: Feed) -> list[Note]:
     """Warn of codes on which lists disagree while nobody named the source."""
-    topic = code_lists.TOPICS[feed.spec.name]
+    topic = find_topic(feed.spec.name)
+    assert topic is not None  # noqa: S101  # only fields with a topic are assumed
     present = {code for cell in chooser.sampled(feed.columns) for code in _codes_in(cell)}
-    for listed, sources in code_lists.DISAGREE.get(topic, {}).items():
-        unsure = sorted(present & set(listed.split()))
-        if unsure and feed.code_list in sources:
-            others, told, column = " / ".join(sorted(sources)), ", ".join(unsure), feed.columns[0]
-            english = (
-                f"codes {told} of {column!r} mean different things in {others}; {feed.code_list} is "
-                "used. Name the list in code_lists if it is another."
-            )
-            chinese = (
-                f"“{column}”中的代码 {told} 在 {others} 中含义不同，已按 {feed.code_list} 解读；"
-                "如来源不同请在 code_lists 中指定。"
-            )
-            return [Note("code-list-assumed", english, chinese)]
+    unsure = sorted(present & topic.disputed_codes)
+    if unsure and feed.code_list in topic.disputed_lists:
+        others, told, column = " / ".join(sorted(topic.disputed_lists)), ", ".join(unsure), feed.columns[0]
+        english = (
+            f"codes {told} of {column!r} mean different things in {others}; {feed.code_list} is "
+            "used. Name the list in code_lists if it is another."
+        )
+        chinese = (
+            f"“{column}”中的代码 {told} 在 {others} 中含义不同，已按 {feed.code_list} 解读；"
+            "如来源不同请在 code_lists 中指定。"
+        )
+        return [Note("code-list-assumed", english, chinese)]
     return []
 
 

@@ -14,7 +14,7 @@ from app.ingest.columns.field_specs import LANES, FieldSpec, RecordSpec
 from app.ingest.columns.headings import known_names
 from app.ingest.columns.options import BUILT_IN
 from app.ingest.validation import issues
-from app.ingest.values import code_lists
+from app.ingest.values.code_lists import TOPICS, find_topic
 from app.models.titles import heading, title
 
 Language = Literal["zh", "en"]
@@ -167,9 +167,9 @@ _FORMS: Final[dict[str, tuple[str, str]]] = {
 def _spoken(field: FieldSpec, zh: bool) -> str:
     if not zh:
         return ", ".join(str(word) for word in field.words)
-    topic = code_lists.topic_of(field.name, field.form)
+    topic = find_topic(field.name, field.form)
     known: dict[Any, str] = {}
-    for spoken, value in code_lists.WORDS.get(topic or "", {}).items():
+    for spoken, value in ({} if topic is None else topic.words).items():
         if not spoken.isascii():
             known.setdefault(str(value), spoken)
     return "、".join(f"{known[str(word)]}({word})" if str(word) in known else str(word) for word in field.words)
@@ -260,11 +260,11 @@ def _lists() -> Iterator[str]:
     yield "one marked *. Leading zeros do not matter.\n"
     yield "| topic | list | codes |"
     yield "|---|---|---|"
-    for topic, listed in code_lists.LISTS.items():
-        for name, table in listed.items():
-            mark = " *" if code_lists.DEFAULTS.get(topic) == name else ""
+    for topic in TOPICS.values():
+        for name, table in topic.lists.items():
+            mark = " *" if topic.default == name else ""
             told = ", ".join(f"{code} = {value}" for code, value in table.items())
-            yield f"| {topic} | `{name}`{mark} | {told} |"
+            yield f"| {topic.name} | `{name}`{mark} | {told} |"
     yield ""
 
 

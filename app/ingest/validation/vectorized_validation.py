@@ -18,8 +18,9 @@ from app.ingest.columns.field_specs import FieldSpec, RecordSpec, field_validato
 from app.ingest.columns.import_plan import Feed, Plan
 from app.ingest.readers.opening import Batch
 from app.ingest.validation.row_validation import MISREAD, reference_code
-from app.ingest.values import code_lists, gb_codes
+from app.ingest.values import gb_codes
 from app.ingest.values.cell_parsing import Unreadable
+from app.ingest.values.code_lists import TOPICS
 from app.ingest.values.copy_text import text_of
 from app.ingest.values.field_parsers import nothing_in
 from app.models.cross_field_rules import All, Compare, Condition, FarFrom, Given, Missing, NoneOf, OneOf, is_checked
@@ -112,7 +113,7 @@ def _simple(kind: RecordSpec, feed: Feed, array: Array) -> tuple[Bools, bool]:
     """Return where cells are stored as they stand, and whether that is the way to go at all."""
     reader, target = feed.reader, feed.spec
     test = _TESTS.get(target.form)
-    coded = code_lists.TOPICS.get(target.name) == "direction" and feed.code_list not in (None, "degrees")
+    coded = target.name in TOPICS["direction"].fields and feed.code_list not in (None, "degrees")
     if test is None or reader.values or feed.unit_counts or coded or feed.code_list == "down":
         return np.zeros(len(array), dtype=bool), False
     if target.form == "code":

@@ -14,10 +14,10 @@ import orjson
 
 from app.ingest.columns.field_specs import LANES, FieldSpec
 from app.ingest.columns.headings import plain
-from app.ingest.validation.redaction import forbidden
-from app.ingest.values import cell_parsing, code_lists, dates
+from app.ingest.values import cell_parsing, dates
 from app.ingest.values.cell_parsing import Unreadable
-from app.ingest.values.code_lists import ALL_ROUND
+from app.ingest.values.code_lists import ALL_ROUND, TOPICS, Topic, find_topic
+from app.ingest.values.forbidden_names import is_forbidden_name
 
 # Lanes of a checkpoint that stand in one cell as JSON: our own names, or those of GA/T 1400.
 #
@@ -44,7 +44,7 @@ def lanes_of(value: Any) -> Any:
 
 def _lane(lane: Mapping[str, Any]) -> dict[str, Any]:
     strange = [name for name in lane if name not in (*_OURS, *_THEIRS, *_UNUSED)]
-    if any(forbidden(str(name)) for name in strange):
+    if any(is_forbidden_name(str(name)) for name in strange):
         raise Unreadable(
             "forbidden-content",
             "a lane has members that tell of people, images or logins",
@@ -74,7 +74,7 @@ def _value(member: str, text: str) -> Any:
 
 def _coded(topic: str, code_list: str, text: str) -> Any:
     bare = cell_parsing.narrow(text).strip().lower()
-    known = code_lists.table(topic, code_list)
+    known = TOPICS[topic].build_table(code_list)
     if bare not in known:
         raise Unreadable(
             "unknown-code",
@@ -150,11 +150,11 @@ class Reader:
 
     def __post_init__(self) -> None:
         """Choose how cells are read, once."""
-        topic = code_lists.topic_of(self.field.name, self.field.form)
+        topic = find_topic(self.field.name, self.field.form) or Topic("")
         self._topic = topic
-        self._table = {key(text): value for text, value in code_lists.table(topic or "", self.code_list).items()}
+        self._table = {key(text): value for text, value in topic.build_table(self.code_list).items()}
         own = {key(str(word)): word for word in self.field.words}
-        listed = code_lists.LISTS.get(topic or "", {}).get(self.code_list or "", {})
+        listed = topic.lists.get(self.code_list or "", {})
         self._table |= {word: value for word, value in own.items() if word not in listed}
         self._stated = {key(text): value for text, value in self.values.items()}
         self._nothing = nothing_in(self.field)
@@ -230,7 +230,7 @@ class Reader:
         return value
 
     def _number(self, text: str) -> float | None:
-        if self._topic == "direction":
+        if self._topic.name == "direction":
             return self._direction(text)
         value = cell_parsing.number(text, self.field.name, self.unit)
         return -abs(value) if self.code_list == "down" else value
@@ -276,7 +276,7 @@ class Reader:
 
     def _short(self, text: str) -> Any:
         """Read requirements written as words: one working device of each."""
-        functions = code_lists.table("function", None)
+        functions = TOPICS["function"].build_table()
         found = [functions.get(key(part)) for part in cell_parsing.parts(text)]
         if not found or None in found or self.field.name != "requirements":
             raise _no_json()
@@ -284,8 +284,8 @@ class Reader:
 
     def _unknown(self, text: str) -> Unreadable:
         known = ", ".join(str(word) for word in self.field.words)
-        source = self.code_list or code_lists.DEFAULTS.get(self._topic or "")
-        listed = ", ".join(sorted(code_lists.LISTS.get(self._topic or "", {}).get(source or "", {}), key=len))
+        source = self.code_list or self._topic.default
+        listed = ", ".join(sorted(self._topic.find_codes(source), key=len))
         named = f" of list {source} ({listed})" if listed else ""
         return Unreadable(
             "unknown-code",

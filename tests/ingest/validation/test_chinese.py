@@ -8,7 +8,6 @@ import pytest
 
 from app.ingest.messages import chinese
 from app.ingest.messages import chinese as refusals
-from app.ingest.readers import detection
 
 _APP = Path(chinese.__file__).parents[1]
 _KNOWN = ("chinese.py", "refusals.py")
@@ -75,8 +74,6 @@ def _refusals() -> dict[str, str]:
             for text in told:
                 if text and " " in text and set(text) - set("H7., "):
                     found[text] = f"{path.name}:{node.lineno}"
-    for sign in (*detection._FOREIGN, *detection._MARKUP):
-        found[sign[1]] = "detect.py"
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 from app.errors import Invalid
 from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
-from app.ingest.values import code_lists
+from app.ingest.values.code_lists import TOPICS, find_topic
 from app.ingest.values.field_parsers import Reader
 from tests.ingest.validation.test_judge import judged, sheet
 
@@ -159,12 +159,12 @@ def test_every_value_of_every_list_is_a_value_of_its_fields() -> None:
     for kind in ("camera", "checkpoint", "road", "control_point", "ring"):
         target = find_record_spec(kind)
         for field in (*target.fields.values(), *target.helpers.values()):
-            if field.words and (topic := code_lists.topic_of(field.name, field.form)):
-                words.setdefault(topic, set()).update(field.words)
+            if field.words and (topic := find_topic(field.name, field.form)):
+                words.setdefault(topic.name, set()).update(field.words)
     words["checkpoint_kind"] |= {"camera", "checkpoint"}
-    for topic, known in words.items():
-        for table in (code_lists.WORDS.get(topic, {}), *code_lists.LISTS.get(topic, {}).values()):
-            assert {v for v in table.values() if v is not None} <= known, topic
+    for name, known in words.items():
+        for table in (TOPICS[name].words, *TOPICS[name].lists.values()):
+            assert {v for v in table.values() if v is not None} <= known, name
 
 
 @pytest.mark.parametrize(

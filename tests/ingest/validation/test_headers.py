@@ -5,7 +5,7 @@ import pytest
 from app.imports.record_specs import SPECS, find_record_spec
 from app.ingest.columns import headings
 from app.ingest.columns.headings import known_names, plain, recognise
-from app.ingest.validation.redaction import forbidden
+from app.ingest.values.forbidden_names import is_forbidden_name
 from app.models.titles import heading
 
 NAMES = [spec.name for spec in SPECS]
@@ -100,7 +100,7 @@ def test_every_alias_belongs_to_some_kind() -> None:
 
 def test_what_is_recognised_is_not_forbidden_by_accident() -> None:
     ours = {name for kind in NAMES for listed in known_names(find_record_spec(kind)).values() for name in listed}
-    assert {name for name in ours if forbidden(name)} <= {"imagewidth", "recordingdays"}
+    assert {name for name in ours if is_forbidden_name(name)} <= {"imagewidth", "recordingdays"}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_is_recognised_is_not_forbidden_by_accident() -> None:
      "电话亭管理人", "电话亭联系电话", "手机号", "mobile phone"],
 )  # fmt: skip
 def test_personal_columns_are_forbidden(name: str) -> None:
-    assert forbidden(name)
+    assert is_forbidden_name(name)
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_personal_columns_are_forbidden(name: str) -> None:
      "phone_booth_id", "mobile signal"],
 )  # fmt: skip
 def test_equipment_that_sounds_alike_is_not(name: str) -> None:
-    assert not forbidden(name)
+    assert not is_forbidden_name(name)

@@ -16,6 +16,7 @@ from app.imports.record_specs import find_record_spec
 from app.ingest.columns.planner import Options, plan_for
 from app.ingest.readers.opening import Batch, FormatIssue
 from app.ingest.validation.batch_validation import batches, judge
+from app.messages import Message
 from tests.ingest.validation.test_judge import judged, sheet
 
 
@@ -237,7 +238,7 @@ def test_lanes_of_one_checkpoint_are_never_torn_apart() -> None:
 
 def test_rows_whose_form_is_wrong_are_refused_and_told() -> None:
     batch = sheet("code,lon,lat,functions", "c1,113,35,face", "c2,113,35,face")
-    batch = replace(batch, issues=(FormatIssue(3, "too-many-cells", "More cells.", None, "error"),))
+    batch = replace(batch, issues=(FormatIssue(3, "too-many-cells", Message("More cells."), None, "error"),))
     plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch)
     answer = judge(plan, batch)
     assert [(fault.row, fault.code) for fault in answer.faults] == [(3, "too-many-cells")]

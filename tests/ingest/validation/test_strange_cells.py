@@ -10,8 +10,8 @@ from app.ingest.columns.options import Options
 from app.ingest.columns.planner import plan_for
 from app.ingest.readers.opening import open_source
 from app.ingest.validation.batch_validation import Judged, batches, judge
-from app.ingest.validation.redaction import forbidden
 from app.ingest.values.cell_parsing import SIGNS_AS_WRITTEN
+from app.ingest.values.forbidden_names import is_forbidden_name
 from tests.ingest.readers.files import read, written
 
 _HEAD = "设备编码,设备名称,经度,纬度,功能类型,安装高度,安装日期,备注"
@@ -74,10 +74,10 @@ def test_a_login_in_a_network_address_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_what_a_device_can_do_is_no_forbidden_name() -> None:
-    assert not any(map(forbidden, ("车牌识别", "plate_reader function", "号牌识别功能", "车站路")))
-    assert not any(map(forbidden, ("Info.PhotoelectricImagingType", "抓拍图片分辨率")))
-    assert all(map(forbidden, ("密碼", "聯絡人", "身份證號", "電話", "車牌號碼", "圖片")))
-    assert all(map(forbidden, ("车牌识别结果", "plate_reader_result", "车牌号码", "plate")))
+    assert not any(map(is_forbidden_name, ("车牌识别", "plate_reader function", "号牌识别功能", "车站路")))
+    assert not any(map(is_forbidden_name, ("Info.PhotoelectricImagingType", "抓拍图片分辨率")))
+    assert all(map(is_forbidden_name, ("密碼", "聯絡人", "身份證號", "電話", "車牌號碼", "圖片")))
+    assert all(map(is_forbidden_name, ("车牌识别结果", "plate_reader_result", "车牌号码", "plate")))
 
 
 def test_a_code_with_thousands_separators_keeps_its_digits(tmp_path: Path) -> None:
