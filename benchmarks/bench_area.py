@@ -14,11 +14,11 @@ import shapely
 
 from app.geo.coverage.area import Parcels, cover
 from app.geo.coverage.tables import Parameters
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility.obstacles import Obstacles
-from app.geo.visibility.sectors import Optics, views
+from app.geo.visibility.sectors import CameraOptics, compute_views
 
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 SIDE_M = 31_600.0
 RINGS_M = (3_000.0, 8_000.0, 15_500.0)
 
@@ -30,12 +30,12 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, outcome
 
 
-def cameras(n: int, rng: np.random.Generator) -> Optics:
+def cameras(n: int, rng: np.random.Generator) -> CameraOptics:
     """Return cameras all over a city of 1,000 square kilometres, most of them with a direction."""
     middle = FRAME.to_metres([(113.24, 35.21)])[0]
     xy = middle + rng.uniform(-SIDE_M / 2, SIDE_M / 2, (n, 2))
     opening = rng.choice([30.0, 60.0, 90.0, 360.0], n, p=[0.3, 0.4, 0.25, 0.05])
-    return Optics(
+    return CameraOptics(
         lonlat=FRAME.to_lonlat(xy),
         azimuth_deg=rng.uniform(0, 360, n),
         opening_deg=opening,
@@ -73,10 +73,10 @@ def one_size(n: int, parcels: Parcels) -> None:
     """Time one number of cameras."""
     rng = np.random.default_rng(5)
     optics, parameters = cameras(n, rng), Parameters()
-    made_s, seen = timed(lambda: views(optics, parameters, FRAME))
+    made_s, seen = timed(lambda: compute_views(optics, parameters, FRAME))
     around = buildings(n, rng)
     ready_s, _ = timed(lambda: (around.tree, around.walls))
-    cut_s, among = timed(lambda: views(optics, parameters, FRAME, around))
+    cut_s, among = timed(lambda: compute_views(optics, parameters, FRAME, around))
     cut = len(np.unique(among.cut_by[0]))
     peer_s, union = timed(lambda: shapely.union_all(seen.shape))
     fast_s, _ = timed(lambda: shapely.disjoint_subset_union_all(seen.shape))

@@ -13,10 +13,10 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from app.geo.rings.membership import LEVELS, Boundary, RingIndex
 
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 
 
 def ring(radius_deg: float, vertices: int, seed: int) -> MultiPolygon:
@@ -69,7 +69,7 @@ def main() -> None:
         )
     some = points[:100_000]
     ready = index(5.0)
-    took = best_of(lambda: ready.locate(some), 3)
+    took = best_of(lambda: ready.locate_points(some), 3)
     print(f"locate() with distances, 100,000 points: {took:7.1f} ms (aim 1500)")
     for levels in (1, 3):
         big = [

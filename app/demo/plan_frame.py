@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.geo.projection.local_projection import frame
+from app.geo.projection.local_projection import get_projection
 
 Floats = NDArray[np.float64]
 
@@ -22,18 +22,18 @@ _DECIMALS: Final = 7
 
 @cache
 def _centre() -> tuple[float, float]:
-    x, y = frame(EPSG).to_metres([PLACE])[0].round(3).tolist()
+    x, y = get_projection(EPSG).to_metres([PLACE])[0].round(3).tolist()
     return x, y
 
 
 @cache
 def _convergence_deg() -> float:
-    return float(frame(EPSG).convergence_deg([PLACE])[0])
+    return float(get_projection(EPSG).convergence_deg([PLACE])[0])
 
 
 def to_lonlat(xy: Floats) -> Floats:
     """Return longitudes, latitudes (n, 2) of points (n, 2) in metres from the centre."""
-    return np.round(frame(EPSG).to_lonlat(np.asarray(xy) + np.asarray(_centre())), _DECIMALS)
+    return np.round(get_projection(EPSG).to_lonlat(np.asarray(xy) + np.asarray(_centre())), _DECIMALS)
 
 
 def azimuth_deg(direction: Floats) -> float:

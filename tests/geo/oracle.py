@@ -19,7 +19,7 @@ from app.geo.coverage.assessment import (
     Parameters,
     PointTable,
 )
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 
 ORDER = [
     "not_in_use",
@@ -113,7 +113,7 @@ def tables(points: list[Point], devices: list[Device]) -> tuple[PointTable, Devi
     )
 
 
-def units(point: Point, devices: list[Device], p: Parameters, frame: Frame) -> list[Unit]:
+def units(point: Point, devices: list[Device], p: Parameters, frame: LocalProjection) -> list[Unit]:
     """Return what the rules say of each need of one control point."""
     return [_unit(point, need, devices, p, frame) for need in point.needs]
 
@@ -129,7 +129,7 @@ def status(of: list[Unit]) -> str:
     return "partial" if any(unit.met for unit in of) else "uncovered"
 
 
-def _unit(point: Point, need: Need, devices: list[Device], p: Parameters, frame: Frame) -> Unit:
+def _unit(point: Point, need: Need, devices: list[Device], p: Parameters, frame: LocalProjection) -> Unit:
     seen = {}
     margin = math.inf
     for one in devices:
@@ -172,7 +172,9 @@ def _group(one: Device) -> object:
     return one.group if one.group >= 0 else one.code
 
 
-def _tests(point: Point, need: Need, one: Device, p: Parameters, frame: Frame) -> tuple[list[str], bool, float, float]:
+def _tests(
+    point: Point, need: Need, one: Device, p: Parameters, frame: LocalProjection
+) -> tuple[list[str], bool, float, float]:
     """Return what a device lacks, whether it is a candidate, its distance, and the margin."""
     (px, py), (dx, dy) = frame.to_metres([point.at, one.at]).tolist()
     distance = math.hypot(px - dx, py - dy)

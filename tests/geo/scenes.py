@@ -11,8 +11,8 @@ from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from app.geo.arrays import Floats
-from app.geo.visibility.building_shadows import Cut, Looks, cut
-from app.geo.visibility.field_of_view import sectors
+from app.geo.visibility.building_shadows import CameraViews, ShadowedViews, cut_views
+from app.geo.visibility.field_of_view import build_sectors
 from app.geo.visibility.obstacles import Obstacles
 
 NAN = float("nan")
@@ -32,15 +32,15 @@ class Camera(NamedTuple):
     indoor: bool = False
 
 
-def looks(cameras: list[Camera]) -> tuple[NDArray[np.object_], Looks]:
+def looks(cameras: list[Camera]) -> tuple[NDArray[np.object_], CameraViews]:
     """Return fields of view on open ground, and how the cameras look."""
     xy = np.array([(c.east, c.north) for c in cameras])
     bearing, opening, reach, near, mount = (
         np.array([c[column] for c in cameras], dtype=np.float64) for column in range(2, 7)
     )
     indoor = np.array([c.indoor for c in cameras])
-    found = Looks(xy, bearing, opening, reach, mount, indoor)
-    return sectors(xy, bearing, opening, reach, near, STEP_DEG), found
+    found = CameraViews(xy, bearing, opening, reach, mount, indoor)
+    return build_sectors(xy, bearing, opening, reach, near, STEP_DEG), found
 
 
 def obstacles(*shapes: BaseGeometry, heights: list[float] | None = None) -> Obstacles:
@@ -55,10 +55,10 @@ def seen(camera: Camera, *shapes: BaseGeometry, heights: list[float] | None = No
     return found
 
 
-def seen_by(cameras: list[Camera], buildings: Obstacles) -> Cut:
+def seen_by(cameras: list[Camera], buildings: Obstacles) -> ShadowedViews:
     """Return what cameras see among buildings."""
     shapes, how = looks(cameras)
-    return cut(shapes, how, buildings)
+    return cut_views(shapes, how, buildings)
 
 
 def rays(camera: Camera, radius_m: float, count: int = 720) -> NDArray[np.object_]:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 _QUARTER = 1 / 64  # a degree's part with an exact binary form, so that points can be on an edge
 
 

@@ -23,13 +23,13 @@ from app.geo.coverage.assessment import (
     assess,
     reasons_of,
 )
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility import reach
 from tests.geo import oracle
 from tests.geo.oracle import Device, Point
 from tests.geo.test_coverage_laws import lonlat
 
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 HERE = lonlat(0, 0)
 FACE = Need("face")
 

@@ -8,11 +8,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.geo.coverage.assessment import FUNCTIONS, REASONS, STATE_CODES, STATUSES, Assessment, Need, Parameters, assess
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from tests.geo import oracle
 from tests.geo.oracle import Device, Point
 
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 PARAMETERS = Parameters(search_m=120.7, assumed_range_m=31.3, assigned_range_m=77.7)
 CENTRE = FRAME.to_metres([(113.2, 35.2)])[0]
 NAN = math.nan

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
-from app.geo.rings.ring_partition import STUB_M, Pieces, Ring, Side, band_m, cut
+from app.geo.rings.ring_partition import STUB_M, Pieces, RingBand, RingSide, compute_band_m, cut_network
 from app.geo.roads.chains import Chains, chains
 from app.geo.roads.crossings import MERGE_M, Crossings, crossings, names
 from app.geo.roads.map_matching import APPROACH_M, approaches, inward_deg
@@ -43,7 +43,7 @@ class Road:
 class Seen:
     network: Network
     pieces: Pieces
-    side: Side
+    side: RingSide
     crossed: Crossings
     chains: Chains
 
@@ -58,8 +58,8 @@ def look(roads: Sequence[Road], ring: BaseGeometry = SQUARE, band: float = BAND_
         road_class=[road.road_class for road in roads],
         group=[road.group for road in roads],
     )
-    one = Ring(ring, band)
-    pieces, (side,) = cut(found, [one], shapely.STRtree(found.line))
+    one = RingBand(ring, band)
+    pieces, (side,) = cut_network(found, [one], shapely.STRtree(found.line))
     crossed = crossings(found, pieces, side, one)
     return Seen(found, pieces, side, crossed, chains(pieces, [side]))
 
@@ -210,8 +210,8 @@ def test_a_border_two_rings_share_is_crossed_twice() -> None:
         np.array([shapely.LineString([(300, -200), (300, 200)])]),
         oneway=[0], layer=[0], road_class=[0], group=[0],
     )  # fmt: skip
-    rings = [Ring(wide, 5.0), Ring(SQUARE, 10.0)]
-    pieces, sides = cut(found, rings, shapely.STRtree(found.line))
+    rings = [RingBand(wide, 5.0), RingBand(SQUARE, 10.0)]
+    pieces, sides = cut_network(found, rings, shapely.STRtree(found.line))
     both = [crossings(found, pieces, side, ring) for side, ring in zip(sides, rings, strict=True)]
     assert [one.xy.tolist() for one in both] == [[[300.0, 0.0]]] * 2
     # Both stand on the same chain, so one guard is one guard.
@@ -246,7 +246,7 @@ def test_names_stay_when_nothing_near_changed() -> None:
 
 
 def test_the_band_is_the_tolerance_within_limits() -> None:
-    assert [band_m(value) for value in (0.0, 5.0, 900.0)] == [0.5, 5.0, 25.0]
+    assert [compute_band_m(value) for value in (0.0, 5.0, 900.0)] == [0.5, 5.0, 25.0]
 
 
 # Laws: streets on a wide lattice, so that they meet; a ring that no lattice line is parallel to.

@@ -11,7 +11,7 @@ from pyproj import Geod
 
 from app.errors import InvalidShape
 from app.geo.arrays import positions
-from app.geo.projection.local_projection import Frame, frame, frame_for
+from app.geo.projection.local_projection import LocalProjection, choose_projection, get_projection
 
 GEOD = Geod(ellps="WGS84")
 city_lon = st.floats(112.57, 113.65)
@@ -20,7 +20,9 @@ city_lat = st.floats(34.8, 35.5)
 
 def test_reference_coordinate_of_jiaozuo() -> None:
     # EPSG:4547 at 113.2418 E, 35.2159 N as computed with PROJ for the project's domain notes
-    assert Frame(4547).to_metres([(113.2418, 35.2159)]) == pytest.approx(np.array([[430966.92, 3898808.80]]), abs=0.01)
+    assert LocalProjection(4547).to_metres([(113.2418, 35.2159)]) == pytest.approx(
+        np.array([[430966.92, 3898808.80]]), abs=0.01
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,32 +41,32 @@ def test_reference_coordinate_of_jiaozuo() -> None:
     ],
 )
 def test_choice_of_frame(lon: float, lat: float, epsg: int) -> None:
-    assert frame_for(lon, lat) == Frame(epsg)
+    assert choose_projection(lon, lat) == LocalProjection(epsg)
 
 
 @pytest.mark.parametrize("place", [(0.0, 85.0), (0.0, -81.0), (200.0, 0.0), (np.nan, 0.0)])
 def test_no_frame_where_none_fits(place: tuple[float, float]) -> None:
     with pytest.raises(InvalidShape):
-        frame_for(*place)
+        choose_projection(*place)
 
 
 @pytest.mark.parametrize("epsg", [4326, 4490, 2263, 999999, 4978])
 def test_what_is_not_metric_is_refused(epsg: int) -> None:
     # 2263 is New York in feet, 4978 is geocentric
     with pytest.raises(InvalidShape):
-        frame(epsg)
+        get_projection(epsg)
 
 
 @given(city_lon, city_lat)
 def test_there_and_back_is_within_a_micrometre(lon: float, lat: float) -> None:
-    metric = Frame(4547)
+    metric = LocalProjection(4547)
     back = metric.to_lonlat(metric.to_metres([(lon, lat)]))
     assert np.abs(back - (lon, lat)).max() < 1e-11
 
 
 @given(city_lon, city_lat, st.floats(-180, 180), st.floats(1, 2000))
 def test_lengths_and_azimuths_agree_with_the_ellipsoid(lon: float, lat: float, azimuth: float, length: float) -> None:
-    metric = Frame(4547)
+    metric = LocalProjection(4547)
     there = GEOD.fwd(lon, lat, azimuth, length)[:2]
     ends = metric.to_metres([(lon, lat), there])
     east, north = ends[1] - ends[0]
@@ -76,7 +78,7 @@ def test_lengths_and_azimuths_agree_with_the_ellipsoid(lon: float, lat: float, a
 
 
 def test_geometries_and_arrays_take_the_same_door() -> None:
-    metric = Frame(4547)
+    metric = LocalProjection(4547)
     line = shapely.LineString([(113.2, 35.2), (113.3, 35.3)])
     projected = metric.project(line)
     assert np.array_equal(shapely.get_coordinates(projected), metric.project(line.coords))
@@ -85,14 +87,14 @@ def test_geometries_and_arrays_take_the_same_door() -> None:
 
 
 def test_nothing_gives_nothing() -> None:
-    metric = Frame(4547)
+    metric = LocalProjection(4547)
     assert metric.to_metres([]).shape == (0, 2)
     assert metric.to_lonlat(np.empty((0, 2))).shape == (0, 2)
     assert metric.convergence_deg([]).shape == (0,)
 
 
 def test_threads_share_a_frame() -> None:
-    metric = Frame(4547)
+    metric = LocalProjection(4547)
     rng = np.random.default_rng(0)
     places = [np.column_stack([rng.uniform(112, 114, 5000), rng.uniform(34, 36, 5000)])] * 16
     with ThreadPoolExecutor(8) as pool:
@@ -102,10 +104,10 @@ def test_threads_share_a_frame() -> None:
 
 def test_out_of_reach_is_refused_with_the_place() -> None:
     with pytest.raises(InvalidShape, match="outside the reach") as refused:
-        Frame(4547).to_metres([(113.0, 35.0), (-156.0, 0.0)])
+        LocalProjection(4547).to_metres([(113.0, 35.0), (-156.0, 0.0)])
     assert refused.value.location == (-156.0, 0.0)
     with pytest.raises(InvalidShape):
-        Frame(4547).to_lonlat([(np.nan, 0.0)])
+        LocalProjection(4547).to_lonlat([(np.nan, 0.0)])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pyproj import Geod
 from shapely.geometry import MultiPolygon, Polygon
 
 from app.errors import InvalidShape
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from app.geo.rings.membership import GRID_FROM, LEVELS, OUTSIDE, ZONES, Boundary, RingIndex
 from app.geo.rings.outline import Outline
 from tests.geo.shapes import FRAME, multi, places, polygons, stars
@@ -59,7 +59,7 @@ def test_zones_equal_brute_force(shape: MultiPolygon, tolerance: float, data: st
     points = data.draw(places(shape))
     index = RingIndex([Boundary("city", shape, tolerance)], FRAME)
     expected = brute(index.boundaries, points)
-    for found in (index.zones(points), _by_grid(index, points)):
+    for found in (index.classify_points(points), _by_grid(index, points)):
         assert np.array_equal(found[0], expected[0])
         assert np.array_equal(found[1], expected[1])
 
@@ -77,22 +77,22 @@ def test_zones_of_three_rings_equal_brute_force(
     index = RingIndex([Boundary(of, shape, tolerance) for of, shape in shapes.items()], FRAME)
     points = np.concatenate([data.draw(places(shape)) for shape in shapes.values()])
     expected = brute(index.boundaries, points)
-    for found in (index.zones(points), _by_grid(index, points)):
+    for found in (index.classify_points(points), _by_grid(index, points)):
         assert np.array_equal(found[0], expected[0])
         assert np.array_equal(found[1], expected[1])
 
 
 def _by_grid(index: RingIndex, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the answer the way millions of points are answered."""
-    index._built()
-    return index.zones(points)
+    index.load_grid()
+    return index.classify_points(points)
 
 
 def test_many_points_take_the_grid_and_answer_the_same() -> None:
     rng = np.random.default_rng(4)
     points = np.column_stack([rng.uniform(112.9, 113.6, GRID_FROM), rng.uniform(34.9, 35.6, GRID_FROM)])
     index = three(20.0)
-    codes, bits = index.zones(points)
+    codes, bits = index.classify_points(points)
     assert index._grid is not None
     expected = brute(index.boundaries, points)
     assert np.array_equal(codes, expected[0])
@@ -105,8 +105,8 @@ def test_many_points_take_the_grid_and_answer_the_same() -> None:
 def test_locate_agrees_with_zones(shape: MultiPolygon, tolerance: float, data: st.DataObject) -> None:
     points = data.draw(places(shape))
     index = RingIndex([Boundary("urban", shape, tolerance)], FRAME)
-    found = index.locate(points)
-    codes, bits = index.zones(points)
+    found = index.locate_points(points)
+    codes, bits = index.classify_points(points)
     assert found.zone == [ZONES[code] for code in codes]
     assert np.array_equal(found.on_boundary[:, 0], bits == 2)
 
@@ -114,7 +114,7 @@ def test_locate_agrees_with_zones(shape: MultiPolygon, tolerance: float, data: s
 @given(polygons, st.data())
 def test_sign_and_zero_follow_the_predicates(shape: MultiPolygon, data: st.DataObject) -> None:
     points = data.draw(places(shape))
-    found = RingIndex([Boundary("core", shape)], FRAME).locate(points)
+    found = RingIndex([Boundary("core", shape)], FRAME).locate_points(points)
     distance = found.distance_m[:, 0]
     made = shapely.points(points)
     assert np.array_equal(found.inside[:, 0], distance <= 0)
@@ -129,7 +129,7 @@ def test_sign_and_zero_follow_the_predicates(shape: MultiPolygon, data: st.DataO
 def test_distances_agree_with_the_ellipsoid(shape: MultiPolygon, data: st.DataObject) -> None:
     points = data.draw(places(shape, 5))[:10]
     border = shapely.get_coordinates(shapely.segmentize(shape.boundary, 1e-4))
-    found = RingIndex([Boundary("core", shape)], FRAME).locate(points)
+    found = RingIndex([Boundary("core", shape)], FRAME).locate_points(points)
     for point, distance in zip(points, found.distance_m[:, 0], strict=True):
         n = len(border)
         lon, lat = np.full(n, point[0]), np.full(n, point[1])
@@ -144,7 +144,7 @@ def test_long_edges_are_straight_in_longitude_and_latitude() -> None:
     # An edge of half a degree along the parallel 35.5; between its ends a straight line of the
     # metric frame runs up to 70 m off the parallel.
     index = RingIndex([Boundary("city", square(0.25), 5.0)], FRAME)
-    found = index.locate([(113.25, 35.5), (113.25, 35.50001), (113.25, 35.49999)])
+    found = index.locate_points([(113.25, 35.5), (113.25, 35.50001), (113.25, 35.49999)])
     assert found.distance_m[:, 0] == pytest.approx([0.0, 1.11, -1.11], abs=0.01)
     assert found.on_boundary.all()
 
@@ -154,7 +154,7 @@ def test_the_tie_rule() -> None:
     ring = multi(shapely.box(113, 35, 113.5, 35.5).difference(hole))
     index = RingIndex([Boundary("city", ring)], FRAME)
     on_line = [(113.0, 35.0), (113.25, 35.0), (113.125, 35.25), (113.375, 35.375)]
-    found = index.locate([*on_line, (113.25, 35.25)])
+    found = index.locate_points([*on_line, (113.25, 35.25)])
     assert found.zone == ["city"] * 4 + ["outside"]
     assert found.distance_m[:4, 0].tolist() == [0.0] * 4
     assert found.on_boundary[:, 0].tolist() == [True] * 4 + [False]
@@ -163,7 +163,7 @@ def test_the_tie_rule() -> None:
 def test_innermost_ring_names_the_zone() -> None:
     index = three()
     assert index.levels == ("core", "urban", "city")
-    found = index.locate([(113.25, 35.25), (113.25, 35.35), (113.25, 35.45), (113.25, 36.0)])
+    found = index.locate_points([(113.25, 35.25), (113.25, 35.35), (113.25, 35.45), (113.25, 36.0)])
     assert found.zone == list(ZONES)
     assert found.inside.sum(axis=1).tolist() == [3, 2, 1, 0]
 
@@ -173,7 +173,7 @@ def test_a_shared_border_is_on_both_rings() -> None:
     outer = shapely.box(113.0, 35.0, 113.5, 35.5)
     rings = [Boundary("core", MultiPolygon([inner])), Boundary("city", MultiPolygon([outer]))]
     index = RingIndex(rings, FRAME)
-    codes, bits = index.zones([(113.0, 35.125)])
+    codes, bits = index.classify_points([(113.0, 35.125)])
     assert (ZONES[codes[0]], bits[0]) == ("core", 1 | 4)
 
 
@@ -182,41 +182,41 @@ def test_order_of_rings_is_irrelevant() -> None:
     points = np.column_stack([rng.uniform(112.9, 113.6, 500), rng.uniform(34.9, 35.6, 500)])
     index = three()
     other = RingIndex(index.boundaries[::-1], FRAME)
-    assert np.array_equal(index.locate(points).distance_m, other.locate(points).distance_m)
-    assert np.array_equal(index.zones(points)[0], other.zones(points)[0])
+    assert np.array_equal(index.locate_points(points).distance_m, other.locate_points(points).distance_m)
+    assert np.array_equal(index.classify_points(points)[0], other.classify_points(points)[0])
 
 
 @pytest.mark.parametrize("place", [(0.0, 0.0), (-67.0, -35.0), (113.2, -35.2), (180.0, 90.0)])
 def test_the_other_end_of_the_world_is_outside_and_measured(place: tuple[float, float]) -> None:
-    found = three().locate([place])
+    found = three().locate_points([place])
     assert found.zone == ["outside"]
     expected = GEOD.inv(*place, 113.25, 35.25)[2]
     assert found.distance_m[0] == pytest.approx([expected] * 3, abs=40_000)
-    assert three(10_000.0).zones([place])[1].tolist() == [0]
+    assert three(10_000.0).classify_points([place])[1].tolist() == [0]
 
 
 def test_both_ways_to_measure_meet() -> None:
     # 3 degrees west of the city ring the answer changes from the frame to the ellipsoid
-    found = three().locate([(110.0, 35.25), (109.9999, 35.25)])
+    found = three().locate_points([(110.0, 35.25), (109.9999, 35.25)])
     assert found.distance_m[0] == pytest.approx(found.distance_m[1], rel=2e-3)
 
 
 @pytest.mark.parametrize("wrong", [(np.nan, 35.0), (113.0, np.inf), (35.2, 113.2)])
 def test_what_is_no_place_is_refused(wrong: tuple[float, float]) -> None:
     index = three()
-    for ask in (index.locate, index.zones):
+    for ask in (index.locate_points, index.classify_points):
         with pytest.raises(InvalidShape):
             ask([(113.0, 35.0), wrong])
 
 
 def test_nothing_asked_nothing_answered() -> None:
     index = three()
-    found = index.locate([])
+    found = index.locate_points([])
     assert (found.zone, found.inside.shape, found.distance_m.shape) == ([], (0, 3), (0, 3))
     for _ in range(2):
-        codes, bits = index.zones([])
+        codes, bits = index.classify_points([])
         assert codes.shape == bits.shape == (0,)
-        index._built()
+        index.load_grid()
 
 
 def test_impossible_rings_are_refused() -> None:
@@ -235,19 +235,19 @@ def test_impossible_rings_are_refused() -> None:
 def test_threads_share_a_fresh_index() -> None:
     rng = np.random.default_rng(6)
     points = np.column_stack([rng.uniform(112.9, 113.6, 20_000), rng.uniform(34.9, 35.6, 20_000)])
-    expected = three().zones(points)
+    expected = three().classify_points(points)
     for _ in range(2):
         index = three()
         with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda _, i=index: i.zones(points), range(4)))
+            found = list(pool.map(lambda _, i=index: i.classify_points(points), range(4)))
         assert all(np.array_equal(one[0], expected[0]) for one in found)
         assert all(np.array_equal(one[1], expected[1]) for one in found)
 
 
 def test_a_ring_elsewhere_uses_its_own_frame() -> None:
     ring = MultiPolygon([Polygon([(-58.5, -34.7), (-58.3, -34.7), (-58.4, -34.5)])])
-    index = RingIndex([Boundary("city", ring, 10.0)], Frame(32721))
-    found = index.locate([(-58.4, -34.6), (-58.4, -34.7001)])
+    index = RingIndex([Boundary("city", ring, 10.0)], LocalProjection(32721))
+    found = index.locate_points([(-58.4, -34.6), (-58.4, -34.7001)])
     assert found.zone == ["city", "outside"]
     assert found.distance_m[1, 0] == pytest.approx(11.1, abs=0.1)
 
@@ -260,4 +260,4 @@ def test_an_outline_measures_what_shapely_measures() -> None:
     line = shapely.from_wkb(outline.line.wkb)
     expected = shapely.distance(line, shapely.points(xy))
     assert outline.distance(xy) == pytest.approx(expected, abs=1e-9)
-    assert np.array_equal(outline.within(xy, 9000.0), expected <= 9000.0)
+    assert np.array_equal(outline.is_within(xy, 9000.0), expected <= 9000.0)

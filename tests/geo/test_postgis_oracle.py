@@ -8,7 +8,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.geo.projection.local_projection import frame
+from app.geo.projection.local_projection import get_projection
 from app.geo.rings.membership import Boundary, RingIndex
 
 RING = Polygon([(113.0, 35.0), (113.3, 34.95), (113.45, 35.2), (113.2, 35.35), (112.95, 35.2)])
@@ -31,7 +31,7 @@ async def _opinion(database: Database, points: Any) -> list[tuple[bool, float]]:
 
 async def test_membership_agrees_with_postgis(database: Database) -> None:
     points = np.random.default_rng(4108).uniform([112.9, 34.9], [113.5, 35.4], (2_000, 2))
-    found = RingIndex([Boundary("city", SHAPE)], frame(4547)).locate(points)
+    found = RingIndex([Boundary("city", SHAPE)], get_projection(4547)).locate_points(points)
     told = await _opinion(database, points)
     assert found.inside[:, 0].tolist() == [covered for covered, _ in told]
     # PostGIS joins vertices by geodesics, we by straight lines in degrees: they part by a few metres
@@ -42,7 +42,7 @@ async def test_membership_agrees_with_postgis(database: Database) -> None:
 
 async def test_a_vertex_is_inside_for_both(database: Database) -> None:
     vertices = np.array(RING.exterior.coords)[:-1]
-    found = RingIndex([Boundary("city", SHAPE)], frame(4547)).locate(vertices)
+    found = RingIndex([Boundary("city", SHAPE)], get_projection(4547)).locate_points(vertices)
     told = await _opinion(database, vertices)
     assert found.inside[:, 0].tolist() == [covered for covered, _ in told] == [True] * len(vertices)
     assert np.abs(found.distance_m[:, 0]).max() < 1e-6

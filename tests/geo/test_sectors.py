@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.geo.coverage.tables import Parameters
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility.field_of_view import range_for_density, sector
 from app.geo.visibility.obstacles import Obstacles
-from app.geo.visibility.sectors import VIEW_BASES, Optics, Views, views
+from app.geo.visibility.sectors import VIEW_BASES, CameraOptics, Views, compute_views
 
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 HERE = (113.2, 35.2)
 NAN = float("nan")
 PARAMETERS = Parameters(assumed_range_m=31.0, assumed_opening_deg=50.0)
@@ -25,15 +25,15 @@ STATED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def optics(*rows: dict[str, Any], drawn: dict[int, Any] | None = None) -> Optics:
+def optics(*rows: dict[str, Any], drawn: dict[int, Any] | None = None) -> CameraOptics:
     """Return cameras that state what `STATED` does, but for what each row says."""
     known = [STATED | row for row in rows]
     columns = {name: np.array([row[name] for row in known]) for name in STATED}
-    return Optics(**columns, drawn=drawn or {})
+    return CameraOptics(**columns, drawn=drawn or {})
 
 
 def seen(*rows: dict[str, Any], **more: Any) -> Views:
-    return views(optics(*rows, **more), PARAMETERS, FRAME)
+    return compute_views(optics(*rows, **more), PARAMETERS, FRAME)
 
 
 def _extent(*rows: dict[str, Any]) -> list[tuple[float, str]]:
@@ -89,7 +89,7 @@ def test_a_drawn_view_wins_and_no_building_cuts_it() -> None:
     drawn = shapely.box(113.2, 35.2, 113.2003, 35.2002)
     house = FRAME.project(shapely.box(113.2001, 35.2, 113.2002, 35.2003))
     around = Obstacles(np.array([house], dtype=object), np.array([NAN]))
-    found = views(optics({}, {}, drawn={1: drawn}), PARAMETERS, FRAME, around)
+    found = compute_views(optics({}, {}, drawn={1: drawn}), PARAMETERS, FRAME, around)
     assert VIEW_BASES[found.basis[1]] == "drawn"
     assert found.shape[1].equals_exact(FRAME.project(drawn), 1e-6)
     xy = FRAME.to_metres([HERE, (113.2003, 35.2002)])

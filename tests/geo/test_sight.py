@@ -22,12 +22,12 @@ from app.geo.coverage.assessment import (
     assess,
     reasons_of,
 )
-from app.geo.projection.local_projection import Frame
-from app.geo.visibility.line_of_sight import Sight
+from app.geo.projection.local_projection import LocalProjection
+from app.geo.visibility.line_of_sight import LinesOfSight
 from app.geo.visibility.obstacles import Obstacles
 from tests.geo.scenes import NAN, Camera, cameras, clear_of, houses, seen
 
-FRAME = Frame(4547)
+FRAME = LocalProjection(4547)
 MIDDLE = FRAME.to_metres([(113.2, 35.2)])[0]
 TURN_DEG = float(FRAME.convergence_deg([(113.2, 35.2)])[0])
 
@@ -75,7 +75,7 @@ def looked(
     high = np.array(heights if heights is not None else [NAN] * len(buildings), dtype=np.float64)
     shapes = np.array([moved(shape) for shape in buildings], dtype=object)
     by_hand = {row: moved(shape) for row, shape in (drawn or {}).items()}
-    sight = Sight(Obstacles(shapes, high), one * camera.mount_m, np.array([camera.indoor]), by_hand)
+    sight = LinesOfSight(Obstacles(shapes, high), one * camera.mount_m, np.array([camera.indoor]), by_hand)
     return assess(points, devices, Parameters(), FRAME, sight=sight)
 
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from app.geo.visibility.field_of_view import (
     SCALES,
+    build_sectors,
     density_at,
-    level_at,
+    find_level,
     near_blind_m,
     opening_from_lens,
     range_for_density,
     sector,
     sector_area,
-    sectors,
 )
 
 bearings = st.floats(-720, 720)
@@ -71,7 +71,7 @@ def test_nan_passes_and_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
         opening_from_lens(0, 4)
     with pytest.raises(ValueError, match="unknown scale"):
-        level_at(1, "iec1999")
+        find_level(1, "iec1999")
 
 
 def test_near_blind_zone() -> None:
@@ -86,8 +86,8 @@ def test_scales_rise(scale: str) -> None:
     needed = list(SCALES[scale].values())
     assert needed == sorted(needed)
     for name, value in SCALES[scale].items():
-        assert level_at(value, scale) == name
-        assert level_at(value - 0.01, scale) != name
+        assert find_level(value, scale) == name
+        assert find_level(value - 0.01, scale) != name
 
 
 @given(bearings, openings, ranges, shares)
@@ -143,12 +143,12 @@ def test_many_equal_one_by_one() -> None:
         rng.uniform(5, 100, n),
         rng.choice([0.0, 2, 200], n),
     )
-    many = sectors(*columns)
+    many = build_sectors(*columns)
     for row in range(n):
         xy, *rest = (column[row] for column in columns)
         assert many[row].equals(sector((xy[0], xy[1]), *map(float, rest)))
     assert (shapely.is_empty(many) == (columns[4] == 200)).all()
-    assert sectors(np.empty((0, 2)), [], [], []).shape == (0,)
+    assert build_sectors(np.empty((0, 2)), [], [], []).shape == (0,)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from shapely.geometry import Polygon
 from app.errors import TooLarge
 from app.geo.visibility import building_shadows
 from app.geo.visibility.field_of_view import sector
-from app.geo.visibility.obstacles import STANDING, Earlier, Obstacles, heights
+from app.geo.visibility.obstacles import STANDING, Obstacles, PreviousObstacles, compute_heights
 from tests.geo.scenes import (
     NAN,
     Camera,
@@ -41,7 +41,7 @@ towns = st.lists(houses(), min_size=1, max_size=6)
 
 def test_without_buildings_the_view_is_the_very_sector() -> None:
     shapes, how = looks([EAST, ROUND])
-    found = building_shadows.cut(shapes, how, obstacles())
+    found = building_shadows.cut_views(shapes, how, obstacles())
     assert all(one is other for one, other in zip(found.shape, shapes, strict=True))
     far = seen_by([EAST], obstacles(shapely.box(-50, -5, -40, 5), shapely.box(150, -5, 160, 5)))
     assert far.shape[0] == sector((0, 0), 90, 60, 100)
@@ -177,7 +177,7 @@ def test_what_is_not_known_to_be_lower_ends_the_view(mount: float, height: float
 
 
 def test_heights_come_from_storeys_where_none_is_stated() -> None:
-    found = heights(np.array([10.0, NAN, NAN]), np.array([2.0, 3.0, NAN]))
+    found = compute_heights(np.array([10.0, NAN, NAN]), np.array([2.0, 3.0, NAN]))
     assert found.tolist()[:2] == [10.0, 12.0]
     assert np.isnan(found[2])
 
@@ -309,7 +309,7 @@ def test_walls_after_a_change_are_those_made_from_nothing(
     shapes = np.array([every[row] for row in kept] + more, dtype=object)
     was = np.array(kept + [-1] * len(more), np.int64)
     high = np.full(len(shapes), np.nan)
-    found, anew = Obstacles.after(shapes, high, Earlier(before, was)), Obstacles(shapes, high)
+    found, anew = Obstacles.update_from(shapes, high, PreviousObstacles(before, was)), Obstacles(shapes, high)
     assert "walls" in vars(found)  # taken over
     for name in ("start", "end", "first"):
         assert np.array_equal(getattr(found.walls, name), getattr(anew.walls, name)), name

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
 from app.geo.arrays import Bools, Floats, positions
-from app.geo.projection.local_projection import Frame, frame_for
+from app.geo.projection.local_projection import LocalProjection, choose_projection
 
 _G = TypeVar("_G", bound=BaseGeometry)
 
@@ -33,8 +33,8 @@ OFFSET_BOX: Final = (72.004, 137.8347, 0.8293, 55.8271)
 _X_PI: Final = np.pi * 3000.0 / 180.0
 # No offset exceeds this within the rectangle, so only positions this near to it need solving.
 _REACH_DEG: Final = 0.05
-_STEPS: Final = 40
-_ENOUGH_DEG: Final = 1e-13
+_MAX_STEPS: Final = 40
+_CONVERGED_DEG: Final = 1e-13
 _EDGE_DEG: Final = 1e-11
 
 
@@ -65,9 +65,9 @@ def from_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
     """
     array = positions(lonlat)
     out = array.copy()
-    if _offset(datum):
-        inside = _in_box(array)
-        out[inside] = _forward(array[inside], datum)
+    if is_offset_datum(datum):
+        inside = is_in_offset_box(array)
+        out[inside] = apply_offset(array[inside], datum)
     return out
 
 
@@ -108,22 +108,22 @@ def to_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
     """
     array = positions(lonlat)
     out = array.copy()
-    if not _offset(datum):
+    if not is_offset_datum(datum):
         return out
-    near = _in_box(array, _REACH_DEG)
-    target = array[near]
+    solvable = is_in_offset_box(array, _REACH_DEG)
+    target = array[solvable]
     guess = target.copy()
-    for _ in range(_STEPS):
-        error = _forward(guess, datum) - target
+    for _ in range(_MAX_STEPS):
+        error = apply_offset(guess, datum) - target
         guess -= error
-        if not error.size or np.abs(error).max() < _ENOUGH_DEG:
+        if not error.size or np.abs(error).max() < _CONVERGED_DEG:
             break
     # A position on the very edge may be found a rounding error beside it.
-    origin = _in_box(guess, _EDGE_DEG)
+    origin = is_in_offset_box(guess, _EDGE_DEG)
     west, east, south, north = OFFSET_BOX
     target = target.copy()
     target[origin] = np.clip(guess[origin], (west, south), (east, north))
-    out[near] = target
+    out[solvable] = target
     return out
 
 
@@ -152,28 +152,28 @@ def geometry_to_wgs84(geometry: _G, datum: str) -> _G:
     >>> geometry_to_wgs84(shapely.Point(113.2, 35.2), "cgcs2000")
     <POINT (113.2 35.2)>
     """
-    _offset(datum)
+    is_offset_datum(datum)
     return shapely.transform(geometry, lambda xy: to_wgs84(xy, datum))
 
 
-def _offset(datum: str) -> bool:
+def is_offset_datum(datum: str) -> bool:
     if datum not in DATUMS:
         raise InvalidShape(f"Unknown datum {datum!r}; known are {', '.join(DATUMS)}")
     return datum in ("gcj02", "bd09")
 
 
-def _in_box(lonlat: Floats, margin: float = 0.0) -> Bools:
+def is_in_offset_box(lonlat: Floats, margin: float = 0.0) -> Bools:
     west, east, south, north = OFFSET_BOX
     lon, lat = lonlat[:, 0], lonlat[:, 1]
     return (lon >= west - margin) & (lon <= east + margin) & (lat >= south - margin) & (lat <= north + margin)
 
 
-def _forward(lonlat: Floats, datum: str) -> Floats:
-    gcj = lonlat + _gcj_offset(lonlat)
-    return gcj if datum == "gcj02" else _bd_from_gcj(gcj)
+def apply_offset(lonlat: Floats, datum: str) -> Floats:
+    gcj = lonlat + compute_gcj_offset(lonlat)
+    return gcj if datum == "gcj02" else gcj_to_bd(gcj)
 
 
-def _gcj_offset(lonlat: Floats) -> Floats:
+def compute_gcj_offset(lonlat: Floats) -> Floats:
     """Return the GCJ-02 offset in degrees at WGS 84 positions (formula of eviltransform)."""
     lon, lat = lonlat[:, 0], lonlat[:, 1]
     x, y = lon - 105.0, lat - 35.0
@@ -192,7 +192,7 @@ def _gcj_offset(lonlat: Floats) -> Floats:
     return np.degrees(np.stack([east / parallel, north / meridian], axis=1))
 
 
-def _bd_from_gcj(gcj: Floats) -> Floats:
+def gcj_to_bd(gcj: Floats) -> Floats:
     x, y = gcj[:, 0], gcj[:, 1]
     radius = np.hypot(x, y) + 0.00002 * np.sin(y * _X_PI)
     angle = np.arctan2(y, x) + 0.000003 * np.cos(x * _X_PI)
@@ -208,26 +208,26 @@ def _bd_from_gcj(gcj: Floats) -> Floats:
 DETECTED_DATUMS: Final = ("gcj02", "bd09")
 """Datums a set of places may be in without saying so."""
 
-BESIDE_M: Final = 30.0
+NEAR_ROAD_M: Final = 30.0
 """A device or junction so near to a centreline stands beside that road."""
-_KNOWN_M: Final = 1_000.0  # farther from every road, the network says nothing of a place
-_FEWEST: Final = 20
-_MOST: Final = 2_000
+_MAX_ROAD_DISTANCE_M: Final = 1_000.0  # farther from every road, the network says nothing of a place
+_MIN_POINTS: Final = 20
+_MAX_POINTS: Final = 2_000
 _GAIN: Final = 0.2
 _SHRINK: Final = 0.6
 _SIGMAS: Final = 4.0
-_FEWEST_IN: Final = 10
+_MIN_POINTS_ENTERING: Final = 10
 _NEAR_DEG: Final = 1.5
 _MARGIN_DEG: Final = 0.02
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class DatumMismatch:
     """Evidence that places are in another datum than stated."""
 
     datum: str
     """What they seem to be in: one of `DATUMS`."""
-    of: Literal["points", "roads"]
+    shifted: Literal["points", "roads"]
     """Whose datum it is: ``roads`` when the places fit better moved the other way."""
     basis: Literal["roads", "territory"]
     """What the places were compared with."""
@@ -241,11 +241,11 @@ class Suspicion:
     """Median distance to the nearest road in metres, after the conversion; None without roads."""
 
 
-def suspicion(
+def detect_datum_mismatch(
     points_lonlat: ArrayLike,
     roads: Sequence[BaseGeometry] | None = None,
     territory: BaseGeometry | None = None,
-) -> Suspicion | None:
+) -> DatumMismatch | None:
     """Tell whether places fit a reference clearly better once they are read in another datum.
 
     Parameters
@@ -270,7 +270,7 @@ def suspicion(
 
     Notes
     -----
-    Roads: the share of places within `BESIDE_M` of a road must rise by a fifth of all places to at
+    Roads: the share of places within `NEAR_ROAD_M` of a road must rise by a fifth of all places to at
     least a half, the median distance must shrink by two fifths, and the places that come nearer must
     outnumber those that go away by four standard deviations of a fair coin (sign test). The offset is
     about half a kilometre, so in a dense network a wrong datum leaves a share that chance explains.
@@ -281,88 +281,90 @@ def suspicion(
     --------
     >>> road = shapely.LineString([(113.2, 35.0), (113.2, 35.3)])
     >>> along = [(113.2, 35.0 + step / 200) for step in range(60)]
-    >>> suspicion(along, [road]) is None
+    >>> detect_datum_mismatch(along, [road]) is None
     True
-    >>> found = suspicion(from_wgs84(along, "gcj02"), [road])
+    >>> found = detect_datum_mismatch(from_wgs84(along, "gcj02"), [road])
     >>> found.datum, found.of, found.fit_before, found.fit_after
     ('gcj02', 'points', 0.0, 1.0)
     """
-    points = _sample(positions(points_lonlat))
-    if len(points) < _FEWEST:
+    points = sample_points(positions(points_lonlat))
+    if len(points) < _MIN_POINTS:
         return None
-    found = _by_roads(points, roads) if roads else None
-    if found is None and territory is not None:
-        found = _by_territory(points, territory)
-    return found
+    mismatch = compare_with_roads(points, roads) if roads else None
+    if mismatch is None and territory is not None:
+        mismatch = compare_with_territory(points, territory)
+    return mismatch
 
 
-def _sample(points: Floats) -> Floats:
+def sample_points(points: Floats) -> Floats:
     """Return places in China near to most others, evenly picked from many."""
     west, east, south, north = OFFSET_BOX
     lon, lat = points[:, 0], points[:, 1]
-    there = points[(lon > west) & (lon < east) & (lat > south) & (lat < north)]
-    if not len(there):
-        return there
-    near = np.abs(there - np.median(there, axis=0)).max(axis=1) < _NEAR_DEG
-    there = there[near]
-    picked: Floats = there[:: max(1, len(there) // _MOST)]
+    inside = points[(lon > west) & (lon < east) & (lat > south) & (lat < north)]
+    if not len(inside):
+        return inside
+    central = np.abs(inside - np.median(inside, axis=0)).max(axis=1) < _NEAR_DEG
+    inside = inside[central]
+    picked: Floats = inside[:: max(1, len(inside) // _MAX_POINTS)]
     return picked
 
 
-def _by_roads(points: Floats, roads: Sequence[BaseGeometry]) -> Suspicion | None:
+def compare_with_roads(points: Floats, roads: Sequence[BaseGeometry]) -> DatumMismatch | None:
     lines = np.asarray(roads, dtype=object)
     west, south = points.min(axis=0) - _MARGIN_DEG
     east, north = points.max(axis=0) + _MARGIN_DEG
     lines = lines[shapely.intersects(lines, shapely.box(west, south, east, north))]
     if not len(lines):
         return None
-    metric = frame_for(*np.median(points, axis=0))
-    tree = shapely.STRtree([metric.project(line) for line in lines])
-    before = _away(points, tree, metric)
+    projection = choose_projection(*np.median(points, axis=0))
+    tree = shapely.STRtree([projection.project(line) for line in lines])
+    distance_before = measure_road_distance(points, tree, projection)
     candidates = [
-        _compared(before, _away(moved, tree, metric), datum, of)
+        evaluate_shift(distance_before, measure_road_distance(moved, tree, projection), datum, of)
         for datum in DETECTED_DATUMS
         for of, moved in (("points", to_wgs84(points, datum)), ("roads", from_wgs84(points, datum)))
     ]
-    clear = [found for found in candidates if found is not None]
-    return min(clear, key=lambda found: found.median_after_m or 0.0, default=None)
+    mismatches = [mismatch for mismatch in candidates if mismatch is not None]
+    return min(mismatches, key=lambda mismatch: mismatch.median_after_m or 0.0, default=None)
 
 
-def _away(points: Floats, tree: shapely.STRtree, metric: Frame) -> Floats:
-    places = shapely.points(metric.to_metres(points))
-    _, away = tree.query_nearest(places, return_distance=True, all_matches=False)
-    return np.asarray(away, dtype=np.float64)
+def measure_road_distance(points: Floats, tree: shapely.STRtree, projection: LocalProjection) -> Floats:
+    metric_points = shapely.points(projection.to_metres(points))
+    _, distance = tree.query_nearest(metric_points, return_distance=True, all_matches=False)
+    return np.asarray(distance, dtype=np.float64)
 
 
-def _compared(before: Floats, after: Floats, datum: str, of: str) -> Suspicion | None:
-    told: Bools = np.minimum(before, after) < _KNOWN_M
-    before, after = before[told], after[told]
-    count = len(before)
-    if count < _FEWEST:
+def evaluate_shift(distance_before: Floats, distance_after: Floats, datum: str, shifted: str) -> DatumMismatch | None:
+    comparable: Bools = np.minimum(distance_before, distance_after) < _MAX_ROAD_DISTANCE_M
+    distance_before, distance_after = distance_before[comparable], distance_after[comparable]
+    count = len(distance_before)
+    if count < _MIN_POINTS:
         return None
-    fit_before, fit_after = (float((away <= BESIDE_M).mean()) for away in (before, after))
-    median_before, median_after = float(np.median(before)), float(np.median(after))
-    nearer = int((after < before).sum()) - int((after > before).sum())
-    clear = (
+    fit_before, fit_after = (float((away <= NEAR_ROAD_M).mean()) for away in (distance_before, distance_after))
+    median_before, median_after = float(np.median(distance_before)), float(np.median(distance_after))
+    nearer = int((distance_after < distance_before).sum()) - int((distance_after > distance_before).sum())
+    significant = (
         fit_after >= 0.5
         and fit_after - fit_before >= _GAIN
         and median_after <= median_before * _SHRINK
         and nearer >= _SIGMAS * np.sqrt(count)
     )
-    if not clear:
+    if not significant:
         return None
-    whose: Literal["points", "roads"] = "points" if of == "points" else "roads"
-    return Suspicion(datum, whose, "roads", count, fit_before, fit_after, median_after)
+    shifted_set: Literal["points", "roads"] = "points" if shifted == "points" else "roads"
+    return DatumMismatch(datum, shifted_set, "roads", count, fit_before, fit_after, median_after)
 
 
-def _by_territory(points: Floats, territory: BaseGeometry) -> Suspicion | None:
+def compare_with_territory(points: Floats, territory: BaseGeometry) -> DatumMismatch | None:
     shapely.prepare(territory)
-    before = shapely.intersects_xy(territory, points)
-    found = None
+    inside_before = shapely.intersects_xy(territory, points)
+    mismatch = None
     for datum in DETECTED_DATUMS:
-        after = shapely.intersects_xy(territory, to_wgs84(points, datum))
-        came, went = int((after & ~before).sum()), int((before & ~after).sum())
-        enough = came >= max(_FEWEST_IN, 0.05 * len(points)) and went * 10 <= came
-        if enough and (found is None or after.mean() > found.fit_after):
-            found = Suspicion(datum, "points", "territory", len(points), float(before.mean()), float(after.mean()))
-    return found
+        inside_after = shapely.intersects_xy(territory, to_wgs84(points, datum))
+        entered, left_out = int((inside_after & ~inside_before).sum()), int((inside_before & ~inside_after).sum())
+        enough = entered >= max(_MIN_POINTS_ENTERING, 0.05 * len(points)) and left_out * 10 <= entered
+        if enough and (mismatch is None or inside_after.mean() > mismatch.fit_after):
+            mismatch = DatumMismatch(
+                datum, "points", "territory", len(points), float(inside_before.mean()), float(inside_after.mean())
+            )
+    return mismatch

@@ -29,7 +29,7 @@ _FIRST_ZONE_EPSG, _FIRST_MERIDIAN, _LAST_MERIDIAN = 4534, 75, 135
 
 
 @lru_cache(maxsize=64)
-def _checked(epsg: int) -> CRS:
+def load_metric_crs(epsg: int) -> CRS:
     try:
         crs = CRS.from_epsg(epsg)
     except CRSError:
@@ -44,12 +44,12 @@ def _checked(epsg: int) -> CRS:
 # Since pyproj 3.1 a Transformer keeps its PROJ context in thread-local storage and may be shared
 # (https://pyproj4.github.io/pyproj/stable/advanced_examples.html#multithreading); a Proj may not.
 @lru_cache(maxsize=64)
-def _transformer(epsg: int) -> Transformer:
-    return Transformer.from_crs("EPSG:4326", _checked(epsg), always_xy=True)
+def _load_transformer(epsg: int) -> Transformer:
+    return Transformer.from_crs("EPSG:4326", load_metric_crs(epsg), always_xy=True)
 
 
 @dataclass(frozen=True)
-class Frame:
+class LocalProjection:
     """A projected coordinate system in metres, named by its EPSG number.
 
     WGS 84 and CGCS2000 are taken as the same datum: PROJ knows only a null operation between
@@ -67,7 +67,7 @@ class Frame:
 
     Examples
     --------
-    >>> Frame(4547).to_metres([(113.2418, 35.2159)]).round(2)
+    >>> LocalProjection(4547).to_metres([(113.2418, 35.2159)]).round(2)
     array([[ 430966.92, 3898808.8 ]])
     """
 
@@ -75,7 +75,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         """Refuse what is not metric."""
-        _checked(self.epsg)
+        load_metric_crs(self.epsg)
 
     def to_metres(self, lonlat: ArrayLike) -> Floats:
         """Return easting and northing in metres.
@@ -95,12 +95,12 @@ class Frame:
             A position is no place on Earth, or lies where this projection has no value.
         """
         array = positions(lonlat)
-        metres = _apply(_transformer(self.epsg), array, inverse=False)
+        metres = apply_transformer(_load_transformer(self.epsg), array, inverse=False)
         if not np.isfinite(metres).all():
-            lost = array[int(np.argmin(np.isfinite(metres).all(axis=1)))]
+            unprojectable = array[int(np.argmin(np.isfinite(metres).all(axis=1)))]
             raise InvalidShape(
                 f"Position is outside the reach of EPSG:{self.epsg}",
-                (float(lost[0]), float(lost[1])),
+                (float(unprojectable[0]), float(unprojectable[1])),
             )
         return metres
 
@@ -122,7 +122,7 @@ class Frame:
             A number is not finite or has no counterpart on Earth.
         """
         array = np.asarray(metres, dtype=np.float64).reshape(-1, 2)
-        lonlat = _apply(_transformer(self.epsg), array, inverse=True)
+        lonlat = apply_transformer(_load_transformer(self.epsg), array, inverse=True)
         if not np.isfinite(lonlat).all():
             raise InvalidShape(f"Coordinates have no place in EPSG:{self.epsg}")
         return lonlat
@@ -177,19 +177,19 @@ class Frame:
 
         Examples
         --------
-        >>> Frame(4547).convergence_deg([(113.2418, 35.2159), (114, 35)]).round(2) + 0.0
+        >>> LocalProjection(4547).convergence_deg([(113.2418, 35.2159), (114, 35)]).round(2) + 0.0
         array([-0.44,  0.  ])
         """
         array = positions(lonlat)
         if not len(array):
             return np.empty(0)
-        factors = Proj(_checked(self.epsg)).get_factors(array[:, 0], array[:, 1])
+        factors = Proj(load_metric_crs(self.epsg)).get_factors(array[:, 0], array[:, 1])
         convergence = np.asarray(factors.meridian_convergence, dtype=np.float64)
         if not np.isfinite(convergence).all():
             raise InvalidShape(f"Position is outside the reach of EPSG:{self.epsg}")
         return convergence
 
-    def distortion(self, lonlat: ArrayLike) -> Floats:
+    def scale_error(self, lonlat: ArrayLike) -> Floats:
         """Return by which share lengths are at most too long or too short at places.
 
         Parameters
@@ -204,26 +204,26 @@ class Frame:
 
         Examples
         --------
-        >>> Frame(4547).distortion([(113.2418, 35.2159)]).round(5)
+        >>> LocalProjection(4547).scale_error([(113.2418, 35.2159)]).round(5)
         array([6.e-05])
-        >>> Frame(3857).distortion([(113.2418, 35.2159)]).round(2)
+        >>> LocalProjection(3857).scale_error([(113.2418, 35.2159)]).round(2)
         array([0.22])
         """
         array = positions(lonlat)
-        factors = Proj(_checked(self.epsg)).get_factors(array[:, 0], array[:, 1])
+        factors = Proj(load_metric_crs(self.epsg)).get_factors(array[:, 0], array[:, 1])
         scales = np.column_stack([factors.meridional_scale, factors.parallel_scale])
         return np.asarray(np.nan_to_num(np.abs(scales - 1), nan=np.inf).max(axis=1))
 
 
-def _apply(transformer: Transformer, array: Floats, *, inverse: bool) -> Floats:
-    out = np.empty_like(array)
-    out[:, 0], out[:, 1] = transformer.transform(
+def apply_transformer(transformer: Transformer, array: Floats, *, inverse: bool) -> Floats:
+    transformed = np.empty_like(array)
+    transformed[:, 0], transformed[:, 1] = transformer.transform(
         array[:, 0], array[:, 1], direction="INVERSE" if inverse else "FORWARD"
     )
-    return out
+    return transformed
 
 
-def frame(epsg: int) -> Frame:
+def get_projection(epsg: int) -> LocalProjection:
     """Return the frame with this EPSG number.
 
     Raises
@@ -233,16 +233,16 @@ def frame(epsg: int) -> Frame:
 
     Examples
     --------
-    >>> frame(4490)
+    >>> get_projection(4490)
     Traceback (most recent call last):
         ...
     app.errors.InvalidShape: The geometry is not valid: EPSG:4490 is not a projected coordinate \
 system.
     """
-    return Frame(epsg)
+    return LocalProjection(epsg)
 
 
-def frame_for(lon: float, lat: float) -> Frame:
+def choose_projection(lon: float, lat: float) -> LocalProjection:
     """Return the frame to measure in around a place.
 
     In China's extent the CGCS2000 3-degree Gauss-Kruger zone without zone number whose central
@@ -266,14 +266,14 @@ def frame_for(lon: float, lat: float) -> Frame:
 
     Examples
     --------
-    >>> frame_for(113.2, 35.2), frame_for(4.9, 52.4)
+    >>> choose_projection(113.2, 35.2), choose_projection(4.9, 52.4)
     (Frame(epsg=4547), Frame(epsg=32631))
     """
     positions([(lon, lat)])
     if CHINA_LON[0] <= lon <= CHINA_LON[1] and CHINA_LAT[0] <= lat <= CHINA_LAT[1]:
         meridian = min(3 * math.floor(lon / 3 + 0.5), _LAST_MERIDIAN)
-        return Frame(_FIRST_ZONE_EPSG + (meridian - _FIRST_MERIDIAN) // 3)
+        return LocalProjection(_FIRST_ZONE_EPSG + (meridian - _FIRST_MERIDIAN) // 3)
     if not -80 <= lat <= 84:
         raise InvalidShape("No metric frame is offered this close to a pole", (lon, lat))
     zone = min(int((lon + 180) // 6) + 1, 60)
-    return Frame((32600 if lat >= 0 else 32700) + zone)
+    return LocalProjection((32600 if lat >= 0 else 32700) + zone)

@@ -41,10 +41,10 @@ class Crs:
         return 4 if self.metric else 9
 
 
-def _of(srid: int) -> Crs:
+def build_crs(srid: int) -> Crs:
     system = CRS.from_epsg(srid)
-    first = system.axis_info[0].direction
-    return Crs(f"{_EPSG}{srid}", srid, first == "north", system.is_projected)
+    preferred = system.axis_info[0].direction
+    return Crs(f"{_EPSG}{srid}", srid, preferred == "north", system.is_projected)
 
 
 CRS84: Final = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, False, False)
@@ -52,8 +52,8 @@ CRS84: Final = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, False, 
 
 SYSTEMS: Final = (
     CRS84,
-    *(_of(srid) for srid in (4326, 4490, 3857)),
-    *(_of(srid) for srid in range(_FIRST_ZONE, _LAST_ZONE + 1)),
+    *(build_crs(srid) for srid in (4326, 4490, 3857)),
+    *(build_crs(srid) for srid in range(_FIRST_ZONE, _LAST_ZONE + 1)),
 )
 """Every system offered: WGS 84, CGCS2000, web Mercator, and the national zones in metres."""
 
@@ -68,7 +68,7 @@ _BY_NAME: Final = {
 }
 
 
-def named(name: str) -> Crs | None:
+def find_crs(name: str) -> Crs | None:
     """Return the system of a URI, a URN or a short name, None when it is not offered.
 
     Parameters
@@ -78,11 +78,11 @@ def named(name: str) -> Crs | None:
 
     Examples
     --------
-    >>> named("<http://www.opengis.net/def/crs/EPSG/0/4547>").swapped
+    >>> find_crs("<http://www.opengis.net/def/crs/EPSG/0/4547>").swapped
     True
-    >>> named("EPSG:3857").swapped
+    >>> find_crs("EPSG:3857").swapped
     False
-    >>> named("EPSG:27700") is None
+    >>> find_crs("EPSG:27700") is None
     True
     """
     text = name.strip()
@@ -92,11 +92,11 @@ def named(name: str) -> Crs | None:
 
 
 @lru_cache(maxsize=64)
-def _transformer(srid: int) -> Transformer:
+def _load_transformer(srid: int) -> Transformer:
     return Transformer.from_crs(f"EPSG:{srid}", "EPSG:4326", always_xy=True)
 
 
-def lonlat(xy: ArrayLike, crs: Crs) -> Floats:
+def convert_to_lonlat(xy: ArrayLike, crs: Crs) -> Floats:
     """Return positions in longitude and latitude.
 
     Parameters
@@ -118,21 +118,21 @@ def lonlat(xy: ArrayLike, crs: Crs) -> Floats:
 
     Examples
     --------
-    >>> lonlat([(35.2, 113.2)], named("EPSG:4490"))
+    >>> convert_to_lonlat([(35.2, 113.2)], find_crs("EPSG:4490"))
     array([[113.2,  35.2]])
     """
     array = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
     east_first = array[:, ::-1] if crs.swapped else array
     if crs.srid == CRS84.srid or not len(array):
         return np.ascontiguousarray(east_first)
-    degrees = _transformer(crs.srid).transform(east_first[:, 0], east_first[:, 1])
-    found = np.column_stack(degrees)
-    if not np.isfinite(found).all():
+    degrees = _load_transformer(crs.srid).transform(east_first[:, 0], east_first[:, 1])
+    converted = np.column_stack(degrees)
+    if not np.isfinite(converted).all():
         raise InvalidShape(f"a coordinate is no place in {crs.uri}")
-    return found
+    return converted
 
 
-def from_lonlat(positions: ArrayLike, crs: Crs) -> Floats:
+def convert_from_lonlat(positions: ArrayLike, crs: Crs) -> Floats:
     """Return positions in a system, x before y whatever the authority says, as files have it.
 
     Parameters
@@ -148,17 +148,17 @@ def from_lonlat(positions: ArrayLike, crs: Crs) -> Floats:
 
     Examples
     --------
-    >>> from_lonlat([(113.2418, 35.2159)], named("EPSG:4547")).round(1)
+    >>> convert_from_lonlat([(113.2418, 35.2159)], find_crs("EPSG:4547")).round(1)
     array([[ 430966.9, 3898808.8]])
     """
     array = np.asarray(positions, dtype=np.float64).reshape(-1, 2)
     if crs.srid == CRS84.srid or not len(array):
         return array
-    found = _transformer(crs.srid).transform(array[:, 0], array[:, 1], direction="INVERSE")
-    return np.column_stack(found)
+    converted = _load_transformer(crs.srid).transform(array[:, 0], array[:, 1], direction="INVERSE")
+    return np.column_stack(converted)
 
 
-def to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
+def geometry_to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
     """Return a geometry in longitude and latitude.
 
     Parameters
@@ -176,17 +176,17 @@ def to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
     Examples
     --------
     >>> from shapely import Point
-    >>> place = to_lonlat(Point(3898808.80, 430966.92), named("EPSG:4547"))
+    >>> place = geometry_to_lonlat(Point(3898808.80, 430966.92), find_crs("EPSG:4547"))
     >>> [round(number, 6) for number in place.coords[0]]
     [113.2418, 35.2159]
     """
     if crs == CRS84:
         return geometry
 
-    return shapely.transform(geometry, lambda xy: lonlat(xy, crs))
+    return shapely.transform(geometry, lambda xy: convert_to_lonlat(xy, crs))
 
 
-def boxes(sides: Iterable[float], crs: Crs) -> BaseGeometry:
+def parse_bbox(sides: Iterable[float], crs: Crs) -> BaseGeometry:
     """Return the area of a bounding box in longitude and latitude.
 
     Parameters
@@ -206,22 +206,22 @@ def boxes(sides: Iterable[float], crs: Crs) -> BaseGeometry:
     Raises
     ------
     InvalidShape
-        As ``to_lonlat``.
+        As ``geometry_to_lonlat``.
     """
     low_1, low_2, high_1, high_2 = sides
     west, south, east, north = low_1, low_2, high_1, high_2
     if crs.metric:
-        box = _box(west, south, east, north)
+        box = build_box(west, south, east, north)
         dense = shapely.segmentize(box, max(east - west, north - south, 1.0) / 16)
-        return to_lonlat(dense, crs)
+        return geometry_to_lonlat(dense, crs)
     if crs.swapped:
         west, south, east, north = low_2, low_1, high_2, high_1
     if west <= east:
-        return _box(west, south, east, north)
-    return shapely.union_all([_box(west, south, 180.0, north), _box(-180.0, south, east, north)])
+        return build_box(west, south, east, north)
+    return shapely.union_all([build_box(west, south, 180.0, north), build_box(-180.0, south, east, north)])
 
 
-def _box(west: float, south: float, east: float, north: float) -> BaseGeometry:
+def build_box(west: float, south: float, east: float, north: float) -> BaseGeometry:
     """Return the box of two corners, which may be a line or a point."""
     if (west, south) == (east, north):
         return shapely.Point(west, south)

@@ -14,7 +14,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 PIXELS: Final = 256
 """Side of a tile in pixels, as the well-known sets define it."""
-DEEPEST: Final = 24
+MAX_MATRIX: Final = 24
 """Last matrix that is served; a pixel is about a centimetre there."""
 _PIXEL_M: Final = 0.00028
 """Side of the standard's rendering pixel, from which scale denominators follow."""
@@ -23,7 +23,7 @@ _HALF_M: Final = pi * _EARTH_M
 
 
 @dataclass(frozen=True)
-class MatrixSet:
+class TileMatrixSet:
     """A pyramid of tiles: ``columns`` x 1 tiles at matrix 0, four times as many at each next one."""
 
     name: str
@@ -43,30 +43,30 @@ class MatrixSet:
         """Return the identifier the standard gives the set."""
         return f"http://www.opengis.net/def/tilematrixset/OGC/1.0/{self.name}"
 
-    def size(self, matrix: int) -> tuple[int, int]:
+    def matrix_size(self, matrix: int) -> tuple[int, int]:
         """Return the numbers of columns and rows of a matrix."""
         return self.columns << matrix, 1 << matrix
 
-    def has(self, matrix: int, row: int, column: int) -> bool:
+    def has_tile(self, matrix: int, row: int, column: int) -> bool:
         """Tell whether there is such a tile."""
-        if not 0 <= matrix <= DEEPEST:
+        if not 0 <= matrix <= MAX_MATRIX:
             return False
-        columns, rows = self.size(matrix)
+        columns, rows = self.matrix_size(matrix)
         return 0 <= row < rows and 0 <= column < columns
 
-    def envelope(self, matrix: int, row: int, column: int) -> Box:
+    def tile_extent(self, matrix: int, row: int, column: int) -> Box:
         """Return a tile's (xmin, ymin, xmax, ymax) in the CRS of the set.
 
         Examples
         --------
-        >>> WORLD_CRS84_QUAD.envelope(0, 0, 1)
+        >>> WORLD_CRS84_QUAD.tile_extent(0, 0, 1)
         (0.0, -90.0, 180.0, 90.0)
         """
         side = self.side / (1 << matrix)
         x, y = self.west + column * side, self.north - row * side
         return (x, y - side, x + side, y)
 
-    def bounds(self, matrix: int, row: int, column: int, *, margin: float = 0.0) -> Box:
+    def tile_bounds(self, matrix: int, row: int, column: int, *, margin: float = 0.0) -> Box:
         """Return a tile's (west, south, east, north) in degrees.
 
         Parameters
@@ -78,21 +78,21 @@ class MatrixSet:
 
         Examples
         --------
-        >>> [round(degree, 4) for degree in WEB_MERCATOR_QUAD.bounds(1, 0, 0)]
+        >>> [round(degree, 4) for degree in WEB_MERCATOR_QUAD.tile_bounds(1, 0, 0)]
         [-180.0, 0.0, 0.0, 85.0511]
         """
         grown = self.side / (1 << matrix) * margin
-        x0, y0, x1, y1 = self.envelope(matrix, row, column)
-        return self._degrees((x0 - grown, y0 - grown, x1 + grown, y1 + grown))
+        x0, y0, x1, y1 = self.tile_extent(matrix, row, column)
+        return self.to_degrees((x0 - grown, y0 - grown, x1 + grown, y1 + grown))
 
-    def _degrees(self, box: Box) -> Box:
+    def to_degrees(self, box: Box) -> Box:
         if self.srid != _MERCATOR:
             return box
         x0, y0, x1, y1 = box
         west, east = degrees(x0 / _EARTH_M), degrees(x1 / _EARTH_M)
         return (west, degrees(atan(sinh(y0 / _EARTH_M))), east, degrees(atan(sinh(y1 / _EARTH_M))))
 
-    def limits(self, box: Box, matrix: int) -> tuple[int, int, int, int]:
+    def tile_limits(self, box: Box, matrix: int) -> tuple[int, int, int, int]:
         """Return (first row, last row, first column, last column) of the tiles that meet a box.
 
         Parameters
@@ -104,34 +104,34 @@ class MatrixSet:
 
         Examples
         --------
-        >>> WEB_MERCATOR_QUAD.limits((113.0, 35.0, 113.5, 35.4), 8)
+        >>> WEB_MERCATOR_QUAD.tile_limits((113.0, 35.0, 113.5, 35.4), 8)
         (101, 101, 208, 208)
         """
         west, south, east, north = box
         side = self.side / (1 << matrix)
-        columns, rows = self.size(matrix)
+        columns, rows = self.matrix_size(matrix)
 
         def place(units: float, count: int) -> int:
             return min(max(int(units // side), 0), count - 1)
 
-        left, right = (place(self._x(lon) - self.west, columns) for lon in (west, east))
-        top, bottom = (place(self.north - self._y(lat), rows) for lat in (north, south))
+        left, right = (place(self._project_lon(lon) - self.west, columns) for lon in (west, east))
+        top, bottom = (place(self.north - self._project_lat(lat), rows) for lat in (north, south))
         return top, bottom, left, right
 
-    def _x(self, lon: float) -> float:
+    def _project_lon(self, lon: float) -> float:
         return radians(lon) * _EARTH_M if self.srid == _MERCATOR else lon
 
-    def _y(self, lat: float) -> float:
+    def _project_lat(self, lat: float) -> float:
         if self.srid != _MERCATOR:
             return lat
-        kept = min(max(lat, -85.06), 85.06)  # the set ends at 85.0511 degrees
-        return _EARTH_M * asinh(tan(radians(kept)))
+        clamped = min(max(lat, -85.06), 85.06)  # the set ends at 85.0511 degrees
+        return _EARTH_M * asinh(tan(radians(clamped)))
 
-    def pixel(self, matrix: int) -> float:
+    def pixel_size(self, matrix: int) -> float:
         """Return the side of a pixel in units of the CRS."""
         return self.side / PIXELS / (1 << matrix)
 
-    def document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the set as a TileMatrixSet document (OGC 17-083r4, annex on JSON)."""
         return {
             "id": self.name,
@@ -140,15 +140,15 @@ class MatrixSet:
             "crs": self.crs,
             "orderedAxes": ["X", "Y"] if self.srid == _MERCATOR else ["Lon", "Lat"],
             "wellKnownScaleSet": f"http://www.opengis.net/def/wkss/OGC/1.0/{self.scale_set}",
-            "tileMatrices": [self._matrix(matrix) for matrix in range(DEEPEST + 1)],
+            "tileMatrices": [self.build_matrix_document(matrix) for matrix in range(MAX_MATRIX + 1)],
         }
 
-    def _matrix(self, matrix: int) -> dict[str, Any]:
-        columns, rows = self.size(matrix)
+    def build_matrix_document(self, matrix: int) -> dict[str, Any]:
+        columns, rows = self.matrix_size(matrix)
         return {
             "id": str(matrix),
-            "scaleDenominator": self.pixel(matrix) * self.metres_per_unit / _PIXEL_M,
-            "cellSize": self.pixel(matrix),
+            "scaleDenominator": self.pixel_size(matrix) * self.metres_per_unit / _PIXEL_M,
+            "cellSize": self.pixel_size(matrix),
             "cornerOfOrigin": "topLeft",
             "pointOfOrigin": [self.west, self.north],
             "tileWidth": PIXELS,
@@ -159,7 +159,7 @@ class MatrixSet:
 
 
 _MERCATOR: Final = 3857
-WEB_MERCATOR_QUAD: Final = MatrixSet(
+WEB_MERCATOR_QUAD: Final = TileMatrixSet(
     "WebMercatorQuad",
     "GoogleMapsCompatible",
     "http://www.opengis.net/def/crs/EPSG/0/3857",
@@ -170,7 +170,7 @@ WEB_MERCATOR_QUAD: Final = MatrixSet(
     1,
     1.0,
 )
-WORLD_CRS84_QUAD: Final = MatrixSet(
+WORLD_CRS84_QUAD: Final = TileMatrixSet(
     "WorldCRS84Quad",
     "GoogleCRS84Quad",
     "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
@@ -181,4 +181,4 @@ WORLD_CRS84_QUAD: Final = MatrixSet(
     2,
     pi * _EARTH_M / 180,
 )
-MATRIX_SETS: Final[Mapping[str, MatrixSet]] = {found.name: found for found in (WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD)}
+MATRIX_SETS: Final[Mapping[str, TileMatrixSet]] = {found.name: found for found in (WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD)}

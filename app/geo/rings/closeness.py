@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from app.geo.arrays import Floats, Ints, spread
 
 Lines = NDArray[np.object_]
-HAIR_M: Final = 1e-6
+TOUCH_M: Final = 1e-6
 """Intervals nearer to each other, or to the end of a line, than this touch."""
 
 
 @dataclass(frozen=True, eq=False)
-class Closeness:
+class BorderIntervals:
     """Parts of lines that lie within a distance of a border; sorted by line, then along it."""
 
     line: Ints
@@ -36,9 +36,9 @@ class Closeness:
     """Shape (h, 2)."""
 
 
-def closeness(
+def find_border_intervals(
     lines: Lines, length_m: Floats, tree: shapely.STRtree, border: shapely.Geometry, within_m: float
-) -> Closeness:
+) -> BorderIntervals:
     """Return which parts of lines lie within a distance of a border.
 
     Parameters
@@ -55,13 +55,13 @@ def closeness(
 
     Returns
     -------
-    Closeness
+    BorderIntervals
 
     Examples
     --------
     >>> lines = shapely.from_wkt(["LINESTRING (0 -50, 0 50)", "LINESTRING (9 9, 99 9)"])
     >>> border = shapely.LineString([(-100, 0), (100, 0)])
-    >>> found = closeness(lines, shapely.length(lines), shapely.STRtree(lines), border, 5.0)
+    >>> found = find_border_intervals(lines, shapely.length(lines), shapely.STRtree(lines), border, 5.0)
     >>> (
     ...     found.line.tolist(),
     ...     found.from_m.tolist(),
@@ -70,51 +70,53 @@ def closeness(
     ... )
     ([0], [45.0], [55.0], [50.0])
     """
-    start, end = _segments(border)
+    start, end = list_segments(border)
     capsule, row = tree.query(
         shapely.linestrings(np.stack([start, end], axis=1)), predicate="dwithin", distance=within_m
     )
     if not len(row):
         nothing, nowhere = np.empty(0, np.int64), np.empty(0)
-        return Closeness(nothing, nowhere, nowhere, nothing, nowhere, np.empty((0, 2)))
+        return BorderIntervals(nothing, nowhere, nowhere, nothing, nowhere, np.empty((0, 2)))
     rows, where = np.unique(row, return_inverse=True)
     xy, of = shapely.get_coordinates(lines[rows], return_index=True)
     vertices = np.bincount(of, minlength=len(rows))
-    first = np.cumsum(vertices) - vertices
+    segment_start = np.cumsum(vertices) - vertices
     # Every segment of a line against every segment of the border that the line is near.
-    pair, _, vertex = spread((vertices - 1)[where], first[where])
+    pair, _, vertex = spread((vertices - 1)[where], segment_start[where])
     p, d = xy[vertex], xy[vertex + 1] - xy[vertex]
     a, b = start[capsule[pair]], end[capsule[pair]]
     along = np.append(0.0, np.hypot(*np.diff(xy, axis=0).T))
-    along[first] = 0.0
+    along[segment_start] = 0.0
     along = np.cumsum(along)
-    along -= np.repeat(along[first], vertices)
-    size, at = np.hypot(d[:, 0], d[:, 1]), along[vertex]
-    low, high = _in_capsule(p, d, a, b, within_m)
+    along -= np.repeat(along[segment_start], vertices)
+    size, segment = np.hypot(d[:, 0], d[:, 1]), along[vertex]
+    low, high = intersect_capsule(p, d, a, b, within_m)
     inside = low <= high
-    line, from_m, to_m = _joined(where[pair][inside], (at + low * size)[inside], (at + high * size)[inside])
+    line, from_m, to_m = merge_intervals(
+        where[pair][inside], (segment + low * size)[inside], (segment + high * size)[inside]
+    )
     longest = length_m[rows]
-    from_m = np.where(from_m < HAIR_M, 0.0, from_m)
-    to_m = np.where(to_m > longest[line] - HAIR_M, longest[line], to_m)
-    hit, share = _crossing(p, d, a, b)
-    return Closeness(
+    from_m = np.where(from_m < TOUCH_M, 0.0, from_m)
+    to_m = np.where(to_m > longest[line] - TOUCH_M, longest[line], to_m)
+    hit, share = find_segment_crossings(p, d, a, b)
+    return BorderIntervals(
         rows[line],
         from_m,
         to_m,
         row[pair[hit]],
-        (at + share * size)[hit],
+        (segment + share * size)[hit],
         (p + share[:, np.newaxis] * d)[hit],
     )
 
 
-def _segments(border: shapely.Geometry) -> tuple[Floats, Floats]:
+def list_segments(border: shapely.Geometry) -> tuple[Floats, Floats]:
     """Return the starts and ends of the segments of all parts of a border."""
     xy, of = shapely.get_coordinates(shapely.get_parts(border), return_index=True)
     within = np.flatnonzero(of[1:] == of[:-1])
     return xy[within], xy[within + 1]
 
 
-def _in_capsule(p: Floats, d: Floats, a: Floats, b: Floats, r: float) -> tuple[Floats, Floats]:
+def intersect_capsule(p: Floats, d: Floats, a: Floats, b: Floats, r: float) -> tuple[Floats, Floats]:
     """Return from where to where (shares of 0 to 1) p + u d lies within r of the segment a b.
 
     Empty intervals have the first above the second.
@@ -123,29 +125,31 @@ def _in_capsule(p: Floats, d: Floats, a: Floats, b: Floats, r: float) -> tuple[F
     size = np.hypot(along[:, 0], along[:, 1])
     unit = along / np.where(size > 0, size, 1.0)[:, np.newaxis]
     from_a = p - a
-    slab = _between(_dot(unit, from_a), _dot(unit, d), 0.0, size)
-    strip = _between(_cross(unit, from_a), _cross(unit, d), -r, r)
+    slab = solve_linear_range(_dot(unit, from_a), _dot(unit, d), 0.0, size)
+    strip = solve_linear_range(_cross(unit, from_a), _cross(unit, d), -r, r)
     low, high = np.maximum(slab[0], strip[0]), np.minimum(slab[1], strip[1])
     none = (low > high) | (size == 0)
     low, high = np.where(none, np.inf, low), np.where(none, -np.inf, high)
     for centre in (a, b):
-        disc = _in_disc(p - centre, d, r)
+        disc = intersect_disc(p - centre, d, r)
         low, high = np.minimum(low, disc[0]), np.maximum(high, disc[1])
     return np.maximum(low, 0.0), np.minimum(high, 1.0)
 
 
-def _between(at: Floats, slope: Floats, low: Floats | float, high: Floats | float) -> tuple[Floats, Floats]:
+def solve_linear_range(
+    value: Floats, slope: Floats, low: Floats | float, high: Floats | float
+) -> tuple[Floats, Floats]:
     """Return for which u the value at + u slope lies between two numbers."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        one, other = (low - at) / slope, (high - at) / slope
+        lower_root, upper_root = (low - value) / slope, (high - value) / slope
     flat = slope == 0
-    always = flat & (at >= low) & (at <= high)
-    first = np.where(flat, np.where(always, -np.inf, np.inf), np.minimum(one, other))
-    last = np.where(flat, np.where(always, np.inf, -np.inf), np.maximum(one, other))
+    always = flat & (value >= low) & (value <= high)
+    first = np.where(flat, np.where(always, -np.inf, np.inf), np.minimum(lower_root, upper_root))
+    last = np.where(flat, np.where(always, np.inf, -np.inf), np.maximum(lower_root, upper_root))
     return first, last
 
 
-def _in_disc(p: Floats, d: Floats, r: float) -> tuple[Floats, Floats]:
+def intersect_disc(p: Floats, d: Floats, r: float) -> tuple[Floats, Floats]:
     """Return for which u the place p + u d lies within r of the origin."""
     a, b, c = _dot(d, d), _dot(p, d), _dot(p, p) - r * r
     under = b * b - a * c
@@ -155,21 +159,21 @@ def _in_disc(p: Floats, d: Floats, r: float) -> tuple[Floats, Floats]:
     return np.where(none, np.inf, (-b - root) / safe), np.where(none, -np.inf, (-b + root) / safe)
 
 
-def _joined(line: Ints, low: Floats, high: Floats) -> tuple[Ints, Floats, Floats]:
+def merge_intervals(line: Ints, low: Floats, high: Floats) -> tuple[Ints, Floats, Floats]:
     """Return the union of intervals of each line, sorted by line, then along it."""
     if not len(line):
         return line, low, high
     order = np.lexsort((low, line))
     line, low, high = line[order], low[order], high[order]
     # Lines are laid end to end, far enough apart, so that one running maximum serves all.
-    apart = line * (float(high.max()) + 1.0)
-    reach = np.maximum.accumulate(high + apart)
-    new = np.append(True, (low + apart)[1:] > reach[:-1] + HAIR_M)
+    is_separate = line * (float(high.max()) + 1.0)
+    reach = np.maximum.accumulate(high + is_separate)
+    new = np.append(True, (low + is_separate)[1:] > reach[:-1] + TOUCH_M)
     first = np.flatnonzero(new)
     return line[first], low[first], np.maximum.reduceat(high, first)
 
 
-def _crossing(p: Floats, d: Floats, a: Floats, b: Floats) -> tuple[Ints, Floats]:
+def find_segment_crossings(p: Floats, d: Floats, a: Floats, b: Floats) -> tuple[Ints, Floats]:
     """Return which segments p d meet the segment a b beside them, and at which share of p d."""
     e = b - a
     turn = _cross(d, e)

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 from shapely.geometry import MultiPolygon
 
 from app.geo.arrays import Bools, Bytes, Floats, Ints, Shapes, positions
-from app.geo.projection.local_projection import Frame
-from app.geo.rings.outline import Outline, divided
+from app.geo.projection.local_projection import LocalProjection
+from app.geo.rings.outline import Outline, divide_edges
 
 Level = Literal["core", "urban", "city"]
 LEVELS: Final[tuple[Level, ...]] = ("core", "urban", "city")
@@ -119,28 +119,28 @@ class RingIndex:
     Examples
     --------
     >>> square = MultiPolygon([shapely.box(113, 35, 114, 36)])
-    >>> index = RingIndex([Boundary("city", square, tolerance_m=150)], Frame(4547))
-    >>> found = index.locate([(113.5, 35.001), (112.9, 35.5)])
+    >>> index = RingIndex([Boundary("city", square, tolerance_m=150)], LocalProjection(4547))
+    >>> found = index.locate_points([(113.5, 35.001), (112.9, 35.5)])
     >>> found.zone, found.on_boundary[:, 0].tolist(), found.distance_m[:, 0].round(1).tolist()
     (['city', 'outside'], [True, False], [-110.9, 9074.0])
-    >>> codes, bits = index.zones([(113.5, 35.001), (112.9, 35.5)])
+    >>> codes, bits = index.classify_points([(113.5, 35.001), (112.9, 35.5)])
     >>> [ZONES[code] for code in codes], bits
     (['city', 'outside'], array([4, 0], dtype=uint8))
     """
 
-    def __init__(self, boundaries: Sequence[Boundary], frame: Frame) -> None:
-        self.boundaries = tuple(sorted(boundaries, key=lambda found: LEVELS.index(found.level)))
+    def __init__(self, boundaries: Sequence[Boundary], projection: LocalProjection) -> None:
+        self.boundaries = tuple(sorted(boundaries, key=lambda rings: LEVELS.index(rings.level)))
         self.levels = tuple(boundary.level for boundary in self.boundaries)
         if not self.levels or len(set(self.levels)) != len(self.levels):
             raise ValueError("an index needs at least one boundary and at most one of a level")
-        self.frame = frame
+        self.frame = projection
         self._lock = threading.RLock()
-        self._rings = tuple(_Ring(boundary, frame, self._lock) for boundary in self.boundaries)
-        west, south, east, north = shapely.total_bounds([one.polygon for one in self.boundaries])
+        self._rings = tuple(_PreparedRing(boundary, projection, self._lock) for boundary in self.boundaries)
+        west, south, east, north = shapely.total_bounds([boundary_level.polygon for boundary_level in self.boundaries])
         self._home = (west - _HOME_DEG, south - _HOME_DEG, east + _HOME_DEG, north + _HOME_DEG)
-        self._grid: _Grid | None = None
+        self._grid: _CellGrid | None = None
 
-    def locate(self, lonlat: ArrayLike) -> Membership:
+    def locate_points(self, lonlat: ArrayLike) -> Membership:
         """Return zone, rings, border flags and signed distances of points.
 
         Parameters
@@ -165,22 +165,24 @@ class RingIndex:
         west, south, east, north = self._home
         lon, lat = points[:, 0], points[:, 1]
         home = (lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)
-        near, far = np.flatnonzero(home), np.flatnonzero(~home)
-        xy = self.frame.to_metres(points[near])
-        places = np.asarray(shapely.points(xy), dtype=object)
+        near_boundary, far_rows = np.flatnonzero(home), np.flatnonzero(~home)
+        xy = self.frame.to_metres(points[near_boundary])
+        metric_points = np.asarray(shapely.points(xy), dtype=object)
         codes = np.full(n, OUTSIDE)
-        for place in reversed(range(k)):
-            ring = self._rings[place]
-            inside[:, place] = ring.covers(points)
-            distance[near, place] = ring.signed(points[near], xy, inside[near, place], places)
-            distance[far, place] = ring.outline.far_distance(points[far])
-            codes[inside[:, place]] = ring.bit_place
+        for metric_point in reversed(range(k)):
+            ring = self._rings[metric_point]
+            inside[:, metric_point] = ring.covers_points(points)
+            distance[near_boundary, metric_point] = ring.signed_distance(
+                points[near_boundary], xy, inside[near_boundary, metric_point], metric_points
+            )
+            distance[far_rows, metric_point] = ring.outline.geodesic_distance(points[far_rows])
+            codes[inside[:, metric_point]] = ring.bit_place
         tolerances = [boundary.tolerance_m for boundary in self.boundaries]
         on_boundary = np.abs(distance) <= tolerances
         zone = np.array(ZONES, dtype=object)[codes].tolist()
         return Membership(self.levels, zone, inside, on_boundary, distance)
 
-    def zones(self, lonlat: ArrayLike) -> tuple[Bytes, Bytes]:
+    def classify_points(self, lonlat: ArrayLike) -> tuple[Bytes, Bytes]:
         """Return zone codes and border bits of points, without distances; for millions of them.
 
         Parameters
@@ -203,43 +205,45 @@ class RingIndex:
         points = positions(lonlat)
         if self._grid is None and len(points) < GRID_FROM:
             rows = np.arange(len(points))
-            inside, near = np.zeros(len(points), np.uint8), np.zeros(len(points), np.uint8)
+            inside, on_boundary = np.zeros(len(points), np.uint8), np.zeros(len(points), np.uint8)
             for ring in self._rings:
-                self._decide(ring, points, rows, inside, near)
-            return _INNERMOST[inside], near
-        return self._by_grid(points, self._built())
+                self.classify_exactly(ring, points, rows, inside, on_boundary)
+            return _INNERMOST[inside], on_boundary
+        return self.classify_by_grid(points, self.load_grid())
 
-    def _by_grid(self, points: Floats, grid: "_Grid") -> tuple[Bytes, Bytes]:
+    def classify_by_grid(self, points: Floats, grid: "_CellGrid") -> tuple[Bytes, Bytes]:
         codes, bits = np.empty(len(points), np.uint8), np.zeros(len(points), np.uint8)
         unsure, cells_of_unsure = [], []
         for start in range(0, len(points), _CHUNK):  # chunks stay in the processor's cache
-            part = slice(start, start + _CHUNK)
-            cells = grid.cells(points[part])
-            codes[part] = _ZONE_OF_CELL[cells]
+            chunk = slice(start, start + _CHUNK)
+            cells = grid.classify_cells(points[chunk])
+            codes[chunk] = _ZONE_OF_CELL[cells]
             mixed = np.flatnonzero(cells > _ALL)
             unsure.append(mixed + start)
             cells_of_unsure.append(cells[mixed])
         rows = np.concatenate(unsure) if unsure else np.empty(0, np.int64)
         cells = np.concatenate(cells_of_unsure) if unsure else np.empty(0, np.uint8)
-        inside, near = cells & np.uint8(_ALL), np.zeros(len(rows), np.uint8)
-        some = points[rows]
+        inside, on_boundary = cells & np.uint8(_ALL), np.zeros(len(rows), np.uint8)
+        undecided = points[rows]
         for ring in self._rings:
             mine = np.flatnonzero(cells & np.uint8(ring.bit << _MIXED_SHIFT))
-            self._decide(ring, some, mine, inside, near)
-        codes[rows], bits[rows] = _INNERMOST[inside], near
+            self.classify_exactly(ring, undecided, mine, inside, on_boundary)
+        codes[rows], bits[rows] = _INNERMOST[inside], on_boundary
         return codes, bits
 
-    def _decide(self, ring: "_Ring", points: Floats, rows: Ints, inside: Bytes, near: Bytes) -> None:
-        """Set a ring's bit in `inside` and `near` for some rows of the points, by exact tests."""
-        some = points[rows]
-        covered = ring.covers(some)
+    def classify_exactly(
+        self, ring: "_PreparedRing", points: Floats, rows: Ints, inside: Bytes, on_boundary: Bytes
+    ) -> None:
+        """Set a ring's bit in `inside` and `on_boundary` for some rows of the points, by exact tests."""
+        subset = points[rows]
+        covered = ring.covers_points(subset)
         inside[rows] |= covered * np.uint8(ring.bit)
-        near[rows] |= ring.on_boundary(some, covered) * np.uint8(ring.bit)
+        on_boundary[rows] |= ring.is_on_boundary(subset, covered) * np.uint8(ring.bit)
 
-    def _built(self) -> "_Grid":
+    def load_grid(self) -> "_CellGrid":
         with self._lock:
             if self._grid is None:
-                self._grid = _Grid.over(self._rings, self.frame)
+                self._grid = _CellGrid.build_grid(self._rings, self.frame)
             return self._grid
 
 
@@ -250,14 +254,14 @@ _INNERMOST: Final = np.array([OUTSIDE, 0, 1, 0, 2, 0, 1, 0], dtype=np.uint8)
 _ZONE_OF_CELL: Final = _INNERMOST[np.arange(256) & _ALL]
 
 
-class _Ring:
+class _PreparedRing:
     """One boundary: its polygon prepared in lon/lat and, when first needed, its line in metres."""
 
-    def __init__(self, boundary: Boundary, frame: Frame, lock: threading.RLock) -> None:
+    def __init__(self, boundary: Boundary, projection: LocalProjection, lock: threading.RLock) -> None:
         self.polygon, self.tolerance_m = boundary.polygon, boundary.tolerance_m
         self.bit_place = LEVELS.index(boundary.level)
         self.bit = 1 << self.bit_place
-        self._frame, self._lock = frame, lock
+        self._frame, self._lock = projection, lock
         self._outline: Outline | None = None
         # GEOS builds the index of a prepared polygon at its second question, and not in a way
         # that two threads could do together; so it is asked here.
@@ -276,34 +280,36 @@ class _Ring:
                     self._outline = Outline(self.polygon, self._frame)
         return self._outline
 
-    def covers(self, points: Floats) -> Bools:
+    def covers_points(self, points: Floats) -> Bools:
         """Tell which points are inside or on the line."""
         return np.asarray(shapely.intersects_xy(self.polygon, points[:, 0], points[:, 1]))
 
-    def touches(self, points: Floats, covered: Bools) -> Bools:
+    def touches_points(self, points: Floats, covered: Bools) -> Bools:
         """Tell which points are exactly on the line."""
         return covered & ~np.asarray(shapely.contains_xy(self.polygon, points[:, 0], points[:, 1]))
 
-    def signed(self, points: Floats, xy: Floats, covered: Bools, places: Shapes | None = None) -> Floats:
+    def signed_distance(
+        self, points: Floats, xy: Floats, covered: Bools, metric_points: Shapes | None = None
+    ) -> Floats:
         """Return signed distances to the line; sign and zero follow the test in lon/lat."""
-        away = np.maximum(self.outline.distance(xy, places), _NEVER_M)
+        away = np.maximum(self.outline.distance(xy, metric_points), _NEVER_M)
         close = np.flatnonzero(away < _TOUCH_M)
-        away[close[self.touches(points[close], covered[close])]] = 0.0
+        away[close[self.touches_points(points[close], covered[close])]] = 0.0
         return np.where(covered, -away, away) + 0.0
 
-    def on_boundary(self, points: Floats, covered: Bools) -> Bools:
+    def is_on_boundary(self, points: Floats, covered: Bools) -> Bools:
         """Tell which points are within the tolerance of the line, as `signed` measures it."""
         if self.tolerance_m == 0:
-            return self.touches(points, covered)
-        near = np.zeros(len(points), np.bool_)
-        rows = np.flatnonzero(self._about(points))
+            return self.touches_points(points, covered)
+        on_boundary = np.zeros(len(points), np.bool_)
+        rows = np.flatnonzero(self.is_measurable(points))
         xy = self._frame.to_metres(points[rows])
-        close = self.outline.within(xy, self.tolerance_m + _TOUCH_M)
+        close = self.outline.is_within(xy, self.tolerance_m + _TOUCH_M)
         rows, xy = rows[close], xy[close]
-        near[rows] = np.abs(self.signed(points[rows], xy, covered[rows])) <= self.tolerance_m
-        return near
+        on_boundary[rows] = np.abs(self.signed_distance(points[rows], xy, covered[rows])) <= self.tolerance_m
+        return on_boundary
 
-    def _about(self, points: Floats) -> Bools:
+    def is_measurable(self, points: Floats) -> Bools:
         """Tell which points are near enough to be measured in the frame."""
         west, south, east, north = self.polygon.bounds
         lon, lat = points[:, 0], points[:, 1]
@@ -316,7 +322,7 @@ class _Ring:
 
 
 @dataclass(frozen=True, eq=False)
-class _Grid:
+class _CellGrid:
     """Cells over all rings; low bits: inside, high bits: a widened line enters.
 
     `cells` finds a point's cell by products and sums that never decrease with the coordinate, and
@@ -333,9 +339,9 @@ class _Grid:
     kinds: Bytes
 
     @classmethod
-    def over(cls, rings: Sequence[_Ring], frame: Frame) -> "_Grid":
+    def build_grid(cls, rings: Sequence[_PreparedRing], projection: LocalProjection) -> "_CellGrid":
         """Classify every cell for every ring."""
-        widths = [_tolerance_deg(ring, frame) for ring in rings]
+        widths = [compute_tolerance_deg(ring, projection) for ring in rings]
         bounds = shapely.total_bounds([ring.polygon for ring in rings])
         margin = np.max(widths, axis=0)
         low, high = bounds[:2] - margin, bounds[2:] + margin
@@ -347,33 +353,33 @@ class _Grid:
         kinds = np.zeros(width * height, np.uint8)
         grid = cls(float(low[0]), float(low[1]), per_lon, per_lat, width, height, kinds)
         for ring, widened in zip(rings, widths, strict=True):
-            entered = grid._entered(ring, widened, cell)
+            entered = grid.find_line_cells(ring, widened, cell)
             kinds |= entered.ravel() * np.uint8(ring.bit << _MIXED_SHIFT)
-            kinds |= grid._filled(ring, entered).ravel() * np.uint8(ring.bit)
+            kinds |= grid.find_inside_cells(ring, entered).ravel() * np.uint8(ring.bit)
         return grid
 
-    def cells(self, points: Floats) -> Bytes:
+    def classify_cells(self, points: Floats) -> Bytes:
         """Return the kind of the cell of each point."""
-        place = self._row(points[:, 1])
-        place *= self.width
-        place += self._column(points[:, 0])
-        return self.kinds[place]
+        cell_index = self.to_row(points[:, 1])
+        cell_index *= self.width
+        cell_index += self.to_column(points[:, 0])
+        return self.kinds[cell_index]
 
-    def _column(self, lon: Floats) -> Ints:
-        return _place(lon, self.west, self.per_lon, self.width)
+    def to_column(self, lon: Floats) -> Ints:
+        return to_cell_index(lon, self.west, self.per_lon, self.width)
 
-    def _row(self, lat: Floats) -> Ints:
-        return _place(lat, self.south, self.per_lat, self.height)
+    def to_row(self, lat: Floats) -> Ints:
+        return to_cell_index(lat, self.south, self.per_lat, self.height)
 
-    def _entered(self, ring: _Ring, widened: Floats, cell: Floats) -> Bools:
+    def find_line_cells(self, ring: _PreparedRing, widened: Floats, cell: Floats) -> Bools:
         """Return the cells that the boxes around short pieces of the line enter, widened."""
-        border = shapely.segmentize(divided(ring.polygon.boundary), float(cell.min()) * 2)
+        border = shapely.segmentize(divide_edges(ring.polygon.boundary), float(cell.min()) * 2)
         xy, line = shapely.get_coordinates(shapely.get_parts(border), return_index=True)
         same = np.flatnonzero(line[1:] == line[:-1])
         low = np.minimum(xy[same], xy[same + 1]) - widened
         high = np.maximum(xy[same], xy[same + 1]) + widened
-        west, east = self._column(low[:, 0]), self._column(high[:, 0])
-        south, north = self._row(low[:, 1]), self._row(high[:, 1])
+        west, east = self.to_column(low[:, 0]), self.to_column(high[:, 0])
+        south, north = self.to_row(low[:, 1]), self.to_row(high[:, 1])
         # Corners of boxes, summed along both axes, count the boxes over each cell.
         size = (self.height + 1) * (self.width + 1)
         count = np.zeros(size, np.int64)
@@ -387,7 +393,7 @@ class _Grid:
         summed = count.reshape(self.height + 1, self.width + 1).cumsum(axis=0).cumsum(axis=1)
         return np.asarray(summed[:-1, :-1] > 0)
 
-    def _filled(self, ring: _Ring, entered: Bools) -> Bools:
+    def find_inside_cells(self, ring: _PreparedRing, entered: Bools) -> Bools:
         """Return which cells are inside, by one test for every run of cells without a line."""
         free = ~entered
         first = free.copy()
@@ -401,17 +407,17 @@ class _Grid:
         )
         run = np.cumsum(first.ravel()).reshape(first.shape) - 1
         inside = np.zeros(free.shape, np.bool_)
-        inside[free] = ring.covers(middle)[run[free]]
+        inside[free] = ring.covers_points(middle)[run[free]]
         return inside
 
 
-def _place(values: Floats, origin: float, per_degree: float, count: int) -> Ints:
+def to_cell_index(values: Floats, origin: float, per_degree: float, count: int) -> Ints:
     scaled = (values - origin) * per_degree
     np.clip(scaled, 0, count - 1, out=scaled)
     return scaled.astype(np.int64)
 
 
-def _tolerance_deg(ring: _Ring, frame: Frame) -> Floats:
+def compute_tolerance_deg(ring: _PreparedRing, projection: LocalProjection) -> Floats:
     """Return a ring's tolerance in degrees of longitude and latitude, never too small.
 
     From the derivatives of the projection at places all over the ring's bounds: a step of one
@@ -421,10 +427,10 @@ def _tolerance_deg(ring: _Ring, frame: Frame) -> Floats:
         return np.full(2, _ROUNDED_DEG)
     west, south, east, north = ring.polygon.bounds
     lon, lat = np.meshgrid(np.linspace(west, east, 9), np.linspace(south, north, 9))
-    places = np.column_stack([lon.ravel(), lat.ravel()])
+    sample_points = np.column_stack([lon.ravel(), lat.ravel()])
     step = 1e-4
-    here = frame.to_metres(places)
-    columns = [frame.to_metres(places + by) - here for by in ([step, 0.0], [0.0, step])]
+    metric_points = projection.to_metres(sample_points)
+    columns = [projection.to_metres(sample_points + by) - metric_points for by in ([step, 0.0], [0.0, step])]
     inverse = np.linalg.inv(np.stack(columns, axis=2) / step)
     per_metre = np.sqrt((inverse**2).sum(axis=2)).max(axis=0)
     return np.asarray(per_metre * (ring.tolerance_m + _TOUCH_M) * 1.1)

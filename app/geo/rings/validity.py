@@ -15,14 +15,14 @@ from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
 from app.geo.arrays import Floats, Ints, Shapes, positions
-from app.geo.projection.local_projection import Frame
+from app.geo.projection.local_projection import LocalProjection
 from app.geo.rings.outline import STEP_DEG, Outline
 
 NOISE_M: Final = 0.001
 """Less than this cannot be told from rounding and is never a fault."""
 _PRECISION: Final = 0.02
 _PRECISION_M: Final = 0.1
-_MOST_CELLS: Final = 5_000
+_MAX_CELLS: Final = 5_000
 _REASON: Final = re.compile(r"(?P<reason>[^\[]+)\[(?P<x>\S+) (?P<y>\S+)\]")
 
 
@@ -58,26 +58,26 @@ def check_polygonal(geometry: BaseGeometry) -> MultiPolygon:
     """
     if not isinstance(geometry, Polygon | MultiPolygon):
         raise InvalidShape(f"Not a Polygon or MultiPolygon but a {geometry.geom_type}")
-    parts = shapely.get_parts(geometry)
-    if geometry.is_empty or shapely.is_empty(parts).any():
+    polygons = shapely.get_parts(geometry)
+    if geometry.is_empty or shapely.is_empty(polygons).any():
         raise InvalidShape("Empty geometry")
     if geometry.has_z or geometry.has_m:
         raise InvalidShape("More than two dimensions")
     positions(shapely.get_coordinates(geometry))
     if not shapely.is_valid(geometry):
-        raise _explained(shapely.is_valid_reason(geometry))
-    return MultiPolygon(parts.tolist())
+        raise build_validity_error(shapely.is_valid_reason(geometry))
+    return MultiPolygon(polygons.tolist())
 
 
-def _explained(reason: str) -> InvalidShape:
-    found = _REASON.match(reason)
-    if found is None:
+def build_validity_error(reason: str) -> InvalidShape:
+    match = _REASON.match(reason)
+    if match is None:
         return InvalidShape(reason)
-    return InvalidShape(found["reason"].strip(), (float(found["x"]), float(found["y"])))
+    return InvalidShape(match["reason"].strip(), (float(match["x"]), float(match["y"])))
 
 
 @dataclass(frozen=True)
-class NestingFault:
+class NestingError:
     """How an inner ring leaves an outer one."""
 
     excess_m: float
@@ -90,9 +90,9 @@ class NestingFault:
 def check_nesting(
     outer: Polygon | MultiPolygon,
     inner: Polygon | MultiPolygon,
-    frame: Frame,
+    projection: LocalProjection,
     tolerance_m: float,
-) -> NestingFault | None:
+) -> NestingError | None:
     """Return where an inner ring leaves an outer one by more than a tolerance, None when nowhere.
 
     Parameters
@@ -100,7 +100,7 @@ def check_nesting(
     outer, inner : Polygon or MultiPolygon
         Valid, in lon/lat. Shared borders are no fault; a hole of the outer ring under the inner
         ring is one when a circle wider than the tolerance fits into it.
-    frame : Frame
+    projection : Frame
         Where the excess is measured.
     tolerance_m : float
         At least 0; less than a millimetre counts as a millimetre.
@@ -127,10 +127,10 @@ def check_nesting(
     Examples
     --------
     >>> city, core = shapely.box(113, 35, 114, 36), shapely.box(113, 35, 113.5, 36.001)
-    >>> fault = check_nesting(city, core, Frame(4547), tolerance_m=50)
+    >>> fault = check_nesting(city, core, LocalProjection(4547), tolerance_m=50)
     >>> round(fault.excess_m), round(fault.where[1], 4)
     (111, 36.001)
-    >>> check_nesting(city, core, Frame(4547), tolerance_m=150) is None
+    >>> check_nesting(city, core, LocalProjection(4547), tolerance_m=150) is None
     True
     """
     if not tolerance_m >= 0:
@@ -143,16 +143,16 @@ def check_nesting(
     if not pieces:
         return None
     divided = shapely.segmentize(np.array(pieces, dtype=object), STEP_DEG)
-    metric = np.asarray(shapely.transform(divided, frame.to_metres), dtype=object)
-    outline = Outline(outer, frame)
-    excess, xy = _farthest(metric, outline, max(tolerance_m, NOISE_M))
+    metric = np.asarray(shapely.transform(divided, projection.to_metres), dtype=object)
+    outline = Outline(outer, projection)
+    excess, xy = find_farthest_point(metric, outline, max(tolerance_m, NOISE_M))
     if excess <= max(tolerance_m, NOISE_M):
         return None
-    lon, lat = frame.to_lonlat(xy[np.newaxis])[0]
-    return NestingFault(excess, (float(lon), float(lat)))
+    lon, lat = projection.to_lonlat(xy[np.newaxis])[0]
+    return NestingError(excess, (float(lon), float(lat)))
 
 
-def _farthest(pieces: Shapes, outline: Outline, least_m: float) -> tuple[float, Floats]:
+def find_farthest_point(pieces: Shapes, outline: Outline, least_m: float) -> tuple[float, Floats]:
     """Return distance and place of what lies farthest from the outline."""
     borders = shapely.boundary(pieces)
     shapely.prepare(pieces)
@@ -160,36 +160,36 @@ def _farthest(pieces: Shapes, outline: Outline, least_m: float) -> tuple[float, 
     vertices = shapely.get_coordinates(pieces)
     away = outline.distance(vertices)
     best, where = float(away.max()), vertices[int(np.argmax(away))]
-    middles, halves, of = _first_cells(pieces)
+    middles, halves, of = build_start_cells(pieces)
     while len(of):
         reach = halves * np.sqrt(2.0)
         bound = outline.distance(middles) + reach
-        wanted = np.flatnonzero(bound > max(best, least_m) + max(best * _PRECISION, _PRECISION_M))
-        if len(wanted) > _MOST_CELLS:
-            wanted = wanted[np.argsort(-bound[wanted], kind="stable")[:_MOST_CELLS]]
-        middles, halves, of, reach = middles[wanted], halves[wanted], of[wanted], reach[wanted]
+        open_cells = np.flatnonzero(bound > max(best, least_m) + max(best * _PRECISION, _PRECISION_M))
+        if len(open_cells) > _MAX_CELLS:
+            open_cells = open_cells[np.argsort(-bound[open_cells], kind="stable")[:_MAX_CELLS]]
+        middles, halves, of, reach = middles[open_cells], halves[open_cells], of[open_cells], reach[open_cells]
         points = shapely.points(middles)
         edge = shapely.shortest_line(borders[of], points)
         inside = shapely.intersects(pieces[of], points)
-        held = inside | (shapely.length(edge) <= reach)
+        best_distance = inside | (shapely.length(edge) <= reach)
         at_edge = shapely.get_coordinates(shapely.get_point(edge, 0))
-        places = np.where(inside[:, np.newaxis], middles, at_edge)[held]
-        if len(places):
-            away = outline.distance(places)
+        cell_points = np.where(inside[:, np.newaxis], middles, at_edge)[best_distance]
+        if len(cell_points):
+            away = outline.distance(cell_points)
             if away.max() > best:
-                best, where = float(away.max()), places[int(np.argmax(away))]
-        middles, halves, of = _quartered(middles[held], halves[held], of[held])
+                best, where = float(away.max()), cell_points[int(np.argmax(away))]
+        middles, halves, of = quarter_cells(middles[best_distance], halves[best_distance], of[best_distance])
     return best, where
 
 
-def _first_cells(pieces: Shapes) -> tuple[Floats, Floats, Ints]:
+def build_start_cells(pieces: Shapes) -> tuple[Floats, Floats, Ints]:
     """Return one square around each piece: middle, half its side, and the piece."""
     west, south, east, north = shapely.bounds(pieces).T
     middles = np.column_stack([(west + east) / 2, (south + north) / 2])
     return middles, np.maximum(east - west, north - south) / 2, np.arange(len(pieces))
 
 
-def _quartered(middles: Floats, halves: Floats, of: Ints) -> tuple[Floats, Floats, Ints]:
+def quarter_cells(middles: Floats, halves: Floats, of: Ints) -> tuple[Floats, Floats, Ints]:
     quarter = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])
     moved = middles[:, np.newaxis] + quarter * halves[:, np.newaxis, np.newaxis]
     return moved.reshape(-1, 2), np.repeat(halves / 2, 4), np.repeat(of, 4)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from app.errors import TooLarge
 from app.geo.arrays import Bools, Floats, Ints, spread
 from app.geo.coverage.layers import areas
-from app.geo.visibility.field_of_view import sectors
-from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, footing
-from app.geo.visibility.radial_visibility import Spans, envelope
+from app.geo.visibility.field_of_view import build_sectors
+from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, compute_footing
+from app.geo.visibility.radial_visibility import WallSpans, compute_envelope
 
 TARGET_M: Final = 1.5
 """Height of what must be seen (a face or a plate), as for `app.geo.visibility.field_of_view.near_blind_m`."""
@@ -25,14 +25,14 @@ BLOCK: Final = 400_000
 """Walls that are looked at in one go, so that memory stays bounded."""
 MAX_PAIRS: Final = 10_000_000
 """More pairs of camera and building than this are refused; a city has about a million."""
-_LOOK_UPS: Final = 50_000_000
-_MOST_STRETCH: Final = 1e6
+_MAX_TILT_STEPS: Final = 50_000_000
+_MAX_STRETCH: Final = 1e6
 _SLIVER_M: Final = 0.0005
 _SWEEP_DEG: Final = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class CameraViews:
     """How cameras look, one row each.
 
     Parameters
@@ -53,13 +53,13 @@ class Looks:
     mount_height_m: Floats
     indoor: Bools
 
-    def at(self, rows: Ints) -> "Looks":
+    def take_rows(self, rows: Ints) -> "CameraViews":
         """Return some of the cameras."""
-        return Looks(*(column[rows] for column in vars(self).values()))
+        return CameraViews(*(column[rows] for column in vars(self).values()))
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class ShadowedViews:
     """Fields of view after the buildings have cut them."""
 
     shape: NDArray[np.object_]
@@ -70,19 +70,19 @@ class Cut:
     """Camera and building of every pair in which the building takes something away, sorted."""
 
 
-def cut(
+def cut_views(
     shape: NDArray[np.object_],
-    looks: Looks,
+    views: CameraViews,
     obstacles: Obstacles,
     spared: tuple[Ints, Ints] | None = None,
-) -> Cut:
+) -> ShadowedViews:
     """Return what buildings leave of fields of view.
 
     Parameters
     ----------
     shape : ndarray of Polygon, shape (n,)
         Fields of view on open ground, as `app.geo.visibility.field_of_view.sectors` makes them.
-    looks : Looks
+    views : Looks
         What they were made from.
     obstacles : Obstacles
     spared : tuple of ndarray, optional
@@ -103,27 +103,29 @@ def cut(
     """
     n = len(shape)
     if not len(obstacles) or not n:
-        return Cut(shape, np.zeros(n, np.int64), (np.empty(0, np.int64), np.empty(0, np.int64)))
-    feet = footing(looks.xy, looks.mount_height_m, looks.indoor, obstacles)
-    camera, building = _pairs(looks, obstacles, feet)
+        return ShadowedViews(shape, np.zeros(n, np.int64), (np.empty(0, np.int64), np.empty(0, np.int64)))
+    feet = compute_footing(views.xy, views.mount_height_m, views.indoor, obstacles)
+    camera, building = find_camera_building_pairs(views, obstacles, feet)
     if spared is not None:
         m = len(obstacles)
         blocks = ~np.isin(camera * m + building, spared[0] * m + spared[1])
         camera, building = camera[blocks], building[blocks]
     with np.errstate(invalid="ignore"):
-        low = obstacles.height_m[building] < looks.mount_height_m[camera]
+        low = obstacles.height_m[building] < views.mount_height_m[camera]
     low &= feet.code[camera] != INDOORS
     result = shape.copy()
     by = [
-        _blocked(result, looks, feet, obstacles, camera[~low], building[~low]),
-        _shadowed(result, looks, feet, obstacles, camera[low], building[low]),
+        cut_by_walls(result, views, feet, obstacles, camera[~low], building[~low]),
+        subtract_shadows(result, views, feet, obstacles, camera[low], building[low]),
     ]
-    pairs = np.sort(np.concatenate([one * len(obstacles) + other for one, other in by]))
+    pairs = np.sort(
+        np.concatenate([shadow_camera * len(obstacles) + shadow_building for shadow_camera, shadow_building in by])
+    )
     pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-    return Cut(result, feet.code, (pairs // len(obstacles), pairs % len(obstacles)))
+    return ShadowedViews(result, feet.code, (pairs // len(obstacles), pairs % len(obstacles)))
 
 
-def _pairs(looks: Looks, obstacles: Obstacles, feet: Footing) -> tuple[Ints, Ints]:
+def find_camera_building_pairs(views: CameraViews, obstacles: Obstacles, feet: Footing) -> tuple[Ints, Ints]:
     """Return camera and building of all pairs that may matter, sorted by camera.
 
     Raises
@@ -132,30 +134,30 @@ def _pairs(looks: Looks, obstacles: Obstacles, feet: Footing) -> tuple[Ints, Int
         More than `MAX_PAIRS` pairs.
     """
     # With its blind zone: what stands in it hides what lies beyond.
-    whole = sectors(looks.xy, looks.bearing_deg, looks.opening_deg, looks.range_m)
+    whole = build_sectors(views.xy, views.bearing_deg, views.opening_deg, views.range_m)
     m = len(obstacles)
-    found, count, step = [np.empty((2, 0), np.int64)], 0, max(_LOOK_UPS // m, 1)
+    pairs, count, step = [np.empty((2, 0), np.int64)], 0, max(_MAX_TILT_STEPS // m, 1)
     for start in range(0, len(whole), step):
-        part = obstacles.tree.query(whole[start : start + step], predicate="intersects")
-        count += part.shape[1]
+        chunk = obstacles.tree.query(whole[start : start + step], predicate="intersects")
+        count += chunk.shape[1]
         if count > MAX_PAIRS:
             raise TooLarge(
                 "Too many buildings lie within the range of too many cameras to be looked at: "
                 f"more than {MAX_PAIRS:,} pairs.",
                 MAX_PAIRS,
             )
-        found.append(part + np.array([[start], [0]]))
-    camera, building = np.concatenate(found, axis=1)
+        pairs.append(chunk + np.array([[start], [0]]))
+    camera, building = np.concatenate(pairs, axis=1)
     key, under = camera * m + building, feet.carrier[0] * m + feet.carrier[1]
     on_roof, indoors = feet.code[camera] == ON_ROOF, feet.code[camera] == INDOORS
     carried = np.isin(key, under)
-    kept = np.sort(key[~(on_roof & carried) & (~indoors | carried)])
-    return kept // m, kept % m
+    selected = np.sort(key[~(on_roof & carried) & (~indoors | carried)])
+    return selected // m, selected % m
 
 
-def _blocked(
+def cut_by_walls(
     shape: NDArray[np.object_],
-    looks: Looks,
+    views: CameraViews,
     feet: Footing,
     obstacles: Obstacles,
     camera: Ints,
@@ -164,41 +166,43 @@ def _blocked(
     """Cut shapes in place at the first walls; return camera and building of what cut."""
     walls = obstacles.walls
     counts = np.diff(walls.first)[building]
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-    for part in _blocks(camera, counts):
-        pair, _, row = spread(counts[part], walls.first[:-1][building[part]])
-        who, owner = camera[part][pair], building[part][pair]
-        spans = _spans(looks, feet, walls.start[row], walls.end[row], who, owner)
+    radial_envelope = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for block in iter_blocks(camera, counts):
+        pair, _, row = spread(counts[block], walls.first[:-1][building[block]])
+        viewers, owner = camera[block][pair], building[block][pair]
+        spans = build_spans(views, feet, walls.start[row], walls.end[row], viewers, owner)
         rows = np.unique(spans.viewer)
-        seen = envelope(spans, _SWEEP_DEG)
-        cutting = seen.nearest[seen.wall >= 0]
+        seen = compute_envelope(spans, _SWEEP_DEG)
+        cutting = seen.nearest_m[seen.wall >= 0]
         wall = seen.wall[seen.wall >= 0]
-        near = cutting < _radius(looks, feet)[spans.viewer[wall]]
-        wall = np.unique(wall[near])
+        nearest = cutting < compute_view_radius(views, feet)[spans.viewer[wall]]
+        wall = np.unique(wall[nearest])
         hit = np.unique(spans.viewer[wall])
-        open_to = seen.polygons(rows)
+        open_to = seen.visible_polygons(rows)
         shape[hit] = areas(shapely.intersection(shape[hit], open_to[np.searchsorted(rows, hit)]))
-        found.append((spans.viewer[wall], spans.owner[wall]))
-    return np.concatenate([one for one, _ in found]), np.concatenate([other for _, other in found])
+        radial_envelope.append((spans.viewer[wall], spans.owner[wall]))
+    return np.concatenate([cut_camera for cut_camera, _ in radial_envelope]), np.concatenate(
+        [cut_building for _, cut_building in radial_envelope]
+    )
 
 
-def _blocks(camera: Ints, counts: Ints) -> Iterator[slice]:
+def iter_blocks(camera: Ints, counts: Ints) -> Iterator[slice]:
     """Yield runs of pairs of about `BLOCK` walls; the pairs of a camera stay together."""
     if not len(camera):
         return
     block = np.cumsum(counts) // BLOCK
-    first = np.flatnonzero(np.diff(camera, prepend=-1))
-    starts = first[np.flatnonzero(np.diff(block[first], prepend=-1))]
+    block_start = np.flatnonzero(np.diff(camera, prepend=-1))
+    starts = block_start[np.flatnonzero(np.diff(block[block_start], prepend=-1))]
     for start, stop in zip(starts, np.append(starts[1:], len(camera)), strict=True):
         yield slice(int(start), int(stop))
 
 
-def _radius(looks: Looks, feet: Footing) -> Floats:
+def compute_view_radius(views: CameraViews, feet: Footing) -> Floats:
     """Return how far each camera may see from where it looks, shape (n,)."""
-    return np.asarray(looks.range_m + np.hypot(*(feet.xy - looks.xy).T))
+    return np.asarray(views.range_m + np.hypot(*(feet.xy - views.xy).T))
 
 
-def _spans(looks: Looks, feet: Footing, start: Floats, end: Floats, viewer: Ints, owner: Ints) -> Spans:
+def build_spans(views: CameraViews, feet: Footing, start: Floats, end: Floats, viewer: Ints, owner: Ints) -> WallSpans:
     """Return the walls that face a camera and lie within its range, as spans of angles."""
     a, b = start - feet.xy[viewer], end - feet.xy[viewer]
     # Indoors the walls are seen from behind.
@@ -206,19 +210,19 @@ def _spans(looks: Looks, feet: Footing, start: Floats, end: Floats, viewer: Ints
     a, b = np.where(turned, b, a), np.where(turned, a, b)
     facing = b[:, 0] * a[:, 1] - b[:, 1] * a[:, 0]  # clockwise from a to b: positive
     along = b - a
-    at = np.clip(-(a * along).sum(axis=1) / (along**2).sum(axis=1), 0.0, 1.0)
-    nearest = np.hypot(*(a + at[:, np.newaxis] * along).T)
-    radius = _radius(looks, feet)
-    moved = (feet.xy != looks.xy).any(axis=1) | (feet.code == INDOORS)
-    opening = np.where(moved, 360.0, looks.opening_deg)
-    first = np.where(moved, 0.0, looks.bearing_deg - looks.opening_deg / 2.0)
-    kept = np.flatnonzero((facing > 0) & (nearest < radius[viewer]))
-    return Spans(
-        viewer[kept],
-        owner[kept],
-        a[kept],
-        b[kept],
-        nearest[kept],
+    wall = np.clip(-(a * along).sum(axis=1) / (along**2).sum(axis=1), 0.0, 1.0)
+    nearest = np.hypot(*(a + wall[:, np.newaxis] * along).T)
+    radius = compute_view_radius(views, feet)
+    moved = (feet.xy != views.xy).any(axis=1) | (feet.code == INDOORS)
+    opening = np.where(moved, 360.0, views.opening_deg)
+    first = np.where(moved, 0.0, views.bearing_deg - views.opening_deg / 2.0)
+    facing_rows = np.flatnonzero((facing > 0) & (nearest < radius[viewer]))
+    return WallSpans(
+        viewer[facing_rows],
+        owner[facing_rows],
+        a[facing_rows],
+        b[facing_rows],
+        nearest[facing_rows],
         feet.xy,
         first,
         opening,
@@ -226,9 +230,9 @@ def _spans(looks: Looks, feet: Footing, start: Floats, end: Floats, viewer: Ints
     )
 
 
-def _shadowed(
+def subtract_shadows(
     shape: NDArray[np.object_],
-    looks: Looks,
+    views: CameraViews,
     feet: Footing,
     obstacles: Obstacles,
     camera: Ints,
@@ -237,7 +241,7 @@ def _shadowed(
     """Take low buildings and their shadows out of shapes, in place; return what cut."""
     if not len(camera):
         return camera, building
-    shadows = _shadows(looks, feet, obstacles, camera, building)
+    shadows = build_shadows(views, feet, obstacles, camera, building)
     cutting = shapely.intersects(shape[camera], shadows)
     camera, building, shadows = camera[cutting], building[cutting], shadows[cutting]
     first = np.flatnonzero(np.diff(camera, prepend=-1))
@@ -245,23 +249,25 @@ def _shadowed(
     rows = camera[first]
     together = np.array([shapely.union_all(group) for group in groups], dtype=object)
     if len(rows):
-        shape[rows] = _opened(areas(shapely.difference(shape[rows], together)))
+        shape[rows] = remove_slivers(areas(shapely.difference(shape[rows], together)))
     return camera, building
 
 
-def _opened(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+def remove_slivers(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     """Return shapes without slivers, which rounding leaves between shadows that share an edge."""
     less = shapely.buffer(shapes, -_SLIVER_M, join_style="mitre", mitre_limit=50.0)
     back = shapely.buffer(less, _SLIVER_M, join_style="mitre", mitre_limit=50.0)
     return np.asarray(back)
 
 
-def _shadows(looks: Looks, feet: Footing, obstacles: Obstacles, camera: Ints, building: Ints) -> NDArray[np.object_]:
+def build_shadows(
+    views: CameraViews, feet: Footing, obstacles: Obstacles, camera: Ints, building: Ints
+) -> NDArray[np.object_]:
     """Return footprint and shadow of the building of each pair: where its walls are swept to."""
     walls = obstacles.walls
-    mount, height = looks.mount_height_m[camera], obstacles.height_m[building]
+    mount, height = views.mount_height_m[camera], obstacles.height_m[building]
     stretch = np.where((height > TARGET_M) & (mount > TARGET_M), (mount - TARGET_M) / (mount - height), 1.0)
-    stretch = np.minimum(stretch, _MOST_STRETCH)
+    stretch = np.minimum(stretch, _MAX_STRETCH)
     counts = np.diff(walls.first)[building]
     pair, _, row = spread(counts, walls.first[:-1][building])
     eye = feet.xy[camera[pair]]

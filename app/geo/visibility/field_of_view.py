@@ -53,7 +53,7 @@ SCALES: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
 """Least pixel density in px/m by level, coarsest first, by scale."""
 
 
-def level_at(px_per_m: float, scale: str) -> str | None:
+def find_level(px_per_m: float, scale: str) -> str | None:
     """Return the finest level of a scale that a pixel density reaches, None below the first.
 
     Parameters
@@ -70,12 +70,12 @@ def level_at(px_per_m: float, scale: str) -> str | None:
 
     Examples
     --------
-    >>> level_at(130, "iec2014"), level_at(130, "iec2025"), level_at(10, "iec2025")
+    >>> find_level(130, "iec2014"), find_level(130, "iec2025"), find_level(10, "iec2025")
     ('recognise', 'perceive', None)
     """
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}; known are {', '.join(SCALES)}")
-    reached = [level for level, least in SCALES[scale].items() if px_per_m >= least]
+    reached = [level for level, minimum in SCALES[scale].items() if px_per_m >= minimum]
     return reached[-1] if reached else None
 
 
@@ -108,7 +108,7 @@ def width_per_m(opening_deg: ArrayLike) -> Floats:
     array([2.    , 6.2832])
     """
     opening = np.asarray(opening_deg, dtype=np.float64)
-    _refuse((opening <= 0) | (opening > 360), "opening_deg must lie in (0, 360]")
+    raise_if_any((opening <= 0) | (opening > 360), "opening_deg must lie in (0, 360]")
     flat = opening < PANORAMIC_FROM_DEG
     narrow = 2.0 * np.tan(np.radians(np.where(flat, opening, 0.0)) / 2.0)
     return np.where(flat, narrow, np.radians(opening))
@@ -210,7 +210,7 @@ def opening_from_lens(sensor_width_mm: ArrayLike, focal_mm: ArrayLike) -> Floats
     """
     width = np.asarray(sensor_width_mm, dtype=np.float64)
     focal = np.asarray(focal_mm, dtype=np.float64)
-    _refuse((width <= 0) | (focal <= 0), "sensor_width_mm and focal_mm must be above 0")
+    raise_if_any((width <= 0) | (focal <= 0), "sensor_width_mm and focal_mm must be above 0")
     return np.asarray(np.degrees(2.0 * np.arctan(width / (2.0 * focal))))
 
 
@@ -287,7 +287,7 @@ def sector(
     -------
     Polygon
         Lies within the true sector: the outer arc is replaced by chords, the inner one by
-        tangents. See `sector_area` for its area and `sectors` for many at once.
+        tangents. See `sector_area` for its area and `build_sectors` for many at once.
 
     Raises
     ------
@@ -304,7 +304,7 @@ def sector(
     >>> shapely.set_precision(sector((0, 0), 90, 60, 100, step_deg=30), 0.1).wkt
     'POLYGON ((86.6 50, 100 0, 86.6 -50, 0 0, 86.6 50))'
     """
-    shape: Polygon = sectors([xy], [bearing_deg], [opening_deg], [range_m], [near_m], step_deg)[0]
+    shape: Polygon = build_sectors([xy], [bearing_deg], [opening_deg], [range_m], [near_m], step_deg)[0]
     return shape
 
 
@@ -319,7 +319,7 @@ def sector_area(opening_deg: float, range_m: float, near_m: float = 0.0) -> floa
     return float(np.radians(opening_deg) / 2.0 * max(range_m**2 - near_m**2, 0.0))
 
 
-def sectors(
+def build_sectors(
     xy: ArrayLike,
     bearing_deg: ArrayLike,
     opening_deg: ArrayLike,
@@ -350,48 +350,48 @@ def sectors(
 
     Examples
     --------
-    >>> [round(s.area, 2) for s in sectors([(0, 0), (9, 9)], 0, [90, 360], 10, [0, 5], 30)]
+    >>> [round(s.area, 2) for s in build_sectors([(0, 0), (9, 9)], 0, [90, 360], 10, [0, 5], 30)]
     [75.0, 219.62]
     """
     centre = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
     n = len(centre)
-    bearing, opening, outer, near = (
+    bearing, opening, outer, near_limit = (
         np.broadcast_to(np.asarray(column, dtype=np.float64), n)
         for column in (bearing_deg, opening_deg, range_m, near_m)
     )
-    _refuse(~((opening > 0) & (opening <= 360)), "opening_deg must lie in (0, 360]")
-    _refuse(~(np.isfinite(outer) & (outer >= 0)), "range_m must be 0 or more")
-    _refuse(~(np.isfinite(near) & (near >= 0)), "near_m must be 0 or more")
-    _refuse(~np.isfinite(bearing) | ~np.isfinite(centre).all(axis=1), "positions must be finite")
-    _refuse(np.asarray(not 0 < step_deg <= 30), "step_deg must lie in (0, 30]")
+    raise_if_any(~((opening > 0) & (opening <= 360)), "opening_deg must lie in (0, 360]")
+    raise_if_any(~(np.isfinite(outer) & (outer >= 0)), "range_m must be 0 or more")
+    raise_if_any(~(np.isfinite(near_limit) & (near_limit >= 0)), "near_m must be 0 or more")
+    raise_if_any(~np.isfinite(bearing) | ~np.isfinite(centre).all(axis=1), "positions must be finite")
+    raise_if_any(np.asarray(not 0 < step_deg <= 30), "step_deg must lie in (0, 30]")
 
-    near = np.where(near < _THIN_M, 0.0, near)
+    near_limit = np.where(near_limit < _THIN_M, 0.0, near_limit)
     opening = np.where(opening > 360 - _ROUND_DEG, 360.0, opening)
     steps = np.maximum(np.ceil(opening / step_deg - 1e-9), 1).astype(np.int64)
-    inner = near / np.cos(np.radians(opening / steps) / 2.0)
+    inner = near_limit / np.cos(np.radians(opening / steps) / 2.0)
     shapes = np.full(n, Polygon(), dtype=object)
-    some = (inner < outer - _THIN_M) & (np.radians(opening) * outer > _THIN_M)
+    selected = (inner < outer - _THIN_M) & (np.radians(opening) * outer > _THIN_M)
     full = opening == 360
     fan, open_ring, disc, annulus = (
         np.flatnonzero(rows)
         for rows in (
-            some & ~full & (near == 0),
-            some & ~full & (near > 0),
-            some & full & (near == 0),
-            some & full & (near > 0),
+            selected & ~full & (near_limit == 0),
+            selected & ~full & (near_limit > 0),
+            selected & full & (near_limit == 0),
+            selected & full & (near_limit > 0),
         )
     )
     arcs = _Arcs(centre, bearing, opening, steps)
     if len(fan):
-        shapes[fan] = _polygons([arcs.apex(fan), arcs.along(fan, outer)])
+        shapes[fan] = build_polygons([arcs.apex_vertices(fan), arcs.arc_vertices(fan, outer)])
     if len(open_ring):
-        back = arcs.along(open_ring, inner, backwards=True)
-        shapes[open_ring] = _polygons([arcs.along(open_ring, outer), back])
+        back = arcs.arc_vertices(open_ring, inner, backwards=True)
+        shapes[open_ring] = build_polygons([arcs.arc_vertices(open_ring, outer), back])
     if len(disc):
-        shapes[disc] = _polygons([arcs.along(disc, outer)])
+        shapes[disc] = build_polygons([arcs.arc_vertices(disc, outer)])
     if len(annulus):
-        holes = _rings([arcs.along(annulus, inner, backwards=True)])
-        shells = _rings([arcs.along(annulus, outer)])
+        holes = build_vertex_rings([arcs.arc_vertices(annulus, inner, backwards=True)])
+        shells = build_vertex_rings([arcs.arc_vertices(annulus, outer)])
         shapes[annulus] = shapely.polygons(shells, holes[:, np.newaxis])
     return shapes
 
@@ -407,42 +407,42 @@ class _Arcs:
         self._centre, self._steps = centre, steps
         self._first, self._step = bearing - opening / 2.0, opening / steps
 
-    def apex(self, rows: Ints) -> _Ragged:
+    def apex_vertices(self, rows: Ints) -> _Ragged:
         """Return the device itself, one vertex a row."""
         return self._centre[rows], np.ones(len(rows), dtype=np.int64)
 
-    def along(self, rows: Ints, radius: Floats, *, backwards: bool = False) -> _Ragged:
+    def arc_vertices(self, rows: Ints, radius: Floats, *, backwards: bool = False) -> _Ragged:
         """Return the vertices on an arc, clockwise from its first end unless backwards."""
         counts = self._steps[rows] + 1
         row = np.repeat(rows, counts)
-        place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        vertex = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
         if backwards:
-            place = self._steps[row] - place
-        angle = np.radians(self._first[row] + self._step[row] * place)
+            vertex = self._steps[row] - vertex
+        angle = np.radians(self._first[row] + self._step[row] * vertex)
         # The last vertex of a closed arc repeats the first exactly; rings are closed by it.
-        closing = (place == self._steps[row]) & (self._step[row] * self._steps[row] == 360)
+        closing = (vertex == self._steps[row]) & (self._step[row] * self._steps[row] == 360)
         angle = np.where(closing, np.radians(self._first[row]), angle)
         spokes = np.stack([np.sin(angle), np.cos(angle)], axis=1) * radius[row, np.newaxis]
         return self._centre[row] + spokes, counts
 
 
-def _rings(parts: list[_Ragged]) -> NDArray[np.object_]:
+def build_vertex_rings(sections: list[_Ragged]) -> NDArray[np.object_]:
     """Return one ring a row, made of the parts of the row one after the other."""
-    totals = np.sum([counts for _, counts in parts], axis=0)
+    totals = np.sum([counts for _, counts in sections], axis=0)
     xy = np.empty((int(totals.sum()), 2))
     starts = np.cumsum(totals) - totals
-    for part, counts in parts:
+    for section, counts in sections:
         shift = starts - (np.cumsum(counts) - counts)
-        xy[np.arange(len(part)) + np.repeat(shift, counts)] = part
+        xy[np.arange(len(section)) + np.repeat(shift, counts)] = section
         starts = starts + counts
     rows = np.repeat(np.arange(len(totals)), totals)
     return np.asarray(shapely.linearrings(xy, indices=rows))
 
 
-def _polygons(parts: list[_Ragged]) -> NDArray[np.object_]:
-    return np.asarray(shapely.polygons(_rings(parts)))
+def build_polygons(sections: list[_Ragged]) -> NDArray[np.object_]:
+    return np.asarray(shapely.polygons(build_vertex_rings(sections)))
 
 
-def _refuse(broken: Bools, rule: str) -> None:
+def raise_if_any(broken: Bools, rule: str) -> None:
     if np.any(broken):
         raise ValueError(rule)

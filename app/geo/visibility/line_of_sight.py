@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
 from app.geo.arrays import Bools, Floats, Ints
-from app.geo.visibility.building_shadows import TARGET_M, Looks, cut
-from app.geo.visibility.field_of_view import sectors
-from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, footing
-from app.geo.visibility.reach import Gear, Sites
+from app.geo.visibility.building_shadows import TARGET_M, CameraViews, cut_views
+from app.geo.visibility.field_of_view import build_sectors
+from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, compute_footing
+from app.geo.visibility.reach import DeviceOptics, Sites
 
 _TOUCH_M: Final = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class LinesOfSight:
     """What limits views beside optics, one row for each device.
 
     Parameters
@@ -50,7 +50,7 @@ class Sight:
         flags[list(self.drawn)] = True
         return flags
 
-    def fitted(self, gear: Gear) -> Gear:
+    def limit_optics(self, gear: DeviceOptics) -> DeviceOptics:
         """Return what devices look with, those with a drawn view as far as it reaches."""
         if not self.drawn:
             return gear
@@ -58,18 +58,18 @@ class Sight:
         vertices, of = shapely.get_coordinates(list(self.drawn.values()), return_index=True)
         farthest = np.zeros(len(rows))
         np.maximum.at(farthest, of, np.hypot(*(vertices - gear.xy[rows[of]]).T))
-        azimuth, range_m, near = gear.azimuth_deg.copy(), gear.range_m.copy(), gear.near_m.copy()
-        azimuth[rows], range_m[rows], near[rows] = np.nan, np.maximum(farthest, _TOUCH_M), 0.0
-        return replace(gear, azimuth_deg=azimuth, range_m=range_m, near_m=near)
+        azimuth, range_m, near_m = gear.azimuth_deg.copy(), gear.range_m.copy(), gear.near_m.copy()
+        azimuth[rows], range_m[rows], near_m[rows] = np.nan, np.maximum(farthest, _TOUCH_M), 0.0
+        return replace(gear, azimuth_deg=azimuth, range_m=range_m, near_m=near_m)
 
-    def limited(
+    def visible_distance(
         self,
         sites: Sites,
-        gear: Gear,
+        gear: DeviceOptics,
         pairs: tuple[Ints, Ints],
         seen: Floats,
         bearing_deg: Floats,
-        wanted: Bools,
+        selected: Bools,
     ) -> Floats:
         """Return how near the nearest place of each site is that is still seen.
 
@@ -83,49 +83,51 @@ class Sight:
             The same on open ground, infinite where nothing is seen.
         bearing_deg : ndarray, shape (k,)
             Middle of the view, clockwise from grid north; NaN looks all round.
-        wanted : ndarray of bool, shape (k,)
+        selected : ndarray of bool, shape (k,)
             Pairs that can matter; the others are passed over.
         """
         site, device = pairs
-        found = seen.copy()
+        distance = seen.copy()
         by_hand = self.is_drawn[device]
         rows = np.flatnonzero(by_hand)
         if len(rows):
-            found[rows] = self._in_drawing(sites, gear, site[rows], device[rows])
+            distance[rows] = self.distance_in_drawn_view(sites, gear, site[rows], device[rows])
         if len(self.obstacles):
-            some = wanted & ~by_hand & np.isfinite(seen)
-            points = np.flatnonzero(some & ~sites.area[site])
-            hider = self._hider(gear, device[points], sites.xy[site[points]])
-            found[points[hider >= 0]] = np.inf
-            grounds = np.flatnonzero(some & sites.area[site])
+            subset = selected & ~by_hand & np.isfinite(seen)
+            points = np.flatnonzero(subset & ~sites.area[site])
+            hider = self.find_hiding_buildings(gear, device[points], sites.xy[site[points]])
+            distance[points[hider >= 0]] = np.inf
+            grounds = np.flatnonzero(subset & sites.area[site])
             if len(grounds):
-                found[grounds] = self._in_sight(sites, gear, site[grounds], device[grounds], bearing_deg[grounds])
-        return found
+                distance[grounds] = self.distance_in_sight(
+                    sites, gear, site[grounds], device[grounds], bearing_deg[grounds]
+                )
+        return distance
 
-    def hider(self, sites: Sites, gear: Gear, site: int, device: int) -> int:
+    def find_hiding_building(self, sites: Sites, gear: DeviceOptics, site: int, device: int) -> int:
         """Return the nearest building that hides a point site from a device, -1 where none does."""
         if self.is_drawn[device] or sites.area[site] or not len(self.obstacles):
             return -1
-        return int(self._hider(gear, np.array([device]), sites.xy[[site]])[0])
+        return int(self.find_hiding_buildings(gear, np.array([device]), sites.xy[[site]])[0])
 
-    def _in_drawing(self, sites: Sites, gear: Gear, site: Ints, device: Ints) -> Floats:
+    def distance_in_drawn_view(self, sites: Sites, gear: DeviceOptics, site: Ints, device: Ints) -> Floats:
         """Return how near the nearest place of each site is that lies in the device's drawing."""
         views = np.array([self.drawn[row] for row in device.tolist()], dtype=object)
         points = np.asarray(shapely.points(sites.xy[site]))
-        places = np.where(sites.area[site], sites.shape[site], points)
-        common = shapely.intersection(places, views)
+        sites_xy = np.where(sites.area[site], sites.shape[site], points)
+        common = shapely.intersection(sites_xy, views)
         away = shapely.distance(common, shapely.points(gear.xy[device]))
         return np.where(np.isnan(away), np.inf, away)
 
-    def _feet(self, gear: Gear, device: Ints) -> Footing:
-        return footing(gear.xy[device], self.mount_height_m[device], self.indoor[device], self.obstacles)
+    def build_footing(self, gear: DeviceOptics, device: Ints) -> Footing:
+        return compute_footing(gear.xy[device], self.mount_height_m[device], self.indoor[device], self.obstacles)
 
-    def _hider(self, gear: Gear, device: Ints, target: Floats) -> Ints:
+    def find_hiding_buildings(self, gear: DeviceOptics, device: Ints, target: Floats) -> Ints:
         """Return the nearest building that hides each target from its device, -1 where none."""
         hider = np.full(len(device), -1, dtype=np.int64)
         if not len(device):
             return hider
-        feet, m = self._feet(gear, device), len(self.obstacles)
+        feet, m = self.build_footing(gear, device), len(self.obstacles)
         lines = np.asarray(shapely.linestrings(np.stack([feet.xy, target], axis=1)))
         row, building = self.obstacles.tree.query(lines, predicate="intersects")
         shapes = self.obstacles.shape[building]
@@ -133,19 +135,19 @@ class Sight:
         carried = np.isin(row * m + building, feet.carrier[0] * m + feet.carrier[1])
         stands_on = carried & (feet.code[row] == ON_ROOF)
         indoors = feet.code[row] == INDOORS
-        kept = np.flatnonzero(~its_own & ~stands_on & ~(indoors & ~carried))
-        row, building, carried = row[kept], building[kept], carried[kept]
+        hiding = np.flatnonzero(~its_own & ~stands_on & ~(indoors & ~carried))
+        row, building, carried = row[hiding], building[hiding], carried[hiding]
         shut_in = carried & (feet.code[row] == INDOORS)
         met = shapely.intersection(lines[row], self.obstacles.shape[building])
         eye = shapely.points(feet.xy[row])
         begins, ends = shapely.distance(eye, met), shapely.hausdorff_distance(met, eye)
-        hides = shut_in | (shapely.length(lines[row]) <= ends * self._stretch(device[row], building))
+        hides = shut_in | (shapely.length(lines[row]) <= ends * self.compute_shadow_stretch(device[row], building))
         row, building, begins = row[hides], building[hides], begins[hides]
         order = np.lexsort((building, -begins, row))
         hider[row[order]] = building[order]  # the nearest comes last
         return hider
 
-    def _stretch(self, device: Ints, building: Ints) -> Floats:
+    def compute_shadow_stretch(self, device: Ints, building: Ints) -> Floats:
         """Return how far shadows reach as multiples of distances; infinite for what ends views."""
         mount, height = self.mount_height_m[device], self.obstacles.height_m[building]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -154,11 +156,13 @@ class Sight:
             factor = np.where(cast, (mount - TARGET_M) / (mount - height), 1.0)
         return np.where(low, factor, np.inf)
 
-    def _in_sight(self, sites: Sites, gear: Gear, site: Ints, device: Ints, bearing_deg: Floats) -> Floats:
+    def distance_in_sight(
+        self, sites: Sites, gear: DeviceOptics, site: Ints, device: Ints, bearing_deg: Floats
+    ) -> Floats:
         """Return how near the nearest place of each area is that is in view and not hidden."""
         all_round = np.isnan(bearing_deg)
         radius = np.hypot(*(sites.xy[site] - gear.xy[device]).T) + sites.radius_m[site] + 1.0
-        looks = Looks(
+        looks = CameraViews(
             gear.xy[device],
             np.where(all_round, 0.0, bearing_deg),
             np.where(all_round, 360.0, gear.opening_deg[device]),
@@ -166,13 +170,13 @@ class Sight:
             self.mount_height_m[device],
             self.indoor[device],
         )
-        open_ground = sectors(looks.xy, looks.bearing_deg, looks.opening_deg, looks.range_m, gear.near_m[device])
-        lit = cut(open_ground, looks, self.obstacles, self._of_sites(sites, site)).shape
+        open_ground = build_sectors(looks.xy, looks.bearing_deg, looks.opening_deg, looks.range_m, gear.near_m[device])
+        lit = cut_views(open_ground, looks, self.obstacles, self.find_covering_pairs(sites, site)).shape
         common = shapely.intersection(sites.shape[site], lit)
         away = shapely.distance(common, shapely.points(looks.xy))
         return np.where(np.isnan(away), np.inf, away)
 
-    def _of_sites(self, sites: Sites, site: Ints) -> tuple[Ints, Ints]:
+    def find_covering_pairs(self, sites: Sites, site: Ints) -> tuple[Ints, Ints]:
         """Return row and building of all pairs in which the area covers most of the building."""
         row, building = self.obstacles.tree.query(sites.shape[site], predicate="intersects")
         shapes: NDArray[np.object_] = self.obstacles.shape[building]

@@ -39,7 +39,7 @@ class Walls:
 
 
 @dataclass(frozen=True, eq=False)
-class Earlier:
+class PreviousObstacles:
     """Buildings as they were, of which most are still there as they were."""
 
     obstacles: "Obstacles"
@@ -68,45 +68,47 @@ class Obstacles:
     height_m: Floats
 
     @classmethod
-    def after(cls, shape: NDArray[np.object_], height_m: Floats, earlier: Earlier | None) -> "Obstacles":
+    def update_from(
+        cls, shape: NDArray[np.object_], height_m: Floats, earlier: PreviousObstacles | None
+    ) -> "Obstacles":
         """Return buildings with the walls of those that are as before, and that nothing new touches.
 
         The same as made from nothing; only what changed and what it touches is looked at again.
         """
-        found = cls(shape, height_m)
+        obstacles = cls(shape, height_m)
         if earlier is None or "walls" not in vars(earlier.obstacles):
-            return found
+            return obstacles
         new = earlier.row < 0
-        gone = np.ones(len(earlier.obstacles), np.bool_)
-        gone[earlier.row[~new]] = False
-        moved = np.concatenate([shape[new], earlier.obstacles.shape[gone]])
+        removed = np.ones(len(earlier.obstacles), np.bool_)
+        removed[earlier.row[~new]] = False
+        moved = np.concatenate([shape[new], earlier.obstacles.shape[removed]])
         if len(moved) > len(shape) // 4:
-            return found
+            return obstacles
         again = new.copy()
-        again[found.tree.query(moved, predicate="intersects")[1]] = True
-        vars(found)["walls"] = found._renewed(again, earlier)
-        return found
+        again[obstacles.tree.query(moved, predicate="intersects")[1]] = True
+        vars(obstacles)["walls"] = obstacles.update_walls(again, earlier)
+        return obstacles
 
-    def _renewed(self, again: Bools, earlier: Earlier) -> Walls:
+    def update_walls(self, again: Bools, earlier: PreviousObstacles) -> Walls:
         """Return the walls of all, made anew for some and taken over for the others."""
-        near = again.copy()
-        near[self.tree.query(self.shape[again], predicate="intersects")[1]] = True
-        rows = np.flatnonzero(near)
-        made = Obstacles(self.shape[rows], self.height_m[rows]).walls
+        new_walls = again.copy()
+        new_walls[self.tree.query(self.shape[again], predicate="intersects")[1]] = True
+        rows = np.flatnonzero(new_walls)
+        created = Obstacles(self.shape[rows], self.height_m[rows]).walls
         old = earlier.obstacles.walls
-        kept = ~again
+        retained = ~again
         size = np.empty(len(self), np.int64)
         start = np.empty(len(self), np.int64)
-        place = np.full(len(self), -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        size[again] = np.diff(made.first)[place[again]]
-        start[again] = made.first[place[again]] + len(old.start)
-        size[kept] = np.diff(old.first)[earlier.row[kept]]
-        start[kept] = old.first[earlier.row[kept]]
+        order = np.full(len(self), -1, np.int64)
+        order[rows] = np.arange(len(rows))
+        size[again] = np.diff(created.first)[order[again]]
+        start[again] = created.first[order[again]] + len(old.start)
+        size[retained] = np.diff(old.first)[earlier.row[retained]]
+        start[retained] = old.first[earlier.row[retained]]
         _, _, wall = spread(size, start)
         return Walls(
-            np.concatenate([old.start, made.start])[wall],
-            np.concatenate([old.end, made.end])[wall],
+            np.concatenate([old.start, created.start])[wall],
+            np.concatenate([old.end, created.end])[wall],
             np.concatenate([[0], np.cumsum(size)]),
         )
 
@@ -128,74 +130,74 @@ class Obstacles:
     @cached_property
     def walls(self) -> Walls:
         """Walls of all buildings, divided where they cross those of another."""
-        rings, building = _rings(self.shape)
-        start, end, ring = _segments(rings)
-        start, end, owner = _divided(start, end, building[ring], self._overlapping())
+        rings, building = list_rings(self.shape)
+        start, end, ring = list_segments(rings)
+        start, end, owner = divide_segments(start, end, building[ring], self.find_overlapping())
         counts = np.bincount(owner, minlength=len(self))
         return Walls(start, end, np.concatenate([[0], np.cumsum(counts)]))
 
-    def _overlapping(self) -> Bools:
+    def find_overlapping(self) -> Bools:
         """Return which buildings share ground with another."""
-        one, _ = self.tree.query(self.shape, predicate="overlaps")
+        first, _ = self.tree.query(self.shape, predicate="overlaps")
         flags = np.zeros(len(self), np.bool_)
-        flags[one] = True
+        flags[first] = True
         return flags
 
 
-def heights(height_m: Floats, levels: Floats) -> Floats:
+def compute_heights(height_m: Floats, levels: Floats) -> Floats:
     """Return heights: as stated, else `STOREY_M` for every storey, else NaN.
 
     Examples
     --------
-    >>> heights(np.array([10.0, np.nan, np.nan]), np.array([2.0, 3.0, np.nan]))
+    >>> compute_heights(np.array([10.0, np.nan, np.nan]), np.array([2.0, 3.0, np.nan]))
     array([10., 12., nan])
     """
     return np.where(np.isnan(height_m), levels * STOREY_M, height_m)
 
 
-def _rings(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], Ints]:
+def list_rings(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], Ints]:
     """Return all rings, the inside to their left, and the row each belongs to."""
-    parts, of_part = shapely.get_parts(shapes, return_index=True)
-    turned = shapely.orient_polygons(parts, exterior_cw=False)
+    polygons, of_part = shapely.get_parts(shapes, return_index=True)
+    turned = shapely.orient_polygons(polygons, exterior_cw=False)
     rings, of_ring = shapely.get_rings(turned, return_index=True)
     return np.asarray(rings), np.asarray(of_part[of_ring], dtype=np.int64)
 
 
-def _segments(rings: NDArray[np.object_]) -> tuple[Floats, Floats, Ints]:
+def list_segments(rings: NDArray[np.object_]) -> tuple[Floats, Floats, Ints]:
     """Return start, end and ring of every segment that has a length."""
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     same = (ring[1:] == ring[:-1]) & (np.hypot(*np.diff(xy, axis=0).T) > _SHORT_M)
     return xy[:-1][same], xy[1:][same], np.asarray(ring[:-1][same], dtype=np.int64)
 
 
-def _divided(start: Floats, end: Floats, owner: Ints, some: Bools) -> tuple[Floats, Floats, Ints]:
+def divide_segments(start: Floats, end: Floats, owner: Ints, overlapping: Bools) -> tuple[Floats, Floats, Ints]:
     """Return the segments, those of overlapping buildings divided where they cross."""
-    rows = np.flatnonzero(some[owner])
+    rows = np.flatnonzero(overlapping[owner])
     if not len(rows):
         return start, end, owner
     lines = np.asarray(shapely.linestrings(np.stack([start[rows], end[rows]], axis=1)))
-    one, other = shapely.STRtree(lines).query(lines, predicate="crosses")
-    one, other = rows[one], rows[other]
-    along, across = end[one] - start[one], end[other] - start[other]
-    away = start[other] - start[one]
-    turn = _cross(along, across)
+    first_segment, second_segment = shapely.STRtree(lines).query(lines, predicate="crosses")
+    first_segment, second_segment = rows[first_segment], rows[second_segment]
+    along, across = end[first_segment] - start[first_segment], end[second_segment] - start[second_segment]
+    away = start[second_segment] - start[first_segment]
+    turn = cross_product(along, across)
     # Walls in one line do not cross, whatever rounding makes of them.
     real = np.abs(turn) > _STRAIGHT * np.hypot(*along.T) * np.hypot(*across.T)
-    one, place = one[real], np.clip(_cross(away, across)[real] / turn[real], 0.0, 1.0)
+    first_segment, row_order = first_segment[real], np.clip(cross_product(away, across)[real] / turn[real], 0.0, 1.0)
     # Every segment begins at its start and at each of its crossings, in order.
-    row = np.concatenate([np.arange(len(start)), one])
-    at = np.concatenate([np.zeros(len(start)), place])
-    order = np.lexsort((at, row))
-    row, at = row[order], at[order]
-    begin = start[row] + at[:, np.newaxis] * (end[row] - start[row])
+    row = np.concatenate([np.arange(len(start)), first_segment])
+    cut_share = np.concatenate([np.zeros(len(start)), row_order])
+    order = np.lexsort((cut_share, row))
+    row, cut_share = row[order], cut_share[order]
+    begin = start[row] + cut_share[:, np.newaxis] * (end[row] - start[row])
     last = np.append(row[1:] != row[:-1], True)
     finish = np.where(last[:, np.newaxis], end[row], np.roll(begin, -1, axis=0))
     long = np.hypot(*(finish - begin).T) > _SHORT_M
     return begin[long], finish[long], owner[row][long]
 
 
-def _cross(one: Floats, other: Floats) -> Floats:
-    return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
+def cross_product(first: Floats, second: Floats) -> Floats:
+    return np.asarray(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +212,7 @@ class Footing:
     """Camera and building of all pairs in which the camera lies in the footprint."""
 
 
-def footing(xy: Floats, mount_height_m: Floats, indoor: Bools, obstacles: Obstacles) -> Footing:
+def compute_footing(xy: Floats, mount_height_m: Floats, indoor: Bools, obstacles: Obstacles) -> Footing:
     """Return where each camera looks from.
 
     Parameters
@@ -232,7 +234,7 @@ def footing(xy: Floats, mount_height_m: Floats, indoor: Bools, obstacles: Obstac
       building blocks what lies behind it and nothing else. When there is no free place in front of
       that wall (a wall two houses share), it counts as on the roof.
     """
-    code, place = np.full(len(xy), FREE), np.array(xy, dtype=np.float64)
+    code, xy_free = np.full(len(xy), FREE), np.array(xy, dtype=np.float64)
     points = np.asarray(shapely.points(xy))
     camera, building = obstacles.tree.query(points, predicate="dwithin", distance=CLEAR_M)
     inside = np.asarray(shapely.intersects_xy(obstacles.shape[building], xy[camera, 0], xy[camera, 1]))
@@ -249,17 +251,17 @@ def footing(xy: Floats, mount_height_m: Floats, indoor: Bools, obstacles: Obstac
     # The nearest wall of a camera that lies on several footprints comes last, and stays.
     order = np.flatnonzero(hangs & (code[camera] == FREE))
     order = order[np.argsort(-depth[order], kind="stable")]
-    place[camera[order]] = _in_front(wall[order], xy[camera[order]], depth[order], inside[order], obstacles)
+    xy_free[camera[order]] = move_off_walls(wall[order], xy[camera[order]], depth[order], inside[order], obstacles)
     code[camera[order]] = ON_WALL
-    nowhere = np.isnan(place[:, 0])
-    code[nowhere], place[nowhere] = ON_ROOF, xy[nowhere]
-    return Footing(code, place, (camera[inside], building[inside]))
+    nowhere = np.isnan(xy_free[:, 0])
+    code[nowhere], xy_free[nowhere] = ON_ROOF, xy[nowhere]
+    return Footing(code, xy_free, (camera[inside], building[inside]))
 
 
 _AROUND: Final = np.radians(np.arange(0.0, 360.0, 22.5))
 
 
-def _in_front(wall: Floats, xy: Floats, depth: Floats, inside: Bools, obstacles: Obstacles) -> Floats:
+def move_off_walls(wall: Floats, xy: Floats, depth: Floats, inside: Bools, obstacles: Obstacles) -> Floats:
     """Return free places `CLEAR_M` from places on walls: straight on, else in some direction.
 
     NaN where there is none.
@@ -270,11 +272,11 @@ def _in_front(wall: Floats, xy: Floats, depth: Floats, inside: Bools, obstacles:
     straight = (wall - xy) / length[:, np.newaxis]
     around = np.stack([np.sin(_AROUND), np.cos(_AROUND)], axis=1)
     steps = np.concatenate([straight[:, np.newaxis], np.broadcast_to(around, (n, *around.shape))], axis=1)
-    places = wall[:, np.newaxis] + steps * CLEAR_M
-    taken, _ = obstacles.tree.query(np.asarray(shapely.points(places)).ravel(), predicate="intersects")
+    free_xy = wall[:, np.newaxis] + steps * CLEAR_M
+    taken, _ = obstacles.tree.query(np.asarray(shapely.points(free_xy)).ravel(), predicate="intersects")
     free = np.ones(steps.shape[:2], np.bool_)
     free.reshape(-1)[taken] = False
     free[on_the_line, 0] = False
-    found = places[np.arange(n), np.argmax(free, axis=1)]
-    some = np.asarray(free.any(axis=1))
-    return np.where(some[:, np.newaxis], found, np.nan)
+    candidates = free_xy[np.arange(n), np.argmax(free, axis=1)]
+    blocked = np.asarray(free.any(axis=1))
+    return np.where(blocked[:, np.newaxis], candidates, np.nan)

@@ -21,7 +21,7 @@ _THIN_DEG: Final = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class Spans:
+class WallSpans:
     """Walls that face their viewers, one row each, sorted by viewer; and all viewers.
 
     Parameters
@@ -56,18 +56,18 @@ class Spans:
         east, north = np.sin(bearing), np.cos(bearing)
         a, along = self.a[wall], self.b[wall] - self.a[wall]
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = (a[:, 0] * along[:, 1] - a[:, 1] * along[:, 0]) / (east * along[:, 1] - north * along[:, 0])
+            distance_m = (a[:, 0] * along[:, 1] - a[:, 1] * along[:, 0]) / (east * along[:, 1] - north * along[:, 0])
         # Seen nearly along its length, a wall is as far as one of its ends at least.
         farthest = np.maximum(np.hypot(*a.T), np.hypot(*self.b[wall].T))
-        found = np.where(np.isfinite(found), found, farthest)
-        return np.clip(found, self.nearest_m[wall], farthest)
+        distance_m = np.where(np.isfinite(distance_m), distance_m, farthest)
+        return np.clip(distance_m, self.nearest_m[wall], farthest)
 
 
 @dataclass(frozen=True, eq=False)
-class Envelope:
+class RadialEnvelope:
     """What is nearest, by intervals of direction, sorted by viewer and clockwise."""
 
-    spans: Spans
+    spans: WallSpans
     viewer: Ints
     first_deg: Floats
     last_deg: Floats
@@ -75,9 +75,9 @@ class Envelope:
     """Row of the nearest wall, -1 where there is none."""
 
     @property
-    def nearest(self) -> Floats:
+    def nearest_m(self) -> Floats:
         """How near the wall comes within its interval; infinite without a wall, shape (k,)."""
-        found = np.full(len(self.wall), np.inf)
+        nearest_wall_m = np.full(len(self.wall), np.inf)
         rows = np.flatnonzero(self.wall >= 0)
         wall, spans = self.wall[rows], self.spans
         ends = np.minimum(spans.distance(wall, self.first_deg[rows]), spans.distance(wall, self.last_deg[rows]))
@@ -86,48 +86,48 @@ class Envelope:
         foot = np.degrees(np.arctan2(-along[:, 1], along[:, 0]))
         foot = (foot - spans.first_deg[spans.viewer[wall]]) % 360.0
         within = (foot >= self.first_deg[rows]) & (foot <= self.last_deg[rows])
-        found[rows] = np.where(within, np.minimum(ends, spans.nearest_m[wall]), ends)
-        return found
+        nearest_wall_m[rows] = np.where(within, np.minimum(ends, spans.nearest_m[wall]), ends)
+        return nearest_wall_m
 
-    def polygons(self, viewers: Ints) -> NDArray[np.object_]:
+    def visible_polygons(self, viewers: Ints) -> NDArray[np.object_]:
         """Return what viewers, all of which are in the envelope, can see: star-shaped polygons.
 
         Without a wall they reach a little beyond the radius asked about.
         """
         spans = self.spans
         out = spans.radius_m[self.viewer] * 1.1 + 1.0
-        at = np.stack([self.first_deg, self.last_deg])
-        reach = np.broadcast_to(out, at.shape).copy()
+        interval = np.stack([self.first_deg, self.last_deg])
+        reach = np.broadcast_to(out, interval.shape).copy()
         rows = np.flatnonzero(self.wall >= 0)
         for end in (0, 1):
-            reach[end, rows] = spans.distance(self.wall[rows], at[end, rows])
-        kept = np.stack([np.ones_like(self.wall, dtype=np.bool_)] * 2)
+            reach[end, rows] = spans.distance(self.wall[rows], interval[end, rows])
+        selected = np.stack([np.ones_like(self.wall, dtype=np.bool_)] * 2)
         # Where one wall goes on there is no corner.
         on = (self.wall[1:] == self.wall[:-1]) & (self.wall[1:] >= 0)
         on &= self.viewer[1:] == self.viewer[:-1]
-        kept[0, 1:][on] = False
-        kept[1, :-1][on] = False
-        order = kept.T.ravel()
+        selected[0, 1:][on] = False
+        selected[1, :-1][on] = False
+        order = selected.T.ravel()
         viewer = np.repeat(self.viewer, 2)[order]
-        angle = np.radians(spans.first_deg[viewer] + at.T.ravel()[order])
+        angle = np.radians(spans.first_deg[viewer] + interval.T.ravel()[order])
         spokes = np.stack([np.sin(angle), np.cos(angle)], axis=1) * reach.T.ravel()[order, np.newaxis]
         corners = spans.xy[viewer] + spokes
-        return _rings(spans, viewers, viewer, corners)
+        return build_star_polygons(spans, viewers, viewer, corners)
 
 
-def _rings(spans: Spans, viewers: Ints, viewer: Ints, corners: Floats) -> NDArray[np.object_]:
+def build_star_polygons(spans: WallSpans, viewers: Ints, viewer: Ints, corners: Floats) -> NDArray[np.object_]:
     """Return polygons from corners; who does not look all round is a corner itself."""
-    part = np.flatnonzero(spans.opening_deg[viewers] < 360.0)
-    row = np.concatenate([np.searchsorted(viewers, viewer), part])
+    corner_rows = np.flatnonzero(spans.opening_deg[viewers] < 360.0)
+    row = np.concatenate([np.searchsorted(viewers, viewer), corner_rows])
     order = np.argsort(row, kind="stable")
-    xy = np.concatenate([corners, spans.xy[viewers[part]]])[order]
+    xy = np.concatenate([corners, spans.xy[viewers[corner_rows]]])[order]
     polygons = np.asarray(shapely.polygons(shapely.linearrings(xy, indices=row[order])))
     broken = np.flatnonzero(~shapely.is_valid(polygons))
     polygons[broken] = shapely.make_valid(polygons[broken])
     return polygons
 
 
-def envelope(spans: Spans, step_deg: float) -> Envelope:
+def compute_envelope(spans: WallSpans, step_deg: float) -> RadialEnvelope:
     """Return the nearest wall in every direction in which a viewer with walls looks.
 
     Parameters
@@ -137,29 +137,29 @@ def envelope(spans: Spans, step_deg: float) -> Envelope:
     step_deg : float
         No interval is wider than this.
     """
-    wall, low, high = _pieces(spans)
+    wall, low, high = split_spans(spans)
     viewers = np.unique(spans.viewer)
     steps = np.ceil(spans.opening_deg[viewers] / step_deg - 1e-9).astype(np.int64)
-    row, place, _ = spread(steps + 1, np.zeros(len(steps), np.int64))
-    even = np.minimum(place * step_deg, spans.opening_deg[viewers][row])
+    row, interval, _ = spread(steps + 1, np.zeros(len(steps), np.int64))
+    even = np.minimum(interval * step_deg, spans.opening_deg[viewers][row])
     viewer = np.concatenate([viewers[row], spans.viewer[wall], spans.viewer[wall]])
     angle = np.concatenate([even, low, high])
     order = np.lexsort((angle, viewer))
     viewer, angle = viewer[order], angle[order]
     # Equal angles may stand in any order: a piece begins at the first interval at its angle.
     new = np.append(True, (viewer[1:] != viewer[:-1]) | (angle[1:] != angle[:-1]))
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.maximum.accumulate(np.where(new[: len(order)], np.arange(len(order)), 0))
-    first, stop = np.split(place[len(row) :], 2)
+    interval = np.empty(len(order), dtype=np.int64)
+    interval[order] = np.maximum.accumulate(np.where(new[: len(order)], np.arange(len(order)), 0))
+    first, stop = np.split(interval[len(row) :], 2)
     # Interval i runs from angle i to angle i + 1; the one after a viewer's last angle is empty.
     last = np.append(viewer[1:] != viewer[:-1], True)
     end = np.where(last[: len(angle)], angle, np.append(angle[1:], 0.0)[: len(angle)])
-    winner = _winners(spans, wall, first, stop, angle, end)
+    winner = find_nearest_walls(spans, wall, first, stop, angle, end)
     real = np.flatnonzero(end - angle > _THIN_DEG)
-    return Envelope(spans, viewer[real], angle[real], end[real], winner[real])
+    return RadialEnvelope(spans, viewer[real], angle[real], end[real], winner[real])
 
 
-def _pieces(spans: Spans) -> tuple[Ints, Floats, Floats]:
+def split_spans(spans: WallSpans) -> tuple[Ints, Floats, Floats]:
     """Return walls and the angles they span, in two pieces where they reach past the beginning."""
     cross = spans.b[:, 0] * spans.a[:, 1] - spans.b[:, 1] * spans.a[:, 0]
     width = np.arctan2(cross, (spans.a * spans.b).sum(axis=1))
@@ -173,19 +173,21 @@ def _pieces(spans: Spans) -> tuple[Ints, Floats, Floats]:
     wall = np.concatenate([once, past, past])
     low = np.concatenate([low[once], low[past], np.zeros(len(past))])
     high = np.concatenate([high[once], np.full(len(past), 360.0), high[past]])
-    most = spans.opening_deg[spans.viewer[wall]]
-    low, high = np.minimum(low, most), np.minimum(high, most)
-    kept = high - low > _THIN_DEG
-    return wall[kept], low[kept], high[kept]
+    limit = spans.opening_deg[spans.viewer[wall]]
+    low, high = np.minimum(low, limit), np.minimum(high, limit)
+    selected = high - low > _THIN_DEG
+    return wall[selected], low[selected], high[selected]
 
 
-def _winners(spans: Spans, wall: Ints, first: Ints, stop: Ints, start_deg: Floats, end_deg: Floats) -> Ints:
+def find_nearest_walls(
+    spans: WallSpans, wall: Ints, first: Ints, stop: Ints, start_deg: Floats, end_deg: Floats
+) -> Ints:
     """Return the nearest wall of every interval; pieces cover intervals from first to stop."""
     n = len(start_deg)
     height = max(n - 1, 0).bit_length()
     size = 1 << height
     # Walls do not cross, so of those that cover a node one is nearest in all of it.
-    node, piece, level = _nodes(first + size, stop + size)
+    node, piece, level = cover_ranges(first + size, stop + size)
     begin = (node << level) - size
     finish = np.minimum(begin + (1 << level), n) - 1
     away = spans.distance(wall[piece], (start_deg[begin] + end_deg[finish]) / 2.0)
@@ -198,24 +200,24 @@ def _winners(spans: Spans, wall: Ints, first: Ints, stop: Ints, start_deg: Float
     above = np.arange(n) + size
     for _ in range(int(level.max(initial=-1)) + 1):
         rows = np.flatnonzero(best[above] >= 0)
-        found = best[above[rows]]
-        away = spans.distance(found, middle[rows])
+        nearest_wall = best[above[rows]]
+        away = spans.distance(nearest_wall, middle[rows])
         nearer = away < nearest[rows]
-        nearest[rows[nearer]], winner[rows[nearer]] = away[nearer], found[nearer]
+        nearest[rows[nearer]], winner[rows[nearer]] = away[nearer], nearest_wall[nearer]
         above >>= 1
     return winner
 
 
-def _nodes(first: Ints, stop: Ints) -> tuple[Ints, Ints, Ints]:
+def cover_ranges(first: Ints, stop: Ints) -> tuple[Ints, Ints, Ints]:
     """Return the nodes of a segment tree that make up ranges of leaves, with range and level."""
     nodes, pieces, levels = [], [], []
     piece = np.arange(len(first))
     level = 0
     while len(piece):
-        for odd, found in ((first & 1 == 1, first), (stop & 1 == 1, stop - 1)):
-            nodes.append(found[odd])
-            pieces.append(piece[odd])
-            levels.append(np.full(int(odd.sum()), level))
+        for is_odd, node_ranges in ((first & 1 == 1, first), (stop & 1 == 1, stop - 1)):
+            nodes.append(node_ranges[is_odd])
+            pieces.append(piece[is_odd])
+            levels.append(np.full(int(is_odd.sum()), level))
         first, stop = (first + 1) >> 1, stop >> 1
         left = first < stop
         first, stop, piece, level = first[left], stop[left], piece[left], level + 1

@@ -16,8 +16,8 @@ from app.errors import TooLarge
 from app.geo.arrays import Bools, Bytes, Floats, Ints
 from app.geo.coverage.needs import Units
 from app.geo.coverage.tables import DeviceTable, Parameters
-from app.geo.projection.local_projection import Frame
-from app.geo.visibility.field_of_view import range_for_density, sectors
+from app.geo.projection.local_projection import LocalProjection
+from app.geo.visibility.field_of_view import build_sectors, range_for_density
 
 MAX_PAIRS: Final = 10_000_000
 """More pairs of site and device than this are refused; a city of 10,000 sites has about 200,000."""
@@ -47,7 +47,7 @@ class Sites:
     radius_m: Floats
 
     @classmethod
-    def of(cls, xy: Floats, shapes: dict[int, shapely.Geometry]) -> "Sites":
+    def from_points(cls, xy: Floats, shapes: dict[int, shapely.Geometry]) -> "Sites":
         """Return sites from their points and the polygons, in metres, of those that are areas."""
         n = len(xy)
         area, shape, radius = np.zeros(n, np.bool_), np.full(n, None, dtype=object), np.zeros(n)
@@ -69,7 +69,7 @@ class Sites:
         return distance
 
 
-def pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+def find_pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
     """Return site and device of every pair that is near enough, sorted by site, then device.
 
     Parameters
@@ -102,24 +102,24 @@ def pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, Ints]) 
     count = len(always[0])
     points, areas = np.flatnonzero(~sites.area), np.flatnonzero(sites.area)
     tree = cKDTree(sites.xy[points])
-    for rows in _classes(reach_m):
+    for rows in group_by_reach(reach_m):
         radius = float(reach_m[rows].max()) * (1 + 1e-9) + 1e-6
-        near = cKDTree(xy[rows], compact_nodes=False, balanced_tree=False)
+        nearby = cKDTree(xy[rows], compact_nodes=False, balanced_tree=False)
         around = radius + sites.radius_m[areas]
-        lengths = near.query_ball_point(sites.xy[areas], around, return_length=True)
-        count += int(tree.count_neighbors(near, radius)) + int(np.sum(lengths))
+        lengths = nearby.query_ball_point(sites.xy[areas], around, return_length=True)
+        count += int(tree.count_neighbors(nearby, radius)) + int(np.sum(lengths))
         if count > MAX_PAIRS:
             raise TooLarge(
                 "Too many devices are near too many control points, or see too far, to be "
                 f"compared: more than {MAX_PAIRS:,} pairs.",
                 MAX_PAIRS,
             )
-        found = tree.sparse_distance_matrix(near, radius, output_type="ndarray")
-        site, device = points[found["i"]], rows[found["j"]]
-        inside = found["v"] <= reach_m[device] + 1e-6
+        neighbours = tree.sparse_distance_matrix(nearby, radius, output_type="ndarray")
+        site, device = points[neighbours["i"]], rows[neighbours["j"]]
+        inside = neighbours["v"] <= reach_m[device] + 1e-6
         keys.append(site[inside] * m + device[inside])
         site = np.repeat(areas, lengths)
-        device = rows[flat(near.query_ball_point(sites.xy[areas], around))]
+        device = rows[flatten_lists(nearby.query_ball_point(sites.xy[areas], around))]
         away = np.hypot(*(xy[device] - sites.xy[site]).T)
         inside = away <= reach_m[device] + sites.radius_m[site] + 1e-6
         keys.append(site[inside] * m + device[inside])
@@ -129,22 +129,22 @@ def pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, Ints]) 
     return site, device
 
 
-def _classes(reach_m: Floats) -> list[Ints]:
+def group_by_reach(reach_m: Floats) -> list[Ints]:
     """Return rows of devices whose reaches differ by no more than a factor of two."""
     if not len(reach_m):
         return []
     shortest = max(float(reach_m.min()), 1.0)
     classes = np.ceil(np.log2(np.maximum(reach_m / shortest, 1.0)))
-    return [np.flatnonzero(classes == wanted) for wanted in sorted(set(classes.tolist()))]
+    return [np.flatnonzero(classes == remaining) for remaining in sorted(set(classes.tolist()))]
 
 
-def flat(lists: NDArray[np.object_]) -> Ints:
+def flatten_lists(lists: NDArray[np.object_]) -> Ints:
     """Return what `scipy.spatial.cKDTree.query_ball_point` found for many, one after the other."""
-    found = [np.asarray(one, dtype=np.int64) for one in lists]
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+    flattened = [np.asarray(items, dtype=np.int64) for items in lists]
+    return np.concatenate(flattened) if flattened else np.empty(0, np.int64)
 
 
-def seen_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, near: Floats) -> Floats:
+def distance_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, near_m: Floats) -> Floats:
     """Return how near the nearest place of a site is that a device looking all round sees.
 
     Parameters
@@ -155,7 +155,7 @@ def seen_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, near:
         The device of each pair.
     distance : ndarray, shape (k,)
         From the device to the site.
-    near : ndarray, shape (k,)
+    near_m : ndarray, shape (k,)
         What is nearer than this is not seen.
 
     Returns
@@ -163,19 +163,19 @@ def seen_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, near:
     ndarray, shape (k,)
         Metres; infinite when the whole site lies in the blind zone.
     """
-    seen = np.where(distance >= near, distance, np.inf)
-    rows = np.flatnonzero(sites.area[site] & (distance < near))
+    seen = np.where(distance >= near_m, distance, np.inf)
+    rows = np.flatnonzero(sites.area[site] & (distance < near_m))
     if len(rows):
-        seen[rows] = _seen(sites.shape[site[rows]], xy[rows], near[rows])
+        seen[rows] = nearest_visible_distance(sites.shape[site[rows]], xy[rows], near_m[rows])
     return seen
 
 
-def seen_in_sector(
+def distance_in_sector(
     sites: Sites,
     site: Ints,
     xy: Floats,
     all_round: Floats,
-    near: Floats,
+    near_m: Floats,
     bearing_deg: Floats,
     opening_deg: Floats,
 ) -> Floats:
@@ -184,9 +184,9 @@ def seen_in_sector(
     Parameters
     ----------
     sites, site, xy, near
-        As for `seen_all_round`.
+        As for `distance_all_round`.
     all_round : ndarray, shape (k,)
-        What `seen_all_round` returned for them.
+        What `distance_all_round` returned for them.
     bearing_deg, opening_deg : ndarray, shape (k,)
         Middle, clockwise from grid north, and width of the view. The edges belong to it.
 
@@ -210,8 +210,8 @@ def seen_in_sector(
         # A fan with chords 30 degrees wide holds the whole area when its radius is this long.
         away = np.hypot(*towards[rows].T) + sites.radius_m[site[rows]]
         radius = away / np.cos(np.radians(_WEDGE_STEP_DEG / 2)) * 1.01 + 1.0
-        wedge = sectors(apex, bearing_deg[rows], opening_deg[rows], radius, 0, _WEDGE_STEP_DEG)
-        seen[rows] = _seen(shapely.intersection(shape, wedge), apex, near[rows])
+        wedge = build_sectors(apex, bearing_deg[rows], opening_deg[rows], radius, 0, _WEDGE_STEP_DEG)
+        seen[rows] = nearest_visible_distance(shapely.intersection(shape, wedge), apex, near_m[rows])
     return seen
 
 
@@ -221,19 +221,19 @@ def off_axis_deg(towards: Floats, bearing_deg: Floats) -> Floats:
     return np.abs((to - bearing_deg + 180.0) % 360.0 - 180.0)
 
 
-def _seen(shape: NDArray[np.object_], apex: Floats, near: Floats) -> Floats:
-    """Return the nearest place of each shape not nearer than `near`.
+def nearest_visible_distance(shape: NDArray[np.object_], apex: Floats, near_m: Floats) -> Floats:
+    """Return the nearest place of each shape not nearer than `near_m`.
 
     A connected part reaches from its nearest to its farthest place without a gap, so what is left
     of it beyond the blind zone begins at the zone's edge or at the part's nearest place.
     """
     seen = np.full(len(shape), np.inf)
-    parts, of = shapely.get_parts(shape, return_index=True)
-    vertices, part = shapely.get_coordinates(parts, return_index=True)
-    farthest = np.full(len(parts), -np.inf)
-    np.maximum.at(farthest, part, np.hypot(*(vertices - apex[of[part]]).T))
-    nearest = shapely.distance(parts, shapely.points(apex[of]))
-    visible = np.where(farthest >= near[of], np.maximum(nearest, near[of]), np.inf)
+    components, of = shapely.get_parts(shape, return_index=True)
+    vertices, component = shapely.get_coordinates(components, return_index=True)
+    farthest = np.full(len(components), -np.inf)
+    np.maximum.at(farthest, component, np.hypot(*(vertices - apex[of[component]]).T))
+    nearest = shapely.distance(components, shapely.points(apex[of]))
+    visible = np.where(farthest >= near_m[of], np.maximum(nearest, near_m[of]), np.inf)
     np.minimum.at(seen, of, visible)
     return seen
 
@@ -248,7 +248,7 @@ ALWAYS_WITHIN_M: Final = 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Gear:
+class DeviceOptics:
     """Devices as far as looking is concerned: in metres, with what was left open filled in."""
 
     xy: Floats
@@ -261,14 +261,14 @@ class Gear:
     """Pixel density at one metre, NaN where pixels or opening are unknown."""
 
     @classmethod
-    def of(cls, devices: DeviceTable, parameters: Parameters, frame: Frame) -> "Gear":
+    def from_devices(cls, devices: DeviceTable, parameters: Parameters, projection: LocalProjection) -> "DeviceOptics":
         """Return what all devices look with, in the metres of the frame."""
         blank = np.where(devices.is_checkpoint, np.nan, 0.0)
         azimuth = devices.azimuth_deg % 360.0 + blank
         opening = devices.opening_deg + blank
         opening = np.where(np.isnan(opening) & ~np.isnan(azimuth), parameters.assumed_opening_deg, opening)
         return cls(
-            frame.to_metres(devices.lonlat),
+            projection.to_metres(devices.lonlat),
             np.where(opening == 360.0, np.nan, azimuth),
             opening,
             devices.range_m + blank,
@@ -278,12 +278,14 @@ class Gear:
 
     def farthest_m(self, units: Units, parameters: Parameters) -> Floats:
         """Return the distance at which each device may still be a candidate, shape (m,)."""
-        least = np.nanmin(units.density, initial=np.inf)
-        derived = np.nan_to_num(self.pixels_at_1m / least, nan=0.0)
+        lowest_density = np.nanmin(units.density, initial=np.inf)
+        derived = np.nan_to_num(self.pixels_at_1m / lowest_density, nan=0.0)
         stated = np.where(np.isnan(self.range_m), derived, self.range_m)
         return np.maximum(stated, max(parameters.search_m, parameters.assumed_range_m, 1.0))
 
-    def range(self, device: Ints, density: Floats, assigned: Bools, parameters: Parameters) -> tuple[Floats, Bytes]:
+    def compute_range(
+        self, device: Ints, density: Floats, assigned: Bools, parameters: Parameters
+    ) -> tuple[Floats, Bytes]:
         """Return range in metres and its basis (place in `RANGE_BASES`) of device rows."""
         stated = self.range_m[device]
         derived = self.pixels_at_1m[device] / density

@@ -15,20 +15,20 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from app.geo.arrays import Bools, Bytes, Floats, Ints
 from app.geo.coverage.tables import Parameters
-from app.geo.projection.local_projection import Frame
-from app.geo.visibility.building_shadows import Looks, cut
-from app.geo.visibility.field_of_view import range_for_density, sectors
+from app.geo.projection.local_projection import LocalProjection
+from app.geo.visibility.building_shadows import CameraViews, cut_views
+from app.geo.visibility.field_of_view import build_sectors, range_for_density
 from app.geo.visibility.obstacles import Obstacles
 
 VIEW_BASES: Final = ("stated", "optics", "assumed", "drawn")
 """Names of the codes that say where the extent of a field of view comes from."""
 STATED, OPTICS, ASSUMED, DRAWN = range(4)
-FARTHEST_M: Final = 100_000.0
+MAX_RANGE_M: Final = 100_000.0
 """No field of view reaches farther, whatever a lens of a thousandth of a degree would give."""
 
 
 @dataclass(frozen=True, eq=False)
-class Optics:
+class CameraOptics:
     """What cameras state of their view, one row each; NaN where nothing is stated.
 
     Parameters
@@ -100,25 +100,25 @@ class Views:
     cut_by: tuple[Ints, Ints]
     """Camera and building of each pair in which the building takes something away."""
 
-    def at(self, rows: Ints) -> "Views":
+    def take_rows(self, rows: Ints) -> "Views":
         """Return some of the rows, in their order."""
-        place = np.full(len(self.shape), -1, dtype=np.int64)
-        place[rows] = np.arange(len(rows))
+        taken_row = np.full(len(self.shape), -1, dtype=np.int64)
+        taken_row[rows] = np.arange(len(rows))
         camera, building = self.cut_by
-        kept = place[camera] >= 0
-        pairs = place[camera[kept]], building[kept]
+        selected = taken_row[camera] >= 0
+        pairs = taken_row[camera[selected]], building[selected]
         columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _COLUMNS}
         return Views(**columns, cut_by=pairs)
 
-    def beside(self, other: "Views") -> "Views":
+    def concatenate(self, second: "Views") -> "Views":
         """Return these rows and those of another table after them."""
         columns: dict[str, Any] = {
-            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _COLUMNS
+            name: np.concatenate([getattr(self, name), getattr(second, name)]) for name in _COLUMNS
         }
         camera, building = self.cut_by
         pairs = (
-            np.concatenate([camera, other.cut_by[0] + len(self.shape)]),
-            np.concatenate([building, other.cut_by[1]]),
+            np.concatenate([camera, second.cut_by[0] + len(self.shape)]),
+            np.concatenate([building, second.cut_by[1]]),
         )
         return Views(**columns, cut_by=pairs)
 
@@ -126,7 +126,9 @@ class Views:
 _COLUMNS: Final = tuple(name for name in Views.__dataclass_fields__ if name != "cut_by")
 
 
-def views(optics: Optics, parameters: Parameters, frame: Frame, obstacles: Obstacles | None = None) -> Views:
+def compute_views(
+    optics: CameraOptics, parameters: Parameters, projection: LocalProjection, obstacles: Obstacles | None = None
+) -> Views:
     """Return what cameras see on the ground.
 
     Parameters
@@ -134,7 +136,7 @@ def views(optics: Optics, parameters: Parameters, frame: Frame, obstacles: Obsta
     optics : Optics
     parameters : Parameters
         What is assumed where a camera states nothing.
-    frame : Frame
+    projection : Frame
     obstacles : Obstacles, optional
         Buildings, in metres of the frame.
 
@@ -145,15 +147,15 @@ def views(optics: Optics, parameters: Parameters, frame: Frame, obstacles: Obsta
     an azimuth, or with an opening of 360 degrees, sees a disc, less its blind zone; one with an
     azimuth a sector of its opening, or of ``parameters.assumed_opening_deg``.
     """
-    xy = frame.to_metres(optics.lonlat)
+    xy = projection.to_metres(optics.lonlat)
     azimuth = np.where(optics.opening_deg == 360.0, np.nan, optics.azimuth_deg % 360.0)
     all_round = np.isnan(azimuth)
     unstated = np.isnan(optics.opening_deg)
     opening = np.where(unstated & ~all_round, parameters.assumed_opening_deg, optics.opening_deg)
-    range_m, basis = _ranges(optics, opening, parameters)
-    bearing = azimuth - frame.convergence_deg(optics.lonlat)
-    near = np.nan_to_num(optics.near_m, nan=0.0)
-    looks = Looks(
+    range_m, basis = compute_ranges(optics, opening, parameters)
+    bearing = azimuth - projection.convergence_deg(optics.lonlat)
+    near_m = np.nan_to_num(optics.near_m, nan=0.0)
+    looks = CameraViews(
         xy,
         np.where(all_round, 0.0, bearing),
         np.where(all_round, 360.0, opening),
@@ -161,15 +163,15 @@ def views(optics: Optics, parameters: Parameters, frame: Frame, obstacles: Obsta
         optics.mount_height_m,
         optics.indoor,
     )
-    shape = sectors(xy, looks.bearing_deg, looks.opening_deg, range_m, near)
+    shape = build_sectors(xy, looks.bearing_deg, looks.opening_deg, range_m, near_m)
     open_m2 = shapely.area(shape)
     standing, by = np.zeros(len(xy), np.int64), (np.empty(0, np.int64), np.empty(0, np.int64))
     if obstacles is not None and len(obstacles):
         undrawn = np.setdiff1d(np.arange(len(xy)), list(optics.drawn))
-        found = cut(shape[undrawn], looks.at(undrawn), obstacles)
-        shape[undrawn], standing[undrawn] = found.shape, found.standing
-        by = (undrawn[found.by[0]], found.by[1])
-    _draw(optics.drawn, frame, xy, shape, range_m, open_m2)
+        result = cut_views(shape[undrawn], looks.take_rows(undrawn), obstacles)
+        shape[undrawn], standing[undrawn] = result.shape, result.standing
+        by = (undrawn[result.by[0]], result.by[1])
+    apply_drawn_views(optics.drawn, projection, xy, shape, range_m, open_m2)
     basis[list(optics.drawn)] = DRAWN
     return Views(
         shape,
@@ -180,17 +182,17 @@ def views(optics: Optics, parameters: Parameters, frame: Frame, obstacles: Obsta
         looks.opening_deg,
         unstated & ~all_round,
         range_m,
-        near,
+        near_m,
         standing,
         by,
     )
 
 
-def _ranges(optics: Optics, opening: Floats, parameters: Parameters) -> tuple[Floats, Bytes]:
+def compute_ranges(optics: CameraOptics, opening: Floats, parameters: Parameters) -> tuple[Floats, Bytes]:
     """Return range in metres and its basis."""
     stated = optics.range_m
     derived = range_for_density(optics.h_pixels, opening, optics.px_per_m)
-    derived = np.minimum(derived, FARTHEST_M)
+    derived = np.minimum(derived, MAX_RANGE_M)
     with np.errstate(invalid="ignore"):
         ends = optics.binding & (derived < stated)
     derives = ends | (np.isnan(stated) & ~np.isnan(derived))
@@ -200,9 +202,9 @@ def _ranges(optics: Optics, opening: Floats, parameters: Parameters) -> tuple[Fl
     return range_m, basis
 
 
-def _draw(
+def apply_drawn_views(
     drawn: Mapping[int, Polygon | MultiPolygon],
-    frame: Frame,
+    projection: LocalProjection,
     xy: Floats,
     shape: NDArray[np.object_],
     range_m: Floats,
@@ -212,7 +214,7 @@ def _draw(
     if not drawn:
         return
     rows = np.array(list(drawn), dtype=np.int64)
-    metric = shapely.transform(np.array(list(drawn.values()), dtype=object), frame.to_metres)
+    metric = shapely.transform(np.array(list(drawn.values()), dtype=object), projection.to_metres)
     # A drawing that is valid in degrees may touch itself by a hair in metres.
     broken = ~shapely.is_valid(metric)
     metric[broken] = shapely.make_valid(metric[broken])
