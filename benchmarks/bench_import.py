@@ -32,8 +32,8 @@ from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database
 from app.demo.load import load
-from app.imports import preparation
 from app.imports import jobs as import_jobs
+from app.imports import preparation
 from app.imports.jobs import Imports
 from app.imports.schemas import ImportRequest
 
@@ -79,13 +79,13 @@ async def _ours(url: str, path: Path, folder: Path) -> dict[str, Any]:
     imports = Imports(database, folder, keep_days=1, max_vertices=1_000_000)
     request = ImportRequest(kind="camera")
     start = time.perf_counter()
-    task = await imports.prepare_task(preparation.read_upload(path), request, OPERATOR)
+    prepared = await imports.prepare_import(preparation.read_upload(path), request, OPERATOR)
     opened = time.perf_counter()
-    await imports.start_task(task, lambda: None)
-    await imports.wait_for_job(task.id, 3600)
+    await imports.start_job(prepared, lambda: None)
+    await imports.wait_for_job(prepared.id, 3600)
     took = time.perf_counter() - start
-    async with database.reading() as connection:
-        job = await import_jobs.load_job(connection, task.id, OPERATOR)
+    async with database.open_connection() as connection:
+        job = await import_jobs.load_job(connection, prepared.id, OPERATOR)
     await imports.stop()
     await database.close()
     assert job.state == "done", job.problem

@@ -52,14 +52,14 @@ def database_url(settings: Settings, *, create: bool = True) -> Iterator[str]:
         folder = Path(settings.data_dir).resolve()
         exit_with_error(f"No registry in {folder}. Set REGISTRY_DATA_DIR to the folder of a registry.")
     with ExitStack() as stack:
-        with server.signals_wait():
+        with server.defer_signals():
             cluster.start()
             stack.callback(_close_cluster, cluster)
         yield cluster.url
 
 
 def _close_cluster(cluster: LocalCluster) -> None:
-    with server.signals_wait():
+    with server.defer_signals():
         cluster.close()
 
 

@@ -34,7 +34,7 @@ from app.errors import RegistryError
 from app.imports import job_results, preparation
 from app.imports import jobs as import_jobs
 from app.imports.jobs import Imports
-from app.imports.preparation import ImportTask
+from app.imports.preparation import PreparedImport
 from app.imports.schemas import ImportJob, RowFilter
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.values.crs import format_crs_title
@@ -146,10 +146,10 @@ async def _run_import(
         try:
             with console.status(f"Opening {escape(file.name)} ..."):
                 upload = await asyncio.to_thread(preparation.read_upload, file)
-                task = await imports.prepare_task(upload, request, OPERATOR, reason)
-            _print_plan(task)
-            await imports.start_task(task, lambda: None)
-            job = await _show_progress(database, imports, task.id, language)
+                prepared = await imports.prepare_import(upload, request, OPERATOR, reason)
+            _print_plan(prepared)
+            await imports.start_job(prepared, lambda: None)
+            job = await _show_progress(database, imports, prepared.id, language)
             _print_summary(job)
             await _print_rows(database, job, show, language)
             return job
@@ -167,20 +167,20 @@ async def _show_progress(database: Database, imports: Imports, job_id: str, lang
         task = bar.add_task("received", total=None)
         while True:
             await imports.wait_for_job(job_id, _REFRESH_INTERVAL_S)
-            async with database.reading() as connection:
+            async with database.open_connection() as connection:
                 job = await import_jobs.load_job(connection, job_id, OPERATOR, language)
             bar.update(task, description=job.state, total=job.file.rows, completed=job.counts.rows)
             if job.finished_at is not None:
                 return job
 
 
-def _print_plan(task: ImportTask) -> None:
+def _print_plan(prepared: PreparedImport) -> None:
     """Print the detected format, and the column of each field."""
-    detected, plan = task.source.detected, task.plan.describe()
+    detected, plan = prepared.source.detected, prepared.plan.describe()
     properties = [detected.format, detected.encoding, detected.layer, detected.crs and format_crs_title(detected.crs)]
     rows = "" if detected.rows is None else f", {detected.rows:,} rows"
     description = " ".join(text for text in properties if text)
-    console.print(f"{escape(task.file.name)}: {escape(description)}{rows}, profile {plan['profile']}")
+    console.print(f"{escape(prepared.file.name)}: {escape(description)}{rows}, profile {plan['profile']}")
     table = Table("column", "field", "how", box=None, pad_edge=False)
     for feed in plan["columns"]:
         details = " ".join(str(feed[name]) for name in ("why", "code_list", "unit") if feed.get(name))
@@ -221,7 +221,7 @@ async def _print_rows(database: Database, job: ImportJob, limit: int, language: 
     statuses: list[RowFilter] = ["error", "warning", *(("updated",) if job.dry_run else ())]
     shown: set[tuple[Any, Any]] = set()
     for status in statuses:
-        async with database.reading() as connection:
+        async with database.open_connection() as connection:
             rows, _ = await job_results.load_rows(
                 connection, job.id, OPERATOR, status=status, after=None, limit=limit, language=language
             )

@@ -47,7 +47,7 @@ cli.command("export")(export_file)
 DEMO_JURISDICTION: Final = "410800"
 _ERRORS: Final = (
     *(ClusterError, schema.SchemaMismatch, RegistryError, ValueError, OSError),
-    *(DBAPIError, DatabaseUnusable, server.CannotListen),
+    *(DBAPIError, DatabaseUnusable, server.ListenError),
 )
 
 
@@ -82,16 +82,16 @@ def serve(
     settings = Settings()
     if demo and is_loopback(settings.host) and settings.anonymous_role == "none":
         settings = settings.model_copy(update={"anonymous_role": "analyst"})
-    server.end_on_signals()
+    server.exit_on_signals()
     with (
-        server.claim(settings.host, settings.port) as claimed,
+        server.open_listener(settings.host, settings.port) as claimed,
         ServiceLock(settings.data_dir),
         database_url(settings) as url,
     ):
         admin_key = asyncio.run(_prepare_registry(settings, url, demo=demo))
         _print_addresses(settings, admin_key, demo=demo)
         _export_settings(settings, url)
-        server.run(settings, claimed)
+        server.run_server(settings, claimed)
 
 
 async def _prepare_registry(settings: Settings, url: str, *, demo: bool) -> str | None:
@@ -100,10 +100,10 @@ async def _prepare_registry(settings: Settings, url: str, *, demo: bool) -> str 
         await schema.migrate(database)
         if demo:
             await _load_demo_city(database)
-        async with database.writing(WriteContext(OPERATOR.name)) as connection:
-            if any(key["role"] == "admin" for key in await keys.listed(connection)):
+        async with database.open_transaction(WriteContext(OPERATOR.name)) as connection:
+            if any(key["role"] == "admin" for key in await keys.load_keys(connection)):
                 return None
-            _, key = await keys.create(
+            _, key = await keys.create_key(
                 connection,
                 _read_secret(settings),
                 label="first admin key",
@@ -127,7 +127,7 @@ async def _load_demo_city(database: Database) -> bool:
 
 def _read_secret(settings: Settings) -> bytes:
     configured = settings.secret.get_secret_value() if settings.secret else None
-    return keys.service_secret(configured, settings.data_dir)
+    return keys.load_service_secret(configured, settings.data_dir)
 
 
 def _print_addresses(settings: Settings, admin_key: str | None, *, demo: bool) -> None:
@@ -239,8 +239,8 @@ def create_key(
     async def run(url: str, role: Role) -> str:
         async with open_database(url) as database:
             await schema.migrate(database)
-            async with database.writing(WriteContext(OPERATOR.name)) as connection:
-                _, key = await keys.create(
+            async with database.open_transaction(WriteContext(OPERATOR.name)) as connection:
+                _, key = await keys.create_key(
                     connection,
                     _read_secret(settings),
                     label=label,
@@ -260,8 +260,8 @@ def list_keys() -> None:
     settings = Settings()
 
     async def run(url: str) -> list[dict[str, Any]]:
-        async with open_database(url) as database, database.reading() as connection:
-            return await keys.listed(connection)
+        async with open_database(url) as database, database.open_connection() as connection:
+            return await keys.load_keys(connection)
 
     with database_url(settings, create=False) as url:
         table = Table(Column("id", no_wrap=True, min_width=12))
@@ -286,9 +286,9 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="Id of the key.")]) ->
     async def run(url: str) -> None:
         async with (
             open_database(url) as database,
-            database.writing(WriteContext(OPERATOR.name)) as connection,
+            database.open_transaction(WriteContext(OPERATOR.name)) as connection,
         ):
-            await keys.revoke(connection, key_id)
+            await keys.revoke_key(connection, key_id)
 
     with database_url(settings, create=False) as url:
         asyncio.run(run(url))

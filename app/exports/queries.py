@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.ogc.collection_model import Collection, Property
 from app.ogc.queries.features import expression
-from app.records.queries.documents import Conditions, source
+from app.records.queries.documents import FilterClause, build_from_clause
 
 FetchRows = Callable[[int], Awaitable[Sequence[Any]]]
 """Returns up to a number of rows; none at the end."""
@@ -41,8 +41,8 @@ async def open_cursor(
 def _build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[str, str, list[Any]]:
     """Return the table, the condition and its values."""
     if collection.kind is not None:
-        conditions = Conditions(collection.kind, filters)
-        return source(collection.kind), conditions.sql, conditions.values
+        clause = FilterClause(collection.kind, filters)
+        return build_from_clause(collection.kind), clause.sql, clause.values
     clauses, values = ["t.removed_at IS NULL"], []
     for name, value in filters.items():
         if value is not None:

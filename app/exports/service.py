@@ -159,14 +159,14 @@ class ExportService:
         InvalidQuery
             if the collection or the format needs a jurisdiction, and the request has none.
         """
-        scope = principal.scope("analyst")
+        scope = principal.require_scope("analyst")
         if request.jurisdiction is not None:
-            principal.need_in("analyst", [request.jurisdiction])
+            principal.require_role_in("analyst", [request.jurisdiction])
         elif request.collection.answer or request.format == _CATALOGUE:
             message = Message("This export needs one jurisdiction. Add ?jurisdiction=.")
             raise InvalidQuery(message, parameter="jurisdiction")
         request = replace(request, filters={**request.filters, "scope": scope})
-        properties = _select_properties(request, reveal=principal.reveals)
+        properties = _select_properties(request, reveal=principal.sees_restricted)
         layout = _build_layout(request, properties)
         english_layout = _build_layout(replace(request, language="en"), properties)  # notes go into a header
         notes = list(WRITERS[request.format].notes(english_layout))
@@ -223,7 +223,7 @@ class ExportService:
         self, request: ExportRequest, layout: Layout, properties: Sequence[Property]
     ) -> AsyncIterator[tuple[Batches, int | None]]:
         """Yield the records of a collection in batches, and their number if the format needs it."""
-        async with self._database.snapshot() as connection:
+        async with self._database.open_snapshot() as connection:
             await connection.execute(text("SELECT 1"))  # starts the transaction of the cursor
             count = None
             if request.format == _CATALOGUE:

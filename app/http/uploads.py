@@ -18,7 +18,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from app.errors import Invalid, Issue, MalformedBody, NoSpace, UnsupportedMediaType
-from app.imports.preparation import UploadedFile
+from app.imports.preparation import Upload
 from app.messages import Message
 
 _BUFFER_BYTES: Final = 1 << 20
@@ -53,9 +53,9 @@ class _UploadFile:
         self._file.write(data)
         self._file.flush()
 
-    def finish_upload(self, name: str) -> UploadedFile:
+    def finish_upload(self, name: str) -> Upload:
         self.close()
-        return UploadedFile(self.path, _clean_file_name(name) or "file", self.size, self._digest.hexdigest())
+        return Upload(self.path, _clean_file_name(name) or "file", self.size, self._digest.hexdigest())
 
     def close(self) -> None:
         self._file.close()
@@ -64,7 +64,7 @@ class _UploadFile:
 @asynccontextmanager
 async def receive_upload(
     request: Request, path: Path, name: str | None
-) -> AsyncIterator[tuple[UploadedFile, list[tuple[str, str]]]]:
+) -> AsyncIterator[tuple[Upload, list[tuple[str, str]]]]:
     """Yield the file of a request, written to ``path``, and the options of its form; after an error it is deleted."""
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     is_form = content_type == b"multipart/form-data"

@@ -56,7 +56,7 @@ async def load_rows(
         return [], None
     rows: list[dict[str, Any]] = []
     stored_statuses = _list_stored_statuses(status)
-    while (stored := await job_queries.results(connection, job_id, page, stored_statuses)) is not None:
+    while (stored := await job_queries.fetch_page(connection, job_id, page, stored_statuses)) is not None:
         number, results, _ = stored
         page_rows, next_start = await anyio.to_thread.run_sync(
             read_rows,
@@ -157,7 +157,7 @@ async def build_file_name(connection: AsyncConnection, job_id: str, principal: P
         if the job has no stored rows, or they are deleted.
     """
     job = await fetch_visible_job(connection, job_id, principal)
-    if await job_queries.results(connection, job_id, 0, None) is None:
+    if await job_queries.fetch_page(connection, job_id, 0, None) is None:
         raise NotFound("file of import", job_id)
     return f"{Path(job['file']['name']).stem}-{job_id[:8]}.{extension}"
 
@@ -190,8 +190,8 @@ async def write_xlsx(database: Database, job_id: str, status: RowFilter | None, 
 
 async def _fetch_headings(database: Database, job_id: str, language: Language) -> list[str]:
     """Return the column headings of the annotated file; also if no row matches the filter."""
-    async with database.reading() as connection:
-        stored = await job_queries.results(connection, job_id, 0, None, cells=True)
+    async with database.open_connection() as connection:
+        stored = await job_queries.fetch_page(connection, job_id, 0, None, cells=True)
     if stored is None or stored[2] is None:
         return []
     names = [name for name in read_table(stored[2]).column_names if name != "row"]
@@ -202,14 +202,14 @@ async def _stream_pages(
     database: Database, job_id: str, status: RowFilter | None
 ) -> AsyncIterator[tuple[bytes, bytes]]:
     """Yield the stored outcomes and cells of each page that has rows of a status."""
-    async with database.reading() as connection:
-        job = await job_queries.find(connection, job_id)
+    async with database.open_connection() as connection:
+        job = await job_queries.fetch_job(connection, job_id)
     if job is None or _has_no_rows(status, is_rolled_back(job)):
         return
     page = 0
     while True:
-        async with database.reading() as connection:
-            stored = await job_queries.results(connection, job_id, page, _list_stored_statuses(status), cells=True)
+        async with database.open_connection() as connection:
+            stored = await job_queries.fetch_page(connection, job_id, page, _list_stored_statuses(status), cells=True)
         if stored is None:
             return
         page = stored[0] + 1

@@ -19,15 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
 from app.cursors import INVALID_CURSOR
-from app.db.engine import Database, WriteContext, is_away
+from app.db.engine import Database, WriteContext, is_unreachable
 from app.errors import Conflict, InvalidQuery, NotFound, RegistryError, Unavailable
-from app.imports import preparation, profiles, registry_checks, transaction
-from app.imports.preparation import ImportTask, UploadedFile
+from app.imports import preparation, profiles, registry_checks
+from app.imports.preparation import PreparedImport, Upload
 from app.imports.queries import jobs as job_queries
 from app.imports.result_store import WRITTEN
 from app.imports.ring_and_state_import import import_rings, import_states
 from app.imports.schemas import Counts, ImportFile, ImportJob, ImportNote, ImportProblem, ImportRequest
-from app.imports.transaction import Cancelled, ImportOutcome, JobRecorder, RowImporter, import_records
+from app.imports.transaction import Cancelled, ImportOutcome, JobRecorder, RowImporter, import_records, import_upload
 from app.ingest.columns import import_plan
 from app.ingest.columns.planner import Plan
 from app.ingest.messages.chinese import in_chinese
@@ -35,7 +35,7 @@ from app.ingest.readers.opening import TableReader
 from app.instants import format_instant, parse_instant
 from app.messages import Language, Message
 from app.models.import_tables import FINISHED
-from app.rings import queries as ring_queries
+from app.records.queries import memberships as membership_queries
 
 log = structlog.get_logger("imports")
 MAX_RUNNING: Final = 2
@@ -79,12 +79,12 @@ class Imports:
 
     async def start(self) -> None:
         """Fail orphaned jobs; delete expired results and the files of workers that have ended."""
-        async with self.database.writing(WriteContext("service")) as connection:
+        async with self.database.open_transaction(WriteContext("service")) as connection:
             for job_id in await _fail_orphans(connection):
                 log.warning("import interrupted", job=job_id)
-            await job_queries.forget(connection, self._keep_days)
+            await job_queries.expire_pages(connection, self._keep_days)
             workers = {file: file.name.split("-")[1] for file in self.folder.glob(f"{FILE_PREFIX}*-*")}
-            living = await job_queries.living(connection, sorted(set(workers.values())))
+            living = await job_queries.fetch_living_workers(connection, sorted(set(workers.values())))
         for file, worker in workers.items():
             if worker not in living:
                 with suppress(OSError):
@@ -93,8 +93,8 @@ class Imports:
     async def stop(self) -> None:
         """Cancel the running imports; their transactions are rolled back."""
         running = list(self._running.values())
-        for task in running:
-            task.cancel()
+        for job in running:
+            job.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         if self._lock_connection is not None:
             with suppress(Exception):
@@ -112,7 +112,7 @@ class Imports:
                 self._lock_connection = None
             connection = await self.database.engine.connect()
             autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await job_queries.live(autocommit, self.worker)
+            await job_queries.lock_worker(autocommit, self.worker)
             self._lock_connection = autocommit
 
     async def create_upload_path(self) -> Path:
@@ -123,9 +123,9 @@ class Imports:
 
     # -- create a job -----------------------------------------------------------------------------
 
-    async def prepare_task(
-        self, file: UploadedFile, request: ImportRequest, principal: Principal, reason: str = ""
-    ) -> ImportTask:
+    async def prepare_import(
+        self, file: Upload, request: ImportRequest, principal: Principal, reason: str = ""
+    ) -> PreparedImport:
         """Open a file and plan its import.
 
         Raises
@@ -135,13 +135,13 @@ class Imports:
         NotFound
             if there is no such profile, or no such jurisdiction in the caller's scope.
         """
-        principal.need("editor")
+        principal.require_role("editor")
         if request.jurisdiction is not None:
-            principal.need_in("editor", [request.jurisdiction])
-        async with self.database.reading() as connection:
+            principal.require_role_in("editor", [request.jurisdiction])
+        async with self.database.open_connection() as connection:
             owner = request.jurisdiction
             profile = None if request.profile is None else await profiles.load_profile(connection, request.profile)
-            if owner is not None and await ring_queries.territory(connection, owner) is None:
+            if owner is not None and await membership_queries.fetch_jurisdiction(connection, owner) is None:
                 raise NotFound("jurisdiction", owner)
         resources = ExitStack()
         try:
@@ -155,32 +155,32 @@ class Imports:
             resources.close()
             raise
         job_id = str(uuid.uuid4())
-        return ImportTask(
+        return PreparedImport(
             job_id, file, request, principal, reason, source, plan, resources, max_vertices=self._max_vertices
         )
 
     async def _check_registered(self, source: TableReader, plan: Plan, principal: Principal) -> None:
         """Raise Invalid if fields are missing and none of the first rows is a registered record."""
         sample = await anyio.to_thread.run_sync(preparation.read_valid_sample, source, plan)
-        async with self.database.reading() as connection:
-            if not await registry_checks.has_registered(connection, plan, sample, principal.scope("editor")):
+        async with self.database.open_connection() as connection:
+            if not await registry_checks.has_registered(connection, plan, sample, principal.require_scope("editor")):
                 raise import_plan.refused(plan)
 
-    async def start_task(self, task: ImportTask, on_end: Callable[[], None]) -> None:
-        """Insert the job of a task and start it in the background; call ``on_end`` when it ends."""
+    async def start_job(self, prepared: PreparedImport, on_end: Callable[[], None]) -> None:
+        """Insert the job of a prepared and start it in the background; call ``on_end`` when it ends."""
         try:
             await self._lock_worker()
-            async with self.database.writing(WriteContext(task.principal.name)) as connection:
-                await job_queries.add(connection, task.build_job(self.worker))
+            async with self.database.open_transaction(WriteContext(prepared.principal.name)) as connection:
+                await job_queries.insert_job(connection, prepared.build_job(self.worker))
         except BaseException:
-            task.resources.close()
+            prepared.resources.close()
             on_end()
             raise
-        running = asyncio.create_task(self._run_in_turn(task))
-        self._running[task.id] = running
+        running = asyncio.create_task(self._run_in_turn(prepared))
+        self._running[prepared.id] = running
 
         def finish(_: object) -> None:
-            self._running.pop(task.id, None)
+            self._running.pop(prepared.id, None)
             on_end()
 
         running.add_done_callback(finish)
@@ -193,21 +193,21 @@ class Imports:
 
     # -- run a job --------------------------------------------------------------------------------
 
-    async def _run_in_turn(self, task: ImportTask) -> None:
+    async def _run_in_turn(self, prepared: PreparedImport) -> None:
         async with self._turns:
-            await self.run_task(task)
+            await self.run_job(prepared)
 
-    async def run_task(self, task: ImportTask) -> None:
-        """Run the import of a task, and record the end of its job whatever happens."""
-        recorder = JobRecorder(self.database, task)
+    async def run_job(self, prepared: PreparedImport) -> None:
+        """Run the import of a prepared, and record the end of its job whatever happens."""
+        recorder = JobRecorder(self.database, prepared)
         problem: Mapping[str, Any]
         state = "failed"
         try:
-            with task.resources:
-                importer = _IMPORTERS.get(task.plan.spec.name, import_records)
-                outcome = await transaction.run(self.database, task, recorder, importer)
+            with prepared.resources:
+                importer = _IMPORTERS.get(prepared.plan.spec.name, import_records)
+                outcome = await import_upload(self.database, prepared, recorder, importer)
             if not recorder.finished:
-                state = "done" if task.request.dry_run or outcome.problem is None else "failed"
+                state = "done" if prepared.request.dry_run or outcome.problem is None else "failed"
                 await self._finish_job(recorder, state, outcome.problem, outcome)
             return
         except Cancelled:
@@ -218,11 +218,11 @@ class Imports:
             await asyncio.shield(self._finish_job(recorder, "failed", _build_problem("interrupted", _INTERRUPTED)))
             raise
         except Exception as error:  # the job must end whatever the error is
-            if is_away(error):
+            if is_unreachable(error):
                 problem = _problem_of_error(Unavailable())
             else:
                 problem = _build_problem("internal-error", _UNEXPECTED)
-                log.error("import failed", job=task.id, exc_info=error)
+                log.error("import failed", job=prepared.id, exc_info=error)
         await self._finish_job(recorder, state, problem)
 
     async def _finish_job(
@@ -234,10 +234,10 @@ class Imports:
     ) -> None:
         """Record the end of a job; without the database the job is failed later, as an orphan."""
         with suppress(Unavailable, OSError):
-            async with self.database.writing(WriteContext(recorder.task.principal.name)) as connection:
-                await job_queries.finish(
+            async with self.database.open_transaction(WriteContext(recorder.prepared.principal.name)) as connection:
+                await job_queries.finish_job(
                     connection,
-                    recorder.task.id,
+                    recorder.prepared.id,
                     state,
                     problem=problem,
                     counts=outcome.counts if outcome else recorder.counts,
@@ -259,7 +259,7 @@ class Imports:
 
 async def _fail_orphans(connection: AsyncConnection) -> list[str]:
     """Fail the jobs of workers that have ended; return their ids."""
-    return await job_queries.bury(connection, _build_problem("interrupted", _INTERRUPTED))
+    return await job_queries.fail_orphans(connection, _build_problem("interrupted", _INTERRUPTED))
 
 
 async def load_job(
@@ -277,8 +277,8 @@ async def load_job(
 
 async def fetch_visible_job(connection: AsyncConnection, job_id: str, principal: Principal) -> dict[str, Any]:
     """Return the row of a job that the caller may see: of jurisdictions in scope, or the caller's own."""
-    scope = principal.scope("editor")
-    job = await job_queries.find(connection, job_id)
+    scope = principal.require_scope("editor")
+    job = await job_queries.fetch_job(connection, job_id)
     if job is not None and scope is not None and job["actor"] != principal.name:
         owners = set(job["jurisdictions"])
         job = job if owners and owners <= set(scope) else None
@@ -291,9 +291,9 @@ async def load_jobs(
     connection: AsyncConnection, principal: Principal, *, after: str | None, limit: int, language: Language
 ) -> tuple[list[ImportJob], str | None]:
     """Return jobs, newest first, and the key that the next page starts after."""
-    scope = principal.scope("editor")
+    scope = principal.require_scope("editor")
     position = None if after is None else _parse_position(after)
-    rows = await job_queries.page(connection, scope=scope, actor=principal.name, after=position, limit=limit + 1)
+    rows = await job_queries.fetch_jobs(connection, scope=scope, actor=principal.name, after=position, limit=limit + 1)
     jobs = [build_job_document(row, language) for row in rows[:limit]]
     if len(rows) <= limit:
         return jobs, None
@@ -317,7 +317,7 @@ async def cancel_job(connection: AsyncConnection, job_id: str, principal: Princi
         if the job has ended.
     """
     job = await fetch_visible_job(connection, job_id, principal)
-    if not await job_queries.cancel(connection, job_id):
+    if not await job_queries.request_cancel(connection, job_id):
         message = Message("The import cannot be cancelled: it has ended with state {state}.", state=job["state"])
         raise Conflict(message, code="import-ended")
 

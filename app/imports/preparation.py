@@ -15,7 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from app.access.roles import Principal
-from app.errors import Invalid, Issue
+from app.errors import Invalid, Issue, to_issues
 from app.imports.record_specs import find_record_spec
 from app.imports.schemas import ImportRequest
 from app.ingest.columns.options import Options
@@ -27,7 +27,6 @@ from app.ingest.readers.opening import Batch, DetectedFormat, TableReader, open_
 from app.ingest.validation.batch_validation import judge
 from app.ingest.validation.redaction import withheld
 from app.messages import Message
-from app.records import payloads
 from app.records.kinds import BY_NAME
 
 _SAMPLE_ROWS: Final = 2000
@@ -38,7 +37,7 @@ _MAP_OPTIONS: Final = frozenset({"mapping", "defaults", "values"})
 
 
 @dataclass(frozen=True)
-class UploadedFile:
+class Upload:
     """A file on the disk of this machine, and the name that its sender gave it."""
 
     path: Path
@@ -47,22 +46,22 @@ class UploadedFile:
     sha256: str
 
 
-def read_upload(path: Path, name: str | None = None) -> UploadedFile:
+def read_upload(path: Path, name: str | None = None) -> Upload:
     """Return a file with its size in bytes and its SHA-256 digest."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
-    return UploadedFile(path, name or path.name, size, digest.hexdigest())
+    return Upload(path, name or path.name, size, digest.hexdigest())
 
 
 @dataclass(eq=False)
-class ImportTask:
+class PreparedImport:
     """One file that can be read, and all that its import needs; the file is open until the import ends."""
 
     id: str
-    file: UploadedFile
+    file: Upload
     request: ImportRequest
     principal: Principal
     reason: str
@@ -80,7 +79,7 @@ class ImportTask:
         return [] if self.request.jurisdiction is None else [self.request.jurisdiction]
 
     def build_job(self, worker: str) -> dict[str, Any]:
-        """Return the job of the task as a row of ``import_job``."""
+        """Return the job of the prepared as a row of ``import_job``."""
         return {
             "id": self.id,
             "worker": worker,
@@ -108,7 +107,7 @@ def build_note(code: str, message: str) -> dict[str, str]:
     return {"code": code, "message": message, "message_zh": in_chinese(message)}
 
 
-def _describe_file(file: UploadedFile, detected: DetectedFormat) -> dict[str, Any]:
+def _describe_file(file: Upload, detected: DetectedFormat) -> dict[str, Any]:
     return {
         "name": file.name,
         "size": file.size,
@@ -139,7 +138,7 @@ def parse_request(payload: object) -> ImportRequest:
     try:
         return ImportRequest.model_validate(payload)
     except ValidationError as error:
-        issues = payloads.faults_of(error)
+        issues = to_issues(error)
         message = Message(
             "The import options are not valid: {pointer}: {reason}.",
             pointer=issues[0].pointer,
@@ -266,9 +265,7 @@ def check_kind_options(request: ImportRequest, plan: Plan) -> None:
 
 
 @contextmanager
-def open_import(
-    file: UploadedFile, request: ImportRequest, profile: Profile | None
-) -> Iterator[tuple[TableReader, Plan]]:
+def open_import(file: Upload, request: ImportRequest, profile: Profile | None) -> Iterator[tuple[TableReader, Plan]]:
     """Open a file; yield the source of its rows and the import plan.
 
     Raises
@@ -295,7 +292,7 @@ def open_import(
 
 
 def _open_layer(
-    resources: ExitStack, file: UploadedFile, request: ImportRequest, layer: str | None
+    resources: ExitStack, file: Upload, request: ImportRequest, layer: str | None
 ) -> tuple[TableReader, Batch | None]:
     """Return a layer of a file and its first rows."""
     opened = open_source(
@@ -334,7 +331,7 @@ def _use_mapping_of_file(options: Options, source: TableReader) -> tuple[Options
 
 def _plan_any_layer(
     resources: ExitStack,
-    file: UploadedFile,
+    file: Upload,
     request: ImportRequest,
     options: Options,
     first_layer: tuple[TableReader, Batch | None],
@@ -353,7 +350,7 @@ def _plan_any_layer(
 
 
 def _plan_other_layer(
-    resources: ExitStack, file: UploadedFile, request: ImportRequest, options: Options, detected: DetectedFormat
+    resources: ExitStack, file: Upload, request: ImportRequest, options: Options, detected: DetectedFormat
 ) -> tuple[TableReader, Plan] | None:
     """Return another layer with the required fields: the first sheet may hold explanations only."""
     for layer in [name for name in detected.layers if name != detected.layer][:_MAX_OTHER_LAYERS]:

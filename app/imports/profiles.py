@@ -8,14 +8,13 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Conflict, Invalid, Issue, NotFound
+from app.errors import Conflict, Invalid, Issue, NotFound, to_issues
 from app.imports.queries import jobs as job_queries
 from app.imports.record_specs import find_record_spec
 from app.ingest.columns import templates
 from app.ingest.columns.options import BUILT_IN, check_profile
 from app.ingest.columns.profiles import Profile
 from app.messages import Language, Message, translate_message
-from app.records import payloads
 
 
 async def load_profile(connection: AsyncConnection, name: str) -> Profile:
@@ -28,7 +27,7 @@ async def load_profile(connection: AsyncConnection, name: str) -> Profile:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    row = await job_queries.profile(connection, name)
+    row = await job_queries.fetch_profile(connection, name)
     if row is None:
         raise NotFound("import profile", name)
     return Profile.model_validate({**row["body"], "name": name})
@@ -36,14 +35,14 @@ async def load_profile(connection: AsyncConnection, name: str) -> Profile:
 
 async def load_profile_documents(connection: AsyncConnection, principal: Principal) -> list[dict[str, Any]]:
     """Return all profiles, the built-in ones first."""
-    principal.need("reader")
+    principal.require_role("reader")
     built_in = [
         {**profile.model_dump(mode="json"), "built_in": True, "updated_at": None, "updated_by": None}
         for profile in BUILT_IN.values()
     ]
     saved = [
         {**row["body"], **{name: row[name] for name in ("name", "updated_at", "updated_by")}, "built_in": False}
-        for row in await job_queries.profiles(connection)
+        for row in await job_queries.fetch_profiles(connection)
     ]
     return built_in + saved
 
@@ -68,7 +67,7 @@ async def save_profile(
     Invalid
         if the profile has unknown fields or code lists.
     """
-    principal.need("editor")
+    principal.require_role("editor")
     _check_not_built_in(name)
     if isinstance(payload, dict) and payload.get("name", name) != name:
         message = Message("The name in the body differs from the name in the URL, {name!r}.", name=name)
@@ -76,7 +75,7 @@ async def save_profile(
     try:
         profile = Profile.model_validate({**payload, "name": name} if isinstance(payload, dict) else payload)
     except ValidationError as error:
-        issues = payloads.faults_of(error)
+        issues = to_issues(error)
         message = Message(
             "The profile is not valid: {pointer}: {reason}.",
             pointer=issues[0].pointer or "/",
@@ -84,7 +83,7 @@ async def save_profile(
         )
         raise Invalid(message, issues=issues) from error
     check_profile(profile, find_record_spec(profile.kind) if profile.kind else None)
-    is_new = await job_queries.put_profile(connection, name, profile.model_dump(mode="json"), principal.name)
+    is_new = await job_queries.upsert_profile(connection, name, profile.model_dump(mode="json"), principal.name)
     return await load_profile_document(connection, name, principal), is_new
 
 
@@ -96,9 +95,9 @@ async def remove_profile(connection: AsyncConnection, name: str, principal: Prin
     NotFound
         if there is no such profile.
     """
-    principal.need("editor")
+    principal.require_role("editor")
     _check_not_built_in(name)
-    if not await job_queries.remove_profile(connection, name):
+    if not await job_queries.delete_profile(connection, name):
         raise NotFound("import profile", name)
 
 

@@ -17,7 +17,7 @@ from app.imports import row_errors
 from app.imports.preparation import build_note
 from app.imports.queries import partial_rows
 from app.imports.queries import staging as staging_queries
-from app.imports.result_store import BatchOutcome
+from app.imports.result_store import RowOutcomes
 from app.ingest.columns.planner import Plan
 from app.ingest.validation.issues import RowFault
 from app.messages import Message
@@ -45,7 +45,7 @@ async def add_jurisdictions(
     kind: Kind,
     plan: Plan,
     mode: str,
-    batch: BatchOutcome,
+    batch: RowOutcomes,
     records: Any,
     scope: list[str] | None,
 ) -> Any:
@@ -71,7 +71,7 @@ def _not_registered(
 
 
 async def check_batch(
-    connection: AsyncConnection, kind: Kind, plan: Plan, mode: str, batch: BatchOutcome, known: int
+    connection: AsyncConnection, kind: Kind, plan: Plan, mode: str, batch: RowOutcomes, known: int
 ) -> None:
     """Add the issues of staged rows to the outcome, and delete rows with errors from the staging table.
 
@@ -93,13 +93,13 @@ async def check_batch(
     await checker.check_report_times()
     refused = np.intersect1d(batch.staged, batch.refused)
     if len(refused):
-        await staging_queries.leave_out(connection, refused.tolist())
+        await staging_queries.delete_rows(connection, refused.tolist())
 
 
 class _BatchChecker:
     """Checks one staged batch."""
 
-    def __init__(self, connection: AsyncConnection, kind: Kind, plan: Plan, batch: BatchOutcome) -> None:
+    def __init__(self, connection: AsyncConnection, kind: Kind, plan: Plan, batch: RowOutcomes) -> None:
         self.connection, self.kind, self.plan, self.batch = connection, kind, plan, batch
         self.fields = plan.fields
 
@@ -112,17 +112,17 @@ class _BatchChecker:
         """Refuse rows whose code belongs to a record of another jurisdiction."""
         self.batch.add_issues(
             row_errors.CODE_OF_OTHER_JURISDICTION.to_issue(row, self.codes[row], kind=self.kind.title)
-            for row in await staging_queries.of_others(self.connection, self.kind)
+            for row in await staging_queries.fetch_rows_of_other_jurisdictions(self.connection, self.kind)
         )
 
     async def check_mode(self, mode: str, known: int) -> None:
         """Refuse registered records with create_only, and new records that are not allowed or lack fields."""
         if mode == "create_only" and known:
-            registered = await staging_queries.there(self.connection, self.kind)
+            registered = await staging_queries.fetch_registered_rows(self.connection, self.kind)
             self.batch.add_issues(row_errors.RECORD_EXISTS.to_issue(row, self.codes[row]) for row in registered)
         if mode != "update_only" and not self.plan.missing:
             return
-        new = await staging_queries.not_there(self.connection, self.kind)
+        new = await staging_queries.fetch_new_rows(self.connection, self.kind)
         if not new:
             return
         keys = {}
@@ -150,7 +150,7 @@ class _BatchChecker:
         """Refuse rows that refer to a record that does not exist."""
         for column, table in self.kind.references.items():
             if column in self.fields:
-                unknown = await staging_queries.pointing_nowhere(self.connection, column, table)
+                unknown = await staging_queries.fetch_unknown_references(self.connection, column, table)
                 self.batch.add_issues(
                     row_errors.UNKNOWN_REFERENCE.to_issue(
                         row, code, field=column, kind=BY_NAME[table].title, jurisdiction=owner
@@ -164,7 +164,7 @@ class _BatchChecker:
         if "owner_reference" not in self.kind.draft.model_fields or not key_fields:
             return
         if len(key_fields) == 2:
-            taken = await staging_queries.reference_taken(self.connection, self.kind)
+            taken = await staging_queries.fetch_taken_references(self.connection, self.kind)
         else:
             taken = await partial_rows.reference_taken(self.connection, self.kind, self.fields)
         self.batch.add_issues(row_errors.REFERENCE_TAKEN.to_issue(row, code=code) for row, code in taken)
@@ -173,7 +173,7 @@ class _BatchChecker:
         """Refuse device states that are reported in the future."""
         if "reported_at" in self.fields:
             latest = await state_queries.now(self.connection) + FUTURE_TOLERANCE
-            future = await staging_queries.ahead(self.connection, latest)
+            future = await staging_queries.fetch_future_rows(self.connection, latest)
             self.batch.add_issues(row_errors.FUTURE_TIME.to_issue(row) for row in future)
 
 
@@ -218,5 +218,5 @@ async def detect_shifted_datum(connection: AsyncConnection, jurisdiction: str, l
 
 
 async def _median_road_distance(connection: AsyncConnection, jurisdiction: str, lonlat: Floats) -> float:
-    distances = await staging_queries.road_distances(connection, jurisdiction, lonlat.tolist())
+    distances = await staging_queries.fetch_road_distances(connection, jurisdiction, lonlat.tolist())
     return float(np.median([_NO_ROAD_M if distance is None else distance for distance in distances]))

@@ -33,7 +33,7 @@ _COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
 @dataclass(eq=False)
-class BatchOutcome:
+class RowOutcomes:
     """The rows of one batch during the import, and the outcome of each."""
 
     rows: Ints
@@ -59,7 +59,7 @@ class BatchOutcome:
         for issue in issues:
             self.issues.setdefault(issue.row, []).append(issue)
 
-    def refuse_groups(self) -> None:
+    def reject_groups(self) -> None:
         """Refuse all rows of a record if one of them is refused."""
         refused = set(self.refused)
         for rows in self.groups:
@@ -122,7 +122,7 @@ class StoredPage:
     cells: bytes | None
 
 
-def pack_outcome(outcome: BatchOutcome) -> StoredPage:
+def pack_outcome(outcome: RowOutcomes) -> StoredPage:
     """Return the stored form of an outcome: its rows first, then records that are not in the file."""
     rows = outcome.collect_rows()
     row_details: list[str | None] = [None] * len(rows)
@@ -148,7 +148,7 @@ def pack_outcome(outcome: BatchOutcome) -> StoredPage:
     return StoredPage(table.num_rows, has, _write_table(table), _pack_cells(outcome))
 
 
-def _codes_of_rows(outcome: BatchOutcome, rows: Ints) -> Any:
+def _codes_of_rows(outcome: RowOutcomes, rows: Ints) -> Any:
     """Return the code of each row, null for rows that are not staged."""
     if not len(outcome.staged):
         return pa.nulls(len(rows), pa.string())
@@ -188,7 +188,7 @@ def localize_issue(issue: Mapping[str, Any], language: str) -> dict[str, Any]:
     }
 
 
-def _pack_cells(outcome: BatchOutcome) -> bytes | None:
+def _pack_cells(outcome: RowOutcomes) -> bytes | None:
     if not outcome.cells and outcome.geometry is None:
         return None
     columns = {"row": pa.array(outcome.rows), **outcome.cells}

@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import RegistryError
 from app.imports import row_errors
-from app.imports.result_store import BatchOutcome
+from app.imports.result_store import RowOutcomes
 from app.imports.staging import DuplicateIndex
-from app.imports.transaction import ImportRun
+from app.imports.transaction import ImportTransaction
 from app.ingest.validation.issues import RowFault
 from app.models.vocabulary import LEVELS, Datum, Level
 from app.records.drafts import RingDraft
 from app.records.payloads import Precondition
+from app.records.queries import records as record_queries
 from app.rings import queries as ring_queries
 from app.rings import service as ring_service
 from app.states import queries as state_queries
@@ -33,10 +34,10 @@ _MAX_SHOWN_VERTICES: Final = 200
 _PROPERTIES: Final = tuple(name for name in RingDraft.model_fields if name not in ("jurisdiction", "level"))
 
 
-async def import_rings(run: ImportRun) -> None:
+async def import_rings(transaction: ImportTransaction) -> None:
     """Import the boundaries of a file, the outermost first, each by the rules of the ring service."""
     duplicates = DuplicateIndex()
-    async for batch, table, owners in run.iter_batches():
+    async for batch, table, owners in transaction.iter_batches():
         records = table.to_pylist()
         rows = np.array([record["row"] for record in records], np.int64)
         codes = [_code_of_ring(record) for record in records]
@@ -45,37 +46,37 @@ async def import_rings(run: ImportRun) -> None:
         refused = set(batch.refused)
         for record in sorted(records, key=lambda record: -LEVELS.index(record["level"])):
             if record["row"] not in refused:
-                await _import_ring(run, batch, record)
+                await _import_ring(transaction, batch, record)
         batch.staged, batch.codes = rows, pa.array(codes, pa.string())
-        run.outcome.jurisdictions = sorted({*run.outcome.jurisdictions, *owners})
-        await run.record_batch(batch)
-    run.check_refused_rows()
+        transaction.outcome.jurisdictions = sorted({*transaction.outcome.jurisdictions, *owners})
+        await transaction.record_batch(batch)
+    transaction.check_refused_rows()
 
 
 def _code_of_ring(record: dict[str, Any]) -> str:
     return f"{record['jurisdiction']}/{record['level']}"
 
 
-async def _import_ring(run: ImportRun, batch: BatchOutcome, record: dict[str, Any]) -> None:
+async def _import_ring(transaction: ImportTransaction, batch: RowOutcomes, record: dict[str, Any]) -> None:
     row, jurisdiction, level = record["row"], record["jurisdiction"], record["level"]
     code = _code_of_ring(record)
-    version = await ring_queries.lock(run.connection, code)
-    registered = await _fetch_ring(run.connection, jurisdiction, level)
-    if version is None and not run.task.plan.placed:
+    version = await record_queries.lock_version(transaction.connection, "ring", code)
+    registered = await _fetch_ring(transaction.connection, jurisdiction, level)
+    if version is None and not transaction.prepared.plan.placed:
         batch.add_issues([row_errors.not_registered(row, code, "ring", missing=("geometry",))])
         return
-    feature, datum = _build_ring(run, record, registered)
+    feature, datum = _build_ring(transaction, record, registered)
     try:
-        async with run.connection.begin_nested():
-            saved = await ring_service.put(
-                run.connection,
+        async with transaction.connection.begin_nested():
+            saved = await ring_service.save_ring(
+                transaction.connection,
                 jurisdiction,
                 cast(Level, level),
                 feature,
-                run.task.principal,
-                _PRECONDITIONS[run.task.request.mode],
+                transaction.prepared.principal,
+                _PRECONDITIONS[transaction.prepared.request.mode],
                 datum="wgs84",
-                max_vertices=run.task.max_vertices,
+                max_vertices=transaction.prepared.max_vertices,
                 received=cast(Datum, datum),
             )
     except RegistryError as error:
@@ -84,17 +85,19 @@ async def _import_ring(run: ImportRun, batch: BatchOutcome, record: dict[str, An
     if saved.version == version:
         batch.unchanged = np.append(batch.unchanged, row)
     elif version is not None:
-        batch.changes[row] = _dump_changes(registered, await _fetch_ring(run.connection, jurisdiction, level))
+        batch.changes[row] = _dump_changes(registered, await _fetch_ring(transaction.connection, jurisdiction, level))
 
 
-def _build_ring(run: ImportRun, record: dict[str, Any], registered: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _build_ring(
+    transaction: ImportTransaction, record: dict[str, Any], registered: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
     """Return the GeoJSON feature of a ring, and the datum that its boundary was received in.
 
     Fields that the file does not have keep their registered values.
     """
-    fields = {name: record[name] for name in run.task.plan.fields if name in record and name in _PROPERTIES}
+    fields = {name: record[name] for name in transaction.prepared.plan.fields if name in record and name in _PROPERTIES}
     values = registered | fields
-    if run.task.plan.placed:
+    if transaction.prepared.plan.placed:
         shape = shapely.from_wkb(record["geometry"])
         values["geometry"] = orjson.loads(shapely.to_geojson(shape))
         values["datum_received"] = record["datum_received"] or "wgs84"
@@ -107,7 +110,7 @@ def _build_ring(run: ImportRun, record: dict[str, Any], registered: dict[str, An
 
 async def _fetch_ring(connection: AsyncConnection, jurisdiction: str, level: str) -> dict[str, Any]:
     """Return the properties and the geometry of a registered ring; empty if it is not registered."""
-    for _, body in await ring_queries.features(connection, jurisdiction, level):
+    for _, body in await ring_queries.fetch_ring_features(connection, jurisdiction, level):
         feature = orjson.loads(body)
         properties = {name: feature["properties"][name] for name in _PROPERTIES}
         return {**properties, "geometry": feature["geometry"]}
@@ -129,22 +132,22 @@ def _count_vertices(shape: dict[str, Any]) -> int:
     return sum(len(ring) for polygon in polygons for ring in polygon)
 
 
-async def import_states(run: ImportRun) -> None:
+async def import_states(transaction: ImportTransaction) -> None:
     """Import device states; those that are older than the registered ones are ignored."""
-    scope = run.task.principal.scope("editor")
-    now = await state_queries.now(run.connection)
-    async for batch, table, _ in run.iter_batches():
+    scope = transaction.prepared.principal.require_scope("editor")
+    now = await state_queries.now(transaction.connection)
+    async for batch, table, _ in transaction.iter_batches():
         reports = table.to_pylist()
         rows = table["row"].to_numpy().astype(np.int64)
-        batch.add_issues(await _record_reports(run, reports, scope, now))
+        batch.add_issues(await _record_reports(transaction, reports, scope, now))
         batch.staged, batch.codes = rows, pa.array([report["code"] for report in reports], pa.string())
         batch.changes = dict.fromkeys(np.setdiff1d(rows, batch.refused).tolist(), "{}")
-        await run.record_batch(batch)
-    run.check_refused_rows()
+        await transaction.record_batch(batch)
+    transaction.check_refused_rows()
 
 
 async def _record_reports(
-    run: ImportRun, reports: list[dict[str, Any]], scope: list[str] | None, now: datetime
+    transaction: ImportTransaction, reports: list[dict[str, Any]], scope: list[str] | None, now: datetime
 ) -> list[RowFault]:
     """Record reports; return the issues of reports in the future and of unknown devices."""
     issues, accepted = [], []
@@ -155,8 +158,8 @@ async def _record_reports(
             issues.append(row_errors.FUTURE_TIME.to_issue(report["row"]))
         else:
             accepted.append({**report, "reported_at": reported_at})
-    applied, unknown = await state_queries.report(run.connection, accepted, scope)
-    run.outcome.add_counts({"states": applied})
+    applied, unknown = await state_queries.report(transaction.connection, accepted, scope)
+    transaction.outcome.add_counts({"states": applied})
     unknown_devices = set(unknown)
     return issues + [
         row_errors.UNKNOWN_DEVICE.to_issue(report["row"], report["code"], kind=report["kind"])

@@ -19,13 +19,13 @@ from shapely.geometry.base import BaseGeometry
 from app.geo.arrays import Bools, Floats, Ints, Shapes
 from app.geo.rings.membership import RingIndex
 from app.imports import row_errors
-from app.imports.queries.staging import staged_columns
+from app.imports.queries.staging import list_staged_columns
 from app.ingest.validation.issues import RowFault
 from app.ingest.validation.location import TURN
 from app.ingest.values import copy_text
+from app.records import ring_membership
 from app.records.kinds import Kind
-from app.rings import territory
-from app.rings.territory import Territory
+from app.records.ring_membership import JurisdictionRings
 
 _WITHOUT_HEADER: Final = pa_csv.WriteOptions(include_header=False)
 _SAMPLE_ROWS: Final = 200
@@ -115,7 +115,7 @@ class BatchStager:
     kind: Kind
     swap_hint: str = TURN["pair"]
     """Hint for swapped axes; depends on the columns of the location."""
-    territories: dict[str, Territory] = field(default_factory=dict)
+    jurisdictions: dict[str, JurisdictionRings] = field(default_factory=dict)
     """Jurisdictions that the sender may write; rows of others are refused."""
     codes: DuplicateIndex = field(default_factory=DuplicateIndex)
     references: DuplicateIndex = field(default_factory=DuplicateIndex)
@@ -123,14 +123,14 @@ class BatchStager:
     def stage_batch(self, records: Any) -> StagedBatch:
         """Return the valid rows of a batch, an Arrow table, for COPY."""
         selection = _RowSelection(self, records)
-        selection.refuse_unknown_jurisdictions()
-        selection.refuse_duplicates()
-        selection.refuse_locations_outside()
+        selection.reject_unknown_jurisdictions()
+        selection.reject_duplicates()
+        selection.reject_locations_outside()
         records, rows, owners, locations = selection.select_rows()
         lonlat = None if locations is None or not self.kind.placed else locations.lonlat
         if lonlat is not None:
             records = self._add_memberships(records, owners, lonlat)
-        names = ("row", *staged_columns(self.kind))
+        names = ("row", *list_staged_columns(self.kind))
         columns = [n for n in names if n in records.column_names and records[n].null_count < len(records)]
         sink = BytesIO()
         pa_csv.write_csv(records.select(columns), sink, _WITHOUT_HEADER)
@@ -142,7 +142,7 @@ class BatchStager:
 
     def _add_memberships(self, records: Any, owners: Shapes, lonlat: Floats) -> Any:
         """Return the table with zone, rings, on_boundary and distance_m of every row."""
-        indexes = {owner: known.index for owner, known in self.territories.items()}
+        indexes = {owner: rings.index for owner, rings in self.jurisdictions.items()}
         present = sorted(set(owners.tolist()))
         if len(present) == 1:
             columns = compute_memberships(indexes[present[0]], lonlat)
@@ -175,7 +175,7 @@ class _Locations:
         """One location for each geometry, shape (n, 2): the point itself, or a point inside the area."""
         if self._points is not None:
             return self._points
-        return territory.representatives(list(self._shapes))
+        return ring_membership.to_representative_points(list(self._shapes))
 
     def __getitem__(self, index: int) -> BaseGeometry:
         shape: BaseGeometry | None = shapely.from_wkb(self._ewkb[index].as_py())
@@ -206,14 +206,14 @@ class _RowSelection:
         records = self.records.filter(pa.array(self.selected))
         return records, self.rows[self.selected], self.owners[self.selected], _read_locations(records)
 
-    def refuse_unknown_jurisdictions(self) -> None:
+    def reject_unknown_jurisdictions(self) -> None:
         """Refuse rows of jurisdictions that do not exist or are outside the sender's scope."""
-        for owner in sorted(set(self.owners.tolist()) - set(self.stager.territories)):
+        for owner in sorted(set(self.owners.tolist()) - set(self.stager.jurisdictions)):
             refused = self.owners == owner
             self.selected &= ~refused
             self.issues += [row_errors.UNKNOWN_JURISDICTION.to_issue(int(row), owner) for row in self.rows[refused]]
 
-    def refuse_duplicates(self) -> None:
+    def reject_duplicates(self) -> None:
         """Refuse rows with the code or the owner reference of an earlier row."""
         codes = self.records["code"].to_pylist()
         for index, first in self.stager.codes.add_texts(codes, self.rows):
@@ -236,19 +236,19 @@ class _RowSelection:
             row = int(self.rows[indices[index]])
             self.issues.append(row_errors.DUPLICATE_REFERENCE.to_issue(row, references[index], first=first))
 
-    def refuse_locations_outside(self) -> None:
+    def reject_locations_outside(self) -> None:
         """Refuse rows outside the extent of their jurisdiction."""
         if self.locations is None:
             return
         bounds = self.locations.bounds
-        for owner, owner_territory in self.stager.territories.items():
-            if owner_territory.extent is None:
+        for owner, rings in self.stager.jurisdictions.items():
+            if rings.extent is None:
                 continue
-            west, south, east, north = owner_territory.extent
+            west, south, east, north = rings.extent
             inside = (bounds >= (west, south, west, south)) & (bounds <= (east, north, east, north))
             outside = ~inside.all(axis=1) & (self.owners == owner) & self.selected
             for index in np.flatnonzero(outside).tolist():
-                issue = territory.misplaced(owner_territory, self.locations[index])
+                issue = ring_membership.find_location_issue(rings, self.locations[index])
                 if issue is not None:
                     self.selected[index] = False
                     row = int(self.rows[index])

@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database, WriteContext
 from app.errors import Conflict, NotFound
 from app.imports import registry_checks, result_store, row_errors
-from app.imports.preparation import ImportTask, build_note
+from app.imports.preparation import PreparedImport, build_note
 from app.imports.queries import jobs as job_queries
 from app.imports.queries import staging as staging_queries
-from app.imports.result_store import BatchOutcome
+from app.imports.result_store import RowOutcomes
 from app.imports.staging import BatchStager, StagedBatch
 from app.ingest.columns.planner import Plan
 from app.ingest.messages.chinese import in_chinese
@@ -30,10 +30,9 @@ from app.ingest.readers.opening import Batch
 from app.ingest.validation.batch_validation import batches, judge
 from app.ingest.validation.location import TURN
 from app.messages import Message
-from app.records import writing
+from app.records import ring_membership, writing
 from app.records.kinds import BY_NAME, Kind
 from app.records.queries import records as record_queries
-from app.rings import territory
 
 BATCH_ROWS: Final = 20_000
 """Rows of a batch: the rows that are in memory at the same time."""
@@ -66,17 +65,17 @@ class ImportOutcome:
 class JobRecorder:
     """Records the progress of an import in its job, outside the transaction of the import."""
 
-    def __init__(self, database: Database, task: ImportTask) -> None:
-        self.task = task
+    def __init__(self, database: Database, prepared: PreparedImport) -> None:
+        self.prepared = prepared
         self.counts: dict[str, int] = {}
         self.finished = False
         self._database = database
-        self._context = WriteContext(task.principal.name)
+        self._context = WriteContext(prepared.principal.name)
 
     def collect_notes(self, outcome: ImportOutcome | None) -> list[dict[str, str]]:
         """Return the notes of the plan, the file and the outcome."""
-        file_notes = [build_note("file", message) for message in self.task.source.detected.notes]
-        return [*self.task.plan_notes, *file_notes, *(outcome.notes if outcome else ())]
+        file_notes = [build_note("file", message) for message in self.prepared.source.detected.notes]
+        return [*self.prepared.plan_notes, *file_notes, *(outcome.notes if outcome else ())]
 
     async def wait_for_turn(self, connection: AsyncConnection) -> None:
         """Wait until no other import writes the jurisdiction.
@@ -86,20 +85,20 @@ class JobRecorder:
         Cancelled
             if a user cancels the import.
         """
-        request, plan = self.task.request, self.task.plan
+        request, plan = self.prepared.request, self.prepared.plan
         names_jurisdictions = any(feed.spec.name == "jurisdiction" for feed in plan.feeds)
         jurisdiction = None if names_jurisdictions else request.jurisdiction
-        while not await job_queries.take_turn(connection, jurisdiction):
+        while not await job_queries.lock_turn(connection, jurisdiction):
             await self._record_state("received")
             await asyncio.sleep(_TURN_INTERVAL_S)
         await self._record_state("validating" if request.dry_run else "applying")
 
     async def _record_state(self, state: str) -> None:
-        async with self._database.writing(self._context) as connection:
-            if not await job_queries.start(connection, self.task.id, state):
+        async with self._database.open_transaction(self._context) as connection:
+            if not await job_queries.update_state(connection, self.prepared.id, state):
                 raise Cancelled
 
-    async def record_batch(self, batch: BatchOutcome, counts: dict[str, int], jurisdictions: list[str]) -> None:
+    async def record_batch(self, batch: RowOutcomes, counts: dict[str, int], jurisdictions: list[str]) -> None:
         """Store the outcome of a batch, and the counts so far.
 
         Raises
@@ -109,9 +108,9 @@ class JobRecorder:
         """
         self.counts = dict(counts)
         page = await anyio.to_thread.run_sync(result_store.pack_outcome, batch)
-        owners = jurisdictions or self.task.jurisdictions
-        async with self._database.writing(self._context) as connection:
-            goes_on = await job_queries.progress(connection, self.task.id, vars(page), counts, owners)
+        owners = jurisdictions or self.prepared.jurisdictions
+        async with self._database.open_transaction(self._context) as connection:
+            goes_on = await job_queries.insert_page(connection, self.prepared.id, vars(page), counts, owners)
         if not goes_on:
             raise Cancelled
 
@@ -123,13 +122,13 @@ class JobRecorder:
         Cancelled
             if a user cancelled the import before.
         """
-        finished = await job_queries.finish(
+        finished = await job_queries.finish_job(
             connection,
-            self.task.id,
+            self.prepared.id,
             "done",
             counts=outcome.counts,
             notes=self.collect_notes(outcome),
-            heed=True,
+            unless_cancelled=True,
         )
         if not finished:
             raise Cancelled
@@ -137,25 +136,25 @@ class JobRecorder:
 
 
 @dataclass(eq=False)
-class ImportRun:
+class ImportTransaction:
     """One import in its transaction."""
 
     connection: AsyncConnection
-    task: ImportTask
+    prepared: PreparedImport
     recorder: JobRecorder
     outcome: ImportOutcome
 
-    async def iter_batches(self) -> AsyncIterator[tuple[BatchOutcome, Any, set[str]]]:
+    async def iter_batches(self) -> AsyncIterator[tuple[RowOutcomes, Any, set[str]]]:
         """Yield the outcome of each batch, its valid rows as an Arrow table, and their jurisdictions."""
         rows = self.open_batches()
-        while (validated := await anyio.to_thread.run_sync(validate_next_batch, rows, self.task.plan)) is not None:
+        while (validated := await anyio.to_thread.run_sync(validate_next_batch, rows, self.prepared.plan)) is not None:
             yield validated
 
     def open_batches(self) -> Iterator[Batch]:
         """Return the batches of the file."""
-        return batches(self.task.plan, self.task.source, BATCH_ROWS)
+        return batches(self.prepared.plan, self.prepared.source, BATCH_ROWS)
 
-    async def record_batch(self, batch: BatchOutcome) -> None:
+    async def record_batch(self, batch: RowOutcomes) -> None:
         """Add the outcome of a batch to that of the import, and record it."""
         self.outcome.add_counts(batch.count_rows())
         await self.recorder.record_batch(batch, self.outcome.counts, self.outcome.jurisdictions)
@@ -163,7 +162,7 @@ class ImportRun:
     def check_refused_rows(self) -> None:
         """Set the problem of the outcome if rows are refused and one is enough to refuse the file."""
         refused, rows = self.outcome.counts.get("refused", 0), self.outcome.counts.get("rows", 0)
-        if not refused or self.task.request.on_error != "reject_all":
+        if not refused or self.prepared.request.on_error != "reject_all":
             return
         detail = Message(
             "{refused} of {rows} rows are refused, so no row is written. Correct them, or use on_error=skip_rows.",
@@ -184,11 +183,13 @@ class ImportRun:
         }
 
 
-RowImporter = Callable[[ImportRun], Awaitable[None]]
+RowImporter = Callable[[ImportTransaction], Awaitable[None]]
 """Imports the rows of one kind of record."""
 
 
-async def run(database: Database, task: ImportTask, recorder: JobRecorder, import_rows: RowImporter) -> ImportOutcome:
+async def import_upload(
+    database: Database, prepared: PreparedImport, recorder: JobRecorder, import_rows: RowImporter
+) -> ImportOutcome:
     """Import a file in one transaction; it is rolled back if rows are refused, and after a dry run.
 
     Raises
@@ -199,12 +200,12 @@ async def run(database: Database, task: ImportTask, recorder: JobRecorder, impor
         if the file as a whole is refused; nothing is written.
     """
     outcome = ImportOutcome()
-    context = WriteContext(task.principal.name, task.id, task.reason or f"import of {task.file.name}")
+    context = WriteContext(prepared.principal.name, prepared.id, prepared.reason or f"import of {prepared.file.name}")
     try:
-        async with database.writing(context) as connection:
+        async with database.open_transaction(context) as connection:
             await recorder.wait_for_turn(connection)
-            await import_rows(ImportRun(connection, task, recorder, outcome))
-            if task.request.dry_run or outcome.problem is not None:
+            await import_rows(ImportTransaction(connection, prepared, recorder, outcome))
+            if prepared.request.dry_run or outcome.problem is not None:
                 raise _RolledBack
             await recorder.finish(connection, outcome)
     except _RolledBack:
@@ -212,17 +213,18 @@ async def run(database: Database, task: ImportTask, recorder: JobRecorder, impor
     return outcome
 
 
-async def import_records(run: ImportRun) -> None:
+async def import_records(transaction: ImportTransaction) -> None:
     """Import located records."""
-    await RecordImporter(run).run()
+    await RecordImporter(transaction).import_rows()
 
 
 class RecordImporter:
     """Imports the batches of a file of one kind of located record."""
 
-    def __init__(self, run: ImportRun) -> None:
-        self.import_run, self.connection, self.outcome = run, run.connection, run.outcome
-        self.request, self.plan, self.principal = run.task.request, run.task.plan, run.task.principal
+    def __init__(self, transaction: ImportTransaction) -> None:
+        self.transaction, self.connection, self.outcome = transaction, transaction.connection, transaction.outcome
+        prepared = transaction.prepared
+        self.request, self.plan, self.principal = prepared.request, prepared.plan, prepared.principal
         self.kind: Kind = BY_NAME[self.plan.spec.name]
         self.fields = self.plan.fields
         self.stager = BatchStager(self.kind, TURN.get(self.plan.place.mode, TURN["pair"]))
@@ -231,26 +233,26 @@ class RecordImporter:
         self.connection_lock = asyncio.Lock()
         """Two batches use the connection at the same time, and it runs one statement at a time."""
 
-    async def run(self) -> None:
-        """Import all rows; then remove the records that are not in the file, if the request says so."""
-        await staging_queries.prepare(self.connection, self.kind)
-        recorder = _BackgroundRecorder(self.import_run.recorder)
+    async def import_rows(self) -> None:
+        """Import all rows; then remove the records that are not in the file, as the request demands."""
+        await staging_queries.create_staging_table(self.connection, self.kind)
+        recorder = _BackgroundRecorder(self.transaction.recorder)
         async with aclosing(self._iter_staged_batches()) as staged_batches, recorder:
             async for batch, staged in staged_batches:
                 await self._write_batch(batch, staged)
-                batch.refuse_groups()
+                batch.reject_groups()
                 self.outcome.add_counts(batch.count_rows())
-                self.outcome.jurisdictions = sorted(self.stager.territories)
+                self.outcome.jurisdictions = sorted(self.stager.jurisdictions)
                 await recorder.record_batch(batch, self.outcome)
         if self.request.replace_missing == "remove":
             await self._remove_missing()
-        self.import_run.check_refused_rows()
+        self.transaction.check_refused_rows()
 
     # -- validate and stage, in a thread ----------------------------------------------------------
 
-    async def _iter_staged_batches(self) -> AsyncGenerator[tuple[BatchOutcome, StagedBatch], None]:
+    async def _iter_staged_batches(self) -> AsyncGenerator[tuple[RowOutcomes, StagedBatch], None]:
         """Yield staged batches; the next one is validated while the caller writes one."""
-        rows = self.import_run.open_batches()
+        rows = self.transaction.open_batches()
         upcoming = asyncio.create_task(self._stage_next_batch(rows))
         try:
             while (staged := await upcoming) is not None:
@@ -260,7 +262,7 @@ class RecordImporter:
             upcoming.cancel()
             await asyncio.gather(upcoming, return_exceptions=True)
 
-    async def _stage_next_batch(self, rows: Iterator[Batch]) -> tuple[BatchOutcome, StagedBatch] | None:
+    async def _stage_next_batch(self, rows: Iterator[Batch]) -> tuple[RowOutcomes, StagedBatch] | None:
         validated = await anyio.to_thread.run_sync(validate_next_batch, rows, self.plan)
         if validated is None:
             return None
@@ -274,49 +276,51 @@ class RecordImporter:
                     self.request.mode,
                     batch,
                     records,
-                    self.principal.scope("editor"),
+                    self.principal.require_scope("editor"),
                 )
             owners = set(records["jurisdiction"].unique().to_pylist())
-        await self._load_territories(owners)
+        await self._load_jurisdictions(owners)
         return batch, await anyio.to_thread.run_sync(self.stager.stage_batch, records)
 
-    async def _load_territories(self, owners: set[str]) -> None:
-        """Load the territories of jurisdictions, and lock their rings."""
-        for owner in sorted(owners - set(self.stager.territories) - self.unknown_jurisdictions):
+    async def _load_jurisdictions(self, owners: set[str]) -> None:
+        """Load jurisdictions, and lock their rings."""
+        for owner in sorted(owners - set(self.stager.jurisdictions) - self.unknown_jurisdictions):
             try:
-                self.principal.need_in("editor", [owner])
+                self.principal.require_role_in("editor", [owner])
                 async with self.connection_lock:
-                    await writing.hold(self.connection, self.kind, [owner])
-                    self.stager.territories[owner] = await territory.of(self.connection, owner)
+                    await writing.lock_jurisdictions(self.connection, self.kind, [owner])
+                    self.stager.jurisdictions[owner] = await ring_membership.load_jurisdiction_rings(
+                        self.connection, owner
+                    )
             except NotFound:
                 self.unknown_jurisdictions.add(owner)
 
     # -- check and write --------------------------------------------------------------------------
 
-    async def _write_batch(self, batch: BatchOutcome, staged: StagedBatch) -> None:
+    async def _write_batch(self, batch: RowOutcomes, staged: StagedBatch) -> None:
         batch.add_issues(staged.issues)
         batch.staged, batch.codes = staged.rows, staged.codes
         if not len(staged.rows):
             return
         async with self.connection_lock:
             await self._check_datum(staged)
-            await staging_queries.stage(self.connection, staged.csv, staged.columns)
+            await staging_queries.copy_batch(self.connection, staged.csv, staged.columns)
             if self.plan.key == "owner_reference":
                 await staging_queries.adopt_codes(self.connection, self.kind)
-                codes = await staging_queries.codes(self.connection)
+                codes = await staging_queries.fetch_codes(self.connection)
                 batch.staged = np.array([row for row, _ in codes], np.int64)
                 batch.codes = pa.array([code for _, code in codes], pa.string())
-            known = await staging_queries.lock_known(self.connection, self.kind)
+            known = await staging_queries.lock_records(self.connection, self.kind)
             await registry_checks.check_batch(self.connection, self.kind, self.plan, self.request.mode, batch, known)
             if self.request.replace_missing == "remove":
-                await staging_queries.remember(self.connection)
+                await staging_queries.store_codes(self.connection)
             if known:
                 await self._compare_with_registry(batch)
             if self._is_already_refused:
                 return
-            await staging_queries.write(self.connection, self.kind, self.fields, known=known > 0)
+            await staging_queries.write_records(self.connection, self.kind, self.fields, known=known > 0)
             if self.kind.device and "state" in staged.columns:
-                states = await staging_queries.record_states(self.connection, self.kind)
+                states = await staging_queries.upsert_states(self.connection, self.kind)
                 self.outcome.add_counts({"states": states})
 
     async def _check_datum(self, staged: StagedBatch) -> None:
@@ -334,9 +338,9 @@ class RecordImporter:
         refused = self.outcome.counts.get("refused", 0) > 0
         return refused and self.request.on_error == "reject_all" and not self.request.dry_run
 
-    async def _compare_with_registry(self, batch: BatchOutcome) -> None:
-        batch.changes = dict(await staging_queries.changed(self.connection, self.kind, self.fields))
-        registered = await staging_queries.there(self.connection, self.kind)
+    async def _compare_with_registry(self, batch: RowOutcomes) -> None:
+        batch.changes = dict(await staging_queries.fetch_changes(self.connection, self.kind, self.fields))
+        registered = await staging_queries.fetch_registered_rows(self.connection, self.kind)
         batch.unchanged = np.setdiff1d(np.array(registered, np.int64), list(batch.changes))
 
     # -- remove records that are not in the file --------------------------------------------------
@@ -347,8 +351,8 @@ class RecordImporter:
             message = Message("Records that are not in the file were not removed, because rows are refused.")
             self.outcome.notes.append(build_note("nothing-removed", message))
             return
-        owners = sorted(self.stager.territories)
-        missing, total = await staging_queries.missing(self.connection, self.kind, owners)
+        owners = sorted(self.stager.jurisdictions)
+        missing, total = await staging_queries.lock_missing_records(self.connection, self.kind, owners)
         if missing and len(missing) > self.request.max_remove_share * total:
             message = Message(
                 "{missing} of {total} {kind} are not in the file and would be removed, more than the allowed share "
@@ -359,17 +363,17 @@ class RecordImporter:
                 share=self.request.max_remove_share,
             )
             raise Conflict(message, code="too-many-removed")
-        batch = BatchOutcome(np.empty(0, np.int64))
-        references = await record_queries.dependents(self.connection, self.kind, missing, limit=None)
+        batch = RowOutcomes(np.empty(0, np.int64))
+        references = await record_queries.fetch_dependents(self.connection, self.kind, missing, limit=None)
         batch.add_issues(
             row_errors.STILL_REFERENCED.to_issue(0, code, kind=table, dependent=dependent)
             for code, table, dependent in references
         )
         spared = {code for code, _, _ in references}
         batch.removed = [code for code in missing if code not in spared]
-        await record_queries.remove(self.connection, self.kind, batch.removed)
+        await record_queries.soft_delete_records(self.connection, self.kind.name, batch.removed)
         self.outcome.add_counts(batch.count_rows() | {"refused": len(spared)})
-        await self.import_run.recorder.record_batch(batch, self.outcome.counts, owners)
+        await self.transaction.recorder.record_batch(batch, self.outcome.counts, owners)
 
 
 class _BackgroundRecorder:
@@ -379,7 +383,7 @@ class _BackgroundRecorder:
         self._recorder = recorder
         self._recording: asyncio.Task[None] | None = None
 
-    async def record_batch(self, batch: BatchOutcome, outcome: ImportOutcome) -> None:
+    async def record_batch(self, batch: RowOutcomes, outcome: ImportOutcome) -> None:
         """Start to record a batch when the one before is recorded; raise what that raised."""
         await self._wait_for_recording()
         recording = self._recorder.record_batch(batch, dict(outcome.counts), list(outcome.jurisdictions))
@@ -400,13 +404,13 @@ class _BackgroundRecorder:
             await asyncio.gather(self._recording, return_exceptions=True)
 
 
-def validate_next_batch(rows: Iterator[Batch], plan: Plan) -> tuple[BatchOutcome, Any, set[str]] | None:
+def validate_next_batch(rows: Iterator[Batch], plan: Plan) -> tuple[RowOutcomes, Any, set[str]] | None:
     """Return the outcome of the next batch, its valid rows and their jurisdictions; in a thread."""
     batch = next(rows, None)
     if batch is None:
         return None
     judged = judge(plan, batch)
-    outcome = BatchOutcome(batch.row_numbers, geometry=batch.geometry, groups=judged.groups)
+    outcome = RowOutcomes(batch.row_numbers, geometry=batch.geometry, groups=judged.groups)
     outcome.cells = {name: cells for name, cells in batch.columns.items() if name not in plan.dropped}
     outcome.add_issues(judged.faults)
     has_jurisdictions = "jurisdiction" in judged.good.column_names

@@ -111,11 +111,11 @@ async def create_import(
     async with receive_upload(request, path, name) as (file, fields):
         explicit_options = [(name, value) for name, value in options.items() if value is not None]
         import_request = preparation.parse_request(preparation.parse_options([*explicit_options, *fields]))
-        task = await imports.prepare_task(file, import_request, principal, reason or "")
-        await imports.start_task(task, lambda: path.unlink(missing_ok=True))
-    await imports.wait_for_job(task.id, wait)
-    async with database.reading() as connection:
-        job = await import_jobs.load_job(connection, task.id, principal, language)
+        prepared = await imports.prepare_import(file, import_request, principal, reason or "")
+        await imports.start_job(prepared, lambda: path.unlink(missing_ok=True))
+    await imports.wait_for_job(prepared.id, wait)
+    async with database.open_connection() as connection:
+        job = await import_jobs.load_job(connection, prepared.id, principal, language)
     return _build_job(job, status=200 if job.finished_at else 202)
 
 
@@ -281,7 +281,7 @@ async def read_template(
     format: Annotated[Literal["csv", "xlsx"], Path(description="Format of the template.")],
     lang: Annotated[Literal["zh", "en"], Query(description="Language of the headings.")] = "zh",
 ) -> Response:
-    principal.need("reader")
+    principal.require_role("reader")
     body = profiles.build_template(kind, format, lang)
     headers = {"Content-Disposition": format_attachment(f"{kind}-{lang}.{format}")}
     media_type = "text/csv; charset=utf-8" if format == "csv" else _XLSX

@@ -558,7 +558,7 @@ async def test_profiles_that_speak_of_nothing(city: httpx.AsyncClient) -> None:
 
 async def test_somebody_registers_a_code_meanwhile(city: httpx.AsyncClient, database: Database) -> None:
     """The file loses, whole; the writer who was first wins."""
-    real = staging_queries.write
+    real = staging_queries.write_records
 
     async def late(*given: Any, **more: Any) -> None:
         async with database.engine.begin() as connection:
@@ -571,7 +571,7 @@ async def test_somebody_registers_a_code_meanwhile(city: httpx.AsyncClient, data
         await real(*given, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(staging_queries, "write", late)
+        patch.setattr(staging_queries, "write_records", late)
         job = await brought(city, cameras(3))
     assert (job["state"], job["problem"]["code"]) == ("failed", "already-exists")
     assert len((await city.get("/v1/cameras")).json()["items"]) == 1

@@ -25,7 +25,7 @@ async def held(
     client: httpx.AsyncClient, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """Give an import that waits in the middle of its third batch, and what lets it go on."""
-    reached, going, real = asyncio.Event(), asyncio.Event(), staging_queries.write
+    reached, going, real = asyncio.Event(), asyncio.Event(), staging_queries.write_records
     batches = 0
 
     async def waiting(*given: Any, **more: Any) -> None:
@@ -37,12 +37,12 @@ async def held(
         await real(*given, **more)
 
     monkeypatch.setattr("app.imports.transaction.BATCH_ROWS", 5)
-    monkeypatch.setattr(staging_queries, "write", waiting)
+    monkeypatch.setattr(staging_queries, "write_records", waiting)
     url = f"/v1/imports?kind=camera&jurisdiction={builders.CITY}&name=held.csv"
     answer = await client.post(url, content=cameras(count))
     assert answer.status_code == 202, answer.text
     await asyncio.wait_for(reached.wait(), 30)
-    monkeypatch.setattr(staging_queries, "write", real)
+    monkeypatch.setattr(staging_queries, "write_records", real)
     yield answer.json()["links"]["self"], going
     going.set()
 

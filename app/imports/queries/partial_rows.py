@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.models.cross_field_rules import RULES, Rule, to_sql
 from app.records.drafts import MOST_LANES, Lane
 from app.records.kinds import Kind
-from app.records.queries.documents import quoted
+from app.records.queries.documents import quote_identifier
 
 
 def meeting(kind: Kind, fed: frozenset[str]) -> tuple[Rule, ...]:
@@ -24,7 +24,7 @@ def meeting(kind: Kind, fed: frozenset[str]) -> tuple[Rule, ...]:
 
 def _effective(fed: frozenset[str], name: str) -> str:
     """Return what a field comes to: as the file gives it, else as it is registered."""
-    column = quoted(name)
+    column = quote_identifier(name)
     if name in fed:
         return f"s.{column}"
     return f"CASE WHEN c.code IS NULL THEN s.{column} ELSE c.{column} END"
