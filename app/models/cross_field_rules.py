@@ -10,11 +10,13 @@ A rule has a condition: a small expression over fields that is true where the ru
 To add a rule, add it to `RULES`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cached_property
+from operator import attrgetter, ge, lt
+from typing import Any, Final, Literal
 
 from sqlalchemy import CheckConstraint
 
@@ -98,10 +100,15 @@ class Rule:
     constraint: str | None = None
     """Name of the CHECK of the table."""
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """Fields that the rule reads."""
         return frozenset(_iter_fields(self.broken))
+
+    @cached_property
+    def is_broken(self) -> Callable[[Any], bool]:
+        """Whether a draft breaks the rule."""
+        return to_python(self.broken)
 
 
 def _iter_fields(condition: Condition) -> Iterator[str]:
@@ -115,28 +122,44 @@ def _iter_fields(condition: Condition) -> Iterator[str]:
                 yield from _iter_fields(member)
 
 
-def is_true(condition: Condition, record: object) -> bool:
-    """Return whether a condition is true of a draft."""
+def to_python(condition: Condition) -> Callable[[Any], bool]:
+    """Return the function that says whether a condition is true of a draft; it is called for every row of an import."""
     match condition:
         case Given(field):
-            return getattr(record, field) is not None
+            value_of = attrgetter(field)
+            return lambda record: value_of(record) is not None
         case Missing(field):
-            return getattr(record, field) is None
+            value_of = attrgetter(field)
+            return lambda record: value_of(record) is None
         case OneOf(field, values):
-            return getattr(record, field) in values
+            value_of = attrgetter(field)
+            return lambda record: value_of(record) in values
         case NoneOf(field, values):
-            value = getattr(record, field)
-            return value is not None and value not in values
-        case Compare(name, operator, other_name):
-            left, right = getattr(record, name), getattr(record, other_name)
-            if left is None or right is None:
-                return False
-            return bool(left < right if operator == "<" else left >= right)
-        case FarFrom(name, location, degrees):
-            shape = getattr(record, name)
-            return shape is not None and not getattr(record, location).buffer(degrees).contains(shape)
+            value_of = attrgetter(field)
+            return lambda record: (value := value_of(record)) is not None and value not in values
+        case Compare(left, operator, right):
+            return _to_comparison(attrgetter(left), lt if operator == "<" else ge, attrgetter(right))
+        case FarFrom(shape, location, degrees):
+            shape_of, location_of = attrgetter(shape), attrgetter(location)
+            return lambda record: (
+                (area := shape_of(record)) is not None and not (location_of(record).buffer(degrees).contains(area))
+            )
         case All(conditions):
-            return all(is_true(member, record) for member in conditions)
+            first, *others = map(to_python, conditions)
+            return lambda record: first(record) and all(member(record) for member in others)
+
+
+def _to_comparison(
+    left_of: Callable[[Any], Any], compare: Callable[[Any, Any], bool], right_of: Callable[[Any], Any]
+) -> Callable[[Any], bool]:
+    def is_true(record: Any) -> bool:
+        left = left_of(record)
+        if left is None:
+            return False
+        right = right_of(record)
+        return right is not None and compare(left, right)
+
+    return is_true
 
 
 def to_sql(condition: Condition) -> str:
@@ -207,7 +230,7 @@ def check_rules(kind: str, record: object) -> None:
     """Raise the error of the first rule of a kind that a draft breaks."""
     fields = _checked_fields.get()
     for rule in RULES.get(kind, ()):
-        if is_checked(rule, fields) and is_true(rule.broken, record):
+        if is_checked(rule, fields) and rule.is_broken(record):
             raise to_pydantic_error(rule.code, rule.message, rule.member)
 
 
