@@ -21,9 +21,9 @@ import pyogrio
 import shapely
 from python_calamine import CalamineWorkbook
 
+from app.ingest.formats import WRITERS
 from app.ingest.readers.opening import open_source
-from app.ingest.writers.formats import FORMATS, Column, Layout
-from app.ingest.writers.model import ARROW, GEOMETRY
+from app.ingest.writers.model import ARROW, GEOMETRY, Column, Layout
 
 ROWS = int(os.environ.get("FORMATS_ROWS", "100000"))
 _BATCH = 5_000
@@ -128,7 +128,7 @@ def main() -> None:
             work.mkdir()
             path = Path(name) / f"cameras.{ending}"
             with path.open("wb") as file:
-                file.writelines(FORMATS[ending].write(_LAYOUT, _batches(), work))
+                file.writelines(WRITERS[ending].write(_LAYOUT, _batches(), work))
             other, ours = _best(theirs, path), _best(_ours, path)
             print(
                 f"| read {ending}, {ROWS:,} cameras | {peer} {other:.2f} s | {ours:.2f} s | {ours / other:.2f}x |",

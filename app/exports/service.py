@@ -335,7 +335,7 @@ def _read_value(feature: Mapping[str, Any], column: Column, request: ExportReque
 
 def _select_properties(request: ExportRequest, *, reveal: bool) -> list[Property]:
     """Return the properties that the caller may see and the request or the format selects."""
-    visible = request.collection.shown(reveal=reveal)
+    visible = request.collection.visible_properties(reveal=reveal)
     if WRITERS[request.format].kinds:
         return [known for known in visible if known.name in REQUIRED_FIELDS or known.name == "kind"]
     if request.fields is None:

@@ -1,8 +1,8 @@
-"""Tables that are written out cell by cell: of a web page, of a workbook in XML.
+"""Tables that are written cell by cell: of a web page, of a workbook in XML.
 
-A reader yields the rows of all tables of its file; here one table is chosen, its header is found and
-its rows become batches, by the rules of spreadsheets. The file is gone through once: its rows are put
-aside (`app.ingest.readers.spill`) until it is known which are wanted, so memory stays flat.
+A reader yields the rows of all tables of its file. One table is chosen, its header is found and its rows become
+batches, by the rules of spreadsheets. The file is read once: its rows are stored (`app.ingest.readers.spill`) until
+the table is chosen, so memory does not grow.
 """
 
 import marshal
@@ -20,14 +20,15 @@ from app.ingest.readers.header_row import Header, find_header
 from app.ingest.readers.model import Batch, DetectedFormat, ReadOptions, TableReader
 from app.ingest.readers.spill import SpillFile
 from app.ingest.values.text import build_text_column, clean_cell, remove_guards
+from app.messages import Message
 
-MOST_COLUMNS: Final = 16_384
-MOST_ROWS: Final = 1_048_576
-"""Columns and rows of a sheet, as spreadsheet programmes have them."""
-MOST_TABLES: Final = 10_000
+MAX_COLUMNS: Final = 16_384
+MAX_ROWS: Final = 1_048_576
+"""Columns and rows of a sheet in spreadsheet programs."""
+MAX_TABLES: Final = 10_000
 _SAMPLE_ROWS: Final = 100
-_TOGETHER: Final = 10_000
-"""Cells that are put aside at a time."""
+_CHUNK_CELLS: Final = 10_000
+MERGED_CELLS: Final = Message("Merged cells are read as the same value in every row they span.")
 
 
 @dataclass(slots=True, eq=False)
@@ -36,99 +37,98 @@ class GridRow:
 
     table: int
     number: int
-    """Row as a spreadsheet programme shows it, from 1."""
+    """Row as a spreadsheet program shows it, from 1."""
     cells: list[str | None]
     spanned: list[tuple[int, int, str]] = field(default_factory=list)
-    """Cells that a merged cell above takes: their column, the row it begins in, its text."""
+    """Cells that a merged cell above covers: column, the row in which it begins, its text."""
 
 
 class _RowStore:
-    """Rows that are put aside, some hundred at a time."""
+    """Rows in temporary storage, some hundred in one chunk."""
 
     def __init__(self) -> None:
-        self._shelf = SpillFile()
-        self._held: list[tuple[int, int, list[str | None], list[tuple[int, int, str]]]] = []
+        self._spill = SpillFile()
+        self._pending: list[tuple[int, int, list[str | None], list[tuple[int, int, str]]]] = []
         self._cells = 0
 
-    def add_row(self, line: GridRow) -> None:
-        self._held.append((line.table, line.number, line.cells, line.spanned))
-        self._cells += 1 + len(line.cells) + len(line.spanned)
-        if self._cells >= _TOGETHER:
+    def add_row(self, row: GridRow) -> None:
+        self._pending.append((row.table, row.number, row.cells, row.spanned))
+        self._cells += 1 + len(row.cells) + len(row.spanned)
+        if self._cells >= _CHUNK_CELLS:
             self.flush()
 
     def flush(self) -> None:
-        self._shelf.add_chunk(marshal.dumps(self._held))
-        self._held, self._cells = [], 0
+        self._spill.add_chunk(marshal.dumps(self._pending))
+        self._pending, self._cells = [], 0
 
     def iter_rows(self) -> Iterator[GridRow]:
-        for part in self._shelf.iter_chunks():
-            for held in marshal.loads(part):  # noqa: S302 - what was written here before
-                yield GridRow(*held)
+        for chunk in self._spill.iter_chunks():
+            for values in marshal.loads(chunk):  # noqa: S302 - flush wrote it
+                yield GridRow(*values)
 
     def close(self) -> None:
-        self._shelf.close()
+        self._spill.close()
 
 
 @dataclass(eq=False)
 class _GridTable:
-    """What counting found of one table."""
+    """What is known about one table after all rows have been read once."""
 
     head: list[list[str | None]] = field(default_factory=list)
     last_row: int = 0
-    filled: int = 0
+    filled_cells: int = 0
     has_merged_cells: bool = False
     first_index: int = -1
     last_index: int = -1
     """Its first and last row, counted over the rows of all tables."""
 
-    def add_row(self, line: GridRow, count: int) -> None:
-        self.last_row, self.last_index = line.number, count
-        self.first_index = count if self.first_index < 0 else self.first_index
-        self.filled += len(line.cells) - line.cells.count(None)
-        self.has_merged_cells |= bool(line.spanned)
-        if line.number <= _SAMPLE_ROWS:
-            self.head += [[] for _ in range(line.number - 1 - len(self.head))]
-            self.head.append([clean_cell(cell) for cell in line.cells])
+    def add_row(self, row: GridRow, index: int) -> None:
+        self.last_row, self.last_index = row.number, index
+        self.first_index = index if self.first_index < 0 else self.first_index
+        self.filled_cells += len(row.cells) - row.cells.count(None)
+        self.has_merged_cells |= bool(row.spanned)
+        if row.number <= _SAMPLE_ROWS:
+            self.head += [[] for _ in range(row.number - 1 - len(self.head))]
+            self.head.append([clean_cell(cell) for cell in row.cells])
 
     @property
     def is_readable(self) -> bool:
         """Whether it has a header of several columns, and rows below."""
-        found = find_header(self.head)
-        below = self.head[found.row or 0 :]
-        return found.row is not None and len(found.columns) > 1 and any(map(any, below))
+        header = find_header(self.head)
+        below = self.head[header.row or 0 :]
+        return header.row is not None and len(header.columns) > 1 and any(map(any, below))
 
 
 @dataclass(eq=False)
 class TableNames:
-    """Names of the tables of a file, in its order, filled while it is gone through."""
+    """Names of the tables of a file, in its order, filled while the file is read."""
 
     names: list[str] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
 
 
 def open_grid(
-    kind: str,
-    coding: Encoding,
-    lines: Callable[[TableNames], Iterator[GridRow]],
-    wanted: ReadOptions,
+    encoding: Encoding,
+    iter_rows: Callable[[TableNames], Iterator[GridRow]],
+    options: ReadOptions,
     *,
     largest: bool,
-    nothing: Invalid,
+    no_table: Invalid,
 ) -> TableReader:
     """Open the named table, or the first or largest one that has a header and rows.
 
     Parameters
     ----------
-    kind : str
-        Name of the format.
-    coding : Encoding
-        What the text is in.
-    lines : callable
+    encoding : Encoding
+        Encoding of the text.
+    iter_rows : callable
         Yields the rows of all tables in the order of the file, and names the tables.
+    options : ReadOptions
+        With the name of the format.
     largest : bool
-        Take the table with the most cells, not the first one.
-    nothing : Invalid
-        What is raised when no table can be read.
+        Choose the table with the most cells, not the first one.
+    no_table : Invalid
+        The error if no table can be read.
 
     Raises
     ------
@@ -136,152 +136,146 @@ def open_grid(
         ``unknown-layer``, ``no-such-row``, and what the reader raises.
     """
     with ExitStack() as stack:
-        held = _RowStore()
-        stack.callback(held.close)
-        opened = _create_reader(kind, coding, lines, held, wanted, largest=largest, nothing=nothing)
-        opened.resources.push(stack.pop_all())
-        return opened
+        store = _RowStore()
+        stack.callback(store.close)
+        names = TableNames()
+        tables: dict[int, _GridTable] = {}
+        for index, row in enumerate(iter_rows(names)):
+            tables.setdefault(row.table, _GridTable()).add_row(row, index)
+            store.add_row(row)
+        store.flush()
+        chosen, layers = choose_table(names, tables, options.layer_name, largest=largest, no_table=no_table)
+        header = find_header(tables.get(chosen, _GridTable()).head, options.header_row)
+        pages = {chosen: (header.row or 0, 0)}
+        if largest and options.layer_name is None and options.header_row is None:
+            pages = find_pages(tables, header) or pages
+        others = [name for name in layers if name not in {names.names[table] for table in pages}]
+        notes = [*encoding.notes, *header.notes]
+        if len(pages) > 1:
+            notes.append(Message("{count} tables have the same header and are read as one.", count=len(pages)))
+        if others and options.layer_name is None:
+            notes.insert(0, describe_other_sheets(names.names[chosen], others))
+        if chosen in tables and tables[chosen].has_merged_cells:
+            notes.append(MERGED_CELLS)
+        detected = DetectedFormat(
+            format=options.format or "",
+            encoding=encoding.name,
+            header_row=header.row,
+            layer=names.names[chosen],
+            layers=layers,
+            rows=max(0, sum(tables[table].last_row for table in pages if table in tables) - (header.row or 0)),
+            notes=tuple(notes),
+        )
+
+        def read_batches(rows: int) -> Iterator[Batch]:
+            of_pages = (row for row in store.iter_rows() if row.table in pages)
+            return iter_row_batches(of_pages, header, rows, pages)
+
+        reader = TableReader(detected, tuple(header.names[column] for column in header.columns), read_batches)
+        reader.resources.push(stack.pop_all())
+        return reader
 
 
-def _create_reader(
-    kind: str,
-    coding: Encoding,
-    lines: Callable[[TableNames], Iterator[GridRow]],
-    held: _RowStore,
-    wanted: ReadOptions,
-    *,
-    largest: bool,
-    nothing: Invalid,
-) -> TableReader:
-    sheets = TableNames()
-    tables: dict[int, _GridTable] = {}
-    for count, line in enumerate(lines(sheets)):
-        tables.setdefault(line.table, _GridTable()).add_row(line, count)
-        held.add_row(line)
-    held.flush()
-    stated = wanted.sheet or wanted.layer
-    at, layers = choose_table(sheets, tables, stated, largest=largest, nothing=nothing)
-    table = tables.get(at, _GridTable())
-    header = find_header(table.head, wanted.header_row)
-    notes = [*coding.notes, *header.notes]
-    pages = {at: (header.row or 0, 0)}
-    if largest and stated is None and wanted.header_row is None:
-        pages = find_pages(tables, header) or pages
-    if len(pages) > 1:
-        notes.append(f"{len(pages)} tables have the same header and are read as one.")
-    alike = {sheets.names[place] for place in pages}
-    if others := [name for name in layers if name not in alike]:
-        told = f"Sheet {sheets.names[at]!r} is read; the workbook also has {', '.join(others)}."
-        notes = [told, *notes] if stated is None else notes
-    if table.has_merged_cells:
-        notes.append("Merged cells are read as the same value in every row they span.")
-    detected = DetectedFormat(
-        format=kind,
-        encoding=coding.name,
-        header_row=header.row,
-        layer=sheets.names[at],
-        layers=layers,
-        rows=max(0, sum(tables[one].last_row for one in pages if one in tables) - (header.row or 0)),
-        notes=tuple(notes),
-    )
+def describe_other_sheets(name: str, others: Iterable[str]) -> Message:
+    """Return the note about sheets that are not read."""
+    return Message("Sheet {name!r} is read; the workbook also has {others}.", name=name, others=", ".join(others))
 
-    def read(rows: int) -> Iterator[Batch]:
-        chosen = (line for line in held.iter_rows() if line.table in pages)
-        return iter_row_batches(chosen, header, rows, pages)
 
-    return TableReader(detected, tuple(header.names[place] for place in header.columns), read)
+def unknown_sheet(name: str, sheets: Iterable[str]) -> Invalid:
+    """Return the error of a stated sheet that the workbook does not have."""
+    message = Message("Unknown sheet {name!r}. Sheets: {sheets}.", name=name, sheets=", ".join(sheets))
+    return Invalid(message, code="unknown-layer")
 
 
 def choose_table(
-    sheets: TableNames,
+    names: TableNames,
     tables: dict[int, _GridTable],
     stated: str | None,
     *,
     largest: bool,
-    nothing: Invalid,
+    no_table: Invalid,
 ) -> tuple[int, tuple[str, ...]]:
-    """Return the place of the table to read, and the names of those that could be."""
-    shown = [at for at in tables if at not in sheets.hidden]
-    readable = [at for at in shown if tables[at].is_readable]
-    layers = tuple(sheets.names[at] for at in readable or shown)
+    """Return the index of the table to read, and the names of all tables that can be read."""
+    visible = [index for index in tables if index not in names.hidden]
+    readable = [index for index in visible if tables[index].is_readable]
+    layers = tuple(names.names[index] for index in readable or visible)
     if stated is not None:
-        if stated not in sheets.names:
-            raise Invalid(
-                f"There is no sheet {stated!r}; the workbook has {', '.join(layers)}.",
-                code="unknown-layer",
-            )
-        return sheets.names.index(stated), layers
+        if stated not in names.names:
+            raise unknown_sheet(stated, layers)
+        return names.names.index(stated), layers
     if not readable:
-        raise nothing
+        raise no_table
     if largest:
-        return max(readable, key=lambda at: tables[at].filled), layers
+        return max(readable, key=lambda index: tables[index].filled_cells), layers
     return readable[0], layers
 
 
 _Pages = dict[int, tuple[int, int]]
-"""Table -> row of its header, and how many rows come before it."""
+"""Table -> row of its header, and the number of rows before the table."""
 
 
 def find_pages(tables: dict[int, _GridTable], header: Header) -> _Pages:
-    """Return the tables with the header of the chosen one, one after the other.
+    """Return the tables with the header of the chosen table, one after the other.
 
-    A report of several pages often has a table for each.
+    A report of several pages often has one table for each page.
     """
     pages: _Pages = {}
-    before, ended = 0, -1
-    for at, table in tables.items():
-        found = find_header(table.head)
-        if found.row is not None and found.names == header.names and table.first_index > ended:
-            pages[at] = (found.row, before)
-            before, ended = before + table.last_row, table.last_index
+    rows_before, last_index = 0, -1
+    for index, table in tables.items():
+        own = find_header(table.head)
+        if own.row is not None and own.names == header.names and table.first_index > last_index:
+            pages[index] = (own.row, rows_before)
+            rows_before, last_index = rows_before + table.last_row, table.last_index
     return pages
 
 
-def iter_row_batches(lines: Iterable[GridRow], header: Header, rows: int, pages: _Pages) -> Iterator[Batch]:
+def iter_row_batches(rows: Iterable[GridRow], header: Header, size: int, pages: _Pages) -> Iterator[Batch]:
+    """Yield the rows below the header of each page, `size` at a time."""
     numbers: list[int] = []
-    held: list[list[str | None]] = []
+    pending: list[list[str | None]] = []
     width = max(header.columns, default=0) + 1
-    for line in lines:
-        first, before = pages[line.table]
-        if line.number <= first or not any(line.cells):
+    for row in rows:
+        header_row, rows_before = pages[row.table]
+        if row.number <= header_row or not any(row.cells):
             continue
-        cells = line.cells
+        cells = row.cells
         if len(cells) < width:
             cells = [*cells, *[None] * (width - len(cells))]
-        for place, begun, text in line.spanned:
-            if begun > first and place < width:
-                cells[place] = text
-        numbers.append(line.number + before)
-        held.append(cells)
-        if len(numbers) == rows:
-            yield _build_text_batch(numbers, held, header)
-            numbers, held = [], []
+        for column, first_row, text in row.spanned:
+            if first_row > header_row and column < width:
+                cells[column] = text
+        numbers.append(row.number + rows_before)
+        pending.append(cells)
+        if len(numbers) == size:
+            yield _build_text_batch(numbers, pending, header)
+            numbers, pending = [], []
     if numbers:
-        yield _build_text_batch(numbers, held, header)
+        yield _build_text_batch(numbers, pending, header)
 
 
 def _build_text_batch(numbers: list[int], rows: list[list[str | None]], header: Header) -> Batch:
-    columns = list(zip(*rows, strict=False))  # what is beyond the last named column may be ragged
-    return build_batch(numbers, [build_text_column(list(columns[at])) for at in header.columns], header)
+    columns = list(zip(*rows, strict=False))  # cells after the last named column may be ragged
+    return build_batch(numbers, [build_text_column(list(columns[index])) for index in header.columns], header)
 
 
 def build_batch(numbers: list[int], cells: list[pa.StringArray], header: Header) -> Batch:
-    """Return rows as a batch of cleaned columns, those that are blank left out."""
+    """Return rows as a batch of cleaned columns, without blank rows."""
     cells = [remove_guards(column) for column in cells]
-    filled = np.zeros(len(numbers), bool)
+    is_filled = np.zeros(len(numbers), bool)
     for column in cells:
-        filled |= np.asarray(column.is_valid())
-    row = np.array(numbers, np.int64)
-    named = {header.names[at]: column for at, column in zip(header.columns, cells, strict=True)}
-    if filled.all():
-        return Batch(row, named)
-    return Batch(row[filled], {name: column.filter(filled) for name, column in named.items()})
+        is_filled |= np.asarray(column.is_valid())
+    row_numbers = np.array(numbers, np.int64)
+    columns = {header.names[index]: column for index, column in zip(header.columns, cells, strict=True)}
+    if is_filled.all():
+        return Batch(row_numbers, columns)
+    return Batch(row_numbers[is_filled], {name: column.filter(is_filled) for name, column in columns.items()})
 
 
 def build_size_error() -> Invalid:
-    """Return the refusal of a table that no spreadsheet programme could show."""
-    return Invalid(
-        f"A table has more than {MOST_COLUMNS:,} columns or {MOST_ROWS:,} rows, or too many merged "
-        "cells; save it as CSV.",
-        code="unpacks-too-large",
+    """Return the error of a table that no spreadsheet program could show."""
+    message = Message(
+        "A table has more than {columns:,} columns or {rows:,} rows, or too many merged cells. Save it as CSV.",
+        columns=MAX_COLUMNS,
+        rows=MAX_ROWS,
     )
+    return Invalid(message, code="unpacks-too-large")

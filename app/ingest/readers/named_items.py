@@ -1,7 +1,6 @@
 """Items that carry their own names (XML elements, JSON objects) as a table.
 
-Goes through the items once and puts their values aside (`app.ingest.readers.spill`), so that no value is
-lost and memory stays flat.
+The items are read once and stored (`app.ingest.readers.spill`), so that no value is lost and memory does not grow.
 """
 
 import math
@@ -18,91 +17,92 @@ from app.ingest.readers.model import Batch, DetectedFormat, FormatIssue, TableRe
 from app.ingest.readers.spill import ROWS, RowStore, create_row_store
 from app.ingest.values.shapes import Shapes
 from app.ingest.values.typed_text import format_json_column
+from app.messages import Message
 
 _NO_POINT: Final = (math.nan, math.nan)
-_HELD: Final = 32 << 20
-"""Bytes of the file whose items are held at a time."""
+_MAX_ITEM_BYTES: Final = 32 << 20
+"""Bytes of the file whose items are in memory together."""
 
 
 @dataclass(slots=True, eq=False)
 class NamedItem:
-    """One item; ``issue`` is the code and sentence of what is wrong with its form."""
+    """One item of a file."""
 
     values: Mapping[str, Any]
     shape: BaseGeometry | tuple[float, float] | None = None
     """A shape, or the two finite coordinates of a point."""
-    issue: tuple[str, str] | None = None
+    issue: tuple[str, Message] | None = None
+    """Code and message of what is wrong with the form of the item."""
     severity: Literal["error", "warning"] = "error"
     size: int = 0
-    """Bytes it takes in the file, where they may be many."""
+    """Bytes of the item in the file, if they may be many."""
 
 
 @dataclass(eq=False)
 class ItemTable:
-    """What going through the items found."""
+    """All items of a file as a table."""
 
-    spool: RowStore
+    store: RowStore
     headers: tuple[str, ...] = field(init=False)
-    """Headers of the columns."""
     count: int = field(init=False)
     has_shapes: bool = field(init=False)
     """Whether any item has a shape."""
 
     def __post_init__(self) -> None:
-        self.headers = build_headers([str(key) for key in self.spool.keys])
-        self.count, self.has_shapes = self.spool.count, self.spool.has_shapes
+        self.headers = build_headers([str(key) for key in self.store.keys])
+        self.count, self.has_shapes = self.store.count, self.store.has_shapes
 
     def iter_batches(self, rows: int) -> Iterator[Batch]:
-        """Read the items as batches."""
-        return self.spool.iter_batches(rows, self.headers, self.spool.keys)
+        """Yield the items as batches of at most so many rows."""
+        return self.store.iter_batches(rows, self.headers, self.store.keys)
 
     def create_reader(self, detected: DetectedFormat) -> TableReader:
-        """Return the items as a source."""
-        source = TableReader(detected, self.headers, self.iter_batches)
-        source.resources.callback(self.spool.close)
-        return source
+        """Return a reader of the items."""
+        reader = TableReader(detected, self.headers, self.iter_batches)
+        reader.resources.callback(self.store.close)
+        return reader
 
 
-def collect_items(records: Iterable[NamedItem]) -> ItemTable:
-    """Go through items."""
-    with create_row_store() as spool:
-        part: list[NamedItem] = []
-        held = 0
-        for record in records:
-            part.append(record)
-            held += record.size
-            if len(part) == ROWS or held > _HELD:
-                _spill_items(spool, part)
-                part, held = [], 0
-        if part:
-            _spill_items(spool, part)
-    return ItemTable(spool)
+def collect_items(items: Iterable[NamedItem]) -> ItemTable:
+    """Read all items and store them."""
+    with create_row_store() as store:
+        pending: list[NamedItem] = []
+        size = 0
+        for item in items:
+            pending.append(item)
+            size += item.size
+            if len(pending) == ROWS or size > _MAX_ITEM_BYTES:
+                _store_items(store, pending)
+                pending, size = [], 0
+        if pending:
+            _store_items(store, pending)
+    return ItemTable(store)
 
 
-def _spill_items(spool: RowStore, part: list[NamedItem]) -> None:
+def _store_items(store: RowStore, items: list[NamedItem]) -> None:
     names: dict[str, None] = {}
-    for record in part:
-        names.update(dict.fromkeys(record.values))
-    columns = {key: format_json_column([record.values.get(key) for record in part]) for key in names}
-    odd = [
-        FormatIssue(spool.count + 1 + at, *record.issue, severity=record.severity)
-        for at, record in enumerate(part)
-        if record.issue is not None
+    for item in items:
+        names.update(dict.fromkeys(item.values))
+    columns = {name: format_json_column([item.values.get(name) for item in items]) for name in names}
+    issues = [
+        FormatIssue(store.count + 1 + index, *item.issue, severity=item.severity)
+        for index, item in enumerate(items)
+        if item.issue is not None
     ]
-    spool.add_rows(len(part), columns, _build_shapes(part), _build_points(part), odd)
+    store.add_rows(len(items), columns, _build_shapes(items), _build_points(items), issues)
 
 
-def _build_shapes(part: list[NamedItem]) -> Shapes | None:
-    held = [record.shape if isinstance(record.shape, BaseGeometry) else None for record in part]
-    if all(shape is None for shape in held):
+def _build_shapes(items: list[NamedItem]) -> Shapes | None:
+    values = [item.shape if isinstance(item.shape, BaseGeometry) else None for item in items]
+    if all(shape is None for shape in values):
         return None
-    out: Shapes = np.full(len(part), None, dtype=object)
-    out[:] = held
-    return out
+    shapes: Shapes = np.full(len(items), None, dtype=object)
+    shapes[:] = values
+    return shapes
 
 
-def _build_points(part: list[NamedItem]) -> NDArray[np.float64] | None:
-    held = [record.shape if isinstance(record.shape, tuple) else None for record in part]
-    if all(point is None for point in held):
+def _build_points(items: list[NamedItem]) -> NDArray[np.float64] | None:
+    points = [item.shape if isinstance(item.shape, tuple) else None for item in items]
+    if all(point is None for point in points):
         return None
-    return np.array([_NO_POINT if point is None else point for point in held], np.float64)
+    return np.array([_NO_POINT if point is None else point for point in points], np.float64)

@@ -1,6 +1,6 @@
-"""Bytes put aside for a while: in memory while they are few, beyond that in a temporary file.
+"""Temporary storage of chunks of bytes and of rows: in memory while they are few, else in a temporary file.
 
-Promises that nobody else can open the file, and that a disk without room is told.
+The file has no name, so no other program can open it. A full disk is an error of the file that is read.
 """
 
 import json
@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
 from typing import IO, Any, Final
 
 import numpy as np
@@ -16,112 +15,107 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from app.errors import Invalid
-from app.ingest.readers.model import Batch, FormatIssue
+from app.ingest.readers.archive import disk_full
+from app.ingest.readers.model import Batch, FormatIssue, nested_too_deeply
 from app.ingest.values.shapes import Shapes
+from app.messages import Message
 
-KEPT_BYTES: Final = 8 << 20
-"""What is kept in memory."""
-_ROOM: Final = 64 << 20
+MAX_MEMORY_BYTES: Final = 8 << 20
+_FREE_BYTES: Final = 64 << 20
+"""Bytes that must stay free on the disk."""
+ROWS: Final = 20_000
+"""Rows of one chunk: as many as a batch has by default."""
+_MAX_CHUNK_BYTES: Final = 32 << 20
+_SHAPES, _POINT, _ISSUES = "shapes", ("x", "y"), b"issues"
 
 
 class SpillFile:
-    """Parts in the order in which they were put aside."""
+    """Chunks of bytes in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes | tuple[int, int]] = []
-        """Kept, or place and size in the file."""
-        self._kept = self._written = 0
+        self._chunks: list[bytes | tuple[int, int]] = []
+        """The chunk, or its offset and size in the file."""
+        self._memory_bytes = self._file_bytes = 0
         self._file: IO[bytes] | None = None
 
-    def add_chunk(self, part: bytes) -> None:
-        """Put the next part aside.
+    def add_chunk(self, chunk: bytes) -> None:
+        """Add a chunk.
 
         Raises
         ------
         Invalid
-            ``unpacks-too-large``: there is no room for the temporary file.
+            ``unpacks-too-large``: the disk has no space for the temporary file.
         """
-        if self._kept + len(part) <= KEPT_BYTES:
-            self._kept += len(part)
-            self._parts.append(part)
+        if self._memory_bytes + len(chunk) <= MAX_MEMORY_BYTES:
+            self._memory_bytes += len(chunk)
+            self._chunks.append(chunk)
             return
-        if shutil.disk_usage(tempfile.gettempdir()).free < _ROOM + len(part):
-            raise Invalid("There is no room to unpack the file.", code="unpacks-too-large")
+        if shutil.disk_usage(tempfile.gettempdir()).free < _FREE_BYTES + len(chunk):
+            raise disk_full()
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="registry-file-")  # noqa: SIM115 - see close
-        self._file.seek(self._written)
-        self._file.write(part)
-        self._parts.append((self._written, len(part)))
-        self._written += len(part)
+        self._file.seek(self._file_bytes)
+        self._file.write(chunk)
+        self._chunks.append((self._file_bytes, len(chunk)))
+        self._file_bytes += len(chunk)
 
     def iter_chunks(self) -> Iterator[bytes]:
-        """Yield what was put aside, from the beginning."""
-        for part in self._parts:
-            if isinstance(part, tuple) and self._file is not None:
-                self._file.seek(part[0])
-                yield self._file.read(part[1])
-            elif isinstance(part, bytes):
-                yield part
+        """Yield all chunks from the first on."""
+        for chunk in self._chunks:
+            if isinstance(chunk, tuple) and self._file is not None:
+                self._file.seek(chunk[0])
+                yield self._file.read(chunk[1])
+            elif isinstance(chunk, bytes):
+                yield chunk
 
     def close(self) -> None:
-        """Let go of the temporary file."""
+        """Delete the temporary file."""
         if self._file is not None:
             self._file.close()
 
 
-# Rows put aside between the pass that finds out a file's columns and the reading of its rows.
-#
-# Items that carry their own names tell all columns only at their end. Promises that such a file is
-# parsed once and that memory stays flat: what the pass made is put aside as compressed Arrow
-# (`app.ingest.readers.spill`).
-
-ROWS: Final = 20_000
-"""Rows that are put aside at a time, so many as are asked for by default."""
-_TOGETHER: Final = 32 << 20
-"""Bytes that are put aside at a time at most, of rows that are long."""
-_SHAPES, _POINT, _ODD = "shapes", ("x", "y"), b"odd"
-
-
 @contextmanager
 def create_row_store() -> Iterator["RowStore"]:
-    """Give a spool to fill, which is let go of when that fails.
+    """Yield a row store to fill; close it if that fails.
 
     Raises
     ------
     Invalid
-        ``too-deep``: a value cannot be written as text.
+        ``too-deep``: a value cannot be formatted as text.
     """
-    spool = RowStore()
+    store = RowStore()
     try:
-        yield spool
-        spool.flush()
+        yield store
+        store.flush()
     except RecursionError:
-        spool.close()
-        raise Invalid("A value of the file is nested too deeply.", code="too-deep") from None
+        store.close()
+        raise nested_too_deeply() from None
     except BaseException:
-        spool.close()
+        store.close()
         raise
 
 
 class RowStore:
-    """Rows as columns of text, shapes and oddities; numbered from 1."""
+    """Rows as columns of text, shapes and issues, numbered from 1 and stored as compressed Arrow.
+
+    Items that carry their own names (JSON, XML) show all columns only at the end of the file. The store holds the
+    rows until then, so the file is parsed once and memory does not grow.
+    """
 
     def __init__(self) -> None:
-        self._shelf = SpillFile()
-        self._places: dict[str | int, int] = {}
+        self._spill = SpillFile()
+        self._field_numbers: dict[str | int, int] = {}
         self._pending: list[pa.RecordBatch] = []
-        self._odd: list[FormatIssue] = []
-        self._rows = self._bytes = 0
-        """Rows and bytes that wait to be put aside together."""
+        self._issues: list[FormatIssue] = []
+        self._pending_rows = self._pending_bytes = 0
         self.count = 0
         self.has_shapes = False
         """Whether any row has a shape."""
 
     @property
     def keys(self) -> tuple[str | int, ...]:
-        """What the columns were put aside under, in the order in which they were met."""
-        return tuple(self._places)
+        """Keys of the columns, in the order in which they first occurred."""
+        return tuple(self._field_numbers)
 
     def add_rows(
         self,
@@ -129,68 +123,69 @@ class RowStore:
         columns: Mapping[Any, pa.StringArray],
         shapes: Shapes | None = None,
         points: NDArray[np.float64] | None = None,
-        odd: Sequence[FormatIssue] = (),
+        issues: Sequence[FormatIssue] = (),
     ) -> None:
-        """Put the next rows aside.
+        """Add rows.
 
         Parameters
         ----------
         count : int
-            How many they are.
+            Number of rows.
         columns : mapping of str or int to pyarrow.StringArray
-            Cleaned text by what the column is called in the file.
+            Cleaned text by the key of the column.
         shapes : array of shapes, optional
-            None for a row without one.
+            None in a row without a shape.
         points : (count, 2) array of float, optional
-            Shapes that are points, NaN for a row that has none or another one.
-        odd : sequence of Oddity
-            What is wrong with them.
+            Coordinates of shapes that are points, NaN in a row that has none or another shape.
+        issues : sequence of FormatIssue
+            Issues of these rows.
 
         Raises
         ------
         Invalid
-            ``unpacks-too-large``: there is no room for the temporary file.
+            ``unpacks-too-large``: the disk has no space for the temporary file.
         """
-        arrays = {str(self._places.setdefault(name, len(self._places))): column
-                  for name, column in columns.items()}  # fmt: skip
+        arrays = {
+            str(self._field_numbers.setdefault(key, len(self._field_numbers))): column
+            for key, column in columns.items()
+        }
         if shapes is not None:
             arrays[_SHAPES] = pa.array(shapely.to_wkb(shapes), pa.binary())
         if points is not None:
             for name, values in zip(_POINT, points.T, strict=True):
                 arrays[name] = pa.array(values, pa.float64(), mask=np.isnan(values))
         self.has_shapes |= shapes is not None or points is not None
-        # A row without any column is a row too.
-        arrays["row"] = pa.nulls(count)
+        arrays["row"] = pa.nulls(count)  # a row without any column counts too
         batch = pa.RecordBatch.from_pydict(arrays)
         self._pending.append(batch)
-        self._odd += odd
-        self._rows += count
-        self._bytes += batch.nbytes
+        self._issues += issues
+        self._pending_rows += count
+        self._pending_bytes += batch.nbytes
         self.count += count
-        if self._rows >= ROWS or self._bytes >= _TOGETHER:
+        if self._pending_rows >= ROWS or self._pending_bytes >= _MAX_CHUNK_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Put aside what waits for more rows."""
-        if not self._rows:
+        """Store the rows that wait for more rows."""
+        if not self._pending_rows:
             return
         tables = [pa.Table.from_batches([batch]) for batch in self._pending]
         (batch,) = pa.concat_tables(tables, promote_options="default").combine_chunks().to_batches()
-        told = json.dumps([astuple(one) for one in self._odd])
+        issues = json.dumps([_to_json(issue) for issue in self._issues])
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-        batch = batch.replace_schema_metadata({_ODD: told})
+        batch = batch.replace_schema_metadata({_ISSUES: issues})
         with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
             stream.write_batch(batch)
-        self._shelf.add_chunk(sink.getvalue().to_pybytes())
-        self._pending, self._odd, self._rows, self._bytes = [], [], 0, 0
+        self._spill.add_chunk(sink.getvalue().to_pybytes())
+        self._pending, self._issues, self._pending_rows, self._pending_bytes = [], [], 0, 0
 
     def iter_batches(self, rows: int, headers: Sequence[str], keys: Sequence[str | int]) -> Iterator[Batch]:
-        """Read what was put aside, at most so many rows at a time, with a header for each key."""
-        fields = [str(self._places[key]) for key in keys]
+        """Yield the stored rows, at most so many at a time, with a header for each key."""
+        fields = [str(self._field_numbers[key]) for key in keys]
         first = 1
-        for part in self._shelf.iter_chunks():
-            with pa.ipc.open_stream(pa.py_buffer(part)) as stream:
+        for chunk in self._spill.iter_chunks():
+            with pa.ipc.open_stream(pa.py_buffer(chunk)) as stream:
                 table = stream.read_next_batch()
             for begin in range(0, table.num_rows, rows):
                 yield self._build_batch(table.slice(begin, rows), first + begin, headers, fields)
@@ -198,22 +193,31 @@ class RowStore:
 
     def _build_batch(self, table: pa.RecordBatch, first: int, headers: Sequence[str], fields: Sequence[str]) -> Batch:
         count = table.num_rows
-        there = set(table.schema.names)
+        names = set(table.schema.names)
         blank = pa.nulls(count, pa.string())
-        cells = {
-            name: table.column(field) if field in there else blank for name, field in zip(headers, fields, strict=True)
+        columns = {
+            header: table.column(field) if field in names else blank
+            for header, field in zip(headers, fields, strict=True)
         }
         shapes = np.full(count, None, object) if self.has_shapes else None
-        if shapes is not None and _SHAPES in there:
+        if shapes is not None and _SHAPES in names:
             shapes[:] = shapely.from_wkb(table.column(_SHAPES).to_numpy(zero_copy_only=False))
-        if shapes is not None and _POINT[0] in there:
+        if shapes is not None and _POINT[0] in names:
             x, y = (table.column(name).to_numpy(zero_copy_only=False) for name in _POINT)
-            held = ~np.isnan(x)
-            shapes[held] = shapely.points(x[held], y[held])
-        odd = (FormatIssue(*one) for one in json.loads(table.schema.metadata[_ODD]))
-        here = tuple(one for one in odd if first <= one.row < first + count)
-        return Batch(np.arange(first, first + count, dtype=np.int64), cells, shapes, here)
+            is_point = ~np.isnan(x)
+            shapes[is_point] = shapely.points(x[is_point], y[is_point])
+        stored = (_from_json(*values) for values in json.loads(table.schema.metadata[_ISSUES]))
+        issues = tuple(issue for issue in stored if first <= issue.row < first + count)
+        return Batch(np.arange(first, first + count, dtype=np.int64), columns, shapes, issues)
 
     def close(self) -> None:
-        """Let go of the temporary file."""
-        self._shelf.close()
+        """Delete the temporary file."""
+        self._spill.close()
+
+
+def _to_json(issue: FormatIssue) -> list[Any]:
+    return [issue.row, issue.code, issue.message.template, issue.message.parameters, issue.column, issue.severity]
+
+
+def _from_json(row: int, code: str, template: str, parameters: dict[str, Any], *others: Any) -> FormatIssue:
+    return FormatIssue(row, code, Message(template, **parameters), *others)

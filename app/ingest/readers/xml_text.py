@@ -1,8 +1,8 @@
-"""XML files as text: their encoding, and the refusal of what XML can do to a reader.
+"""XML files as text: detect their encoding, and reject what XML can do to a reader.
 
-A document type, and with it every entity that a file could define, is refused in the text before
-any of it reaches a parser. So no reader of this package can be made to expand or to fetch anything,
-and the fast parser of the standard library can be used (defusedxml's is four times slower).
+A document type, and with it every entity that a file could define, is rejected before the text reaches a parser. So no
+file can make a reader expand or fetch anything, and the fast parser of the standard library can be used (defusedxml
+takes four times as long).
 """
 
 import codecs
@@ -18,109 +18,111 @@ from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
 from app.ingest.readers.encoding import Encoding
 from app.ingest.readers.model import SourceFile
+from app.messages import Message
 
-_DECLARED: Final = re.compile(rb"""<\?xml[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
-_TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
-_ALONE: Final = re.compile(r"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
+_DECLARATION: Final = re.compile(rb"""<\?xml[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
+_DOCUMENT_TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_STRAY_AMPERSAND: Final = re.compile(r"&(?!(?:#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)")
 _ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_REFERENCE: Final = 12
-"""Signs of the longest reference to a character."""
-_CUT: Final = 16
-_HEAD: Final = 4096
-_READING: Final = 1 << 16
+_LONGEST_REFERENCE: Final = 12
+_LONGEST_KEYWORD: Final = 16
+_HEAD_BYTES: Final = 4096
+_PARSER_CHUNK: Final = 1 << 16
 
 
 def detect_xml_encoding(file: SourceFile, stated: str | None) -> Encoding:
-    """Return the encoding of an XML file: stated, or what its text reads as.
+    """Return the encoding of an XML file: the stated one, or the one that its text fits.
 
-    What the declaration says is told where the text is of another kind: devices write GB2312
-    above UTF-8 and the other way round.
+    A note says if the declaration is wrong: devices declare GB2312 and write UTF-8, and the other way round.
     """
     with file.path.open("rb") as opened:
-        declared = _DECLARED.search(opened.read(_HEAD))
-    name = declared[1].decode("ascii", "replace") if declared else "utf-8"
+        declaration = _DECLARATION.search(opened.read(_HEAD_BYTES))
+    name = declaration[1].decode("ascii", "replace") if declaration else "utf-8"
     codec = "utf-8"
     with suppress(Invalid):
         codec = encodings.parse_codec_name(name)
     if stated or codec.startswith("utf"):
         return encodings.detect_encoding(file.path, stated, narrow=True)
-    found = encodings.detect_utf8(file.path)
-    if found is None:
+    utf8 = encodings.detect_utf8(file.path)
+    if utf8 is None:
         return Encoding(codec, 0, None)
     if is_ascii(file):
-        return found
-    note = f"The file says {name}, its text reads as UTF-8; that is taken."
-    return replace(found, notes=(note,))
+        return utf8
+    return replace(utf8, notes=(Message("The file declares {declared}, but its text is UTF-8.", declared=name),))
 
 
-def iter_safe_blocks(file: SourceFile, coding: Encoding, *, errors: str = "strict") -> Iterator[bytes]:
+def iter_safe_blocks(file: SourceFile, encoding: Encoding, *, errors: str = "strict") -> Iterator[bytes]:
     """Yield the text in blocks of UTF-8; see `app.ingest.readers.encoding.iter_utf8_blocks` for `errors`.
 
     Raises
     ------
     Invalid
-        ``unsafe-file``: it has a document type or entities; ``wrong-encoding``.
+        ``unsafe-file``: the XML has a document type or entities; ``wrong-encoding``.
     """
-    end = b""
-    for block in encodings.iter_utf8_blocks(file.path, coding, errors=errors):
-        # The word may be cut by the end of a block.
-        check_no_document_type(end + block[:_CUT])
+    tail = b""
+    for block in encodings.iter_utf8_blocks(file.path, encoding, errors=errors):
+        # The end of a block may cut the keyword.
+        check_no_document_type(tail + block[:_LONGEST_KEYWORD])
         check_no_document_type(block)
-        end = block[-_CUT:]
+        tail = block[-_LONGEST_KEYWORD:]
         yield block
 
 
-def iter_safe_text(file: SourceFile, coding: Encoding, *, errors: str = "strict") -> Iterator[str]:
+def iter_safe_text(file: SourceFile, encoding: Encoding, *, errors: str = "strict") -> Iterator[str]:
     """Yield the text in pieces, as `iter_safe_blocks`."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-    for block in iter_safe_blocks(file, coding, errors=errors):
+    for block in iter_safe_blocks(file, encoding, errors=errors):
         yield decoder.decode(block)
 
 
 def repair_text(pieces: Iterator[str]) -> Iterator[str]:
-    """Yield text without what programs that write XML by hand get wrong and cannot mean otherwise.
+    """Yield text without the usual mistakes of programs that write XML by hand.
 
-    Blank lines before the declaration, control characters, and an ampersand that begins nothing.
+    Removes blank lines before the declaration and control characters, and escapes stray ampersands: none of them can
+    mean anything else.
     """
-    held, begun = "", False
+    pending, has_begun = "", False
     for piece in pieces:
-        text = held + _ILLEGAL.sub("", piece)
-        if not begun:
+        text = pending + _ILLEGAL.sub("", piece)
+        if not has_begun:
             text = text.lstrip("\ufeff \t\r\n")
-            begun = bool(text)
-        # A reference may be cut by the end of a piece.
-        cut = text.rfind("&", max(0, len(text) - _REFERENCE))
-        text, held = (text[:cut], text[cut:]) if cut >= 0 else (text, "")
-        yield escape_stray_ampersands(text)
-    yield escape_stray_ampersands(held)
+            has_begun = bool(text)
+        # The end of a piece may cut a reference.
+        cut = text.rfind("&", max(0, len(text) - _LONGEST_REFERENCE))
+        text, pending = (text[:cut], text[cut:]) if cut >= 0 else (text, "")
+        yield _escape_outside_cdata(text)
+    yield _escape_outside_cdata(pending)
 
 
-def escape_stray_ampersands(text: str) -> str:
-    return text if "<![CDATA[" in text else _ALONE.sub("&amp;", text)
+def _escape_outside_cdata(text: str) -> str:
+    return text if "<![CDATA[" in text else _STRAY_AMPERSAND.sub("&amp;", text)
+
+
+def repair_element(text: str) -> str:
+    """Return the text of one element without control characters and stray ampersands."""
+    return _STRAY_AMPERSAND.sub("&amp;", _ILLEGAL.sub("", text))
 
 
 def check_no_document_type(text: bytes) -> None:
-    # Looked for in two steps: nearly no text has the two signs.
-    if b"<!" in text and _TYPE.search(text):
-        raise Invalid(
-            "The XML has a document type or entities, which are not read; save it without them.",
-            code="unsafe-file",
-        )
+    """Raise Invalid if a text has a document type or entities."""
+    # In two steps: nearly no text has the two characters.
+    if b"<!" in text and _DOCUMENT_TYPE.search(text):
+        message = Message("The XML has a document type or entities, which are not read. Save it without them.")
+        raise Invalid(message, code="unsafe-file")
 
 
 def parse_element(text: str) -> Any:
-    """Return one element, parsed from text that `iter_safe_text` gave.
+    """Return one element from text of `iter_safe_text`; raise ParseError if it is not valid."""
+    return ElementTree.fromstring(text)  # noqa: S314 - iter_safe_text rejects document types
 
-    Raises
-    ------
-    ParseError
-        The text is no element.
-    """
-    return ElementTree.fromstring(text)  # noqa: S314 - text_of refused document types
+
+def get_local_name(element: Any) -> str:
+    """Return the name of an element without its namespace."""
+    return str(element.tag).rsplit("}", 1)[-1]
 
 
 def iter_events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the starts and ends of elements of a document, from text that `iter_safe_text` gave.
+    """Yield the starts and ends of elements, from text of `iter_safe_text`.
 
     Raises
     ------
@@ -128,8 +130,8 @@ def iter_events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
         ``damaged-file`` with the line.
     """
     try:
-        # Text that is decoded already overrides the declaration.
-        yield from ElementTree.iterparse(  # noqa: S314 - text_of refused document types
+        # Decoded text overrides the encoding of the declaration.
+        yield from ElementTree.iterparse(  # noqa: S314 - iter_safe_text rejects document types
             _TextFile(pieces),
             events=("start", "end"),
         )
@@ -137,22 +139,28 @@ def iter_events(pieces: Iterator[str]) -> Iterator[tuple[str, Any]]:
         raise build_syntax_error(*error.position) from None
 
 
-def build_syntax_error(line: int, sign: int) -> Invalid:
-    """Return the refusal of text that is no XML, from where the parser stopped."""
-    return Invalid(f"The file is not valid XML: line {line:,}, sign {sign + 1:,}.", code="damaged-file")
+def build_syntax_error(line: int, column: int) -> Invalid:
+    """Return the error of text that is not valid XML, from the position at which the parser stopped."""
+    message = Message(
+        "The file is not valid XML: line {line:,}, character {column:,}. Export it again.", line=line, column=column + 1
+    )
+    return Invalid(message, code="damaged-file")
 
 
 class _TextFile:
-    """What iterparse reads from."""
+    """A file object for iterparse."""
 
     def __init__(self, pieces: Iterator[str]) -> None:
-        # Elements of one reading are built before the first is looked at.
-        self._parts = (piece[at : at + _READING] for piece in pieces for at in range(0, len(piece), _READING))
+        # iterparse builds all elements of one reading before it returns the first.
+        self._chunks = (
+            piece[begin : begin + _PARSER_CHUNK] for piece in pieces for begin in range(0, len(piece), _PARSER_CHUNK)
+        )
 
     def read(self, _size: int = -1) -> str:
-        return next(self._parts, "")
+        return next(self._chunks, "")
 
 
 def is_ascii(file: SourceFile) -> bool:
+    """Return whether a file has ASCII characters only."""
     with file.path.open("rb") as opened:
         return all(block.isascii() for block in iter(lambda: opened.read(1 << 20), b""))

@@ -65,49 +65,49 @@ class Pair(NamedTuple):
     second: Angle
 
 
-def angle(text: str) -> Angle | None:
+def parse_angle(text: str) -> Angle | None:
     """Return the number a cell holds: decimal, or degrees with minutes and seconds.
 
     Examples
     --------
-    >>> angle("35°12′36″N"), angle("东经113度30分")
+    >>> parse_angle("35°12′36″N"), parse_angle("东经113度30分")
     (Angle(value=35.21, axis='lat'), Angle(value=113.5, axis='lon'))
-    >>> angle("113-30-00"), angle("３５，５")
+    >>> parse_angle("113-30-00"), parse_angle("３５，５")
     (Angle(value=113.5, axis=None), Angle(value=35.5, axis=None))
-    >>> angle("35°72'") is None
+    >>> parse_angle("35°72'") is None
     True
     """
-    return _angle(_normal(text))
+    return _parse_normalized(normalize_signs(text))
 
 
-def pair(text: str) -> Pair | None:
+def parse_pair(text: str) -> Pair | None:
     """Return the two numbers of a cell that holds both coordinates.
 
     Examples
     --------
-    >>> pair("35.2, 113.5")
+    >>> parse_pair("35.2, 113.5")
     Pair(first=Angle(value=35.2, axis=None), second=Angle(value=113.5, axis=None))
-    >>> pair("N35°30' E113°15'").second
+    >>> parse_pair("N35°30' E113°15'").second
     Angle(value=113.25, axis='lon')
     """
-    plain = _normal(text).strip("()[]{}").strip()
+    plain = normalize_signs(text).strip("()[]{}").strip()
     for separator in _SEPARATORS:
-        if found := _both(separator.split(plain)):
+        if found := _parse_both(separator.split(plain)):
             return found
     for edge in (_AFTER_LETTER, _BEFORE_LETTER):
-        if found := _both([part for part in edge.split(plain) if part.strip(" ,:=")]):
+        if found := _parse_both([part for part in edge.split(plain) if part.strip(" ,:=")]):
             return found
     words = plain.split()
     if len(words) % 2 == 0:
         half = len(words) // 2
-        return _both([" ".join(words[:half]), " ".join(words[half:])])
+        return _parse_both([" ".join(words[:half]), " ".join(words[half:])])
     return None
 
 
-def _both(parts: list[str]) -> Pair | None:
+def _parse_both(parts: list[str]) -> Pair | None:
     if len(parts) != 2:
         return None
-    first, second = _angle(parts[0]), _angle(parts[1])
+    first, second = _parse_normalized(parts[0]), _parse_normalized(parts[1])
     if first is None or second is None:
         return None
     if first.axis is not None and first.axis == second.axis:
@@ -115,7 +115,7 @@ def _both(parts: list[str]) -> Pair | None:
     return Pair(first, second)
 
 
-def _normal(text: str) -> str:
+def normalize_signs(text: str) -> str:
     plain = text.translate(_SIGNS)
     if not plain.isascii():
         plain = unicodedata.normalize("NFKC", plain)
@@ -123,18 +123,18 @@ def _normal(text: str) -> str:
     for word, sign in _WORDS:
         plain = plain.replace(word, sign)
     plain = _LETTERS.sub(r"\1°", plain)
-    return _MINUTES.sub(_minutes, plain).strip()
+    return _MINUTES.sub(_format_minutes, plain).strip()
 
 
-def _minutes(found: re.Match[str]) -> str:
+def _format_minutes(found: re.Match[str]) -> str:
     return f"{found[1]}'{found[2]}\"" if found[2] else f"{found[1]}'"
 
 
-def _angle(text: str) -> Angle | None:
+def _parse_normalized(text: str) -> Angle | None:
     body = text.strip(" ,")
     axis: Axis | None = None
     sign = 1.0
-    for letter, rest in _letters(body):
+    for letter, rest in _split_axis_letters(body):
         if axis is not None and axis != _AXES[letter]:
             return None
         axis = _AXES[letter]
@@ -145,11 +145,11 @@ def _angle(text: str) -> Angle | None:
             return None
         sign = -1.0 if body[0] == "-" else sign
         body = body[1:].lstrip()
-    value = _size(body)
+    value = parse_size(body)
     return None if value is None else Angle(sign * value, axis)
 
 
-def _letters(body: str) -> list[tuple[str, str]]:
+def _split_axis_letters(body: str) -> list[tuple[str, str]]:
     """Return axis letters at the beginning and the end, each with what is left without it."""
     found = []
     while body[:1] in _AXES and body:
@@ -161,7 +161,7 @@ def _letters(body: str) -> list[tuple[str, str]]:
     return found
 
 
-def _size(body: str) -> float | None:
+def parse_size(body: str) -> float | None:
     if _PLAIN.fullmatch(body):
         return float(body)
     if body.endswith("°") and _PLAIN.fullmatch(body[:-1].rstrip()):
@@ -171,10 +171,10 @@ def _size(body: str) -> float | None:
     if _DECIMAL_COMMA.fullmatch(body.removesuffix("°").rstrip()):
         return float(body.removesuffix("°").replace(",", "."))
     found = _PARTS.fullmatch(body) or _DOTTED.fullmatch(body)
-    return None if found is None else _sexagesimal(found["deg"], found["min"], found["sec"])
+    return None if found is None else _to_degrees(found["deg"], found["min"], found["sec"])
 
 
-def _sexagesimal(degrees: str, minutes: str | None, seconds: str | None) -> float | None:
+def _to_degrees(degrees: str, minutes: str | None, seconds: str | None) -> float | None:
     whole, part, rest = (float(text.replace(",", ".")) if text else 0.0 for text in (degrees, minutes, seconds))
     # Only the last of the three may have a fraction, and none may run over.
     broken = (minutes and whole % 1) or (seconds and part % 1)

@@ -1,8 +1,7 @@
-"""Shapes out of GeoJSON objects, WKT and WKB, many at a time, flat (no heights).
+"""Shapes from GeoJSON objects, WKT and WKB, many at a time, without heights.
 
-Promises that no text or bytes from outside reach GEOS that nest shapes deeper than a collection of
-simple ones and their multiples: its readers follow any depth, and run out of stack. Curved shapes
-are not read.
+No text or bytes of a file reach GEOS that nest shapes deeper than a collection of simple shapes and their multiples:
+the parsers of GEOS follow any depth and overflow the stack. Curved shapes are not read.
 """
 
 import json
@@ -17,106 +16,107 @@ import orjson
 import shapely
 from numpy.typing import NDArray
 
-from app.ingest.readers.model import FormatIssue
-
 Shapes = NDArray[np.object_]
 
-_MOST_NESTED: Final = 8
-_FAR: Final = 1e300
-"""No place is so far away; GEOS takes no infinities."""
-_CURVED: Final = re.compile(r"CURVE|SURFACE|CIRCULAR|TRIANGLE|TIN\b", re.IGNORECASE)
+GEOJSON_TYPES: Final = frozenset(
+    ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
+)
+_MAX_NESTED: Final = 8
+_MAX_COORDINATE: Final = 1e300
+"""GEOS accepts no infinite coordinates."""
+_CURVED_TYPES: Final = re.compile(r"CURVE|SURFACE|CIRCULAR|TRIANGLE|TIN\b", re.IGNORECASE)
 _COLLECTION: Final = re.compile("COLLECTION", re.IGNORECASE)
 # Type numbers of WKB (OGC 06-103r4, 8.2.3).
-_POINT, _LINE, _POLYGON, _MULTI_POINT, _MULTI_POLYGON, _SEVERAL = 1, 2, 3, 4, 6, 7
+_POINT, _LINE, _POLYGON, _MULTI_POINT, _MULTI_POLYGON, _GEOMETRY_COLLECTION = 1, 2, 3, 4, 6, 7
 _CURVES: Final = range(8, 15)
-_HEADED: Final = 5
-"""Bytes that say the order and the type."""
+_HEADER_BYTES: Final = 5
+"""Bytes of the byte order and the type."""
 _SIMPLE: Final = frozenset(struct.pack("<BI", 1, kind) for kind in (_POINT, _LINE, _POLYGON))
 
 
 def parse_geojson_objects(geometries: list[Any]) -> tuple[Shapes, list[int]]:
-    """Return shapes of GeoJSON geometry objects, and the places of those that are none.
+    """Return the shapes of GeoJSON geometry objects, and the indices of those that are not valid.
 
-    Null is no shape and no fault.
+    None is not a shape, and it is valid.
     """
-    out = np.full(len(geometries), None, dtype=object)
-    points: list[int] = []
-    places: list[tuple[float, float]] = []
+    shapes = np.full(len(geometries), None, dtype=object)
+    point_indices: list[int] = []
+    points: list[tuple[float, float]] = []
     others: list[int] = []
-    for at, geometry in enumerate(geometries):
-        place = _parse_point(geometry)
-        if place is not None:
-            points.append(at)
-            places.append(place)
+    for index, geometry in enumerate(geometries):
+        point = _parse_point(geometry)
+        if point is not None:
+            point_indices.append(index)
+            points.append(point)
         elif geometry is not None:
-            others.append(at)
-    if points:
-        out[points] = shapely.points(np.array(places, np.float64))
+            others.append(index)
+    if point_indices:
+        shapes[point_indices] = shapely.points(np.array(points, np.float64))
     if others:
-        out[others] = shapely.force_2d(parse_geojson_texts([_to_json(geometries[at]) for at in others]))
-    bad = [at for at in others if out[at] is None]
-    return out, bad
+        shapes[others] = shapely.force_2d(parse_geojson_texts([_to_json(geometries[index]) for index in others]))
+    return shapes, [index for index in others if shapes[index] is None]
 
 
 def parse_geojson_points(geometries: list[Any]) -> NDArray[np.float64] | None:
-    """Return the coordinates of GeoJSON geometry objects, None where not all may be points."""
+    """Return the coordinates of GeoJSON points, None if any of the objects may be something else."""
     try:
         if {geometry["type"] for geometry in geometries} != {"Point"}:
             return None
-        places = [geometry["coordinates"] for geometry in geometries]
-        plain = set(map(type, places)) == {list} and len(set(map(len, places))) == 1
-        if not plain or not set(map(type, chain.from_iterable(places))) <= {int, float}:
+        positions = [geometry["coordinates"] for geometry in geometries]
+        are_equal = set(map(type, positions)) == {list} and len(set(map(len, positions))) == 1
+        if not are_equal or not set(map(type, chain.from_iterable(positions))) <= {int, float}:
             return None
-        held = np.array(places, np.float64)
+        coordinates = np.array(positions, np.float64)
     except (TypeError, KeyError, OverflowError):
         return None
-    if held.shape[1] < 2 or not (np.abs(held[:, :2]) < _FAR).all():
+    if coordinates.shape[1] < 2 or not (np.abs(coordinates[:, :2]) < _MAX_COORDINATE).all():
         return None
-    return held[:, :2]
+    return coordinates[:, :2]
 
 
 def parse_wkb(values: Shapes) -> tuple[Shapes, list[int]]:
-    """Return shapes of WKB values, and the places of those that are none."""
-    held = [
-        value if value is not None and (value[:5] in _SIMPLE or is_shallow_wkb(value)) else None for value in values
+    """Return the shapes of WKB values, and the indices of those that are not valid."""
+    safe = [
+        value if value is not None and (value[:_HEADER_BYTES] in _SIMPLE or is_shallow_wkb(value)) else None
+        for value in values
     ]
-    read = shapely.from_wkb(np.array(held, dtype=object), on_invalid="ignore")
-    shapes: Shapes = np.asarray(read, dtype=object)
+    shapes: Shapes = np.asarray(shapely.from_wkb(np.array(safe, dtype=object), on_invalid="ignore"), dtype=object)
     if shapely.has_z(shapes).any():
         shapes = np.asarray(shapely.force_2d(shapes), dtype=object)
-    return shapes, [at for at, shape in enumerate(shapes) if shape is None and values[at] is not None]
+    return shapes, [index for index, shape in enumerate(shapes) if shape is None and values[index] is not None]
 
 
 def parse_geojson_texts(texts: list[str]) -> Shapes:
-    """Return shapes of GeoJSON texts, None where a text is none."""
-    held = [text if text.count("GeometryCollection") <= _MOST_NESTED else None for text in texts]
-    with np.errstate(all="ignore"):  # numbers beyond a double make no shape
-        return np.asarray(shapely.from_geojson(np.array(held, object), on_invalid="ignore"), object)
+    """Return the shapes of GeoJSON texts, None for a text that is not valid."""
+    safe = [text if text.count("GeometryCollection") <= _MAX_NESTED else None for text in texts]
+    with np.errstate(all="ignore"):  # numbers beyond a double are not a shape
+        return np.asarray(shapely.from_geojson(np.array(safe, object), on_invalid="ignore"), object)
 
 
 def parse_wkt(texts: list[str]) -> Shapes:
-    """Return shapes of WKT, None where a text is none."""
-    held = [
-        text if not _CURVED.search(text) and len(_COLLECTION.findall(text)) <= _MOST_NESTED else None for text in texts
+    """Return the shapes of WKT, None for a text that is not valid."""
+    safe = [
+        text if not _CURVED_TYPES.search(text) and len(_COLLECTION.findall(text)) <= _MAX_NESTED else None
+        for text in texts
     ]
     with np.errstate(all="ignore"):
-        return np.asarray(shapely.from_wkt(np.array(held, object), on_invalid="ignore"), object)
+        return np.asarray(shapely.from_wkt(np.array(safe, object), on_invalid="ignore"), object)
 
 
 def parse_hex_wkb(texts: list[str]) -> Shapes:
-    """Return shapes of hexadecimal WKB with their SRID, None where a text is none."""
-    held: list[bytes | None] = []
+    """Return the shapes of hexadecimal WKB with their SRID, None for a text that is not valid."""
+    safe: list[bytes | None] = []
     for text in texts:
         try:
             raw = bytes.fromhex(text)
         except ValueError:
             raw = b""
-        held.append(raw if is_shallow_wkb(raw) else None)
-    return np.asarray(shapely.from_wkb(np.array(held, object), on_invalid="ignore"), object)
+        safe.append(raw if is_shallow_wkb(raw) else None)
+    return np.asarray(shapely.from_wkb(np.array(safe, object), on_invalid="ignore"), object)
 
 
 def _to_json(geometry: Any) -> str:
-    with suppress(TypeError):  # nested deeply, or whole numbers beyond 64 bits
+    with suppress(TypeError):  # nested deeply, or integers beyond 64 bits
         return orjson.dumps(geometry).decode("utf-8")
     try:
         return json.dumps(geometry)
@@ -125,64 +125,61 @@ def _to_json(geometry: Any) -> str:
 
 
 def is_shallow_wkb(raw: bytes) -> bool:
-    """Tell whether WKB is a simple shape, several of one kind, or a collection of these."""
+    """Return whether WKB is a simple shape, a multiple of one, or a collection of these."""
     try:
         kind = parse_wkb_header(raw, 0)[1]
-        return kind <= _POLYGON or find_wkb_end(raw, 0, _SEVERAL) is not None
+        return kind <= _POLYGON or find_wkb_end(raw, 0, _GEOMETRY_COLLECTION) is not None
     except (struct.error, IndexError):
         return False
 
 
-def parse_wkb_header(raw: bytes, at: int) -> tuple[str, int, int, int]:
-    """Return byte order, type, numbers in a position, and where the content begins."""
-    order = "<" if raw[at] == 1 else ">"
-    (stated,) = struct.unpack_from(order + "I", raw, at + 1)
-    plain = stated & 0x0FFFFFFF
+def is_curved_wkb(raw: bytes) -> bool:
+    """Return whether WKB is a shape with curves."""
+    return len(raw) >= _HEADER_BYTES and parse_wkb_header(raw, 0)[1] in _CURVES
+
+
+def parse_wkb_header(raw: bytes, offset: int) -> tuple[str, int, int, int]:
+    """Return byte order, type, numbers of a position, and the offset of the content."""
+    order = "<" if raw[offset] == 1 else ">"
+    (stated,) = struct.unpack_from(order + "I", raw, offset + 1)
+    kind = stated & 0x0FFFFFFF
     dimensions = 2 + bool(stated & 0x80000000) + bool(stated & 0x40000000)
-    dimensions += (0, 1, 1, 2)[plain // 1000 % 4]
-    return order, plain % 1000, dimensions, at + 5 + 4 * bool(stated & 0x20000000)
+    dimensions += (0, 1, 1, 2)[kind // 1000 % 4]
+    return order, kind % 1000, dimensions, offset + _HEADER_BYTES + 4 * bool(stated & 0x20000000)
 
 
-def find_wkb_end(raw: bytes, at: int, allowed: int) -> int | None:
-    """Return where a shape of at most a type ends; None where it nests further."""
-    order, kind, dimensions, at = parse_wkb_header(raw, at)
-    if kind > allowed or kind < _POINT:
+def find_wkb_end(raw: bytes, offset: int, max_kind: int) -> int | None:
+    """Return the offset at which a shape of at most a type ends; None if it nests deeper."""
+    order, kind, dimensions, offset = parse_wkb_header(raw, offset)
+    if kind > max_kind or kind < _POINT:
         return None
     if kind == _POINT:
-        return at + 8 * dimensions
-    (count,) = struct.unpack_from(order + "I", raw, at)
-    at += 4
+        return offset + 8 * dimensions
+    (count,) = struct.unpack_from(order + "I", raw, offset)
+    offset += 4
     if kind == _LINE:
-        return at + 8 * dimensions * int(count)
+        return offset + 8 * dimensions * int(count)
     if kind == _POLYGON:
         for _ in range(count):
-            (size,) = struct.unpack_from(order + "I", raw, at)
-            at += 4 + 8 * dimensions * int(size)
-        return at
-    inner = _MULTI_POLYGON if kind == _SEVERAL else kind - _MULTI_POINT + _POINT
+            (size,) = struct.unpack_from(order + "I", raw, offset)
+            offset += 4 + 8 * dimensions * int(size)
+        return offset
+    inner_kind = _MULTI_POLYGON if kind == _GEOMETRY_COLLECTION else kind - _MULTI_POINT + _POINT
     for _ in range(count):
-        end = find_wkb_end(raw, at, inner)
+        end = find_wkb_end(raw, offset, inner_kind)
         if end is None:
             return None
-        at = end
-    return at
-
-
-def bad_geometry(row: int, wkb: bytes | None = None) -> FormatIssue:
-    """Return the oddity of a row whose geometry cannot be read; of WKB it is told when it curves."""
-    if wkb is not None and len(wkb) >= _HEADED and parse_wkb_header(wkb, 0)[1] in _CURVES:
-        message = "The geometry of a row is curved; save it with straight segments."
-        return FormatIssue(row, "bad-geometry", message, severity="error")
-    return FormatIssue(row, "bad-geometry", "The geometry of a row cannot be read.", severity="error")
+        offset = end
+    return offset
 
 
 def _parse_point(geometry: Any) -> tuple[float, float] | None:
     if not isinstance(geometry, dict) or geometry.get("type") != "Point":
         return None
-    place = geometry.get("coordinates")
-    if not isinstance(place, list) or len(place) < 2:
+    position = geometry.get("coordinates")
+    if not isinstance(position, list) or len(position) < 2:
         return None
-    x, y = place[0], place[1]
+    x, y = position[0], position[1]
     if type(x) not in (int, float) or type(y) not in (int, float):
         return None
-    return (x, y) if abs(x) < _FAR and abs(y) < _FAR else None
+    return (x, y) if abs(x) < _MAX_COORDINATE and abs(y) < _MAX_COORDINATE else None

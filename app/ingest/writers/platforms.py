@@ -1,7 +1,7 @@
-"""GB/T 28181 catalogue and GA/T 1400 objects, so that a video platform can take the equipment.
+"""GB/T 28181 catalogue and GA/T 1400 objects, so that a video platform can import the devices.
 
-Codes are those of each standard: the two disagree on directions and functions. Holds equipment and
-places; logins and everything about people have no member here at all.
+Codes are those of each standard: the two differ in directions and functions. The files have devices and locations;
+logins and data about people have no member.
 """
 
 import re
@@ -14,43 +14,84 @@ from xml.sax.saxutils import escape
 import orjson
 import shapely
 
-from app.ingest.writers.model import Batches, Layout, format_column, parse_shapes
+from app.ingest.writers.model import Batches, FileWriter, Layout, format_column, parse_shapes
+from app.messages import Message
 
 Row = Mapping[str, Any]
 
 _DIGITS: Final = re.compile(r"[0-9]{20}")
 _ORGANISATION: Final = re.compile(r"[0-9A-Z]{12}")
 _GB_DIRECTION: Final = (4, 6, 1, 5, 3, 7, 2, 8)
-"""GB/T 28181 DirectionType of north, northeast, east and so on, clockwise."""
+"""DirectionType of GB/T 28181 for north, northeast, east ..., clockwise."""
 _GA_DIRECTION: Final = (4, 5, 1, 7, 3, 6, 2, 8)
-"""GA/T 1400 MonitorDirection and lane Direction of the same."""
+"""MonitorDirection and lane Direction of GA/T 1400 for the same directions."""
 _GA_ALL_ROUND: Final = 9
 _GB_FUNCTION: Final = {"face": "01", "structured": "02", "vehicle": "03", "electronic": "99"}
 _GA_FUNCTION: Final = {
-    "vehicle": "1", "face": "2", "structured": "3", "overview": "5", "electronic": "99",
-}  # fmt: skip
+    "vehicle": "1",
+    "face": "2",
+    "structured": "3",
+    "overview": "5",
+    "electronic": "99",
+}
 _GB_STRUCTURE: Final = {
-    "dome": "1", "half_dome": "2", "fixed": "3", "ptz_bullet": "4", "ptz_half_dome": "5",
-    "panorama": "6", "split_channel": "7",
-}  # fmt: skip
+    "dome": "1",
+    "half_dome": "2",
+    "fixed": "3",
+    "ptz_bullet": "4",
+    "ptz_half_dome": "5",
+    "panorama": "6",
+    "split_channel": "7",
+}
 _RESOLUTION: Final = {
-    (176, 144): "1", (352, 288): "2", (704, 576): "4", (1280, 720): "5", (1920, 1080): "6",
-}  # fmt: skip
-_THERE: Final = ("in_use", "repair")
+    (176, 144): "1",
+    (352, 288): "2",
+    (704, 576): "4",
+    (1280, 720): "5",
+    (1920, 1080): "6",
+}
+_PRESENT: Final = ("in_use", "repair")
 _CITY_PASS: Final = {"inbound": 1, "outbound": 2, "none": 3, "both": 4}
 
+_ONLY_PRESENT: Final = Message("Only devices with a 20-digit code that are in use or under repair.")
+
 REQUIRED_FIELDS: Final = (
-    "code", "jurisdiction", "name_zh", "name_en", "manufacturer", "model", "owner_unit",
-    "division_code", "address", "checkpoint", "network_address", "lifecycle", "state", "structure",
-    "indoor", "azimuth_deg", "horizontal_pixels", "vertical_pixels", "opening_deg",
-    "vertical_opening_deg", "range_m", "point_class", "functions", "installed_on", "in_use_on",
-    "retention_days", "tollgate_category", "tollgate_usage", "capture_side", "lanes",
-)  # fmt: skip
-"""Fields the standards have members for."""
+    "code",
+    "jurisdiction",
+    "name_zh",
+    "name_en",
+    "manufacturer",
+    "model",
+    "owner_unit",
+    "division_code",
+    "address",
+    "checkpoint",
+    "network_address",
+    "lifecycle",
+    "state",
+    "structure",
+    "indoor",
+    "azimuth_deg",
+    "horizontal_pixels",
+    "vertical_pixels",
+    "opening_deg",
+    "vertical_opening_deg",
+    "range_m",
+    "point_class",
+    "functions",
+    "installed_on",
+    "in_use_on",
+    "retention_days",
+    "tollgate_category",
+    "tollgate_usage",
+    "capture_side",
+    "lanes",
+)
+"""Fields that the standards have members for."""
 
 
 def to_octant(azimuth: float) -> int:
-    """Return the eighth of the compass an azimuth lies in, 0 for north, clockwise.
+    """Return the eighth of the compass of an azimuth, 0 for north, clockwise.
 
     >>> to_octant(22.4), to_octant(22.5), to_octant(350.0), to_octant(180.0)
     (0, 1, 0, 4)
@@ -59,11 +100,12 @@ def to_octant(azimuth: float) -> int:
 
 
 def is_platform_device(code: str, lifecycle: str) -> bool:
-    """Tell whether a platform can take a device: a 20-digit code, and it is there."""
-    return _DIGITS.fullmatch(code) is not None and lifecycle in _THERE
+    """Return whether a platform can import a device: it has a 20-digit code and is in use or under repair."""
+    return _DIGITS.fullmatch(code) is not None and lifecycle in _PRESENT
 
 
 def iter_platform_rows(layout: Layout, batches: Batches) -> Iterator[Row]:
+    """Yield the rows of devices that a platform can import, with their coordinates."""
     for batch in batches:
         names = [column.name for column in layout.columns]
         columns = [format_column(batch.column(column.name), column.type).to_pylist() for column in layout.columns]
@@ -84,11 +126,12 @@ def _division_code(row: Row) -> str:
 
 
 def format_functions(row: Row, codes: Mapping[str, str]) -> str:
+    """Return the functions of a device in the codes of a standard, joined with a slash."""
     found = [codes[word] for word in orjson.loads(row["functions"] or "[]") if word in codes]
     return "/".join(dict.fromkeys(found))
 
 
-# -- GB/T 28181 -------------------------------------------------------------------------------------
+# GB/T 28181
 
 
 def write_catalogue(layout: Layout, batches: Batches, _folder: Path) -> Iterator[bytes]:
@@ -108,6 +151,7 @@ def write_catalogue(layout: Layout, batches: Batches, _folder: Path) -> Iterator
 
 
 def format_catalogue_item(row: Row, platform: str) -> str:
+    """Return a camera as an item of a GB/T 28181 catalogue."""
     checkpoint = row.get("checkpoint")
     parent = checkpoint if checkpoint and _DIGITS.fullmatch(checkpoint) else platform
     item = {
@@ -146,10 +190,12 @@ def format_catalogue_item(row: Row, platform: str) -> str:
 
 
 def format_members(values: Mapping[str, Any]) -> str:
+    """Return values as elements; a missing value has none."""
     return "".join(f"<{name}>{escape(str(value))}</{name}>\n" for name, value in values.items() if value is not None)
 
 
 def format_resolution(row: Row) -> str | None:
+    """Return the code of a resolution, or the resolution as width and height."""
     size = row.get("horizontal_pixels"), row.get("vertical_pixels")
     if size[0] is None or size[1] is None:
         return None
@@ -159,13 +205,16 @@ def format_resolution(row: Row) -> str | None:
 def list_catalogue_notes(_layout: Layout) -> Sequence[str]:
     """Return what a catalogue cannot hold."""
     return (
-        "Only devices with a 20-digit code that are in use or under repair.",
-        "Directions are told in eighths of the compass; height, tilt and blind zone have no member.",
-        "Plain video (overview) has no function code of its own; fault and unknown read as OFF.",
+        _ONLY_PRESENT,
+        Message("Directions are eighths of the compass; height, tilt and blind zone have no member."),
+        Message("Plain video (overview) has no function code; the states fault and unknown become OFF."),
     )
 
 
-# -- GA/T 1400 --------------------------------------------------------------------------------------
+CATALOGUE: Final = FileWriter("application/xml", write_catalogue, list_catalogue_notes, lonlat=True, kinds=("cameras",))
+
+
+# GA/T 1400
 
 
 def write_view_library(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
@@ -174,12 +223,14 @@ def write_view_library(layout: Layout, batches: Batches, folder: Path) -> Iterat
 
 
 def write_devices(layout: Layout, batches: Batches, _folder: Path) -> Iterator[bytes]:
+    """Yield cameras as APE objects."""
     yield b'{"APEListObject":{"APEObject":['
     yield from iter_json_blocks(build_device(row) for row in iter_platform_rows(layout, batches))
     yield b"]}}\n"
 
 
 def write_tollgates(layout: Layout, batches: Batches, folder: Path) -> Iterator[bytes]:
+    """Yield checkpoints as tollgates, then their lanes."""
     with tempfile.TemporaryFile(dir=folder) as lanes:
 
         def tollgates() -> Iterator[dict[str, Any]]:
@@ -199,6 +250,7 @@ def write_tollgates(layout: Layout, batches: Batches, folder: Path) -> Iterator[
 
 
 def iter_json_blocks(objects: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield objects as JSON, separated by commas, a thousand at a time."""
     held: list[bytes] = []
     before = b""
     for found in objects:
@@ -211,10 +263,12 @@ def iter_json_blocks(objects: Iterator[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def drop_absent(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object without the members that have no value."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def build_device(row: Row) -> dict[str, Any]:
+    """Return a camera as an APE object."""
     state = {"online": "1", "offline": "2", "fault": "2"}
     return drop_absent(
         {
@@ -236,6 +290,7 @@ def build_device(row: Row) -> dict[str, Any]:
 
 
 def format_direction(azimuth: float | None) -> str:
+    """Return the direction code of an azimuth."""
     return str(_GA_ALL_ROUND if azimuth is None else _GA_DIRECTION[to_octant(azimuth)])
 
 
@@ -245,6 +300,7 @@ def _organisation_code(row: Row) -> str | None:
 
 
 def build_tollgate(row: Row, lanes: int) -> dict[str, Any]:
+    """Return a checkpoint as a tollgate object."""
     started = row.get("in_use_on")
     return drop_absent(
         {
@@ -266,7 +322,7 @@ def build_tollgate(row: Row, lanes: int) -> dict[str, Any]:
 
 
 def iter_lane_objects(tollgate: str, lanes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield lanes; LaneNo counts those of one direction in the order of their numbers."""
+    """Yield lanes; LaneNo counts the lanes of one direction in the order of their numbers."""
     counted: dict[str, int] = {}
     for lane in sorted(lanes, key=lambda found: int(found["lane"])):
         passage = str(lane["direction"])
@@ -288,10 +344,15 @@ def iter_lane_objects(tollgate: str, lanes: Sequence[Mapping[str, Any]]) -> Iter
 def list_view_library_notes(layout: Layout) -> Sequence[str]:
     """Return what the objects cannot hold."""
     notes = [
-        "Only devices with a 20-digit code that are in use or under repair.",
-        "Directions are told in eighths of the compass, places with six decimals.",
-        "OrgCode is told where the owner unit is a 12-character organisation code.",
+        _ONLY_PRESENT,
+        Message("Directions are eighths of the compass; coordinates have six decimals."),
+        Message("OrgCode is set if the owner unit is a 12-character organisation code."),
     ]
     if layout.name == "checkpoints":
-        notes.append("LaneNo follows the lane numbers: the registry does not know sides.")
+        notes.append(Message("LaneNo follows the lane numbers: the registry has no sides of a road."))
     return notes
+
+
+VIEW_LIBRARY: Final = FileWriter(
+    "application/json", write_view_library, list_view_library_notes, lonlat=True, kinds=("cameras", "checkpoints")
+)

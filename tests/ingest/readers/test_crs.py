@@ -65,4 +65,4 @@ def test_a_file_in_a_grid_of_its_own_says_so(tmp_path: Path) -> None:
     frame.to_file(tmp_path / "x.gpkg")
     found = read(tmp_path / "x.gpkg").detected
     assert crs.format_crs_title(str(found.crs)) == "Own"
-    assert found.notes == ("The CRS 'Own' is by its numbers none of EPSG's; it is used as the file defines it.",)
+    assert found.notes == ("The parameters of the CRS 'Own' match no CRS of EPSG; it is used as the file defines it.",)

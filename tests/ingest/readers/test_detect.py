@@ -46,7 +46,7 @@ def zipped(folder: Path, *members: tuple[str, str | bytes], name: str = "x.zip")
     (b"<?xml version='1.0'?><gpx></gpx>", "GPX"), (b"<other/>", "<other>"),
     (b'{"a":1}', "JSON"), (b"[1,2]", "JSON"),
     (b"\x00\x00\x27\x0a" + b"\x00" * 60, "Shapefile"),
-    (b"SQLite format 3\x00" + b"\x00" * 100, "SQLite"), (bytes(range(256)) * 4, "no known kind"),
+    (b"SQLite format 3\x00" + b"\x00" * 100, "SQLite"), (bytes(range(256)) * 4, "unknown type"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600, "Office"),
     (b"AC1032\x00\x00\x00\x00" + bytes(200), "CAD"), (b"  0\r\nSECTION\r\n  2\r\nHEADER\r\n", "CAD"),
     (b"\x00\x00\x00\x0d\x0a\x09OSMHeader\x18" + bytes(range(200)), "OpenStreetMap"),
@@ -135,11 +135,11 @@ def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "LARGEST", 1 << 20)
+    monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
     packed = zipped(tmp_path, ("x.csv", CSV + "A2,x\n" * 300_000))
     assert packed.stat().st_size < 20_000
     assert refusal(packed).code == "unpacks-too-large"
-    many = zipped(tmp_path, *((f"{at}.shp", "") for at in range(archive.MOST_MEMBERS + 1)))
+    many = zipped(tmp_path, *((f"{at}.shp", "") for at in range(archive.MAX_MEMBERS + 1)))
     assert refusal(many).code == "unpacks-too-large"
 
 
@@ -153,7 +153,7 @@ def test_what_comes_out_is_counted_and_not_what_is_claimed(tmp_path: Path) -> No
 
 
 def test_a_workbook_that_unpacks_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "LARGEST", 50_000)
+    monkeypatch.setattr(workbook, "MAX_BYTES", 50_000)
     path = tmp_path / "x.xlsx"
     with xlsxwriter.Workbook(path) as book:
         sheet = book.add_worksheet()

@@ -96,7 +96,7 @@ def test_a_broken_container_is_gone_through_in_the_end(tmp_path: Path, data: st.
         if broken:
             at = data.draw(st.integers(0, len(broken) - 1))
             broken[at] = data.draw(st.integers(0, 255))
-    found = error_cells.of_xls(written(tmp_path, bytes(broken), "x.xls"), ["a", "b"], "a")
+    found = error_cells.find_xls_errors(written(tmp_path, bytes(broken), "x.xls"), ["a", "b"], "a")
     assert all(row < 65_536 for row in found)
 
 

@@ -40,7 +40,7 @@ def test_lanes_join_their_tollgates(tmp_path: Path) -> None:
     assert found.detected.layers == ("Tollgate", "Lane")
     assert found.column("TollgateID") == [GATE["TollgateID"]]
     assert json.loads(found.rows[0]["lanes"] or "") == LANES
-    assert any("1 of them belong to no tollgate" in note for note in found.detected.notes)
+    assert any("1 lanes belong to no tollgate" in note for note in found.detected.notes)
     lanes = read(saved(tmp_path, content), layer="Lane")
     assert (lanes.detected.layer, lanes.column("LaneId")) == ("Lane", ["1", "2", "1"])
 

@@ -40,7 +40,7 @@ def test_one_answer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [0, 8 << 20])
 def test_several_answers_with_headers_between_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    monkeypatch.setattr(spill, "KEPT_BYTES", kept)
+    monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", kept)
     header = "MESSAGE sip:41080000002000000001@4108000000 SIP/2.0\r\nFrom: <sip:1@2>;tag=3\r\n\r\n"
     text = "".join(header + answer(at, at + 1, total=4, number=7) for at in (1, 3))
     found = read(written(tmp_path, text, "dump.log"), at_once=3)

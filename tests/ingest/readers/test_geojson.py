@@ -121,8 +121,8 @@ def test_deep_json_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_ENOUGH", 300)
-    monkeypatch.setattr(geojson, "_HELD", 2_000)
+    monkeypatch.setattr(stream, "_CHUNK", 300)
+    monkeypatch.setattr(geojson, "_MAX_BATCH_CHARACTERS", 2_000)
     features = [feature(at % 60, code=f"A{at}", name="路" * (at % 400)) for at in range(300)]
     path = written(tmp_path, collection(*features, name="x"), "x.geojson")
     found = read(path, at_once=50)
@@ -161,9 +161,9 @@ def test_points_are_read_alike_alone_and_among_others(tmp_path: Path) -> None:
 def test_a_mistake_far_into_one_long_line_is_named_with_its_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "_ENOUGH", 300)
-    monkeypatch.setattr("app.ingest.readers.encoding.text_blocks.__defaults__", (100,))
+    monkeypatch.setattr(stream, "_CHUNK", 300)
+    monkeypatch.setattr("app.ingest.readers.encoding.iter_utf8_blocks.__defaults__", (100,))
     text = collection(*(feature(code=f"A{at}", name="路") for at in range(40)))
     text = text.replace('"A30"', "oops")
-    with pytest.raises(Invalid, match=f"line 1, sign {text.index('oops') + 1:,}"):
+    with pytest.raises(Invalid, match=f"line 1, character {text.index('oops') + 1:,}"):
         read(written(tmp_path, text, "x.geojson"))

@@ -1,4 +1,4 @@
-"""MapInfo tables, file geodatabases, Esri JSON and TopoJSON: files of GIS programs read by GDAL."""
+"""MapInfo tables, file geodatabases and Esri JSON: files of GIS programs that GDAL reads."""
 
 import json
 import zipfile
@@ -84,21 +84,11 @@ def test_esri_json(tmp_path: Path) -> None:
     assert found.column("on") == ["2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"]
 
 
-def test_topojson(tmp_path: Path) -> None:
-    places = [
-        {"type": "Point", "coordinates": [113.2, 35.1], "properties": {"code": CODES[0]}},
-        {"type": "Point", "coordinates": [113.3, 35.2], "properties": {"code": int(CODES[0])}},
-    ]
-    content = {
-        "type": "Topology",
-        "objects": {"cameras": {"type": "GeometryCollection", "geometries": places}},
-        "arcs": [],
-    }
-    found = read(written(tmp_path, json.dumps(content), "x.json"))
-    assert (found.detected.format, found.detected.layer) == ("topojson", "cameras")
-    assert found.detected.crs == "EPSG:4326"
-    assert found.column("code") == [CODES[0], "1.8446744073710E+19"]
-    assert found.shapes == [shapely.Point(113.2, 35.1), shapely.Point(113.3, 35.2)]
+def test_topojson_is_rejected_with_what_to_do(tmp_path: Path) -> None:
+    content = {"type": "Topology", "objects": {"cameras": {"type": "GeometryCollection", "geometries": []}}, "arcs": []}
+    with pytest.raises(Invalid, match="a TopoJSON file; save it as GeoJSON") as rejection:
+        read(written(tmp_path, json.dumps(content), "x.json"))
+    assert rejection.value.code == "unsupported-format"
 
 
 @pytest.mark.parametrize(("kind", "shown"), [

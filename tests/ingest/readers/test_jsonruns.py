@@ -1,16 +1,16 @@
-"""Objects read many at a time are those that the patient parser reads one by one."""
+"""Objects parsed together are those that the standard parser reads one by one; errors have their place."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.ingest.readers.json import stream as jsonstream
-from app.ingest.readers.json.stream import JsonStream, whole_objects
+from app.ingest.readers.json import stream
+from app.ingest.readers.json.stream import JsonStream, parse_whole_objects
 from tests.ingest.readers.files import read, written
 
 _SCALARS = st.one_of(
@@ -42,37 +42,66 @@ def _text(draw: st.DrawFn) -> str:
 
 def _items(text: str, block: int) -> tuple[list[Any], dict[str, Any], str]:
     raw = text.encode()
-    stream = JsonStream(raw[at : at + block] for at in range(0, len(raw), block))
-    found: list[Any] = []
+    cursor = JsonStream(raw[begin : begin + block] for begin in range(0, len(raw), block))
+    items: list[Any] = []
     try:
-        found.extend(stream.items(("features",)))
+        items.extend(cursor.iter_items(("features",)))
     except Invalid as error:
-        return found, stream.head, error.detail
-    return found, stream.head, ""
+        return items, cursor.head, error.detail
+    return items, cursor.head, ""
+
+
+_FALSELY_CUT = '{},{},{"a": ["a{b"]}x'
 
 
 @settings(max_examples=250, deadline=None)
 @given(_text(), st.integers(1, 300), st.integers(20, 400))
-def test_runs_are_what_the_patient_parser_reads(text: str, block: int, enough: int) -> None:
+@example(_FALSELY_CUT, 1, 20)
+@example(_FALSELY_CUT, 300, 20)
+def test_objects_parsed_together_are_those_that_the_standard_parser_reads(text: str, block: int, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsonstream, "_ENOUGH", enough)
-        found = _items(text, block)
-        patch.setattr(jsonstream, "whole_objects", lambda _: ([], 0))
-        assert repr(found) == repr(_items(text, block))
+        patch.setattr(stream, "_CHUNK", chunk)
+        together = _items(text, block)
+        patch.setattr(stream, "parse_whole_objects", lambda _: ([], 0))
+        assert repr(together) == repr(_items(text, block))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_FALSELY_CUT, "an object or a list is expected, line 1, character 21."),
+        ('[{"a": 1},\n{"a": oops}]', "expecting value, line 2, character 7."),
+        ('[{"a": 1},\n{"a": 1 "b": 2}]', "expecting ',' delimiter, line 2, character 9."),
+        ('[{"a": 1}', "the text ends inside a list, line 1, character 10. The file seems to be cut off."),
+        ('[{"a": 1},\n{"a": "b', "unterminated string, line 2, character 7. The file seems to be cut off."),
+        ('[{"a": tru', "expecting value, line 1, character 8. The file seems to be cut off."),
+        ('[{"a": "\\u12', "invalid \\uXXXX escape, line 1, character 10. The file seems to be cut off."),
+        ('[{"a":', "expecting value, line 1, character 7. The file seems to be cut off."),
+        ('[{"a": 1}, x]', "expecting value, line 1, character 12."),
+        ('{"a": 1}}', "an object or a list is expected, line 1, character 9."),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 7, 1000])
+@pytest.mark.parametrize("chunk", [4, 1 << 20])
+def test_an_error_has_its_line_and_character(
+    text: str, message: str, block: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_CHUNK", chunk)
+    assert _items(text, block)[2] == f"The file is not valid JSON: {message}"
 
 
 def test_whole_objects_end_where_their_list_does() -> None:
     text = '{"a":"}"},\n{"b":[{}],"c":-41080000001320000001},{"d":{"e":1'
     expected: list[Any] = [{"a": "}"}, {"b": [{}], "c": -41080000001320000001}]
     cut = text.index(',{"d"')
-    assert whole_objects(text.encode()) == (expected, cut)
+    assert parse_whole_objects(text.encode()) == (expected, cut)
     for end in (']},{"x":1}', "}]", '],"crs":{}}'):
-        found, size = whole_objects((text[:cut] + end).encode())
+        found, size = parse_whole_objects((text[:cut] + end).encode())
         assert (found, size) == (expected, cut)
     escaped: list[Any] = [{"a": '"}'}, {"b": "\\"}, {"c": '\\"{'}]
-    assert whole_objects(",".join(map(json.dumps, escaped)).encode())[0] == escaped
-    assert whole_objects(b'{"a":}{}') == ([], 0)
-    assert whole_objects(b"") == ([], 0)
+    assert parse_whole_objects(",".join(map(json.dumps, escaped)).encode())[0] == escaped
+    assert parse_whole_objects(b'{"a":}{}') == ([], 0)
+    assert parse_whole_objects(b"") == ([], 0)
 
 
 def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:

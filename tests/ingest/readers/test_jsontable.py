@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Invalid
-from app.ingest.readers.json.tables import tables
+from app.ingest.readers.json.tables import find_tables
 from tests.ingest.readers.files import read, written
 
 EAST = {"code": "A1", "lanes": [{"number": 1}], "place": {"lon": 113.2, "lat": 35.1}}
@@ -106,4 +106,4 @@ def _lists(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 @given(_JSON)
 def test_lists_are_found_where_they_are(value: Any) -> None:
-    assert set(tables(json.dumps(value))) == set(_lists(value))
+    assert set(find_tables(json.dumps(value))) == set(_lists(value))

@@ -136,11 +136,11 @@ def test_shapes_nested_without_end_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "place"), [
-    ("<kml>\n<Placemark><name>东东</name><<</Placemark></kml>", "line 2, sign 28"),
-    ("<kml><Placemark><name>&nbsp;</name></Placemark></kml>", "line 1, sign 23"),
-    ("<kml><Placemark><gx:Track/></Placemark></kml>", "line 1, sign 17"),
-    ("<kml><Placemark></Placemark></kml>\n<kml/>", "line 2, sign 1"),
-    ("<kml><Placemark>", "line 1, sign 17"),
+    ("<kml>\n<Placemark><name>东东</name><<</Placemark></kml>", "line 2, character 28"),
+    ("<kml><Placemark><name>&nbsp;</name></Placemark></kml>", "line 1, character 23"),
+    ("<kml><Placemark><gx:Track/></Placemark></kml>", "line 1, character 17"),
+    ("<kml><Placemark></Placemark></kml>\n<kml/>", "line 2, character 1"),
+    ("<kml><Placemark>", "line 1, character 17"),
 ])  # fmt: skip
 def test_what_is_no_xml_is_refused_with_its_place(tmp_path: Path, text: str, place: str) -> None:
     with pytest.raises(Invalid, match=place) as refusal:

@@ -9,7 +9,7 @@ import pytest
 import shapely
 from pyproj import Transformer
 
-from app.geo.projection.datum import from_wgs84, suspicion
+from app.geo.projection.datum import detect_datum_mismatch, from_wgs84
 from app.ingest.readers.opening import open_source
 from app.ingest.values.coordinates import locations_to_lonlat, parse_columns
 from tests.ingest.readers.files import SHARED, read
@@ -88,10 +88,10 @@ def test_places_in_another_datum_are_suspected_in_a_real_town(
     roads = np.array(xian, dtype=object)[random.integers(0, len(xian), 400)]
     along = shapely.line_interpolate_point(roads, random.uniform(0, 1, 400), normalized=True)
     places = shapely.get_coordinates(along) + random.normal(0, 1e-4, (400, 2))
-    assert suspicion(places, xian) is None
-    found = suspicion(from_wgs84(places, "gcj02"), xian)
+    assert detect_datum_mismatch(places, xian) is None
+    found = detect_datum_mismatch(from_wgs84(places, "gcj02"), xian)
     assert found is not None
-    assert (found.datum, found.of) == ("gcj02", "points")
+    assert (found.datum, found.shifted) == ("gcj02", "points")
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ def _both(path: Path, rows: int, at_once: int = 20_000, **stated: Any) -> tuple[
     """Read a workbook as a whole and in parts of so many rows."""
     whole = read(path, at_once, **stated)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlsx, "LARGE", 0)
-        patch.setattr(xlsx, "_ROWS", rows)
-        patch.setattr(workbook, "_whole", lambda *_: pytest.fail("It was read as a whole."))
+        patch.setattr(xlsx, "MIN_SPLIT_BYTES", 0)
+        patch.setattr(xlsx, "_PART_ROWS", rows)
+        patch.setattr(workbook, "open_in_memory", lambda *_: pytest.fail("It was read as a whole."))
         return whole, read(path, at_once, **stated)
 
 
@@ -93,14 +93,14 @@ def test_no_part_has_more_rows_than_it_may(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "book.xlsx"
     _write(path, [(at > 0, [f"A{at}", "same", at, 1.5]) for at in range(400)], [], 0)
     sizes: list[int] = []
-    part = workbook._part
+    part = workbook.read_part
 
     def watched(packed: bytes, name: str) -> Any:
         start, rows = part(packed, name)
         sizes.append(len(rows))
         return start, rows
 
-    monkeypatch.setattr(workbook, "_part", watched)
+    monkeypatch.setattr(workbook, "read_part", watched)
     monkeypatch.setattr(xlsx, "_BLOCK", 1_000)
     whole, parts = _both(path, 64)
     assert _same(whole, parts)
@@ -145,8 +145,8 @@ def test_what_is_written_in_another_way_is_read_as_a_whole(
     path = tmp_path / "book.xlsx"
     _write(path, [(1, ["A1", "x", 1, 2]), (1, ["A2", "y"])], [], 0)
     expected = read(path)
-    monkeypatch.setattr(xlsx, "LARGE", 0)
-    monkeypatch.setattr(xlsx, "_ROWS", 1)
+    monkeypatch.setattr(xlsx, "MIN_SPLIT_BYTES", 0)
+    monkeypatch.setattr(xlsx, "_PART_ROWS", 1)
     found = read(_changed(path, part, change))
     assert (found.rows, found.columns) == (expected.rows, expected.columns)
 
@@ -156,7 +156,7 @@ def test_a_string_that_is_not_there_is_a_broken_workbook(tmp_path: Path, monkeyp
     _write(path, [(1, ["A1", "x"])], [], 0)
     broken = _changed(path, SHEET, ('t="s"><v>5</v>', 't="s"><v>999</v>'))
     for large in (0, 1 << 30):
-        monkeypatch.setattr(xlsx, "LARGE", large)
+        monkeypatch.setattr(xlsx, "MIN_SPLIT_BYTES", large)
         with pytest.raises(Invalid) as refusal:
             read(broken)
         assert refusal.value.code == "damaged-file"
@@ -167,9 +167,9 @@ def test_a_large_sheet_is_not_held_to_the_size_of_one_read_whole(
 ) -> None:
     path = tmp_path / "book.xlsx"
     _write(path, [(1, [f"A{at}", "x"]) for at in range(50)], [], 0)
-    monkeypatch.setattr("app.ingest.readers.excel.workbook.LARGEST", 1_000)
+    monkeypatch.setattr("app.ingest.readers.excel.workbook.MAX_BYTES", 1_000)
     with pytest.raises(Invalid) as refusal:
         read(path)
     assert refusal.value.code == "unpacks-too-large"
-    monkeypatch.setattr(xlsx, "LARGE", 0)
+    monkeypatch.setattr(xlsx, "MIN_SPLIT_BYTES", 0)
     assert len(read(path).rows) == 50

@@ -14,8 +14,9 @@ from app.ingest.readers import named_items, spill
 from app.ingest.readers.model import FormatIssue
 from app.ingest.readers.named_items import NamedItem, collect_items
 from app.ingest.readers.spill import RowStore
+from app.messages import Message
 
-_FAULT = ("bad-item", "An item cannot be read.")
+_ISSUE = ("bad-item", Message("An item cannot be read."))
 _SHAPES = st.sampled_from(
     [None, (1.5, 2.5), shapely.Point(3, 4), shapely.LineString([(0, 0), (1, 1)]),
      shapely.GeometryCollection([shapely.Point(1, 1), shapely.box(0, 0, 1, 1)])]
@@ -25,7 +26,7 @@ _RECORDS = st.lists(
         NamedItem,
         st.dictionaries(st.sampled_from(["a", "b", " a", "", "row", "shapes", "\ud800"]),
                         st.sampled_from(["x", 1, None, "东\ud800", 2.5, [1]])),
-        _SHAPES, st.sampled_from([None, _FAULT]), st.sampled_from([0, 50]),
+        _SHAPES, st.sampled_from([None, _ISSUE]), st.sampled_from([0, 50]),
     )
 )  # fmt: skip
 _TEXTS = {"x": "x", 1: "1", None: None, "东\ud800": "东\\ud800", 2.5: "2.5"}
@@ -35,10 +36,10 @@ _TEXTS = {"x": "x", 1: "1", None: None, "东\ud800": "东\\ud800", 2.5: "2.5"}
 @given(_RECORDS, st.integers(1, 7), st.sampled_from([0, 900, 1 << 20]), st.integers(1, 9))
 def test_items_come_back(items: list[NamedItem], at_once: int, kept: int, together: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spill, "KEPT_BYTES", kept)
+        patch.setattr(spill, "MAX_MEMORY_BYTES", kept)
         patch.setattr(named_items, "ROWS", together)
         patch.setattr(spill, "ROWS", together + 2)
-        patch.setattr(named_items, "_HELD", 120)
+        patch.setattr(named_items, "_MAX_ITEM_BYTES", 120)
         found = collect_items(iter(items))
     raw = list(dict.fromkeys(name for item in items for name in item.values))
     assert (found.count, len(found.headers)) == (len(items), len(raw))
@@ -60,23 +61,25 @@ def test_items_come_back(items: list[NamedItem], at_once: int, kept: int, togeth
             ]
             at += len(part)
         assert at == len(items)
-    found.spool.close()
+    found.store.close()
 
 
-def test_oddities_keep_what_they_say() -> None:
-    odd = FormatIssue(2, "a", "东门", column="x", severity="error")
-    held = RowStore()
-    held.add_rows(3, {"x": pa.array(["1", None, "3"])}, odd=[odd])
-    held.flush()
-    (batch,) = held.iter_batches(10, ["x"], held.keys)
-    assert batch.issues == (odd,)
+def test_stored_issues_keep_their_message_and_its_parameters() -> None:
+    issue = FormatIssue(2, "a", Message("{name} is closed.", name="东门"), column="x", severity="error")
+    store = RowStore()
+    store.add_rows(3, {"x": pa.array(["1", None, "3"])}, issues=[issue])
+    store.flush()
+    (batch,) = store.iter_batches(10, ["x"], store.keys)
+    assert batch.issues == (issue,)
+    message = batch.issues[0].message
+    assert (message.template, message.parameters) == ("{name} is closed.", {"name": "东门"})
     assert batch.geometry is None
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     full: Any = type("Usage", (), {"free": 1 << 20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    monkeypatch.setattr(spill, "KEPT_BYTES", 0)
-    with pytest.raises(Invalid, match="no room") as refusal:
+    monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 0)
+    with pytest.raises(Invalid, match="disk space") as refusal:
         collect_items(iter([NamedItem({"a": "x"})]))
     assert refusal.value.code == "unpacks-too-large"

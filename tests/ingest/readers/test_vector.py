@@ -280,7 +280,7 @@ def test_shapes_of_parquet_without_their_metadata(tmp_path: Path, name: str, geo
     found = read(parquet(tmp_path / "x.parquet", {"code": ["A", "B"], name: wkb}, geo))
     assert found.shapes == [shapely.Point(place) for place in PLACES]
     assert (found.columns, found.detected.crs) == (("code",), None)
-    assert "state it" in found.detected.notes[0]
+    assert "Set the option crs" in found.detected.notes[0]
 
 
 def test_points_as_structures_and_bytes_that_are_no_shapes(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_a_geopackage_that_is_cut_off_or_was_open(tmp_path: Path) -> None:
         shutil.copy(path, tmp_path / "copy")
     database.close()
     found = read(tmp_path / "copy")
-    assert "not yet saved" in found.detected.notes[0]
+    assert "unsaved changes" in found.detected.notes[0]
     assert found.column("code")[0] == "41080000001320000001"
 
 
@@ -413,7 +413,7 @@ def test_a_geopackage_that_says_undefined_has_no_crs(tmp_path: Path) -> None:
             f"UPDATE gpkg_contents SET srs_id = {number}",
         )
         found = read(path).detected
-        assert (found.crs, "state it" in found.notes[0]) == (None, True)
+        assert (found.crs, "Set the option crs" in found.notes[0]) == (None, True)
 
 
 @pytest.mark.parametrize("claim", ["ISO-8859-1", "ANSI 1252", "1252"])

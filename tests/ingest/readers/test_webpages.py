@@ -64,7 +64,7 @@ def test_the_largest_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
 
 
 def test_a_large_page_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spill, "KEPT_BYTES", 100)
+    monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 100)
     monkeypatch.setattr(html_tables, "_PIECE", 7)  # tags and references are cut anywhere
     rows = "".join(f"<tr><td>A{at}</td><td>x &amp; y</td></tr>" for at in range(500))
     path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
@@ -183,8 +183,8 @@ def test_what_programs_that_write_markup_by_hand_get_wrong(tmp_path: Path) -> No
     assert read(written(tmp_path, book, "x.xls")).column("单位")[0] == "A&B & C & D分局"
     for cut in range(1, 8):
         pieces = [book[at : at + cut] for at in range(0, len(book), cut)]
-        text = "".join(xml_text.mended(iter(pieces)))
-        assert text == "".join(xml_text.mended(iter([book])))
+        text = "".join(xml_text.repair_text(iter(pieces)))
+        assert text == "".join(xml_text.repair_text(iter([book])))
     page = "导出结果<br><TABLE><TR><TH>code<TH>name<TR><TD><input value='A1'><TD>x</TABLE>"
     assert read(written(tmp_path, page, "y.xls")).column("code") == ["A1"]
 
@@ -238,7 +238,7 @@ def test_plain_rows_are_what_the_parser_makes_of_them(tmp_path: Path, rows: list
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html_tables, "_PIECE", piece)
         found = _read_or_refused(path)
-        patch.setattr(html_tables._Page, "take", lambda page, text: page.feed(text) or "")
+        patch.setattr(html_tables._PageParser, "parse_text", lambda page, text: page.feed(text) or "")
         assert _read_or_refused(path) == found
 
 
@@ -253,7 +253,7 @@ def test_plain_rows_do_not_reach_the_parser(tmp_path: Path, monkeypatch: pytest.
     row = "<tr class=x><td nowrap>A{}</td>\n<td>x &amp; y</td></tr>\n"
     rows = "".join(row.format(at) for at in range(300))
     path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
-    met = _watched(monkeypatch, "_begin_cell")
+    met = _watched(monkeypatch, "begin_cell")
     found = read(path)
     assert found.column("code") == [f"A{at}" for at in range(300)]
     assert set(found.column("name")) == {"x & y"}
@@ -273,11 +273,11 @@ def test_an_unfinished_comment_is_not_gone_through_for_each_row(
 def _watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
     """Return what grows with every call of a method of the page."""
     met: list[str] = []
-    method = getattr(html_tables._Page, name)
+    method = getattr(html_tables._PageParser, name)
 
     def called(page: object, told: object) -> object:
         met.append(name)
         return method(page, told)
 
-    monkeypatch.setattr(html_tables._Page, name, called)
+    monkeypatch.setattr(html_tables._PageParser, name, called)
     return met

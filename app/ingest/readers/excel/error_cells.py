@@ -1,151 +1,169 @@
-"""Failed formulas in the old binary workbook and in OpenDocument, which the reader of workbooks drops.
+"""Cells of a workbook that show an error, or a formula that no program has computed.
 
-It delivers them as blank or as 0, and a blank cell empties a field. So their places are looked up in
-the file itself: BIFF records of [MS-XLS] in the container of [MS-CFB], cells of OpenDocument 1.2.
+calamine returns these cells as blank or as 0, and a blank cell would clear a field. So they are searched in the file
+itself and read as the error that a spreadsheet program shows.
 """
 
 import html
+import io
 import re
-import struct
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from app.ingest.readers import archive
-from app.ingest.readers.excel.xlsx import MOST, ErrorCells
+import xlrd
+from xlrd.biffh import error_text_from_code
+from xlrd.compdoc import CompDoc
+from xlsxwriter.utility import xl_cell_to_rowcol
 
-_ERRORS: Final = {
-    0x00: "#NULL!", 0x07: "#DIV/0!", 0x0F: "#VALUE!", 0x17: "#REF!", 0x1D: "#NAME?", 0x24: "#NUM!",
-    0x2A: "#N/A",
-}  # fmt: skip
-_OTHER: Final = "#VALUE!"
-_BOF, _EOF, _SHEET, _BOOLERR, _FORMULA = 0x0809, 0x000A, 0x0085, 0x0205, 0x0006
-_STREAMS: Final = ("workbook", "book")
-_FAILED: Final = b'calcext:value-type="error"'
-_TOKEN: Final = re.compile(
-    rb"<table:table(?=[ />])([^>]*)>|<table:table-row\b([^>]*)>"
-    rb"|<table:(?:covered-)?table-cell\b([^>]*)>"
+from app.ingest.readers import archive
+
+ErrorCells = dict[int, list[tuple[int, str]]]
+"""Row from 0 -> columns from 0 with the error of each cell."""
+
+NOT_COMPUTED: Final = "#CALC!"
+"""Value of a formula that has no computed value."""
+MAX_CELLS: Final = 100_000
+"""Cells that are returned: a sheet with more of them is wrong as a whole."""
+_OTHER_ERROR: Final = "#VALUE!"
+_BLOCK: Final = 1 << 20
+
+_XLSX_CELL: Final = re.compile(
+    rb'<(?:\w+:)?c r="([A-Z]{1,3}\d{1,7})"([^>]*)>(?:<(?:\w+:)?f\b[^>]*?(?:/>|>[^<]*</(?:\w+:)?f>))?'
+    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v[^>]*>([^<]*)</(?:\w+:)?v>)?</(?:\w+:)?c>"
 )
-_NAME: Final = re.compile(rb'table:name="([^"]*)"')
-_REPEATED: Final = re.compile(rb'table:number-(?:rows|columns)-repeated="(\d{1,7})"')
-_SHOWN: Final = re.compile(rb"\s*<text:p\b[^>]*>([^<]{0,40})<")
+_FORMULA: Final = re.compile(rb"<(?:\w+:)?f\b")
+_SHEET: Final = re.compile(r'<(?:\w+:)?sheet\b[^>]*?\bname="([^"]*)"[^>]*?\br:id="([^"]*)"')
+_RELATION: Final = re.compile(r"<Relationship\b[^>]*>")
+_ATTRIBUTE: Final = re.compile(r'(\w+)="([^"]*)"')
+_XLS_ERROR: Final = re.compile(rb"\x05\x02\x08\x00.{7}\x01|\x06\x00.{8}\x02.{5}\xff\xff", re.DOTALL)
+"""Records of [MS-XLS] for a cell with an error, and for a formula that has one as its result."""
+_ODS_ERROR: Final = b'calcext:value-type="error"'
+_ODS_TOKEN: Final = re.compile(
+    rb"<table:table(?=[ />])([^>]*)>|<table:table-row\b([^>]*)>|<table:(?:covered-)?table-cell\b([^>]*)>"
+)
+_ODS_NAME: Final = re.compile(rb'table:name="([^"]*)"')
+_ODS_REPEATED: Final = re.compile(rb'table:number-(?:rows|columns)-repeated="(\d{1,7})"')
+_ODS_TEXT: Final = re.compile(rb"\s*<text:p\b[^>]*>([^<]{0,40})<")
+
+
+def find_xlsx_errors(path: Path, sheet: str) -> ErrorCells:
+    """Return the cells of an XLSX sheet that have an error, or a formula without a value."""
+    sheet_path = find_sheet_path(path, sheet)
+    member = next((member for member in archive.list_members(path) if member.name == sheet_path), None)
+    cells: ErrorCells = {}
+    if member is None:
+        return cells
+    count, remaining = 0, b""
+    with archive.open_member(path, member) as packed:
+        while block := packed.read(_BLOCK):
+            block = remaining + block
+            last = block.rfind(b"<row")
+            remaining = block[last:] if last >= 0 and len(block) - last < _BLOCK else b""
+            count += add_xlsx_errors(block[: len(block) - len(remaining)], cells)
+            if count > MAX_CELLS:
+                return cells
+    add_xlsx_errors(remaining, cells)
+    return cells
+
+
+def add_xlsx_errors(rows: bytes, cells: ErrorCells) -> int:
+    """Add the cells of whole rows of an XLSX sheet that have an error or no value; return their number."""
+    if b'"e"' not in rows and b"f>" not in rows:
+        return 0
+    count = 0
+    for cell in _XLSX_CELL.finditer(rows):
+        name, attributes, value = cell.groups()
+        if b't="e"' in attributes:
+            text = (value or b"").decode("ascii", "replace")
+        elif b" t=" not in attributes and not value and _FORMULA.search(cell[0]):
+            text = NOT_COMPUTED
+        else:
+            continue
+        count += 1
+        row, column = xl_cell_to_rowcol(name.decode())
+        cells.setdefault(row, []).append((column, text))
+    return count
+
+
+def find_sheet_path(path: Path, sheet: str) -> str:
+    """Return the path of the XML of a sheet inside an XLSX workbook, "" if it cannot be determined."""
+    members = {member.name: member for member in archive.list_members(path)}
+    texts = []
+    for name in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels"):
+        if name not in members:
+            return ""
+        with archive.open_member(path, members[name]) as packed:
+            texts.append(packed.read().decode("utf-8", "replace"))
+    workbook, relations = texts
+    key = next((key for name, key in _SHEET.findall(workbook) if html.unescape(name) == sheet), None)
+    for relation in _RELATION.findall(relations):
+        attributes = dict(_ATTRIBUTE.findall(relation))
+        if key is not None and attributes.get("Id") == key:
+            target = attributes.get("Target", "").replace("\\", "/")
+            return target.lstrip("/") if target.startswith("/") else str(PurePosixPath("xl") / target)
+    return ""
 
 
 def find_xls_errors(path: Path, sheets: Sequence[str], sheet: str) -> ErrorCells:
-    """Return the failed formulas of a sheet of a binary workbook.
+    """Return the cells of a sheet of a binary workbook (XLS) that have an error.
 
-    What cannot be followed gives none: whether the workbook is broken is for its reader to say.
+    A workbook that xlrd cannot read has none: calamine decides whether a workbook is damaged.
     """
-    spots: ErrorCells = {}
+    cells: ErrorCells = {}
     try:
-        stream = _stream(path.read_bytes())
-        starts = _starts(stream)
-        if len(starts) == len(sheets):
-            for row, column, code in _failed(stream, starts[sheets.index(sheet)]):
-                spots.setdefault(row, []).append((column, _ERRORS.get(code, _OTHER)))
-    except (struct.error, IndexError):
+        log = io.StringIO()
+        container = CompDoc(path.read_bytes(), logfile=log)
+        stream = container.get_named_stream("Workbook") or container.get_named_stream("Book")
+        # xlrd parses every cell, which takes several times as long as calamine.
+        if stream and not _XLS_ERROR.search(stream):
+            return cells
+        with xlrd.open_workbook(str(path), logfile=log, on_demand=True, ragged_rows=True) as book:
+            if len(book.sheet_names()) != len(sheets):
+                return cells
+            table = book.sheet_by_index(sheets.index(sheet))
+            for row in range(table.nrows):
+                for column, kind in enumerate(table.row_types(row)):
+                    if kind == xlrd.XL_CELL_ERROR:
+                        text = error_text_from_code.get(table.cell_value(row, column), _OTHER_ERROR)
+                        cells.setdefault(row, []).append((column, text))
+    except Exception:
         return {}
-    return spots
+    return cells
 
 
 def find_ods_errors(path: Path, sheet: str) -> ErrorCells:
-    """Return the failed formulas of a sheet of an OpenDocument spreadsheet."""
-    spots: ErrorCells = {}
-    member = next((one for one in archive.list_members(path) if one.name == "content.xml"), None)
+    """Return the cells of a sheet of an OpenDocument spreadsheet that have an error."""
+    cells: ErrorCells = {}
+    member = next((member for member in archive.list_members(path) if member.name == "content.xml"), None)
     if member is None:
-        return spots
+        return cells
     with archive.open_member(path, member) as packed:
         text = packed.read()
-    if _FAILED not in text:
-        return spots
-    row, column, times, here, count = -1, 0, 1, False, 0
-    for token in _TOKEN.finditer(text):
+    if _ODS_ERROR not in text:
+        return cells
+    row, column, height, is_in_sheet, count = -1, 0, 1, False, 0
+    for token in _ODS_TOKEN.finditer(text):
         table, line, cell = token.groups()
         if table is not None:
-            name = _NAME.search(table)
-            here = name is not None and html.unescape(name[1].decode("utf-8", "replace")) == sheet
-            row, times = -1, 1
+            name = _ODS_NAME.search(table)
+            is_in_sheet = name is not None and html.unescape(name[1].decode("utf-8", "replace")) == sheet
+            row, height = -1, 1
         elif line is not None:
-            row, times, column = row + times, parse_repetition(line), 0
+            row, height, column = row + height, parse_repetition(line), 0
         elif cell is not None:
-            wide = parse_repetition(cell)
-            if here and _FAILED in cell and (count := count + wide * times) <= MOST:
-                shown = _SHOWN.match(text, token.end())
-                error = shown[1].decode("utf-8", "replace") if shown else _OTHER
-                for at in range(row, row + times):
-                    spots.setdefault(at, []).extend(
-                        (place, error if error.startswith("#") else _OTHER) for place in range(column, column + wide)
-                    )
-            column += wide
-    return spots
+            width = parse_repetition(cell)
+            if is_in_sheet and _ODS_ERROR in cell and (count := count + width * height) <= MAX_CELLS:
+                shown = _ODS_TEXT.match(text, token.end())
+                error = shown[1].decode("utf-8", "replace") if shown else _OTHER_ERROR
+                error = error if error.startswith("#") else _OTHER_ERROR
+                for number in range(row, row + height):
+                    cells.setdefault(number, []).extend((index, error) for index in range(column, column + width))
+            column += width
+    return cells
 
 
 def parse_repetition(attributes: bytes) -> int:
-    found = _REPEATED.search(attributes)
-    return max(1, int(found[1])) if found else 1
-
-
-def _stream(file: bytes) -> bytes:
-    """Return the stream of the workbook out of its container; b"" when it is a short one."""
-    size = {9: 512, 12: 4096}.get(struct.unpack_from("<H", file, 0x1E)[0], 0)
-    if not size:
-        return b""
-    tables = _table_sectors(file, size)
-    chain = [number for sector in tables for number in struct.unpack_from(f"<{size // 4}I", file, (sector + 1) * size)]
-    directory = _joined(file, size, chain, struct.unpack_from("<I", file, 0x30)[0])
-    for at in range(0, len(directory), 128):
-        length = struct.unpack_from("<H", directory, at + 64)[0]
-        name = directory[at : at + max(0, length - 2)].decode("utf-16-le", "replace").lower()
-        if name in _STREAMS:
-            first, long = struct.unpack_from("<II", directory, at + 116)
-            if long < struct.unpack_from("<I", file, 0x38)[0]:
-                return b""
-            return _joined(file, size, chain, first)[:long]
-    return b""
-
-
-def _table_sectors(file: bytes, size: int) -> list[int]:
-    """Return the sectors that hold the chains of all others."""
-    count, more = struct.unpack_from("<I", file, 0x2C)[0], struct.unpack_from("<I", file, 0x44)[0]
-    count = min(count, len(file) // size)  # what a broken file claims is no reason to go on
-    found = list(struct.unpack_from("<109I", file, 0x4C))
-    while len(found) < count and more < 0xFFFFFFFA:
-        part = struct.unpack_from(f"<{size // 4}I", file, (more + 1) * size)
-        found += part[:-1]
-        more = part[-1]
-    return found[:count]
-
-
-def _joined(file: bytes, size: int, chain: Sequence[int], first: int) -> bytes:
-    parts: list[bytes] = []
-    sector = first
-    while sector < 0xFFFFFFFA and len(parts) <= len(chain):
-        parts.append(file[(sector + 1) * size : (sector + 2) * size])
-        sector = chain[sector]
-    return b"".join(parts)
-
-
-def _records(stream: bytes, start: int) -> Iterator[tuple[int, int, int]]:
-    """Yield kind, place and length of the records of one part of a workbook."""
-    at, depth = start, 0
-    while at + 4 <= len(stream):
-        kind, length = struct.unpack_from("<HH", stream, at)
-        depth += (kind == _BOF) - (kind == _EOF)
-        if depth <= 0:
-            return
-        if depth == 1:
-            yield kind, at + 4, length
-        at += 4 + length
-
-
-def _starts(stream: bytes) -> list[int]:
-    return [struct.unpack_from("<I", stream, at)[0] for kind, at, _ in _records(stream, 0) if kind == _SHEET]
-
-
-def _failed(stream: bytes, start: int) -> Iterator[tuple[int, int, int]]:
-    """Yield row, column and code of cells that hold an error, as a value or of a formula."""
-    for kind, at, length in _records(stream, start):
-        if kind == _BOOLERR and length >= 8 and stream[at + 7]:
-            yield (*struct.unpack_from("<HH", stream, at), stream[at + 6])
-        elif kind == _FORMULA and length >= 14 and stream[at + 6] == 2 and stream[at + 12 : at + 14] == b"\xff\xff":
-            yield (*struct.unpack_from("<HH", stream, at), stream[at + 8])
+    """Return how often OpenDocument repeats a row or cell."""
+    repeated = _ODS_REPEATED.search(attributes)
+    return max(1, int(repeated[1])) if repeated else 1

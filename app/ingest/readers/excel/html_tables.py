@@ -1,8 +1,7 @@
-"""Tables of a web page: what many systems hand out under the name of a workbook.
+"""Tables of a web page: what many systems export under the name of a workbook.
 
-Promises the text that a browser shows in each cell, titles and group names over several columns as
-spreadsheets have them, and the tables of a page apart, also nested ones. Nothing a page points to is
-fetched, and nothing in it is run.
+Each cell has the text that a browser shows. Titles and group names over several columns are read as in spreadsheets,
+and the tables of a page are separate, also nested ones. Nothing that a page links to is fetched, and no script runs.
 """
 
 import html
@@ -17,28 +16,39 @@ from typing_extensions import override
 
 from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
+from app.ingest.readers.content import FileContent
 from app.ingest.readers.encoding import Encoding
 from app.ingest.readers.grid import (
-    MOST_COLUMNS,
-    MOST_ROWS,
-    MOST_TABLES,
+    MAX_COLUMNS,
+    MAX_ROWS,
+    MAX_TABLES,
     GridRow,
     TableNames,
     build_size_error,
     open_grid,
 )
-from app.ingest.readers.model import ReadOptions, SourceFile, TableReader
+from app.ingest.readers.model import ReadOptions, SourceFile, TableReader, unsupported_content
 from app.ingest.values.text import clean_cell
 from app.ingest.values.typed_text import EXACT_SPREADSHEET, format_double
+from app.messages import Message
 
 LONGEST_TAG: Final = 8 << 20
-"""Signs between two tags, or of one tag, such as one with a picture in it."""
-MOST_SPANNED: Final = 20_000_000
-"""Cells that merged cells of a table may take."""
-_DEEPEST: Final = 100
+"""Characters between two tags, or of one tag, such as one with a picture in it."""
+MAX_SPANNED: Final = 20_000_000
+"""Cells that the merged cells of a table may cover."""
+_MAX_NESTED: Final = 100
 _PIECE: Final = 1 << 16
-_HEAD: Final = 1 << 13
-_DECLARED: Final = re.compile(
+_HEAD_BYTES: Final = 1 << 13
+_PAGE_ELEMENTS: Final = re.compile(
+    r"html|head|body|table|thead|tbody|tr|td|meta|link|title|style|script|div|span|p|br|center|font"
+    r"|form|b|h[1-4]|base|noscript|header|main|section",
+    re.IGNORECASE,
+)
+"""Elements that a web page, or a fragment of one, can begin with."""
+_TABLE_TAG: Final = re.compile(r"<table\b", re.IGNORECASE)
+_CELL_TAG: Final = re.compile(r"<t[dh]\b", re.IGNORECASE)
+_NO_TABLE: Final = Message("a web page without a table of several columns and rows (perhaps a login page)")
+_DECLARATION: Final = re.compile(
     rb"""<(?:meta|\?xml)\b[^>]*?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
 _SILENT: Final = frozenset({"script", "style", "title", "template", "noscript"})
@@ -46,137 +56,148 @@ _BLOCKS: Final = frozenset({"p", "div", "li", "h1", "h2", "h3", "h4", "h5", "h6"
 _SPACES: Final = re.compile(r"[ \t\r\n\f]+")
 _AROUND_BREAK: Final = re.compile(r" *\n[ \n]*")
 _BREAK: Final = "\x1e"
-"""Stands for a line break that is meant, until line breaks of the source have become spaces."""
-# Rows and cells as programs write them: closed, and with attributes that say nothing of where or
-# what a cell is. Anything else goes through the parser.
+"""A line break that the page shows, until line breaks of the source have become spaces."""
+# Rows and cells as programs write them: closed, with attributes that do not move or merge cells. The regular
+# expression reads them; everything else goes through the parser, which takes several times as long.
 _ATTRIBUTES: Final = r"""(?:\s+(?!(?:col|row)span|x:num)[\w:-]+(?:=(?:"[^"<>]*"|'[^'<>]*'|[\w#%.:-]+))?)*+\s*"""
 _ROW: Final = re.compile(rf"\s*<tr{_ATTRIBUTES}>((?:\s*<(t[dh]){_ATTRIBUTES}>[^<]*</\2>)++)\s*</tr>", re.IGNORECASE)
 _CELL: Final = re.compile(r"<t[dh][^>]*>([^<]*)<", re.IGNORECASE)
-_END: Final = re.compile(r"</tr\s*>", re.IGNORECASE)
-_DIGITS: Final = re.compile(r"\d{16,}")
+_ROW_END: Final = re.compile(r"</tr\s*>", re.IGNORECASE)
+_LONG_INTEGER: Final = re.compile(r"\d{16,}")
 
 
-def open_web_page(file: SourceFile, wanted: ReadOptions, nothing: Invalid) -> TableReader:
+def is_web_page(content: FileContent) -> bool:
+    """Return whether a file is a web page, or text with tables under the name of a workbook or page."""
+    if content.is_markup:
+        return _PAGE_ELEMENTS.fullmatch(content.root_name) is not None or content.start[:14].lower() == "<!doctype html"
+    has_page_name = content.file.suffix in ("xls", "xlsx", "html", "htm")
+    return has_page_name and all(tag.search(content.text) for tag in (_TABLE_TAG, _CELL_TAG))
+
+
+def open_web_page(file: SourceFile, options: ReadOptions) -> TableReader:
     """Open the named table of a web page, or the one with the most cells.
-
-    Parameters
-    ----------
-    nothing : Invalid
-        What is raised when the page has no table with a header and rows.
 
     Raises
     ------
     Invalid
-        ``unsupported-format``, ``wrong-encoding``, ``unknown-layer``, ``no-such-row``,
-        ``damaged-file``, ``unpacks-too-large``.
+        ``unsupported-format``, ``wrong-encoding``, ``unknown-layer``, ``no-such-row``, ``damaged-file``,
+        ``unpacks-too-large``.
     """
-    coding = detect_page_encoding(file, wanted.encoding)
+    encoding = detect_page_encoding(file, options.encoding)
     return open_grid(
-        "html", coding, lambda sheets: iter_page_rows(file, coding, sheets), wanted, largest=True,
-        nothing=nothing,
-    )  # fmt: skip
+        encoding,
+        lambda names: iter_page_rows(file, encoding, names),
+        options,
+        largest=True,
+        no_table=unsupported_content(_NO_TABLE),
+    )
 
 
 def detect_page_encoding(file: SourceFile, stated: str | None) -> Encoding:
-    """Return the encoding of a page: stated, UTF-8 when it is that, declared, or found out."""
+    """Return the encoding of a page: stated, UTF-8 if the page is UTF-8, declared, or guessed."""
     if stated is None and encodings.detect_utf8(file.path) is None:
         with file.path.open("rb") as opened:
-            declared = _DECLARED.search(opened.read(_HEAD))
+            declaration = _DECLARATION.search(opened.read(_HEAD_BYTES))
         with suppress(Invalid):
-            codec = encodings.parse_codec_name(declared[1].decode("ascii", "replace") if declared else "")
+            codec = encodings.parse_codec_name(declaration[1].decode("ascii", "replace") if declaration else "")
             if codec in encodings.CHINESE:
                 return Encoding(codec)
     return encodings.detect_encoding(file.path, stated)
 
 
-def iter_page_rows(file: SourceFile, coding: Encoding, sheets: TableNames) -> Iterator[GridRow]:
-    page = _PageParser(sheets)
-    rest = ""
-    for piece in encodings.iter_text(file.path, coding):
-        for at in range(0, len(piece), _PIECE):
+def iter_page_rows(file: SourceFile, encoding: Encoding, names: TableNames) -> Iterator[GridRow]:
+    """Yield the rows of all tables of a page."""
+    parser = _PageParser(names)
+    pending = ""
+    for piece in encodings.iter_text(file.path, encoding):
+        for begin in range(0, len(piece), _PIECE):
             with _catch_parser_errors():
-                rest = page.parse_text(rest + piece[at : at + _PIECE])
-            if len(page.rawdata) > LONGEST_TAG:
-                raise Invalid(
-                    f"The page has a tag or a text of more than {LONGEST_TAG >> 20} million signs.",
-                    code="damaged-file",
+                pending = parser.parse_text(pending + piece[begin : begin + _PIECE])
+            if len(parser.rawdata) > LONGEST_TAG:
+                message = Message(
+                    "The page has a tag or a text of more than {most} million characters. Save it as XLSX.",
+                    most=LONGEST_TAG >> 20,
                 )
-            yield from page.take_rows()
+                raise Invalid(message, code="damaged-file")
+            yield from parser.take_rows()
     with _catch_parser_errors():
-        page.feed(rest)
-        page.close()
-    page.close_tables()
-    yield from page.take_rows()
+        parser.feed(pending)
+        parser.close()
+    parser.close_tables()
+    yield from parser.take_rows()
 
 
 @contextmanager
 def _catch_parser_errors() -> Iterator[None]:
     try:
         yield
-    except AssertionError as error:  # what the parser of the standard library raises
-        raise Invalid(f"The page cannot be read: {error}.", code="damaged-file") from None
+    except AssertionError as error:  # raised by the parser of the standard library
+        message = Message("The page cannot be read: {reason}. Save it as XLSX.", reason=str(error))
+        raise Invalid(message, code="damaged-file") from None
 
 
 @dataclass(eq=False)
 class _PageCell:
     column: int
-    across: int
-    down: int
-    value: str | None = None
-    """Number behind what is shown, where the page tells it."""
-    text: list[str] = field(default_factory=list)
+    width: int
+    height: int
+    number: str | None = None
+    """Number behind the displayed text, if the page has it."""
+    texts: list[str] = field(default_factory=list)
 
-    def displayed_text(self) -> str | None:
-        return self.value if self.value is not None else collapse_spaces("".join(self.text))
+    @property
+    def value(self) -> str | None:
+        return self.number if self.number is not None else collapse_spaces("".join(self.texts))
 
 
 @dataclass(eq=False)
 class _OpenTable:
-    """A table that is being read."""
+    """A table whose end has not been read."""
 
-    place: int
+    index: int
     row: int = 0
-    at: int = 0
+    column: int = 0
     cells: list[_PageCell] | None = None
+    """Cells of the open row."""
     cell: _PageCell | None = None
     spans: dict[int, tuple[int, int, str]] = field(default_factory=dict)
-    """Column -> rows still taken, the row it began in, text."""
+    """Column -> rows that a merged cell still covers, the row in which it begins, its text."""
     spanned: int = 0
 
 
 class _PageParser(HTMLParser):
-    """Gathers the rows of all tables; those that are complete are taken with `take_rows`."""
+    """Collects the rows of all tables; `take_rows` gives those that are complete."""
 
-    def __init__(self, sheets: TableNames) -> None:
+    def __init__(self, names: TableNames) -> None:
         super().__init__(convert_charrefs=True)
-        self.sheets = sheets
+        self.names = names
         self.open_tables: list[_OpenTable] = []
         self.rows: list[GridRow] = []
         self.silent_depth = 0
         self.caption: list[str] | None = None
 
     def take_rows(self) -> list[GridRow]:
-        lines, self.rows = self.rows, []
-        return lines
+        rows, self.rows = self.rows, []
+        return rows
 
     def close_tables(self) -> None:
         while self.open_tables:
             self.end_table()
 
     def parse_text(self, text: str) -> str:
-        """Read text as far as its last row ends, plain rows without the parser; return the rest."""
-        at = 0
-        while at < len(text):
+        """Parse text up to the end of its last row, plain rows without the parser; return the remaining text."""
+        offset = 0
+        while offset < len(text):
             if self.is_between_rows():
-                at = self.parse_plain_rows(text, at)
-            end = None if self.rawdata else _END.search(text, at)
-            if end is None and not self.rawdata and len(text) - at < _PIECE:
+                offset = self.parse_plain_rows(text, offset)
+            row_end = None if self.rawdata else _ROW_END.search(text, offset)
+            if row_end is None and not self.rawdata and len(text) - offset < _PIECE:
                 break  # the row may go on
-            # What the parser cannot read yet it goes through again: it is given much at a time.
-            to = end.end() if end else at + _PIECE
-            self.feed(text[at:to])
-            at = to
-        return text[at:]
+            # The parser repeats what it cannot parse yet: it gets much text at once.
+            end = row_end.end() if row_end else offset + _PIECE
+            self.feed(text[offset:end])
+            offset = end
+        return text[offset:]
 
     def is_between_rows(self) -> bool:
         table = self.open_tables[-1] if self.open_tables else None
@@ -187,17 +208,16 @@ class _PageParser(HTMLParser):
             and self.caption is None
         )
 
-    def parse_plain_rows(self, text: str, at: int) -> int:
-        """Take the rows at a place that the parser would only take longer for."""
+    def parse_plain_rows(self, text: str, offset: int) -> int:
         table = self.open_tables[-1]
-        while row := _ROW.match(text, at):
+        while row := _ROW.match(text, offset):
             cells = [parse_plain_cell(cell) for cell in _CELL.findall(row[1])]
             table.row += 1
-            if table.row > MOST_ROWS or len(cells) > MOST_COLUMNS:
+            if table.row > MAX_ROWS or len(cells) > MAX_COLUMNS:
                 raise build_size_error()
-            self.rows.append(GridRow(table.place, table.row, cells))
-            at = row.end()
-        return at
+            self.rows.append(GridRow(table.index, table.row, cells))
+            offset = row.end()
+        return offset
 
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -210,15 +230,15 @@ class _PageParser(HTMLParser):
         elif tag == "tr":
             self.end_row()
             self.open_tables[-1].cells = []
-            self.open_tables[-1].at = 0
+            self.open_tables[-1].column = 0
         elif tag in ("td", "th"):
             self.begin_cell(dict(attrs))
         elif tag == "caption":
             self.caption = []
         elif tag == "input":
-            told = dict(attrs)
-            if told.get("type") in (None, "", "text"):
-                self.add_text(told.get("value") or "")
+            attributes = dict(attrs)
+            if attributes.get("type") in (None, "", "text"):
+                self.add_text(attributes.get("value") or "")
         elif tag == "br" or tag in _BLOCKS:
             self.add_text(_BREAK)
 
@@ -255,24 +275,26 @@ class _PageParser(HTMLParser):
         if self.caption is not None:
             self.caption.append(data)
         elif self.open_tables and self.open_tables[-1].cell is not None:
-            self.open_tables[-1].cell.text.append(data)
+            self.open_tables[-1].cell.texts.append(data)
 
-    def begin_table(self, told: dict[str, str | None]) -> None:
+    def begin_table(self, attributes: dict[str, str | None]) -> None:
         self.caption = None
-        if len(self.open_tables) == _DEEPEST or len(self.sheets.names) == MOST_TABLES:
-            raise Invalid("The page has too many tables, or tables nested too deeply.", code="too-deep")
-        self.open_tables.append(_OpenTable(len(self.sheets.names)))
-        name = clean_cell(told.get("id") or told.get("name")) or f"table {len(self.sheets.names) + 1}"
-        self.sheets.names.append(self.make_name_unique(name))
+        names = self.names.names
+        if len(self.open_tables) == _MAX_NESTED or len(names) == MAX_TABLES:
+            message = Message("The page has too many tables, or tables nested too deeply. Save its table as XLSX.")
+            raise Invalid(message, code="too-deep")
+        self.open_tables.append(_OpenTable(len(names)))
+        name = clean_cell(attributes.get("id") or attributes.get("name")) or f"table {len(names) + 1}"
+        names.append(self.make_name_unique(name))
 
     def make_name_unique(self, name: str) -> str:
-        taken = name in self.sheets.names
-        return f"{name} ({len(self.sheets.names) + 1})" if taken else name
+        is_taken = name in self.names.names
+        return f"{name} ({len(self.names.names) + 1})" if is_taken else name
 
     def end_caption(self) -> None:
         name = clean_cell(_SPACES.sub(" ", "".join(self.caption or [])).replace(_BREAK, " "))
         if name:
-            self.sheets.names[self.open_tables[-1].place] = self.make_name_unique(name)
+            self.names.names[self.open_tables[-1].index] = self.make_name_unique(name)
         self.caption = None
 
     def end_table(self) -> None:
@@ -280,17 +302,17 @@ class _PageParser(HTMLParser):
         self.end_row()
         self.open_tables.pop()
 
-    def begin_cell(self, told: dict[str, str | None]) -> None:
+    def begin_cell(self, attributes: dict[str, str | None]) -> None:
         self.end_cell()
         table = self.open_tables[-1]
         if table.cells is None:
-            table.cells, table.at = [], 0
-        while table.at in table.spans:
-            table.at += 1
-        cell = _PageCell(table.at, parse_span(told.get("colspan")), parse_span(told.get("rowspan")))
-        cell.value = parse_exact_number(told.get("x:num"))
-        table.at += cell.across
-        if table.at > MOST_COLUMNS:
+            table.cells, table.column = [], 0
+        while table.column in table.spans:
+            table.column += 1
+        cell = _PageCell(table.column, parse_span(attributes.get("colspan")), parse_span(attributes.get("rowspan")))
+        cell.number = parse_exact_number(attributes.get("x:num"))
+        table.column += cell.width
+        if table.column > MAX_COLUMNS:
             raise build_size_error()
         table.cells.append(cell)
         table.cell = cell
@@ -305,22 +327,22 @@ class _PageParser(HTMLParser):
         if table.cells is None:
             return
         table.row += 1
-        cells: list[str | None] = [None] * max((c.column + 1 for c in table.cells), default=0)
-        spanned = [(column, begun, text) for column, (_, begun, text) in table.spans.items()]
+        cells: list[str | None] = [None] * max((cell.column + 1 for cell in table.cells), default=0)
+        spanned = [(column, first_row, text) for column, (_, first_row, text) in table.spans.items()]
         table.spanned += len(spanned)
         table.spans = {
-            column: (left - 1, begun, text) for column, (left, begun, text) in table.spans.items() if left > 1
+            column: (rows - 1, first_row, text) for column, (rows, first_row, text) in table.spans.items() if rows > 1
         }
         for cell in table.cells:
-            text = cells[cell.column] = cell.displayed_text()
-            if cell.down > 1:
-                table.spans[cell.column] = (cell.down - 1, table.row, text or "")
-                for column in range(cell.column + 1, cell.column + cell.across):
-                    table.spans[column] = (cell.down - 1, table.row, "")
-        if table.row > MOST_ROWS or table.spanned > MOST_SPANNED:
+            text = cells[cell.column] = cell.value
+            if cell.height > 1:
+                table.spans[cell.column] = (cell.height - 1, table.row, text or "")
+                for column in range(cell.column + 1, cell.column + cell.width):
+                    table.spans[column] = (cell.height - 1, table.row, "")
+        if table.row > MAX_ROWS or table.spanned > MAX_SPANNED:
             raise build_size_error()
         table.cells = None
-        self.rows.append(GridRow(table.place, table.row, cells, [one for one in spanned if one[2]]))
+        self.rows.append(GridRow(table.index, table.row, cells, [span for span in spanned if span[2]]))
 
 
 def collapse_spaces(text: str) -> str | None:
@@ -330,7 +352,7 @@ def collapse_spaces(text: str) -> str | None:
 
 
 def parse_plain_cell(text: str) -> str | None:
-    """Return the text of a cell that has no elements inside."""
+    """Return the text of a cell without inner elements."""
     if "&" in text:
         text = html.unescape(text)
     if text.isprintable() and "  " not in text:
@@ -339,16 +361,16 @@ def parse_plain_cell(text: str) -> str | None:
 
 
 def parse_span(text: str | None) -> int:
-    """Return how many columns or rows a cell takes; what is no number is one."""
+    """Return how many columns or rows a cell covers, 1 if the attribute is not a number."""
     digits = (text or "").strip()
-    return min(max(1, int(digits)), MOST_COLUMNS) if digits.isdecimal() and len(digits) < 8 else 1
+    return min(max(1, int(digits)), MAX_COLUMNS) if digits.isdecimal() and len(digits) < 8 else 1
 
 
 def parse_exact_number(text: str | None) -> str | None:
-    """Return the number that a spreadsheet programme has written beside what is shown."""
+    """Return the number that a spreadsheet program wrote next to the displayed text."""
     if not text:
         return None
-    if _DIGITS.fullmatch(text):
+    if _LONG_INTEGER.fullmatch(text):
         return text
     with suppress(ValueError):
         return format_double(float(text), EXACT_SPREADSHEET)

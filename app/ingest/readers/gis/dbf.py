@@ -1,15 +1,14 @@
-"""The attribute table of a Shapefile (dBase III and its successors), read as the text it is.
+"""The attribute table of a Shapefile (dBase III and its successors), read as text.
 
-Promises numbers with the digits that stand in the file: a 20-digit code in a numeric field is
-kept, where other readers make a double of it. The encoding of the bytes is checked against what
-the side files claim.
+Numbers keep the digits of the file: a 20-digit code in a numeric field is read exactly, where other readers make a
+double of it. The encoding that the side files state is checked against the bytes.
 """
 
 import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from app.ingest.readers.header_row import build_headers
 from app.ingest.readers.model import FormatIssue
 from app.ingest.values.text import build_text_column, clean_column
 from app.ingest.values.typed_text import format_double, format_integer
+from app.messages import Message
 
 # Language driver numbers of the dBase header that occur with Chinese data (Esri, dBase manuals).
 _DRIVERS: Final = {
@@ -34,18 +34,21 @@ _DRIVERS: Final = {
     0x03: "cp1252",
 }
 _WESTERN: Final = ("cp1252", "iso8859-1", "latin-1")
-"""What programs write into the side file without looking; any bytes read as it."""
-_DOUBLE: Final = ("utf-8", "gb2312")
-"""What text of several bytes a sign reads as, and text of single ones hardly ever."""
-_NAME_BYTES: Final = 10
+"""Encodings that programs state without checking; any bytes decode as them."""
+_MULTIBYTE: Final = ("utf-8", "gb2312")
+"""Encodings that text in a single-byte encoding hardly ever fits."""
+_MAX_NAME_BYTES: Final = 10
 _SAMPLE_ROWS: Final = 5_000
-_NUMBERS: Final = "NF"
-_LONG: Final = re.compile(r"[eE]|\d{16}")
-_WHOLE: Final = re.compile(r"[+-]?\d+")
+_NUMERIC_KINDS: Final = "NF"
+_LONG_NUMBER: Final = re.compile(r"[eE]|\d{16}")
+_INTEGER: Final = re.compile(r"[+-]?\d+")
+_CUT_TEXT: Final = Message("A text of the attribute table is cut in the middle of a character.")
 
 
 @dataclass(frozen=True)
 class DbfField:
+    """One field of the records."""
+
     name: bytes
     kind: str
     offset: int
@@ -54,7 +57,7 @@ class DbfField:
 
 @dataclass(frozen=True, eq=False)
 class DbfTable:
-    """An attribute table that is open."""
+    """An open attribute table."""
 
     path: Path
     fields: tuple[DbfField, ...]
@@ -68,16 +71,17 @@ class DbfTable:
     def read_cells(
         self, first: int, count: int
     ) -> tuple[dict[str, pa.StringArray], NDArray[np.bool_], list[FormatIssue]]:
-        """Return columns of records from `first` (0-based) on, which are deleted, what is odd."""
+        """Return the columns of records from `first` (0-based) on, which records are deleted, and issues."""
         block = self.read_records(first, count)
-        odd: list[FormatIssue] = []
+        issues: list[FormatIssue] = []
         columns = {
-            name: self._parse_column(field, block, first, odd)
+            name: self._parse_column(field, block, first, issues)
             for name, field in zip(self.names, self.fields, strict=True)
         }
-        return columns, block[:, 0] == ord("*"), odd
+        return columns, block[:, 0] == ord("*"), issues
 
     def read_records(self, first: int, count: int) -> NDArray[np.uint8]:
+        """Return the bytes of records, one row each."""
         with self.path.open("rb") as file:
             file.seek(self.first_offset + first * self.record_size)
             raw = file.read(min(count, self.count - first) * self.record_size)
@@ -85,49 +89,43 @@ class DbfTable:
         return np.frombuffer(raw, np.uint8, whole * self.record_size).reshape(whole, self.record_size)
 
     def _parse_column(
-        self, field: DbfField, block: NDArray[np.uint8], first: int, odd: list[FormatIssue]
+        self, field: DbfField, block: NDArray[np.uint8], first: int, issues: list[FormatIssue]
     ) -> pa.StringArray:
-        part = np.ascontiguousarray(block[:, field.offset : field.offset + field.width])
-        values = part.view(f"S{field.width}").ravel()
+        raw = np.ascontiguousarray(block[:, field.offset : field.offset + field.width])
+        values = raw.view(f"S{field.width}").ravel()
         match field.kind:
             case "I":
-                return pa.array(part.view("<i4").ravel()).cast(pa.string())
+                return pa.array(raw.view("<i4").ravel()).cast(pa.string())
             case "B" | "O" if field.width == 8:
-                return build_text_column([format_double(value) for value in part.view("<f8").ravel().tolist()])
-        if (part < 128).all():
+                return build_text_column([format_double(value) for value in raw.view("<f8").ravel().tolist()])
+        if (raw < 128).all():
             texts = clean_column(pc.ascii_rtrim(pa.array(values, pa.binary()).cast(pa.string()), " \x00"))
         else:
-            texts = build_text_column([self._decode_text(value, first + at, odd) for at, value in enumerate(values)])
-        if field.kind in _NUMBERS:
+            texts = build_text_column(
+                [self._decode_text(value, first + index, issues) for index, value in enumerate(values)]
+            )
+        if field.kind in _NUMERIC_KINDS:
             return format_numbers(texts)
         if field.kind == "D":
-            dates = pc.extract_regex(texts, r"^(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})$")
-            dashed = pc.binary_join_element_wise(*dates.flatten(), "-")
-            zero = pc.match_substring_regex(texts, "^0*$")
-            return pc.if_else(zero, pa.scalar(None, pa.string()), pc.coalesce(dashed, texts))
+            return format_dates(texts)
         if field.kind == "L":
-            yes, no = (
-                pc.is_in(texts, pa.array(list("TtYy"))),
-                pc.is_in(texts, pa.array(list("FfNn"))),
-            )
-            return pc.if_else(yes, "true", pc.if_else(no, "false", pa.scalar(None, pa.string())))
+            is_true = pc.is_in(texts, pa.array(list("TtYy")))
+            is_false = pc.is_in(texts, pa.array(list("FfNn")))
+            return pc.if_else(is_true, "true", pc.if_else(is_false, "false", pa.scalar(None, pa.string())))
         return texts
 
-    def _decode_text(self, value: bytes, record: int, odd: list[FormatIssue]) -> str:
+    def _decode_text(self, value: bytes, record: int, issues: list[FormatIssue]) -> str:
         raw = value.rstrip(b" \x00")
         try:
             return raw.decode(self.codec)
         except UnicodeDecodeError as error:
-            # Fields have a fixed number of bytes: programs cut a character in half at the end.
-            if len(raw) - error.start > 3 or error.start < len(raw) - 3:
+            # Fields have a fixed number of bytes: programs cut the last character.
+            if error.start < len(raw) - 3:
+                offset = self.first_offset + record * self.record_size
                 raise encodings.build_decoding_error(
-                    self.codec,
-                    self.first_offset + record * self.record_size,
-                    record + 1,
-                    error.object[error.start],
+                    self.codec, offset, record + 1, error.object[error.start]
                 ) from None
-            message = "A text of the attribute table is cut in the middle of a character."
-            odd.append(FormatIssue(record + 1, "cut-text", message))
+            issues.append(FormatIssue(record + 1, "cut-text", _CUT_TEXT))
             return raw[: error.start].decode(self.codec)
 
 
@@ -139,9 +137,9 @@ def open_dbf(path: Path, claimed: str | None, stated: str | None) -> DbfTable:
     path : Path
         The .dbf file.
     claimed : str or None
-        What the .cpg file says.
+        Encoding in the .cpg file.
     stated : str or None
-        The encoding that the sender names.
+        Encoding that the sender states.
 
     Raises
     ------
@@ -151,47 +149,56 @@ def open_dbf(path: Path, claimed: str | None, stated: str | None) -> DbfTable:
     with path.open("rb") as file:
         head = file.read(32)
         if len(head) < 32:
-            raise _damaged_table("its header is cut off")
-        count, begin, record = struct.unpack("<IHH", head[4:12])
-        rest = file.read(max(0, begin - 32))
-    if record < 1 or begin < 33:
-        raise _damaged_table("its header makes no sense")
-    fields, skipped = parse_fields(rest, record)
-    present = max(0, path.stat().st_size - begin) // record
-    notes = []
+            raise _damaged_table(Message("its header is cut off"))
+        count, first_offset, record_size = struct.unpack("<IHH", head[4:12])
+        entries = file.read(max(0, first_offset - 32))
+    if record_size < 1 or first_offset < 33:
+        raise _damaged_table(Message("its header is not valid"))
+    fields, skipped = parse_fields(entries, record_size)
+    present = max(0, path.stat().st_size - first_offset) // record_size
+    notes: list[str] = []
     if present < count:
-        notes.append(f"The attribute table is cut off: {present:,} of {count:,} records are there.")
+        notes.append(
+            Message(
+                "The attribute table is cut off: it has {present:,} of {count:,} records.", present=present, count=count
+            )
+        )
     if skipped:
-        notes.append(f"Columns of a kind that is not read: {', '.join(skipped)}.")
-    table = DbfTable(path, fields, (), "ascii", min(count, present), begin, record, ())
-    codec, told = detect_dbf_encoding(table, head[29], claimed, stated)
+        notes.append(Message("Columns of a type that is not read: {columns}.", columns=", ".join(skipped)))
+    table = DbfTable(path, fields, (), "ascii", min(count, present), first_offset, record_size, ())
+    codec, codec_notes = detect_dbf_encoding(table, head[29], claimed, stated)
     names = build_headers([decode_field_name(field.name, codec) for field in fields])
-    cut = [
+    cut_names = [
         name
         for name, field in zip(names, fields, strict=True)
-        if len(field.name) >= _NAME_BYTES - 1 and not field.name.isascii()
+        if len(field.name) >= _MAX_NAME_BYTES - 1 and not field.name.isascii()
     ]
-    if cut:
+    if cut_names:
         notes.append(
-            f"Names of columns have {_NAME_BYTES} bytes at most in a Shapefile; these may be cut: "
-            f"{', '.join(cut)}. Map those that are not recognised."
+            Message(
+                "Column names of a Shapefile have at most {most} bytes; these may be cut: {columns}. "
+                "Map those that are not recognised.",
+                most=_MAX_NAME_BYTES,
+                columns=", ".join(cut_names),
+            )
         )
-    return DbfTable(path, fields, names, codec, table.count, begin, record, (*notes, *((told,) if told else ())))
+    return replace(table, names=names, codec=codec, notes=(*notes, *codec_notes))
 
 
-def parse_fields(rest: bytes, record: int) -> tuple[tuple[DbfField, ...], list[str]]:
+def parse_fields(entries: bytes, record_size: int) -> tuple[tuple[DbfField, ...], list[str]]:
+    """Return the fields of the header, and the names of fields of a type that is not read."""
     fields: list[DbfField] = []
     skipped = []
     offset = 1
-    for at in range(0, len(rest) - 31, 32):
-        entry = rest[at : at + 32]
+    for begin in range(0, len(entries) - 31, 32):
+        entry = entries[begin : begin + 32]
         if entry[0] == 0x0D:
             break
         name, kind = entry[:11].split(b"\x00")[0], chr(entry[11])
-        # Clipper kept the high byte of long text fields where others keep decimals.
+        # Clipper stores the high byte of long text fields in the byte for decimals.
         width = entry[16] + (entry[17] << 8 if kind == "C" else 0)
-        if width == 0 or offset + width > record:
-            raise _damaged_table("its columns are wider than its records")
+        if width == 0 or offset + width > record_size:
+            raise _damaged_table(Message("its columns are wider than its records"))
         if kind in "CNFDL" or (kind == "I" and width == 4) or (kind in "BO" and width == 8):
             fields.append(DbfField(name, kind, offset, width))
         else:
@@ -202,32 +209,37 @@ def parse_fields(rest: bytes, record: int) -> tuple[tuple[DbfField, ...], list[s
 
 def detect_dbf_encoding(
     table: DbfTable, driver: int, claimed: str | None, stated: str | None
-) -> tuple[str, str | None]:
-    """Return the encoding: stated, else the first claim that the bytes bear out, else a guess."""
+) -> tuple[str, tuple[Message, ...]]:
+    """Return the encoding: stated, else the first claim that fits the bytes, else a guess; and notes."""
     if stated:
-        return encodings.parse_codec_name(stated), None
+        return encodings.parse_codec_name(stated), ()
     sample = read_text_sample(table)
     claims = []
     if claimed:
-        with suppress(Invalid):  # a .cpg file may hold anything
+        with suppress(Invalid):  # a .cpg file may contain anything
             claims.append(encodings.parse_codec_name(claimed))
     if driver in _DRIVERS:
         claims.append(_DRIVERS[driver])
     if not sample:
-        return (claims or ["utf-8"])[0], None
+        return (claims or ["utf-8"])[0], ()
     for codec in claims:
-        doubted = codec in _WESTERN and any(is_plausible_encoding(sample, other) for other in _DOUBLE)
-        if is_plausible_encoding(sample, codec) and not doubted:
-            return codec, None
+        is_doubtful = codec in _WESTERN and any(is_plausible_encoding(sample, other) for other in _MULTIBYTE)
+        if is_plausible_encoding(sample, codec) and not is_doubtful:
+            return codec, ()
     likely = (codec for codec in ("utf-8", "gb18030", "big5hkscs") if is_plausible_encoding(sample, codec))
     codec = next(likely, None) or encodings.guess_encoding(b"\n".join(sample))
     if claims:
-        return codec, f"The Shapefile says {claims[0]}, its text reads as {codec}; that is taken."
-    return codec, f"The Shapefile names no encoding; its text reads as {codec}."
+        note = Message(
+            "The Shapefile states the encoding {stated}; its text is read as {encoding}.",
+            stated=claims[0],
+            encoding=codec,
+        )
+        return codec, (note,)
+    return codec, (Message("The Shapefile states no encoding; its text is read as {encoding}.", encoding=codec),)
 
 
 def is_plausible_encoding(cells: list[bytes], codec: str) -> bool:
-    """Tell whether cells read in an encoding, but for what is cut off at their ends."""
+    """Return whether cells decode, except for characters that are cut at their ends."""
     whole = []
     for cell in cells:
         try:
@@ -242,33 +254,41 @@ def is_plausible_encoding(cells: list[bytes], codec: str) -> bool:
 
 
 def read_text_sample(table: DbfTable) -> list[bytes]:
-    """Return text cells that are not ASCII, and such column names."""
+    """Return text cells and column names that are not ASCII."""
     block = table.read_records(0, min(table.count, _SAMPLE_ROWS))
     cells = [field.name for field in table.fields if not field.name.isascii()]
     for field in table.fields:
         if field.kind != "C":
             continue
-        part = np.ascontiguousarray(block[:, field.offset : field.offset + field.width])
-        odd = part[(part > 127).any(axis=1)]
-        cells += [bytes(row).rstrip(b" \x00") for row in odd]
+        raw = np.ascontiguousarray(block[:, field.offset : field.offset + field.width])
+        cells += [bytes(row).rstrip(b" \x00") for row in raw[(raw > 127).any(axis=1)]]
     return cells
 
 
 def decode_field_name(raw: bytes, codec: str) -> str:
+    """Return the name of a field without a character that is cut at its end."""
     try:
         return raw.decode(codec)
     except UnicodeDecodeError as error:
         return raw[: error.start].decode(codec)
 
 
-def format_numbers(texts: pa.StringArray) -> pa.StringArray:
-    """Drop zeros that only fill up the decimals; read E-notation; show where digits are lost.
+def format_dates(texts: pa.StringArray) -> pa.StringArray:
+    """Return dates such as 20240305 in ISO form; zeros are blank."""
+    dates = pc.extract_regex(texts, r"^(?P<y>[0-9]{4})(?P<m>[0-9]{2})(?P<d>[0-9]{2})$")
+    dashed = pc.binary_join_element_wise(*dates.flatten(), "-")
+    is_zero = pc.match_substring_regex(texts, "^0*$")
+    return pc.if_else(is_zero, pa.scalar(None, pa.string()), pc.coalesce(dashed, texts))
 
-    Stars are no number: GDAL and others fill a field with them where there is none.
+
+def format_numbers(texts: pa.StringArray) -> pa.StringArray:
+    """Return numbers without filling zeros and exponents; lost digits show.
+
+    Stars are blank: GDAL and other programs fill a field with them if it has no value.
     """
-    stars = pc.match_substring_regex(texts, r"^\*+$")
-    if pc.any(stars).as_py():
-        texts = pc.if_else(stars, pa.scalar(None, pa.string()), texts)
+    is_stars = pc.match_substring_regex(texts, r"^\*+$")
+    if pc.any(is_stars).as_py():
+        texts = pc.if_else(is_stars, pa.scalar(None, pa.string()), texts)
     texts = pc.replace_substring_regex(texts, r"^([+-]?[0-9]+)\.0*$", r"\1")
     texts = pc.replace_substring_regex(texts, r"^([+-]?[0-9]*\.[0-9]*[1-9])0+$", r"\1")
     if not pc.any(pc.match_substring_regex(texts, "[eE]|[0-9]{16}")).as_py():
@@ -277,23 +297,22 @@ def format_numbers(texts: pa.StringArray) -> pa.StringArray:
 
 
 def _format_long_number(text: str | None) -> str | None:
-    if text is None or not _LONG.search(text):
+    if text is None or not _LONG_NUMBER.search(text):
         return text
     try:
-        return format_integer(int(text)) if _WHOLE.fullmatch(text) else _format_real(text)
+        if _INTEGER.fullmatch(text):
+            return format_integer(int(text))
+        return format_double(float(text)) if "e" in text.lower() else text
     except ValueError:
         return text
 
 
-def _format_real(text: str) -> str | None:
-    return format_double(float(text)) if "e" in text.lower() else text
-
-
-def _damaged_table(why: str) -> Invalid:
-    return Invalid(f"The attribute table (.dbf) cannot be read: {why}.", code="damaged-file")
+def _damaged_table(reason: Message) -> Invalid:
+    message = Message("The attribute table (.dbf) cannot be read: {reason}. Export the layer again.", reason=reason)
+    return Invalid(message, code="damaged-file")
 
 
 def iter_ranges(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield beginnings and lengths that cover a count."""
+    """Yield first elements and lengths that cover a count."""
     for first in range(0, count, size):
         yield first, min(size, count - first)

@@ -1,9 +1,10 @@
 """GeoJSON collections and sequences of features (RFC 7946, RFC 8142), read feature by feature.
 
-Promises numbers with the digits that stand in the file, and every property of every feature.
-Structures inside properties are delivered as JSON text.
+Numbers keep the digits of the file, and every property of every feature is read. A structure inside a property is
+JSON text.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -13,165 +14,202 @@ import pyarrow as pa
 
 from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
+from app.ingest.readers.content import FileContent
 from app.ingest.readers.header_row import build_headers
 from app.ingest.readers.json.stream import JsonStream
-from app.ingest.readers.model import DetectedFormat, FormatIssue, ReadOptions, SourceFile, TableReader
+from app.ingest.readers.model import (
+    DetectedFormat,
+    FormatIssue,
+    ReadOptions,
+    SourceFile,
+    TableReader,
+    build_geometry_issue,
+)
 from app.ingest.readers.spill import RowStore, create_row_store
-from app.ingest.values import crs as crses
-from app.ingest.values.shapes import bad_geometry, parse_geojson_objects, parse_geojson_points
+from app.ingest.values.crs import LONLAT, parse_crs_name
+from app.ingest.values.shapes import GEOJSON_TYPES, parse_geojson_objects, parse_geojson_points
 from app.ingest.values.typed_text import format_json_column
+from app.messages import Message
 
-GEOMETRIES: Final = frozenset(
-    ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon",
-     "GeometryCollection")
-)  # fmt: skip
+_TYPE: Final = re.compile(
+    r'"type"\s*:\s*"(?:Feature|FeatureCollection|Point|LineString|Polygon|Multi\w+|GeometryCollection)"'
+)
+TOPOJSON: Final = re.compile(r'"type"\s*:\s*"Topology"')
+_COLLECTION: Final = re.compile(r'"features"\s*:|"type"\s*:\s*"FeatureCollection"')
+_NEXT_FEATURE: Final = re.compile(r'\}\s*[\r\n]+\s*\{\s*"type"\s*:\s*"Feature"')
 _FEATURES: Final = ("features",)
-_NO_FEATURE: Final = "A member of the list is no feature."
-_HELD: Final = 16 << 20
-_AT_ONCE: Final = 1_000
-"""Characters of the file, and features, that are held at a time."""
+_NOT_A_FEATURE: Final = Message("A member of the list is not a feature.")
+_MAX_BATCH_CHARACTERS: Final = 16 << 20
+_MAX_BATCH_FEATURES: Final = 1_000
 _ID: Final = 0
-"""Stands for the identifier among the names of properties, which are text."""
+"""Key of the identifier among the names of properties, which are text."""
 
 
-def open_geojson(file: SourceFile, kind: str, wanted: ReadOptions) -> TableReader:
+def has_geojson_type(content: FileContent) -> bool:
+    """Return whether a JSON text has a ``type`` of GeoJSON."""
+    has_type = content.is_json and _TYPE.search(content.text) is not None
+    return has_type and TOPOJSON.search(content.text) is None
+
+
+def is_geojson(content: FileContent) -> bool:
+    """Return whether a file is a GeoJSON collection, feature or geometry."""
+    return has_geojson_type(content)
+
+
+def is_geojson_sequence(content: FileContent) -> bool:
+    """Return whether a file is a sequence of GeoJSON features, without a collection around them."""
+    if not has_geojson_type(content):
+        return False
+    has_several = "\x1e" in content.text or _NEXT_FEATURE.search(content.text) is not None
+    is_collection = _COLLECTION.search(content.text) is not None
+    return has_several and (not is_collection or content.start.startswith('{"type":"Feature"'))
+
+
+def open_geojson(file: SourceFile, options: ReadOptions) -> TableReader:
     """Open a collection, a feature, a geometry, or a sequence of features.
 
     Raises
     ------
     Invalid
-        ``damaged-file``, ``too-deep``, ``wrong-encoding``, ``unsupported-format`` (JSON that is
-        not GeoJSON).
+        ``damaged-file``, ``too-deep``, ``wrong-encoding``, ``unsupported-format`` (JSON that is not GeoJSON).
     """
-    coding = encodings.detect_encoding(file.path, wanted.encoding, narrow=True)
-    stream = JsonStream(encodings.iter_utf8_blocks(file.path, coding))
-    with create_row_store() as spool:
+    encoding = encodings.detect_encoding(file.path, options.encoding, narrow=True)
+    stream = JsonStream(encodings.iter_utf8_blocks(file.path, encoding))
+    with create_row_store() as store:
         for features in iter_feature_batches(stream):
-            features.spill(spool)
-    found = stream.head
-    names = [key for key in spool.keys if isinstance(key, str)]
+            features.store_rows(store)
+    names = [key for key in store.keys if isinstance(key, str)]
     keys: list[str | int] = [*names]
     columns = names
-    if _ID in spool.keys:
+    if _ID in store.keys:
         keys = [_ID, *names]
         columns = ["@id" if "id" in names else "id", *names]
-    crs, notes = parse_crs_member(found, spool.has_shapes)
+    crs, notes = parse_crs_member(stream.head, store.has_shapes)
+    name = stream.head.get("name")
     detected = DetectedFormat(
-        format="geojson" if kind == "geojson" else "geojsonseq",
-        encoding=coding.name,
-        layer=found["name"] if isinstance(found.get("name"), str) else None,
+        format="geojson" if options.format == "geojson" else "geojsonseq",
+        encoding=encoding.name,
+        layer=name if isinstance(name, str) else None,
         crs=crs,
-        geometry=spool.has_shapes,
-        rows=spool.count,
-        notes=(*coding.notes, *notes),
+        geometry=store.has_shapes,
+        rows=store.count,
+        notes=(*encoding.notes, *notes),
     )
     headers = build_headers(columns)
-    source = TableReader(detected, headers, lambda rows: spool.iter_batches(rows, headers, keys))
-    source.resources.callback(spool.close)
-    return source
+    reader = TableReader(detected, headers, lambda rows: store.iter_batches(rows, headers, keys))
+    reader.resources.callback(store.close)
+    return reader
 
 
 @dataclass(slots=True, eq=False)
 class FeatureBatch:
-    """Some features, by what they consist of."""
+    """Some features as lists of properties, geometries and identifiers."""
 
     properties: list[dict[str, Any]] = field(default_factory=list)
     geometries: list[Any] = field(default_factory=list)
     ids: list[Any] = field(default_factory=list)
     bad_items: list[int] = field(default_factory=list)
-    """Places of what is no feature."""
+    """Indices of list members that are not features."""
 
-    def add_values(self, name: str, values: list[Any]) -> None:
-        """Add what stands in the member `name`, or in none."""
+    def add_values(self, list_name: str, values: list[Any]) -> None:
+        """Add the members of a list, or values outside a list (`list_name` is "").
+
+        Raises
+        ------
+        Invalid
+            ``unsupported-format``: a value is not GeoJSON.
+        """
         if all(type(value) is dict and value.get("type") == "Feature" for value in values):
             properties = [value.get("properties") for value in values]
-            self.properties += [held if isinstance(held, dict) else {} for held in properties]
+            self.properties += [members if isinstance(members, dict) else {} for members in properties]
             self.geometries += [value.get("geometry") for value in values]
             self.ids += [value.get("id") for value in values]
             return
         for value in values:
             kind = value.get("type") if isinstance(value, dict) else None
             if kind == "Feature":
-                properties = value.get("properties")
-                self.add_feature(
-                    properties if isinstance(properties, dict) else {},
-                    value.get("geometry"),
-                    value.get("id"),
-                )
-            elif kind in GEOMETRIES:
+                members = value.get("properties")
+                self.add_feature(members if isinstance(members, dict) else {}, value.get("geometry"), value.get("id"))
+            elif kind in GEOJSON_TYPES:
                 self.add_feature({}, value)
             elif kind == "FeatureCollection":
-                pass  # an empty one
-            elif name and not isinstance(value, dict):
+                pass  # an empty collection
+            elif list_name and not isinstance(value, dict):
                 self.bad_items.append(len(self.ids))
                 self.add_feature({}, None)
             else:
-                raise Invalid(
-                    f"The file is JSON and not GeoJSON: {format_value(value)} is no feature.",
-                    code="unsupported-format",
+                message = Message(
+                    "The file is JSON and not GeoJSON: {value} is not a feature. Send GeoJSON, or a list of objects.",
+                    value=format_value(value),
                 )
+                raise Invalid(message, code="unsupported-format")
 
     def add_feature(self, properties: dict[str, Any], geometry: Any, identifier: Any = None) -> None:
+        """Add one feature."""
         self.properties.append(properties)
         self.geometries.append(geometry)
         self.ids.append(identifier)
 
-    def spill(self, spool: RowStore) -> None:
-        """Put the features aside."""
-        cells: dict[str | int, pa.StringArray] = {}
-        if any(one is not None for one in self.ids):
-            cells[_ID] = format_json_column(self.ids)
+    def store_rows(self, store: RowStore) -> None:
+        """Add the features to a row store."""
+        columns: dict[str | int, pa.StringArray] = {}
+        if any(identifier is not None for identifier in self.ids):
+            columns[_ID] = format_json_column(self.ids)
         for name, values in iter_columns(self.properties):
-            cells[name] = format_json_column(values)
+            columns[name] = format_json_column(values)
         points = parse_geojson_points(self.geometries)
-        shapes, wrong = (None, []) if points is not None else parse_geojson_objects(self.geometries)
-        first = spool.count + 1
-        odd = [bad_geometry(first + at) for at in wrong]
-        odd += [FormatIssue(first + at, "bad-item", _NO_FEATURE, severity="error") for at in self.bad_items]
-        none = shapes is None or all(shape is None for shape in shapes)
-        spool.add_rows(len(self.ids), cells, None if none else shapes, points, odd)
+        shapes, bad_shapes = (None, []) if points is not None else parse_geojson_objects(self.geometries)
+        first = store.count + 1
+        issues = [build_geometry_issue(first + index) for index in bad_shapes]
+        issues += [FormatIssue(first + index, "bad-item", _NOT_A_FEATURE, severity="error") for index in self.bad_items]
+        has_none = shapes is None or all(shape is None for shape in shapes)
+        store.add_rows(len(self.ids), columns, None if has_none else shapes, points, issues)
 
 
 def iter_columns(objects: list[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
     """Yield the values of each member that any object has."""
     kinds = dict.fromkeys(map(tuple, objects))
     if len(kinds) == 1:
-        values = zip(*(held.values() for held in objects), strict=True)
-        yield from zip(next(iter(kinds)), map(list, values), strict=True)
+        # All objects have the same members in the same order: nearly every file.
+        columns = zip(*(members.values() for members in objects), strict=True)
+        yield from zip(next(iter(kinds)), map(list, columns), strict=True)
         return
     for name in dict.fromkeys(chain.from_iterable(kinds)):
-        yield name, [held.get(name) for held in objects]
+        yield name, [members.get(name) for members in objects]
 
 
 def iter_feature_batches(stream: JsonStream) -> Iterator[FeatureBatch]:
-    """Yield features as they are at hand, those that come one by one together."""
-    part, passed = FeatureBatch(), 0
-    for name, values in stream.runs(_FEATURES):
-        part.add_values(name, values)
-        if len(part.ids) >= _AT_ONCE or stream.passed - passed > _HELD:
-            yield part
-            part, passed = FeatureBatch(), stream.passed
-    if part.ids:
-        yield part
+    """Yield the features of a stream in batches."""
+    batch, begin = FeatureBatch(), 0
+    for name, values in stream.iter_runs(_FEATURES):
+        batch.add_values(name, values)
+        if len(batch.ids) >= _MAX_BATCH_FEATURES or stream.consumed - begin > _MAX_BATCH_CHARACTERS:
+            yield batch
+            batch, begin = FeatureBatch(), stream.consumed
+    if batch.ids:
+        yield batch
 
 
-def format_value(value: Any) -> str:
+def format_value(value: Any) -> Message | str:
+    """Return a short text of a JSON value for an error message."""
     if isinstance(value, dict):
-        return "an object with " + (", ".join(repr(str(key)) for key in islice(value, 5)) or "nothing")
+        names = ", ".join(repr(str(name)) for name in islice(value, 5))
+        return Message("an object with {names}", names=names) if names else Message("an empty object")
     return f"{str(value)[:40]!r}"
 
 
-def parse_crs_member(head: dict[str, Any], shapes: bool) -> tuple[str | None, tuple[str, ...]]:
-    if not shapes:
+def parse_crs_member(head: dict[str, Any], has_shapes: bool) -> tuple[str | None, tuple[str, ...]]:
+    """Return the CRS of a collection, and a note if it is not known."""
+    if not has_shapes:
         return None, ()
-    stated = head.get("crs")
-    if not isinstance(stated, dict):
-        return crses.LONLAT, ()
-    properties = stated.get("properties")
+    member = head.get("crs")
+    if not isinstance(member, dict):
+        return LONLAT, ()
+    properties = member.get("properties")
     name = properties.get("name") if isinstance(properties, dict) else None
-    if name is None and isinstance(properties, dict) and stated.get("type") == "EPSG":
-        name = f"EPSG:{properties.get('code')}"  # of before 2008
-    code = crses.parse_crs_name(name) if isinstance(name, str) else None
-    if code is None:
-        return None, (f"The file names a CRS that is not known: {str(name)[:80]!r}.",)
-    return code, ()
+    if name is None and isinstance(properties, dict) and member.get("type") == "EPSG":
+        name = f"EPSG:{properties.get('code')}"  # as before GeoJSON 2008
+    crs = parse_crs_name(name) if isinstance(name, str) else None
+    if crs is None:
+        return None, (Message("The file names an unknown CRS: {name!r}. Set the option crs.", name=str(name)[:80]),)
+    return crs, ()

@@ -1,8 +1,10 @@
-"""JSON values out of a text that may be larger than memory.
+"""JSON values from a text that may be larger than memory: one value, a sequence of values, or lists inside objects.
 
-Promises whole numbers with all their digits, the line of a mistake, and memory for one value at a
-time. Takes one value, a sequence of values (lines or record separators, RFC 8142 and RFC 7464),
-or lists inside objects.
+Whole numbers keep all their digits, an error gives its line and character, and memory holds about one value at a
+time. Values of a sequence may be separated by blanks, line ends, commas or record separators (RFC 8142, RFC 7464).
+
+The parser of the standard library decides what is valid JSON. orjson only parses objects faster: what it rejects,
+and what it would read with other digits, goes to the standard parser (docs/adr/0019-readers-compared.md).
 """
 
 import codecs
@@ -18,313 +20,313 @@ import orjson
 from numpy.typing import NDArray
 
 from app.errors import Invalid
-
-# Whole objects at the head of a JSON text, found by their brackets and parsed one by one.
-#
-# Promises the values that the parser of the standard library gives. The fast parser reads whole
-# numbers beyond 64 bits as doubles, so an object with a long one goes to the other; an object that
-# neither reads is left to `app.ingest.readers.json.stream`, which says what is wrong.
-
-_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
-_BETWEEN: Final = b" \t\r\n,\x1e"
-_QUOTE, _OPENING, _CLOSING, _CASE = 0x22, 0x7B, 0x7D, 0x20
-_SAFE_DIGITS: Final = 18
-"""Digits that every 64-bit number can have."""
-
-
-def whole_objects(raw: bytes) -> tuple[list[dict[str, Any]], int]:
-    """Return the objects that a text begins with, and how many bytes they take.
-
-    Objects follow each other in a list or in a sequence; the text may end inside one.
-    """
-    plain = _ESCAPE.sub(b"__", raw) if b"\\" in raw else raw
-    codes = np.frombuffer(plain, np.uint8)
-    quotes = np.flatnonzero(codes == _QUOTE)
-    ends = _ends(codes, quotes)
-    long = np.zeros(len(ends), bool)
-    within = np.searchsorted(ends, _long_numbers(codes, quotes), side="right")
-    long[within[within < len(ends)]] = True
-    found: list[dict[str, Any]] = []
-    begin = 0
-    for end, exact in zip(ends.tolist(), long.tolist(), strict=True):
-        piece = raw[begin:end].strip(_BETWEEN)
-        if not piece.startswith(b"{"):
-            break
-        try:
-            found.append(_exactly(piece) if exact else orjson.loads(piece))
-        except orjson.JSONDecodeError:
-            try:
-                found.append(_exactly(piece))
-            except (ValueError, RecursionError):
-                break
-        except (ValueError, RecursionError):
-            break
-        begin = end
-    return found, begin
-
-
-def _exactly(piece: bytes) -> Any:
-    return json.loads(piece.decode("utf-8"))
-
-
-def _ends(codes: NDArray[np.uint8], quotes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return where values end that are not inside of others, up to the end of their list."""
-    folded = codes | _CASE  # brackets become braces
-    places = np.flatnonzero((folded == _OPENING) | (folded == _CLOSING))
-    places = places[np.searchsorted(quotes, places) % 2 == 0]
-    steps = np.where(folded[places] == _OPENING, 1, -1)
-    depth = np.cumsum(steps)
-    beyond = np.flatnonzero(depth < 0)
-    upto = beyond[0] if len(beyond) else len(places)
-    ends: NDArray[np.intp] = places[:upto][depth[:upto] == 0] + 1
-    return ends
-
-
-def _long_numbers(codes: NDArray[np.uint8], quotes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return places in runs of digits outside strings that may be more than 64 bits can hold."""
-    digit = (codes >= ord("0")) & (codes <= ord("9"))
-    run, length = digit, 1
-    while length <= _SAFE_DIGITS:
-        step = min(length, _SAFE_DIGITS + 1 - length)
-        run = run[:-step] & run[step:]
-        length += step
-    places = np.flatnonzero(run)
-    outside: NDArray[np.intp] = places[np.searchsorted(quotes, places) % 2 == 0]
-    return outside
-
+from app.messages import Message
 
 LARGEST_VALUE: Final = 64 << 20
-"""Characters of one value, for instance of one feature."""
-_BLANK: Final = " \t\r\n\x1e\ufeff"
-_ENOUGH: Final = 1 << 20
-# An escape or a literal that is cut may be reported up to this far before the end of the text.
-_CUT: Final = 12
-# Members of these endings wrap lists, as in GA/T 1400.
-_WRAPPERS: Final = ("list", "listobject", "list_object")
-_HEAD: Final = ("crs", "type", "name")
+"""Characters of one value, for example of one feature."""
+_CHUNK: Final = 1 << 20
+"""Characters that are parsed together."""
+_BLANKS: Final = " \t\r\n\x1e\ufeff"
+_SEPARATORS: Final = b" \t\r\n,\x1e"
+_LONGEST_TOKEN: Final = 12
+"""The parser reports a cut escape or literal up to this far before the end of the text."""
+_CUT_TOKEN: Final = re.compile(r"\s*|tr?u?|fa?l?s?|nu?l?|[.eE][+-]?|-|\\?u?[0-9a-fA-F]{0,3}")
+"""What remains at an error if the text ends too early."""
+_MOST_NESTED: Final = 8
+_LIST_SUFFIXES: Final = ("list", "listobject", "list_object")
+"""Endings of members that wrap lists in GA/T 1400, lower case."""
+_HEAD_MEMBERS: Final = ("crs", "type", "name")
+_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
+_QUOTE, _OPENING, _CLOSING, _CASE = 0x22, 0x7B, 0x7D, 0x20
+_SAFE_DIGITS: Final = 18
+"""Digits that every 64-bit integer can have."""
 _DECODER: Final = json.JSONDecoder()
 
 
 class JsonStream:
-    """A cursor in a JSON text that comes in blocks of UTF-8."""
+    """A cursor in a JSON text that arrives in blocks of UTF-8."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
-        self._decode = codecs.getincrementaldecoder("utf-8")()
-        self._text, self._at, self._line, self._ended = "", 0, 1, False
-        self._before = 0
-        """Characters of the line that were let go of."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._text, self._offset, self._is_last = "", 0, False
+        self._line, self._line_prefix = 1, 0
+        """Line in which the buffered text begins, and the characters of that line before it."""
         self.head: dict[str, Any] = {}
-        """Members met beside the lists, such as ``crs``."""
-        self.passed = 0
-        """About how many characters were gone through."""
+        """Members of the outer object next to its lists, such as ``crs``."""
+        self.consumed = 0
+        """About how many characters have been parsed."""
 
-    def items(self, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
-        """Yield every object with the member name of the list it is in, "" for none.
+    def iter_items(self, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
+        """Yield every object with the name of the member that lists it, "" if there is none.
 
         Parameters
         ----------
         lists : collection of str
-            Names of members whose value is an object, or a list of objects, to be yielded; a
-            member of another name that holds an object with such a member is looked into.
+            Names of members whose value is an object, or a list of objects, to yield. An object in a member of
+            another name is searched for these members if that name ends like a list of GA/T 1400.
 
         Raises
         ------
         Invalid
             ``damaged-file``: not JSON, with the line; ``too-deep``: nested too deeply.
         """
-        for name, values in self.runs(lists):
+        for name, values in self.iter_runs(lists):
             for value in values:
                 yield name, value
 
-    def runs(self, lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
-        """Yield the same as `items`, as many objects of one list at a time as are at hand."""
-        while sign := self._peek():
+    def iter_runs(self, lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the same as `iter_items`, consecutive objects of one list together."""
+        while sign := self._skip_blanks():
             if sign == "[":
-                yield from self._elements("", lists)
-            elif sign == "{":
-                if objects := self._run():
-                    for value in objects:
-                        self._see(value)
-                    yield from _unfolded("", objects, lists)
-                else:
-                    yield from self._object("", lists, depth=0)
+                yield from self._iter_list("", lists)
             elif sign == ",":
-                self._at += 1
+                self._offset += 1
+            elif sign != "{":
+                raise self._syntax_error(Message("an object or a list is expected"))
+            elif objects := self._parse_objects():
+                for value in objects:
+                    self._add_head(value)
+                yield from _unfold_lists("", objects, lists)
             else:
-                raise self._broken("an object or a list is expected")
+                yield from self._iter_object("", lists, depth=0)
 
-    def _elements(self, name: str, lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
-        self._at += 1
-        while (sign := self._peek()) != "]":
+    def _iter_list(self, name: str, lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
+        self._offset += 1
+        while (sign := self._skip_blanks()) != "]":
             if not sign:
-                raise self._broken("the text ends inside a list")
+                raise self._syntax_error(Message("the text ends inside a list"))
             if sign == ",":
-                self._at += 1
+                self._offset += 1
+                continue
+            values = (self._parse_objects() if sign == "{" else []) or [self._parse_value()]
+            if name:
+                yield name, values
             else:
-                objects = (self._run() if sign == "{" else []) or [self._value()]
-                if name:
-                    yield name, objects
-                else:
-                    yield from _unfolded("", objects, lists)
-        self._at += 1
+                yield from _unfold_lists("", values, lists)
+        self._offset += 1
 
-    def _run(self) -> list[Any]:
-        """Return the whole objects at hand, none where the first has to be read patiently."""
-        self._fill(_ENOUGH)
-        raw = self._text[self._at : self._at + _ENOUGH].encode("utf-8")
-        found, size = whole_objects(raw)
-        self._at += len(raw[:size].decode("utf-8"))
-        return found
-
-    def _see(self, value: dict[str, Any]) -> None:
-        self.head.update({key: value[key] for key in _HEAD if key in value})
-
-    def _object(self, name: str, lists: Collection[str], depth: int) -> Iterator[tuple[str, list[Any]]]:
-        self._fill(_ENOUGH)
-        try:
-            value, end = _DECODER.raw_decode(self._text, self._at)
-        except json.JSONDecodeError as error:
-            if self._ended or not self._incomplete(error):
-                raise self._broken(error.msg, error.pos) from None
-        except ValueError as error:  # a number of thousands of digits
-            raise self._broken(str(error)) from None
-        except RecursionError:
-            raise _too_deep() from None
-        else:
-            self._at = end
-            if name == "" and isinstance(value, dict):
-                self._see(value)
-            yield from _unfolded(name, [value], lists)
+    def _iter_object(self, name: str, lists: Collection[str], depth: int) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the objects listed in one object: parsed whole if it is short, else member by member."""
+        self._fill(_CHUNK)
+        is_whole, value = self._try_value()
+        if not is_whole:
+            yield from self._iter_members(name, lists, depth)
             return
-        yield from self._members(lists, depth)
+        if depth == 0:
+            self._add_head(value)
+        yield from _unfold_lists(name, [value], lists)
 
-    def _members(self, lists: Collection[str], depth: int) -> Iterator[tuple[str, list[Any]]]:
-        """Go through an object too large to be held: only its lists are."""
-        if depth > 8:
-            raise _too_deep()
-        self._at += 1
-        rest: dict[str, Any] = {}
-        met = False
-        while (sign := self._peek()) != "}":
+    def _iter_members(self, name: str, lists: Collection[str], depth: int) -> Iterator[tuple[str, list[Any]]]:
+        if depth > _MOST_NESTED:
+            raise _nested_too_deeply()
+        self._offset += 1
+        members: dict[str, Any] = {}
+        has_lists = False
+        while (sign := self._skip_blanks()) != "}":
             if sign == ",":
-                self._at += 1
+                self._offset += 1
                 continue
             if sign != '"':
-                raise self._broken("a member name is expected")
-            key = self._value()
-            if self._peek() != ":":
-                raise self._broken("a colon is expected")
-            self._at += 1
-            sign = self._peek()
+                raise self._syntax_error(Message("a member name is expected"))
+            key = self._parse_value()
+            if self._skip_blanks() != ":":
+                raise self._syntax_error(Message("a colon is expected"))
+            self._offset += 1
+            sign = self._skip_blanks()
             if sign == "[" and key in lists:
-                met = True
-                yield from self._elements(key, lists)
-            elif sign == "{" and (key in lists or key.lower().endswith(_WRAPPERS)):
-                met = True
-                yield from self._object(key, lists, depth + 1)
+                has_lists = True
+                yield from self._iter_list(key, lists)
+            elif sign == "{" and _may_have_lists(key, lists):
+                has_lists = True
+                yield from self._iter_object(key, lists, depth + 1)
             else:
-                rest[key] = self._value()
-        self._at += 1
-        if met:
-            self.head.update(rest)
+                members[key] = self._parse_value()
+        self._offset += 1
+        if has_lists:
+            self.head.update(members)
         else:
-            yield "", [rest]
+            yield name, [members]
 
-    def _value(self) -> Any:
-        wanted = _ENOUGH
-        self._fill(wanted // 4)
+    def _parse_objects(self) -> list[Any]:
+        """Return the whole objects in the buffered text; none if the first one needs the standard parser."""
+        self._fill(_CHUNK)
+        raw = self._text[self._offset : self._offset + _CHUNK].encode("utf-8")
+        objects, size = parse_whole_objects(raw)
+        self._offset += len(raw[:size].decode("utf-8"))
+        return objects
+
+    def _parse_value(self) -> Any:
+        size = _CHUNK
+        self._fill(size // 4)
         while True:
-            try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
-            except json.JSONDecodeError as error:
-                if self._ended or not self._incomplete(error):
-                    raise self._broken(error.msg, error.pos) from None
-            except ValueError as error:  # a number of thousands of digits
-                raise self._broken(str(error)) from None
-            except RecursionError:
-                raise _too_deep() from None
-            else:
-                # A number at the very end may go on.
-                if end < len(self._text) or self._ended:
-                    self._at = end
-                    return value
-            wanted *= 2
-            if wanted > LARGEST_VALUE:
-                raise self._broken(f"one value is longer than {LARGEST_VALUE >> 20} million signs")
-            self._fill(wanted)
+            is_whole, value = self._try_value()
+            if is_whole:
+                return value
+            size *= 2
+            if size > LARGEST_VALUE:
+                raise self._syntax_error(
+                    Message("one value is longer than {most} million characters", most=LARGEST_VALUE >> 20)
+                )
+            self._fill(size)
 
-    def _incomplete(self, error: json.JSONDecodeError) -> bool:
-        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT
+    def _try_value(self) -> tuple[bool, Any]:
+        """Return whether the buffered text has the whole next value, and the value."""
+        try:
+            value, end = _DECODER.raw_decode(self._text, self._offset)
+        except json.JSONDecodeError as error:
+            is_cut = error.msg.startswith("Unterminated string")
+            if not self._is_last and (is_cut or error.pos >= len(self._text) - _LONGEST_TOKEN):
+                return False, None
+            is_cut = is_cut or _CUT_TOKEN.fullmatch(self._text, error.pos) is not None
+            reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
+            raise self._syntax_error(reason, error.pos, is_cut=is_cut) from None
+        except ValueError:  # the standard library limits the digits of an integer
+            raise self._syntax_error(Message("a number has thousands of digits")) from None
+        except RecursionError:
+            raise _nested_too_deeply() from None
+        if end == len(self._text) and not self._is_last and self._text[end - 1] not in '}]"':
+            return False, None  # a number may go on
+        self._offset = end
+        return True, value
 
-    def _peek(self) -> str:
+    def _add_head(self, value: Any) -> None:
+        if isinstance(value, dict):
+            self.head.update({name: value[name] for name in _HEAD_MEMBERS if name in value})
+
+    def _skip_blanks(self) -> str:
+        """Return the next character that is not blank, "" at the end of the text."""
         while True:
-            text, at = self._text, self._at
-            while at < len(text) and text[at] in _BLANK:
-                at += 1
-            self._at = at
-            if at < len(text):
-                return text[at]
-            if self._ended:
+            text, offset = self._text, self._offset
+            while offset < len(text) and text[offset] in _BLANKS:
+                offset += 1
+            self._offset = offset
+            if offset < len(text):
+                return text[offset]
+            if self._is_last:
                 return ""
             self._fill(1)
 
-    def _fill(self, wanted: int) -> None:
-        if len(self._text) - self._at >= wanted or self._ended:
+    def _fill(self, size: int) -> None:
+        """Buffer at least so many characters, fewer at the end of the text."""
+        if len(self._text) - self._offset >= size or self._is_last:
             return
-        self._line += self._text.count("\n", 0, self._at)
-        self._before = self._column(self._at)
-        self.passed += self._at
-        parts = [self._text[self._at :]]
-        have = len(parts[0])
-        while have < wanted:
+        self._line += self._text.count("\n", 0, self._offset)
+        self._line_prefix = self._count_line_characters(self._offset)
+        self.consumed += self._offset
+        pieces = [self._text[self._offset :]]
+        length = len(pieces[0])
+        while length < size:
             block = next(self._blocks, None)
             if block is None:
-                self._ended = True
+                self._is_last = True
                 break
-            parts.append(self._decode.decode(block))
-            have += len(parts[-1])
-        self._text, self._at = "".join(parts), 0
+            pieces.append(self._decoder.decode(block))
+            length += len(pieces[-1])
+        self._text, self._offset = "".join(pieces), 0
 
-    def _column(self, at: int) -> int:
-        """Return how many characters of its line stand before a place of the text at hand."""
-        begun = self._text.rfind("\n", 0, at)
-        return at - begun - 1 if begun >= 0 else self._before + at
+    def _count_line_characters(self, offset: int) -> int:
+        """Return how many characters of its line come before an offset of the buffered text."""
+        line_end = self._text.rfind("\n", 0, offset)
+        return offset - line_end - 1 if line_end >= 0 else self._line_prefix + offset
 
-    def _broken(self, what: str, at: int | None = None) -> Invalid:
-        place = self._at if at is None else at
-        line = self._line + self._text.count("\n", 0, place)
-        column = self._column(place) + 1
-        ends = " The file seems to be cut off." if self._ended and place >= len(self._text) - 1 else ""
-        return Invalid(
-            f"The file is not valid JSON: {what[:1].lower()}{what[1:]}, line {line:,}, sign {column:,}.{ends}",
-            code="damaged-file",
-        )
-
-
-def _unfolded(name: str, values: list[Any], lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
-    """Yield runs of the objects of some that were read whole, what has no lists as it is."""
-    for of, inner in groupby((found for value in values for found in _inside(name, value, lists)), itemgetter(0)):
-        yield of, [value for _, value in inner]
+    def _syntax_error(self, reason: str, offset: int | None = None, *, is_cut: bool = False) -> Invalid:
+        offset = self._offset if offset is None else offset
+        template = "The file is not valid JSON: {reason}, line {line:,}, character {column:,}."
+        if is_cut or offset >= len(self._text):
+            template += " The file seems to be cut off."
+        line = self._line + self._text.count("\n", 0, offset)
+        column = self._count_line_characters(offset) + 1
+        return Invalid(Message(template, reason=reason, line=line, column=column), code="damaged-file")
 
 
-def _inside(name: str, value: Any, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the objects of an object that was read whole."""
+def parse_whole_objects(raw: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the objects that a text begins with, and how many bytes they take.
+
+    The objects follow each other in a list or in a sequence. The text may end inside an object.
+    """
+    plain = _ESCAPE.sub(b"__", raw) if b"\\" in raw else raw
+    codes = np.frombuffer(plain, np.uint8)
+    quotes = np.flatnonzero(codes == _QUOTE)
+    ends = find_value_ends(codes, quotes)
+    # orjson reads integers beyond 64 bits as doubles: an object with a long one goes to the standard parser.
+    has_long_number = np.zeros(len(ends), bool)
+    owners = np.searchsorted(ends, find_long_numbers(codes, quotes), side="right")
+    has_long_number[owners[owners < len(ends)]] = True
+    objects: list[dict[str, Any]] = []
+    begin = 0
+    for end, is_long in zip(ends.tolist(), has_long_number.tolist(), strict=True):
+        piece = raw[begin:end].strip(_SEPARATORS)
+        if not piece.startswith(b"{"):
+            break
+        try:
+            objects.append(_parse_object(piece, is_long))
+        except (ValueError, RecursionError):
+            break
+        begin = end
+    return objects, begin
+
+
+def _parse_object(piece: bytes, has_long_number: bool) -> Any:
+    if not has_long_number:
+        try:
+            return orjson.loads(piece)
+        except orjson.JSONDecodeError:
+            pass  # NaN and half characters are valid for the standard parser only
+    return json.loads(piece.decode("utf-8"))
+
+
+def find_value_ends(codes: NDArray[np.uint8], quotes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the offsets at which objects and lists of the outermost level end, up to the end of their list."""
+    folded = codes | _CASE  # brackets become braces
+    offsets = np.flatnonzero((folded == _OPENING) | (folded == _CLOSING))
+    offsets = offsets[np.searchsorted(quotes, offsets) % 2 == 0]
+    depth = np.cumsum(np.where(folded[offsets] == _OPENING, 1, -1))
+    beyond = np.flatnonzero(depth < 0)
+    count = beyond[0] if len(beyond) else len(offsets)
+    ends: NDArray[np.intp] = offsets[:count][depth[:count] == 0] + 1
+    return ends
+
+
+def find_long_numbers(codes: NDArray[np.uint8], quotes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return offsets in runs of digits outside strings that may not fit into 64 bits."""
+    run, length = (codes >= ord("0")) & (codes <= ord("9")), 1
+    while length <= _SAFE_DIGITS:
+        step = min(length, _SAFE_DIGITS + 1 - length)
+        run = run[:-step] & run[step:]
+        length += step
+    offsets = np.flatnonzero(run)
+    outside: NDArray[np.intp] = offsets[np.searchsorted(quotes, offsets) % 2 == 0]
+    return outside
+
+
+def _may_have_lists(name: str, lists: Collection[str]) -> bool:
+    return name in lists or name.lower().endswith(_LIST_SUFFIXES)
+
+
+def _unfold_lists(name: str, values: list[Any], lists: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the objects listed in values that were parsed whole; a value without such lists as it is."""
+    listed = (item for value in values for item in _iter_listed(name, value, lists))
+    for list_name, items in groupby(listed, itemgetter(0)):
+        yield list_name, [item for _, item in items]
+
+
+def _iter_listed(name: str, value: Any, lists: Collection[str]) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         yield name, value
         return
-    met = False
+    has_lists = False
     for key, member in value.items():
         if isinstance(member, list) and key in lists:
-            met = True
-            for one in member:
-                yield key, one
-        elif isinstance(member, dict) and (key in lists or key.lower().endswith(_WRAPPERS)):
-            met = True
-            yield from _inside(key, member, lists)
-    if not met:
+            has_lists = True
+            for item in member:
+                yield key, item
+        elif isinstance(member, dict) and _may_have_lists(key, lists):
+            has_lists = True
+            yield from _iter_listed(key, member, lists)
+    if not has_lists:
         yield name, value
 
 
-def _too_deep() -> Invalid:
-    return Invalid("The JSON is nested too deeply.", code="too-deep")
+def _nested_too_deeply() -> Invalid:
+    return Invalid(Message("The JSON is nested too deeply. Send flatter objects."), code="too-deep")
