@@ -25,7 +25,7 @@ Nothing here knows HTTP; ``app.http.problems`` gives each family its status. The
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, ValidationError
 from typing_extensions import override
 
 from app.messages import Message
@@ -56,6 +56,27 @@ def to_pydantic_error(code: str, message: Message, member: str | None = None) ->
     return PydanticCustomError(code, "{message}", context if member is None else context | {"member": member})
 
 
+def build_pointer(location: Sequence[str | int]) -> str:
+    """Return the JSON Pointer (RFC 6901) of a pydantic error location."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in location)
+
+
+def to_issues(error: ValidationError) -> list[Issue]:
+    """Return the errors of pydantic as issues.
+
+    A validator of the whole record may name the member that its error is about (`to_pydantic_error`).
+    """
+    issues = []
+    for entry in error.errors(include_url=False, include_input=False):
+        context = entry.get("ctx", {})
+        member = context.get("member")
+        pointer = build_pointer([*entry["loc"], member] if isinstance(member, str) else entry["loc"])
+        message = context.get("message")
+        text = message if isinstance(message, Message) else entry["msg"]
+        issues.append(Issue(pointer, entry["type"].replace("_", "-"), text))
+    return issues
+
+
 @dataclass(eq=False)
 class RegistryError(Exception):
     """Base of everything this product refuses on purpose."""
@@ -77,6 +98,24 @@ class Invalid(RegistryError):
         super().__init__(detail, code, tuple(issues))
 
 
+def build_invalid(subject: Message, issues: Sequence[Issue], code: str = "invalid") -> "Invalid":
+    """Return the error for a payload with issues; its detail repeats the first one.
+
+    Parameters
+    ----------
+    subject : Message
+        What is not valid, for example "The ring is not valid".
+    """
+    first = issues[0]
+    if first.pointer:
+        detail = Message(
+            "{subject}: {pointer}: {message}.", subject=subject, pointer=first.pointer, message=first.message
+        )
+    else:
+        detail = Message("{subject}: {message}.", subject=subject, message=first.message)
+    return Invalid(detail, code=code, issues=issues)
+
+
 class InvalidShape(Invalid):
     """A geometry is not usable; carries the reason and, where known, the place (lon, lat)."""
 
@@ -87,11 +126,11 @@ class InvalidShape(Invalid):
         super().__init__(
             message,
             code="invalid-geometry",
-            issues=(Issue("/geometry", reason_code(reason), message),),
+            issues=(Issue("/geometry", format_reason_code(reason), message),),
         )
 
 
-def reason_code(reason: str) -> str:
+def format_reason_code(reason: str) -> str:
     """Return a kebab-case code for a GEOS reason such as ``Self-intersection``."""
     return "-".join(reason.lower().replace("-", " ").split()[:3]) or "invalid"
 
@@ -173,7 +212,7 @@ class NotAcceptable(RegistryError):
         super().__init__(detail, "not-acceptable", (), {"offered": list(offered)})
 
 
-class NotPossible(RegistryError):
+class MethodNotAllowed(RegistryError):
     """The resource is there, and does not have this method."""
 
     def __init__(self, method: str, allowed: Sequence[str]) -> None:
@@ -191,7 +230,7 @@ class UnsupportedMediaType(RegistryError):
         super().__init__(detail, "unsupported-media-type", (), {"accepted": list(accepted)})
 
 
-class Abandoned(RegistryError):
+class ClientDisconnected(RegistryError):
     """The caller closed the connection before the answer was ready; nobody reads this."""
 
     def __init__(self) -> None:

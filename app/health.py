@@ -13,12 +13,12 @@ LIMIT_S = 1.5
 """A check that takes longer has failed; leaves room to answer within two seconds."""
 
 
-async def checks(database: Database) -> dict[str, dict[str, Any]]:
+async def run_checks(database: Database) -> dict[str, dict[str, Any]]:
     """Return every check by name; after a failure the ones that depend on it fail too."""
     done: dict[str, dict[str, Any]] = {}
     began = perf_counter()
     try:
-        async with asyncio.timeout(LIMIT_S), database.probing() as fetch:
+        async with asyncio.timeout(LIMIT_S), database.open_probe() as fetch:
             for name, check in _CHECKS.items():
                 done[name] = _outcome(await check(fetch), began)
                 began = perf_counter()
@@ -35,16 +35,16 @@ def _outcome(found: tuple[bool, str], began: float) -> dict[str, Any]:
 
 
 async def _database(fetch: Fetch) -> tuple[bool, str]:
-    return True, await database_queries.server_version(fetch)
+    return True, await database_queries.fetch_server_version(fetch)
 
 
 async def _postgis(fetch: Fetch) -> tuple[bool, str]:
-    found = await database_queries.postgis_version(fetch)
+    found = await database_queries.fetch_postgis_version(fetch)
     return found is not None, found or "the extension is not installed"
 
 
 async def _migrations(fetch: Fetch) -> tuple[bool, str]:
-    found = await database_queries.schema_revision(fetch)
+    found = await database_queries.fetch_schema_revision(fetch)
     return found == schema.head(), f"at {found}, head is {schema.head()}"
 
 

@@ -6,7 +6,7 @@ import sys
 import structlog
 
 
-def configure(log_format: str, level: str) -> None:
+def configure_logging(log_format: str, level: str) -> None:
     """Set up structlog for the process."""
     renderer = (
         structlog.processors.JSONRenderer()

@@ -10,10 +10,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.datastructures import State
 
 from app import __version__
-from app.access.keys import Gate, service_secret
-from app.access.roles import anonymous
+from app.access.keys import Authenticator, load_service_secret
+from app.access.roles import build_anonymous_principal
 from app.analysis.service import AnalysisService
-from app.changes.service import Streams
+from app.changes.service import ChangeStreams
 from app.db import schema
 from app.db.engine import Database
 from app.errors import Unavailable
@@ -22,9 +22,9 @@ from app.http import openapi, problems
 from app.http.middleware import RequestMiddleware
 from app.http.routing import Route, RouteTable
 from app.imports.jobs import Imports
-from app.logs import configure
-from app.ogc.features import Features
-from app.ogc.tiles import Tiles
+from app.logs import configure_logging
+from app.ogc.features import FeatureService
+from app.ogc.tiles import TileService
 from app.routers import (
     area,
     changes,
@@ -58,7 +58,7 @@ class DatabaseNotSet(Exception):
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the application for these settings (default: those of the environment)."""
     settings = settings or Settings()
-    configure(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level)
     app = FastAPIOffline(  # its pages load nothing from the internet
         title="Checkpoint coverage registry",
         version=__version__,
@@ -93,13 +93,15 @@ def _create_services(state: State, settings: Settings) -> None:
         statement_timeout_s=settings.statement_timeout_s,
     )
     state.settings, state.database = settings, database
-    state.secret = service_secret(settings.secret.get_secret_value() if settings.secret else None, settings.data_dir)
-    state.gate = Gate(database, state.secret, anonymous(settings.anonymous_role))
+    state.secret = load_service_secret(
+        settings.secret.get_secret_value() if settings.secret else None, settings.data_dir
+    )
+    state.authenticator = Authenticator(database, state.secret, build_anonymous_principal(settings.anonymous_role))
     state.answers = AnalysisService(database)
-    state.streams = Streams(database)
+    state.streams = ChangeStreams(database)
     state.exports = ExportService(database, state.answers)
-    state.features = Features(database, state.answers)
-    state.tiles = Tiles(database, state.answers)
+    state.features = FeatureService(database, state.answers)
+    state.tiles = TileService(database, state.answers)
     state.imports = Imports(
         database,
         settings.import_dir,

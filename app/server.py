@@ -26,11 +26,11 @@ _WORKER_SILENT_S: Final = 60
 """How long a worker may be too busy to answer its supervisor before it is replaced."""
 
 
-class CannotListen(Exception):
+class ListenError(Exception):
     """The address or port cannot be had; the message is for the operator."""
 
 
-def claim(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """Take the port, and leave it closed to callers until the application runs.
 
     Raises
@@ -48,11 +48,11 @@ def claim(host: str, port: int) -> socket.socket:
             f"cannot listen on {host} port {port}: {error.strerror}; "
             "choose others with REGISTRY_HOST and REGISTRY_PORT."
         )
-        raise CannotListen(msg) from error
+        raise ListenError(msg) from error
     return claimed
 
 
-def run(settings: Settings, claimed: socket.socket) -> None:
+def run_server(settings: Settings, claimed: socket.socket) -> None:
     """Serve until a signal says stop, in this process or in several workers."""
     config = uvicorn.Config(
         "app.server:application",
@@ -81,7 +81,7 @@ class _Workers(Multiprocess):
         super().terminate_all()
 
 
-def application() -> ASGIApp:
+def create_application() -> ASGIApp:
     """Return the application of this process; a worker ends with the service it belongs to."""
     service = multiprocessing.parent_process()
     if service is not None:
@@ -89,13 +89,13 @@ def application() -> ASGIApp:
     from app.main import create_app  # slow to import, and most commands serve nothing
 
     app = create_app()
-    collect_rarely()
+    reduce_garbage_collection()
     for number in (signal.SIGTERM, signal.SIGINT):
-        _first(number, app.state.streams.end)
+        _first(number, app.state.streams.stop)
     return _with_location_spelled(app)
 
 
-def collect_rarely() -> None:
+def reduce_garbage_collection() -> None:
     """Let Python look for cycles in memory seldom, and never again in what is loaded by now.
 
     An answer about a city makes a hundred thousand shapes, none of them in a cycle; looking through them
@@ -160,7 +160,7 @@ def _end_after(service: BaseProcess) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def end_on_signals() -> None:
+def exit_on_signals() -> None:
     """Leave by an exception on SIGTERM, SIGINT and a closed terminal, so that all is put away."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
@@ -169,7 +169,7 @@ def end_on_signals() -> None:
 
 
 @contextmanager
-def signals_wait() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Let signals to end wait until the block is done: half done, it would leave things behind."""
     asked: list[int] = []
     before = {

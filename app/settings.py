@@ -89,7 +89,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def driver_url(url: str) -> str:
+def build_driver_url(url: str) -> str:
     """Return the URL as the driver reads it (libpq's parameters), whichever spelling was given."""
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme.startswith("postgres"):

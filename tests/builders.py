@@ -107,6 +107,6 @@ async def contents(database: Database) -> dict[str, str | None]:
     digests = ", ".join(
         f"(SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t) AS {table}" for table in TABLES
     )
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         row = (await connection.execute(text(f"SELECT {digests}"))).mappings().one()
     return dict(row)

@@ -120,8 +120,8 @@ async def client(serve: Serve) -> AsyncIterator[httpx.AsyncClient]:
 
 async def make_key(database: Database, role: str, jurisdictions: list[str] | None = None) -> dict[str, str]:
     """Return the Authorization header of a new key."""
-    async with database.writing(WriteContext("tests")) as connection:
-        _, key = await keys.create(
+    async with database.open_transaction(WriteContext("tests")) as connection:
+        _, key = await keys.create_key(
             connection, SECRET.encode(), label="tests", role=role,  # type: ignore[arg-type]  # roles by name
             jurisdictions=jurisdictions, expires_at=None,
         )  # fmt: skip

@@ -23,11 +23,11 @@ from app.db.engine import Database
 from app.errors import NotFound, Unauthenticated
 
 _SHAPE: Final = re.compile(r"^ccr_([a-z0-9]{12})_([A-Za-z0-9_-]{43})$")
-REMEMBERED_S: Final = 2.0
+CACHE_S: Final = 2.0
 """How long a checked key is believed without asking again: a revocation takes this long at most."""
 
 
-def service_secret(configured: str | None, data_dir: Path) -> bytes:
+def load_service_secret(configured: str | None, data_dir: Path) -> bytes:
     """Return the secret that keys the hashes, made once in the data folder when not configured."""
     if configured:
         return configured.encode()
@@ -50,7 +50,7 @@ def _digest(secret: bytes, key: str) -> str:
     return hmac.new(secret, key.encode(), hashlib.sha256).hexdigest()
 
 
-async def create(
+async def create_key(
     connection: AsyncConnection,
     secret: bytes,
     *,
@@ -70,16 +70,16 @@ async def create(
         "jurisdictions": None if jurisdictions is None else list(jurisdictions),
         "expires_at": expires_at,
     }
-    await key_queries.add(connection, row)
+    await key_queries.insert_key(connection, row)
     return key_id, key
 
 
-async def listed(connection: AsyncConnection) -> list[dict[str, Any]]:
+async def load_keys(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Return every key, without secrets."""
-    return await key_queries.listed(connection)
+    return await key_queries.fetch_keys(connection)
 
 
-async def revoke(connection: AsyncConnection, key_id: str) -> None:
+async def revoke_key(connection: AsyncConnection, key_id: str) -> None:
     """Revoke a key.
 
     Raises
@@ -87,26 +87,26 @@ async def revoke(connection: AsyncConnection, key_id: str) -> None:
     NotFound
         when there is none, or it is revoked already.
     """
-    if not await key_queries.revoke(connection, key_id):
+    if not await key_queries.update_revoked(connection, key_id):
         raise NotFound("key", key_id)
 
 
 @dataclass(frozen=True)
-class _Checked:
+class _CachedPrincipal:
     principal: Principal
     until: float
 
 
-class Gate:
+class Authenticator:
     """Checks keys, and remembers for a moment the ones it has checked."""
 
     def __init__(self, database: Database, secret: bytes, anonymous: Principal) -> None:
         self._database = database
         self._secret = secret
         self._anonymous = anonymous
-        self._checked: dict[str, _Checked] = {}
+        self._checked: dict[str, _CachedPrincipal] = {}
 
-    async def admit(self, authorization: str | None) -> Principal:
+    async def authenticate(self, authorization: str | None) -> Principal:
         """Return who is calling.
 
         Raises
@@ -125,18 +125,18 @@ class Gate:
         remembered = self._checked.get(digest)
         if remembered is not None and remembered.until > monotonic():
             return remembered.principal
-        return await self._check(shape.group(1), digest)
+        return await self._check_key(shape.group(1), digest)
 
-    async def _check(self, key_id: str, digest: str) -> Principal:
-        async with self._database.reading() as connection:
-            found = await key_queries.find(connection, key_id)
+    async def _check_key(self, key_id: str, digest: str) -> Principal:
+        async with self._database.open_connection() as connection:
+            found = await key_queries.fetch_key(connection, key_id)
             if found is None or not hmac.compare_digest(found["hash"], digest):
                 self._checked.pop(digest, None)
                 raise Unauthenticated("This key is not valid: unknown, expired or revoked.")
-            await key_queries.touch(connection, key_id)
+            await key_queries.update_last_used(connection, key_id)
         scope = found["jurisdictions"]
         principal = Principal(f"key:{key_id}", found["role"], None if scope is None else frozenset(scope))
         if len(self._checked) > 10_000:
             self._checked.clear()
-        self._checked[digest] = _Checked(principal, monotonic() + REMEMBERED_S)
+        self._checked[digest] = _CachedPrincipal(principal, monotonic() + CACHE_S)
         return principal

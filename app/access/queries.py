@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _SHOWN = "id, label, role, jurisdictions, created_at, expires_at, revoked_at, last_used_at"
 
 
-async def add(connection: AsyncConnection, key: dict[str, Any]) -> None:
+async def insert_key(connection: AsyncConnection, key: dict[str, Any]) -> None:
     """Store a new key's hash and rights."""
     await connection.execute(
         text(
@@ -19,7 +19,7 @@ async def add(connection: AsyncConnection, key: dict[str, Any]) -> None:
     )
 
 
-async def find(connection: AsyncConnection, key_id: str) -> dict[str, Any] | None:
+async def fetch_key(connection: AsyncConnection, key_id: str) -> dict[str, Any] | None:
     """Return a key that is neither revoked nor expired, with its hash."""
     row = (
         (
@@ -37,13 +37,13 @@ async def find(connection: AsyncConnection, key_id: str) -> dict[str, Any] | Non
     return None if row is None else dict(row)
 
 
-async def listed(connection: AsyncConnection) -> list[dict[str, Any]]:
+async def fetch_keys(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Return every key without its hash."""
     rows = await connection.execute(text(f"SELECT {_SHOWN} FROM api_key ORDER BY created_at, id"))
     return [dict(row) for row in rows.mappings()]
 
 
-async def revoke(connection: AsyncConnection, key_id: str) -> bool:
+async def update_revoked(connection: AsyncConnection, key_id: str) -> bool:
     """Revoke a key; tell whether there was one to revoke."""
     answer = await connection.execute(
         text("UPDATE api_key SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING id"),
@@ -52,7 +52,7 @@ async def revoke(connection: AsyncConnection, key_id: str) -> bool:
     return answer.first() is not None
 
 
-async def touch(connection: AsyncConnection, key_id: str) -> None:
+async def update_last_used(connection: AsyncConnection, key_id: str) -> None:
     """Remember that a key was used, at most once a minute."""
     await connection.execute(
         text(

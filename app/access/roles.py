@@ -22,45 +22,45 @@ class Principal:
     jurisdictions: frozenset[str] | None = None
     anonymous: bool = False
 
-    def holds(self, role: Role) -> bool:
+    def has_role(self, role: Role) -> bool:
         """Tell whether the caller has a role or a higher one."""
         return self.role is not None and ROLES.index(self.role) >= ROLES.index(role)
 
-    def need(self, role: Role) -> None:
+    def require_role(self, role: Role) -> None:
         """Raise unless the caller holds the role somewhere."""
-        if self.holds(role):
+        if self.has_role(role):
             return
         if self.anonymous:
             raise Unauthenticated
         raise Forbidden(f"This needs the role {role!r}; {self.name} has {self.role!r}.")
 
-    def scope(self, role: Role) -> list[str] | None:
+    def require_scope(self, role: Role) -> list[str] | None:
         """Return the jurisdictions in which the caller holds the role, None for all of them."""
-        self.need(role)
+        self.require_role(role)
         return None if self.jurisdictions is None else sorted(self.jurisdictions)
 
-    def need_in(self, role: Role, jurisdictions: Sequence[str]) -> None:
+    def require_role_in(self, role: Role, jurisdictions: Sequence[str]) -> None:
         """Raise unless the caller holds the role in every one of the jurisdictions."""
-        self.need(role)
+        self.require_role(role)
         if self.jurisdictions is None:
             return
         for jurisdiction in jurisdictions:
             if jurisdiction not in self.jurisdictions:
                 raise NotFound("jurisdiction", jurisdiction)
 
-    def need_everywhere(self, role: Role) -> None:
+    def require_role_everywhere(self, role: Role) -> None:
         """Raise unless the caller holds the role without a limit to jurisdictions."""
-        self.need(role)
+        self.require_role(role)
         if self.jurisdictions is not None:
             raise Forbidden(f"This needs the role {role!r} for all jurisdictions.")
 
     @property
-    def reveals(self) -> bool:
+    def sees_restricted(self) -> bool:
         """Tell whether restricted columns are shown: editors, whose scope limits the rows."""
-        return self.holds("editor")
+        return self.has_role("editor")
 
 
-def anonymous(role: str) -> Principal:
+def build_anonymous_principal(role: str) -> Principal:
     """Return the caller without a key."""
     granted = next((known for known in ROLES if known == role), None)
     return Principal("anonymous", granted, None, anonymous=True)

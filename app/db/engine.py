@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: four ways to use them, and the driver's complaints in our words.
 
-``writing`` is one transaction committed when the block ends well; ``reading`` is single statements
-without a transaction; ``snapshot`` is one consistent, read-only view for several statements. ``fetch``
+``open_transaction`` is one transaction committed when the block ends well; ``open_connection`` is single statements
+without a transaction; ``open_snapshot`` is one consistent, read-only view for several statements. ``fetch``
 is one statement straight to the driver, for the few reads that are asked for most (see ADR 7).
 """
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.errors import BadQuery, Unavailable
-from app.settings import driver_url
+from app.settings import build_driver_url
 
 CONNECT_TIMEOUT_S = 1.5
 POOL_TIMEOUT_S = 10.0
@@ -76,7 +76,7 @@ class Database:
                 "idle_in_transaction_session_timeout": "120000",
             },
         }
-        self._connect = partial(asyncpg.connect, driver_url(url), **options)
+        self._connect = partial(asyncpg.connect, build_driver_url(url), **options)
         self.engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connect,  # so that the driver alone reads the URL
@@ -86,7 +86,7 @@ class Database:
         )
         self._make_pool = partial(
             asyncpg.create_pool,
-            driver_url(url),
+            build_driver_url(url),
             min_size=0,
             max_size=pool_size,
             connection_class=_Connection,
@@ -100,7 +100,7 @@ class Database:
         self._frozen = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @asynccontextmanager
-    async def writing(self, context: WriteContext) -> AsyncIterator[AsyncConnection]:
+    async def open_transaction(self, context: WriteContext) -> AsyncIterator[AsyncConnection]:
         """Open one transaction; commit it when the block ends, roll back on any error."""
         with _translated():
             async with self.engine.begin() as connection:
@@ -119,20 +119,20 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def open_connection(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection whose every statement stands alone."""
         with _translated():
             async with self._single.connect() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+    async def open_snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a read-only transaction in which every statement sees the same data."""
         with _translated():
             async with self._frozen.begin() as connection:
                 yield connection
 
-    async def fetch(self, statement: str, *parameters: Any, anew: bool = False) -> Sequence[Any]:
+    async def fetch(self, statement: str, *parameters: Any, replan: bool = False) -> Sequence[Any]:
         """Run one statement by itself and return its rows.
 
         PostgreSQL plans a statement that comes again and again without looking at its values. Where the
@@ -141,12 +141,12 @@ class Database:
         with _translated():
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
-                await connection.plan_anew(anew=anew)
+                await connection.plan_anew(anew=replan)
                 rows: Sequence[Any] = await connection.fetch(statement, *parameters)
                 return rows
 
-    async def fetch_within(
-        self, timeout_s: float, statement: str, *parameters: Any, anew: bool = False
+    async def fetch_with_timeout(
+        self, timeout_s: float, statement: str, *parameters: Any, replan: bool = False
     ) -> Sequence[Any]:
         """Run one statement by itself, cut off when it takes too long; ``anew`` as in ``fetch``.
 
@@ -158,7 +158,7 @@ class Database:
         with _translated():
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
-                await connection.plan_anew(anew=anew)
+                await connection.plan_anew(anew=replan)
                 try:
                     rows: Sequence[Any] = await connection.fetch(statement, *parameters, timeout=timeout_s)
                 except TimeoutError as error:
@@ -166,7 +166,7 @@ class Database:
                 return rows
 
     @asynccontextmanager
-    async def probing(self) -> AsyncIterator[Fetch]:
+    async def open_probe(self) -> AsyncIterator[Fetch]:
         """Open a connection beside the pools: it tells of the database, however busy the pools.
 
         It is cut off, not closed, so that a database that hangs cannot hold the caller back.
@@ -195,7 +195,7 @@ async def _nothing_to_reset(_connection: object) -> None:
     """Save the round trip that puts a connection in order: single statements leave it so."""
 
 
-async def within(connection: AsyncConnection) -> Fetch:
+async def get_fetch(connection: AsyncConnection) -> Fetch:
     """Return a ``fetch`` that runs inside the transaction of a connection."""
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
@@ -224,11 +224,11 @@ class _translated:  # reads as a verb at its uses
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is not None and is_away(error):
+        if error is not None and is_unreachable(error):
             raise Unavailable from error
 
 
-def is_away(error: BaseException) -> bool:
+def is_unreachable(error: BaseException) -> bool:
     """Tell whether an exception means that the database cannot answer now."""
     if isinstance(error, _UNREACHABLE):
         return True
@@ -243,7 +243,7 @@ def is_away(error: BaseException) -> bool:
     return bool(state) and state.startswith(_GONE_STATES)
 
 
-def constraint_of(error: DBAPIError) -> str | None:
+def find_constraint(error: DBAPIError) -> str | None:
     """Return the name of the constraint a statement broke, if it broke one."""
     cause: BaseException | None = error.orig
     while cause is not None:

@@ -11,7 +11,7 @@ from fastapi import Depends, Header, Query, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import ClientDisconnect
 
-from app.access.keys import Gate
+from app.access.keys import Authenticator
 from app.access.roles import Principal
 from app.analysis.service import AnalysisService, DisconnectWaiter
 from app.db.engine import Database, WriteContext
@@ -22,7 +22,7 @@ from app.imports.jobs import Imports
 from app.messages import Message
 from app.records.payloads import Precondition
 from app.settings import Settings
-from app.states.service import lines
+from app.states.service import parse_json_lines
 
 JSON_TYPES = (JSON, GEOJSON)
 LINES_TYPES = ("application/x-ndjson", "application/jsonl")
@@ -82,8 +82,8 @@ async def get_principal(
     request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Principal:
     """Return the principal of a request; every route but the health checks depends on it."""
-    gate: Gate = request.app.state.gate
-    return await gate.admit(authorization)
+    authenticator: Authenticator = request.app.state.authenticator
+    return await authenticator.authenticate(authorization)
 
 
 PrincipalDep = Annotated[Principal, Depends(get_principal)]
@@ -91,7 +91,7 @@ PrincipalDep = Annotated[Principal, Depends(get_principal)]
 
 async def require_editor(principal: PrincipalDep) -> Principal:
     """Return a principal that may write somewhere; checked before the body is read."""
-    principal.need("editor")
+    principal.require_role("editor")
     return principal
 
 
@@ -100,7 +100,7 @@ EditorDep = Annotated[Principal, Depends(require_editor)]
 
 async def open_connection(database: DatabaseDep, _principal: PrincipalDep) -> AsyncIterator[AsyncConnection]:
     """Open a connection for single statements."""
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         yield connection
 
 
@@ -121,7 +121,7 @@ WriteContextDep = Annotated[WriteContext, Depends(get_write_context)]
 
 async def open_transaction(database: DatabaseDep, context: WriteContextDep) -> AsyncIterator[AsyncConnection]:
     """Open the one transaction of a request; it is committed before the response is sent."""
-    async with database.writing(context) as connection:
+    async with database.open_transaction(context) as connection:
         yield connection
 
 
@@ -268,7 +268,7 @@ async def read_json_or_lines(request: Request) -> Any:
     """Return the JSON of the body, or the list of values of newline-delimited JSON."""
     content_type = check_content_type(request, (*JSON_TYPES, *LINES_TYPES))
     if content_type in LINES_TYPES:
-        return lines(await read_body(request))
+        return parse_json_lines(await read_body(request))
     return await read_json(request)
 
 

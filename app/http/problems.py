@@ -12,13 +12,13 @@ from starlette.routing import Match
 from starlette.routing import Route as StarletteRoute
 
 from app import errors
-from app.db.engine import is_away
-from app.errors import Issue, RegistryError
+from app.db.engine import is_unreachable
+from app.errors import Issue, RegistryError, build_pointer
 from app.http.negotiation import choose_language
 from app.http.routing import iter_routes
 from app.ingest.messages.chinese import in_chinese
 from app.messages import Message, translate_message
-from app.records.payloads import etag, pointer
+from app.records.payloads import format_etag
 
 log = structlog.get_logger()
 
@@ -32,9 +32,9 @@ STATUS: Final[Mapping[type[RegistryError], int]] = {
     errors.Forbidden: 403,
     errors.TooLarge: 413,
     errors.NotAcceptable: 406,
-    errors.NotPossible: 405,
+    errors.MethodNotAllowed: 405,
     errors.UnsupportedMediaType: 415,
-    errors.Abandoned: 499,
+    errors.ClientDisconnected: 499,
     errors.Unavailable: 503,
     errors.NoSpace: 507,
 }
@@ -119,8 +119,8 @@ async def _respond_to_registry_error(request: Request, error: Exception) -> Resp
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if isinstance(error, errors.PreconditionFailed) and error.current_version is not None:
-        headers["ETag"] = etag(error.current_version)
-    if isinstance(error, errors.NotPossible):
+        headers["ETag"] = format_etag(error.current_version)
+    if isinstance(error, errors.MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, errors.UnsupportedMediaType):
         headers["Accept-Patch" if request.method == "PATCH" else "Accept-Post"] = ", ".join(error.accepted)
@@ -135,7 +135,7 @@ async def _respond_to_validation_error(request: Request, error: Exception) -> Re
     for entry in error.errors():
         source, *names = entry["loc"]
         prefix = {"query": "?", "path": "path:", "header": "header:"}.get(str(source), "")
-        location = prefix + ".".join(map(str, names)) if prefix else pointer(names)
+        location = prefix + ".".join(map(str, names)) if prefix else build_pointer(names)
         issues.append(Issue(location, str(entry["type"]).replace("_", "-"), str(entry["msg"])))
     first = issues[0]
     detail = Message("The request is not valid: {pointer}: {message}.", pointer=first.pointer, message=first.message)
@@ -171,7 +171,7 @@ def _list_methods(request: Request) -> list[str]:
 async def _respond_to_unexpected_error(request: Request, error: Exception) -> Response:
     """Log an error once and return a plain 500; a database that is not reachable is a 503."""
     request_id = request.scope.get("request_id", "")
-    if is_away(error):
+    if is_unreachable(error):
         response = await _respond_to_registry_error(request, errors.Unavailable())
     else:
         log.error("unexpected error", request_id=request_id, exc_info=error)

@@ -8,7 +8,7 @@ import orjson
 from fastapi import Response
 
 from app.http.negotiation import JSON
-from app.records.payloads import etag
+from app.records.payloads import format_etag
 
 PRIVATE_HEADERS: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept"}
 
@@ -17,7 +17,7 @@ def build_record_response(
     body: str | bytes, version: int, *, status: int = 200, media_type: str = JSON, **headers: str
 ) -> Response:
     """Return one record with its version as the entity tag."""
-    return Response(body, status, {"ETag": etag(version), **PRIVATE_HEADERS, **headers}, media_type)
+    return Response(body, status, {"ETag": format_etag(version), **PRIVATE_HEADERS, **headers}, media_type)
 
 
 def build_json_response(body: bytes, media_type: str = JSON, **headers: str) -> Response:

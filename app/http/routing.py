@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
+from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
@@ -39,9 +40,17 @@ class Route(APIRoute):
         dependencies = [depends.dependency for depends in self.dependencies if depends.dependency is not None]
         self.plan = CallPlan.compile(endpoint, dependencies, path_names=frozenset(self.param_convertors))
         self.query_names = self.plan.query_names()
-        self.app = self._respond
+        self.app = self.send_response
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @override
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return how well a request matches; FastAPI would look for a router that includes this route."""
+        match, child_scope = StarletteRoute.matches(self, scope)
+        child_scope["route"] = self
+        return match, child_scope
+
+    async def send_response(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the call plan and send its response."""
         response = await self.plan.run(Request(scope, receive, send))
         await response(scope, receive, send)
 
@@ -291,9 +300,9 @@ class RouteTable(BaseRoute):
 
     @override
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the route that matched respond."""
+        """Let the route that matched respond; it refuses a method that it does not have."""
         route: Route = scope["route"]
-        await route.handle(scope, receive, send)
+        await StarletteRoute.handle(route, scope, receive, send)
 
 
 def _table_key(path: str) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.changes import service as change_service
-from app.changes.service import ChangePage, Streams
+from app.changes.service import ChangePage, ChangeStreams
 from app.http.dependencies import DatabaseDep, PrincipalDep, check_query_names
 from app.http.openapi import describe_problems
 from app.http.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -42,9 +42,9 @@ KindQuery = Annotated[
 ]
 
 
-async def get_stream_service(request: Request) -> Streams:
+async def get_stream_service(request: Request) -> ChangeStreams:
     """Return the change streams of the service."""
-    service: Streams = request.app.state.streams
+    service: ChangeStreams = request.app.state.streams
     return service
 
 
@@ -62,9 +62,9 @@ async def list_changes(
     jurisdiction: JurisdictionQuery = None,
     kind: KindQuery = None,
 ) -> Response:
-    query = change_service.asked(principal, jurisdiction, kind)
-    start = change_service.place(after or "0")
-    page = await change_service.page(database, query, start, min(limit, MAX_LIMIT))
+    query = change_service.build_query(principal, jurisdiction, kind)
+    start = change_service.parse_position(after or "0")
+    page = await change_service.load_page(database, query, start, min(limit, MAX_LIMIT))
     next_query = dict(request.query_params) | {"after": str(page.after)}
     next_url = f"{request.url.path}?{urlencode(next_query)}"
     items = ",".join(body for _, body in page.entries)
@@ -87,7 +87,7 @@ async def list_changes(
 )
 async def stream_changes(
     principal: PrincipalDep,
-    service: Annotated[Streams, Depends(get_stream_service)],
+    service: Annotated[ChangeStreams, Depends(get_stream_service)],
     after: AfterQuery = None,
     jurisdiction: JurisdictionQuery = None,
     kind: KindQuery = None,
@@ -102,11 +102,11 @@ async def stream_changes(
     ] = None,
     last_event_id: Annotated[str | None, Header(max_length=200, description="Where a broken stream goes on.")] = None,
 ) -> StreamingResponse:
-    query = change_service.asked(principal, jurisdiction, kind)
+    query = change_service.build_query(principal, jurisdiction, kind)
     cursor = last_event_id or after
-    start = change_service.place(cursor) if cursor else None
+    start = change_service.parse_position(cursor) if cursor else None
     return StreamingResponse(
-        service.follow(query, start, wait_s),
+        service.stream_events(query, start, wait_s),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

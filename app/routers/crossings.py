@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from app.analysis.crossings.report import (
     CrossingAnswer,
@@ -12,28 +12,21 @@ from app.analysis.crossings.report import (
     build_crossing,
     build_crossings,
 )
-from app.decisions import waivers
-from app.decisions.waivers import Waiver, WaiverDraft
+from app.decisions.waivers import WAIVER, WaiverDocument, WaiverDraft, save_waiver
 from app.http.dependencies import (
     AnalysisDep,
-    BodyDep,
-    DatabaseDep,
     DisconnectDep,
-    EditorDep,
     GeoJsonDep,
-    PreconditionDep,
     PrincipalDep,
-    ReadDep,
-    WriteContextDep,
     check_query_names,
 )
 from app.http.negotiation import GEOJSON, JSON
-from app.http.openapi import GEOJSON_CONTENT, describe_body, describe_problems
-from app.http.paging import HistoryPage, PageDep, build_history_page
+from app.http.openapi import GEOJSON_CONTENT, describe_problems
 from app.http.parameters import JurisdictionPath
-from app.http.responses import build_json_response, build_record_response
+from app.http.responses import build_json_response
 from app.http.routing import Route
 from app.models.vocabulary import Level
+from app.routers.decisions import DecisionRoutes, add_decision_routes
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}/coverage/crossings",
@@ -42,7 +35,10 @@ router = APIRouter(
     route_class=Route,
 )
 
-CrossingPath = Annotated[str, Path(pattern="^(core|urban|city)-[0-9a-f]{12}$", description="Id of the crossing.")]
+_CROSSING_PARAMETER: Any = Path(
+    alias="crossing", pattern="^(core|urban|city)-[0-9a-f]{12}$", description="Id of the crossing."
+)
+CrossingPath = Annotated[str, _CROSSING_PARAMETER]
 _OR_GEOJSON: dict[str, Any] = {"content": GEOJSON_CONTENT}
 
 
@@ -82,75 +78,15 @@ async def get_crossing(
     return build_json_response(body, GEOJSON if geojson else JSON)
 
 
-@router.get(
-    "/{crossing}/waiver",
-    summary="The waiver of a crossing",
-    responses={200: {"model": Waiver}, **describe_problems(401, 403, 404, 422)},
+add_decision_routes(
+    router,
+    DecisionRoutes(
+        WAIVER,
+        path="/{crossing}/waiver",
+        parameter=_CROSSING_PARAMETER,
+        draft=WaiverDraft,
+        document=WaiverDocument,
+        save=save_waiver,
+        save_summary="Decide that a crossing need not be guarded, with a reason and an end",
+    ),
 )
-async def get_waiver(
-    code: JurisdictionPath, crossing: CrossingPath, principal: PrincipalDep, connection: ReadDep
-) -> Response:
-    version, body = await waivers.get(connection, code, crossing, principal)
-    return build_record_response(body, version)
-
-
-@router.get(
-    "/{crossing}/waiver/history",
-    summary="Changes of the waiver of a crossing, newest first",
-    responses={200: {"model": HistoryPage}, **describe_problems(401, 403, 404, 422)},
-)
-async def list_waiver_history(
-    request: Request,
-    code: JurisdictionPath,
-    crossing: CrossingPath,
-    principal: PrincipalDep,
-    connection: ReadDep,
-    paging: PageDep,
-) -> Response:
-    changes, before = await waivers.history(
-        connection, code, crossing, principal, before=paging.before_sequence, limit=paging.limit
-    )
-    return build_history_page(request, changes, before)
-
-
-@router.put(
-    "/{crossing}/waiver",
-    summary="Decide that a crossing need not be guarded, with a reason and an end",
-    responses={
-        200: {"model": Waiver},
-        201: {"model": Waiver},
-        **describe_problems(401, 403, 404, 409, 412, 413, 415, 422),
-    },
-    openapi_extra=describe_body(WaiverDraft),
-)
-async def put_waiver(
-    code: JurisdictionPath,
-    crossing: CrossingPath,
-    principal: EditorDep,
-    payload: BodyDep,
-    precondition: PreconditionDep,
-    service: AnalysisDep,
-    database: DatabaseDep,
-    context: WriteContextDep,
-) -> Response:
-    written, body = await waivers.put(database, service, code, crossing, payload, principal, precondition, context)
-    location = f"/v1/jurisdictions/{code}/coverage/crossings/{crossing}/waiver"
-    return build_record_response(body, written.version, status=201 if written.created else 200, Location=location)
-
-
-@router.delete(
-    "/{crossing}/waiver",
-    status_code=204,
-    summary="End a waiver before its time; its history stays",
-    responses={204: {"description": "Removed."}, **describe_problems(401, 403, 404, 412, 422)},
-)
-async def remove_waiver(
-    code: JurisdictionPath,
-    crossing: CrossingPath,
-    principal: EditorDep,
-    precondition: PreconditionDep,
-    database: DatabaseDep,
-    context: WriteContextDep,
-) -> Response:
-    await waivers.remove(database, code, crossing, principal, precondition, context)
-    return Response(status_code=204)

@@ -23,7 +23,7 @@ async def livez() -> Response:
     responses={503: {"description": "Not ready; the failed checks are named."}},
 )
 async def readyz(database: DatabaseDep) -> Response:
-    checks = await health.checks(database)
+    checks = await health.run_checks(database)
     if all(check["ok"] for check in checks.values()):
         return build_value_response({"status": "ready", "checks": checks}, headers=_FRESH)
     headers = {**_FRESH, "Retry-After": "2"}

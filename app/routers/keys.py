@@ -7,14 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.access import keys
 from app.access.roles import Role
-from app.errors import Invalid
+from app.errors import Invalid, to_issues
 from app.http.dependencies import BodyDep, EditorDep, PrincipalDep, ReadDep, WriteDep, check_query_names
 from app.http.openapi import describe_body, describe_problems
 from app.http.responses import build_value_response
 from app.http.routing import Route
 from app.messages import Message
 from app.models.fields import DivisionText, Instant, Line
-from app.records import payloads
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(check_query_names)], route_class=Route)
 
@@ -34,8 +33,8 @@ class KeyDraft(BaseModel):
 
 @router.get("", summary="List keys, without their secrets", responses=describe_problems(401, 403, 422))
 async def list_keys(principal: PrincipalDep, connection: ReadDep) -> Response:
-    principal.need_everywhere("admin")
-    return build_value_response({"items": await keys.listed(connection)})
+    principal.require_role_everywhere("admin")
+    return build_value_response({"items": await keys.load_keys(connection)})
 
 
 @router.post(
@@ -47,16 +46,16 @@ async def list_keys(principal: PrincipalDep, connection: ReadDep) -> Response:
     openapi_extra=describe_body(KeyDraft),
 )
 async def create_key(request: Request, principal: EditorDep, payload: BodyDep, connection: WriteDep) -> Response:
-    principal.need_everywhere("admin")
+    principal.require_role_everywhere("admin")
     try:
         draft = KeyDraft.model_validate(payload)
     except ValidationError as error:
-        issues = payloads.faults_of(error)
+        issues = to_issues(error)
         message = Message(
             "The key is not valid: {pointer}: {message}.", pointer=issues[0].pointer, message=issues[0].message
         )
         raise Invalid(message, issues=issues) from error
-    key_id, key = await keys.create(
+    key_id, key = await keys.create_key(
         connection,
         request.app.state.secret,
         label=draft.label,
@@ -79,6 +78,6 @@ async def revoke_key(
     principal: EditorDep,
     connection: WriteDep,
 ) -> Response:
-    principal.need_everywhere("admin")
-    await keys.revoke(connection, key_id)
+    principal.require_role_everywhere("admin")
+    await keys.revoke_key(connection, key_id)
     return Response(status_code=204)

@@ -1,6 +1,6 @@
 """Routes of planning: what would change if, and scenarios kept under a name."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
@@ -8,26 +8,35 @@ from app.analysis.planning.diff import WhatIf
 from app.analysis.planning.overlay import Overlay
 from app.analysis.planning.placement import PlacementAnswer, PlacementQuestion, run_placement
 from app.analysis.planning.what_if import run_what_if
-from app.decisions import scenarios
-from app.decisions.scenario_schemas import Scenario, ScenarioDraft, ScenarioPage, ScenarioPlan, ScenarioResult
+from app.decisions.scenarios import (
+    SCENARIO,
+    ScenarioDocument,
+    ScenarioDraft,
+    ScenarioPage,
+    ScenarioPlan,
+    ScenarioResult,
+    build_scenario_plan,
+    load_scenario_result,
+    save_scenario,
+)
+from app.decisions.service import load_decision_page
 from app.http.dependencies import (
     AnalysisDep,
     BodyDep,
     DatabaseDep,
     DisconnectDep,
     EditorDep,
-    PreconditionDep,
     PrincipalDep,
     ReadDep,
-    WriteContextDep,
     check_query_names,
 )
 from app.http.negotiation import GEOJSON
 from app.http.openapi import GEOJSON_CONTENT, describe_body, describe_problems
-from app.http.paging import HistoryPage, PageDep, build_history_page, build_page
+from app.http.paging import PageDep, build_page
 from app.http.parameters import JurisdictionPath
-from app.http.responses import build_json_response, build_record_response, build_value_response
+from app.http.responses import build_json_response, build_value_response
 from app.http.routing import Route
+from app.routers.decisions import DecisionRoutes, add_decision_routes
 
 router = APIRouter(
     prefix="/v1/jurisdictions/{code}", tags=["planning"], dependencies=[Depends(check_query_names)], route_class=Route
@@ -75,7 +84,8 @@ async def post_placement(
     return build_value_response(result, GEOJSON)
 
 
-ScenarioPath = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of the scenario.")]
+_SCENARIO_PARAMETER: Any = Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of the scenario.")
+ScenarioPath = Annotated[str, _SCENARIO_PARAMETER]
 
 
 @router.get(
@@ -86,82 +96,24 @@ ScenarioPath = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", descrip
 async def list_scenarios(
     request: Request, code: JurisdictionPath, principal: PrincipalDep, connection: ReadDep, paging: PageDep
 ) -> Response:
-    bodies, after = await scenarios.listed(connection, code, principal, after=paging.after, limit=paging.limit)
+    bodies, after = await load_decision_page(
+        connection, SCENARIO, code, principal, after=paging.after, limit=paging.limit
+    )
     return build_page(request, ",".join(bodies), len(bodies), after)
 
 
-@router.get(
-    "/scenarios/{name}",
-    summary="One scenario",
-    responses={200: {"model": Scenario}, **describe_problems(401, 403, 404, 422)},
+add_decision_routes(
+    router,
+    DecisionRoutes(
+        SCENARIO,
+        path="/scenarios/{name}",
+        parameter=_SCENARIO_PARAMETER,
+        draft=ScenarioDraft,
+        document=ScenarioDocument,
+        save=save_scenario,
+        save_summary="Keep imagined changes under a name, or replace them",
+    ),
 )
-async def get_scenario(
-    code: JurisdictionPath, name: ScenarioPath, principal: PrincipalDep, connection: ReadDep
-) -> Response:
-    version, body = await scenarios.get(connection, code, name, principal)
-    return build_record_response(body, version)
-
-
-@router.put(
-    "/scenarios/{name}",
-    summary="Keep imagined changes under a name, or replace them",
-    responses={
-        200: {"model": Scenario},
-        201: {"model": Scenario},
-        **describe_problems(401, 403, 404, 409, 412, 413, 415, 422),
-    },
-    openapi_extra=describe_body(ScenarioDraft),
-)
-async def put_scenario(
-    code: JurisdictionPath,
-    name: ScenarioPath,
-    principal: EditorDep,
-    payload: BodyDep,
-    precondition: PreconditionDep,
-    service: AnalysisDep,
-    database: DatabaseDep,
-    context: WriteContextDep,
-) -> Response:
-    written, body = await scenarios.put(database, service, code, name, payload, principal, precondition, context)
-    location = f"/v1/jurisdictions/{code}/scenarios/{name}"
-    return build_record_response(body, written.version, status=201 if written.created else 200, Location=location)
-
-
-@router.delete(
-    "/scenarios/{name}",
-    status_code=204,
-    summary="Remove a scenario; its history stays",
-    responses={204: {"description": "Removed."}, **describe_problems(401, 403, 404, 412, 422)},
-)
-async def remove_scenario(
-    code: JurisdictionPath,
-    name: ScenarioPath,
-    principal: EditorDep,
-    precondition: PreconditionDep,
-    database: DatabaseDep,
-    context: WriteContextDep,
-) -> Response:
-    await scenarios.remove(database, code, name, principal, precondition, context)
-    return Response(status_code=204)
-
-
-@router.get(
-    "/scenarios/{name}/history",
-    summary="Changes of a scenario, newest first",
-    responses={200: {"model": HistoryPage}, **describe_problems(401, 403, 404, 422)},
-)
-async def list_scenario_history(
-    request: Request,
-    code: JurisdictionPath,
-    name: ScenarioPath,
-    principal: PrincipalDep,
-    connection: ReadDep,
-    paging: PageDep,
-) -> Response:
-    changes, before = await scenarios.history(
-        connection, code, name, principal, before=paging.before_sequence, limit=paging.limit
-    )
-    return build_history_page(request, changes, before)
 
 
 @router.get(
@@ -181,7 +133,9 @@ async def get_scenario_result(
         Query(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="Scenario to compare with."),
     ] = None,
 ) -> Response:
-    return build_json_response(await scenarios.result(database, service, code, name, against, principal, disconnect))
+    return build_json_response(
+        await load_scenario_result(database, service, code, name, against, principal, disconnect)
+    )
 
 
 @router.post(
@@ -196,4 +150,4 @@ async def plan_scenario(
     database: DatabaseDep,
     service: AnalysisDep,
 ) -> Response:
-    return build_value_response(await scenarios.planned(database, service, code, name, principal))
+    return build_value_response(await build_scenario_plan(database, service, code, name, principal))

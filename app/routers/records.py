@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
+from app.changes.history import load_record_history
 from app.http.dependencies import (
     BboxDep,
     BodyDep,
@@ -36,7 +37,7 @@ from app.http.routing import Route
 from app.records import batches, payloads
 from app.records import service as record_service
 from app.records.kinds import KINDS, Kind
-from app.records.payloads import unchanged
+from app.records.payloads import is_unchanged
 
 
 class BatchRow(BaseModel):
@@ -94,7 +95,7 @@ async def _read_no_format() -> bool:
 
 def _add_list(router: APIRouter, kind: Kind) -> None:
     own_filters = Depends(create_filter_dependency(kind))
-    bbox_and_format = Depends(_read_bbox_and_format if kind.shaped else _read_no_bbox)
+    bbox_and_format = Depends(_read_bbox_and_format if kind.has_geometry else _read_no_bbox)
 
     @router.get(
         f"/{kind.plural}",
@@ -114,8 +115,8 @@ def _add_list(router: APIRouter, kind: Kind) -> None:
     ) -> Response:
         bbox, geojson = box
         filters = {**own, **bbox, "jurisdiction": jurisdiction, "q": q, "updated_since": updated_since}
-        page = await record_service.listed(
-            partial(database.fetch, anew=bbox.get("bbox") is not None),
+        page = await record_service.load_record_page(
+            partial(database.fetch, replan=bbox.get("bbox") is not None),
             kind,
             filters,
             principal,
@@ -134,18 +135,18 @@ def _describe_page(kind: Kind) -> dict[str, Any]:
         "required": ["items", "next"],
         "properties": {"items": items, "next": {"type": ["string", "null"]}},
     }
-    content = {JSON: {"schema": schema}, **(GEOJSON_CONTENT if kind.shaped else {})}
+    content = {JSON: {"schema": schema}, **(GEOJSON_CONTENT if kind.has_geometry else {})}
     return {"description": f"A page of {kind.plural}.", "content": content}
 
 
 def _add_read(router: APIRouter, kind: Kind) -> None:
-    read_format = Depends(_read_format if kind.shaped else _read_no_format)
+    read_format = Depends(_read_format if kind.has_geometry else _read_no_format)
 
     @router.get(
         f"/{kind.plural}/{{code}}",
         summary=f"Read one {kind.title}",
         responses={
-            200: {"model": kind.view | kind.past, **({"content": GEOJSON_CONTENT} if kind.shaped else {})},
+            200: {"model": kind.view | kind.past, **({"content": GEOJSON_CONTENT} if kind.has_geometry else {})},
             304: {"description": "Unchanged."},
             **describe_problems(401, 403, 404, 422),
         },
@@ -160,12 +161,12 @@ def _add_read(router: APIRouter, kind: Kind) -> None:
     ) -> Response:
         media_type = GEOJSON if geojson else JSON
         if as_of is not None:
-            async with database.reading() as connection:
-                past = await record_service.get_as_of(connection, kind, code, as_of, principal, feature=geojson)
+            async with database.open_connection() as connection:
+                past = await record_service.load_past_record(connection, kind, code, as_of, principal, feature=geojson)
             return build_record_response(past.body, past.version, media_type=media_type)
-        record = await record_service.get(database.fetch, kind, code, principal, feature=geojson)
+        record = await record_service.load_record(database.fetch, kind, code, principal, feature=geojson)
         # The state of a device changes without a new version.
-        if not kind.device and unchanged(request.headers.get("if-none-match"), record.version):
+        if not kind.is_device and is_unchanged(request.headers.get("if-none-match"), record.version):
             return Response(status_code=304, headers={"ETag": f'"{record.version}"'})
         return build_record_response(record.body, record.version, media_type=media_type)
 
@@ -177,7 +178,7 @@ def _add_read(router: APIRouter, kind: Kind) -> None:
     async def list_history(
         request: Request, code: CodePath, principal: PrincipalDep, connection: ReadDep, paging: PageDep
     ) -> Response:
-        changes, before = await record_service.history(
+        changes, before = await load_record_history(
             connection, kind, code, principal, before=paging.before_sequence, limit=paging.limit
         )
         return build_history_page(request, changes, before)
@@ -199,7 +200,7 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         openapi_extra=describe_body(kind.draft),
     )
     async def create_record(principal: EditorDep, payload: BodyDep, connection: WriteDep) -> Response:
-        written = await record_service.create(connection, kind, payloads.draft(kind, payload), principal)
+        written = await record_service.create_record(connection, kind, payloads.parse_draft(kind, payload), principal)
         return await _build_written(connection, kind, written, principal)
 
     @router.put(
@@ -215,8 +216,8 @@ def _add_writes(router: APIRouter, kind: Kind) -> None:
         precondition: PreconditionDep,
         connection: WriteDep,
     ) -> Response:
-        draft = payloads.draft(kind, payload, code=code)
-        written = await record_service.put(connection, kind, draft, principal, precondition)
+        draft = payloads.parse_draft(kind, payload, code=code)
+        written = await record_service.save_record(connection, kind, draft, principal, precondition)
         return await _build_written(connection, kind, written, principal)
 
 
@@ -234,15 +235,15 @@ def _add_patch(router: APIRouter, kind: Kind) -> None:
         precondition: PreconditionDep,
         connection: WriteDep,
     ) -> Response:
-        written = await record_service.patch(connection, kind, code, payload, principal, precondition)
+        written = await record_service.patch_record(connection, kind, code, payload, principal, precondition)
         return await _build_written(connection, kind, written, principal)
 
 
 async def _build_written(
-    connection: AsyncConnection, kind: Kind, written: record_service.Written, principal: Principal
+    connection: AsyncConnection, kind: Kind, written: record_service.WriteResult, principal: Principal
 ) -> Response:
     """Return the record as it is stored now, with 201 and its address when it is new."""
-    record = await record_service.get_written(connection, kind, written.code, principal)
+    record = await record_service.load_written_record(connection, kind, written.code, principal)
     if not written.created:
         return build_record_response(record.body, record.version)
     location = f"/v1/{kind.plural}/{written.code}"
@@ -259,7 +260,7 @@ def _add_remove(router: APIRouter, kind: Kind) -> None:
     async def remove_record(
         code: CodePath, principal: EditorDep, precondition: PreconditionDep, connection: WriteDep
     ) -> Response:
-        await record_service.remove(connection, kind, code, principal, precondition)
+        await record_service.remove_record(connection, kind, code, principal, precondition)
         return Response(status_code=204)
 
 
@@ -279,7 +280,7 @@ def _add_batch(router: APIRouter, kind: Kind) -> None:
             Query(description="`atomic`: all or nothing; `each`: every good row is written."),
         ] = "atomic",
     ) -> Response:
-        return build_value_response(await batches.run(connection, kind, payload, principal, semantics))
+        return build_value_response(await batches.run_batch(connection, kind, payload, principal, semantics))
 
 
 ROUTERS = [create_router(kind) for kind in KINDS]

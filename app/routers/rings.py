@@ -69,7 +69,7 @@ class MembershipAnswer(BaseModel):
 async def list_rings(
     request: Request, code: JurisdictionPath, principal: PrincipalDep, connection: ReadDep
 ) -> Response:
-    features = await ring_service.listed(connection, code, principal)
+    features = await ring_service.load_rings(connection, code, principal)
     return build_page(request, ",".join(features), len(features), None, geojson=True)
 
 
@@ -82,9 +82,9 @@ async def get_ring(
     code: JurisdictionPath, level: LevelPath, principal: PrincipalDep, connection: ReadDep, as_of: AsOfQuery = None
 ) -> Response:
     if as_of is not None:
-        version, body = await ring_service.get_as_of(connection, code, level, as_of, principal)
+        version, body = await ring_service.load_past_ring(connection, code, level, as_of, principal)
     else:
-        version, body = await ring_service.get(connection, code, level, principal)
+        version, body = await ring_service.load_ring(connection, code, level, principal)
     return build_record_response(body, version, media_type=GEOJSON)
 
 
@@ -101,7 +101,7 @@ async def list_ring_history(
     connection: ReadDep,
     paging: PageDep,
 ) -> Response:
-    changes, before = await ring_service.history(
+    changes, before = await ring_service.load_ring_history(
         connection, code, level, principal, before=paging.before_sequence, limit=paging.limit
     )
     return build_history_page(request, changes, before)
@@ -123,7 +123,7 @@ async def put_ring(
     connection: WriteDep,
     datum: Annotated[Datum, Query(description="Datum of the coordinates sent.")] = "wgs84",
 ) -> Response:
-    written = await ring_service.put(
+    written = await ring_service.save_ring(
         connection,
         code,
         level,
@@ -133,7 +133,7 @@ async def put_ring(
         datum=datum,
         max_vertices=settings.max_ring_vertices,
     )
-    version, body = await ring_service.get(connection, code, level, principal)
+    version, body = await ring_service.load_ring(connection, code, level, principal)
     status = 201 if written.created else 200
     location = f"/v1/jurisdictions/{code}/rings/{level}"
     return build_record_response(body, version, status=status, media_type=GEOJSON, Location=location)
@@ -152,7 +152,7 @@ async def remove_ring(
     precondition: PreconditionDep,
     connection: WriteDep,
 ) -> Response:
-    await ring_service.remove(connection, code, level, principal, precondition)
+    await ring_service.remove_ring(connection, code, level, principal, precondition)
     return Response(status_code=204)
 
 
@@ -165,4 +165,4 @@ async def remove_ring(
 async def membership(
     code: JurisdictionPath, principal: PrincipalDep, payload: BodyDep, connection: ReadDep
 ) -> Response:
-    return build_value_response(await ring_service.membership(connection, code, payload, principal, MAX_POINTS))
+    return build_value_response(await ring_service.compute_membership(connection, code, payload, principal, MAX_POINTS))

@@ -20,5 +20,5 @@ router = APIRouter(prefix="/v1", tags=["states"], dependencies=[Depends(check_qu
     openapi_extra=describe_body(StateReports, line_model=StateReport),
 )
 async def report_states(principal: EditorDep, payload: LinesDep, connection: WriteDep) -> Response:
-    outcome = await state_service.report(connection, state_service.parse(payload), principal)
+    outcome = await state_service.save_reports(connection, state_service.parse_reports(payload), principal)
     return build_json_response(outcome.model_dump_json().encode())

@@ -19,15 +19,15 @@ async def test_a_statement_is_planned_anew_where_its_values_decide(database_url:
     database = Database(database_url, pool_size=1)
     try:
         for _ in range(10):
-            await database.fetch(STATEMENT, *BOX, anew=True)
-            await database.fetch_within(5, STATEMENT, *BOX, anew=True)
+            await database.fetch(STATEMENT, *BOX, replan=True)
+            await database.fetch_with_timeout(5, STATEMENT, *BOX, replan=True)
         assert await _plans(database) == (0, 20)
         for _ in range(10):
             await database.fetch(STATEMENT, *BOX)
-            await database.fetch_within(5, STATEMENT, *BOX)
+            await database.fetch_with_timeout(5, STATEMENT, *BOX)
         without, _ = await _plans(database)
         assert without > 0, "the connection still plans each time"
-        await database.fetch(STATEMENT, *BOX, anew=True)
+        await database.fetch(STATEMENT, *BOX, replan=True)
         assert (await _plans(database))[0] == without
     finally:
         await database.close()

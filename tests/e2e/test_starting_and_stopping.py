@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.access.keys import REMEMBERED_S
+from app.access.keys import CACHE_S
 from app.server import GRACE_S
 from tests.e2e.running import Service, camera, command, free_port, processes, until
 
@@ -47,7 +47,7 @@ def test_keys_made_and_revoked_beside_a_running_service_count_there(service: Ser
         assert client.put("/v1/cameras/keyed", json=camera(2, code="keyed")).is_success
         assert client.get("/v1/keys").status_code == 403
     assert command("keys", "revoke", key_id, **here).returncode == 0
-    refused_from = time.monotonic() + REMEMBERED_S
+    refused_from = time.monotonic() + CACHE_S
     again = command("keys", "revoke", key_id, **here)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert key_id in command("keys", "list", **here).stdout

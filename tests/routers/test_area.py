@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.geo.projection.local_projection import frame_for
+from app.geo.projection.local_projection import choose_projection
 from app.geo.visibility.field_of_view import range_for_density
 from tests.builders import (
     CITY,
@@ -31,7 +31,7 @@ EAST: Json = {"azimuth_deg": 90.0, "opening_deg": 60.0, "range_m": 50.0, "state"
 ROUND: Json = {"range_m": 40.0, "state": "online"}
 SECTOR_M2 = 50**2 * math.pi / 6
 DISC_M2 = 40**2 * math.pi
-FRAME = frame_for(LON, LAT)
+FRAME = choose_projection(LON, LAT)
 
 
 def at(east_m: float, north_m: float) -> tuple[float, float]:

@@ -83,7 +83,7 @@ async def test_one_bad_row_refuses_an_atomic_batch(city: httpx.AsyncClient, data
     ]
     answer = await city.post(CAMERAS, json=items)
     assert (answer.status_code, answer.json()["code"]) == (422, "batch-refused")
-    assert "5 of 6 cameras are refused, so none is written: row 1" in answer.json()["detail"]
+    assert "5 of 6 rows are not valid, so none is written. Row 1" in answer.json()["detail"]
     assert [(fault["pointer"], fault["code"]) for fault in answer.json()["errors"]] == [
         ("/items/1/range_m", "greater-than-equal"),
         ("/items/2/upsert/range_m", "greater-than-equal"),
@@ -145,7 +145,7 @@ async def test_what_others_need_is_not_removed(city: httpx.AsyncClient, database
     (fault,) = body["rows"][1]["errors"]
     assert fault == {
         "pointer": "/delete", "code": "still-referenced",
-        "message": "it is still pointed to by camera a",
+        "message": "camera a refers to this record",
     }  # fmt: skip
 
 

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from app.changes import service as change_service
-from app.changes.queries import Asked
-from app.changes.service import Place, Streams
+from app.changes.queries import ChangeQuery
+from app.changes.service import ChangeStreams, FeedPosition
 from app.db.engine import Database, WriteContext
 from tests.builders import CITY, MERGE_PATCH, OTHER, Json, KeyFor, camera, jurisdiction
 
-ALL = Asked(None, [])
+ALL = ChangeQuery(None, [])
 WHO = WriteContext("writer")
 
 
@@ -188,8 +188,8 @@ async def test_a_cursor_that_is_none_of_ours(city: httpx.AsyncClient, after: str
 
 
 async def test_a_place_survives_being_written_down() -> None:
-    for place in (Place(0), Place(7), change_service.place(str(Place(3)))):
-        assert change_service.place(str(place)) == place
+    for place in (FeedPosition(0), FeedPosition(7), change_service.parse_position(str(FeedPosition(3)))):
+        assert change_service.parse_position(str(place)) == place
 
 
 # -- under concurrent writers -----------------------------------------------------------------------
@@ -204,7 +204,7 @@ _CAMERAS = text(
 async def _write(database: Database, name: str, dice: random.Random) -> None:
     """Write some records, wait with the transaction open, and sometimes take it all back."""
     try:
-        async with database.writing(WHO) as connection:
+        async with database.open_transaction(WHO) as connection:
             for part in range(dice.randint(1, 3)):
                 bound = {"name": f"{name}-{part}-", "count": dice.randint(1, 5)}
                 await connection.execute(_CAMERAS, bound)
@@ -217,10 +217,10 @@ async def _write(database: Database, name: str, dice: random.Random) -> None:
 
 async def _followed(database: Database, done: asyncio.Event) -> list[int]:
     """Follow the feed with small pages until the writers are done and nothing more comes."""
-    place, seen = Place(0), []
+    place, seen = FeedPosition(0), []
     while True:
         last = done.is_set()
-        page = await change_service.page(database, ALL, place, 7)
+        page = await change_service.load_page(database, ALL, place, 7)
         seen += [page_place.seq for page_place, _ in page.entries]
         place = page.after
         if last and not page.more and not page.entries:
@@ -229,7 +229,7 @@ async def _followed(database: Database, done: asyncio.Event) -> list[int]:
 
 
 async def test_a_reader_misses_nothing_while_many_write(database: Database) -> None:
-    async with database.writing(WHO) as connection:
+    async with database.open_transaction(WHO) as connection:
         await connection.execute(
             text("INSERT INTO jurisdiction (code, plan, requirements, coverage_parameters, "
                  "stale_after_s, synthetic) VALUES ('410800', '{}', '{}', '{}', 3600, true)")
@@ -244,7 +244,7 @@ async def test_a_reader_misses_nothing_while_many_write(database: Database) -> N
     await asyncio.gather(*(writer(number) for number in range(5)))
     done.set()
     seen = await reader
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         rows = await connection.execute(text("SELECT seq FROM change_log ORDER BY seq"))
         written = [row[0] for row in rows]
     assert seen == written  # all, once, in order
@@ -254,7 +254,7 @@ async def test_a_reader_misses_nothing_while_many_write(database: Database) -> N
 async def test_nothing_is_told_past_a_writer_that_has_not_committed(
     city: httpx.AsyncClient, database: Database
 ) -> None:
-    async with database.writing(WHO) as slow:
+    async with database.open_transaction(WHO) as slow:
         await slow.execute(_CAMERAS, {"name": "slow", "count": 1})
         await city.put("/v1/cameras/fast", json=camera("fast"))
         await city.post("/v1/states", json=[_report("fast", 7200)])
@@ -283,10 +283,10 @@ async def test_what_a_reader_heard_last_is_how_a_device_reads(city: httpx.AsyncC
     heard: dict[str, str] = {}
 
     async def reads() -> None:
-        place = Place(0)
+        place = FeedPosition(0)
         while True:
             last = done.is_set()
-            page = await change_service.page(database, ALL, place, 5)
+            page = await change_service.load_page(database, ALL, place, 5)
             for _, body in page.entries:
                 item = httpx.Response(200, text=body).json()
                 if item["operation"] == "state":
@@ -311,10 +311,10 @@ async def test_what_a_reader_heard_last_is_how_a_device_reads(city: httpx.AsyncC
     assert {code for code, state in now.items() if state != "unknown"} <= heard.keys()
 
 
-async def _heard(database: Database, place: Place, heard: dict[str, str]) -> Place:
+async def _heard(database: Database, place: FeedPosition, heard: dict[str, str]) -> FeedPosition:
     """Read on to the end of the feed, noting the last state of each device."""
     while True:
-        page = await change_service.page(database, ALL, place, 50)
+        page = await change_service.load_page(database, ALL, place, 50)
         for _, body in page.entries:
             item = httpx.Response(200, text=body).json()
             if item["operation"] == "state":
@@ -334,10 +334,10 @@ async def test_a_device_falls_silent_while_the_rule_is_being_changed(
     await city.post("/v1/states", json=[_report("a", 1.6)])
     heard: dict[str, str] = {}
     rule = text("UPDATE jurisdiction SET stale_after_s = :seconds")
-    async with database.writing(WHO) as connection:
+    async with database.open_transaction(WHO) as connection:
         await connection.execute(text("SELECT 1"))
         await asyncio.sleep(0.6)
-        place = await _heard(database, Place(0), heard)
+        place = await _heard(database, FeedPosition(0), heard)
         assert heard == {"a": "unknown" if before == 2 else "online"}
         await connection.execute(rule, {"seconds": after})
     await _heard(database, place, heard)
@@ -349,8 +349,8 @@ async def test_no_silence_is_told_while_the_rule_is_being_changed(city: httpx.As
     await _patience(city, 2)
     await city.post("/v1/states", json=[_report("a", 1.6)])
     heard: dict[str, str] = {}
-    place = await _heard(database, Place(0), heard)
-    async with database.writing(WHO) as connection:
+    place = await _heard(database, FeedPosition(0), heard)
+    async with database.open_transaction(WHO) as connection:
         await connection.execute(text("UPDATE jurisdiction SET stale_after_s = 3600"))
         await asyncio.sleep(0.6)
         place = await _heard(database, place, heard)
@@ -387,14 +387,14 @@ async def test_a_stream_resumes_where_it_broke(city: httpx.AsyncClient) -> None:
 
 async def test_a_stream_begins_now_and_tells_what_comes(city: httpx.AsyncClient, database: Database) -> None:
     await city.put("/v1/cameras/old", json=camera("old"))
-    streams = Streams(database)
-    parts = streams.follow(ALL, None)
+    streams = ChangeStreams(database)
+    parts = streams.stream_events(ALL, None)
     assert (await anext(parts)).startswith("retry: ")
     waiting = asyncio.ensure_future(anext(parts))
     await city.put("/v1/cameras/new", json=camera("new"))
     assert '"code":"new"' in await asyncio.wait_for(waiting, 10)
     ending = asyncio.ensure_future(anext(parts))
-    streams.end()
+    streams.stop()
     assert "stopping" in await asyncio.wait_for(ending, 5)
     assert await _events(parts) == []
 
@@ -402,10 +402,10 @@ async def test_a_stream_begins_now_and_tells_what_comes(city: httpx.AsyncClient,
 async def test_a_stream_tells_a_silence(city: httpx.AsyncClient, database: Database) -> None:
     await city.put("/v1/cameras/a", json=camera("a"))
     await city.post("/v1/states", json=[_report("a", 3599)])
-    streams = Streams(database)
-    parts = streams.follow(ALL, None)
+    streams = ChangeStreams(database)
+    parts = streams.stream_events(ALL, None)
     await anext(parts)
     told = await asyncio.wait_for(anext(parts), 10)
     assert '"derived":true' in told
     assert '"code":"a"' in told
-    streams.end()
+    streams.stop()

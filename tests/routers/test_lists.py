@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.db.engine import Database, WriteContext
 from app.records.kinds import KINDS, Kind
-from app.records.queries.documents import Conditions, source
+from app.records.queries.documents import FilterClause, build_from_clause
 from tests.builders import (
     CITY,
     GEOJSON,
@@ -149,7 +149,7 @@ async def test_every_declared_filter_is_a_parameter(city: httpx.AsyncClient, kin
     plural, filters = kind.plural, kind.filters
     refused = await city.get(f"/v1/{plural}?unheard_of=1")
     known = refused.json()["detail"].partition("Allowed here: ")[2].rstrip(".").split(", ")
-    shaped = {"bbox", "f"} if kind.shaped else set()
+    shaped = {"bbox", "f"} if kind.has_geometry else set()
     common = {"jurisdiction", "q", "updated_since", "limit", "cursor"}
     assert set(known) == filters | common | shaped
 
@@ -188,14 +188,14 @@ async def test_a_box_touches_what_reaches_into_it(city: httpx.AsyncClient) -> No
     assert list(found.values()) == [["road-1"], []]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.shaped], ids=lambda k: k.plural)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.has_geometry], ids=lambda k: k.plural)
 @pytest.mark.parametrize("box", [(113.0, 35.0, 113.1, 35.1), (170.0, 0.0, -170.0, 10.0)])
 async def test_boxes_go_through_the_spatial_index(database: Database, kind: Kind, box: tuple[float, ...]) -> None:
-    where = Conditions(kind, {"bbox": box})
-    statement = f"EXPLAIN SELECT t.code FROM {source(kind)} WHERE {where.sql}"
+    where = FilterClause(kind, {"bbox": box})
+    statement = f"EXPLAIN SELECT t.code FROM {build_from_clause(kind)} WHERE {where.sql}"
     for number, value in enumerate(where.values, start=1):
         statement = statement.replace(f"${number}::", f"'{value}'::")
-    async with database.writing(WriteContext("tests")) as connection:
+    async with database.open_transaction(WriteContext("tests")) as connection:
         await connection.execute(text("SET LOCAL enable_seqscan = off"))
         plan = "\n".join((await connection.execute(text(statement))).scalars())
     assert f"ix_{kind.name}_geometry" in plan

@@ -217,7 +217,7 @@ async def test_a_condition_does_not_tell_a_version_outside_the_scope(
     for method in ("PATCH", "DELETE"):
         answer = await two_cities.request(method, f"/v1/cameras/{OTHER}", json={}, headers=headers)
         assert (answer.status_code, "etag" in answer.headers) == (412, False)
-        assert "there is no such record" in answer.json()["detail"]
+        assert "the record does not exist" in answer.json()["detail"]
 
 
 async def test_a_code_taken_outside_the_scope_does_not_say_where(
@@ -306,7 +306,7 @@ async def test_an_expired_key_is_none(city: httpx.AsyncClient) -> None:
 async def test_a_revoked_key_is_none_at_once_when_nothing_is_remembered(
     city: httpx.AsyncClient, key_for: KeyFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "REMEMBERED_S", 0)
+    monkeypatch.setattr(keys, "CACHE_S", 0)
     key = await key_for("reader")
     assert (await city.get("/v1/cameras", headers=key)).status_code == 200
     key_id = key["Authorization"].split("_")[1]

@@ -109,9 +109,9 @@ def test_the_quick_way_reads_what_the_model_reads(payload: list[Any]) -> None:
         expected = REPORTS.validate_python(payload)
     except ValidationError:
         with pytest.raises(Invalid):
-            state_service.parse(payload)
+            state_service.parse_reports(payload)
         return
-    found = state_service.parse(payload)
+    found = state_service.parse_reports(payload)
     assert [found.kind, found.code, found.state] == [
         [report.kind for report in expected],
         [report.code for report in expected],

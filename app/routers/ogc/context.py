@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Final
 from urllib.parse import parse_qsl
 
@@ -13,8 +14,8 @@ from app.http import negotiation
 from app.http.dependencies import PrincipalDep
 from app.messages import Message
 from app.ogc.documents import GEOJSON, HTML, JSON, OPENAPI, SCHEMA
-from app.ogc.features import Features
-from app.ogc.parameters import check_known
+from app.ogc.features import FeatureService
+from app.ogc.parameters import check_parameters
 
 _MAX_PARAMETERS: Final = 200
 _MAX_NAME_LENGTH: Final = 60
@@ -42,9 +43,9 @@ class OgcRequest:
         return f"{scope['scheme']}://{host}{scope.get('root_path', '')}/ogc"
 
     @property
-    def features(self) -> Features:
+    def features(self) -> FeatureService:
         """The features of the service."""
-        features: Features = self.request.app.state.features
+        features: FeatureService = self.request.app.state.features
         return features
 
 
@@ -58,7 +59,7 @@ UncheckedRequestDep = Annotated[OgcRequest, Depends(read_request)]
 
 async def check_request(request: UncheckedRequestDep) -> OgcRequest:
     """Return a request; raise BadQuery for a query parameter that its route does not declare."""
-    check_known(request.query, frozenset(request.request.scope["route"].query_names))
+    check_parameters(request.query, frozenset(request.request.scope["route"].query_names))
     return request
 
 
@@ -145,13 +146,18 @@ def choose_media_type(request: OgcRequest, formats: tuple[Format, ...], *, lenie
     name = request.query.get("f")
     if name is not None:
         return _find_media_type(name.lower(), formats)
-    offered = tuple(media_type for known in formats for media_type in known.media_types)
+    offered = _list_media_types(formats)
     chosen = negotiation.choose_media_type(request.request.headers.get("accept"), offered)
     if chosen is not None:
         return chosen
     if lenient:
         return offered[0]
     raise NotAcceptable(offered)
+
+
+@cache
+def _list_media_types(formats: tuple[Format, ...]) -> tuple[str, ...]:
+    return tuple(media_type for option in formats for media_type in option.media_types)
 
 
 def _find_media_type(name: str, formats: tuple[Format, ...]) -> str:
@@ -162,7 +168,7 @@ def _find_media_type(name: str, formats: tuple[Format, ...]) -> str:
             formats=", ".join(_FORMAT_NAMES),
         )
         raise BadQuery(message, parameter="f", code="bad-query")
-    for known in formats:
-        if name == known.name or (name == "json" and known.name == "geojson"):
-            return known.media_types[0]
-    raise NotAcceptable([known.name for known in formats])
+    for option in formats:
+        if name == option.name or (name == "json" and option.name == "geojson"):
+            return option.media_types[0]
+    raise NotAcceptable([option.name for option in formats])

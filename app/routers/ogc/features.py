@@ -10,14 +10,14 @@ import orjson
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from app.errors import NotFound, NotPossible
+from app.errors import MethodNotAllowed, NotFound
 from app.http.dependencies import JSON_TYPES, PATCH_TYPES, build_write_context, read_json
 from app.http.routing import Route
 from app.ogc import features, parameters, writes
 from app.ogc.collection_model import Collection
-from app.ogc.documents import GEOJSON, HTML, JSON, link
-from app.ogc.features import PIECE, Asked, Page, may
-from app.records.payloads import Precondition, etag, unchanged
+from app.ogc.documents import GEOJSON, HTML, JSON, build_link
+from app.ogc.features import PIECE, FeaturePage, FeatureQuery, list_allowed_methods
+from app.records.payloads import Precondition, format_etag, is_unchanged
 from app.routers.ogc.context import FEATURE_FORMATS, OgcRequest, RequestDep, UncheckedRequestDep, choose_media_type
 from app.routers.ogc.metadata import COLLECTION
 from app.routers.ogc.openapi import (
@@ -47,18 +47,18 @@ _MAX_ID_LENGTH: Final = 200
     openapi_extra=PAGE_QUERY,
 )
 async def list_features(request: UncheckedRequestDep) -> Response:
-    collection = features.named(request.path["collection"], request.principal)
-    query = parameters.items(collection, request.query, reveal=request.principal.reveals)
+    collection = features.find_collection(request.path["collection"], request.principal)
+    query = parameters.parse_items_query(collection, request.query, reveal=request.principal.sees_restricted)
     media_type = choose_media_type(request, FEATURE_FORMATS)
     service = request.features
-    scoped = await service.scoped(collection, query, request.principal)
-    first = await service.piece(collection, _limit_query(scoped, PIECE))
-    members = _build_members(collection, scoped, await service.matched(collection, scoped, first))
+    scoped = await service.apply_scope(collection, query, request.principal)
+    first = await service.fetch_piece(collection, _limit_query(scoped, PIECE))
+    members = _build_members(collection, scoped, await service.count_matches(collection, scoped, first))
     if media_type == HTML:
         return _render_features(request, collection, first, members)
     headers = {**PRIVATE_HEADERS, "Content-Crs": f"<{query.crs.uri}>"}
     if scoped.limit > PIECE and first.after is not None:
-        pieces = service.pieces(collection, query, request.principal, first)
+        pieces = service.iter_pieces(collection, query, request.principal, first)
         stream = _stream_features(request, collection, pieces, members)
         return StreamingResponse(stream, 200, headers, media_type)
     end, next_url = _build_end(request, collection, first.count, first.after, members)
@@ -71,18 +71,18 @@ async def list_features(request: UncheckedRequestDep) -> Response:
     return Response(body, 200, headers, media_type)
 
 
-def _limit_query(query: Asked, limit: int) -> Asked:
-    return query if query.limit <= limit else parameters.limited(query, limit)
+def _limit_query(query: FeatureQuery, limit: int) -> FeatureQuery:
+    return query if query.limit <= limit else parameters.with_limit(query, limit)
 
 
-def _build_members(collection: Collection, scoped: Asked, matched: int | None) -> dict[str, Any]:
+def _build_members(collection: Collection, scoped: FeatureQuery, matched: int | None) -> dict[str, Any]:
     """Return the number of all features, and what could not be assessed: unknown is not zero."""
     members: dict[str, Any] = {} if matched is None else {"numberMatched": matched}
     return members | {"not_assessed": scoped.not_assessed} if collection.answer else members
 
 
 async def _stream_features(
-    request: OgcRequest, collection: Collection, pieces: AsyncIterator[Page], members: dict[str, Any]
+    request: OgcRequest, collection: Collection, pieces: AsyncIterator[FeaturePage], members: dict[str, Any]
 ) -> AsyncIterator[bytes]:
     """Yield a long page piece by piece."""
     yield _START
@@ -105,15 +105,15 @@ def _build_end(
     if after is not None:
         cursor = parameters.encode_cursor(after, request.query.get("sortby"))
         next_url = _build_url(items_url, request.query, cursor=cursor)
-        links.append(link(next_url, "next", GEOJSON, "The next page"))
+        links.append(build_link(next_url, "next", GEOJSON, "The next page"))
     return b"]," + orjson.dumps({"numberReturned": count, "links": links, **members})[1:], next_url
 
 
 def _build_links(request: OgcRequest, url: str, collection_url: str, title: str) -> list[dict[str, str]]:
     return [
-        link(_build_url(url, request.query), "self", GEOJSON, title),
-        link(_build_url(url, request.query, f="html"), "alternate", HTML, "As HTML"),
-        link(collection_url, "collection", JSON, "The collection"),
+        build_link(_build_url(url, request.query), "self", GEOJSON, title),
+        build_link(_build_url(url, request.query, f="html"), "alternate", HTML, "As HTML"),
+        build_link(collection_url, "collection", JSON, "The collection"),
     ]
 
 
@@ -122,7 +122,9 @@ def _build_url(url: str, query: Mapping[str, str], **changes: str) -> str:
     return f"{url}?{urlencode(merged)}" if merged else url
 
 
-def _render_features(request: OgcRequest, collection: Collection, first: Page, members: dict[str, Any]) -> Response:
+def _render_features(
+    request: OgcRequest, collection: Collection, first: FeaturePage, members: dict[str, Any]
+) -> Response:
     end, next_url = _build_end(request, collection, first.count, first.after, members)
     return render_page(
         "items.html",
@@ -143,9 +145,9 @@ def _render_features(request: OgcRequest, collection: Collection, first: Page, m
 )
 async def get_feature(request: UncheckedRequestDep) -> Response:
     collection, code = _find_feature(request)
-    query = parameters.one(collection, request.query, reveal=request.principal.reveals)
+    query = parameters.parse_item_query(collection, request.query, reveal=request.principal.sees_restricted)
     media_type = choose_media_type(request, FEATURE_FORMATS)
-    feature = await request.features.item(collection, code, query, request.principal)
+    feature = await request.features.fetch_item(collection, code, query, request.principal)
     if media_type == HTML:
         return render_page(
             "item.html",
@@ -156,10 +158,10 @@ async def get_feature(request: UncheckedRequestDep) -> Response:
         )
     headers = {**PRIVATE_HEADERS, "Content-Crs": f"<{query.crs.uri}>"}
     if feature.version is not None:
-        headers["ETag"] = etag(feature.version)
+        headers["ETag"] = format_etag(feature.version)
         # The state of a device changes without a new version.
-        has_state = collection.kind is not None and collection.kind.device
-        if not has_state and unchanged(request.request.headers.get("if-none-match"), feature.version):
+        has_state = collection.kind is not None and collection.kind.is_device
+        if not has_state and is_unchanged(request.request.headers.get("if-none-match"), feature.version):
             return Response(None, 304, headers)
     collection_url = f"{request.base_url}/collections/{collection.id}"
     url = f"{collection_url}/items/{quote(code, safe='')}"
@@ -169,7 +171,7 @@ async def get_feature(request: UncheckedRequestDep) -> Response:
 
 def _find_feature(request: OgcRequest) -> tuple[Collection, str]:
     """Return the collection and the id of a path; raise NotFound when one of them cannot exist."""
-    collection = features.named(request.path["collection"], request.principal)
+    collection = features.find_collection(request.path["collection"], request.principal)
     code = request.path["feature"]
     if "\x00" in code or len(code) > _MAX_ID_LENGTH:
         raise NotFound("feature", code[:80].replace("\x00", ""))
@@ -187,7 +189,7 @@ async def _open_transaction(request: OgcRequest) -> AsyncIterator[Any]:
     """Open the one transaction of a request; it is committed before the response is sent."""
     reason = request.request.headers.get("x-change-reason", "")[:500]
     context = build_write_context(request.request, request.principal, reason)
-    async with request.request.app.state.database.writing(context) as connection:
+    async with request.request.app.state.database.open_transaction(context) as connection:
         yield connection
 
 
@@ -199,19 +201,19 @@ def _parse_precondition(request: OgcRequest) -> Precondition:
 def _check_write(request: OgcRequest, collection: Collection) -> None:
     """Raise NotPossible if the collection does not have the method; then check the role."""
     if request.request.method not in collection.writes:
-        raise NotPossible(request.request.method, features.READS)
-    request.principal.need("editor")
+        raise MethodNotAllowed(request.request.method, features.READS)
+    request.principal.require_role("editor")
 
 
 def _read_options(request: OgcRequest) -> dict[str, Any]:
     """Return how the feature of a request is read: its CRS, and the limit of a ring."""
-    crs = parameters.content_crs(request.request.headers.get("content-crs"))
+    crs = parameters.parse_content_crs(request.request.headers.get("content-crs"))
     return {"crs": crs, "max_vertices": request.request.app.state.settings.max_ring_vertices}
 
 
 def _build_created(request: OgcRequest, collection: Collection, code: str, version: int) -> Response:
     url = f"{request.base_url}/collections/{collection.id}/items/{quote(code, safe='')}"
-    return Response(None, 201, {"Location": url, "ETag": etag(version)})
+    return Response(None, 201, {"Location": url, "ETag": format_etag(version)})
 
 
 @router.post(
@@ -222,12 +224,12 @@ def _build_created(request: OgcRequest, collection: Collection, code: str, versi
     openapi_extra=describe_write(has_id=False),
 )
 async def create_feature(request: RequestDep) -> Response:
-    collection = features.named(request.path["collection"], request.principal)
+    collection = features.find_collection(request.path["collection"], request.principal)
     _check_write(request, collection)
     options = _read_options(request)
     payload = await read_json(request.request)
     async with _open_transaction(request) as connection:
-        result = await writes.create(connection, collection, payload, request.principal, **options)
+        result = await writes.create_feature(connection, collection, payload, request.principal, **options)
     return _build_created(request, collection, result.code, result.version)
 
 
@@ -245,10 +247,12 @@ async def put_feature(request: RequestDep) -> Response:
     payload = await read_json(request.request)
     precondition = _parse_precondition(request)
     async with _open_transaction(request) as connection:
-        result = await writes.put(connection, collection, code, payload, request.principal, precondition, **options)
+        result = await writes.put_feature(
+            connection, collection, code, payload, request.principal, precondition, **options
+        )
     if result.created:
         return _build_created(request, collection, result.code, result.version)
-    return Response(None, 204, {"ETag": etag(result.version)})
+    return Response(None, 204, {"ETag": format_etag(result.version)})
 
 
 @router.patch(
@@ -265,8 +269,10 @@ async def patch_feature(request: RequestDep) -> Response:
     payload = await read_json(request.request)
     precondition = _parse_precondition(request)
     async with _open_transaction(request) as connection:
-        result = await writes.patch(connection, collection, code, payload, request.principal, precondition, **options)
-    return Response(None, 204, {"ETag": etag(result.version)})
+        result = await writes.patch_feature(
+            connection, collection, code, payload, request.principal, precondition, **options
+        )
+    return Response(None, 204, {"ETag": format_etag(result.version)})
 
 
 @router.delete(
@@ -280,21 +286,21 @@ async def delete_feature(request: RequestDep) -> Response:
     collection, code = _find_feature(request)
     _check_write(request, collection)
     async with _open_transaction(request) as connection:
-        await writes.remove(connection, collection, code, request.principal, _parse_precondition(request))
+        await writes.remove_feature(connection, collection, code, request.principal, _parse_precondition(request))
     return Response(None, 204)
 
 
 @router.options(ITEMS, include_in_schema=False)
 async def list_methods_of_features(request: RequestDep) -> Response:
-    collection = features.named(request.path["collection"], request.principal)
-    return _build_methods(may(request.principal, collection, on_item=False))
+    collection = features.find_collection(request.path["collection"], request.principal)
+    return _build_methods(list_allowed_methods(request.principal, collection, on_item=False))
 
 
 @router.options(ITEM, include_in_schema=False)
 async def list_methods_of_feature(request: RequestDep) -> Response:
     # QGIS also asks this about features that do not exist.
     collection, _ = _find_feature(request)
-    return _build_methods(may(request.principal, collection, on_item=True))
+    return _build_methods(list_allowed_methods(request.principal, collection, on_item=True))
 
 
 def _build_methods(methods: tuple[str, ...]) -> Response:

@@ -25,7 +25,7 @@ COLLECTION: Final = "/collections/{collection}"
 )
 async def get_landing_page(request: RequestDep) -> Response:
     app = request.request.app
-    document = documents.landing(request.base_url, app.title, app.description)
+    document = documents.build_landing_page(request.base_url, app.title, app.description)
     return build_document_or_page(request, document, "landing.html")
 
 
@@ -36,7 +36,7 @@ async def get_landing_page(request: RequestDep) -> Response:
     responses=describe_responses("What the service conforms to", JSON, HTML),
 )
 async def get_conformance(request: RequestDep) -> Response:
-    return build_document_or_page(request, documents.conformance(), "conformance.html")
+    return build_document_or_page(request, documents.build_conformance(), "conformance.html")
 
 
 @router.get(
@@ -46,7 +46,7 @@ async def get_conformance(request: RequestDep) -> Response:
     responses=describe_responses("Functions in filters", JSON, HTML),
 )
 async def list_functions(request: RequestDep) -> Response:
-    return build_document_or_page(request, documents.functions(), "functions.html")
+    return build_document_or_page(request, documents.build_functions(), "functions.html")
 
 
 @router.get(
@@ -67,9 +67,9 @@ async def get_api(request: RequestDep) -> Response:
     responses=describe_responses("The collections", JSON, HTML),
 )
 async def list_collections(request: RequestDep) -> Response:
-    known = features.known_to(request.principal)
-    extent = await request.features.extent(request.principal)
-    document = documents.collections(request.base_url, known, extent)
+    known = features.list_readable_collections(request.principal)
+    extent = await request.features.fetch_extent(request.principal)
+    document = documents.build_collection_list(request.base_url, known, extent)
     return build_document_or_page(request, document, "collections.html")
 
 
@@ -80,9 +80,9 @@ async def list_collections(request: RequestDep) -> Response:
     responses=describe_responses("About {title}", JSON, HTML, problems=[403]),
 )
 async def get_collection(request: RequestDep) -> Response:
-    collection = features.named(request.path["collection"], request.principal)
-    extent = await request.features.extent(request.principal)
-    document = documents.collection(request.base_url, collection, extent)
+    collection = features.find_collection(request.path["collection"], request.principal)
+    extent = await request.features.fetch_extent(request.principal)
+    document = documents.build_collection(request.base_url, collection, extent)
     return build_document_or_page(request, document, "collection.html")
 
 
@@ -92,10 +92,10 @@ def _create_schema_endpoint(
     """Return the endpoint of one kind of schema of a collection."""
 
     async def get_schema(request: RequestDep) -> Response:
-        collection = features.named(request.path["collection"], request.principal)
-        document = build_schema(request.base_url, collection, reveal=request.principal.reveals)
+        collection = features.find_collection(request.path["collection"], request.principal)
+        document = build_schema(request.base_url, collection, reveal=request.principal.sees_restricted)
         members = document["properties"]
-        if build_schema is documents.feature_schema:
+        if build_schema is documents.build_feature_schema:
             members = members["properties"]["properties"]
         return build_document_or_page(
             request,
@@ -111,10 +111,10 @@ def _create_schema_endpoint(
 
 
 for _name, _heading, _build in (
-    ("schema", "schema", documents.schema),
-    ("schema/feature", "schema of a GeoJSON Feature", documents.feature_schema),
-    ("queryables", "what filters may name", documents.queryables),
-    ("sortables", "what sorts", documents.sortables),
+    ("schema", "schema", documents.build_schema),
+    ("schema/feature", "schema of a GeoJSON Feature", documents.build_feature_schema),
+    ("queryables", "what filters may name", documents.build_queryables),
+    ("sortables", "what sorts", documents.build_sortables),
 ):
     _summary = f"{_name.partition('/')[0].capitalize()} of {{title}}"
     router.add_api_route(

@@ -173,7 +173,7 @@ def _build_operation(route: Route, collection: Collection | None) -> dict[str, A
     names = {"id": collection.id, "title": collection.title} if collection else {}
     declared = dict(route.openapi_extra or FORMAT_QUERY)
     if declared == PAGE_QUERY and collection is not None:
-        queryable = [known for known in collection.shown(reveal=False) if known.queryable]
+        queryable = [known for known in collection.visible_properties(reveal=False) if known.queryable]
         declared["parameters"] = [*declared["parameters"], *map(_build_property_parameter, queryable)]
     return {
         "operationId": (route.operation_id or "").format(**names),
