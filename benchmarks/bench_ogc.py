@@ -19,8 +19,8 @@ import asyncpg
 from app.geo.projection.reference_systems import CRS84
 from app.ogc import cql2
 from app.ogc.collections import BY_ID
-from app.ogc.cql2 import box
-from app.ogc.queries.features import Asked, item_statement, page_statement
+from app.ogc.cql2 import parse_box
+from app.ogc.queries.features import FeatureQuery, build_item_statement, build_page_statement
 from benchmarks import bench_service as service
 
 BOX = "113.20,35.18,113.28,35.24"
@@ -38,8 +38,8 @@ def _as_script(statement: str, values: list[Any]) -> str:
     return statement + ";"
 
 
-def _beside_sql(name: str, url: str, asked: Asked, socket: Path) -> None:
-    service._beside_sql(name, url, _as_script(*page_statement(CAMERAS, asked)), socket, "0.5x")
+def _beside_sql(name: str, url: str, asked: FeatureQuery, socket: Path) -> None:
+    service._beside_sql(name, url, _as_script(*build_page_statement(CAMERAS, asked)), socket, "0.5x")
 
 
 def _more_cameras(url: str, count: int) -> None:
@@ -119,13 +119,13 @@ def _pages(mine: str, theirs: str, socket: Path) -> None:
     asked = urlencode({"limit": 100, "filter": text, "filter-lang": "cql2-text"}, quote_via=quote)
     pair("CQL2 filter, 100 features", "tipg", f"{mine}?{asked}", f"{theirs}?{asked}", "8x")
     pair("one item", "tipg", f"{mine}/{service.ITEM}", f"{theirs}/1600", "2x")
-    _beside_sql("100-feature page", f"{mine}?limit=100", Asked(limit=100), socket)
-    area = box([float(side) for side in BOX.split(",")], CRS84)
-    asked_box = Asked(limit=1000, area=area)
+    _beside_sql("100-feature page", f"{mine}?limit=100", FeatureQuery(limit=100), socket)
+    area = parse_box([float(side) for side in BOX.split(",")], CRS84)
+    asked_box = FeatureQuery(limit=1000, area=area)
     _beside_sql("1,000-feature bbox", f"{mine}?limit=1000&bbox={BOX}", asked_box, socket)
-    tree = cql2.parse(text, "cql2-text")
-    _beside_sql("CQL2 filter", f"{mine}?{asked}", Asked(limit=100, tree=tree), socket)
-    one = _as_script(*item_statement(CAMERAS, service.ITEM, Asked()))
+    tree = cql2.parse_filter(text, "cql2-text")
+    _beside_sql("CQL2 filter", f"{mine}?{asked}", FeatureQuery(limit=100, tree=tree), socket)
+    one = _as_script(*build_item_statement(CAMERAS, service.ITEM, FeatureQuery()))
     service._beside_sql("one item", f"{mine}/{service.ITEM}", one, socket, "0.5x")
     livez = mine.partition("/ogc")[0] + "/livez"
     pair("one item", "an empty route of the same service", f"{mine}/{service.ITEM}", livez, "-")

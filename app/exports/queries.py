@@ -7,8 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.ogc.collection_model import Collection, Property
-from app.ogc.queries.features import expression
-from app.records.queries.documents import FilterClause, build_from_clause
+from app.ogc.queries.features import build_property_expression
+from app.records.queries.documents import FilterClause, build_record_source
 
 FetchRows = Callable[[int], Awaitable[Sequence[Any]]]
 """Returns up to a number of rows; none at the end."""
@@ -42,7 +42,7 @@ def _build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[s
     """Return the table, the condition and its values."""
     if collection.kind is not None:
         clause = FilterClause(collection.kind, filters)
-        return build_from_clause(collection.kind), clause.sql, clause.values
+        return build_record_source(collection.kind), clause.sql, clause.values
     clauses, values = ["t.removed_at IS NULL"], []
     for name, value in filters.items():
         if value is not None:
@@ -54,7 +54,7 @@ def _build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[s
 
 
 def _build_column(collection: Collection, known: Property) -> str:
-    sql = expression(collection, known.name)
+    sql = build_property_expression(collection, known.name)
     if known.type == "words":
         return f"array_to_json({sql})::text"
     if known.type == "json":

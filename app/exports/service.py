@@ -34,7 +34,7 @@ from app.ingest.writers.model import ARROW, Batches, Column, Layout
 from app.ingest.writers.platforms import REQUIRED_FIELDS
 from app.instants import parse_day, parse_instant
 from app.messages import Language, Message
-from app.models.titles import heading
+from app.models.titles import build_heading
 from app.ogc.analysis_features import SOURCES
 from app.ogc.collection_model import Collection, Property
 from app.ogc.collections import BY_ID
@@ -347,7 +347,7 @@ def _select_properties(request: ExportRequest, *, reveal: bool) -> list[Property
 def _build_layout(request: ExportRequest, properties: Sequence[Property]) -> Layout:
     x, y = ("easting", "northing") if request.crs.metric else ("lon", "lat")
     names = [*(known.name for known in properties), x, y, "geometry"]
-    headers = {name: heading(name, "zh") if request.language == "zh" else name for name in names}
+    headers = {name: build_heading(name, "zh") if request.language == "zh" else name for name in names}
     return Layout(
         name=request.collection.id,
         columns=tuple(Column(p.name, headers[p.name], p.type, p.kept) for p in properties),

@@ -33,89 +33,89 @@ from app.errors import BadQuery, Conflict
 from app.models.vocabulary import LEVELS, Level
 from app.ogc.collection_model import Collection
 from app.ogc.collections import BY_ID
-from app.ogc.queries.features import Asked
+from app.ogc.queries.features import FeatureQuery
 
 Source = Callable[[AnalysisService, str, Principal], Awaitable[bytes]]
 """Returns the features of one jurisdiction."""
 
-MOST_LEAKS: Final = 20
+MAX_LEAKS: Final = 20
 """Leaks shown of each ring and direction."""
 
 
-async def _coverage(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.load_result(jurisdiction, who, build_points, CoverageQuery(geojson=True))
+async def read_coverage(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, principal, build_points, CoverageQuery(geojson=True))
 
 
-async def _gaps(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.load_result(jurisdiction, who, build_gaps, GapQuery())
+async def read_gaps(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, principal, build_gaps, GapQuery())
 
 
-async def _crossings(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.load_result(jurisdiction, who, build_crossings, CrossingQuery(geojson=True))
+async def read_crossings(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, principal, build_crossings, CrossingQuery(geojson=True))
 
 
-async def _views(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.load_result(jurisdiction, who, _all_views)
+async def read_fields_of_view(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, principal, list_fields_of_view)
 
 
-def _all_views(found: Analysis) -> dict[str, Any]:
-    return {"features": build_field_of_view_page(found, FieldOfViewQuery(), limit=2**31, after=None)[0]}
+def list_fields_of_view(analysis: Analysis) -> dict[str, Any]:
+    return {"features": build_field_of_view_page(analysis, FieldOfViewQuery(), limit=2**31, after=None)[0]}
 
 
-async def _area(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.load_result(jurisdiction, who, _area_gaps)
+async def read_area(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, principal, list_area_gaps)
 
 
-def _area_gaps(found: Analysis) -> dict[str, Any]:
-    told = build_area_gaps(found, AreaQuery())
-    return _of_jurisdiction(found, told["features"]) | {"not_assessed": told["not_assessed"]}
+def list_area_gaps(analysis: Analysis) -> dict[str, Any]:
+    features = build_area_gaps(analysis, AreaQuery())
+    return name_by_jurisdiction(analysis, features["features"]) | {"not_assessed": features["not_assessed"]}
 
 
 _CORDONS: Final[tuple[Level | Literal["through"], ...]] = (*reversed(LEVELS), "through")
 
 
-async def _leaks(answers: AnalysisService, jurisdiction: str, who: Principal) -> bytes:
-    return await answers.load_result(jurisdiction, who, _all_leaks)
+async def read_leaks(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    return await answers.load_result(jurisdiction, principal, list_leaks)
 
 
-def _all_leaks(found: Analysis) -> dict[str, Any]:
+def list_leaks(analysis: Analysis) -> dict[str, Any]:
     """Return the leaks of every ring that can be assessed, in both directions."""
     features: list[dict[str, Any]] = []
     for level in _CORDONS:
         for direction in TRAVEL_DIRECTIONS:
-            query = CordonQuery(level, direction, limit=MOST_LEAKS)
+            query = CordonQuery(level, direction, limit=MAX_LEAKS)
             with suppress(Conflict):
-                features += build_leak_route(found, query).get("features", [])
-    told = build_result(found)["not_assessed"]
-    return _of_jurisdiction(found, features) | {"not_assessed": told}
+                features += build_leak_route(analysis, query).get("features", [])
+    features_value = build_result(analysis)["not_assessed"]
+    return name_by_jurisdiction(analysis, features) | {"not_assessed": features_value}
 
 
-def _of_jurisdiction(found: Analysis, features: list[dict[str, Any]]) -> dict[str, Any]:
+def name_by_jurisdiction(analysis: Analysis, features: list[dict[str, Any]]) -> dict[str, Any]:
     """Return features whose names say whose they are: they are unique in a jurisdiction only."""
-    owner = found.snapshot.jurisdiction
+    owner = analysis.snapshot.jurisdiction
     return {"features": [{**feature, "id": f"{owner}-{feature['id']}"} for feature in features]}
 
 
 SOURCES: Final[Mapping[str, Source]] = {
-    "coverage": _coverage, "crossings": _crossings, "gaps": _gaps, "fields-of-view": _views,
-    "area-gaps": _area, "leaks": _leaks,
+    "coverage": read_coverage, "crossings": read_crossings, "gaps": read_gaps, "fields-of-view": read_fields_of_view,
+    "area-gaps": read_area, "leaks": read_leaks,
 }  # fmt: skip
 """Where the features of each collection of answers come from."""
 
-_SPEAKS_OF: Final[Mapping[str, frozenset[str]]] = {
+_NOT_ASSESSED_TOPICS: Final[Mapping[str, frozenset[str]]] = {
     "coverage": frozenset({"zone"}), "crossings": frozenset({"crossings"}),
     "gaps": frozenset({"zone", "crossings"}), "area-gaps": frozenset({"area"}),
     "leaks": frozenset({"cordon"}),
 }  # fmt: skip
 """Which parts of the analysis a collection is empty without, for want of rings or roads."""
 
-MOST_JURISDICTIONS: Final = 32
+MAX_JURISDICTIONS: Final = 32
 """AnalysisService of so many jurisdictions are shown side by side; a province names the one it means."""
-_KEPT: Final = 64
+_MAX_TABLES: Final = 64
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class _FeatureTable:
     """The features of one answer, in the order of their codes."""
 
     answer: bytes
@@ -124,33 +124,33 @@ class _Layer:
     tree: shapely.STRtree
     not_assessed: list[dict[str, Any]]
 
-    def chosen(self, asked: Asked, code: str | None) -> Sequence[int]:
+    def select_rows(self, asked: FeatureQuery, code: str | None) -> Sequence[int]:
         """Return the places of rows that may be asked for, no fewer than those that are."""
         if code is not None:
-            return self._between(code, code)
+            return self.find_code_range(code, code)
         if asked.area is not None:
-            places = np.sort(self.tree.query(asked.area, predicate="intersects"))
-            return [int(place) for place in places]
+            indices = np.sort(self.tree.query(asked.area, predicate="intersects"))
+            return [int(index) for index in indices]
         return range(len(self.codes))
 
-    def _between(self, first: str, last: str) -> range:
+    def find_code_range(self, first_code: str, last: str) -> range:
         end = bisect_right(self.codes, last)
         start = end
-        while start and self.codes[start - 1] >= first:
+        while start and self.codes[start - 1] >= first_code:
             start -= 1
         return range(start, end)
 
-    def of_page(self, places: Sequence[int], asked: Asked) -> Sequence[int]:
+    def select_page_rows(self, indices: Sequence[int], query: FeatureQuery) -> Sequence[int]:
         """Return the places of the next page and one more, when it is in the order of codes."""
         start = 0
-        if asked.after is not None:
-            past = bisect_right(self.codes, asked.after[-1])
-            start = next((i for i, place in enumerate(places) if place >= past), len(places))
-        return places[start : start + asked.limit + 1]
+        if query.after is not None:
+            past = bisect_right(self.codes, query.after[-1])
+            start = next((i for i, index in enumerate(indices) if index >= past), len(indices))
+        return indices[start : start + query.limit + 1]
 
 
 @dataclass(frozen=True)
-class Rows:
+class FeatureRows:
     """Rows for PostgreSQL, how many features there are where that is known, and what is missing."""
 
     text: str
@@ -158,21 +158,21 @@ class Rows:
     not_assessed: list[dict[str, Any]]
 
 
-class AnswerRows:
+class AnalysisFeatures:
     """The features of answers as rows for PostgreSQL, kept as long as the answer stays the same."""
 
     def __init__(self, answers: AnalysisService) -> None:
         self._answers = answers
-        self._kept: OrderedDict[tuple[str, str], _Layer] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _FeatureTable] = OrderedDict()
 
-    async def of(
+    async def select_features(
         self,
         collection: str,
         jurisdictions: Sequence[str],
-        who: Principal,
-        asked: Asked,
+        principal: Principal,
+        asked: FeatureQuery,
         code: str | None,
-    ) -> Rows:
+    ) -> FeatureRows:
         """Return the features of jurisdictions that a page, or one code, may need.
 
         Raises
@@ -180,65 +180,70 @@ class AnswerRows:
         BadQuery
             when there are too many jurisdictions to compute at once.
         """
-        if len(jurisdictions) > MOST_JURISDICTIONS:
+        if len(jurisdictions) > MAX_JURISDICTIONS:
             raise BadQuery(
-                f"This is computed for at most {MOST_JURISDICTIONS} jurisdictions at once: name one "
+                f"This is computed for at most {MAX_JURISDICTIONS} jurisdictions at once: name one "
                 "with ?jurisdiction=.",
                 parameter="jurisdiction",
                 code="bad-query",
             )
-        layers = [await self._layer(collection, owner, who) for owner in jurisdictions]
-        chosen = [(layer, layer.chosen(asked, code)) for layer in layers]
-        plain = not asked.order and asked.tree is None and asked.between is None
-        plain = plain and asked.equal.keys() <= {"jurisdiction"}
-        total = sum(len(places) for _, places in chosen) if plain else None
-        if plain and code is None:
-            chosen = [(layer, layer.of_page(places, asked)) for layer, places in chosen]
-        rows = [layer.rows[place] for layer, places in chosen for place in places]
-        missing = [told for layer in layers for told in layer.not_assessed]
-        return Rows(f"[{','.join(rows)}]", total, missing)
+        layers = [await self.load_table(collection, owner, principal) for owner in jurisdictions]
+        chosen = [(layer, layer.select_rows(asked, code)) for layer in layers]
+        is_plain = not asked.order and asked.tree is None and asked.between is None
+        is_plain = is_plain and asked.equal.keys() <= {"jurisdiction"}
+        total = sum(len(indices) for _, indices in chosen) if is_plain else None
+        if is_plain and code is None:
+            chosen = [(layer, layer.select_page_rows(indices, asked)) for layer, indices in chosen]
+        rows = [layer.rows[index] for layer, indices in chosen for index in indices]
+        missing = [features for layer in layers for features in layer.not_assessed]
+        return FeatureRows(f"[{','.join(rows)}]", total, missing)
 
-    async def _layer(self, collection: str, jurisdiction: str, who: Principal) -> _Layer:
-        answer = await SOURCES[collection](self._answers, jurisdiction, who)
-        kept = self._kept.get((collection, jurisdiction))
-        if kept is not None and kept.answer is answer:
+    async def load_table(self, collection: str, jurisdiction: str, principal: Principal) -> _FeatureTable:
+        answer = await SOURCES[collection](self._answers, jurisdiction, principal)
+        cached = self._kept.get((collection, jurisdiction))
+        if cached is not None and cached.answer is answer:
             self._kept.move_to_end((collection, jurisdiction))
-            return kept
-        layer = await anyio.to_thread.run_sync(_layer, BY_ID[collection], answer, jurisdiction)
+            return cached
+        layer = await anyio.to_thread.run_sync(build_table, BY_ID[collection], answer, jurisdiction)
         self._kept[collection, jurisdiction] = layer
-        while len(self._kept) > _KEPT:
+        while len(self._kept) > _MAX_TABLES:
             self._kept.popitem(last=False)
         return layer
 
 
-def _layer(collection: Collection, answer: bytes, jurisdiction: str) -> _Layer:
+def build_table(collection: Collection, answer: bytes, jurisdiction: str) -> _FeatureTable:
     """Return features as rows: the properties the collection has, the same as text, the geometry."""
     answered = orjson.loads(answer)
     features = sorted(answered["features"], key=lambda feature: str(feature["id"]))
-    shapes = shapely.from_geojson([_geojson(feature["geometry"]) for feature in features])
+    shapes = shapely.from_geojson([encode_geometry(feature["geometry"]) for feature in features])
     rows = []
     for feature, wkb in zip(features, shapely.to_wkb(shapes, hex=True).tolist(), strict=True):
-        told = _flat(feature["properties"])
-        told |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
-        properties = {known.name: told.get(known.name) for known in collection.properties}
+        features_value = flatten_properties(feature["properties"])
+        features_value |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
+        properties = {
+            properties_value.name: features_value.get(properties_value.name)
+            for properties_value in collection.properties
+        }
         document = orjson.dumps(properties).decode()
         rows.append(orjson.dumps(properties | {"document": document, "wkb": wkb}).decode())
     codes = [str(feature["id"]) for feature in features]
-    concerned = _SPEAKS_OF.get(collection.id, frozenset())
+    concerned = _NOT_ASSESSED_TOPICS.get(collection.id, frozenset())
     missing = [
-        {"jurisdiction": jurisdiction, **told} for told in answered.get("not_assessed", ()) if told["what"] in concerned
+        {"jurisdiction": jurisdiction, **features_value}
+        for features_value in answered.get("not_assessed", ())
+        if features_value["what"] in concerned
     ]
-    return _Layer(answer, codes, rows, shapely.STRtree(shapes), missing)
+    return _FeatureTable(answer, codes, rows, shapely.STRtree(shapes), missing)
 
 
-def _geojson(geometry: dict[str, Any] | None) -> str | None:
+def encode_geometry(geometry: dict[str, Any] | None) -> str | None:
     return None if geometry is None else orjson.dumps(geometry).decode()
 
 
-def _flat(properties: dict[str, Any]) -> dict[str, Any]:
+def flatten_properties(properties: dict[str, Any]) -> dict[str, Any]:
     """Return properties a GIS can ask about: those of a road beside the others, not inside."""
     road = properties.get("road")
     if not isinstance(road, dict):
         return dict(properties)
-    beside = {name: road.get(name) for name in ("name_zh", "name_en", "road_number", "road_class")}
-    return {**properties, **beside, "road_group": road.get("group")}
+    flattened = {name: road.get(name) for name in ("name_zh", "name_en", "road_number", "road_class")}
+    return {**properties, **flattened, "road_group": road.get("group")}

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
-from app.models.titles import title
+from app.models.titles import find_title
 from app.records.kinds import BY_NAME, Kind
 
 Type = Literal["text", "integer", "number", "boolean", "day", "instant", "words", "json"]
@@ -55,14 +55,14 @@ class Property:
     @property
     def title(self) -> str:
         """Return the title in both languages."""
-        chinese = _ZH.get(self.name) or title(self.name, "zh")
-        return f"{chinese} {title(self.name)}"
+        chinese = _ZH.get(self.name) or find_title(self.name, "zh")
+        return f"{chinese} {find_title(self.name)}"
 
     @property
     def unit(self) -> str | None:
         """Return the unit its name tells, as a UCUM code."""
-        found = next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), None)
-        return None if self.type == "json" else found
+        unit_value = next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), None)
+        return None if self.type == "json" else unit_value
 
     @property
     def queryable(self) -> bool:
@@ -108,39 +108,39 @@ class Collection:
     @cached_property
     def by_name(self) -> Mapping[str, Property]:
         """Return the properties by name."""
-        return {known.name: known for known in self.properties}
+        return {by_name.name: by_name for by_name in self.properties}
 
-    def shown(self, *, reveal: bool) -> tuple[Property, ...]:
+    def visible_properties(self, *, reveal: bool) -> tuple[Property, ...]:
         """Return the properties a caller sees."""
-        return self.properties if reveal else self._open
+        return self.properties if reveal else self.public_properties
 
     @cached_property
-    def _open(self) -> tuple[Property, ...]:
-        return tuple(known for known in self.properties if not known.restricted)
+    def public_properties(self) -> tuple[Property, ...]:
+        return tuple(by_name for by_name in self.properties if not by_name.restricted)
 
 
-def _alternatives(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def select_non_null_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a member is when it is not null."""
-    options = [found for found in schema.get("anyOf", []) if found.get("type") != "null"]
+    options = [unit for unit in schema.get("anyOf", []) if unit.get("type") != "null"]
     return options[0] if options else schema
 
 
-def _type(schema: Mapping[str, Any]) -> Type:
+def map_type(schema: Mapping[str, Any]) -> Type:
     kind = schema.get("type")
     if kind == "array":
         return "words" if schema.get("items", {}).get("type") == "string" else "json"
     if kind == "string":
         named: dict[str, Type] = {"date": "day", "date-time": "instant"}
         return named.get(schema.get("format", ""), "text")
-    plain: dict[str, Type] = {"integer": "integer", "number": "number", "boolean": "boolean"}
-    return plain.get(str(kind), "json")
+    simple: dict[str, Type] = {"integer": "integer", "number": "number", "boolean": "boolean"}
+    return simple.get(str(kind), "json")
 
 
 _ROLES: Final = {"code": "id"}
 _TIMELY: Final = frozenset({"state", "reported_at", "working"})
 
 
-def of_model(
+def list_model_properties(
     model: type[BaseModel],
     draft: type[BaseModel],
     restricted: frozenset[str] = frozenset(),
@@ -148,38 +148,38 @@ def of_model(
 ) -> Iterator[Property]:
     """Yield the properties of a view, in the order its documents have."""
     described = model.model_json_schema()["properties"]
-    wanted = draft.model_fields
-    for name in sorted(described, key=_place(list(described))):
+    selected = draft.model_fields
+    for name in sorted(described, key=build_sort_key(list(described))):
         if name == "geometry":
             continue
-        found = _alternatives(described[name])
-        words = found.get("enum") or found.get("items", {}).get("enum") or ()
+        unit = select_non_null_schema(described[name])
+        words = unit.get("enum") or unit.get("items", {}).get("enum") or ()
         yield Property(
             name,
-            _type(found),
+            map_type(unit),
             described[name].get("description", ""),
             tuple(words),
             role=_ROLES.get(name),
             restricted=name in restricted,
-            kept=name not in wanted,
-            required=name in wanted and wanted[name].is_required(),
+            kept=name not in selected,
+            required=name in selected and selected[name].is_required(),
             refers_to=BY_NAME[references[name]].plural if name in references else None,
             timely=name in _TIMELY,
         )
 
 
-def _place(names: list[str]) -> Any:
-    first = ("code", "jurisdiction", "name_zh", "name_en", "level", "category", "kind", "functions")
+def build_sort_key(names: list[str]) -> Any:
+    first_name = ("code", "jurisdiction", "name_zh", "name_en", "level", "category", "kind", "functions")
 
     def key(name: str) -> tuple[int, int]:
-        if name in first:
-            return 0, first.index(name)
+        if name in first_name:
+            return 0, first_name.index(name)
         return 2 if name in _KEPT else 1, names.index(name)
 
     return key
 
 
-def of_kind(kind: Kind) -> Collection:
+def build_kind_collection(kind: Kind) -> Collection:
     """Return the collection of one kind of record."""
     geometry = kind.view.model_json_schema()["properties"]["geometry"]
     names = kind.view.model_fields
@@ -190,7 +190,7 @@ def of_kind(kind: Kind) -> Collection:
         title_zh=kind.label_zh,
         title_en=kind.label_en or kind.title.capitalize(),
         description=kind.description,
-        properties=tuple(of_model(kind.view, kind.draft, kind.restricted, kind.references)),
+        properties=tuple(list_model_properties(kind.view, kind.draft, kind.restricted, kind.references)),
         shapes=tuple(geometry["properties"]["type"]["enum"]),
         kind=kind,
         writes=("POST", "PUT", "PATCH", "DELETE"),

@@ -7,10 +7,10 @@ too. A collection of answers says what its features carry; whoever adds an answe
 from typing import Final, get_args
 
 from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Datum, Level, RoadClass
-from app.ogc.collection_model import Collection, Property, of_kind, of_model
+from app.ogc.collection_model import Collection, Property, build_kind_collection, list_model_properties
 from app.records import kinds
 from app.records.drafts import RingDraft
-from app.records.views import Kept
+from app.records.views import VersionFields
 
 # The collections of answers: what the analysis says, feature by feature, as a GIS asks about it.
 
@@ -165,7 +165,7 @@ ANSWERS: Final = (COVERAGE, CROSSINGS, GAPS, FIELDS_OF_VIEW, AREA_GAPS, LEAKS)
 """Every collection of answers; ``app.ogc.analysis_features`` says where their features come from."""
 
 
-class _RingView(RingDraft, Kept):  # type: ignore[misc]  # pydantic merges the configs
+class _RingView(RingDraft, VersionFields):  # type: ignore[misc]  # pydantic merges the configs
     """A ring boundary as a feature shows it."""
 
     level: Level
@@ -179,7 +179,7 @@ RINGS: Final = Collection(
     description="Boundaries in force of the three control rings: city border, urban area, main core.",
     properties=(
         Property("code", "text", "Jurisdiction and level.", role="id", kept=True),
-        *of_model(_RingView, RingDraft),
+        *list_model_properties(_RingView, RingDraft),
         Property("vertices", "integer", "Vertices of the boundary.", kept=True),
     ),
     shapes=("MultiPolygon",),
@@ -188,7 +188,7 @@ RINGS: Final = Collection(
 )
 
 COLLECTIONS: Final[tuple[Collection, ...]] = (
-    *(of_kind(kind) for kind in kinds.KINDS if kind.shaped),
+    *(build_kind_collection(kind) for kind in kinds.KINDS if kind.has_geometry),
     RINGS,
     *ANSWERS,
 )

@@ -19,17 +19,17 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import BadQuery, InvalidShape
-from app.geo.projection.reference_systems import Crs, boxes, to_lonlat
+from app.geo.projection.reference_systems import Crs, geometry_to_lonlat, parse_bbox
 from app.instants import parse_day, parse_instant
 
 Language = Literal["cql2-text", "cql2-json"]
 LANGUAGES: Final[tuple[Language, ...]] = ("cql2-text", "cql2-json")
 
-DEEPEST: Final = 32
+MAX_DEPTH: Final = 32
 """Levels of brackets in a filter."""
-MOST_PARTS: Final = 1000
+MAX_OPERANDS: Final = 1000
 """Operators and functions in a filter."""
-MOST_VALUES: Final = 10_000
+MAX_VALUES: Final = 10_000
 """Values in the lists of a filter, and vertices in its geometries."""
 
 _TOKEN: Final = re.compile(
@@ -53,16 +53,16 @@ _PLACE: Final = re.compile(r"--> (\d+):(\d+)")
 _EXPECTED: Final = re.compile(r"= (.+)")
 
 
-def bad(detail: str, code: str = "bad-filter") -> BadQuery:
+def build_filter_error(detail: str, code: str = "bad-filter") -> BadQuery:
     """Return the refusal of a filter."""
     return BadQuery(detail, parameter="filter", code=code)
 
 
-def _too_large(what: str) -> BadQuery:
-    return bad(f"The filter is too large: {what}.", "filter-too-large")
+def build_size_error(subject: str) -> BadQuery:
+    return build_filter_error(f"The filter is too large: {subject}.", "filter-too-large")
 
 
-def parse(text: str, language: Language) -> Any:
+def parse_filter(text: str, language: Language) -> Any:
     """Return the tree of a filter.
 
     Raises
@@ -71,69 +71,69 @@ def parse(text: str, language: Language) -> Any:
         when it cannot be read, with the place, or is too large.
     """
     if "\x00" in text:
-        raise bad("The filter has a NUL character.")
-    tree = _from_text(text) if language == "cql2-text" else _from_json(text)
+        raise build_filter_error("The filter has a NUL character.")
+    tree = parse_text_filter(text) if language == "cql2-text" else parse_json_filter(text)
     if tree is None:
-        raise bad("The filter is null, and a condition is needed.")
+        raise build_filter_error("The filter is null, and a condition is needed.")
     return tree
 
 
-def _from_json(text: str) -> Any:
+def parse_json_filter(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise bad(f"The filter is not JSON: {error}.") from error
+        raise build_filter_error(f"The filter is not JSON: {error}.") from error
 
 
-def _from_text(text: str) -> Any:
-    _measure(text)
+def parse_text_filter(text: str) -> Any:
+    check_filter_size(text)
     try:
         return cql2.parse_text(text).to_json()
     except (cql2.ParseError, cql2.ValidationError) as error:
-        raise bad(_told(str(error))) from error
+        raise build_filter_error(describe_parser_error(str(error))) from error
 
 
-def _told(said: str) -> str:
+def describe_parser_error(message: str) -> str:
     """Return what the parser says, in one sentence."""
-    place, expected = _PLACE.search(said), _EXPECTED.search(said)
-    where = f" at line {place[1]}, column {place[2]}" if place else ""
-    why = f": {expected[1]}" if expected else f": {said.strip()}" if not place else ""
+    position, expected = _PLACE.search(message), _EXPECTED.search(message)
+    where = f" at line {position[1]}, column {position[2]}" if position else ""
+    why = f": {expected[1]}" if expected else f": {message.strip()}" if not position else ""
     return f"The filter cannot be read{where}{why}."
 
 
-def _measure(text: str) -> None:
+def check_filter_size(text: str) -> None:
     """Refuse a filter that is too deep or has too many parts; see the module for why."""
-    depth = parts = 0
+    depth = components = 0
     position = 0
-    while found := _TOKEN.search(text, position):
-        position = found.end()
-        kind, word = found.lastgroup, found[0].lower()
+    while match := _TOKEN.search(text, position):
+        position = match.end()
+        kind, word = match.lastgroup, match[0].lower()
         if kind == "name" and word in _SHAPES:
-            position = _after_coordinates(text, position)
+            position = skip_coordinates(text, position)
         if kind == "open":
             depth += 1
         elif kind == "close":
             depth = max(depth - 1, 0)
         elif kind in ("operator", "name") and (kind == "operator" or word in _WORDS):
-            parts += 1
-        if depth > DEEPEST:
-            raise _too_large(f"brackets are nested deeper than {DEEPEST} levels")
-        if parts > MOST_PARTS:
-            raise _too_large(f"it has more than {MOST_PARTS:,} operators")
+            components += 1
+        if depth > MAX_DEPTH:
+            raise build_size_error(f"brackets are nested deeper than {MAX_DEPTH} levels")
+        if components > MAX_OPERANDS:
+            raise build_size_error(f"it has more than {MAX_OPERANDS:,} operators")
 
 
-def _after_coordinates(text: str, position: int) -> int:
+def skip_coordinates(text: str, position: int) -> int:
     """Return where the coordinates of a geometry end, all brackets closed; they are counted apart."""
-    found = _COORDINATES.match(text, position)
-    if found is None:
+    match = _COORDINATES.match(text, position)
+    if match is None:
         return position
     depth = 0
-    for place in range(position, found.end()):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
+    for position_value in range(position, match.end()):
+        depth += {"(": 1, ")": -1}.get(text[position_value], 0)
         if depth > 4:
-            raise _too_large("the brackets of a geometry are nested deeper than 4 levels")
-        if depth == 0 and text[place] == ")":
-            return place + 1
+            raise build_size_error("the brackets of a geometry are nested deeper than 4 levels")
+        if depth == 0 and text[position_value] == ")":
+            return position_value + 1
     return position
 
 
@@ -146,58 +146,60 @@ _DEPTH: Final = {
 When = date | datetime
 
 
-def _position(value: Any) -> tuple[float, float]:
+def parse_position(value: Any) -> tuple[float, float]:
     if not isinstance(value, list) or not 2 <= len(value) <= 4:
-        raise bad("A position of a geometry has two numbers, or three.")
+        raise build_filter_error("A position of a geometry has two numbers, or three.")
     for number in value:
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise bad("A position of a geometry holds numbers only.")
+            raise build_filter_error("A position of a geometry holds numbers only.")
         if not math.isfinite(number):
-            raise bad("The coordinates of a geometry must be finite numbers.")
+            raise build_filter_error("The coordinates of a geometry must be finite numbers.")
     return float(value[0]), float(value[1])
 
 
-def _flat(value: Any, depth: int, count: list[int]) -> Any:
+def drop_heights(value: Any, depth: int, count: list[int]) -> Any:
     """Return coordinates without heights, checked to be nested exactly ``depth`` deep."""
     if depth == 0:
         count[0] += 1
-        if count[0] > MOST_VALUES:
-            raise bad(f"The geometries of a filter may have {MOST_VALUES:,} vertices.", "filter-too-large")
-        return _position(value)
+        if count[0] > MAX_VALUES:
+            raise build_filter_error(
+                f"The geometries of a filter may have {MAX_VALUES:,} vertices.", "filter-too-large"
+            )
+        return parse_position(value)
     if not isinstance(value, list) or not value:
-        raise bad("The coordinates of a geometry are empty, or nested wrongly for its type.")
-    return [_flat(part, depth - 1, count) for part in value]
+        raise build_filter_error("The coordinates of a geometry are empty, or nested wrongly for its type.")
+    return [drop_heights(component, depth - 1, count) for component in value]
 
 
-def _shape(value: Mapping[str, Any], count: list[int], depth: int = 0) -> BaseGeometry:
+def build_shape(value: Mapping[str, Any], count: list[int], depth: int = 0) -> BaseGeometry:
     kind = value.get("type")
     if kind == "GeometryCollection" and isinstance(value.get("geometries"), list) and depth < 4:
-        parts = value["geometries"]
-        if not all(isinstance(part, Mapping) for part in parts):
-            raise bad("A GeometryCollection holds geometries.")
-        return shapely.GeometryCollection([_shape(part, count, depth + 1) for part in parts])
+        components = value["geometries"]
+        if not all(isinstance(component, Mapping) for component in components):
+            raise build_filter_error("A GeometryCollection holds geometries.")
+        return shapely.GeometryCollection([build_shape(component, count, depth + 1) for component in components])
     if not isinstance(kind, str) or kind not in _DEPTH:
-        raise bad("The type of a geometry is not one of GeoJSON's.")
-    coordinates = _flat(value.get("coordinates"), _DEPTH[kind], count)
+        raise build_filter_error("The type of a geometry is not one of GeoJSON's.")
+    coordinates = drop_heights(value.get("coordinates"), _DEPTH[kind], count)
     rings = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(kind, [])
     for ring in (ring for polygon in rings for ring in polygon):
         if len(ring) < 4 or ring[0] != ring[-1]:
-            raise bad("A ring of a polygon has four positions or more and ends where it starts.")
+            raise build_filter_error("A ring of a polygon has four positions or more and ends where it starts.")
     try:
         return shape({"type": kind, "coordinates": coordinates})
     except (ValueError, GEOSException) as error:
-        raise bad(f"A geometry cannot be made: {error}.") from error
+        raise build_filter_error(f"A geometry cannot be made: {error}.") from error
 
 
-def _in_range(lonlat: BaseGeometry, crs: Crs) -> BaseGeometry:
+def check_range(lonlat: BaseGeometry, crs: Crs) -> BaseGeometry:
     west, south, east, north = shapely.bounds(lonlat).tolist()
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         order = "latitude and longitude" if crs.swapped else "longitude and latitude"
-        raise bad(f"A geometry lies outside the Earth: positions are {order} in {crs.uri}.")
+        raise build_filter_error(f"A geometry lies outside the Earth: positions are {order} in {crs.uri}.")
     return lonlat
 
 
-def geometry(value: Mapping[str, Any], crs: Crs, count: list[int]) -> BaseGeometry:
+def parse_geometry(value: Mapping[str, Any], crs: Crs, count: list[int]) -> BaseGeometry:
     """Return a geometry of the tree in longitude and latitude.
 
     Raises
@@ -207,57 +209,57 @@ def geometry(value: Mapping[str, Any], crs: Crs, count: list[int]) -> BaseGeomet
     """
     try:
         if "bbox" in value:
-            return box(value["bbox"], crs)
-        made = to_lonlat(_shape(value, count), crs)
+            return parse_box(value["bbox"], crs)
+        shape = geometry_to_lonlat(build_shape(value, count), crs)
     except InvalidShape as error:
-        raise bad(error.detail) from error
-    if not made.is_valid:
-        raise bad(f"A geometry is not valid: {shapely.is_valid_reason(made)}.")
-    return _in_range(made, crs)
+        raise build_filter_error(error.detail) from error
+    if not shape.is_valid:
+        raise build_filter_error(f"A geometry is not valid: {shapely.is_valid_reason(shape)}.")
+    return check_range(shape, crs)
 
 
-def box(value: object, crs: Crs) -> BaseGeometry:
+def parse_box(value: object, crs: Crs) -> BaseGeometry:
     """Return the area of a bounding box of four numbers, or of six with heights between."""
     if not isinstance(value, list) or len(value) not in (4, 6):
-        raise bad("A bounding box has four numbers, or six.")
+        raise build_filter_error("A bounding box has four numbers, or six.")
     for number in value:
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise bad("A bounding box holds numbers only.")
+            raise build_filter_error("A bounding box holds numbers only.")
         if not math.isfinite(number):
-            raise bad("The sides of a bounding box must be finite numbers.")
+            raise build_filter_error("The sides of a bounding box must be finite numbers.")
     sides = value if len(value) == 4 else [*value[:2], *value[3:5]]
     low_1, low_2, high_1, high_2 = (float(side) for side in sides)
     crossing_may_be = 1 if crs.swapped else 0
     for axis, (low, high) in enumerate(((low_1, high_1), (low_2, high_2))):
         if low > high and (crs.metric or axis != crossing_may_be):
-            raise bad(f"A bounding box has its lower corner first: {low:g} is above {high:g}.")
+            raise build_filter_error(f"A bounding box has its lower corner first: {low:g} is above {high:g}.")
     try:
-        made = boxes((low_1, low_2, high_1, high_2), crs)
+        shape = parse_bbox((low_1, low_2, high_1, high_2), crs)
     except InvalidShape as error:
-        raise bad(error.detail) from error
-    return _in_range(made, crs)
+        raise build_filter_error(error.detail) from error
+    return check_range(shape, crs)
 
 
-def day(text: object) -> date:
+def parse_date(text: object) -> date:
     """Return a day of the calendar, written YYYY-MM-DD."""
     if (value := parse_day(text)) is None:
-        raise bad(f"{_short(text)} is not a day, written YYYY-MM-DD.")
+        raise build_filter_error(f"{shorten(text)} is not a day, written YYYY-MM-DD.")
     return value
 
 
-def instant(text: object) -> datetime:
+def parse_filter_instant(text: object) -> datetime:
     """Return an instant as in RFC 3339, in UTC."""
     if (value := parse_instant(text, complete=True)) is not None:
         with suppress(OverflowError):
             return value.astimezone(UTC)
-    raise bad(f"{_short(text)} is not an instant, written as in 2026-01-31T08:00:00Z.")
+    raise build_filter_error(f"{shorten(text)} is not an instant, written as in 2026-01-31T08:00:00Z.")
 
 
-def day_or_instant(text: object) -> When:
+def parse_date_or_instant(text: object) -> When:
     """Return a day or an instant, whichever it is written as."""
-    return day(text) if isinstance(text, str) and len(text) == 10 else instant(text)
+    return parse_date(text) if isinstance(text, str) and len(text) == 10 else parse_filter_instant(text)
 
 
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:59] + "…"
+def shorten(value: object) -> str:
+    text_shown = repr(value)
+    return text_shown if len(text_shown) <= 60 else text_shown[:59] + "…"

@@ -96,53 +96,53 @@ _TYPES: Final[Mapping[str, dict[str, Any]]] = {
 }
 
 
-def link(href: str, relation: str, media_type: str, title: str) -> dict[str, str]:
+def build_link(href: str, relation: str, media_type: str, title: str) -> dict[str, str]:
     """Return a link."""
     return {"href": href, "rel": relation, "type": media_type, "title": title}
 
 
-def landing(base: str, title: str, description: str) -> dict[str, Any]:
+def build_landing_page(base: str, title: str, description: str) -> dict[str, Any]:
     """Return the landing page."""
     return {
         "title": title,
         "description": description,
         "links": [
-            link(base, "self", JSON, "This document"),
-            link(f"{base}?f=html", "alternate", HTML, "This document as HTML"),
-            link(f"{base}/api", "service-desc", OPENAPI, "Description of the API"),
-            link(f"{base}/api?f=html", "service-doc", HTML, "The API, to be read"),
-            link(f"{base}/conformance", "conformance", JSON, "What it conforms to"),
-            link(f"{base}/collections", "data", JSON, "The collections"),
-            link(f"{base}/functions", f"{_RELATION}/functions", JSON, "Functions in filters"),
-            link(f"{base}/tileMatrixSets", f"{_RELATION}/tiling-schemes", JSON, "Tile matrix sets"),
-            link(f"{base}/qgis.qgs", "related", "application/x-qgis-project", "A QGIS project"),
+            build_link(base, "self", JSON, "This document"),
+            build_link(f"{base}?f=html", "alternate", HTML, "This document as HTML"),
+            build_link(f"{base}/api", "service-desc", OPENAPI, "Description of the API"),
+            build_link(f"{base}/api?f=html", "service-doc", HTML, "The API, to be read"),
+            build_link(f"{base}/conformance", "conformance", JSON, "What it conforms to"),
+            build_link(f"{base}/collections", "data", JSON, "The collections"),
+            build_link(f"{base}/functions", f"{_RELATION}/functions", JSON, "Functions in filters"),
+            build_link(f"{base}/tileMatrixSets", f"{_RELATION}/tiling-schemes", JSON, "Tile matrix sets"),
+            build_link(f"{base}/qgis.qgs", "related", "application/x-qgis-project", "A QGIS project"),
         ],
     }
 
 
-def conformance() -> dict[str, Any]:
+def build_conformance() -> dict[str, Any]:
     """Return the conformance declaration."""
     return {"conformsTo": list(CONFORMANCE)}
 
 
-def functions() -> dict[str, Any]:
+def build_functions() -> dict[str, Any]:
     """Return the functions a filter may use beyond those of CQL2 itself."""
     return {"functions": list(FUNCTIONS)}
 
 
-def collections(base: str, known: Iterable[Collection], extent: Sequence[float] | None) -> dict[str, Any]:
+def build_collection_list(base: str, known: Iterable[Collection], extent: Sequence[float] | None) -> dict[str, Any]:
     """Return the list of collections."""
     return {
         "links": [
-            link(f"{base}/collections", "self", JSON, "This document"),
-            link(f"{base}/collections?f=html", "alternate", HTML, "This document as HTML"),
+            build_link(f"{base}/collections", "self", JSON, "This document"),
+            build_link(f"{base}/collections?f=html", "alternate", HTML, "This document as HTML"),
         ],
         "crs": [system.uri for system in SYSTEMS],
-        "collections": [collection(base, one, extent) for one in known],
+        "collections": [build_collection(base, entry, extent) for entry in known],
     }
 
 
-def collection(base: str, of: Collection, extent: Sequence[float] | None) -> dict[str, Any]:
+def build_collection(base: str, of: Collection, extent: Sequence[float] | None) -> dict[str, Any]:
     """Return the description of one collection."""
     home = f"{base}/collections/{of.id}"
     return {
@@ -157,68 +157,74 @@ def collection(base: str, of: Collection, extent: Sequence[float] | None) -> dic
         "crs": [system.uri for system in SYSTEMS],
         "storageCrs": CRS84.uri,
         "links": [
-            link(home, "self", JSON, "This document"),
-            link(f"{home}?f=html", "alternate", HTML, "This document as HTML"),
-            link(f"{home}/items", "items", GEOJSON, "The features"),
-            link(f"{home}/items?f=html", "items", HTML, "The features as HTML"),
-            link(f"{home}/schema", f"{_RELATION}/schema", SCHEMA, "Schema of the features"),
-            link(f"{home}/schema/feature", "describedby", SCHEMA, "Schema of a GeoJSON Feature"),
-            link(f"{home}/queryables", f"{_RELATION}/queryables", SCHEMA, "What filters may name"),
-            link(f"{home}/sortables", f"{_RELATION}/sortables", SCHEMA, "What sorts"),
-            link(f"{home}/tiles", f"{_RELATION}/tilesets-vector", JSON, "Vector tiles"),
+            build_link(home, "self", JSON, "This document"),
+            build_link(f"{home}?f=html", "alternate", HTML, "This document as HTML"),
+            build_link(f"{home}/items", "items", GEOJSON, "The features"),
+            build_link(f"{home}/items?f=html", "items", HTML, "The features as HTML"),
+            build_link(f"{home}/schema", f"{_RELATION}/schema", SCHEMA, "Schema of the features"),
+            build_link(f"{home}/schema/feature", "describedby", SCHEMA, "Schema of a GeoJSON Feature"),
+            build_link(f"{home}/queryables", f"{_RELATION}/queryables", SCHEMA, "What filters may name"),
+            build_link(f"{home}/sortables", f"{_RELATION}/sortables", SCHEMA, "What sorts"),
+            build_link(f"{home}/tiles", f"{_RELATION}/tilesets-vector", JSON, "Vector tiles"),
         ],
     }
 
 
-def schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
+def build_schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return the JSON Schema of a collection's features."""
-    shown = of.shown(reveal=reveal)
-    properties = {known.name: _described(base, known) for known in shown}
+    visible = of.visible_properties(reveal=reveal)
+    properties = {property_.name: describe_property(base, property_) for property_ in visible}
     for number, described in enumerate(properties.values(), start=1):
         described["x-ogc-propertySeq"] = number
-    document = _document(f"{base}/collections/{of.id}/schema", of, properties | _geometry(of))
-    document["required"] = [known.name for known in shown if known.required] if of.writes else []
+    document = build_schema_document(f"{base}/collections/{of.id}/schema", of, properties | describe_geometry(of))
+    document["required"] = [property_.name for property_ in visible if property_.required] if of.writes else []
     document["additionalProperties"] = False
     return document
 
 
-def feature_schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
+def build_feature_schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return the JSON Schema of a feature as GeoJSON; GDAL takes its field types from it."""
-    shown = {known.name: _described(base, known) for known in of.shown(reveal=reveal)}
+    visible = {property_.name: describe_property(base, property_) for property_ in of.visible_properties(reveal=reveal)}
     members = {
         "type": {"type": "string", "enum": ["Feature"]},
         "id": {"type": "string"},
         "geometry": {"type": "object", "title": " or ".join(of.shapes)},
-        "properties": {"type": "object", "properties": shown},
+        "properties": {"type": "object", "properties": visible},
     }
-    document = _document(f"{base}/collections/{of.id}/schema/feature", of, members)
+    document = build_schema_document(f"{base}/collections/{of.id}/schema/feature", of, members)
     document["required"] = ["type", "geometry", "properties"]
     return document
 
 
-def queryables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
+def build_queryables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return what a filter may name."""
-    shown = [known for known in of.shown(reveal=reveal) if known.queryable]
-    properties = {known.name: _described(base, known, asked=True) for known in shown}
-    place = _geometry(of)
+    visible = [property_ for property_ in of.visible_properties(reveal=reveal) if property_.queryable]
+    properties = {property_.name: describe_property(base, property_, query=True) for property_ in visible}
+    position = describe_geometry(of)
     # QGIS sends spatial filters to those only that say so with this address.
-    place["geometry"]["$ref"] = f"https://geojson.org/schema/{_GEOJSON.get(of.shapes, 'Geometry')}.json"
-    return _document(
+    position["geometry"]["$ref"] = f"https://geojson.org/schema/{_GEOJSON.get(of.shapes, 'Geometry')}.json"
+    return build_schema_document(
         f"{base}/collections/{of.id}/queryables",
         of,
-        properties | place,
+        properties | position,
         additionalProperties=False,
     )
 
 
-def sortables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
+def build_sortables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return what features may be put in the order of."""
-    shown = [known for known in of.shown(reveal=reveal) if known.sortable and not known.restricted]
-    properties = {known.name: _described(base, known, asked=True) for known in shown}
-    return _document(f"{base}/collections/{of.id}/sortables", of, properties, additionalProperties=False)
+    visible = [
+        property_
+        for property_ in of.visible_properties(reveal=reveal)
+        if property_.sortable and not property_.restricted
+    ]
+    properties = {property_.name: describe_property(base, property_, query=True) for property_ in visible}
+    return build_schema_document(f"{base}/collections/{of.id}/sortables", of, properties, additionalProperties=False)
 
 
-def _document(identity: str, of: Collection, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+def build_schema_document(
+    identity: str, of: Collection, properties: dict[str, Any], **extra_members: Any
+) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": identity,
@@ -226,27 +232,27 @@ def _document(identity: str, of: Collection, properties: dict[str, Any], **more:
         "title": of.title,
         "description": of.description,
         "properties": properties,
-        **more,
+        **extra_members,
     }
 
 
-def _described(base: str, known: Property, *, asked: bool = False) -> dict[str, Any]:
-    described: dict[str, Any] = {"title": known.title, **_TYPES[known.type]}
-    if known.description:
-        described["description"] = known.description
-    if known.words:
-        if known.type == "words":
-            described["items"] = {"type": "string", "enum": list(known.words)}
+def describe_property(base: str, property_: Property, *, query: bool = False) -> dict[str, Any]:
+    described: dict[str, Any] = {"title": property_.title, **_TYPES[property_.type]}
+    if property_.description:
+        described["description"] = property_.description
+    if property_.words:
+        if property_.type == "words":
+            described["items"] = {"type": "string", "enum": list(property_.words)}
         else:
-            described["enum"] = list(known.words)
-    if known.unit:
-        described["x-ogc-unit"] = known.unit
-    if known.role:
-        described["x-ogc-role"] = known.role
-    if known.refers_to:
-        described["x-ogc-role"] = known.role or "reference"
-        described["x-ogc-collectionId"] = known.refers_to
-    if known.kept and not asked:
+            described["enum"] = list(property_.words)
+    if property_.unit:
+        described["x-ogc-unit"] = property_.unit
+    if property_.role:
+        described["x-ogc-role"] = property_.role
+    if property_.refers_to:
+        described["x-ogc-role"] = property_.role or "reference"
+        described["x-ogc-collectionId"] = property_.refers_to
+    if property_.kept and not query:
         described["readOnly"] = True
     return described
 
@@ -263,12 +269,12 @@ _GEOJSON: Final[Mapping[tuple[str, ...], str]] = {
 }
 
 
-def _geometry(of: Collection) -> dict[str, Any]:
-    told = _FORMATS.get(of.shapes, "geometry-any")
+def describe_geometry(of: Collection) -> dict[str, Any]:
+    geometry_schema = _FORMATS.get(of.shapes, "geometry-any")
     return {
         "geometry": {
             "title": "几何 Geometry",
             "x-ogc-role": "primary-geometry",
-            "format": told,
+            "format": geometry_schema,
         }
     }

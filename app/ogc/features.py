@@ -19,41 +19,41 @@ from app.db.engine import Database, Fetch
 from app.errors import BadQuery, NotFound
 from app.geo.projection.reference_systems import CRS84
 from app.ogc import parameters
-from app.ogc.analysis_features import AnswerRows
+from app.ogc.analysis_features import AnalysisFeatures
 from app.ogc.collection_model import Collection
 from app.ogc.collections import BY_ID, COLLECTIONS
 from app.ogc.queries import features as feature_queries
-from app.ogc.queries.features import Asked as Asked
-from app.ogc.queries.features import Page as Page
+from app.ogc.queries.features import FeaturePage as FeaturePage
+from app.ogc.queries.features import FeatureQuery as FeatureQuery
 
 PIECE: Final = 1000
 """Features fetched at once; a longer page is sent piece by piece."""
 QUERY_TIMEOUT_S: Final = 15.0
 """How long a filter may take."""
 _COUNTS_KEPT: Final = 1000
-_MOST_ASKED: Final = 10_000
+_MAX_CONCURRENT: Final = 10_000
 """A count that cannot be kept is made up to this many."""
-_MOST_COUNTED: Final = 200_000
+_MAX_COUNT: Final = 200_000
 """Any count is; a client that asks for more than that pages anyway."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FeatureItem:
     """One feature: its JSON, and its version where it has one."""
 
     body: bytes
     version: int | None
 
 
-class Features:
+class FeatureService:
     """The features of one process, with the counts it remembers."""
 
     def __init__(self, database: Database, answers: AnalysisService) -> None:
         self._database = database
-        self._rows = AnswerRows(answers)
+        self._rows = AnalysisFeatures(answers)
         self._counts: OrderedDict[Any, tuple[str, int | None]] = OrderedDict()
 
-    async def page(self, collection: Collection, asked: Asked, who: Principal) -> Page:
+    async def fetch_page(self, collection: Collection, asked: FeatureQuery, principal: Principal) -> FeaturePage:
         """Return one page of at most ``PIECE`` features.
 
         Raises
@@ -61,54 +61,58 @@ class Features:
         BadQuery
             when the filter cannot be evaluated, or takes too long.
         """
-        scoped = await self.scoped(collection, asked, who)
-        return await self.piece(collection, scoped)
+        scoped = await self.apply_scope(collection, asked, principal)
+        return await self.fetch_piece(collection, scoped)
 
-    async def piece(self, collection: Collection, scoped: Asked) -> Page:
+    async def fetch_piece(self, collection: Collection, scoped: FeatureQuery) -> FeaturePage:
         """Return one page of what was scoped before."""
-        with _evaluated():
-            return await feature_queries.page(self._fetching(scoped), collection, scoped)
+        with translate_query_errors():
+            return await feature_queries.fetch_feature_page(self.choose_fetch(scoped), collection, scoped)
 
-    async def pieces(self, collection: Collection, asked: Asked, who: Principal, first: Page) -> AsyncIterator[Page]:
+    async def iter_pieces(
+        self, collection: Collection, query: FeatureQuery, principal: Principal, first_page: FeaturePage
+    ) -> AsyncIterator[FeaturePage]:
         """Yield the pieces of a long page, the first of which is there; memory stays flat."""
-        left, piece = asked.limit - first.count, first
+        remaining, piece = query.limit - first_page.count, first_page
         yield piece
-        while piece.after is not None and left > 0:
-            again = parameters.replaced(asked, piece.after, min(left, PIECE))
-            piece = await self.page(collection, again, who)
-            left -= piece.count
+        while piece.after is not None and remaining > 0:
+            again = parameters.continue_from(query, piece.after, min(remaining, PIECE))
+            piece = await self.fetch_page(collection, again, principal)
+            remaining -= piece.count
             yield piece
 
-    async def matched(self, collection: Collection, scoped: Asked, page: Page) -> int | None:
+    async def count_matches(self, collection: Collection, scoped: FeatureQuery, page: FeaturePage) -> int | None:
         """Return how many features there are in all, or None when that would be dear."""
         if scoped.after is None and page.after is None:
             return page.count
         if scoped.total is not None:
             return scoped.total
-        if scoped.filtered and _changes_by_itself(collection, scoped):
-            return None if scoped.after else await self._counted(collection, scoped, _MOST_ASKED)
+        if scoped.is_filtered and depends_on_time(collection, scoped):
+            return None if scoped.after else await self.count_up_to(collection, scoped, _MAX_CONCURRENT)
         key = _key(collection, scoped)
-        kept = self._counts.get(key)
-        if kept is not None and kept[0] == page.revision:
+        cached = self._counts.get(key)
+        if cached is not None and cached[0] == page.revision:
             self._counts.move_to_end(key)
-            return kept[1]
+            return cached[1]
         if scoped.after is not None:
             return None
-        most = _MOST_COUNTED if scoped.tree is None else _MOST_ASKED
-        counted = await self._counted(collection, scoped, most)
+        limit_count = _MAX_COUNT if scoped.tree is None else _MAX_CONCURRENT
+        counted = await self.count_up_to(collection, scoped, limit_count)
         self._counts[key] = (page.revision, counted)
         while len(self._counts) > _COUNTS_KEPT:
             self._counts.popitem(last=False)
         return counted
 
-    async def _counted(self, collection: Collection, scoped: Asked, most: int) -> int | None:
-        """Return how many there are, None when there are more than ``most``."""
-        wanted = _all_of(scoped)
-        with _evaluated():
-            found = await feature_queries.count(self._fetching(scoped), collection, wanted, most=most + 1)
-        return found if found <= most else None
+    async def count_up_to(self, collection: Collection, scoped: FeatureQuery, limit_count: int) -> int | None:
+        """Return how many there are, None when there are more than ``limit_count``."""
+        scoped_query = without_paging(scoped)
+        with translate_query_errors():
+            result = await feature_queries.count_features(
+                self.choose_fetch(scoped), collection, scoped_query, most=limit_count + 1
+            )
+        return result if result <= limit_count else None
 
-    async def item(self, collection: Collection, code: str, asked: Asked, who: Principal) -> Found:
+    async def fetch_item(self, collection: Collection, code: str, asked: FeatureQuery, principal: Principal) -> FeatureItem:
         """Return one feature.
 
         Raises
@@ -116,58 +120,60 @@ class Features:
         NotFound
             when there is none in the caller's scope.
         """
-        scoped = await self.scoped(collection, asked, who, code)
-        with _evaluated():
-            found = await feature_queries.item(self._fetch, collection, code, scoped)
-        if found is None:
+        scoped = await self.apply_scope(collection, asked, principal, code)
+        with translate_query_errors():
+            result = await feature_queries.fetch_feature(self._fetch, collection, code, scoped)
+        if result is None:
             raise NotFound(collection.title_en.lower().removesuffix("s"), code)
-        return Found(found[1], found[0])
+        return FeatureItem(result[1], result[0])
 
-    async def scoped(self, collection: Collection, asked: Asked, who: Principal, code: str | None = None) -> Asked:
+    async def apply_scope(
+        self, collection: Collection, asked: FeatureQuery, principal: Principal, code: str | None = None
+    ) -> FeatureQuery:
         """Return what is asked for, within the caller's rights."""
-        scope = who.scope(collection.role)
+        scope = principal.require_scope(collection.role)
         if not collection.answer:
             return asked if scope is None else replace(asked, scope=scope)
         feature_queries.check_filter(collection, asked)
         named = asked.equal.get("jurisdiction")
-        owners = await feature_queries.jurisdictions(self._database.fetch, scope)
-        wanted = owners if named is None else [owner for owner in owners if owner in named]
-        rows = await self._rows.of(collection.id, wanted, who, asked, code)
+        owners = await feature_queries.fetch_jurisdictions(self._database.fetch, scope)
+        scoped_query = owners if named is None else [owner for owner in owners if owner in named]
+        rows = await self._rows.select_features(collection.id, scoped_query, principal, asked, code)
         missing = rows.not_assessed
         return replace(asked, features=rows.text, total=rows.total, not_assessed=missing)
 
-    async def extent(self, who: Principal) -> tuple[float, float, float, float] | None:
+    async def fetch_extent(self, principal: Principal) -> tuple[float, float, float, float] | None:
         """Return the box that holds everything the caller may see."""
-        return await feature_queries.extent(self._database.fetch, who.scope("reader"))
+        return await feature_queries.fetch_extent(self._database.fetch, principal.require_scope("reader"))
 
     async def _fetch(self, statement: str, *values: Any) -> Any:
-        return await self._database.fetch_within(QUERY_TIMEOUT_S, statement, *values)
+        return await self._database.fetch_with_timeout(QUERY_TIMEOUT_S, statement, *values)
 
-    async def _fetch_anew(self, statement: str, *values: Any) -> Any:
-        return await self._database.fetch_within(QUERY_TIMEOUT_S, statement, *values, anew=True)
+    async def _fetch_replanned(self, statement: str, *values: Any) -> Any:
+        return await self._database.fetch_with_timeout(QUERY_TIMEOUT_S, statement, *values, replan=True)
 
-    def _fetching(self, asked: Asked) -> Fetch:
+    def choose_fetch(self, query: FeatureQuery) -> Fetch:
         """Return how to ask: whether few or many match is in the values, and decides the plan."""
-        return self._fetch_anew if asked.filtered else self._fetch
+        return self._fetch_replanned if query.is_filtered else self._fetch
 
 
 READS: Final = ("GET", "HEAD", "OPTIONS")
 
 
-def may(who: Principal, collection: Collection, *, on_item: bool) -> tuple[str, ...]:
+def list_allowed_methods(principal: Principal, collection: Collection, *, on_item: bool) -> tuple[str, ...]:
     """Return the methods a caller may use on a collection, or on one of its features."""
-    if not who.holds("editor"):
+    if not principal.has_role("editor"):
         return READS
     return READS + tuple(m for m in collection.writes if (m != "POST") == on_item)
 
 
-def known_to(who: Principal) -> list[Collection]:
+def list_readable_collections(principal: Principal) -> list[Collection]:
     """Return the collections a caller may read."""
-    who.need("reader")
-    return [collection for collection in COLLECTIONS if who.holds(collection.role)]
+    principal.require_role("reader")
+    return [collection for collection in COLLECTIONS if principal.has_role(collection.role)]
 
 
-def named(collection_id: str, who: Principal) -> Collection:
+def find_collection(collection_id: str, principal: Principal) -> Collection:
     """Return a collection by its id.
 
     Raises
@@ -177,40 +183,40 @@ def named(collection_id: str, who: Principal) -> Collection:
     Forbidden
         when the caller's role is too low for it.
     """
-    who.need("reader")
-    found = BY_ID.get(collection_id)
-    if found is None:
+    principal.require_role("reader")
+    result = BY_ID.get(collection_id)
+    if result is None:
         raise NotFound("collection", collection_id[:80])
-    who.need(found.role)
-    return found
+    principal.require_role(result.role)
+    return result
 
 
-def _changes_by_itself(collection: Collection, asked: Asked) -> bool:
+def depends_on_time(collection: Collection, query: FeatureQuery) -> bool:
     """Tell whether the number of features may change by time passing, without a write."""
-    named = asked.equal.keys() | set(_properties_in(asked.tree))
-    return any(name in named for name, known in collection.by_name.items() if known.timely)
+    named = query.equal.keys() | set(iter_property_names(query.tree))
+    return any(name in named for name, property_ in collection.by_name.items() if property_.timely)
 
 
-def _properties_in(tree: Any) -> Iterator[str]:
+def iter_property_names(tree: Any) -> Iterator[str]:
     """Yield the names of properties a filter speaks of."""
     if isinstance(tree, dict):
         if isinstance(name := tree.get("property"), str):
             yield name
-        for part in tree.values():
-            yield from _properties_in(part)
+        for segment in tree.values():
+            yield from iter_property_names(segment)
     elif isinstance(tree, list):
-        for part in tree:
-            yield from _properties_in(part)
+        for segment in tree:
+            yield from iter_property_names(segment)
 
 
-def _all_of(asked: Asked) -> Asked:
+def without_paging(query: FeatureQuery) -> FeatureQuery:
     """Return the question for everything that matches, however it is to look."""
-    return replace(asked, after=None, limit=0, order=(), crs=CRS84, names=None)
+    return replace(query, after=None, limit=0, order=(), crs=CRS84, names=None)
 
 
-def _key(collection: Collection, asked: Asked) -> Any:
+def _key(collection: Collection, asked: FeatureQuery) -> Any:
     """Return what a count depends on, but for the revision."""
-    if not asked.filtered and not collection.answer:
+    if not asked.is_filtered and not collection.answer:
         return collection.id, None if asked.scope is None else tuple(asked.scope)
     area = None if asked.area is None else asked.area.wkb
     options = orjson.OPT_SORT_KEYS
@@ -220,10 +226,12 @@ def _key(collection: Collection, asked: Asked) -> Any:
 
 
 @contextmanager
-def _evaluated() -> Iterator[None]:
+def translate_query_errors() -> Iterator[None]:
     """Refuse a query that PostgreSQL or PROJ cannot evaluate on some row: nothing is wrong with us."""
     try:
         yield
     except (asyncpg.DataError, asyncpg.InternalServerError) as error:
-        said = str(error).splitlines()[0][:200]
-        raise BadQuery(f"The query cannot be evaluated: {said}.", parameter="filter", code="bad-filter") from error
+        error_text = str(error).splitlines()[0][:200]
+        raise BadQuery(
+            f"The query cannot be evaluated: {error_text}.", parameter="filter", code="bad-filter"
+        ) from error

@@ -39,17 +39,17 @@ class Symbol:
         return {"marker": "SimpleMarker", "line": "SimpleLine", "fill": "SimpleFill"}[self.geometry]
 
 
-def _marker(colour: str, size: float, shape: str = "circle") -> Symbol:
+def build_marker(colour: str, size: float, shape: str = "circle") -> Symbol:
     options = {"color": colour, "size": str(size), "name": shape, "outline_color": _WHITE}
     return Symbol("marker", options | {"outline_width": "0.2", "size_unit": "MM"})
 
 
-def _line(colour: str, width: float, style: str = "solid") -> Symbol:
+def build_line(colour: str, width: float, style: str = "solid") -> Symbol:
     options = {"line_color": colour, "line_width": str(width), "line_style": style}
     return Symbol("line", options | {"line_width_unit": "MM"})
 
 
-def _fill(colour: str, outline: str, width: float) -> Symbol:
+def build_fill(colour: str, outline: str, width: float) -> Symbol:
     options = {"color": colour, "outline_color": outline, "outline_width": str(width)}
     return Symbol("fill", options | {"style": "solid", "outline_style": "solid"})
 
@@ -83,113 +83,113 @@ _WIDTHS: Final = {"core": 1.0, "urban": 0.8, "city": 0.6}
 
 STYLES: Final[Sequence[Style]] = (
     Style(
-        "gaps", "覆盖缺口 Gaps", "Point", {"": _marker("215,48,39,255", 3.4, "diamond")},
+        "gaps", "覆盖缺口 Gaps", "Point", {"": build_marker("215,48,39,255", 3.4, "diamond")},
         label="coalesce(\"name_zh\", \"code\") || '\\n' || coalesce(\"reason\", '')",
         role="analyst", labels_from_scale=40_000,
     ),
     Style(
         "coverage", "控制点 Control points by status", "Point",
-        {status: _marker(colour, 2.6) for status, colour in STATUS_COLOURS.items()},
+        {status: build_marker(colour, 2.6) for status, colour in STATUS_COLOURS.items()},
         "status", role="analyst", words=_STATUS_WORDS,
     ),
     Style(
-        "leaks", "漏洞路线 Leaks", "LineString", {"": _line("215,48,39,255", 1.2, "dash")},
+        "leaks", "漏洞路线 Leaks", "LineString", {"": build_line("215,48,39,255", 1.2, "dash")},
         role="analyst",
     ),
     Style(
         "crossings", "过圈路口 Crossings", "Point",
         {
-            "guarded": _marker("26,152,80,255", 2.2, "square"),
-            "open": _marker("215,48,39,255", 2.6, "square"),
-            "waived": _marker(_GREY, 2.2, "square"),
+            "guarded": build_marker("26,152,80,255", 2.2, "square"),
+            "open": build_marker("215,48,39,255", 2.6, "square"),
+            "waived": build_marker(_GREY, 2.2, "square"),
         },
         "status", role="analyst",
     ),
-    Style("checkpoints", "卡口 Checkpoints", "Point", {"": _marker(_BLUE, 2.2, "triangle")}),
-    Style("cameras", "摄像机 Cameras", "Point", {"": _marker("106,61,154,255", 1.4)}, shown=False),
+    Style("checkpoints", "卡口 Checkpoints", "Point", {"": build_marker(_BLUE, 2.2, "triangle")}),
+    Style("cameras", "摄像机 Cameras", "Point", {"": build_marker("106,61,154,255", 1.4)}, shown=False),
     Style(
         "rings", "控制圈 Rings", "MultiPolygon",
-        {level: _fill(_CLEAR, "35,35,35,255", _WIDTHS[level]) for level in LEVELS},
+        {level: build_fill(_CLEAR, "35,35,35,255", _WIDTHS[level]) for level in LEVELS},
         "level", words=_LEVEL_WORDS,
     ),
-    Style("roads", "道路 Roads", "LineString", {"": _line("170,170,170,255", 0.35)}),
+    Style("roads", "道路 Roads", "LineString", {"": build_line("170,170,170,255", 0.35)}),
     Style(
         "fields-of-view", "视域 Fields of view", "MultiPolygon",
-        {"": _fill("31,120,180,60", "31,120,180,140", 0.1)}, role="analyst",
+        {"": build_fill("31,120,180,60", "31,120,180,140", 0.1)}, role="analyst",
     ),
 )  # fmt: skip
 """The layers from the top of the map down."""
 
 
-def project(base: str, who: Principal, served: Sequence[str]) -> str:
+def render_project(base: str, principal: Principal, served: Sequence[str]) -> str:
     """Return the project file for a caller; ``base`` is the URL of the landing page.
 
     Layers the caller has no right to, or that are not served, are left out.
     """
-    shown = [s for s in STYLES if s.collection in served and who.holds(s.role)]
+    visible = [s for s in STYLES if s.collection in served and principal.has_role(s.role)]
     root = ElementTree.Element("qgis", {"version": "3.22.0", "projectname": "coverage"})
     ElementTree.SubElement(root, "title").text = "Checkpoint coverage 卡口覆盖"
-    _crs(ElementTree.SubElement(root, "projectCrs"), "EPSG:3857")
+    add_crs(ElementTree.SubElement(root, "projectCrs"), "EPSG:3857")
     tree = ElementTree.SubElement(root, "layer-tree-group")
     layers = ElementTree.SubElement(root, "projectlayers")
-    for style in shown:
+    for style in visible:
         ElementTree.SubElement(
             tree,
             "layer-tree-layer",
             {
-                "id": _id(style),
+                "id": build_layer_id(style),
                 "name": style.title,
                 "providerKey": "OAPIF",
-                "source": _source(base, style),
+                "source": build_source(base, style),
                 "checked": "Qt::Checked" if style.shown else "Qt::Unchecked",
                 "expanded": "1" if style.attribute else "0",
             },
         )
-        layers.append(_layer(base, style))
+        layers.append(build_layer(base, style))
     text = ElementTree.tostring(root, encoding="unicode")
     return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}"
 
 
-def style_document(collection: str) -> str | None:
+def render_style(collection: str) -> str | None:
     """Return the QML style of one collection, None when it has none of its own."""
-    found = next((style for style in STYLES if style.collection == collection), None)
-    if found is None:
+    result = next((style for style in STYLES if style.collection == collection), None)
+    if result is None:
         return None
     root = ElementTree.Element("qgis", {"version": "3.22.0", "styleCategories": "Symbology|Labeling"})
-    root.append(_renderer(found))
-    _labelled(root, found)
+    root.append(build_renderer(result))
+    add_labels(root, result)
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(
         root, encoding="unicode"
     )
 
 
-def _id(style: Style) -> str:
+def build_layer_id(style: Style) -> str:
     # QGIS gives a layer with an id of ten letters or less another one, and the tree loses it.
     return f"coverage_registry_{style.collection.replace('-', '_')}"
 
 
-def _source(base: str, style: Style) -> str:
+def build_source(base: str, style: Style) -> str:
     return (
         f" pagingEnabled='true' restrictToRequestBBOX='1' srsname='EPSG:4326' "
         f"typename='{style.collection}' url='{base}' version='OGC_API_FEATURES'"
     )
 
 
-def _layer(base: str, style: Style) -> ElementTree.Element:
+def build_layer(base: str, style: Style) -> ElementTree.Element:
     kind = {"Point": "Point", "LineString": "Line", "MultiPolygon": "Polygon"}[style.geometry]
     layer = ElementTree.Element("maplayer", {"type": "vector", "geometry": kind, "wkbType": style.geometry})
-    ElementTree.SubElement(layer, "id").text = _id(style)
-    ElementTree.SubElement(layer, "datasource").text = _source(base, style)
+    ElementTree.SubElement(layer, "id").text = build_layer_id(style)
+    ElementTree.SubElement(layer, "datasource").text = build_source(base, style)
     ElementTree.SubElement(layer, "layername").text = style.title
-    _crs(ElementTree.SubElement(layer, "srs"), "EPSG:4326")
+    add_crs(ElementTree.SubElement(layer, "srs"), "EPSG:4326")
     provider = ElementTree.SubElement(layer, "provider", {"encoding": "UTF-8"})
     provider.text = "OAPIF"
-    layer.append(_renderer(style))
-    _labelled(layer, style)
+    layer.append(build_renderer(style))
+    add_labels(layer, style)
     return layer
 
 
-def _crs(parent: ElementTree.Element, authority: str) -> None:
+def add_crs(parent: ElementTree.Element, authority: str) -> None:
     system = ElementTree.SubElement(parent, "spatialrefsys")
     # QGIS believes the definition, not the number: a system without one is none.
     ElementTree.SubElement(system, "wkt").text = pyproj.CRS.from_user_input(authority).to_wkt()
@@ -197,7 +197,7 @@ def _crs(parent: ElementTree.Element, authority: str) -> None:
     ElementTree.SubElement(system, "authid").text = authority
 
 
-def _renderer(style: Style) -> ElementTree.Element:
+def build_renderer(style: Style) -> ElementTree.Element:
     sorted_out = bool(style.attribute)
     attributes = {"type": "categorizedSymbol" if sorted_out else "singleSymbol"}
     if sorted_out:
@@ -223,7 +223,7 @@ def _renderer(style: Style) -> ElementTree.Element:
     return renderer
 
 
-def _labelled(layer: ElementTree.Element, style: Style) -> None:
+def add_labels(layer: ElementTree.Element, style: Style) -> None:
     layer.set("labelsEnabled", "1" if style.label else "0")
     if not style.label:
         return

@@ -21,7 +21,7 @@ from app.analysis.service import AnalysisService
 from app.db.engine import Database
 from app.errors import BadQuery, NotFound
 from app.geo.projection.tile_matrix import MATRIX_SETS, TileMatrixSet
-from app.ogc.analysis_features import MOST_JURISDICTIONS, SOURCES
+from app.ogc.analysis_features import MAX_JURISDICTIONS, SOURCES
 from app.ogc.collection_model import Collection
 from app.ogc.queries import features as feature_queries
 from app.ogc.queries import tiles as tile_queries
@@ -30,12 +30,12 @@ AGES_WITHIN_S: Final = 30
 """What changes by time passing shows on tiles after this time at the latest."""
 _KEPT_BYTES: Final = 64 * 2**20
 _KEPT_ANSWERS: Final = 64
-Place = tuple[int, int, int]
+TileAddress = tuple[int, int, int]
 """Matrix, row, column."""
 
 
 @dataclass(frozen=True)
-class Given:
+class TileResponse:
     """A tile and the entity tag it is known by; no bytes when nothing lies there."""
 
     etag: str
@@ -43,7 +43,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _AnswerLayer:
     """An answer as it is drawn: its shapes, found by place, and what is told about each."""
 
     answer: bytes
@@ -52,111 +52,113 @@ class _Drawn:
     tree: shapely.STRtree
 
 
-class Tiles:
+class TileService:
     """The tiles of one process."""
 
     def __init__(self, database: Database, answers: AnalysisService) -> None:
         self._database = database
         self._answers = answers
-        self._drawn: OrderedDict[tuple[str, str], _Drawn] = OrderedDict()
+        self._drawn: OrderedDict[tuple[str, str], _AnswerLayer] = OrderedDict()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
 
-    async def tile(
-        self, collection: Collection, matrices: str, place: Place, who: Principal, known: str
-    ) -> Given | None:
-        """Return one tile, or None when its entity tag is among those ``known`` to the caller.
+    async def fetch_tile(
+        self, collection: Collection, matrices: str, address: TileAddress, principal: Principal, known_tags: str
+    ) -> TileResponse | None:
+        """Return one tile, or None when its entity tag is among those ``known_tags`` to the caller.
 
         Raises
         ------
         NotFound
             when there is no such matrix set or tile.
         """
-        found = matrix_set(matrices)
-        if not found.has_tile(*place):
-            raise NotFound("tile", "/".join(map(str, place)))
-        scope = who.scope(collection.role)
-        etag = await self._tag(collection, matrices, place, scope)
-        if etag in known:
+        drawn = find_matrix_set(matrices)
+        if not drawn.has_tile(*address):
+            raise NotFound("tile", "/".join(map(str, address)))
+        scope = principal.require_scope(collection.role)
+        etag = await self.compute_etag(collection, matrices, address, scope)
+        if etag in known_tags:
             return None
         if etag in self._kept:
             self._kept.move_to_end(etag)
-            return Given(etag, self._kept[etag])
-        body = await self._make(collection, tile_queries.Tile(found, *place, scope), who)
-        self._keep(etag, body)
-        return Given(etag, body)
+            return TileResponse(etag, self._kept[etag])
+        body = await self.build_tile(collection, tile_queries.TileQuery(drawn, *address, scope), principal)
+        self._cache_tile(etag, body)
+        return TileResponse(etag, body)
 
-    async def _tag(self, collection: Collection, matrices: str, place: Place, scope: list[str] | None) -> str:
+    async def compute_etag(
+        self, collection: Collection, matrices: str, address: TileAddress, scope: list[str] | None
+    ) -> str:
         """Return the entity tag: a digest of all the tile depends on."""
-        ages = collection.answer or any(known.timely for known in collection.properties)
+        ages = collection.answer or any(known_tags.timely for known_tags in collection.properties)
         moment = int(time.time()) // AGES_WITHIN_S if ages else 0
-        pulse = await tile_queries.pulse(self._database.fetch, scope)
-        parts = (collection.id, matrices, place, scope, moment, pulse)
-        return f'"{hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()}"'
+        pulse = await tile_queries.fetch_change_marker(self._database.fetch, scope)
+        digest_parts = (collection.id, matrices, address, scope, moment, pulse)
+        return f'"{hashlib.blake2b(repr(digest_parts).encode(), digest_size=12).hexdigest()}"'
 
-    async def _make(self, collection: Collection, tile: tile_queries.Tile, who: Principal) -> bytes:
+    async def build_tile(self, collection: Collection, tile: tile_queries.TileQuery, principal: Principal) -> bytes:
         fetch = self._database.fetch
         if collection.kind is not None:
-            return await tile_queries.of_kind(fetch, collection.kind, tile)
+            return await tile_queries.fetch_kind_tile(fetch, collection.kind, tile)
         if not collection.answer:
-            return await tile_queries.of_rings(fetch, tile)
-        owners = await feature_queries.jurisdictions(fetch, tile.scope)
-        if len(owners) > MOST_JURISDICTIONS:
+            return await tile_queries.fetch_ring_tile(fetch, tile)
+        owners = await feature_queries.fetch_jurisdictions(fetch, tile.scope)
+        if len(owners) > MAX_JURISDICTIONS:
             raise BadQuery(
-                f"This is computed for at most {MOST_JURISDICTIONS} jurisdictions at once.",
+                f"This is computed for at most {MAX_JURISDICTIONS} jurisdictions at once.",
                 parameter="",
                 code="bad-query",
             )
         shapes: list[bytes] = []
         properties: list[str] = []
-        box = shapely.box(*tile_queries.degrees(tile))
+        box = shapely.box(*tile_queries.compute_tile_bounds(tile))
         for owner in owners:
-            drawn = await self._of_answer(collection.id, owner, who)
+            drawn = await self.load_answer_layer(collection.id, owner, principal)
             rows = drawn.tree.query(box)
             shapes += [drawn.shapes[row] for row in rows]
             properties += [drawn.properties[row] for row in rows]
-        return await tile_queries.of_features(fetch, collection.id, tile, shapes, properties)
+        return await tile_queries.build_feature_tile(fetch, collection.id, tile, shapes, properties)
 
-    async def _of_answer(self, collection: str, jurisdiction: str, who: Principal) -> _Drawn:
-        answer = await SOURCES[collection](self._answers, jurisdiction, who)
-        kept = self._drawn.get((collection, jurisdiction))
-        if kept is not None and kept.answer is answer:
-            return kept
-        drawn = await anyio.to_thread.run_sync(_drawn, answer, jurisdiction)
+    async def load_answer_layer(self, collection: str, jurisdiction: str, principal: Principal) -> _AnswerLayer:
+        answer = await SOURCES[collection](self._answers, jurisdiction, principal)
+        cached = self._drawn.get((collection, jurisdiction))
+        if cached is not None and cached.answer is answer:
+            return cached
+        drawn = await anyio.to_thread.run_sync(build_answer_layer, answer, jurisdiction)
         self._drawn[collection, jurisdiction] = drawn
         while len(self._drawn) > _KEPT_ANSWERS:
             self._drawn.popitem(last=False)
         return drawn
 
-    def _keep(self, etag: str, body: bytes) -> None:
+    def _cache_tile(self, etag: str, body: bytes) -> None:
         if etag in self._kept:
             return  # another request made it meanwhile
         self._kept[etag] = body
         self._size += len(body) + len(etag)
         while self._size > _KEPT_BYTES:
-            gone, old = self._kept.popitem(last=False)
-            self._size -= len(old) + len(gone)
+            removed, old = self._kept.popitem(last=False)
+            self._size -= len(old) + len(removed)
 
 
-def _drawn(answer: bytes, jurisdiction: str) -> _Drawn:
+def build_answer_layer(answer: bytes, jurisdiction: str) -> _AnswerLayer:
     """Return an answer as it is drawn: a tile holds plain values, nothing nested."""
     features = orjson.loads(answer)["features"]
-    shapes = shapely.from_geojson([orjson.dumps(found["geometry"]) for found in features])
-    told = [_told(found, jurisdiction) for found in features]
-    return _Drawn(answer, shapely.to_wkb(shapes).tolist(), told, shapely.STRtree(shapes))
+    shapes = shapely.from_geojson([orjson.dumps(drawn["geometry"]) for drawn in features])
+    features_value = [encode_properties(drawn, jurisdiction) for drawn in features]
+    return _AnswerLayer(answer, shapely.to_wkb(shapes).tolist(), features_value, shapely.STRtree(shapes))
 
 
-def _told(feature: dict[str, Any], jurisdiction: str) -> str:
-    plain = {
+def encode_properties(feature: dict[str, Any], jurisdiction: str) -> str:
+    values = {
         name: value
         for name, value in feature["properties"].items()
         if value is not None and not isinstance(value, dict | list)
     }
-    plain |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
-    return orjson.dumps(plain).decode()
+    values |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
+    return orjson.dumps(values).decode()
 
 
-def matrix_set(name: str) -> TileMatrixSet:
+def find_matrix_set(name: str) -> TileMatrixSet:
     """Return a tile matrix set.
 
     Raises

@@ -13,49 +13,51 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
 from app.errors import Conflict, Invalid, Issue, NotFound, PreconditionFailed
-from app.geo.projection.reference_systems import CRS84, Crs, lonlat
+from app.geo.projection.reference_systems import CRS84, Crs, convert_to_lonlat
 from app.models.vocabulary import LEVELS, Level
 from app.ogc.collection_model import Collection, Property, Type
 from app.records import geojson, payloads
 from app.records import service as record_service
 from app.records.payloads import Precondition
-from app.records.service import Written
-from app.rings import queries as ring_queries
+from app.records.queries import memberships as membership_queries
+from app.records.service import WriteResult
 from app.rings import service as ring_service
 
 _MEMBERS = frozenset({"type", "id", "geometry", "properties", "links", "bbox"})
 
 
-def _refused(message: str, pointer: str = "") -> Invalid:
+def build_feature_error(message: str, pointer: str = "") -> Invalid:
     return Invalid(f"The feature is not valid: {message}.", issues=(Issue(pointer, "feature", message),))
 
 
-def _feature(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
+def parse_feature(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
     """Return the members of a feature, its geometry in longitude and latitude."""
     if not isinstance(payload, Mapping) or not all(isinstance(name, str) for name in payload):
-        raise _refused("a GeoJSON Feature is needed")
+        raise build_feature_error("a GeoJSON Feature is needed")
     foreign = sorted(payload.keys() - _MEMBERS)
     if foreign:
-        raise _refused(f"unknown member {foreign[0][:60]!r}", f"/{foreign[0][:60]}")
+        raise build_feature_error(f"unknown member {foreign[0][:60]!r}", f"/{foreign[0][:60]}")
     properties = payload.get("properties")
     if not isinstance(properties, Mapping | None):
-        raise _refused("its properties are an object", "/properties")
-    feature = {**payload, "properties": _plain(collection, properties or {})}
+        raise build_feature_error("its properties are an object", "/properties")
+    feature = {**payload, "properties": select_writable(collection, properties or {})}
     geometry = payload.get("geometry")
     if isinstance(geometry, Mapping) and crs != CRS84:
-        feature["geometry"] = geojson.converted(geometry, lambda found: lonlat(found, crs).tolist())
+        feature["geometry"] = geojson.convert_positions(
+            geometry, lambda positions: convert_to_lonlat(positions, crs).tolist()
+        )
     return feature
 
 
-def _plain(collection: Collection, properties: Mapping[str, Any]) -> dict[str, Any]:
+def select_writable(collection: Collection, properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return properties without what the registry sets itself; any of them may come as text."""
-    plain = {}
+    values = {}
     for name, value in properties.items():
-        known = collection.by_name.get(name)
-        if known is not None and known.kept and name != "code":
+        known_level = collection.by_name.get(name)
+        if known_level is not None and known_level.kept and name != "code":
             continue
-        plain[name] = _read(known, value) if known and isinstance(value, str) else value
-    return plain
+        values[name] = convert_text(known_level, value) if known_level and isinstance(value, str) else value
+    return values
 
 
 _MEANT: Final[Mapping[Type, tuple[type, ...]]] = {
@@ -65,51 +67,51 @@ _MEANT: Final[Mapping[Type, tuple[type, ...]]] = {
 """What a text may stand for; a bool is no number here, though Python says so."""
 
 
-def _read(known: Property, text: str) -> Any:
+def convert_text(known_level: Property, text: str) -> Any:
     """Return what a text means where the property is not one; what cannot be read is left to refuse.
 
     A column that was empty in the first rows a GIS read is a text to it, and so is a list or an object
     to those that have no such type. No text there is nothing there.
     """
-    if known.type == "text":
+    if known_level.type == "text":
         return text
     if not text.strip():
         return None
-    meant = _MEANT.get(known.type, ())
+    meant = _MEANT.get(known_level.type, ())
     with suppress(orjson.JSONDecodeError):
         value = orjson.loads(text)
         if type(value) in meant:
             return value
-    if known.type == "words" and not text.lstrip().startswith(("[", "{")):
+    if known_level.type == "words" and not text.lstrip().startswith(("[", "{")):
         return [word.strip() for word in text.split(",")]
     return text
 
 
-def _complete(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
+def build_record(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
     """Return a whole record: what is null there was left empty.
 
     Except the life cycle, whose default would put a removed device back into service.
     """
-    feature = _feature(collection, payload, crs)
+    feature = parse_feature(collection, payload, crs)
     if feature.get("type") != "Feature":
-        raise _refused("a GeoJSON Feature is needed", "/type")
+        raise build_feature_error("a GeoJSON Feature is needed", "/type")
     record = {name: value for name, value in feature["properties"].items() if value is not None or name == "lifecycle"}
-    given = feature.get("id")
-    if given is not None and record.setdefault("code", given) != given:
-        raise _refused("the id is not the code", "/id")
+    complete = feature.get("id")
+    if complete is not None and record.setdefault("code", complete) != complete:
+        raise build_feature_error("the id is not the code", "/id")
     record["geometry"] = feature.get("geometry")
     return record
 
 
-async def create(
+async def create_feature(
     connection: AsyncConnection,
     collection: Collection,
     payload: object,
-    who: Principal,
+    principal: Principal,
     *,
     crs: Crs,
     max_vertices: int,
-) -> Written:
+) -> WriteResult:
     """Create one feature.
 
     Raises
@@ -117,105 +119,107 @@ async def create(
     Conflict
         when its code exists.
     """
-    record = _complete(collection, payload, crs)
+    record = build_record(collection, payload, crs)
     if collection.kind is not None:
         if record.get("lifecycle") is None:
             record.pop("lifecycle", None)
-        return await record_service.create(connection, collection.kind, payloads.draft(collection.kind, record), who)
+        return await record_service.create_record(
+            connection, collection.kind, payloads.parse_draft(collection.kind, record), principal
+        )
     code = f"{record.get('jurisdiction')}-{record.get('level')}"
     try:
         condition = Precondition(if_none_match="*")
-        return await _put_ring(connection, code, record, who, condition, max_vertices)
+        return await put_ring_feature(connection, code, record, principal, condition, max_vertices)
     except PreconditionFailed as error:
         raise Conflict(f"The ring {code!r} exists.", code="already-exists") from error
 
 
-async def put(
+async def put_feature(
     connection: AsyncConnection,
     collection: Collection,
     code: str,
     payload: object,
-    who: Principal,
+    principal: Principal,
     condition: Precondition,
     *,
     crs: Crs,
     max_vertices: int,
-) -> Written:
+) -> WriteResult:
     """Create or replace one feature."""
-    record = _complete(collection, payload, crs)
+    record = build_record(collection, payload, crs)
     if collection.kind is not None:
-        wanted = payloads.draft(collection.kind, record, code=code)
-        return await record_service.put(connection, collection.kind, wanted, who, condition)
-    return await _put_ring(connection, code, record, who, condition, max_vertices)
+        record_value = payloads.parse_draft(collection.kind, record, code=code)
+        return await record_service.save_record(connection, collection.kind, record_value, principal, condition)
+    return await put_ring_feature(connection, code, record, principal, condition, max_vertices)
 
 
-async def patch(
+async def patch_feature(
     connection: AsyncConnection,
     collection: Collection,
     code: str,
     payload: object,
-    who: Principal,
+    principal: Principal,
     condition: Precondition,
     *,
     crs: Crs,
     max_vertices: int,
-) -> Written:
+) -> WriteResult:
     """Merge changes into one feature (RFC 7396)."""
-    feature = _feature(collection, payload, crs)
+    feature = parse_feature(collection, payload, crs)
     changes = feature["properties"] | ({"geometry": feature["geometry"]} if "geometry" in feature else {})
     if collection.kind is not None:
-        return await record_service.patch(connection, collection.kind, code, changes, who, condition)
-    jurisdiction, level = _ring(code)
-    who.need_in("editor", [jurisdiction])
-    await ring_queries.hold(connection, [jurisdiction], alone=True)
-    _, body = await ring_service.get(connection, jurisdiction, level, who)
+        return await record_service.patch_record(connection, collection.kind, code, changes, principal, condition)
+    jurisdiction, level = parse_ring_id(code)
+    principal.require_role_in("editor", [jurisdiction])
+    await membership_queries.lock_rings(connection, [jurisdiction], exclusive=True)
+    _, body = await ring_service.load_ring(connection, jurisdiction, level, principal)
     now = orjson.loads(body)
-    current = _plain(collection, now["properties"]) | {"geometry": now["geometry"]}
-    merged = payloads.merged(current, changes)
-    return await _put_ring(connection, code, merged, who, condition, max_vertices)
+    current = select_writable(collection, now["properties"]) | {"geometry": now["geometry"]}
+    merged = payloads.apply_merge_patch(current, changes)
+    return await put_ring_feature(connection, code, merged, principal, condition, max_vertices)
 
 
-async def remove(
+async def remove_feature(
     connection: AsyncConnection,
     collection: Collection,
     code: str,
-    who: Principal,
+    principal: Principal,
     condition: Precondition,
 ) -> None:
     """Remove one feature; its history stays."""
     if collection.kind is not None:
-        await record_service.remove(connection, collection.kind, code, who, condition)
+        await record_service.remove_record(connection, collection.kind, code, principal, condition)
         return
-    jurisdiction, level = _ring(code)
-    await ring_service.remove(connection, jurisdiction, level, who, condition)
+    jurisdiction, level = parse_ring_id(code)
+    await ring_service.remove_ring(connection, jurisdiction, level, principal, condition)
 
 
-def _ring(code: str) -> tuple[str, Level]:
+def parse_ring_id(code: str) -> tuple[str, Level]:
     """Return jurisdiction and level of a ring's id."""
     jurisdiction, _, word = code.partition("-")
-    level = next((known for known in LEVELS if known == word), None)
+    level = next((known_level for known_level in LEVELS if known_level == word), None)
     if level is None:
         raise NotFound("ring", code)
     return jurisdiction, level
 
 
-async def _put_ring(
+async def put_ring_feature(
     connection: AsyncConnection,
     code: str,
     record: Mapping[str, Any],
-    who: Principal,
+    principal: Principal,
     condition: Precondition,
     max_vertices: int,
-) -> Written:
+) -> WriteResult:
     properties = {name: value for name, value in record.items() if name not in ("geometry", "code")}
     properties.pop("datum_received", None)
-    told = f"{properties.get('jurisdiction')}-{properties.get('level')}"
-    if record.get("jurisdiction") is not None and told != code:
-        raise _refused("jurisdiction and level are not those of its id", "/properties")
-    jurisdiction, level = _ring(code)
+    ring_feature = f"{properties.get('jurisdiction')}-{properties.get('level')}"
+    if record.get("jurisdiction") is not None and ring_feature != code:
+        raise build_feature_error("jurisdiction and level are not those of its id", "/properties")
+    jurisdiction, level = parse_ring_id(code)
     feature = {"type": "Feature", "geometry": record.get("geometry"), "properties": properties}
-    written = await ring_service.put(
-        connection, jurisdiction, level, feature, who, condition,
+    written = await ring_service.save_ring(
+        connection, jurisdiction, level, feature, principal, condition,
         datum="wgs84", max_vertices=max_vertices,
     )  # fmt: skip
-    return Written(code, written.version, written.created)
+    return WriteResult(code, written.version, written.created)

@@ -45,7 +45,7 @@ async def test_qgis_finds_its_page_size_and_its_filters(document: Json) -> None:
     for collection in COLLECTIONS:
         listed = document["paths"][f"/collections/{collection.id}/items"]["get"]["parameters"]
         simple = {known["name"]: known for known in listed if "name" in known}
-        assert simple.keys() == query.equal_names(collection, reveal=False)
+        assert simple.keys() == query.list_equality_parameters(collection, reveal=False)
         for known in simple.values():
             assert (known["in"], known["style"], known["explode"]) == ("query", "form", False)
             assert isinstance(known["schema"]["type"], str)

@@ -13,14 +13,14 @@ from sqlalchemy import text as text_of
 
 from app.analysis.service import AnalysisService
 from app.db.engine import Database
-from app.db.queries import Bound
+from app.db.queries import StatementParameters
 from app.errors import BadQuery
 from app.geo.projection.reference_systems import CRS84
 from app.ogc import cql2
 from app.ogc.collections import BY_ID, COLLECTIONS
-from app.ogc.features import Features
-from app.ogc.queries.cql2_to_sql import condition
-from app.ogc.queries.features import Asked, Page, page_statement, vocabulary
+from app.ogc.features import FeatureService
+from app.ogc.queries.cql2_to_sql import compile_filter
+from app.ogc.queries.features import FeaturePage, FeatureQuery, build_page_statement, build_vocabulary
 from tests.builders import Json
 from tests.ogc.asking import CAMERAS, cams, filtered, ids
 
@@ -120,7 +120,7 @@ async def test_each_filter_selects_what_it_says(gis: httpx.AsyncClient) -> None:
     wrong = []
     for text, expected in SELECTED:
         found = await filtered(gis, text)
-        tree = json.dumps(cql2.parse(text, "cql2-text"))
+        tree = json.dumps(cql2.parse_filter(text, "cql2-text"))
         asked = {"filter": tree, "filter-lang": "cql2-json", "limit": "100"}
         as_json = (await gis.get(CAMERAS, params=asked)).json()
         if found != expected or [f["id"] for f in as_json["features"]] != expected:
@@ -243,7 +243,7 @@ def test_a_filter_too_large_is_refused_before_it_is_read() -> None:
         "POINT" + "(" * 10_000,
     ):
         with pytest.raises(BadQuery) as refused:
-            cql2.parse(text, "cql2-text")
+            cql2.parse_filter(text, "cql2-text")
         assert refused.value.code == "filter-too-large", text[:40]
     assert time.process_time() - began < 5
 
@@ -265,7 +265,7 @@ def test_a_filter_too_large_is_refused_before_it_is_read() -> None:
 )
 def test_a_tree_too_large_is_refused(tree: Json) -> None:
     with pytest.raises(BadQuery) as refused:
-        condition(tree, vocabulary(BY_ID["cameras"], False), Bound())
+        compile_filter(tree, build_vocabulary(BY_ID["cameras"], False), StatementParameters())
     assert refused.value.code == "filter-too-large"
 
 
@@ -274,7 +274,7 @@ def test_a_tree_too_deep_is_refused() -> None:
     for _ in range(500):
         tree = {"op": "not", "args": [tree]}
     with pytest.raises(BadQuery) as refused:
-        condition(tree, vocabulary(BY_ID["cameras"], False), Bound())
+        compile_filter(tree, build_vocabulary(BY_ID["cameras"], False), StatementParameters())
     assert refused.value.code == "filter-too-large"
 
 
@@ -287,8 +287,8 @@ async def test_a_spatial_filter_goes_through_the_index(gis: httpx.AsyncClient, s
             f"S_WITHIN(geometry, POLYGON(({RING})))",
             "withinDistance(geometry, POINT(113.2 35.2), 100)",
         ):
-            tree = cql2.parse(text, "cql2-text")
-            statement, values = page_statement(collection, Asked(tree=tree))
+            tree = cql2.parse_filter(text, "cql2-text")
+            statement, values = build_page_statement(collection, FeatureQuery(tree=tree))
             index = f"ix_{collection.kind.name}_geometry"  # type: ignore[union-attr]
             plan = await _plan_with(over, index, statement, values)
             assert re.search(r"Index Cond: .*geometry .*(&&|@|~)", plan), (text, plan)
@@ -321,10 +321,10 @@ async def test_a_filter_that_fails_on_a_later_row_is_no_failure_of_ours(
     """115 to the power of 200 has no number; the page may be there when the count finds out."""
     answer = await gis.get(CAMERAS, params={"filter": "range_m ^ 200 > 0", "limit": "1"})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-filter")
-    features = Features(database, AnalysisService(database))
-    asked = Asked(limit=1, tree=cql2.parse("range_m ^ 200 > 0", "cql2-text"))
+    features = FeatureService(database, AnalysisService(database))
+    asked = FeatureQuery(limit=1, tree=cql2.parse_filter("range_m ^ 200 > 0", "cql2-text"))
     with pytest.raises(BadQuery) as refused:
-        await features.matched(BY_ID["cameras"], asked, Page(1, b"{}", '["cam-00"]', "1.1"))
+        await features.count_matches(BY_ID["cameras"], asked, FeaturePage(1, b"{}", '["cam-00"]', "1.1"))
     assert refused.value.code == "bad-filter"
 
 
@@ -426,11 +426,11 @@ def _words_of_our_own() -> set[str]:
     """Return every word that compiling filters puts into SQL, collected from filters that are good."""
     words: set[str] = set()
     for text, _ in SELECTED:
-        bound = Bound()
-        tree = cql2.parse(text, "cql2-text")
-        sql = condition(tree, vocabulary(BY_ID["cameras"], False), bound)
+        bound = StatementParameters()
+        tree = cql2.parse_filter(text, "cql2-text")
+        sql = compile_filter(tree, build_vocabulary(BY_ID["cameras"], False), bound)
         words |= set(_WORD.findall(_VALUE.sub("", sql)))
-    known = vocabulary(BY_ID["cameras"], False)
+    known = build_vocabulary(BY_ID["cameras"], False)
     for term in known.values():
         words |= set(_WORD.findall(term.sql))
     return words
@@ -443,9 +443,9 @@ OUR_WORDS = _words_of_our_own()
 @given(_TREES | _GOOD)
 def test_nothing_of_a_filter_becomes_sql(tree: Any) -> None:
     """Whatever is sent is refused, or compiles to words of our own with every value bound."""
-    bound = Bound()
+    bound = StatementParameters()
     try:
-        sql = condition(tree, vocabulary(BY_ID["cameras"], False), bound, CRS84)
+        sql = compile_filter(tree, build_vocabulary(BY_ID["cameras"], False), bound, CRS84)
     except BadQuery:
         return
     assert set(_WORD.findall(_VALUE.sub("", sql))) <= OUR_WORDS, sql

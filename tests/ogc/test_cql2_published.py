@@ -16,10 +16,10 @@ import pytest
 import shapely
 
 from app.db.engine import Database
-from app.db.queries import Bound
+from app.db.queries import StatementParameters
 from app.ogc import cql2
 from app.ogc.documents import CONFORMANCE
-from app.ogc.queries.cql2_to_sql import Term, condition
+from app.ogc.queries.cql2_to_sql import Term, compile_filter
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared/data/cql2"
 PUBLISHED = FOLDER / "ats_predicates_expected.jsonl"
@@ -92,11 +92,11 @@ async def test_every_predicate_selects_as_many_features_as_published(
     wrong = []
     for predicate in PREDICATES:
         layer, text = predicate["data_source"], predicate["predicate_cql2_text"]
-        tree = cql2.parse(text, "cql2-text")
-        as_json = cql2.parse(json.dumps(tree), "cql2-json")
+        tree = cql2.parse_filter(text, "cql2-text")
+        as_json = cql2.parse_filter(json.dumps(tree), "cql2-json")
         for form in (tree, as_json):
-            bound = Bound()
-            sql = condition(form, words[layer], bound)
+            bound = StatementParameters()
+            sql = compile_filter(form, words[layer], bound)
             rows = await database.fetch(f"SELECT count(*) FROM {layer} t WHERE {sql}", *bound.values)
             if rows[0][0] != predicate["expected_count"]:
                 wrong.append((text, rows[0][0], predicate["expected_count"]))
@@ -113,4 +113,4 @@ def test_every_class_with_published_predicates_is_declared() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_is_read(path: Path) -> None:
     language: cql2.Language = "cql2-json" if path.suffix == ".json" else "cql2-text"
-    assert cql2.parse(path.read_text().strip(), language)
+    assert cql2.parse_filter(path.read_text().strip(), language)

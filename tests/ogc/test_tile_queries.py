@@ -13,7 +13,7 @@ from shapely import Point, to_wkb
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.geo.projection.tile_matrix import WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD, MatrixSet
+from app.geo.projection.tile_matrix import WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD, TileMatrixSet
 from app.ogc.queries import tiles as tile_queries
 from app.records.kinds import BY_NAME
 from tests import builders
@@ -27,11 +27,11 @@ def tile_at(
     lat: float,
     matrix: int,
     *,
-    matrices: MatrixSet = WEB_MERCATOR_QUAD,
+    matrices: TileMatrixSet = WEB_MERCATOR_QUAD,
     scope: Sequence[str] | None = None,
-) -> tile_queries.Tile:
-    row, _, column, _ = matrices.limits((lon, lat, lon, lat), matrix)
-    return tile_queries.Tile(matrices, matrix, row, column, scope)
+) -> tile_queries.TileQuery:
+    row, _, column, _ = matrices.tile_limits((lon, lat, lon, lat), matrix)
+    return tile_queries.TileQuery(matrices, matrix, row, column, scope)
 
 
 def decoded(body: bytes) -> list[dict[str, Any]]:
@@ -46,8 +46,8 @@ def decoded(body: bytes) -> list[dict[str, Any]]:
     return [{name: told for name, told in row.items() if name != "mvt_id"} for row in named]
 
 
-async def drawn(database: Database, kind: str, tile: tile_queries.Tile) -> list[dict[str, Any]]:
-    return decoded(await tile_queries.of_kind(database.fetch, BY_NAME[kind], tile))
+async def drawn(database: Database, kind: str, tile: tile_queries.TileQuery) -> list[dict[str, Any]]:
+    return decoded(await tile_queries.fetch_kind_tile(database.fetch, BY_NAME[kind], tile))
 
 
 @pytest.fixture
@@ -62,14 +62,14 @@ async def cameras(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
 
 @pytest.mark.parametrize("matrices", [WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD])
 async def test_a_tile_holds_what_lies_there(
-    cameras: httpx.AsyncClient, database: Database, matrices: MatrixSet
+    cameras: httpx.AsyncClient, database: Database, matrices: TileMatrixSet
 ) -> None:
     found = await drawn(database, "camera", tile_at(*HERE, 16, matrices=matrices))
     assert sorted(row["code"] for row in found) == ["beside", "near"]
     assert {row["zone"] for row in found} == {"core"}
     wide = await drawn(database, "camera", tile_at(*HERE, 3, matrices=matrices))
     assert len(wide) == 3
-    assert await tile_queries.of_kind(database.fetch, CAMERA, tile_at(-60, -30, 10)) == b""
+    assert await tile_queries.fetch_kind_tile(database.fetch, CAMERA, tile_at(-60, -30, 10)) == b""
 
 
 async def test_the_tile_of_a_scope_holds_nothing_else(cameras: httpx.AsyncClient, database: Database) -> None:
@@ -98,7 +98,7 @@ async def test_a_crowded_tile_is_thinned_evenly(
     tile = tile_at(*HERE, 8)
     crowded = await drawn(database, "camera", tile)
     assert all(row["thinned"] for row in crowded)
-    west, south, east, north = tile.matrices.bounds(8, tile.row, tile.column, margin=1 / 64)
+    west, south, east, north = tile.matrices.tile_bounds(8, tile.row, tile.column, margin=1 / 64)
     occupied = {
         (
             int((113.1 + 0.2 * x / side - west) / (east - west) * 48),
@@ -129,14 +129,14 @@ async def test_minor_roads_come_with_the_zoom(ringed: httpx.AsyncClient, databas
 
 
 async def test_the_pulse_changes_with_every_write_in_scope(cameras: httpx.AsyncClient, database: Database) -> None:
-    before = [await tile_queries.pulse(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
+    before = [await tile_queries.fetch_change_marker(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
     await cameras.delete("/v1/cameras/far")
-    after = [await tile_queries.pulse(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
+    after = [await tile_queries.fetch_change_marker(database.fetch, scope) for scope in (None, [builders.CITY], ["1"])]
     assert [a == b for a, b in itertools.zip_longest(before, after)] == [False, False, True]
 
 
 async def test_computed_features_are_drawn_with_their_properties(database: Database) -> None:
     shapes = [to_wkb(Point(113.2, 35.2)), to_wkb(Point(0, 0))]
     told = ['{"status": "uncovered", "missing": 2}', "{}"]
-    body = await tile_queries.of_features(database.fetch, "gaps", tile_at(*HERE, 12), shapes, told)
+    body = await tile_queries.build_feature_tile(database.fetch, "gaps", tile_at(*HERE, 12), shapes, told)
     assert decoded(body) == [{"status": "uncovered", "missing": 2}]

@@ -15,7 +15,7 @@ MVT = "application/vnd.mapbox-vector-tile"
 
 
 def tile_url(collection: str, matrix: int = 12, matrices: str = "WebMercatorQuad") -> str:
-    row, _, column, _ = MATRIX_SETS[matrices].limits((113.2, 35.2, 113.2, 35.2), matrix)
+    row, _, column, _ = MATRIX_SETS[matrices].tile_limits((113.2, 35.2, 113.2, 35.2), matrix)
     return f"/ogc/collections/{collection}/tiles/{matrices}/{matrix}/{row}/{column}.mvt"
 
 

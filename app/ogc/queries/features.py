@@ -14,12 +14,12 @@ import orjson
 from shapely.geometry.base import BaseGeometry
 
 from app.db.engine import Fetch
-from app.db.queries import Bound
+from app.db.queries import StatementParameters
 from app.geo.projection.reference_systems import CRS84, Crs
 from app.ogc.collection_model import Collection, Property, Type
 from app.ogc.queries import cql2_to_sql
 from app.ogc.queries.cql2_to_sql import Term
-from app.records.queries.documents import EFFECTIVE_STATE, opened, quoted, source
+from app.records.queries.documents import EFFECTIVE_STATE, build_document_head, build_record_source, quote_identifier
 
 _RING: Final = {"code": "replace(t.code, '/', '-')", "vertices": "ST_NPoints(t.geometry)"}
 """A ring is named 410800-core here: a slash has no place in the last part of an address."""
@@ -41,14 +41,14 @@ _FEW: Final = 250
 
 
 @dataclass(frozen=True)
-class Sort:
+class SortKey:
     """One property features are put in the order of."""
 
     property: Property
     descending: bool = False
 
 
-class Looks(NamedTuple):
+class Representation(NamedTuple):
     """How features are to look."""
 
     crs: Crs
@@ -58,7 +58,7 @@ class Looks(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class FeatureQuery:
     """Which features of a collection, and how they are to look."""
 
     limit: int = 100
@@ -69,7 +69,7 @@ class Asked:
     tree: Any = None
     """A CQL2 filter."""
     filter_crs: Crs = CRS84
-    order: tuple[Sort, ...] = ()
+    order: tuple[SortKey, ...] = ()
     after: tuple[Any, ...] | None = None
     """The sort values and the code the page starts after."""
     crs: Crs = CRS84
@@ -87,19 +87,19 @@ class Asked:
     """What of an answer could not be assessed, and why."""
 
     @property
-    def looks(self) -> Looks:
+    def representation(self) -> Representation:
         """Return how features are to look."""
-        return Looks(self.crs, self.names, self.shapes, self.reveal)
+        return Representation(self.crs, self.names, self.shapes, self.reveal)
 
     @property
-    def filtered(self) -> bool:
+    def is_filtered(self) -> bool:
         """Tell whether anything narrows the collection."""
-        asked = (self.area, self.between, self.tree)
-        return bool(self.equal) or any(part is not None for part in asked)
+        query = (self.area, self.between, self.tree)
+        return bool(self.equal) or any(segment is not None for segment in query)
 
 
 @dataclass(frozen=True)
-class Page:
+class FeaturePage:
     """A page: how many features, their JSON with commas between, where the next page starts."""
 
     count: int
@@ -111,37 +111,39 @@ class Page:
 
 
 @cache
-def vocabulary(collection: Collection, reveal: bool) -> Mapping[str, Term]:
+def build_vocabulary(collection: Collection, reveal: bool) -> Mapping[str, Term]:
     """Return what a filter may speak of, as SQL."""
     terms = {
-        known.name: Term(expression(collection, known.name), known.type)
-        for known in collection.shown(reveal=reveal)
-        if known.queryable
+        property_.name: Term(build_property_expression(collection, property_.name), property_.type)
+        for property_ in collection.visible_properties(reveal=reveal)
+        if property_.queryable
     }
     return terms | {"geometry": Term("t.geometry", "geometry")}
 
 
-def expression(collection: Collection, name: str) -> str:
+def build_property_expression(collection: Collection, name: str) -> str:
     """Return the SQL of a property."""
-    if collection.kind is not None and collection.kind.device and name in _STATED:
+    if collection.kind is not None and collection.kind.is_device and name in _STATED:
         return _STATED[name]
     if collection.id == "rings" and name in _RING:
         return _RING[name]
-    return f"t.{quoted(name)}"
+    return f"t.{quote_identifier(name)}"
 
 
-def _from(collection: Collection, *, stated: bool, asked: Asked, bound: Bound) -> str:
+def build_from_clause(collection: Collection, *, stated: bool, query: FeatureQuery, bound: StatementParameters) -> str:
     """Return the FROM clause; the joins of a device's state only where they are needed."""
     if collection.kind is not None:
-        return source(collection.kind) if stated else f"{collection.kind.name} AS t"
+        return build_record_source(collection.kind) if stated else f"{collection.kind.name} AS t"
     if collection.answer:
-        return _answer(collection).format(rows=bound.bind(asked.features or "[]", "json"))
+        return build_answer_columns(collection).format(rows=bound.bind_value(query.features or "[]", "json"))
     return "ring AS t"
 
 
 @cache
-def _answer(collection: Collection) -> str:
-    columns = ", ".join(f"{quoted(known.name)} {_COLUMN[known.type]}" for known in collection.properties)
+def build_answer_columns(collection: Collection) -> str:
+    columns = ", ".join(
+        f"{quote_identifier(property_.name)} {_COLUMN[property_.type]}" for property_ in collection.properties
+    )
     return (
         "(SELECT r.*, ST_GeomFromWKB(decode(r.wkb, 'hex'), 4326) AS geometry "
         f"FROM json_to_recordset({{rows}}) AS r({columns}, document text, wkb text)) AS t"
@@ -149,64 +151,64 @@ def _answer(collection: Collection) -> str:
 
 
 @lru_cache(maxsize=1000)
-def _properties(collection: Collection, names: tuple[str, ...] | None, reveal: bool) -> str:
+def build_properties_json(collection: Collection, names: tuple[str, ...] | None, reveal: bool) -> str:
     """Return the SQL of a feature's properties as JSON text."""
     if names is None and collection.kind is not None:
-        return f"{opened(collection.kind, reveal=reveal)} || '}}'"
+        return f"{build_document_head(collection.kind, reveal=reveal)} || '}}'"
     if names is None and collection.answer:
         return "t.document"
-    shown = [
-        f"{expression(collection, known.name)} AS {quoted(known.name)}"
-        for known in collection.shown(reveal=reveal)
-        if names is None or known.name in names
+    visible = [
+        f"{build_property_expression(collection, property_.name)} AS {quote_identifier(property_.name)}"
+        for property_ in collection.visible_properties(reveal=reveal)
+        if names is None or property_.name in names
     ]
-    if not shown:
+    if not visible:
         return "'{}'"
-    return f"row_to_json((SELECT d FROM (SELECT {', '.join(shown)}) AS d))::text"
+    return f"row_to_json((SELECT d FROM (SELECT {', '.join(visible)}) AS d))::text"
 
 
-def _shape(asked: Asked, bound: Bound, *, nullable: bool) -> str:
+def build_geometry_json(query: FeatureQuery, bound: StatementParameters, *, nullable: bool) -> str:
     """Return the SQL of a feature's geometry as JSON text, axes in the order of its system."""
-    if not asked.shapes:
+    if not query.shapes:
         return "'null'"
     sql = "t.geometry"
-    if asked.crs.srid != CRS84.srid:
-        sql = f"ST_Transform({sql}, {bound.bind(asked.crs.srid, 'integer')})"
-    if asked.crs.swapped:
+    if query.crs.srid != CRS84.srid:
+        sql = f"ST_Transform({sql}, {bound.bind_value(query.crs.srid, 'integer')})"
+    if query.crs.swapped:
         sql = f"ST_FlipCoordinates({sql})"
-    text = f"ST_AsGeoJSON({sql}, {asked.crs.decimals})"
+    text = f"ST_AsGeoJSON({sql}, {query.crs.decimals})"
     return f"coalesce({text}, 'null')" if nullable else text
 
 
-def _feature(collection: Collection, asked: Asked, bound: Bound) -> str:
-    code = expression(collection, "code")
-    shape = _shape(asked, bound, nullable=collection.answer)
+def build_feature_json(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> str:
+    code = build_property_expression(collection, "code")
+    shape = build_geometry_json(query, bound, nullable=collection.answer)
     return (
         f"""'{{"type":"Feature","id":"' || {code} || '","geometry":' || {shape} """
-        f"""|| ',"properties":' || {_properties(collection, asked.names, asked.reveal)} || '}}'"""
+        f"""|| ',"properties":' || {build_properties_json(collection, query.names, query.reveal)} || '}}'"""
     )
 
 
-def _conditions(collection: Collection, asked: Asked, bound: Bound) -> list[str]:
-    parts = [] if collection.answer else ["t.removed_at IS NULL"]
-    if asked.scope is not None:
-        parts.append(f"t.jurisdiction = ANY({bound.bind(list(asked.scope), 'text[]')})")
-    for name, values in asked.equal.items():
-        known = collection.by_name[name]
-        wanted = bound.bind(list(values), _EQUAL[known.type])
-        sql = expression(collection, name)
-        parts.append(f"{sql} && {wanted}" if known.type == "words" else f"{sql} = ANY({wanted})")
-    if asked.area is not None:
-        parts.append(f"ST_Intersects(t.geometry, {bound.shape(asked.area)})")
-    if asked.between is not None:
-        parts += _holding(collection, asked.between, bound)
-    if asked.tree is not None:
-        words = vocabulary(collection, asked.reveal)
-        parts.append(cql2_to_sql.condition(asked.tree, words, bound, asked.filter_crs))
-    return parts
+def build_conditions(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> list[str]:
+    segments = [] if collection.answer else ["t.removed_at IS NULL"]
+    if query.scope is not None:
+        segments.append(f"t.jurisdiction = ANY({bound.bind_value(list(query.scope), 'text[]')})")
+    for name, values in query.equal.items():
+        property_ = collection.by_name[name]
+        scoped_query = bound.bind_value(list(values), _EQUAL[property_.type])
+        sql = build_property_expression(collection, name)
+        segments.append(f"{sql} && {scoped_query}" if property_.type == "words" else f"{sql} = ANY({scoped_query})")
+    if query.area is not None:
+        segments.append(f"ST_Intersects(t.geometry, {bound.bind_geometry(query.area)})")
+    if query.between is not None:
+        segments += build_interval_conditions(collection, query.between, bound)
+    if query.tree is not None:
+        words = build_vocabulary(collection, query.reveal)
+        segments.append(cql2_to_sql.compile_filter(query.tree, words, bound, query.filter_crs))
+    return segments
 
 
-def check_filter(collection: Collection, asked: Asked) -> None:
+def check_filter(collection: Collection, query: FeatureQuery) -> None:
     """Refuse a filter that cannot be asked, before anything is computed for it.
 
     Raises
@@ -214,40 +216,44 @@ def check_filter(collection: Collection, asked: Asked) -> None:
     BadQuery
         as ``cql2.condition``.
     """
-    if asked.tree is not None:
-        cql2_to_sql.condition(asked.tree, vocabulary(collection, asked.reveal), Bound(), asked.filter_crs)
+    if query.tree is not None:
+        cql2_to_sql.compile_filter(
+            query.tree, build_vocabulary(collection, query.reveal), StatementParameters(), query.filter_crs
+        )
 
 
-def _holding(collection: Collection, between: tuple[datetime | None, datetime | None], bound: Bound) -> list[str]:
+def build_interval_conditions(
+    collection: Collection, between: tuple[datetime | None, datetime | None], bound: StatementParameters
+) -> list[str]:
     """Return conditions that a feature holds at some time of an interval; not told: it always does."""
-    parts = []
+    segments = []
     for name, when, compare in zip(collection.interval, reversed(between), ("<=", ">="), strict=True):
         if name is None or when is None:
             continue
-        column = f"t.{quoted(name)}"
+        column = f"t.{quote_identifier(name)}"
         if collection.by_name[name].type == "day":
-            value = bound.bind(when.date(), "date")
+            value = bound.bind_value(when.date(), "date")
         else:
-            value = bound.bind(when, "timestamptz")
-        parts.append(f"({column} IS NULL OR {column} {compare} {value})")
-    return parts
+            value = bound.bind_value(when, "timestamptz")
+        segments.append(f"({column} IS NULL OR {column} {compare} {value})")
+    return segments
 
 
-def _following(collection: Collection, asked: Asked, bound: Bound) -> str:
+def build_keyset_condition(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> str:
     """Return the condition that a feature comes after the last of the page before.
 
     In ascending order nulls come last, in descending order first, as PostgreSQL has it.
     """
-    assert asked.after is not None  # noqa: S101  # asked for by callers that have one
-    *values, code = asked.after
-    condition = f"{_key(collection)} > {bound.bind(code, 'text')}"
-    for sort, value in reversed(list(zip(asked.order, values, strict=True))):
-        sql = expression(collection, sort.property.name)
+    assert query.after is not None  # noqa: S101  # asked for by callers that have one
+    *values, code = query.after
+    condition = f"{_key(collection)} > {bound.bind_value(code, 'text')}"
+    for sort, value in reversed(list(zip(query.order, values, strict=True))):
+        sql = build_property_expression(collection, sort.property.name)
         if value is None:
             beyond = f"{sql} IS NOT NULL" if sort.descending else "FALSE"
             condition = f"({beyond} OR ({sql} IS NULL AND {condition}))"
             continue
-        placed = bound.bind(value, _COLUMN[sort.property.type])
+        placed = bound.bind_value(value, _COLUMN[sort.property.type])
         beyond = f"{sql} < {placed}" if sort.descending else f"({sql} > {placed} OR {sql} IS NULL)"
         condition = f"({beyond} OR ({sql} = {placed} AND {condition}))"
     return condition
@@ -260,145 +266,150 @@ def _key(collection: Collection) -> str:
     return 't.code COLLATE "C"' if collection.answer else "t.code"
 
 
-def _keys(collection: Collection, asked: Asked) -> list[tuple[str, str]]:
+def list_sort_keys(collection: Collection, query: FeatureQuery) -> list[tuple[str, str]]:
     """Return what features are put in order by: SQL, and its direction."""
-    keys = [(expression(collection, sort.property.name), " DESC" if sort.descending else "") for sort in asked.order]
+    keys = [
+        (build_property_expression(collection, sort.property.name), " DESC" if sort.descending else "")
+        for sort in query.order
+    ]
     return [*keys, (_key(collection), "")]
 
 
-def _speaks_of_states(parts: Sequence[str]) -> bool:
+def uses_device_state(segments: Sequence[str]) -> bool:
     """Tell whether conditions are about device states, which are kept in a table of their own."""
-    return any(_STATED["reported_at"] in part for part in parts)
+    return any(_STATED["reported_at"] in segment for segment in segments)
 
 
-def page_statement(collection: Collection, asked: Asked) -> tuple[str, list[Any]]:
+def build_page_statement(collection: Collection, query: FeatureQuery) -> tuple[str, list[Any]]:
     """Return the statement of a page and its values."""
-    if asked.filtered or asked.order or asked.after is not None or collection.answer:
-        return _page_statement(collection, asked)
-    statement = _plain_page(collection, asked.looks, asked.scope is not None)
-    return statement, [*_plain_values(asked), asked.limit + 1]
+    if query.is_filtered or query.order or query.after is not None or collection.answer:
+        return _build_any_page_statement(collection, query)
+    statement = _build_first_page_statement(collection, query.representation, query.scope is not None)
+    return statement, [*list_first_page_values(query), query.limit + 1]
 
 
 @lru_cache(maxsize=500)
-def _plain_page(collection: Collection, looks: Looks, scoped: bool) -> str:
+def _build_first_page_statement(collection: Collection, looks: Representation, scoped: bool) -> str:
     """Return the statement of a first page of everything: made once, asked over and over."""
-    return _page_statement(collection, Asked(**looks._asdict(), scope=() if scoped else None))[0]
+    return _build_any_page_statement(collection, FeatureQuery(**looks._asdict(), scope=() if scoped else None))[0]
 
 
-def _plain_values(asked: Asked) -> list[Any]:
+def list_first_page_values(query: FeatureQuery) -> list[Any]:
     """Return the values of a plain statement but for its last, in the order they are bound."""
-    system = [] if asked.crs.srid == CRS84.srid or not asked.shapes else [asked.crs.srid]
-    return [*system, *([] if asked.scope is None else [list(asked.scope)])]
+    system = [] if query.crs.srid == CRS84.srid or not query.shapes else [query.crs.srid]
+    return [*system, *([] if query.scope is None else [list(query.scope)])]
 
 
-def _page_statement(collection: Collection, asked: Asked) -> tuple[str, list[Any]]:
+def _build_any_page_statement(collection: Collection, query: FeatureQuery) -> tuple[str, list[Any]]:
     """Return the statement of any page and its values.
 
     Where something narrows, the rows of the page are found first, without their JSON and without the
     joins of device states that a filter does not speak of. Of a long page, or a sorted one, only their
     places (`ctid`) are: many short rows are put in order faster than many long ones.
     """
-    bound = Bound()
-    table = _from(collection, stated=True, asked=asked, bound=bound)
-    body, last = _feature(collection, asked, bound), _last(collection, asked)
-    parts = _conditions(collection, asked, bound)
-    if asked.after is not None:
-        parts.append(_following(collection, asked, bound))
-    most = bound.bind(asked.limit + 1, "bigint")
-    keys = _keys(collection, asked)
-    in_order = ", ".join(key + way for key, way in keys)
-    chosen = f"WHERE {' AND '.join(parts) or 'TRUE'} ORDER BY {in_order} LIMIT {most}"
-    if (asked.filtered or asked.order) and not collection.answer:
-        narrow = _from(collection, stated=_speaks_of_states(parts), asked=asked, bound=bound)
+    bound = StatementParameters()
+    table = build_from_clause(collection, stated=True, query=query, bound=bound)
+    body, is_last = build_feature_json(collection, query, bound), build_page_end(collection, query)
+    segments = build_conditions(collection, query, bound)
+    if query.after is not None:
+        segments.append(build_keyset_condition(collection, query, bound))
+    limit_count = bound.bind_value(query.limit + 1, "bigint")
+    keys = list_sort_keys(collection, query)
+    in_order = ", ".join(key + direction for key, direction in keys)
+    chosen = f"WHERE {' AND '.join(segments) or 'TRUE'} ORDER BY {in_order} LIMIT {limit_count}"
+    if (query.is_filtered or query.order) and not collection.answer:
+        narrow = build_from_clause(collection, stated=uses_device_state(segments), query=query, bound=bound)
         name, _, joins = table.partition(" AS t")
-        if asked.order or asked.limit > _FEW:
-            told = ", ".join(f"{key} AS key_{at}" for at, (key, _) in enumerate(keys))
-            table = (
-                f"(SELECT t.ctid AS row, {told} FROM {narrow} {chosen}) AS k JOIN {name} AS t ON t.ctid = k.row{joins}"
-            )
+        if query.order or query.limit > _FEW:
+            members = ", ".join(f"{key} AS key_{column_index}" for column_index, (key, _) in enumerate(keys))
+            table = f"(SELECT t.ctid AS row, {members} FROM {narrow} {chosen}) AS k JOIN {name} AS t ON t.ctid = k.row{joins}"
             # By the keys as they were found, so that nothing is put in order twice.
-            chosen = "ORDER BY " + ", ".join(f"k.key_{at}{way}" for at, (_, way) in enumerate(keys))
+            chosen = "ORDER BY " + ", ".join(
+                f"k.key_{column_index}{direction}" for column_index, (_, direction) in enumerate(keys)
+            )
         else:
             table = f"(SELECT t.* FROM {narrow} {chosen}) AS t{joins}"
             chosen = f"ORDER BY {in_order}"
-    shown = f"FILTER (WHERE place < {most})"
-    told = f"max(last) FILTER (WHERE place = {most} - 1)" if asked.order else f"max(last) {shown}"
+    visible = f"FILTER (WHERE place < {limit_count})"
+    members = f"max(last) FILTER (WHERE place = {limit_count} - 1)" if query.order else f"max(last) {visible}"
     return (
-        f"SELECT count(*) {shown}, convert_to(string_agg(body, ',') {shown}, 'UTF8'), {told}, "
+        f"SELECT count(*) {visible}, convert_to(string_agg(body, ',') {visible}, 'UTF8'), {members}, "
         "count(*), (SELECT count(*) || '.' || coalesce(sum(revision), 0) FROM revision) "
         "FROM (SELECT body, last, row_number() OVER () AS place FROM ("
-        f"SELECT {body} AS body, {last} AS last FROM {table} {chosen}"
+        f"SELECT {body} AS body, {is_last} AS last FROM {table} {chosen}"
         ") AS found) AS numbered",
         bound.values,
     )
 
 
-def _last(collection: Collection, asked: Asked) -> str:
+def build_page_end(collection: Collection, query: FeatureQuery) -> str:
     """Return the SQL of what a next page starts after."""
     key = _key(collection)
-    if not asked.order:
+    if not query.order:
         return key
-    values = [expression(collection, sort.property.name) for sort in asked.order]
+    values = [build_property_expression(collection, sort.property.name) for sort in query.order]
     return f"json_build_array({', '.join([*values, key])})::text"
 
 
-async def page(fetch: Fetch, collection: Collection, asked: Asked) -> Page:
+async def fetch_feature_page(fetch: Fetch, collection: Collection, query: FeatureQuery) -> FeaturePage:
     """Return up to ``limit`` features; one more is asked for, to tell whether there is a next page."""
-    statement, values = page_statement(collection, asked)
-    count, bodies, last, found, revision = (await fetch(statement, *values))[0]
-    after = None
-    if found > count:
-        after = last if asked.order else orjson.dumps([last]).decode()
-    return Page(count, bodies or b"", after, revision)
+    statement, values = build_page_statement(collection, query)
+    count, bodies, is_last, result, revision = (await fetch(statement, *values))[0]
+    after_value = None
+    if result > count:
+        after_value = is_last if query.order else orjson.dumps([is_last]).decode()
+    return FeaturePage(count, bodies or b"", after_value, revision)
 
 
-async def count(fetch: Fetch, collection: Collection, asked: Asked, *, most: int | None = None) -> int:
+async def count_features(fetch: Fetch, collection: Collection, query: FeatureQuery, *, most: int | None = None) -> int:
     """Return how many features there are, or ``most`` when there are more."""
-    bound = Bound()
-    parts = _conditions(collection, asked, bound)
-    table = _from(collection, stated=_speaks_of_states(parts), asked=asked, bound=bound)
-    found = f"FROM {table} WHERE {' AND '.join(parts) or 'TRUE'}"
+    bound = StatementParameters()
+    segments = build_conditions(collection, query, bound)
+    table = build_from_clause(collection, stated=uses_device_state(segments), query=query, bound=bound)
+    result = f"FROM {table} WHERE {' AND '.join(segments) or 'TRUE'}"
     if most is not None:
-        found = f"FROM (SELECT {found} LIMIT {bound.bind(most, 'bigint')}) AS found"
-    rows = await fetch(f"SELECT count(*) {found}", *bound.values)
+        result = f"FROM (SELECT {result} LIMIT {bound.bind_value(most, 'bigint')}) AS found"
+    rows = await fetch(f"SELECT count(*) {result}", *bound.values)
     return int(rows[0][0])
 
 
-async def item(fetch: Fetch, collection: Collection, code: str, asked: Asked) -> tuple[int | None, bytes] | None:
+async def fetch_feature(
+    fetch: Fetch, collection: Collection, code: str, query: FeatureQuery
+) -> tuple[int | None, bytes] | None:
     """Return version and JSON of one feature, None when there is none."""
-    statement, values = item_statement(collection, code, asked)
+    statement, values = build_item_statement(collection, code, query)
     rows = await fetch(statement, *values)
     return (rows[0][0], rows[0][1]) if rows else None
 
 
-def item_statement(collection: Collection, code: str, asked: Asked) -> tuple[str, list[Any]]:
+def build_item_statement(collection: Collection, code: str, query: FeatureQuery) -> tuple[str, list[Any]]:
     """Return the statement of one feature and its values."""
     if collection.answer:
-        return _item_statement(collection, code, asked)
-    statement = _plain_item(collection, asked.looks, asked.scope is not None)
-    return statement, [*_plain_values(asked), code]
+        return _build_any_item_statement(collection, code, query)
+    statement = _build_simple_item_statement(collection, query.representation, query.scope is not None)
+    return statement, [*list_first_page_values(query), code]
 
 
 @lru_cache(maxsize=500)
-def _plain_item(collection: Collection, looks: Looks, scoped: bool) -> str:
-    asked = Asked(**looks._asdict(), scope=() if scoped else None)
-    return _item_statement(collection, "", asked)[0]
+def _build_simple_item_statement(collection: Collection, looks: Representation, scoped: bool) -> str:
+    query = FeatureQuery(**looks._asdict(), scope=() if scoped else None)
+    return _build_any_item_statement(collection, "", query)[0]
 
 
-def _item_statement(collection: Collection, code: str, asked: Asked) -> tuple[str, list[Any]]:
-    bound = Bound()
-    table = _from(collection, stated=True, asked=asked, bound=bound)
-    body = _feature(collection, asked, bound)
-    parts = _conditions(collection, asked, bound)
-    parts.append(f"{expression(collection, 'code')} = {bound.bind(code, 'text')}")
+def _build_any_item_statement(collection: Collection, code: str, query: FeatureQuery) -> tuple[str, list[Any]]:
+    bound = StatementParameters()
+    table = build_from_clause(collection, stated=True, query=query, bound=bound)
+    body = build_feature_json(collection, query, bound)
+    segments = build_conditions(collection, query, bound)
+    segments.append(f"{build_property_expression(collection, 'code')} = {bound.bind_value(code, 'text')}")
     version = "NULL::integer" if collection.answer else "t.version"
     return (
-        f"SELECT {version}, convert_to({body}, 'UTF8') FROM {table} WHERE {' AND '.join(parts)}",
+        f"SELECT {version}, convert_to({body}, 'UTF8') FROM {table} WHERE {' AND '.join(segments)}",
         bound.values,
     )
 
 
-async def extent(fetch: Fetch, scope: Sequence[str] | None) -> tuple[float, float, float, float] | None:
+async def fetch_extent(fetch: Fetch, scope: Sequence[str] | None) -> tuple[float, float, float, float] | None:
     """Return the box that holds every record of a scope: stated extents, else the rings."""
     rows = await fetch(
         "SELECT min(w), min(s), max(e), max(n) FROM ("
@@ -415,7 +426,7 @@ async def extent(fetch: Fetch, scope: Sequence[str] | None) -> tuple[float, floa
     return None if west is None else (west, south, east, north)
 
 
-async def jurisdictions(fetch: Fetch, scope: Sequence[str] | None) -> list[str]:
+async def fetch_jurisdictions(fetch: Fetch, scope: Sequence[str] | None) -> list[str]:
     """Return the jurisdictions of a scope."""
     rows = await fetch(
         "SELECT code FROM jurisdiction WHERE removed_at IS NULL "

@@ -11,17 +11,17 @@ from typing import Any, Final
 from app.db.engine import Fetch
 from app.geo.projection.tile_matrix import TileMatrixSet
 from app.records.kinds import Kind
-from app.records.queries.documents import EFFECTIVE_STATE, quoted, source
+from app.records.queries.documents import EFFECTIVE_STATE, build_record_source, quote_identifier
 
 EXTENT: Final = 4096
 """Units along a tile's side."""
 BUFFER: Final = 64
 """Units drawn beyond a tile's side, so that symbols are not cut."""
-MOST_POINTS: Final = 3000
+MAX_POINTS: Final = 3000
 """Points a tile holds before it is thinned."""
 _SPARSE_FROM: Final = 13
 """Matrix from which a tile is seldom crowded: it is made first and counted after."""
-MOST_SHAPES: Final = 20_000
+MAX_SHAPES: Final = 20_000
 """Lines or areas a tile holds; the largest of them are beyond what a screen can show."""
 _CELLS: Final = 48
 """Cells along the side of a thinned tile: one for about every five pixels, the size of a symbol."""
@@ -36,7 +36,7 @@ _MINOR_FROM: Final = {
 
 
 @dataclass(frozen=True)
-class Tile:
+class TileQuery:
     """One tile of one layer, for one caller."""
 
     matrices: TileMatrixSet
@@ -46,7 +46,7 @@ class Tile:
     scope: Sequence[str] | None
 
 
-async def pulse(fetch: Fetch, scope: Sequence[str] | None) -> str:
+async def fetch_change_marker(fetch: Fetch, scope: Sequence[str] | None) -> str:
     """Return what changes with every write to a jurisdiction in scope."""
     rows = await fetch(
         "SELECT coalesce(md5(string_agg(jurisdiction || ':' || revision, ',' ORDER BY jurisdiction)), "
@@ -56,134 +56,136 @@ async def pulse(fetch: Fetch, scope: Sequence[str] | None) -> str:
     return str(rows[0][0])
 
 
-async def of_kind(fetch: Fetch, kind: Kind, tile: Tile) -> bytes:
+async def fetch_kind_tile(fetch: Fetch, kind: Kind, tile: TileQuery) -> bytes:
     """Return one tile of records, empty bytes when nothing lies there."""
-    pointlike = kind.placed
+    pointlike = kind.has_zone
     if pointlike and tile.matrix < _SPARSE_FROM and await _is_dense(fetch, kind, tile):
-        return await _thinned_body(fetch, kind, tile)
-    rows = await fetch(_whole(kind, tile, MOST_POINTS + 1 if pointlike else MOST_SHAPES), *_bound(tile))
-    if pointlike and rows[0][1] > MOST_POINTS:
-        return await _thinned_body(fetch, kind, tile)
+        return await fetch_thinned_tile(fetch, kind, tile)
+    rows = await fetch(
+        build_full_tile(kind, tile, MAX_POINTS + 1 if pointlike else MAX_SHAPES), *list_tile_values(tile)
+    )
+    if pointlike and rows[0][1] > MAX_POINTS:
+        return await fetch_thinned_tile(fetch, kind, tile)
     return bytes(rows[0][0] or b"")
 
 
-async def _thinned_body(fetch: Fetch, kind: Kind, tile: Tile) -> bytes:
-    rows = await fetch(_thinned(kind, tile), *_bound(tile), _CELLS)
+async def fetch_thinned_tile(fetch: Fetch, kind: Kind, tile: TileQuery) -> bytes:
+    rows = await fetch(build_thinned_tile(kind, tile), *list_tile_values(tile), _CELLS)
     return bytes(rows[0][0] or b"")
 
 
-async def of_rings(fetch: Fetch, tile: Tile) -> bytes:
+async def fetch_ring_tile(fetch: Fetch, tile: TileQuery) -> bytes:
     """Return one tile of ring boundaries."""
     rows = await fetch(
-        _encoded(
+        build_encoded_tile(
             "rings",
             "SELECT t.code, t.jurisdiction, t.level, coalesce(t.name_zh, t.name_en) AS name, "
-            f"{_drawn(tile)} AS geom FROM ring AS t WHERE {_inside()}",
+            f"{build_tile_geometry(tile)} AS geom FROM ring AS t WHERE {build_inside_condition()}",
         ),
-        *_bound(tile),
+        *list_tile_values(tile),
     )
     return bytes(rows[0][0] or b"")
 
 
-async def of_features(
-    fetch: Fetch, layer: str, tile: Tile, shapes: Sequence[bytes], properties: Sequence[str]
+async def build_feature_tile(
+    fetch: Fetch, layer: str, tile: TileQuery, shapes: Sequence[bytes], properties: Sequence[str]
 ) -> bytes:
     """Return one tile of computed features: WKB in degrees and their properties as JSON."""
-    statement = _encoded(
+    statement = build_encoded_tile(
         layer,
-        f"SELECT {_drawn(tile)} AS geom, t.properties FROM (SELECT "
+        f"SELECT {build_tile_geometry(tile)} AS geom, t.properties FROM (SELECT "
         "ST_SetSRID(ST_GeomFromWKB(shape), 4326) AS geometry, properties::jsonb AS properties "
         "FROM unnest($9::bytea[], $10::text[]) AS given(shape, properties)) AS t "
         "WHERE t.geometry && ST_MakeEnvelope($5, $6, $7, $8, 4326)",
     )
-    west, south, east, north = degrees(tile)
+    west, south, east, north = compute_tile_bounds(tile)
     box = tile.matrices.tile_extent(tile.matrix, tile.row, tile.column)
     rows = await fetch(statement, *box, west, south, east, north, list(shapes), list(properties))
     return bytes(rows[0][0] or b"")
 
 
-def _bound(tile: Tile) -> list[Any]:
+def list_tile_values(tile: TileQuery) -> list[Any]:
     """Return $1-$4: envelope in the CRS of the set, $5-$8: bounds in degrees, $9: scope."""
     box = tile.matrices.tile_extent(tile.matrix, tile.row, tile.column)
-    return [*box, *degrees(tile), tile.scope]
+    return [*box, *compute_tile_bounds(tile), tile.scope]
 
 
-def degrees(tile: Tile) -> tuple[float, float, float, float]:
+def compute_tile_bounds(tile: TileQuery) -> tuple[float, float, float, float]:
     """Return (west, south, east, north) of what reaches into a tile."""
     return tile.matrices.tile_bounds(tile.matrix, tile.row, tile.column, margin=BUFFER / EXTENT)
 
 
-def _inside(box: str = "$5, $6, $7, $8") -> str:
+def build_inside_condition(box: str = "$5, $6, $7, $8") -> str:
     return (
         f"t.geometry && ST_MakeEnvelope({box}, 4326) AND t.removed_at IS NULL "
         "AND ($9::text[] IS NULL OR t.jurisdiction = ANY($9::text[]))"
     )
 
 
-async def _is_dense(fetch: Fetch, kind: Kind, tile: Tile) -> bool:
+async def _is_dense(fetch: Fetch, kind: Kind, tile: TileQuery) -> bool:
     """Tell whether a tile has more points than it holds, looking at no more than that many."""
     rows = await fetch(
-        f"SELECT count(*) FROM (SELECT FROM {kind.name} AS t WHERE {_inside()} "
-        f"LIMIT {MOST_POINTS + 1}) AS found, (SELECT $1::float8, $2::float8, $3::float8, "
+        f"SELECT count(*) FROM (SELECT FROM {kind.name} AS t WHERE {build_inside_condition()} "
+        f"LIMIT {MAX_POINTS + 1}) AS found, (SELECT $1::float8, $2::float8, $3::float8, "
         "$4::float8) AS envelope",
-        *_bound(tile),
+        *list_tile_values(tile),
     )
-    return bool(rows[0][0] > MOST_POINTS)
+    return bool(rows[0][0] > MAX_POINTS)
 
 
-def _whole(kind: Kind, tile: Tile, most: int) -> str:
-    return _encoded(
+def build_full_tile(kind: Kind, tile: TileQuery, limit_count: int) -> str:
+    return build_encoded_tile(
         kind.plural,
-        f"SELECT {_members(kind)}, {_drawn(tile)} AS geom FROM {source(kind)} "
-        f"WHERE {_inside()}{_large_enough(kind, tile)} LIMIT {most}",
+        f"SELECT {build_tile_members(kind)}, {build_tile_geometry(tile)} AS geom FROM {build_record_source(kind)} "
+        f"WHERE {build_inside_condition()}{build_size_condition(kind, tile)} LIMIT {limit_count}",
     )
 
 
-def _thinned(kind: Kind, tile: Tile) -> str:
+def build_thinned_tile(kind: Kind, tile: TileQuery) -> str:
     """Return the SQL of a tile with one point for each cell of a grid over it."""
     west, south, east, north = (f"${number}::float8" for number in (5, 6, 7, 8))
     wide, high = f"({east} - {west}) / $10::int", f"({north} - {south}) / $10::int"
-    cell = _inside(
+    cell = build_inside_condition(
         f"{west} + {wide} * cx, {south} + {high} * cy, {west} + {wide} * (cx + 1), {south} + {high} * (cy + 1)"
     )
-    return _encoded(
+    return build_encoded_tile(
         kind.plural,
-        f"SELECT {_members(kind)}, true AS thinned, {_drawn(tile)} AS geom "
+        f"SELECT {build_tile_members(kind)}, true AS thinned, {build_tile_geometry(tile)} AS geom "
         "FROM generate_series(0, $10::int - 1) AS cx, generate_series(0, $10::int - 1) AS cy, "
         f"LATERAL (SELECT t.code FROM {kind.name} AS t WHERE {cell} LIMIT 1) AS drawn "
-        f"JOIN {source(kind)} ON t.code = drawn.code",
+        f"JOIN {build_record_source(kind)} ON t.code = drawn.code",
     )
 
 
-def _encoded(layer: str, features: str) -> str:
+def build_encoded_tile(layer: str, features: str) -> str:
     return f"SELECT ST_AsMVT(q, '{layer}', {EXTENT}, 'geom'), count(*) FROM ({features}) AS q WHERE q.geom IS NOT NULL"
 
 
-def _drawn(tile: Tile) -> str:
+def build_tile_geometry(tile: TileQuery) -> str:
     """Return the SQL of a geometry in the units of the tile."""
     srid = tile.matrices.srid
     shape = "t.geometry" if srid == 4326 else f"ST_Transform(t.geometry, {srid})"
     return f"ST_AsMVTGeom({shape}, ST_MakeEnvelope($1, $2, $3, $4, {srid}), {EXTENT}, {BUFFER}, true)"
 
 
-def _members(kind: Kind) -> str:
+def build_tile_members(kind: Kind) -> str:
     names = ("code", "jurisdiction", *kind.tile_properties)
-    members = ["coalesce(t.name_zh, t.name_en) AS name", *(f"t.{quoted(name)}" for name in names)]
+    members = ["coalesce(t.name_zh, t.name_en) AS name", *(f"t.{quote_identifier(name)}" for name in names)]
     if kind.name == "camera":
         members.append("array_to_string(t.functions, ',') AS functions")
-    if kind.device:
+    if kind.is_device:
         members.append(f"({EFFECTIVE_STATE}) AS state")
         members.append(f"(t.lifecycle = 'in_use' AND {EFFECTIVE_STATE} IS NOT DISTINCT FROM 'online') AS working")
     return ", ".join(members)
 
 
-def _large_enough(kind: Kind, tile: Tile) -> str:
+def build_size_condition(kind: Kind, tile: TileQuery) -> str:
     """Return the condition that leaves out what is too small, or too minor, to be drawn."""
     if kind.name == "road":
-        left_out = [name for name, least in _MINOR_FROM.items() if tile.matrix < least]
+        left_out = [name for name, minimum in _MINOR_FROM.items() if tile.matrix < minimum]
         words = ", ".join(f"'{name}'" for name in left_out)
         return f" AND t.road_class NOT IN ({words})" if words else ""
-    if kind.placed:
+    if kind.has_zone:
         return ""
     west, _, east, _ = tile.matrices.tile_bounds(tile.matrix, tile.row, tile.column)
     pixel = (east - west) / 256
