@@ -1,25 +1,25 @@
-"""The vocabulary of failure: what can go wrong, each with a stable machine code.
+"""Errors of the service, each with a stable code, and the issues that they list.
 
-Nothing here knows HTTP; ``app.http.problems`` gives each family its status. The tree::
+Nothing in this module knows HTTP; ``app.http.problems`` gives each class its status. The tree::
 
     RegistryError
-    ├── Invalid               the payload or query is wrong
-    │   ├── InvalidShape      a geometry is wrong, with the place
-    │   ├── InvalidQuery      a query parameter is wrong or unknown
-    │   │   └── BadQuery      the same on the GIS interface, where OGC wants another status
-    │   └── MalformedBody     the body cannot be read at all
-    ├── NotFound              no such record in the caller's scope
-    ├── Conflict              a rule of the registry says no
-    ├── PreconditionFailed    If-Match / If-None-Match does not hold
+    ├── Invalid               the payload or the query is not valid
+    │   ├── InvalidShape      a geometry is not valid
+    │   ├── InvalidQuery      a query parameter is unknown or not valid
+    │   │   └── BadQuery      the same in the GIS interface, where OGC API requires status 400
+    │   └── MalformedBody     the body cannot be parsed
+    ├── NotFound              the record does not exist in the scope of the principal
+    ├── Conflict              a rule of the registry forbids the change
+    ├── PreconditionFailed    If-Match or If-None-Match does not hold
     ├── Unauthenticated       no key, or a key that is not valid
-    ├── Forbidden             a known caller without the right
-    ├── TooLarge              a body or a request beyond a documented limit
-    ├── NotAcceptable         no format the caller takes
-    ├── NotPossible           a method the resource does not have
-    ├── UnsupportedMediaType  a content type the route does not take
-    ├── Abandoned             the caller left before the answer was ready
-    ├── Unavailable           the database is away
-    └── NoSpace               a file cannot be kept: the disk is full
+    ├── Forbidden             the principal does not have the role
+    ├── TooLarge              a body or a request exceeds a documented limit
+    ├── NotAcceptable         the client accepts none of the formats
+    ├── MethodNotAllowed      the resource does not have the method
+    ├── UnsupportedMediaType  the route does not accept the content type
+    ├── ClientDisconnected    the client closed the connection before the response
+    ├── Unavailable           the database is not reachable, or ended the statement
+    └── NoSpace               the disk has no space for an upload
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,14 +33,14 @@ from app.messages import Message
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing wrong at one place of a payload; ``pointer`` is an RFC 6901 JSON Pointer."""
+    """One error of a payload or query; ``pointer`` is a JSON Pointer (RFC 6901), or ``?name`` for a parameter."""
 
     pointer: str
     code: str
     message: str
 
     def with_prefix(self, prefix: str) -> "Issue":
-        """Return the same fault seen from an enclosing document."""
+        """Return the issue with the pointer of an enclosing document."""
         return Issue(prefix + self.pointer, self.code, self.message)
 
 
@@ -79,7 +79,7 @@ def to_issues(error: ValidationError) -> list[Issue]:
 
 @dataclass(eq=False)
 class RegistryError(Exception):
-    """Base of everything this product refuses on purpose."""
+    """Base of all errors that the service raises on purpose."""
 
     detail: str
     code: str = "error"
@@ -92,7 +92,7 @@ class RegistryError(Exception):
 
 
 class Invalid(RegistryError):
-    """The payload breaks a rule that needs no database to check."""
+    """The payload breaks a rule that can be checked without the database."""
 
     def __init__(self, detail: str, *, code: str = "invalid", issues: Sequence[Issue] = ()) -> None:
         super().__init__(detail, code, tuple(issues))
@@ -117,12 +117,19 @@ def build_invalid(subject: Message, issues: Sequence[Issue], code: str = "invali
 
 
 class InvalidShape(Invalid):
-    """A geometry is not usable; carries the reason and, where known, the place (lon, lat)."""
+    """A geometry is not valid; holds the reason and, if it is known, the location (lon, lat)."""
 
     def __init__(self, reason: str, location: tuple[float, float] | None = None) -> None:
         self.reason, self.location = reason, location
-        place = f" at or near [{location[0]:.6f}, {location[1]:.6f}]" if location else ""
-        message = f"The geometry is not valid: {reason}{place}."
+        if location is None:
+            message = Message("The geometry is not valid: {reason}.", reason=reason)
+        else:
+            message = Message(
+                "The geometry is not valid: {reason} at or near [{lon:.6f}, {lat:.6f}].",
+                reason=reason,
+                lon=location[0],
+                lat=location[1],
+            )
         super().__init__(
             message,
             code="invalid-geometry",
@@ -136,7 +143,7 @@ def format_reason_code(reason: str) -> str:
 
 
 class InvalidQuery(Invalid):
-    """A query parameter is unknown or has a value it cannot have."""
+    """A query parameter is unknown, or its value is not valid."""
 
     def __init__(self, detail: str, *, parameter: str, code: str = "invalid-query") -> None:
         self.parameter = parameter
@@ -144,25 +151,26 @@ class InvalidQuery(Invalid):
 
 
 class BadQuery(InvalidQuery):
-    """A query of the GIS interface is wrong: OGC API asks for 400 where our own API says 422."""
+    """A query of the GIS interface is not valid: OGC API requires status 400, the native API uses 422."""
 
 
 class MalformedBody(Invalid):
-    """The body is not JSON (truncated, wrong encoding, NaN, nested too deeply)."""
+    """The body cannot be parsed: it is truncated, has a wrong encoding, or is not JSON."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, code="malformed-json", issues=(Issue("", "malformed-json", detail),))
 
 
 class NotFound(RegistryError):
-    """There is no such thing, or none in the caller's scope: the two look the same."""
+    """A record does not exist, or is outside the scope of the principal: both give the same error."""
 
     def __init__(self, what: str, code: str) -> None:
-        super().__init__(f"There is no {what} {code!r}.", "not-found")
+        message = Message("Unknown {what} {code!r}.", what=Message(what), code=code)
+        super().__init__(message, "not-found")
 
 
 class Conflict(RegistryError):
-    """The request is well formed, and a rule of the registry says no."""
+    """The request is valid, and a rule of the registry forbids the change."""
 
     def __init__(
         self,
@@ -176,7 +184,7 @@ class Conflict(RegistryError):
 
 
 class PreconditionFailed(RegistryError):
-    """The record is not in the state the caller said it must be in."""
+    """The record does not have the version that the precondition requires."""
 
     def __init__(self, detail: str, current_version: int | None = None) -> None:
         self.current_version = current_version
@@ -184,69 +192,81 @@ class PreconditionFailed(RegistryError):
 
 
 class Unauthenticated(RegistryError):
-    """The caller must show a valid key."""
+    """The request requires a valid key."""
 
-    def __init__(self, detail: str = "This needs an API key: send Authorization: Bearer <key>.") -> None:
+    def __init__(
+        self, detail: str = Message("This request requires an API key. Send: Authorization: Bearer <key>.")
+    ) -> None:
         super().__init__(detail, "unauthenticated")
 
 
 class Forbidden(RegistryError):
-    """The caller is known and has not the right."""
+    """The principal does not have the required role."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, "forbidden")
 
 
 class TooLarge(RegistryError):
-    """More than a documented limit allows."""
+    """A body or a request exceeds a documented limit."""
 
     def __init__(self, detail: str, limit: int) -> None:
         super().__init__(detail, "too-large", (), {"limit": limit})
 
 
 class NotAcceptable(RegistryError):
-    """The caller takes none of the formats there are."""
+    """The client accepts none of the formats of the resource."""
 
     def __init__(self, offered: Sequence[str]) -> None:
-        detail = f"None of the formats asked for is there; there are {', '.join(offered)}."
-        super().__init__(detail, "not-acceptable", (), {"offered": list(offered)})
+        message = Message(
+            "None of the accepted formats is available. Accept one of: {formats}.", formats=", ".join(offered)
+        )
+        super().__init__(message, "not-acceptable", (), {"offered": list(offered)})
 
 
 class MethodNotAllowed(RegistryError):
-    """The resource is there, and does not have this method."""
+    """The resource does not have the method."""
 
     def __init__(self, method: str, allowed: Sequence[str]) -> None:
         self.allowed = tuple(allowed)
-        detail = f"{method} is not possible here; possible are {', '.join(allowed)}."
-        super().__init__(detail, "method-not-allowed")
+        message = Message(
+            "Method {method} is not allowed for this resource. Allowed: {methods}.",
+            method=method,
+            methods=", ".join(allowed),
+        )
+        super().__init__(message, "method-not-allowed")
 
 
 class UnsupportedMediaType(RegistryError):
-    """The body has a content type the route does not take."""
+    """The route does not accept the content type of the body."""
 
-    def __init__(self, got: str, accepted: Sequence[str]) -> None:
+    def __init__(self, content_type: str, accepted: Sequence[str]) -> None:
         self.accepted = tuple(accepted)
-        detail = f"Content type {got or '(none)'!r} is not taken here; send {' or '.join(accepted)}."
-        super().__init__(detail, "unsupported-media-type", (), {"accepted": list(accepted)})
+        message = Message(
+            "Content type {content_type!r} is not accepted. Send one of: {accepted}.",
+            content_type=content_type or "(none)",
+            accepted=", ".join(accepted),
+        )
+        super().__init__(message, "unsupported-media-type", (), {"accepted": list(accepted)})
 
 
 class ClientDisconnected(RegistryError):
-    """The caller closed the connection before the answer was ready; nobody reads this."""
+    """The client closed the connection before the response; only the log shows this error."""
 
     def __init__(self) -> None:
-        super().__init__("The request was given up: its caller has left.", "abandoned")
+        super().__init__(Message("The client closed the connection before the response was ready."), "abandoned")
 
 
 class Unavailable(RegistryError):
-    """The database cannot be reached or gave up on the statement."""
+    """The database is not reachable, or ended the statement."""
 
-    def __init__(self, detail: str = "The database is not reachable at the moment.") -> None:
+    def __init__(self, detail: str = Message("The database is not reachable. Try again later.")) -> None:
         super().__init__(detail, "unavailable")
 
 
 class NoSpace(RegistryError):
-    """A file that was sent cannot be kept."""
+    """The disk has no space for an upload."""
 
     def __init__(self) -> None:
-        detail = "There is no space left to keep the file; nothing of it was kept."
-        super().__init__(detail, "no-space")
+        message = Message("The disk of the service is full. The upload was deleted. Free some space and send it again.")
+        super().__init__(message, "no-space")

@@ -1,7 +1,7 @@
-"""API keys: made, shown once, checked by keyed hash, revoked.
+"""API keys: creating, checking and revoking them.
 
-A key reads ``ccr_<id>_<secret>``: the prefix makes leaks findable, the id names the key in lists and
-in the history, and the secret is stored only as an HMAC under the service's own secret.
+A key is ``ccr_<id>_<secret>``. The prefix makes leaked keys easy to find, the id names the key in lists and in the
+history, and the secret is stored only as an HMAC under the secret of the service.
 """
 
 import hashlib
@@ -21,32 +21,35 @@ from app.access import queries as key_queries
 from app.access.roles import Principal, Role
 from app.db.engine import Database
 from app.errors import NotFound, Unauthenticated
+from app.messages import Message
 
-_SHAPE: Final = re.compile(r"^ccr_([a-z0-9]{12})_([A-Za-z0-9_-]{43})$")
+_KEY_PATTERN: Final = re.compile(r"^ccr_([a-z0-9]{12})_([A-Za-z0-9_-]{43})$")
+_MAX_CACHED: Final = 10_000
 CACHE_S: Final = 2.0
-"""How long a checked key is believed without asking again: a revocation takes this long at most."""
+"""How long a checked key is cached; a revocation takes effect after this time at the latest."""
 
 
 def load_service_secret(configured: str | None, data_dir: Path) -> bytes:
-    """Return the secret that keys the hashes, made once in the data folder when not configured."""
+    """Return the secret of the hashes: the configured one, or one that is created once in the data folder."""
     if configured:
         return configured.encode()
     path = data_dir / "secret"
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{secrets.token_hex(4)}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_urlsafe(32))
+        temporary = path.with_suffix(f".{secrets.token_hex(4)}")
+        temporary.touch(mode=0o600)
+        temporary.write_text(secrets.token_urlsafe(32))
+        # A link is created whole, or fails when another process was first; a rename would replace that secret.
         try:
-            path.hardlink_to(fresh)
+            path.hardlink_to(temporary)
         except FileExistsError:
             pass
         finally:
-            fresh.unlink()
+            temporary.unlink()
     return path.read_bytes().strip()
 
 
-def _digest(secret: bytes, key: str) -> str:
+def _compute_digest(secret: bytes, key: str) -> str:
     return hmac.new(secret, key.encode(), hashlib.sha256).hexdigest()
 
 
@@ -59,12 +62,12 @@ async def create_key(
     jurisdictions: Sequence[str] | None,
     expires_at: datetime | None,
 ) -> tuple[str, str]:
-    """Make a key and return its id and the whole key, which cannot be had again."""
+    """Create a key and return its id and the key itself, which is not stored."""
     key_id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(12))
     key = f"ccr_{key_id}_{secrets.token_urlsafe(32)}"
     row: dict[str, Any] = {
         "id": key_id,
-        "hash": _digest(secret, key),
+        "hash": _compute_digest(secret, key),
         "label": label,
         "role": role,
         "jurisdictions": None if jurisdictions is None else list(jurisdictions),
@@ -80,13 +83,7 @@ async def load_keys(connection: AsyncConnection) -> list[dict[str, Any]]:
 
 
 async def revoke_key(connection: AsyncConnection, key_id: str) -> None:
-    """Revoke a key.
-
-    Raises
-    ------
-    NotFound
-        when there is none, or it is revoked already.
-    """
+    """Revoke a key; raise NotFound if it does not exist or is revoked already."""
     if not await key_queries.update_revoked(connection, key_id):
         raise NotFound("key", key_id)
 
@@ -98,45 +95,39 @@ class _CachedPrincipal:
 
 
 class Authenticator:
-    """Checks keys, and remembers for a moment the ones it has checked."""
+    """Checks the keys of requests, and caches the principals of valid keys for a short time."""
 
     def __init__(self, database: Database, secret: bytes, anonymous: Principal) -> None:
         self._database = database
         self._secret = secret
         self._anonymous = anonymous
-        self._checked: dict[str, _CachedPrincipal] = {}
+        self._cache: dict[str, _CachedPrincipal] = {}
 
     async def authenticate(self, authorization: str | None) -> Principal:
-        """Return who is calling.
-
-        Raises
-        ------
-        Unauthenticated
-            when a key is sent that is not valid.
-        """
+        """Return the principal of an Authorization header; raise Unauthenticated if its key is not valid."""
         if authorization is None:
             return self._anonymous
         scheme, _, key = authorization.partition(" ")
         key = key.strip()
-        shape = _SHAPE.match(key)
-        if scheme.lower() != "bearer" or shape is None:
-            raise Unauthenticated("Send the key as: Authorization: Bearer ccr_...")
-        digest = _digest(self._secret, key)
-        remembered = self._checked.get(digest)
-        if remembered is not None and remembered.until > monotonic():
-            return remembered.principal
-        return await self._check_key(shape.group(1), digest)
+        match = _KEY_PATTERN.match(key)
+        if scheme.lower() != "bearer" or match is None:
+            raise Unauthenticated(Message("The Authorization header is not valid. Send: Authorization: Bearer ccr_..."))
+        digest = _compute_digest(self._secret, key)
+        cached = self._cache.get(digest)
+        if cached is not None and cached.until > monotonic():
+            return cached.principal
+        return await self._check_key(match.group(1), digest)
 
     async def _check_key(self, key_id: str, digest: str) -> Principal:
         async with self._database.open_connection() as connection:
-            found = await key_queries.fetch_key(connection, key_id)
-            if found is None or not hmac.compare_digest(found["hash"], digest):
-                self._checked.pop(digest, None)
-                raise Unauthenticated("This key is not valid: unknown, expired or revoked.")
+            row = await key_queries.fetch_key(connection, key_id)
+            if row is None or not hmac.compare_digest(row["hash"], digest):
+                self._cache.pop(digest, None)
+                raise Unauthenticated(Message("The key is not valid: unknown, expired or revoked. Use another key."))
             await key_queries.update_last_used(connection, key_id)
-        scope = found["jurisdictions"]
-        principal = Principal(f"key:{key_id}", found["role"], None if scope is None else frozenset(scope))
-        if len(self._checked) > 10_000:
-            self._checked.clear()
-        self._checked[digest] = _CachedPrincipal(principal, monotonic() + CACHE_S)
+        scope = row["jurisdictions"]
+        principal = Principal(f"key:{key_id}", row["role"], None if scope is None else frozenset(scope))
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.clear()
+        self._cache[digest] = _CachedPrincipal(principal, monotonic() + CACHE_S)
         return principal

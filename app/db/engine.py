@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: four ways to use them, and the driver's complaints in our words.
+"""Connections to PostgreSQL, and the errors of the driver as errors of the service.
 
-``open_transaction`` is one transaction committed when the block ends well; ``open_connection`` is single statements
-without a transaction; ``open_snapshot`` is one consistent, read-only view for several statements. ``fetch``
-is one statement straight to the driver, for the few reads that are asked for most (see ADR 7).
+``open_transaction`` is committed when its block ends without an error; ``open_connection`` runs single statements
+without a transaction; ``open_snapshot`` is a read-only transaction in which all statements see the same data. ``fetch``
+gives one statement directly to the driver, for the most frequent reads (ADR 7).
 """
 
 import asyncio
@@ -19,15 +19,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.errors import BadQuery, Unavailable
+from app.messages import Message
 from app.settings import build_driver_url
 
 CONNECT_TIMEOUT_S = 1.5
 POOL_TIMEOUT_S = 10.0
-_GONE_STATES = ("08", "57P01", "57P02", "57P03", "53300", "40P01", "40001", "57014", "55P03")
-"""SQLSTATE prefixes that mean: try again later (away, shutting down, deadlock, time-out)."""
+_UNAVAILABLE_STATES = ("08", "57P01", "57P02", "57P03", "53300", "40P01", "40001", "57014", "55P03")
+"""SQLSTATE prefixes of errors that may pass: not reachable, shutting down, deadlock, time-out."""
 _UNREACHABLE = (
     *(OSError, TimeoutError, PoolTimeoutError, asyncpg.InterfaceError),
-    asyncpg.InternalClientError,  # asked in the moment between the server's last word and its end
+    asyncpg.InternalClientError,  # raised while the server closes the connection
 )
 
 
@@ -37,7 +38,7 @@ Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
 @dataclass(frozen=True)
 class WriteContext:
-    """Who writes, in which request, and why: passed to the triggers that write the history."""
+    """The principal, the request and the reason of a write; the triggers record them in the history."""
 
     actor: str
     request_id: str = ""
@@ -45,31 +46,31 @@ class WriteContext:
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection of the driver that knows how PostgreSQL plans its statements."""
+    """A connection of the driver that keeps its plan mode."""
 
-    _anew = False
+    _replans = False
 
-    async def plan_anew(self, *, anew: bool) -> None:
-        """Plan each time, or only once; asks the server only when that is not so already."""
-        if anew != self._anew:
-            mode = "force_custom_plan" if anew else "auto"
+    async def set_plan_mode(self, *, replan: bool) -> None:
+        """Let PostgreSQL plan each statement for its values, or reuse plans; costs a round trip only for a change."""
+        if replan != self._replans:
+            mode = "force_custom_plan" if replan else "auto"
             await self.execute(f"SET plan_cache_mode = {mode}")
-            self._anew = anew
+            self._replans = replan
 
 
 class Database:
-    """The pool of one process."""
+    """The connection pools of one process."""
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_timeout_s: float = 60.0) -> None:
         options: dict[str, Any] = {
             "timeout": CONNECT_TIMEOUT_S,
-            # The server ends long statements itself; this is for one that cannot be heard any more.
+            # The server ends long statements itself. This is for a server that does not respond any more.
             "command_timeout": statement_timeout_s + 5,
             "server_settings": {
                 "application_name": "coverage-registry",
                 "timezone": "UTC",
                 "jit": "off",
-                # Starting workers takes longer than most of our statements, and there are few cores.
+                # Starting parallel workers takes longer than most of our statements.
                 "max_parallel_workers_per_gather": "0",
                 "statement_timeout": str(int(statement_timeout_s * 1000)),
                 "lock_timeout": "20000",
@@ -84,25 +85,27 @@ class Database:
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
         )
-        self._make_pool = partial(
+        self._create_pool = partial(
             asyncpg.create_pool,
             build_driver_url(url),
             min_size=0,
             max_size=pool_size,
             connection_class=_Connection,
-            reset=_nothing_to_reset,
+            reset=_reset_nothing,
             **options,
         )
         self._pool: Any = None
-        self._opening = asyncio.Lock()
-        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
-        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._frozen = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._pool_lock = asyncio.Lock()
+        event.listen(self.engine.sync_engine, "checkout", _check_open)
+        self._autocommit_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshot_engine = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
 
     @asynccontextmanager
     async def open_transaction(self, context: WriteContext) -> AsyncIterator[AsyncConnection]:
-        """Open one transaction; commit it when the block ends, roll back on any error."""
-        with _translated():
+        """Open a transaction; commit it when the block ends, roll it back after an error."""
+        with _ErrorTranslation():
             async with self.engine.begin() as connection:
                 await connection.execute(
                     text(
@@ -120,56 +123,59 @@ class Database:
 
     @asynccontextmanager
     async def open_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection whose every statement stands alone."""
-        with _translated():
-            async with self._single.connect() as connection:
+        """Open a connection for single statements, without a transaction."""
+        with _ErrorTranslation():
+            async with self._autocommit_engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def open_snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a read-only transaction in which every statement sees the same data."""
-        with _translated():
-            async with self._frozen.begin() as connection:
+        with _ErrorTranslation():
+            async with self._snapshot_engine.begin() as connection:
                 yield connection
 
     async def fetch(self, statement: str, *parameters: Any, replan: bool = False) -> Sequence[Any]:
-        """Run one statement by itself and return its rows.
+        """Run one statement and return its rows.
 
-        PostgreSQL plans a statement that comes again and again without looking at its values. Where the
-        best plan depends on them, as it does on the size of a box, ``anew`` has it planned each time.
+        Parameters
+        ----------
+        replan : bool
+            Plan the statement for its values. By default PostgreSQL reuses one plan for all values of a frequent
+            statement, which is slow where the best plan depends on them, for example on the size of a box.
         """
-        with _translated():
-            pool = self._pool or await self._open()
+        with _ErrorTranslation():
+            pool = self._pool or await self._open_pool()
             async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
-                await connection.plan_anew(anew=replan)
+                await connection.set_plan_mode(replan=replan)
                 rows: Sequence[Any] = await connection.fetch(statement, *parameters)
                 return rows
 
     async def fetch_with_timeout(
         self, timeout_s: float, statement: str, *parameters: Any, replan: bool = False
     ) -> Sequence[Any]:
-        """Run one statement by itself, cut off when it takes too long; ``anew`` as in ``fetch``.
+        """Run one statement as ``fetch`` does.
 
         Raises
         ------
         BadQuery
-            when it takes longer than ``timeout_s``: the caller asked for too much.
+            when it takes longer than ``timeout_s``.
         """
-        with _translated():
-            pool = self._pool or await self._open()
+        with _ErrorTranslation():
+            pool = self._pool or await self._open_pool()
             async with pool.acquire(timeout=POOL_TIMEOUT_S) as connection:
-                await connection.plan_anew(anew=replan)
+                await connection.set_plan_mode(replan=replan)
                 try:
                     rows: Sequence[Any] = await connection.fetch(statement, *parameters, timeout=timeout_s)
                 except TimeoutError as error:
-                    raise _too_expensive(timeout_s) from error
+                    raise _build_too_expensive(timeout_s) from error
                 return rows
 
     @asynccontextmanager
     async def open_probe(self) -> AsyncIterator[Fetch]:
-        """Open a connection beside the pools: it tells of the database, however busy the pools.
+        """Open a connection outside the pools, for health checks: it works also when the pools are exhausted.
 
-        It is cut off, not closed, so that a database that hangs cannot hold the caller back.
+        It is terminated, not closed: a database that does not respond cannot block the caller.
         """
         connection = await self._connect()
         try:
@@ -177,48 +183,48 @@ class Database:
         finally:
             connection.terminate()
 
-    async def _open(self) -> Any:
-        """Open the direct pool at its first use: it belongs to the loop that runs then."""
-        async with self._opening:
+    async def _open_pool(self) -> Any:
+        """Return the pool of the driver, created at its first use because it belongs to the running event loop."""
+        async with self._pool_lock:
             if self._pool is None:
-                self._pool = await self._make_pool()
+                self._pool = await self._create_pool()
         return self._pool
 
     async def close(self) -> None:
-        """Give every connection back."""
+        """Close all connections."""
         await self.engine.dispose()
         if self._pool is not None:
             self._pool.terminate()
 
 
-async def _nothing_to_reset(_connection: object) -> None:
-    """Save the round trip that puts a connection in order: single statements leave it so."""
+async def _reset_nothing(_connection: object) -> None:
+    """Do nothing: single statements leave nothing to reset, and a reset costs a round trip."""
 
 
 async def get_fetch(connection: AsyncConnection) -> Fetch:
     """Return a ``fetch`` that runs inside the transaction of a connection."""
-    raw = await connection.get_raw_connection()
-    driver: Any = raw.driver_connection
-    fetch: Fetch = driver.fetch
+    raw_connection = await connection.get_raw_connection()
+    driver_connection: Any = raw_connection.driver_connection
+    fetch: Fetch = driver_connection.fetch
     return fetch
 
 
-def _too_expensive(timeout_s: float) -> BadQuery:
-    return BadQuery(
-        f"The query took longer than {timeout_s:g} s: ask for less, or by an indexed property.",
-        parameter="filter",
-        code="query-too-expensive",
+def _build_too_expensive(timeout_s: float) -> BadQuery:
+    message = Message(
+        "The query took longer than {seconds:g} s. Request fewer features, or filter by an indexed property.",
+        seconds=timeout_s,
     )
+    return BadQuery(message, parameter="filter", code="query-too-expensive")
 
 
-def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Take a fresh connection when the server has closed the pooled one; costs no round trip."""
+def _check_open(connection: Any, _record: object, _proxy: object) -> None:
+    """Raise DisconnectionError if the server has closed a pooled connection, so that the pool opens another."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
-class _translated:  # reads as a verb at its uses
-    """Turn "the database is away" in all its spellings into ``Unavailable``."""
+class _ErrorTranslation:
+    """A block in which every error that means "the database is not reachable" becomes ``Unavailable``."""
 
     def __enter__(self) -> None:
         return None
@@ -229,7 +235,7 @@ class _translated:  # reads as a verb at its uses
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Tell whether an exception means that the database cannot answer now."""
+    """Return whether an exception means that the database cannot respond now."""
     if isinstance(error, _UNREACHABLE):
         return True
     if isinstance(error, DBAPIError):
@@ -237,14 +243,14 @@ def is_unreachable(error: BaseException) -> bool:
         return (
             error.connection_invalidated
             or isinstance(error, InterfaceError | OperationalError)
-            or state.startswith(_GONE_STATES)
+            or state.startswith(_UNAVAILABLE_STATES)
         )
     state = str(getattr(error, "sqlstate", None) or "")
-    return bool(state) and state.startswith(_GONE_STATES)
+    return bool(state) and state.startswith(_UNAVAILABLE_STATES)
 
 
 def find_constraint(error: DBAPIError) -> str | None:
-    """Return the name of the constraint a statement broke, if it broke one."""
+    """Return the name of the constraint that a statement violated, None if it violated none."""
     cause: BaseException | None = error.orig
     while cause is not None:
         name = getattr(cause, "constraint_name", None)
