@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Fetch
 from app.records.kinds import Kind
-from app.records.queries.documents import build_document_sql, build_from_clause, quote_identifier
+from app.records.queries.documents import build_document_sql, build_record_source, quote_identifier
 
 Columns = Mapping[str, Sequence[Any]]
 """A table by columns, rows ordered by code."""
@@ -302,7 +302,7 @@ async def fetch_documents(
 ) -> dict[str, str]:
     """Return the JSON of records of a jurisdiction by code, without codes that do not exist."""
     rows = await fetch(
-        f"SELECT t.code, {build_document_sql(kind, reveal=reveal)} FROM {build_from_clause(kind)} "
+        f"SELECT t.code, {build_document_sql(kind, reveal=reveal)} FROM {build_record_source(kind)} "
         "WHERE t.jurisdiction = $1 AND t.code = ANY($2::text[]) AND t.removed_at IS NULL",
         jurisdiction,
         list(codes),

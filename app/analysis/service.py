@@ -33,7 +33,7 @@ from app.analysis.queries import RevisionState
 from app.analysis.results import Analysis, compute_analysis
 from app.analysis.snapshot import load_snapshot
 from app.db.engine import Database
-from app.errors import Abandoned, Conflict, InvalidShape, NotFound, RegistryError
+from app.errors import ClientDisconnected, Conflict, InvalidShape, NotFound, RegistryError
 from app.messages import Message
 from app.models.vocabulary import Function
 
@@ -69,7 +69,7 @@ class SingleFlight:
 
         Raises
         ------
-        Abandoned
+        ClientDisconnected
             if the client of this caller disconnects first.
         """
         flight = self._flights.get(key)
@@ -97,7 +97,7 @@ async def _wait_unless_disconnected(task: asyncio.Task[T], disconnect: Disconnec
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Abandoned
+            raise ClientDisconnected
         return task.result()
     finally:
         leaving.cancel()
@@ -205,7 +205,7 @@ class AnalysisService:
         NotFound
             if the camera does not exist in the scope of the caller.
         """
-        scope = principal.scope("analyst")
+        scope = principal.require_scope("analyst")
         jurisdiction = await analysis_queries.fetch_camera_jurisdiction(self._database.fetch, camera)
         if jurisdiction is None or (scope is not None and jurisdiction not in scope):
             raise NotFound("camera", camera)
@@ -322,7 +322,7 @@ class AnalysisService:
 
         Raises
         ------
-        Abandoned
+        ClientDisconnected
             if the client disconnects first.
         """
         if self._process_limiter is None:
@@ -342,7 +342,7 @@ class AnalysisService:
         await self.wait_for_writes()
 
     async def _check_revision(self, jurisdiction: str, principal: Principal) -> RevisionState:
-        principal.need_in("analyst", [jurisdiction])
+        principal.require_role_in("analyst", [jurisdiction])
         current = await analysis_queries.fetch_revision(self._database.fetch, jurisdiction)
         if current is None:
             raise NotFound("jurisdiction", jurisdiction)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.analysis import queries as analysis_queries
 from app.analysis.queries import Columns, JurisdictionRules
-from app.db.engine import Database, within
+from app.db.engine import Database, get_fetch
 from app.errors import NotFound
 from app.geo.coverage.assessment import STATE_CODES
 
@@ -128,10 +128,10 @@ async def load_snapshot(database: Database, jurisdiction: str, earlier: Snapshot
         if the jurisdiction does not exist.
     """
     settled_sequence = await analysis_queries.fetch_settled_sequence(database.fetch)
-    async with database.snapshot() as connection:
+    async with database.open_snapshot() as connection:
         # The first statement goes through SQLAlchemy: it opens the transaction that the others share.
         rules = await analysis_queries.fetch_rules(connection, jurisdiction)
-        current = await analysis_queries.fetch_revision(await within(connection), jurisdiction)
+        current = await analysis_queries.fetch_revision(await get_fetch(connection), jurisdiction)
         if rules is None or current is None:
             raise NotFound("jurisdiction", jurisdiction)
         base = Snapshot(

@@ -24,10 +24,10 @@ from app.geo.coverage.assessment import STATE_CODES
 from app.messages import Message
 from app.models.fields import CodeText, Line
 from app.models.vocabulary import FUNCTIONS, State
+from app.records import ring_membership
 from app.records.drafts import Draft
 from app.records.geojson import Area
-from app.rings import territory
-from app.rings.territory import Territory
+from app.records.ring_membership import JurisdictionRings
 
 MAX_CHANGES: Final = 5_000
 OverlayKind = Literal["camera", "checkpoint", "control_point", "road", "building"]
@@ -164,7 +164,7 @@ class RecordChanges:
         return code not in self.removed.get(kind, ()) and code in snapshot.get_codes(kind)
 
 
-def apply_records(snapshot: Snapshot, changes: RecordChanges, jurisdiction: Territory) -> Snapshot:
+def apply_records(snapshot: Snapshot, changes: RecordChanges, jurisdiction: JurisdictionRings) -> Snapshot:
     """Return the snapshot with changed records.
 
     A new device has the state of its draft, else it is online. An existing device keeps its state unless the draft
@@ -183,10 +183,10 @@ def apply_records(snapshot: Snapshot, changes: RecordChanges, jurisdiction: Terr
     return replace(snapshot, **fields, database_snapshot="") if fields else snapshot
 
 
-def _find_zones(kind: str, drafts: Mapping[str, Draft], jurisdiction: Territory) -> dict[str, str]:
+def _find_zones(kind: str, drafts: Mapping[str, Draft], jurisdiction: JurisdictionRings) -> dict[str, str]:
     if "zone" not in TABLES[kind] or not drafts:
         return {}
-    memberships = territory.placed(jurisdiction, [_get_geometry(draft) for draft in drafts.values()])
+    memberships = ring_membership.compute_memberships(jurisdiction, [_get_geometry(draft) for draft in drafts.values()])
     return {code: membership["zone"] or "" for code, membership in zip(drafts, memberships, strict=True)}
 
 
@@ -268,7 +268,7 @@ def compute_value(kind: str, name: str, draft: Draft, zones: Mapping[str, str]) 
 
 
 def _find_location(draft: Draft) -> Floats:
-    return np.asarray(territory.representatives([_get_geometry(draft)])[0])
+    return np.asarray(ring_membership.to_representative_points([_get_geometry(draft)])[0])
 
 
 def _to_area_wkb(draft: Draft) -> bytes | None:

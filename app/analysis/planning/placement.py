@@ -20,14 +20,13 @@ from app.analysis.crossings.road_network import compute_road_network
 from app.analysis.metadata import ResultMetadata, build_feature_collection
 from app.analysis.results import Analysis
 from app.analysis.service import AnalysisService, DisconnectWaiter
-from app.errors import Invalid, Issue, TooLarge, to_pydantic_error
+from app.errors import Issue, TooLarge, build_invalid, to_issues, to_pydantic_error
 from app.geo.arrays import Bools, Floats, Ints
 from app.geo.coverage import placement as placement_engine
 from app.geo.projection.local_projection import LocalProjection
 from app.messages import Message
 from app.models.fields import CodeText
 from app.models.vocabulary import Category, Function
-from app.records import payloads
 
 MAX_SITES: Final = 20_000
 SiteSource = Literal["crossing", "junction", "control_point"]
@@ -126,6 +125,7 @@ class PlacementAnswer(ResultMetadata):
 
 
 _QUERY: Final = TypeAdapter(PlacementQuestion)
+_INVALID_QUERY: Final = Message("The placement query is not valid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,25 +192,17 @@ async def run_placement(
     TooLarge
         if there are more sites than the solver can compare.
     """
-    principal.need_in("analyst", [jurisdiction])
+    principal.require_role_in("analyst", [jurisdiction])
     try:
         query = _QUERY.validate_python(payload)
     except ValidationError as error:
-        raise _build_error(payloads.faults_of(error)) from error
+        raise build_invalid(_INVALID_QUERY, to_issues(error)) from error
     analysis = await service.load_analysis(jurisdiction, principal, disconnect)
     problem = await service.run_in_thread(_build_problem, analysis, query)
     best = await service.run_in_thread(problem.select_sites, min(query.time_limit_s, _IN_THREAD_S))
     if best.status == "time_limit" and query.time_limit_s > _IN_THREAD_S:
         best = await service.run_in_process(problem.select_sites, query.time_limit_s, disconnect=disconnect)
     return await service.run_in_thread(partial(_build_placement, analysis, query, problem, best))
-
-
-def _build_error(issues: list[Issue]) -> Invalid:
-    first = issues[0]
-    detail = Message(
-        "The placement query is not valid: {pointer}: {message}.", pointer=first.pointer or "/", message=first.message
-    )
-    return Invalid(detail, issues=issues)
 
 
 def _build_problem(analysis: Analysis, query: PlacementQuestion) -> _Problem:
@@ -278,7 +270,7 @@ def _select_points(analysis: Analysis, query: PlacementQuestion, projection: Loc
             if code not in row_of
         ]
         if issues:
-            raise _build_error(issues)
+            raise build_invalid(_INVALID_QUERY, issues)
         rows = np.intersect1d(rows, np.array([row_of[code] for code in query.points], np.int64))
     category = analysis.snapshot.points["category"]
     weights = {str(name): weight for name, weight in query.weights.items()}
@@ -322,7 +314,7 @@ def _iter_given_sites(query: PlacementQuestion) -> Iterator[_SiteRow]:
         lon, lat = site.at
         if not (-180 <= lon <= 180 and -90 <= lat <= 90):
             message = Message("not a longitude and latitude in degrees")
-            raise _build_error([Issue(f"/sites/{index}/at", "out-of-range", message)])
+            raise build_invalid(_INVALID_QUERY, [Issue(f"/sites/{index}/at", "out-of-range", message)])
         yield site.at, site.cost, "given", site.name
 
 

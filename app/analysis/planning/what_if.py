@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -36,14 +36,15 @@ from app.analysis.planning.overlay import (
 from app.analysis.results import Analysis, compute_analysis
 from app.analysis.service import AnalysisService, DisconnectWaiter
 from app.db.engine import Database
-from app.errors import Invalid, Issue, TooLarge
+from app.errors import Invalid, Issue, TooLarge, build_invalid, to_issues
 from app.geo.arrays import Bools
 from app.messages import Message
-from app.records import payloads, writing
+from app.records import payloads, ring_membership, writing
 from app.records.drafts import Draft
 from app.records.kinds import BY_NAME, CAMERA, CHECKPOINT, DEVICES, Kind
-from app.rings import territory
-from app.rings.territory import Territory
+from app.records.ring_membership import JurisdictionRings
+
+_INVALID_CHANGES: Final = Message("The changes are not valid")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class WhatIfQuery:
 
     jurisdiction: str
     overlay: Overlay
-    territory: Territory
+    territory: JurisdictionRings
     current: Mapping[tuple[str, str], str]
     """JSON of the records that are patched, by kind and code."""
     matches: Mapping[int, Mapping[str, Mapping[str, list[str]]]]
@@ -103,20 +104,12 @@ def parse_overlay(payload: object) -> Overlay:
     try:
         return OVERLAY.validate_python(payload)
     except ValidationError as error:
-        raise _build_error(payloads.faults_of(error)) from error
-
-
-def _build_error(issues: Sequence[Issue]) -> Invalid:
-    first = issues[0]
-    detail = Message(
-        "The changes are not valid: {pointer}: {message}.", pointer=first.pointer or "/", message=first.message
-    )
-    return Invalid(detail, issues=issues)
+        raise build_invalid(_INVALID_CHANGES, to_issues(error)) from error
 
 
 def _raise_issues(issues: Sequence[Issue]) -> None:
     if issues:
-        raise _build_error(issues)
+        raise build_invalid(_INVALID_CHANGES, issues)
 
 
 async def load_what_if_query(
@@ -145,8 +138,14 @@ async def load_what_if_query(
             database.fetch, BY_NAME[name], jurisdiction, codes, reveal=reveal
         )
         current |= {(name, code): document for code, document in documents.items()}
-    async with database.reading() as connection:
-        return WhatIfQuery(jurisdiction, overlay, await territory.of(connection, jurisdiction), current, matches)
+    async with database.open_connection() as connection:
+        return WhatIfQuery(
+            jurisdiction,
+            overlay,
+            await ring_membership.load_jurisdiction_rings(connection, jurisdiction),
+            current,
+            matches,
+        )
 
 
 def _list_device_filters(failing: Failing) -> dict[str, str]:
@@ -169,7 +168,7 @@ async def run_what_if(
     Invalid
         with every issue of the changes, each with its JSON Pointer.
     """
-    principal.need_in("analyst", [jurisdiction])
+    principal.require_role_in("analyst", [jurisdiction])
     overlay = parse_overlay(payload)
     base = await service.load_analysis(jurisdiction, principal, disconnect)
     query = await load_what_if_query(database, jurisdiction, overlay)
@@ -236,14 +235,14 @@ def change_record(
     except Invalid as error:
         yield from (issue.with_prefix(pointer) for issue in error.issues)
         return
-    misplaced = territory.misplaced(query.territory, getattr(draft, "geometry"))  # noqa: B009
-    if writing.owner_of(kind, draft) != query.jurisdiction:
+    misplaced = ring_membership.find_location_issue(query.territory, getattr(draft, "geometry"))  # noqa: B009
+    if writing.get_owner(kind, draft) != query.jurisdiction:
         message = Message("only records of {jurisdiction} can be changed here", jurisdiction=query.jurisdiction)
         yield Issue(f"{pointer}/jurisdiction", "jurisdiction-fixed", message)
     elif misplaced is not None:
         yield misplaced.with_prefix(pointer)
     else:
-        records.add_draft(kind.name, writing.code_of(draft), draft, pointer)
+        records.add_draft(kind.name, writing.get_code(draft), draft, pointer)
 
 
 def _format_missing(kind: Kind, code: str) -> Message:
@@ -253,7 +252,7 @@ def _format_missing(kind: Kind, code: str) -> Message:
 def _parse_record(kind: Kind, query: WhatIfQuery, record: Mapping[str, Any]) -> Draft:
     if "jurisdiction" not in record and record.get("type") != "Feature":
         record = {**record, "jurisdiction": query.jurisdiction}
-    return payloads.draft(kind, record)
+    return payloads.parse_draft(kind, record)
 
 
 def patch_record(kind: Kind, query: WhatIfQuery, records: RecordChanges, patch: Mapping[str, Any]) -> Draft:
@@ -266,11 +265,11 @@ def patch_record(kind: Kind, query: WhatIfQuery, records: RecordChanges, patch: 
     if earlier is not None:
         current = earlier.model_dump(mode="json", exclude_none=True)
     elif (kind.name, code) in query.current and code not in records.removed.get(kind.name, ()):
-        current = payloads.patchable(orjson.loads(query.current[kind.name, code]), kind)
+        current = payloads.drop_server_fields(orjson.loads(query.current[kind.name, code]), kind)
     else:
         message = _format_missing(kind, code)
         raise Invalid(message, issues=(Issue("/code", "not-found", message),))
-    return payloads.draft(kind, payloads.merged(current, patch), code=code)
+    return payloads.parse_draft(kind, payloads.apply_merge_patch(current, patch), code=code)
 
 
 def seal_target(
@@ -288,7 +287,7 @@ def seal_target(
     for number, document in enumerate(documents):
         code = f"seal.{index}.{number}"
         record = {**document, "code": code, "jurisdiction": jurisdiction, "state": "online"}
-        applied.records.add_draft("checkpoint", code, payloads.draft(CHECKPOINT, record), pointer)
+        applied.records.add_draft("checkpoint", code, payloads.parse_draft(CHECKPOINT, record), pointer)
         applied.sealed += 1
 
 
