@@ -1,4 +1,4 @@
-"""AnalysisService of the analysis as features: computed once per state of a jurisdiction, asked like records.
+"""Results of the analysis as OGC features: computed once per snapshot of a jurisdiction, queried like records.
 
 An answer is a function that returns a GeoJSON FeatureCollection as bytes, the same bytes as long as
 nothing changes. To show another answer, describe its collection in ``app.ogc.collections``
@@ -43,30 +43,37 @@ MAX_LEAKS: Final = 20
 
 
 async def read_coverage(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    """Return the coverage of all control points as GeoJSON."""
     return await answers.load_result(jurisdiction, principal, build_points, CoverageQuery(geojson=True))
 
 
 async def read_gaps(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    """Return the gaps as GeoJSON."""
     return await answers.load_result(jurisdiction, principal, build_gaps, GapQuery())
 
 
 async def read_crossings(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    """Return the crossings as GeoJSON."""
     return await answers.load_result(jurisdiction, principal, build_crossings, CrossingQuery(geojson=True))
 
 
 async def read_fields_of_view(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    """Return the fields of view of all cameras as GeoJSON."""
     return await answers.load_result(jurisdiction, principal, list_fields_of_view)
 
 
 def list_fields_of_view(analysis: Analysis) -> dict[str, Any]:
+    """Return the fields of view as a FeatureCollection."""
     return {"features": build_field_of_view_page(analysis, FieldOfViewQuery(), limit=2**31, after=None)[0]}
 
 
 async def read_area(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    """Return the area gaps as GeoJSON."""
     return await answers.load_result(jurisdiction, principal, list_area_gaps)
 
 
 def list_area_gaps(analysis: Analysis) -> dict[str, Any]:
+    """Return the area gaps as a FeatureCollection."""
     features = build_area_gaps(analysis, AreaQuery())
     return name_by_jurisdiction(analysis, features["features"]) | {"not_assessed": features["not_assessed"]}
 
@@ -75,6 +82,7 @@ _CORDONS: Final[tuple[Level | Literal["through"], ...]] = (*reversed(LEVELS), "t
 
 
 async def read_leaks(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+    """Return the leaks of all rings as GeoJSON."""
     return await answers.load_result(jurisdiction, principal, list_leaks)
 
 
@@ -91,7 +99,7 @@ def list_leaks(analysis: Analysis) -> dict[str, Any]:
 
 
 def name_by_jurisdiction(analysis: Analysis, features: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return features whose names say whose they are: they are unique in a jurisdiction only."""
+    """Return features whose ids include the jurisdiction; without it they are unique only within one jurisdiction."""
     owner = analysis.snapshot.jurisdiction
     return {"features": [{**feature, "id": f"{owner}-{feature['id']}"} for feature in features]}
 
@@ -116,7 +124,7 @@ _MAX_TABLES: Final = 64
 
 @dataclass(frozen=True, eq=False)
 class _FeatureTable:
-    """The features of one answer, in the order of their codes."""
+    """The features of one result, sorted by code."""
 
     answer: bytes
     codes: list[str]
@@ -125,7 +133,7 @@ class _FeatureTable:
     not_assessed: list[dict[str, Any]]
 
     def select_rows(self, asked: FeatureQuery, code: str | None) -> Sequence[int]:
-        """Return the places of rows that may be asked for, no fewer than those that are."""
+        """Return a superset of the requested row indices."""
         if code is not None:
             return self.find_code_range(code, code)
         if asked.area is not None:
@@ -134,6 +142,7 @@ class _FeatureTable:
         return range(len(self.codes))
 
     def find_code_range(self, first_code: str, last: str) -> range:
+        """Return the row indices of the codes from the first to the last, both included."""
         end = bisect_right(self.codes, last)
         start = end
         while start and self.codes[start - 1] >= first_code:
@@ -141,7 +150,7 @@ class _FeatureTable:
         return range(start, end)
 
     def select_page_rows(self, indices: Sequence[int], query: FeatureQuery) -> Sequence[int]:
-        """Return the places of the next page and one more, when it is in the order of codes."""
+        """Return the row indices of the next page and one more; only for pages sorted by code."""
         start = 0
         if query.after is not None:
             past = bisect_right(self.codes, query.after[-1])
@@ -151,7 +160,7 @@ class _FeatureTable:
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Rows for PostgreSQL, how many features there are where that is known, and what is missing."""
+    """Rows for PostgreSQL, the total number of features where known, and what was not assessed."""
 
     text: str
     total: int | None
@@ -159,7 +168,7 @@ class FeatureRows:
 
 
 class AnalysisFeatures:
-    """The features of answers as rows for PostgreSQL, kept as long as the answer stays the same."""
+    """Analysis features as rows for PostgreSQL, cached while the result is unchanged."""
 
     def __init__(self, answers: AnalysisService) -> None:
         self._answers = answers
@@ -173,7 +182,7 @@ class AnalysisFeatures:
         asked: FeatureQuery,
         code: str | None,
     ) -> FeatureRows:
-        """Return the features of jurisdictions that a page, or one code, may need.
+        """Return the features that a page, or a single code, may need from several jurisdictions.
 
         Raises
         ------
@@ -199,6 +208,7 @@ class AnalysisFeatures:
         return FeatureRows(f"[{','.join(rows)}]", total, missing)
 
     async def load_table(self, collection: str, jurisdiction: str, principal: Principal) -> _FeatureTable:
+        """Return the feature table of one jurisdiction, from the cache while its result is unchanged."""
         answer = await SOURCES[collection](self._answers, jurisdiction, principal)
         cached = self._kept.get((collection, jurisdiction))
         if cached is not None and cached.answer is answer:
@@ -212,7 +222,7 @@ class AnalysisFeatures:
 
 
 def build_table(collection: Collection, answer: bytes, jurisdiction: str) -> _FeatureTable:
-    """Return features as rows: the properties the collection has, the same as text, the geometry."""
+    """Return features as rows: the properties of the collection, the same as text, and the geometry."""
     answered = orjson.loads(answer)
     features = sorted(answered["features"], key=lambda feature: str(feature["id"]))
     shapes = shapely.from_geojson([encode_geometry(feature["geometry"]) for feature in features])
@@ -237,11 +247,12 @@ def build_table(collection: Collection, answer: bytes, jurisdiction: str) -> _Fe
 
 
 def encode_geometry(geometry: dict[str, Any] | None) -> str | None:
+    """Return a geometry as GeoJSON text, None without one."""
     return None if geometry is None else orjson.dumps(geometry).decode()
 
 
 def flatten_properties(properties: dict[str, Any]) -> dict[str, Any]:
-    """Return properties a GIS can ask about: those of a road beside the others, not inside."""
+    """Return properties without nesting: the members of a road become properties of the feature."""
     road = properties.get("road")
     if not isinstance(road, dict):
         return dict(properties)

@@ -1,4 +1,4 @@
-"""What describes a collection of the GIS interface: its properties, its shapes, what may be done."""
+"""The description of an OGC collection: its properties, geometry types and permitted operations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,24 +60,24 @@ class Property:
 
     @property
     def unit(self) -> str | None:
-        """Return the unit its name tells, as a UCUM code."""
+        """Return the unit that the property name contains, as a UCUM code."""
         unit_value = next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), None)
         return None if self.type == "json" else unit_value
 
     @property
     def queryable(self) -> bool:
-        """Tell whether filters may speak of it."""
+        """Return whether filters may use it."""
         return self.type != "json"
 
     @property
     def sortable(self) -> bool:
-        """Tell whether features may be put in its order."""
+        """Return whether features can be sorted by it."""
         return self.type in _SIMPLE and not self.timely
 
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """One collection: where its features come from, and what they carry."""
+    """One collection: the source of its features and their properties."""
 
     id: str
     title_zh: str
@@ -102,7 +102,7 @@ class Collection:
 
     @property
     def role(self) -> Literal["reader", "analyst"]:
-        """Return the role that may read it."""
+        """Return the role required to read it."""
         return "analyst" if self.answer else "reader"
 
     @cached_property
@@ -111,21 +111,23 @@ class Collection:
         return {by_name.name: by_name for by_name in self.properties}
 
     def visible_properties(self, *, reveal: bool) -> tuple[Property, ...]:
-        """Return the properties a caller sees."""
+        """Return the properties a caller may see."""
         return self.properties if reveal else self.public_properties
 
     @cached_property
     def public_properties(self) -> tuple[Property, ...]:
+        """Return the properties without the restricted ones."""
         return tuple(by_name for by_name in self.properties if not by_name.restricted)
 
 
 def select_non_null_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a member is when it is not null."""
+    """Return the schema of a member when it is not null."""
     options = [unit for unit in schema.get("anyOf", []) if unit.get("type") != "null"]
     return options[0] if options else schema
 
 
 def map_type(schema: Mapping[str, Any]) -> Type:
+    """Return the property type of a JSON schema."""
     kind = schema.get("type")
     if kind == "array":
         return "words" if schema.get("items", {}).get("type") == "string" else "json"
@@ -146,7 +148,7 @@ def list_model_properties(
     restricted: frozenset[str] = frozenset(),
     references: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Property]:
-    """Yield the properties of a view, in the order its documents have."""
+    """Yield the properties of a response model, in the order of its documents."""
     described = model.model_json_schema()["properties"]
     selected = draft.model_fields
     for name in sorted(described, key=build_sort_key(list(described))):
@@ -169,6 +171,7 @@ def list_model_properties(
 
 
 def build_sort_key(names: list[str]) -> Any:
+    """Return the function that sorts property names."""
     first_name = ("code", "jurisdiction", "name_zh", "name_en", "level", "category", "kind", "functions")
 
     def key(name: str) -> tuple[int, int]:
@@ -180,7 +183,7 @@ def build_sort_key(names: list[str]) -> Any:
 
 
 def build_kind_collection(kind: Kind) -> Collection:
-    """Return the collection of one kind of record."""
+    """Return the collection of a record kind."""
     geometry = kind.view.model_json_schema()["properties"]["geometry"]
     names = kind.view.model_fields
     life = ("installed_on", "removed_on")

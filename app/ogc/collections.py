@@ -1,4 +1,4 @@
-"""The collections of the GIS interface, described by data.
+"""The collections of the OGC interface, as data.
 
 A collection of records takes its properties from the kind's own view: a field declared once shows here
 too. A collection of answers says what its features carry; whoever adds an answer adds one entry.
@@ -166,7 +166,7 @@ ANSWERS: Final = (COVERAGE, CROSSINGS, GAPS, FIELDS_OF_VIEW, AREA_GAPS, LEAKS)
 
 
 class _RingView(RingDraft, VersionFields):  # type: ignore[misc]  # pydantic merges the configs
-    """A ring boundary as a feature shows it."""
+    """A ring boundary as an OGC feature."""
 
     level: Level
     datum_received: Datum

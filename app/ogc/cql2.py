@@ -1,4 +1,4 @@
-"""CQL2 as it travels: text or JSON in, one tree of JSON out, bounded before anything reads it.
+"""CQL2 input: text or JSON becomes one CQL2 JSON tree, limited in size before it is parsed.
 
 The parser of CQL2 text recurses on the machine's own stack, and a deep filter would end the process:
 what it is given is measured first. The tree is that of CQL2 JSON in both cases.
@@ -54,11 +54,12 @@ _EXPECTED: Final = re.compile(r"= (.+)")
 
 
 def build_filter_error(detail: str, code: str = "bad-filter") -> BadQuery:
-    """Return the refusal of a filter."""
+    """Return the error for a filter that is not valid."""
     return BadQuery(detail, parameter="filter", code=code)
 
 
 def build_size_error(subject: str) -> BadQuery:
+    """Return the error for a filter that is too large."""
     return build_filter_error(f"The filter is too large: {subject}.", "filter-too-large")
 
 
@@ -79,6 +80,7 @@ def parse_filter(text: str, language: Language) -> Any:
 
 
 def parse_json_filter(text: str) -> Any:
+    """Return the tree of a filter written as JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -86,6 +88,7 @@ def parse_json_filter(text: str) -> Any:
 
 
 def parse_text_filter(text: str) -> Any:
+    """Return the tree of a filter written as text."""
     check_filter_size(text)
     try:
         return cql2.parse_text(text).to_json()
@@ -94,7 +97,7 @@ def parse_text_filter(text: str) -> Any:
 
 
 def describe_parser_error(message: str) -> str:
-    """Return what the parser says, in one sentence."""
+    """Return the message of the parser as one sentence."""
     position, expected = _PLACE.search(message), _EXPECTED.search(message)
     where = f" at line {position[1]}, column {position[2]}" if position else ""
     why = f": {expected[1]}" if expected else f": {message.strip()}" if not position else ""
@@ -102,7 +105,7 @@ def describe_parser_error(message: str) -> str:
 
 
 def check_filter_size(text: str) -> None:
-    """Refuse a filter that is too deep or has too many parts; see the module for why."""
+    """Raise BadQuery if a filter is nested too deeply or has too many operands; the module says why."""
     depth = components = 0
     position = 0
     while match := _TOKEN.search(text, position):
@@ -123,7 +126,7 @@ def check_filter_size(text: str) -> None:
 
 
 def skip_coordinates(text: str, position: int) -> int:
-    """Return where the coordinates of a geometry end, all brackets closed; they are counted apart."""
+    """Return the position after the coordinates of a geometry; their brackets are counted separately."""
     match = _COORDINATES.match(text, position)
     if match is None:
         return position
@@ -147,6 +150,7 @@ When = date | datetime
 
 
 def parse_position(value: Any) -> tuple[float, float]:
+    """Return longitude and latitude of a coordinate."""
     if not isinstance(value, list) or not 2 <= len(value) <= 4:
         raise build_filter_error("A position of a geometry has two numbers, or three.")
     for number in value:
@@ -158,7 +162,7 @@ def parse_position(value: Any) -> tuple[float, float]:
 
 
 def drop_heights(value: Any, depth: int, count: list[int]) -> Any:
-    """Return coordinates without heights, checked to be nested exactly ``depth`` deep."""
+    """Return coordinates without heights, checked to be nested exactly ``depth`` levels deep."""
     if depth == 0:
         count[0] += 1
         if count[0] > MAX_VALUES:
@@ -172,6 +176,7 @@ def drop_heights(value: Any, depth: int, count: list[int]) -> Any:
 
 
 def build_shape(value: Mapping[str, Any], count: list[int], depth: int = 0) -> BaseGeometry:
+    """Return the Shapely geometry of a GeoJSON object."""
     kind = value.get("type")
     if kind == "GeometryCollection" and isinstance(value.get("geometries"), list) and depth < 4:
         components = value["geometries"]
@@ -192,6 +197,7 @@ def build_shape(value: Mapping[str, Any], count: list[int], depth: int = 0) -> B
 
 
 def check_range(lonlat: BaseGeometry, crs: Crs) -> BaseGeometry:
+    """Return the geometry, or raise BadQuery if a coordinate is not a valid longitude or latitude."""
     west, south, east, north = shapely.bounds(lonlat).tolist()
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         order = "latitude and longitude" if crs.swapped else "longitude and latitude"
@@ -219,7 +225,7 @@ def parse_geometry(value: Mapping[str, Any], crs: Crs, count: list[int]) -> Base
 
 
 def parse_box(value: object, crs: Crs) -> BaseGeometry:
-    """Return the area of a bounding box of four numbers, or of six with heights between."""
+    """Return the area of a bounding box of four numbers, or of six with heights."""
     if not isinstance(value, list) or len(value) not in (4, 6):
         raise build_filter_error("A bounding box has four numbers, or six.")
     for number in value:
@@ -241,14 +247,14 @@ def parse_box(value: object, crs: Crs) -> BaseGeometry:
 
 
 def parse_date(text: object) -> date:
-    """Return a day of the calendar, written YYYY-MM-DD."""
+    """Return the date of a text written YYYY-MM-DD."""
     if (value := parse_day(text)) is None:
         raise build_filter_error(f"{shorten(text)} is not a day, written YYYY-MM-DD.")
     return value
 
 
 def parse_filter_instant(text: object) -> datetime:
-    """Return an instant as in RFC 3339, in UTC."""
+    """Return the instant of an RFC 3339 text, in UTC."""
     if (value := parse_instant(text, complete=True)) is not None:
         with suppress(OverflowError):
             return value.astimezone(UTC)
@@ -256,10 +262,11 @@ def parse_filter_instant(text: object) -> datetime:
 
 
 def parse_date_or_instant(text: object) -> When:
-    """Return a day or an instant, whichever it is written as."""
+    """Return a date or an instant, depending on how the text is written."""
     return parse_date(text) if isinstance(text, str) and len(text) == 10 else parse_filter_instant(text)
 
 
 def shorten(value: object) -> str:
+    """Return a value as text, cut to a length that fits a message."""
     text_shown = repr(value)
     return text_shown if len(text_shown) <= 60 else text_shown[:59] + "…"

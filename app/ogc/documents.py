@@ -1,4 +1,4 @@
-"""What OGC API clients read about the service: landing page, conformance, collections, schemas.
+"""Documents of the OGC API: landing page, conformance, collections, schemas.
 
 Pure: from the collections' description to documents. Addresses are absolute, below a given base.
 """
@@ -126,7 +126,7 @@ def build_conformance() -> dict[str, Any]:
 
 
 def build_functions() -> dict[str, Any]:
-    """Return the functions a filter may use beyond those of CQL2 itself."""
+    """Return the functions a filter may use in addition to those of CQL2."""
     return {"functions": list(FUNCTIONS)}
 
 
@@ -197,7 +197,7 @@ def build_feature_schema(base: str, of: Collection, *, reveal: bool) -> dict[str
 
 
 def build_queryables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
-    """Return what a filter may name."""
+    """Return the JSON Schema of the properties that filters may use."""
     visible = [property_ for property_ in of.visible_properties(reveal=reveal) if property_.queryable]
     properties = {property_.name: describe_property(base, property_, query=True) for property_ in visible}
     position = describe_geometry(of)
@@ -212,7 +212,7 @@ def build_queryables(base: str, of: Collection, *, reveal: bool) -> dict[str, An
 
 
 def build_sortables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
-    """Return what features may be put in the order of."""
+    """Return the JSON Schema of the properties that features can be sorted by."""
     visible = [
         property_
         for property_ in of.visible_properties(reveal=reveal)
@@ -225,6 +225,7 @@ def build_sortables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any
 def build_schema_document(
     identity: str, of: Collection, properties: dict[str, Any], **extra_members: Any
 ) -> dict[str, Any]:
+    """Return a JSON Schema with the members that all schema documents share."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": identity,
@@ -237,6 +238,7 @@ def build_schema_document(
 
 
 def describe_property(base: str, property_: Property, *, query: bool = False) -> dict[str, Any]:
+    """Return the JSON Schema of a property."""
     described: dict[str, Any] = {"title": property_.title, **_TYPES[property_.type]}
     if property_.description:
         described["description"] = property_.description
@@ -270,6 +272,7 @@ _GEOJSON: Final[Mapping[tuple[str, ...], str]] = {
 
 
 def describe_geometry(of: Collection) -> dict[str, Any]:
+    """Return the JSON Schema of the geometry."""
     geometry_schema = _FORMATS.get(of.shapes, "geometry-any")
     return {
         "geometry": {

@@ -1,4 +1,4 @@
-"""Features of any collection, page by page or one by one: rights first, then one statement.
+"""Reads of OGC features: checks rights, then runs one SQL statement per page or item.
 
 Pages come in code order or in the order asked for, by key and not by offset: the last page costs what
 the first one does. ``numberMatched`` is exact or absent.
@@ -39,14 +39,14 @@ _MAX_COUNT: Final = 200_000
 
 @dataclass(frozen=True)
 class FeatureItem:
-    """One feature: its JSON, and its version where it has one."""
+    """One feature as JSON, with its version where it has one."""
 
     body: bytes
     version: int | None
 
 
 class FeatureService:
-    """The features of one process, with the counts it remembers."""
+    """Reads features, and caches their counts in this process."""
 
     def __init__(self, database: Database, answers: AnalysisService) -> None:
         self._database = database
@@ -65,14 +65,14 @@ class FeatureService:
         return await self.fetch_piece(collection, scoped)
 
     async def fetch_piece(self, collection: Collection, scoped: FeatureQuery) -> FeaturePage:
-        """Return one page of what was scoped before."""
+        """Return one page of a query whose scope is applied already."""
         with translate_query_errors():
             return await feature_queries.fetch_feature_page(self.choose_fetch(scoped), collection, scoped)
 
     async def iter_pieces(
         self, collection: Collection, query: FeatureQuery, principal: Principal, first_page: FeaturePage
     ) -> AsyncIterator[FeaturePage]:
-        """Yield the pieces of a long page, the first of which is there; memory stays flat."""
+        """Yield a long page in pieces, starting with the one already fetched; memory stays constant."""
         remaining, piece = query.limit - first_page.count, first_page
         yield piece
         while piece.after is not None and remaining > 0:
@@ -82,7 +82,7 @@ class FeatureService:
             yield piece
 
     async def count_matches(self, collection: Collection, scoped: FeatureQuery, page: FeaturePage) -> int | None:
-        """Return how many features there are in all, or None when that would be dear."""
+        """Return the number of matching features, None if counting would be too slow."""
         if scoped.after is None and page.after is None:
             return page.count
         if scoped.total is not None:
@@ -104,7 +104,7 @@ class FeatureService:
         return counted
 
     async def count_up_to(self, collection: Collection, scoped: FeatureQuery, limit_count: int) -> int | None:
-        """Return how many there are, None when there are more than ``limit_count``."""
+        """Return the number of matching features, None if there are more than ``limit_count``."""
         scoped_query = without_paging(scoped)
         with translate_query_errors():
             result = await feature_queries.count_features(
@@ -112,7 +112,9 @@ class FeatureService:
             )
         return result if result <= limit_count else None
 
-    async def fetch_item(self, collection: Collection, code: str, asked: FeatureQuery, principal: Principal) -> FeatureItem:
+    async def fetch_item(
+        self, collection: Collection, code: str, asked: FeatureQuery, principal: Principal
+    ) -> FeatureItem:
         """Return one feature.
 
         Raises
@@ -130,7 +132,7 @@ class FeatureService:
     async def apply_scope(
         self, collection: Collection, asked: FeatureQuery, principal: Principal, code: str | None = None
     ) -> FeatureQuery:
-        """Return what is asked for, within the caller's rights."""
+        """Return the query restricted to the caller's rights."""
         scope = principal.require_scope(collection.role)
         if not collection.answer:
             return asked if scope is None else replace(asked, scope=scope)
@@ -143,7 +145,7 @@ class FeatureService:
         return replace(asked, features=rows.text, total=rows.total, not_assessed=missing)
 
     async def fetch_extent(self, principal: Principal) -> tuple[float, float, float, float] | None:
-        """Return the box that holds everything the caller may see."""
+        """Return the bounding box of everything the caller may see."""
         return await feature_queries.fetch_extent(self._database.fetch, principal.require_scope("reader"))
 
     async def _fetch(self, statement: str, *values: Any) -> Any:
@@ -153,7 +155,7 @@ class FeatureService:
         return await self._database.fetch_with_timeout(QUERY_TIMEOUT_S, statement, *values, replan=True)
 
     def choose_fetch(self, query: FeatureQuery) -> Fetch:
-        """Return how to ask: whether few or many match is in the values, and decides the plan."""
+        """Return how to run a statement: filtered queries are planned for their values."""
         return self._fetch_replanned if query.is_filtered else self._fetch
 
 
@@ -192,13 +194,13 @@ def find_collection(collection_id: str, principal: Principal) -> Collection:
 
 
 def depends_on_time(collection: Collection, query: FeatureQuery) -> bool:
-    """Tell whether the number of features may change by time passing, without a write."""
+    """Return whether the number of features can change without a write."""
     named = query.equal.keys() | set(iter_property_names(query.tree))
     return any(name in named for name, property_ in collection.by_name.items() if property_.timely)
 
 
 def iter_property_names(tree: Any) -> Iterator[str]:
-    """Yield the names of properties a filter speaks of."""
+    """Yield the property names that a filter uses."""
     if isinstance(tree, dict):
         if isinstance(name := tree.get("property"), str):
             yield name
@@ -210,12 +212,12 @@ def iter_property_names(tree: Any) -> Iterator[str]:
 
 
 def without_paging(query: FeatureQuery) -> FeatureQuery:
-    """Return the question for everything that matches, however it is to look."""
+    """Return the query for all matches, without paging and representation."""
     return replace(query, after=None, limit=0, order=(), crs=CRS84, names=None)
 
 
 def _key(collection: Collection, asked: FeatureQuery) -> Any:
-    """Return what a count depends on, but for the revision."""
+    """Return what a count depends on, except the revision."""
     if not asked.is_filtered and not collection.answer:
         return collection.id, None if asked.scope is None else tuple(asked.scope)
     area = None if asked.area is None else asked.area.wkb
@@ -227,7 +229,7 @@ def _key(collection: Collection, asked: FeatureQuery) -> Any:
 
 @contextmanager
 def translate_query_errors() -> Iterator[None]:
-    """Refuse a query that PostgreSQL or PROJ cannot evaluate on some row: nothing is wrong with us."""
+    """Raise BadQuery for a query that PostgreSQL or PROJ cannot evaluate on some row."""
     try:
         yield
     except (asyncpg.DataError, asyncpg.InternalServerError) as error:

@@ -1,4 +1,4 @@
-"""What a client of the GIS interface asks for: query parameters read, checked and named when wrong."""
+"""Query parameters of the OGC interface: parsed, validated, with errors that name the parameter."""
 
 import base64
 import binascii
@@ -32,7 +32,7 @@ Parameters = Mapping[str, str]
 
 
 def parse_items_query(collection: Collection, parameters: Parameters, *, reveal: bool) -> FeatureQuery:
-    """Return the page that is asked for.
+    """Return the query of an items request.
 
     Raises
     ------
@@ -58,20 +58,20 @@ def parse_items_query(collection: Collection, parameters: Parameters, *, reveal:
 
 
 def parse_item_query(collection: Collection, parameters: Parameters, *, reveal: bool) -> FeatureQuery:
-    """Return how one feature is asked for."""
+    """Return the query of a single feature."""
     check_parameters(parameters, ITEM_PARAMETERS)
     return FeatureQuery(**parse_representation(collection, parameters, reveal=reveal))
 
 
 @lru_cache
 def list_equality_parameters(collection: Collection, *, reveal: bool) -> frozenset[str]:
-    """Return the properties that are query parameters by themselves."""
+    """Return the names of the properties that are also query parameters."""
     visible = collection.visible_properties(reveal=reveal)
     return frozenset(property_.name for property_ in visible if property_.queryable)
 
 
 def check_parameters(parameters: Parameters, property_: frozenset[str]) -> None:
-    """Refuse a parameter that is not known, naming those that are."""
+    """Raise BadQuery for an unknown parameter, and list the known ones."""
     for name in parameters:
         if name not in property_:
             has = ", ".join(sorted(property_)) or "none"
@@ -83,11 +83,12 @@ def check_parameters(parameters: Parameters, property_: frozenset[str]) -> None:
 
 
 def build_parameter_error(parameter: str, detail: str) -> BadQuery:
-    """Return the refusal of a parameter's value."""
+    """Return the error for the value of a parameter."""
     return BadQuery(detail, parameter=parameter, code="bad-query")
 
 
 def parse_representation(collection: Collection, parameters: Parameters, *, reveal: bool) -> dict[str, Any]:
+    """Return CRS, property names and geometry options of a request."""
     return {
         "crs": parse_crs(parameters, "crs"),
         "names": parse_property_names(collection, parameters.get("properties"), reveal=reveal),
@@ -97,6 +98,7 @@ def parse_representation(collection: Collection, parameters: Parameters, *, reve
 
 
 def parse_flag(parameters: Parameters, name: str) -> bool:
+    """Return the value of a boolean parameter."""
     value = parameters.get(name, "false").lower()
     if value not in ("true", "false"):
         raise build_parameter_error(name, f"{name} is true or false.")
@@ -104,6 +106,7 @@ def parse_flag(parameters: Parameters, name: str) -> bool:
 
 
 def parse_limit(text: str | None) -> int:
+    """Return the page size."""
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) >= 1):
@@ -112,6 +115,7 @@ def parse_limit(text: str | None) -> int:
 
 
 def parse_crs(parameters: Parameters, parameter: str) -> Crs:
+    """Return the coordinate reference system that a parameter names."""
     if parameter not in parameters:
         return CRS84
     parsed = find_crs(parameters[parameter])
@@ -124,7 +128,7 @@ def parse_crs(parameters: Parameters, parameter: str) -> Crs:
 
 
 def parse_content_crs(header: str | None) -> Crs:
-    """Return the system a feature is sent in."""
+    """Return the coordinate reference system of a request body."""
     if header is None:
         return CRS84
     parsed = find_crs(header)
@@ -134,6 +138,7 @@ def parse_content_crs(header: str | None) -> Crs:
 
 
 def parse_area(text: str, crs: Crs) -> Any:
+    """Return the polygon of a bbox parameter."""
     numbers = text.split(",")
     if len(numbers) not in (4, 6) or not all(_NUMBER.fullmatch(number.strip()) for number in numbers):
         raise build_parameter_error("bbox", "bbox is four numbers, or six with heights: lower corner, upper corner.")
@@ -144,7 +149,7 @@ def parse_area(text: str, crs: Crs) -> Any:
 
 
 def parse_interval_end(text: str, *, is_last: bool) -> datetime | None:
-    """Return an end of an interval; a day is its first or last instant, and ``..`` is open."""
+    """Return one end of an interval: a date is its first or last instant, and ``..`` is open."""
     if text in ("", ".."):
         return None
     try:
@@ -158,6 +163,7 @@ def parse_interval_end(text: str, *, is_last: bool) -> datetime | None:
 
 
 def parse_interval(text: str) -> tuple[datetime | None, datetime | None]:
+    """Return both ends of a datetime parameter."""
     start_value, separator, second = text.partition("/")
     if not separator:
         if text in ("", ".."):
@@ -170,6 +176,7 @@ def parse_interval(text: str) -> tuple[datetime | None, datetime | None]:
 
 
 def parse_filter_parameter(parameters: Parameters) -> Any:
+    """Return the tree of the filter parameter, None without one."""
     language = parameters.get("filter-lang", "cql2-text")
     if language not in cql2.LANGUAGES:
         raise build_parameter_error("filter-lang", f"filter-lang is {' or '.join(cql2.LANGUAGES)}.")
@@ -179,6 +186,7 @@ def parse_filter_parameter(parameters: Parameters) -> Any:
 
 
 def parse_sortby(collection: Collection, text: str | None) -> tuple[SortKey, ...]:
+    """Return the sort keys of the sortby parameter."""
     if text is None:
         return ()
     parsed: dict[str, SortKey] = {}
@@ -195,6 +203,7 @@ def parse_sortby(collection: Collection, text: str | None) -> tuple[SortKey, ...
 
 
 def parse_property_names(collection: Collection, text: str | None, *, reveal: bool) -> tuple[str, ...] | None:
+    """Return the property names of the properties parameter."""
     if text is None:
         return None
     visible = [property_.name for property_ in collection.visible_properties(reveal=reveal)]
@@ -208,6 +217,7 @@ def parse_property_names(collection: Collection, text: str | None, *, reveal: bo
 
 
 def parse_values(collection: Collection, name: str, text: str) -> list[Any]:
+    """Return the values of an equality parameter."""
     property_ = collection.by_name[name]
     numbers = text.split(",")
     if len(numbers) > _MOST_VALUES:
@@ -216,6 +226,7 @@ def parse_values(collection: Collection, name: str, text: str) -> list[Any]:
 
 
 def parse_value(property_: Property, text: str) -> Any:
+    """Return one value of an equality parameter, in the type of its property."""
     try:
         return convert_value(property_, text)
     except (BadQuery, ValueError, KeyError) as error:
@@ -241,13 +252,13 @@ def convert_value(property_: Property, text: str) -> Any:
 
 
 def encode_cursor(after_values: str, sortby: str | None) -> str:
-    """Return the opaque form of where a page starts; it knows the order it belongs to."""
+    """Return the opaque cursor of a page start; it contains the sort order it belongs to."""
     decoded = orjson.dumps([sortby, orjson.Fragment(after_values)])
     return base64.urlsafe_b64encode(decoded).decode().rstrip("=")
 
 
 def parse_page_start(cursor: str | None, sortby: str | None, order: Sequence[SortKey]) -> tuple[Any, ...] | None:
-    """Return where a page starts."""
+    """Return the sort values after which the page starts."""
     if cursor is None:
         return None
     refused = build_parameter_error("cursor", "The cursor is not one of ours: follow the `next` link as it is.")
@@ -266,7 +277,7 @@ def parse_page_start(cursor: str | None, sortby: str | None, order: Sequence[Sor
 
 
 def convert_cursor_value(property_: Property, value: Any) -> Any:
-    """Return a sort value of a cursor in its own type."""
+    """Return a sort value of a cursor in the type of its property."""
     if value is None:
         return None
     if property_.type == "boolean" and isinstance(value, bool):
@@ -286,12 +297,12 @@ def convert_cursor_value(property_: Property, value: Any) -> Any:
 
 
 def continue_from(query: FeatureQuery, after: str, limit: int) -> FeatureQuery:
-    """Return the same question from where a page ended."""
+    """Return the query for the page after a cursor."""
     *keys, code = orjson.loads(after)
     placed = [convert_cursor_value(sort.property, key) for sort, key in zip(query.order, keys, strict=True)]
     return replace(query, after=(*placed, code), limit=limit)
 
 
 def with_limit(query: FeatureQuery, limit: int) -> FeatureQuery:
-    """Return the same question for fewer features."""
+    """Return the query with a smaller page size."""
     return replace(query, limit=limit)

@@ -1,4 +1,4 @@
-"""A QGIS project with every layer in place, styled: what an analyst would otherwise set up by hand.
+"""A QGIS project with every layer added and styled.
 
 The document says no more than QGIS needs to open it; the rest is QGIS's own defaults. Status has one
 colour everywhere, the same as in the pictures of the documentation.
@@ -28,7 +28,7 @@ _GREY: Final = "120,120,120,255"
 
 @dataclass(frozen=True)
 class Symbol:
-    """How one class of features is drawn: a symbol layer of QGIS and its options."""
+    """The symbol of one class of features: a symbol layer of QGIS and its options."""
 
     geometry: str
     options: Mapping[str, str]
@@ -40,23 +40,26 @@ class Symbol:
 
 
 def build_marker(colour: str, size: float, shape: str = "circle") -> Symbol:
+    """Return a point symbol."""
     options = {"color": colour, "size": str(size), "name": shape, "outline_color": _WHITE}
     return Symbol("marker", options | {"outline_width": "0.2", "size_unit": "MM"})
 
 
 def build_line(colour: str, width: float, style: str = "solid") -> Symbol:
+    """Return a line symbol."""
     options = {"line_color": colour, "line_width": str(width), "line_style": style}
     return Symbol("line", options | {"line_width_unit": "MM"})
 
 
 def build_fill(colour: str, outline: str, width: float) -> Symbol:
+    """Return a polygon symbol."""
     options = {"color": colour, "outline_color": outline, "outline_width": str(width)}
     return Symbol("fill", options | {"style": "solid", "outline_style": "solid"})
 
 
 @dataclass(frozen=True)
 class Style:
-    """One layer of the project: a collection, how it is drawn, and what is written beside it."""
+    """One layer of the project: a collection, its symbols, and its labels."""
 
     collection: str
     title: str
@@ -165,10 +168,12 @@ def render_style(collection: str) -> str | None:
 
 def build_layer_id(style: Style) -> str:
     # QGIS gives a layer with an id of ten letters or less another one, and the tree loses it.
+    """Return the id of a layer."""
     return f"coverage_registry_{style.collection.replace('-', '_')}"
 
 
 def build_source(base: str, style: Style) -> str:
+    """Return the data source text of a layer."""
     return (
         f" pagingEnabled='true' restrictToRequestBBOX='1' srsname='EPSG:4326' "
         f"typename='{style.collection}' url='{base}' version='OGC_API_FEATURES'"
@@ -176,6 +181,7 @@ def build_source(base: str, style: Style) -> str:
 
 
 def build_layer(base: str, style: Style) -> ElementTree.Element:
+    """Return the XML element of a layer."""
     kind = {"Point": "Point", "LineString": "Line", "MultiPolygon": "Polygon"}[style.geometry]
     layer = ElementTree.Element("maplayer", {"type": "vector", "geometry": kind, "wkbType": style.geometry})
     ElementTree.SubElement(layer, "id").text = build_layer_id(style)
@@ -190,6 +196,7 @@ def build_layer(base: str, style: Style) -> ElementTree.Element:
 
 
 def add_crs(parent: ElementTree.Element, authority: str) -> None:
+    """Add the element of a coordinate reference system."""
     system = ElementTree.SubElement(parent, "spatialrefsys")
     # QGIS believes the definition, not the number: a system without one is none.
     ElementTree.SubElement(system, "wkt").text = pyproj.CRS.from_user_input(authority).to_wkt()
@@ -198,6 +205,7 @@ def add_crs(parent: ElementTree.Element, authority: str) -> None:
 
 
 def build_renderer(style: Style) -> ElementTree.Element:
+    """Return the element that draws the classes of a layer."""
     sorted_out = bool(style.attribute)
     attributes = {"type": "categorizedSymbol" if sorted_out else "singleSymbol"}
     if sorted_out:
@@ -224,6 +232,7 @@ def build_renderer(style: Style) -> ElementTree.Element:
 
 
 def add_labels(layer: ElementTree.Element, style: Style) -> None:
+    """Add the labels of a layer."""
     layer.set("labelsEnabled", "1" if style.label else "0")
     if not style.label:
         return

@@ -1,4 +1,4 @@
-"""What tile clients read: tile matrix sets, tile sets of a collection, TileJSON.
+"""Documents for tile clients: tile matrix sets, tile sets of a collection, TileJSON.
 
 Pure: from the collections' description to documents (OGC API Tiles 1.0, TileJSON 3.0.0).
 """
@@ -45,7 +45,7 @@ def build_tileset_list(base: str, of: Collection, extent: Extent) -> dict[str, A
 
 
 def build_tileset(base: str, of: Collection, matrices: TileMatrixSet, extent: Extent) -> dict[str, Any]:
-    """Return the description of one tile set; the template has the standard's order, row first."""
+    """Return the description of one tile set; its URL template has the standard's order, row first."""
     home = f"{base}/collections/{of.id}/tiles/{matrices.name}"
     scheme = f"{base}/tileMatrixSets/{matrices.name}"
     members: dict[str, Any] = {
@@ -76,7 +76,7 @@ def build_tileset(base: str, of: Collection, matrices: TileMatrixSet, extent: Ex
 
 
 def build_tile_template(base: str, of: Collection, matrices: TileMatrixSet, z: str, y: str, x: str) -> str:
-    """Return the URL of a tile with the given names in braces."""
+    """Return the URL template of a tile with the given placeholder names."""
     home = f"{base}/collections/{of.id}/tiles/{matrices.name}"
     return f"{home}/{{{z}}}/{{{y}}}/{{{x}}}.mvt"
 
@@ -97,6 +97,7 @@ def build_tilejson(base: str, of: Collection, matrices: TileMatrixSet, extent: E
 
 
 def describe_layer(of: Collection) -> dict[str, Any]:
+    """Return the description of a vector layer."""
     dimension = 0 if "Point" in of.shapes else 1 if "LineString" in of.shapes else 2
     return {
         "id": of.id,
@@ -108,6 +109,7 @@ def describe_layer(of: Collection) -> dict[str, Any]:
 
 
 def describe_limits(matrices: TileMatrixSet, matrix: int, box: tuple[float, float, float, float]) -> dict[str, Any]:
+    """Return the tile limits of one matrix for a bounding box."""
     first_row, last_row, first_column, last_column = matrices.tile_limits(box, matrix)
     return {
         "tileMatrix": str(matrix),

@@ -1,4 +1,4 @@
-"""Vector tiles: made once for each state of the registry and each scope, then given from memory.
+"""Vector tiles: built once per registry revision and scope, then served from memory.
 
 A tile is kept under everything it depends on: the revisions of the jurisdictions its reader may see,
 and for what ages without a write, the half minute. So two readers with different rights never share a
@@ -36,7 +36,7 @@ TileAddress = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class TileResponse:
-    """A tile and the entity tag it is known by; no bytes when nothing lies there."""
+    """A tile and its entity tag; the body is empty when nothing is in the tile."""
 
     etag: str
     body: bytes
@@ -44,7 +44,7 @@ class TileResponse:
 
 @dataclass(frozen=True)
 class _AnswerLayer:
-    """An answer as it is drawn: its shapes, found by place, and what is told about each."""
+    """A result prepared for tiles: its geometries with a spatial index, and the properties of each."""
 
     answer: bytes
     shapes: Sequence[bytes]
@@ -53,7 +53,7 @@ class _AnswerLayer:
 
 
 class TileService:
-    """The tiles of one process."""
+    """Builds and caches the tiles of one process."""
 
     def __init__(self, database: Database, answers: AnalysisService) -> None:
         self._database = database
@@ -65,7 +65,7 @@ class TileService:
     async def fetch_tile(
         self, collection: Collection, matrices: str, address: TileAddress, principal: Principal, known_tags: str
     ) -> TileResponse | None:
-        """Return one tile, or None when its entity tag is among those ``known_tags`` to the caller.
+        """Return one tile, None when its entity tag is among the ``known_tags`` of the caller.
 
         Raises
         ------
@@ -97,6 +97,7 @@ class TileService:
         return f'"{hashlib.blake2b(repr(digest_parts).encode(), digest_size=12).hexdigest()}"'
 
     async def build_tile(self, collection: Collection, tile: tile_queries.TileQuery, principal: Principal) -> bytes:
+        """Return the bytes of a tile."""
         fetch = self._database.fetch
         if collection.kind is not None:
             return await tile_queries.fetch_kind_tile(fetch, collection.kind, tile)
@@ -120,6 +121,7 @@ class TileService:
         return await tile_queries.build_feature_tile(fetch, collection.id, tile, shapes, properties)
 
     async def load_answer_layer(self, collection: str, jurisdiction: str, principal: Principal) -> _AnswerLayer:
+        """Return the layer of a result, from the cache while the result is unchanged."""
         answer = await SOURCES[collection](self._answers, jurisdiction, principal)
         cached = self._drawn.get((collection, jurisdiction))
         if cached is not None and cached.answer is answer:
@@ -141,7 +143,7 @@ class TileService:
 
 
 def build_answer_layer(answer: bytes, jurisdiction: str) -> _AnswerLayer:
-    """Return an answer as it is drawn: a tile holds plain values, nothing nested."""
+    """Return a result prepared for tiles: tiles hold plain values without nesting."""
     features = orjson.loads(answer)["features"]
     shapes = shapely.from_geojson([orjson.dumps(drawn["geometry"]) for drawn in features])
     features_value = [encode_properties(drawn, jurisdiction) for drawn in features]
@@ -149,6 +151,7 @@ def build_answer_layer(answer: bytes, jurisdiction: str) -> _AnswerLayer:
 
 
 def encode_properties(feature: dict[str, Any], jurisdiction: str) -> str:
+    """Return the properties of a feature as JSON text."""
     values = {
         name: value
         for name, value in feature["properties"].items()
@@ -159,7 +162,7 @@ def encode_properties(feature: dict[str, Any], jurisdiction: str) -> str:
 
 
 def find_matrix_set(name: str) -> TileMatrixSet:
-    """Return a tile matrix set.
+    """Return a tile matrix set by its name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Features written through the GIS interface: the same services, rights and history as the native API.
+"""Writes through the OGC interface: the same services, rights and history as the native API.
 
 What differs is how a GIS sends things: in another coordinate reference system, with every property it
 read, nulls for what was left empty, and as text whatever its table has no type for.
@@ -27,11 +27,12 @@ _MEMBERS = frozenset({"type", "id", "geometry", "properties", "links", "bbox"})
 
 
 def build_feature_error(message: str, pointer: str = "") -> Invalid:
+    """Return the error for a feature that is not valid."""
     return Invalid(f"The feature is not valid: {message}.", issues=(Issue(pointer, "feature", message),))
 
 
 def parse_feature(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
-    """Return the members of a feature, its geometry in longitude and latitude."""
+    """Return the members of a feature, with its geometry in longitude and latitude."""
     if not isinstance(payload, Mapping) or not all(isinstance(name, str) for name in payload):
         raise build_feature_error("a GeoJSON Feature is needed")
     foreign = sorted(payload.keys() - _MEMBERS)
@@ -50,7 +51,7 @@ def parse_feature(collection: Collection, payload: object, crs: Crs) -> dict[str
 
 
 def select_writable(collection: Collection, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return properties without what the registry sets itself; any of them may come as text."""
+    """Return the properties that a client may set; each may be sent as text."""
     values = {}
     for name, value in properties.items():
         known_level = collection.by_name.get(name)
@@ -68,7 +69,7 @@ _MEANT: Final[Mapping[Type, tuple[type, ...]]] = {
 
 
 def convert_text(known_level: Property, text: str) -> Any:
-    """Return what a text means where the property is not one; what cannot be read is left to refuse.
+    """Return the value of a text for a property that is not text; a text that cannot be converted stays as it is.
 
     A column that was empty in the first rows a GIS read is a text to it, and so is a list or an object
     to those that have no such type. No text there is nothing there.
@@ -88,7 +89,7 @@ def convert_text(known_level: Property, text: str) -> Any:
 
 
 def build_record(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
-    """Return a whole record: what is null there was left empty.
+    """Return a complete record; null properties are left out.
 
     Except the life cycle, whose default would put a removed device back into service.
     """
@@ -195,7 +196,7 @@ async def remove_feature(
 
 
 def parse_ring_id(code: str) -> tuple[str, Level]:
-    """Return jurisdiction and level of a ring's id."""
+    """Return jurisdiction and level of the id of a ring."""
     jurisdiction, _, word = code.partition("-")
     level = next((known_level for known_level in LEVELS if known_level == word), None)
     if level is None:
@@ -211,6 +212,7 @@ async def put_ring_feature(
     condition: Precondition,
     max_vertices: int,
 ) -> WriteResult:
+    """Create or replace a ring boundary."""
     properties = {name: value for name, value in record.items() if name not in ("geometry", "code")}
     properties.pop("datum_received", None)
     ring_feature = f"{properties.get('jurisdiction')}-{properties.get('level')}"

@@ -1,4 +1,4 @@
-"""CQL2 to SQL: every name comes from an allow-list, every value is bound, every type is checked.
+"""Compiles CQL2 to SQL: names come from an allow-list, values are bound, types are checked.
 
 The tree is that of CQL2 JSON. Nothing of a filter ever becomes SQL text: operators and properties are
 looked up, literals become parameters. Geometries are converted to the system the column is in, so that
@@ -56,7 +56,7 @@ _METRES_PER_DEGREE: Final = 110_000.0
 
 @dataclass(frozen=True)
 class Term:
-    """SQL of a known type."""
+    """A SQL expression with its type."""
 
     sql: str
     type: Type | str
@@ -69,7 +69,7 @@ Vocabulary = Mapping[str, Term]
 
 
 def build_box_condition(left_term: Term, right: Term, metres: float, bound: StatementParameters) -> str:
-    """Return a condition on boxes in degrees that lets the index narrow, where one can be said."""
+    """Return a condition on boxes in degrees, so that the spatial index is used, where possible."""
     operation = [side.shape for side in (left_term, right)]
     if (operation[0] is None) == (operation[1] is None):
         return ""
@@ -90,26 +90,26 @@ def build_box_condition(left_term: Term, right: Term, metres: float, bound: Stat
 
 
 def check_argument_count(name: str, args: Sequence[Any], count: int) -> None:
-    """Refuse another number of arguments."""
+    """Raise BadQuery if a function has the wrong number of arguments."""
     if len(args) != count:
         raise build_filter_error(f"{name[:60]} takes {count} argument{'s' * (count > 1)}, not {len(args)}.")
 
 
 def date_to_instant(term: Term) -> Term:
-    """Return a day as the instant it begins, in UTC."""
+    """Return a date as its first instant, in UTC."""
     if term.type != "day":
         return term
     return Term(f"(({term.sql})::timestamp AT TIME ZONE 'UTC')", "instant")
 
 
 def describe_type(kind: str) -> str:
-    """Return what a type is called in a sentence."""
+    """Return the name of a type for a message."""
     names = {"words": "a list", "day": "a day", "instant": "an instant", "json": "an object"}
     return names.get(kind, f"a {kind}")
 
 
 def check_text(text: str) -> str:
-    """Return a text that PostgreSQL can hold."""
+    """Return a text that PostgreSQL can store, or raise BadQuery."""
     if "\x00" in text:
         raise build_filter_error("The filter has a NUL character.")
     try:
@@ -143,7 +143,7 @@ TEMPORAL: Final = {
 
 @dataclass(frozen=True)
 class IntervalEnd:
-    """One end of an interval: a day or an instant, and its SQL, made when a relation asks for it."""
+    """One end of an interval: its type, and a function that returns its SQL when a relation needs it."""
 
     type: str
     sql: Callable[[], str]
@@ -155,19 +155,19 @@ End = IntervalEnd | None
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval; an instant is one whose ends are the same."""
+    """An interval; both ends of an instant are the same."""
 
     start: End
     end: End
 
     @property
     def has_instants(self) -> bool:
-        """Tell whether an end is an instant, so that days must be seen as the time they last."""
+        """Return whether an end is an instant; then dates count with their full length."""
         return any(end is not None and end.type == "instant" for end in (self.start, self.end))
 
 
 def build_temporal_relation(name: str, a: Interval, b: Interval) -> str:
-    """Return the SQL of a temporal relation; unknown where an end is unknown."""
+    """Return the SQL of a temporal relation; null where an end is null."""
     exact = a.has_instants or b.has_instants
     ends = {
         "as_": (a.start, False),
@@ -185,7 +185,7 @@ def build_temporal_relation(name: str, a: Interval, b: Interval) -> str:
 
 
 def build_end_sql(end: End, exact: bool, *, is_last: bool) -> str:
-    """Return one end as a day, or as the first or last instant of it."""
+    """Return one end as a date, or as its first or last instant."""
     if end is None:
         return f"'{'' if is_last else '-'}infinity'::{'timestamptz' if exact else 'date'}"
     sql = end.sql()
@@ -207,6 +207,8 @@ def compile_filter(tree: Any, vocabulary: Vocabulary, bound: StatementParameters
 
 
 class FilterCompiler:
+    """Compiles one CQL2 tree, node by node."""
+
     def __init__(self, vocabulary: Vocabulary, bound: StatementParameters, crs: Crs) -> None:
         self._vocabulary = vocabulary
         self._bound = bound
@@ -217,14 +219,14 @@ class FilterCompiler:
     # -- the tree -------------------------------------------------------------------------------
 
     def compile_predicate(self, node: Any) -> str:
-        """Return a node that must be true or false."""
+        """Return the SQL of a node that must be boolean."""
         term = self.compile_term(node)
         if term.type != "boolean":
             raise build_filter_error(f"A condition is needed where {self.find_property_name(node)} stands.")
         return term.sql
 
     def compile_term(self, node: Any) -> Term:
-        """Return any node."""
+        """Return the SQL and type of any node."""
         if isinstance(node, Mapping):
             return self.compile_nested(node)
         self.count_values(1)
@@ -239,19 +241,19 @@ class FilterCompiler:
         raise build_filter_error("null is not a value: ask with IS NULL.")
 
     def count_values(self, extra_members: int) -> None:
+        """Raise BadQuery if the filter contains too many values."""
         self._values += extra_members
         if self._values > MAX_VALUES:
             raise build_filter_error(f"The filter is too large: more than {MAX_VALUES:,} values.", "filter-too-large")
 
     def compile_nested(self, node: Mapping[str, Any]) -> Term:
+        """Return the SQL of an object node."""
         if "property" in node:
             return self.compile_property(node["property"])
         if "date" in node:
             return Term(self._bound.bind_value(parse_date(node["date"]), "date"), "day")
         if "timestamp" in node:
-            return Term(
-                self._bound.bind_value(parse_filter_instant(node["timestamp"]), "timestamptz"), "instant"
-            )
+            return Term(self._bound.bind_value(parse_filter_instant(node["timestamp"]), "timestamptz"), "instant")
         if "interval" in node:
             raise build_filter_error("An interval stands in temporal functions only, such as T_INTERSECTS.")
         if "bbox" in node or "type" in node:
@@ -262,6 +264,7 @@ class FilterCompiler:
         raise build_filter_error("A part of the filter is neither an operation, a property nor a value.")
 
     def compile_operation(self, name: Any, args: Any) -> Term:
+        """Return the SQL of an operation."""
         if not isinstance(name, str) or not isinstance(args, list):
             raise build_filter_error("An operation has a name in `op` and a list in `args`.")
         self._parts += 1
@@ -277,6 +280,7 @@ class FilterCompiler:
         return built
 
     def dispatch_operation(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of an operation, by its name."""
         low = name.lower()
         if low in ("and", "or"):
             return self.compile_and_or(low, args)
@@ -297,12 +301,14 @@ class FilterCompiler:
         raise build_filter_error(f"There is no function {name[:60]!r}; there are {operation}.")
 
     def compile_single_argument(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of a function of one argument."""
         count, method = _SINGLE[name]
         check_argument_count(name, args, count)
         built: Term = method(self, args)
         return built
 
     def find_property_name(self, node: Any) -> str:
+        """Return the name of the property of a node, for messages."""
         if isinstance(node, Mapping) and isinstance(node.get("property"), str):
             return repr(node["property"][:60])
         return "another value"
@@ -310,6 +316,7 @@ class FilterCompiler:
     # -- names and literals ---------------------------------------------------------------------
 
     def compile_property(self, name: Any) -> Term:
+        """Return the SQL of a property."""
         terms = self._vocabulary.get(name) if isinstance(name, str) else None
         if terms is None:
             operation = ", ".join(self._vocabulary)
@@ -317,15 +324,18 @@ class FilterCompiler:
         return terms
 
     def compile_number(self, value: float) -> Term:
+        """Return a bound number."""
         number = float(value) if abs(value) < 1e308 else math.inf
         if not math.isfinite(number):
             raise build_filter_error("A number is out of range.")
         return Term(self._bound.bind_value(number, "float8"), "number")
 
     def compile_text(self, value: str) -> Term:
+        """Return a bound text."""
         return Term(self._bound.bind_value(check_text(value), "text"), "text")
 
     def compile_text_list(self, values: list[Any]) -> Term:
+        """Return a bound list of texts."""
         self.count_values(len(values))
         if not all(isinstance(value, str) for value in values):
             raise build_filter_error("A list in an array function holds texts.")
@@ -334,19 +344,22 @@ class FilterCompiler:
     # -- logic and comparison -------------------------------------------------------------------
 
     def compile_and_or(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of AND or OR."""
         if not args:
             raise build_filter_error(f"{name.upper()} needs conditions.")
         operands = [self.compile_predicate(arg) for arg in args]
         return Term("(" + f" {name.upper()} ".join(operands) + ")", "boolean")
 
     def compile_not(self, args: list[Any]) -> Term:
+        """Return the SQL of NOT."""
         return Term(f"(NOT {self.compile_predicate(args[0])})", "boolean")
 
     def compile_is_null(self, args: list[Any]) -> Term:
+        """Return the SQL of IS NULL."""
         return Term(f"({self.compile_term(args[0]).sql} IS NULL)", "boolean")
 
     def compile_comparable(self, *nodes: Any) -> list[Term]:
-        """Return terms that can be compared: texts beside times are read as times."""
+        """Return terms of one comparable type; texts compared with times are parsed as times."""
         types = {self.find_type(node) for node in nodes}
         timed = types & {"day", "instant"}
         terms = [
@@ -364,7 +377,7 @@ class FilterCompiler:
         return terms
 
     def find_type(self, node: Any) -> str | None:
-        """Return what a property or a time is, without binding anything."""
+        """Return the type of a property or a time, without binding a value."""
         if isinstance(node, Mapping):
             if isinstance(name := node.get("property"), str) and name in self._vocabulary:
                 return self._vocabulary[name].type
@@ -372,19 +385,23 @@ class FilterCompiler:
         return None
 
     def compile_time_text(self, text: str, timed: set[str | None]) -> Term:
+        """Return a bound date or instant from its text."""
         if "instant" in timed and len(text) > 10:
             return Term(self._bound.bind_value(parse_filter_instant(text), "timestamptz"), "instant")
         return Term(self._bound.bind_value(parse_date(text), "date"), "day")
 
     def compile_comparison(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of a comparison."""
         left_term, right = self.compile_comparable(*args)
         return Term(f"({left_term.sql} {COMPARISONS[name]} {right.sql})", "boolean")
 
     def compile_between(self, args: list[Any]) -> Term:
+        """Return the SQL of BETWEEN."""
         value, low, high = self.compile_comparable(*args)
         return Term(f"({value.sql} BETWEEN {low.sql} AND {high.sql})", "boolean")
 
     def compile_in(self, args: list[Any]) -> Term:
+        """Return the SQL of IN."""
         items = args[1]
         if not isinstance(items, list) or not items:
             raise build_filter_error("IN needs a list of values.")
@@ -395,6 +412,7 @@ class FilterCompiler:
         return Term(f"({value.sql} IN ({', '.join(term.sql for term in terms)}))", "boolean")
 
     def compile_like(self, args: list[Any]) -> Term:
+        """Return the SQL of LIKE."""
         value, pattern = (self.compile_term(arg) for arg in args)
         if (value.type, pattern.type) != ("text", "text"):
             raise build_filter_error("LIKE compares a text with a pattern in quotes.")
@@ -403,24 +421,29 @@ class FilterCompiler:
         return Term(f"({value.sql} LIKE {pattern.sql})", "boolean")
 
     def compile_casei(self, args: list[Any]) -> Term:
+        """Return the SQL of CASEI."""
         return Term(f"""lower({self.compile_text_argument(args[0], "CASEI")} COLLATE "und-x-icu")""", "text")
 
     def compile_accenti(self, args: list[Any]) -> Term:
+        """Return the SQL of ACCENTI."""
         text = self.compile_text_argument(args[0], "ACCENTI")
         text_sql = f"regexp_replace(normalize({text}, NFD), '[\\u0300-\\u036f]', '', 'g')"
         return Term(text_sql, "text")
 
     def compile_text_argument(self, node: Any, function: str) -> str:
+        """Return the SQL of an argument that must be text."""
         term = self.compile_term(node)
         if term.type != "text":
             raise build_filter_error(f"{function} is for texts.")
         return term.sql
 
     def compile_arithmetic(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of an arithmetic operation."""
         left_term, right = (self.parse_distance(arg) for arg in args)
         return Term(ARITHMETIC[name].format(left_term, right), "number")
 
     def parse_distance(self, node: Any) -> str:
+        """Return the distance in metres of an argument."""
         term = self.compile_term(node)
         if term.type not in ("number", "integer"):
             raise build_filter_error(f"{self.find_property_name(node)}: arithmetic is for numbers.")
@@ -429,12 +452,14 @@ class FilterCompiler:
     # -- places, times, lists -------------------------------------------------------------------
 
     def compile_geometry(self, node: Any) -> Term:
+        """Return the SQL of a geometry argument."""
         term = self.compile_term(node)
         if term.type != "geometry":
             raise build_filter_error(f"{self.find_property_name(node)}: a geometry is needed.")
         return term
 
     def compile_spatial(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of a spatial relation."""
         left_term, right = (self.compile_geometry(arg) for arg in args)
         mixed = any(
             side.shape is not None and side.shape.geom_type == "GeometryCollection" for side in (left_term, right)
@@ -446,10 +471,12 @@ class FilterCompiler:
         return Term(f"{SPATIAL[name]}({left_term.sql}, {right.sql})", "boolean")
 
     def compile_distance(self, args: list[Any]) -> Term:
+        """Return the SQL of a distance in metres."""
         left_term, right = (self.compile_geometry(arg) for arg in args)
         return Term(f"ST_Distance(({left_term.sql})::geography, ({right.sql})::geography)", "number")
 
     def compile_within_distance(self, args: list[Any]) -> Term:
+        """Return the SQL of a distance condition, with a box condition for the index."""
         left_term, right = (self.compile_geometry(arg) for arg in args[:2])
         metres = args[2]
         if isinstance(metres, bool) or not isinstance(metres, int | float):
@@ -462,9 +489,11 @@ class FilterCompiler:
         return Term(f"({box_condition}{exact})", "boolean")
 
     def compile_temporal(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of a temporal relation."""
         return Term(build_temporal_relation(name, *(self.compile_interval(arg) for arg in args)), "boolean")
 
     def compile_interval(self, node: Any) -> Interval:
+        """Return an interval of a node."""
         if isinstance(node, Mapping) and "interval" in node:
             ends = node["interval"]
             if not isinstance(ends, list) or len(ends) != 2:
@@ -476,7 +505,7 @@ class FilterCompiler:
         return Interval(terms, terms)
 
     def compile_interval_end(self, node: Any) -> End:
-        """Return one end, None when it is open; a literal is bound when it is used, or never."""
+        """Return one end of an interval, None when it is open; its literal is bound when a relation uses it."""
         if node == "..":
             return None
         if isinstance(node, str):
@@ -492,6 +521,7 @@ class FilterCompiler:
         return IntervalEnd(term.type, lambda: term.sql)
 
     def compile_list_comparison(self, name: str, args: list[Any]) -> Term:
+        """Return the SQL of a comparison of lists."""
         left_term, right = (self.compile_term(arg) for arg in args)
         if (left_term.type, right.type) != ("words", "words"):
             raise build_filter_error(f"{name.upper()} is for lists of texts.")

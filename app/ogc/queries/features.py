@@ -1,4 +1,4 @@
-"""All SQL of the GIS interface: pages and single features of any collection, made by PostgreSQL as text.
+"""All SQL of OGC features: PostgreSQL builds pages and items of any collection as JSON text.
 
 A collection is a FROM clause, an expression for each property, and a way to write its properties as
 JSON. Names come from the collection's description; what callers say is bound.
@@ -42,14 +42,14 @@ _FEW: Final = 250
 
 @dataclass(frozen=True)
 class SortKey:
-    """One property features are put in the order of."""
+    """One property to sort by."""
 
     property: Property
     descending: bool = False
 
 
 class Representation(NamedTuple):
-    """How features are to look."""
+    """The CRS, properties and geometry of features in a response."""
 
     crs: Crs
     names: tuple[str, ...] | None
@@ -59,7 +59,7 @@ class Representation(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureQuery:
-    """Which features of a collection, and how they are to look."""
+    """Which features of a collection, and in which representation."""
 
     limit: int = 100
     area: BaseGeometry | None = None
@@ -88,19 +88,19 @@ class FeatureQuery:
 
     @property
     def representation(self) -> Representation:
-        """Return how features are to look."""
+        """Return the representation of the features."""
         return Representation(self.crs, self.names, self.shapes, self.reveal)
 
     @property
     def is_filtered(self) -> bool:
-        """Tell whether anything narrows the collection."""
+        """Return whether the query has any filter."""
         query = (self.area, self.between, self.tree)
         return bool(self.equal) or any(segment is not None for segment in query)
 
 
 @dataclass(frozen=True)
 class FeaturePage:
-    """A page: how many features, their JSON with commas between, where the next page starts."""
+    """One page: the number of features, their JSON joined by commas, and the sort values of the next page start."""
 
     count: int
     bodies: bytes
@@ -112,7 +112,7 @@ class FeaturePage:
 
 @cache
 def build_vocabulary(collection: Collection, reveal: bool) -> Mapping[str, Term]:
-    """Return what a filter may speak of, as SQL."""
+    """Return the SQL of every property that a filter may use."""
     terms = {
         property_.name: Term(build_property_expression(collection, property_.name), property_.type)
         for property_ in collection.visible_properties(reveal=reveal)
@@ -141,6 +141,7 @@ def build_from_clause(collection: Collection, *, stated: bool, query: FeatureQue
 
 @cache
 def build_answer_columns(collection: Collection) -> str:
+    """Return the column list of a result passed as JSON."""
     columns = ", ".join(
         f"{quote_identifier(property_.name)} {_COLUMN[property_.type]}" for property_ in collection.properties
     )
@@ -181,6 +182,7 @@ def build_geometry_json(query: FeatureQuery, bound: StatementParameters, *, null
 
 
 def build_feature_json(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> str:
+    """Return the SQL of a feature as JSON text."""
     code = build_property_expression(collection, "code")
     shape = build_geometry_json(query, bound, nullable=collection.answer)
     return (
@@ -190,6 +192,7 @@ def build_feature_json(collection: Collection, query: FeatureQuery, bound: State
 
 
 def build_conditions(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> list[str]:
+    """Return the SQL conditions of a query."""
     segments = [] if collection.answer else ["t.removed_at IS NULL"]
     if query.scope is not None:
         segments.append(f"t.jurisdiction = ANY({bound.bind_value(list(query.scope), 'text[]')})")
@@ -209,7 +212,7 @@ def build_conditions(collection: Collection, query: FeatureQuery, bound: Stateme
 
 
 def check_filter(collection: Collection, query: FeatureQuery) -> None:
-    """Refuse a filter that cannot be asked, before anything is computed for it.
+    """Raise BadQuery for an invalid filter, before the analysis runs for it.
 
     Raises
     ------
@@ -225,7 +228,7 @@ def check_filter(collection: Collection, query: FeatureQuery) -> None:
 def build_interval_conditions(
     collection: Collection, between: tuple[datetime | None, datetime | None], bound: StatementParameters
 ) -> list[str]:
-    """Return conditions that a feature holds at some time of an interval; not told: it always does."""
+    """Return conditions for features valid at some time in an interval; without times a feature is always valid."""
     segments = []
     for name, when, compare in zip(collection.interval, reversed(between), ("<=", ">="), strict=True):
         if name is None or when is None:
@@ -240,7 +243,7 @@ def build_interval_conditions(
 
 
 def build_keyset_condition(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> str:
-    """Return the condition that a feature comes after the last of the page before.
+    """Return the condition that a feature comes after the last one of the previous page.
 
     In ascending order nulls come last, in descending order first, as PostgreSQL has it.
     """
@@ -260,14 +263,14 @@ def build_keyset_condition(collection: Collection, query: FeatureQuery, bound: S
 
 
 def _key(collection: Collection) -> str:
-    """Return what features are put in order by when nothing else is asked, and what settles ties."""
+    """Return the default sort column, which also breaks ties."""
     if collection.id == "rings":
         return f"({_RING['code']})"
     return 't.code COLLATE "C"' if collection.answer else "t.code"
 
 
 def list_sort_keys(collection: Collection, query: FeatureQuery) -> list[tuple[str, str]]:
-    """Return what features are put in order by: SQL, and its direction."""
+    """Return the SQL and direction of each sort key."""
     keys = [
         (build_property_expression(collection, sort.property.name), " DESC" if sort.descending else "")
         for sort in query.order
@@ -276,7 +279,7 @@ def list_sort_keys(collection: Collection, query: FeatureQuery) -> list[tuple[st
 
 
 def uses_device_state(segments: Sequence[str]) -> bool:
-    """Tell whether conditions are about device states, which are kept in a table of their own."""
+    """Return whether conditions use device states, which are stored in a separate table."""
     return any(_STATED["reported_at"] in segment for segment in segments)
 
 
@@ -290,12 +293,12 @@ def build_page_statement(collection: Collection, query: FeatureQuery) -> tuple[s
 
 @lru_cache(maxsize=500)
 def _build_first_page_statement(collection: Collection, looks: Representation, scoped: bool) -> str:
-    """Return the statement of a first page of everything: made once, asked over and over."""
+    """Return the statement of an unfiltered first page; it is built once per representation."""
     return _build_any_page_statement(collection, FeatureQuery(**looks._asdict(), scope=() if scoped else None))[0]
 
 
 def list_first_page_values(query: FeatureQuery) -> list[Any]:
-    """Return the values of a plain statement but for its last, in the order they are bound."""
+    """Return the values of an unfiltered statement except its last, in binding order."""
     system = [] if query.crs.srid == CRS84.srid or not query.shapes else [query.crs.srid]
     return [*system, *([] if query.scope is None else [list(query.scope)])]
 
@@ -343,7 +346,7 @@ def _build_any_page_statement(collection: Collection, query: FeatureQuery) -> tu
 
 
 def build_page_end(collection: Collection, query: FeatureQuery) -> str:
-    """Return the SQL of what a next page starts after."""
+    """Return the SQL of the sort values after which the next page starts."""
     key = _key(collection)
     if not query.order:
         return key
@@ -352,7 +355,7 @@ def build_page_end(collection: Collection, query: FeatureQuery) -> str:
 
 
 async def fetch_feature_page(fetch: Fetch, collection: Collection, query: FeatureQuery) -> FeaturePage:
-    """Return up to ``limit`` features; one more is asked for, to tell whether there is a next page."""
+    """Return up to ``limit`` features; one more row is read to know whether there is a next page."""
     statement, values = build_page_statement(collection, query)
     count, bodies, is_last, result, revision = (await fetch(statement, *values))[0]
     after_value = None
@@ -362,7 +365,7 @@ async def fetch_feature_page(fetch: Fetch, collection: Collection, query: Featur
 
 
 async def count_features(fetch: Fetch, collection: Collection, query: FeatureQuery, *, most: int | None = None) -> int:
-    """Return how many features there are, or ``most`` when there are more."""
+    """Return the number of features, or ``limit_count`` when there are more."""
     bound = StatementParameters()
     segments = build_conditions(collection, query, bound)
     table = build_from_clause(collection, stated=uses_device_state(segments), query=query, bound=bound)
@@ -392,11 +395,13 @@ def build_item_statement(collection: Collection, code: str, query: FeatureQuery)
 
 @lru_cache(maxsize=500)
 def _build_simple_item_statement(collection: Collection, looks: Representation, scoped: bool) -> str:
+    """Return the statement of one feature in the default representation."""
     query = FeatureQuery(**looks._asdict(), scope=() if scoped else None)
     return _build_any_item_statement(collection, "", query)[0]
 
 
 def _build_any_item_statement(collection: Collection, code: str, query: FeatureQuery) -> tuple[str, list[Any]]:
+    """Return the statement of one feature in any representation."""
     bound = StatementParameters()
     table = build_from_clause(collection, stated=True, query=query, bound=bound)
     body = build_feature_json(collection, query, bound)
@@ -410,7 +415,7 @@ def _build_any_item_statement(collection: Collection, code: str, query: FeatureQ
 
 
 async def fetch_extent(fetch: Fetch, scope: Sequence[str] | None) -> tuple[float, float, float, float] | None:
-    """Return the box that holds every record of a scope: stated extents, else the rings."""
+    """Return the bounding box of all records in scope: from stated extents, otherwise from rings."""
     rows = await fetch(
         "SELECT min(w), min(s), max(e), max(n) FROM ("
         "SELECT (j.extent->>0)::float8 AS w, (j.extent->>1)::float8 AS s, "

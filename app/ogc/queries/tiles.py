@@ -1,4 +1,4 @@
-"""All SQL of vector tiles: PostGIS clips, scales and encodes, the bytes pass through.
+"""All SQL of vector tiles: PostGIS clips, scales and encodes, and the bytes pass through.
 
 Where a tile would hold more points than it has room for, one point for each cell of a grid is drawn:
 the index finds it, so that a million points cost no more than a few thousand.
@@ -37,7 +37,7 @@ _MINOR_FROM: Final = {
 
 @dataclass(frozen=True)
 class TileQuery:
-    """One tile of one layer, for one caller."""
+    """One tile of one layer, for the scope of one caller."""
 
     matrices: TileMatrixSet
     matrix: int
@@ -47,7 +47,7 @@ class TileQuery:
 
 
 async def fetch_change_marker(fetch: Fetch, scope: Sequence[str] | None) -> str:
-    """Return what changes with every write to a jurisdiction in scope."""
+    """Return a text that changes with every write to a jurisdiction in scope."""
     rows = await fetch(
         "SELECT coalesce(md5(string_agg(jurisdiction || ':' || revision, ',' ORDER BY jurisdiction)), "
         "'') FROM revision WHERE $1::text[] IS NULL OR jurisdiction = ANY($1::text[])",
@@ -57,7 +57,7 @@ async def fetch_change_marker(fetch: Fetch, scope: Sequence[str] | None) -> str:
 
 
 async def fetch_kind_tile(fetch: Fetch, kind: Kind, tile: TileQuery) -> bytes:
-    """Return one tile of records, empty bytes when nothing lies there."""
+    """Return one tile of records, empty when nothing is in it."""
     pointlike = kind.has_zone
     if pointlike and tile.matrix < _SPARSE_FROM and await _is_dense(fetch, kind, tile):
         return await fetch_thinned_tile(fetch, kind, tile)
@@ -70,6 +70,7 @@ async def fetch_kind_tile(fetch: Fetch, kind: Kind, tile: TileQuery) -> bytes:
 
 
 async def fetch_thinned_tile(fetch: Fetch, kind: Kind, tile: TileQuery) -> bytes:
+    """Return one tile of records, with one point per grid cell if it holds too many."""
     rows = await fetch(build_thinned_tile(kind, tile), *list_tile_values(tile), _CELLS)
     return bytes(rows[0][0] or b"")
 
@@ -111,11 +112,12 @@ def list_tile_values(tile: TileQuery) -> list[Any]:
 
 
 def compute_tile_bounds(tile: TileQuery) -> tuple[float, float, float, float]:
-    """Return (west, south, east, north) of what reaches into a tile."""
+    """Return (west, south, east, north) of a tile with its buffer."""
     return tile.matrices.tile_bounds(tile.matrix, tile.row, tile.column, margin=BUFFER / EXTENT)
 
 
 def build_inside_condition(box: str = "$5, $6, $7, $8") -> str:
+    """Return the condition that a geometry meets the bounds of the tile."""
     return (
         f"t.geometry && ST_MakeEnvelope({box}, 4326) AND t.removed_at IS NULL "
         "AND ($9::text[] IS NULL OR t.jurisdiction = ANY($9::text[]))"
@@ -123,7 +125,7 @@ def build_inside_condition(box: str = "$5, $6, $7, $8") -> str:
 
 
 async def _is_dense(fetch: Fetch, kind: Kind, tile: TileQuery) -> bool:
-    """Tell whether a tile has more points than it holds, looking at no more than that many."""
+    """Return whether a tile has more points than the limit; counts no further than the limit."""
     rows = await fetch(
         f"SELECT count(*) FROM (SELECT FROM {kind.name} AS t WHERE {build_inside_condition()} "
         f"LIMIT {MAX_POINTS + 1}) AS found, (SELECT $1::float8, $2::float8, $3::float8, "
@@ -134,6 +136,7 @@ async def _is_dense(fetch: Fetch, kind: Kind, tile: TileQuery) -> bool:
 
 
 def build_full_tile(kind: Kind, tile: TileQuery, limit_count: int) -> str:
+    """Return the SQL of a tile with all its records."""
     return build_encoded_tile(
         kind.plural,
         f"SELECT {build_tile_members(kind)}, {build_tile_geometry(tile)} AS geom FROM {build_record_source(kind)} "
@@ -142,7 +145,7 @@ def build_full_tile(kind: Kind, tile: TileQuery, limit_count: int) -> str:
 
 
 def build_thinned_tile(kind: Kind, tile: TileQuery) -> str:
-    """Return the SQL of a tile with one point for each cell of a grid over it."""
+    """Return the SQL of a tile with one point per grid cell."""
     west, south, east, north = (f"${number}::float8" for number in (5, 6, 7, 8))
     wide, high = f"({east} - {west}) / $10::int", f"({north} - {south}) / $10::int"
     cell = build_inside_condition(
@@ -158,6 +161,7 @@ def build_thinned_tile(kind: Kind, tile: TileQuery) -> str:
 
 
 def build_encoded_tile(layer: str, features: str) -> str:
+    """Return the SQL that encodes features as a vector tile."""
     return f"SELECT ST_AsMVT(q, '{layer}', {EXTENT}, 'geom'), count(*) FROM ({features}) AS q WHERE q.geom IS NOT NULL"
 
 
@@ -169,6 +173,7 @@ def build_tile_geometry(tile: TileQuery) -> str:
 
 
 def build_tile_members(kind: Kind) -> str:
+    """Return the SQL of the properties of a record in a tile."""
     names = ("code", "jurisdiction", *kind.tile_properties)
     members = ["coalesce(t.name_zh, t.name_en) AS name", *(f"t.{quote_identifier(name)}" for name in names)]
     if kind.name == "camera":
@@ -180,7 +185,7 @@ def build_tile_members(kind: Kind) -> str:
 
 
 def build_size_condition(kind: Kind, tile: TileQuery) -> str:
-    """Return the condition that leaves out what is too small, or too minor, to be drawn."""
+    """Return the condition that leaves out features too small or too minor for the zoom level."""
     if kind.name == "road":
         left_out = [name for name, minimum in _MINOR_FROM.items() if tile.matrix < minimum]
         words = ", ".join(f"'{name}'" for name in left_out)
