@@ -22,10 +22,10 @@ FIND_PYTHON = for python in python3.11 python3.12 python3.13 python3.14 python3;
 	&& command -v $$python && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help run migrate demo test lint fmt types bench lock clean postgis
+.PHONY: check check-lock help run migrate demo test lint fmt types bench lock clean postgis
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  variables: HOST=$(HOST) PORT=$(PORT) DATA_DIR=$(DATA_DIR) WORKERS=$(WORKERS) ARGS=..."
 
 run migrate demo: export REGISTRY_HOST := $(HOST)
@@ -42,7 +42,13 @@ migrate: postgis $(RUNTIME) ## bring the database up to the newest schema
 demo: postgis $(RUNTIME) ## load the demo city
 	@exec $(BIN)/coverage-registry demo $(ARGS)
 
-test: lint types postgis ## everything a change must pass (ARGS go to pytest)
+check: lint types ## style, format, imports and types: the fast part of `make test`
+
+check-lock: ## verify that the locks belong to pyproject.toml
+	@cp requirements.lock $(VENV)/check.lock && $(COMPILE) --output-file $(VENV)/check.lock
+	@cmp -s requirements.lock $(VENV)/check.lock || { echo "requirements.lock does not match pyproject.toml: run make lock"; exit 1; }
+
+test: check postgis ## everything a change must pass (ARGS go to pytest)
 	$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(DEV) ## style, format and the direction of imports
@@ -50,7 +56,7 @@ lint: $(DEV) ## style, format and the direction of imports
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) $(BIN)/lint-imports
 
-fmt: $(DEV) ## mend style and format
+fmt: $(DEV) ## correct style and format
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
@@ -60,7 +66,7 @@ types: $(DEV) ## static types
 bench: postgis $(DEV) ## measure against the alternatives (ARGS go to the harness)
 	$(PYTHON) -m benchmarks $(ARGS)
 
-lock: ## pin the dependencies anew (ARGS=--upgrade for the newest)
+lock: ## pin the dependencies again (ARGS=--upgrade for the newest)
 	@$(UV) --version >/dev/null 2>&1 || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
 	$(COMPILE) $(ARGS) --output-file requirements.lock
 	$(COMPILE) $(ARGS) --group dev --output-file requirements-dev.lock
