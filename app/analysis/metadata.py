@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from app.analysis.crossings.road_network import explain_not_assessed
+from app.analysis.crossings.road_network import RING_NOT_REGISTERED, explain_not_assessed
 from app.analysis.results import Analysis
 from app.geo.coverage import assessment as engine
 from app.instants import format_instant
@@ -25,6 +25,8 @@ FIXES: Final = {
     "too_coarse": Message("use more pixels or a narrower opening"),
 }
 """What closes a gap, by its primary reason."""
+_NO_RING: Final = Message("no ring is registered")
+_AREA_ON_REQUEST: Final = Message("assessed when it is asked for: coverage/area and coverage/gaps?type=area")
 
 
 class NotAssessed(BaseModel):
@@ -87,15 +89,13 @@ def to_feature(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _iter_not_assessed(analysis: Analysis) -> Iterator[dict[str, Any]]:
-    unregistered = Message("this ring is not registered")
     for level in LEVELS:
         if level not in analysis.snapshot.rules.rings:
-            yield {"what": "zone", "level": level, "reason": unregistered}
+            yield {"what": "zone", "level": level, "reason": RING_NOT_REGISTERED}
     if analysis.snapshot.rings["code"]:
-        on_request = Message("assessed when it is asked for: coverage/area and coverage/gaps?type=area")
-        yield {"what": "area", "reason": on_request}
+        yield {"what": "area", "reason": _AREA_ON_REQUEST}
     else:
-        yield {"what": "area", "reason": Message("no ring is registered")}
+        yield {"what": "area", "reason": _NO_RING}
     reasons = {level: explain_not_assessed(analysis, level) for level in reversed(LEVELS)}
     for what in ("cordon", "crossings"):
         for level, reason in reasons.items():

@@ -20,6 +20,7 @@ from app.analysis.coverage.fields_of_view import (
     select_cameras,
     to_geojson_fragments,
 )
+from app.analysis.crossings.road_network import RING_NOT_REGISTERED
 from app.analysis.metadata import ResultMetadata, build_feature_collection, build_result
 from app.analysis.queries import Columns
 from app.analysis.results import Analysis
@@ -144,9 +145,7 @@ def add_metadata(result: dict[str, Any], covered: _CoveredZones | None, levels: 
     """Return a result with the grid size, and with the zones that it lacks instead of the general remark on area."""
     known_levels = covered.zones.levels if covered else ()
     missing = [
-        {"what": "area", "level": level, "reason": Message("this ring is not registered")}
-        for level in levels
-        if level not in known_levels
+        {"what": "area", "level": level, "reason": RING_NOT_REGISTERED} for level in levels if level not in known_levels
     ]
     result["parameters"] |= {"cell_m": covered.zones.parcels.cell_m if covered else None}
     result["not_assessed"] = [entry for entry in result["not_assessed"] if entry["what"] != "area"] + missing

@@ -30,6 +30,11 @@ TRAVEL_DIRECTIONS: Final[tuple[TravelDirection, ...]] = ("inbound", "outbound")
 DIRECTION_BITS: Final[dict[TravelDirection, int]] = {"inbound": engine.INBOUND, "outbound": engine.OUTBOUND}
 CATEGORY_OF_LEVEL: Final[dict[Level, str]] = {"city": "city_road", "urban": "urban_road", "core": "core_road"}
 """Category of the control points at the crossings of each ring."""
+RING_NOT_REGISTERED: Final = Message("this ring is not registered")
+NO_ROAD: Final = Message("no road is registered")
+_NO_ROAD_INSIDE: Final = Message("no road lies inside this ring")
+_NO_ROAD_OUTSIDE: Final = Message("no road lies outside this ring: the roads do not reach beyond it")
+_NO_CROSSING: Final = Message("no road crosses this ring: the roads do not reach it, or do not join there")
 DEAD_END_M: Final = 50.0
 """A dead end so near a ring is reported: the road may be incomplete."""
 _CLASS_CODES: Final = {name: code for code, name in enumerate(road_engine.CLASSES)}
@@ -125,13 +130,13 @@ class RoadNetwork:
     def explain_not_assessed(self, level: Level) -> Message | None:
         """Return the reason why the crossings of a ring cannot be assessed, None if they can."""
         if level not in self.side:
-            return Message("this ring is not registered")
+            return RING_NOT_REGISTERED
         if not len(self.find_nodes(level, inside=True)):
-            return Message("no road lies inside this ring")
+            return _NO_ROAD_INSIDE
         if not len(self.find_nodes(level, inside=False)):
-            return Message("no road lies outside this ring: the roads do not reach beyond it")
+            return _NO_ROAD_OUTSIDE
         if not len(self.crossed[level]):
-            return Message("no road crosses this ring: the roads do not reach it, or do not join there")
+            return _NO_CROSSING
         return None
 
 
@@ -159,8 +164,8 @@ def explain_not_assessed(analysis: Analysis, level: Level) -> Message | None:
     if network is not None:
         return network.explain_not_assessed(level)
     if level not in analysis.snapshot.rings.get("level", ()):
-        return Message("this ring is not registered")
-    return Message("no road is registered")
+        return RING_NOT_REGISTERED
+    return NO_ROAD
 
 
 def _find_projection(rings: Columns) -> LocalProjection:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel, Field
 
-from app.analysis.crossings.road_network import DEAD_END_M, RoadNetwork, compute_road_network
+from app.analysis.crossings.road_network import DEAD_END_M, NO_ROAD, RoadNetwork, compute_road_network
 from app.analysis.metadata import ResultMetadata, build_result
 from app.analysis.results import Analysis
 from app.messages import Message
@@ -24,7 +24,7 @@ def build_road_report(analysis: Analysis) -> dict[str, Any]:
     network = compute_road_network(analysis)
     if network is None:
         result = build_result(analysis, network=None)
-        reason = Message("no road is registered")
+        reason = NO_ROAD
         if analysis.snapshot.get_codes("road"):
             reason = Message("no ring is registered: the road network is computed together with the rings")
         result["not_assessed"].append({"what": "network", "reason": reason})
