@@ -19,7 +19,7 @@ SPECS: Final[tuple[RecordSpec, ...]] = (
     *(
         build_record_spec(kind.name, kind.title, kind.draft, rules=RULES.get(kind.name, ()))
         for kind in KINDS
-        if kind.shaped
+        if kind.has_geometry
     ),
     RING,
     STATE,
@@ -50,4 +50,4 @@ def find_record_spec(name: str) -> RecordSpec:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(templates.page(SPECS))
+    sys.stdout.write(templates.render_page(SPECS))

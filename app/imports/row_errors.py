@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.errors import Issue
-from app.ingest.messages.chinese import in_chinese
-from app.ingest.validation.issues import RowFault, shown
+from app.ingest.validation.issues import RowIssue, shorten_value
 from app.messages import Message
-from app.records.drafts import MOST_LANES
+from app.records.drafts import MAX_LANES
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,12 @@ class RowError:
     message: str
     hint: str | None = None
 
-    def to_issue(self, row: int, value: str | None = None, *, field: str | None = None, **parameters: Any) -> RowFault:
+    def to_issue(self, row: int, value: str | None = None, *, field: str | None = None, **parameters: Any) -> RowIssue:
         """Return the error of a row; ``field`` replaces the usual one."""
-        value = shown(value)
+        value = shorten_value(value)
         message = Message(self.message, value=value, **parameters)
         hint = None if self.hint is None else Message(self.hint, value=value, **parameters)
-        return RowFault(row, None, field or self.field, value, self.code, message, in_chinese(message), hint)
+        return RowIssue(row, None, field or self.field, value, self.code, message, hint)
 
 
 _CHECK_LOCATION: Final = Message("Check the coordinates, their CRS or datum, and the extent of the jurisdiction.")
@@ -178,7 +177,7 @@ def not_registered(
     key: OwnerKey | None = None,
     missing: Sequence[str] = (),
     update_only: bool = True,
-) -> RowFault:
+) -> RowIssue:
     """Return the error of a row whose record is not registered.
 
     Parameters
@@ -190,7 +189,7 @@ def not_registered(
     """
     subject = Message("Code {code!r}", code=code)
     if key is not None:
-        unit, reference = shown(key[0]), shown(key[1])
+        unit, reference = shorten_value(key[0]), shorten_value(key[1])
         subject = Message("The {kind} {reference!r} of {unit!r}", kind=kind, reference=reference, unit=unit)
     value, field = (code, None) if key is None else (key[1], "owner_reference")
     if not update_only:
@@ -199,19 +198,19 @@ def not_registered(
     return error.to_issue(row, value, field=field, subject=subject)
 
 
-def wrong_location(row: int, issue: Issue, swap_hint: str) -> RowFault:
+def wrong_location(row: int, issue: Issue, swap_hint: str) -> RowIssue:
     """Return the error of a location outside the extent; ``swap_hint`` is for swapped axes."""
     hint = swap_hint if issue.code == "swapped-coordinates" else _CHECK_LOCATION
     return refused_by_service(row, "geometry", issue.code, issue.message, hint)
 
 
-def invalid_lanes(row: int, lane: int | None) -> RowFault:
+def invalid_lanes(row: int, lane: int | None) -> RowIssue:
     """Return the error of a new lane without direction, or of too many lanes (``lane`` is None)."""
     if lane is None:
-        return TOO_MANY_LANES.to_issue(row, most=MOST_LANES)
+        return TOO_MANY_LANES.to_issue(row, most=MAX_LANES)
     return LANE_WITHOUT_DIRECTION.to_issue(row, str(lane))
 
 
-def refused_by_service(row: int, field: str, code: str, message: str, hint: str | None = None) -> RowFault:
+def refused_by_service(row: int, field: str, code: str, message: str, hint: str | None = None) -> RowIssue:
     """Return the error of a row that a service refuses, with the service's text."""
-    return RowFault(row, None, field, None, code, message, in_chinese(message), hint)
+    return RowIssue(row, None, field, None, code, message, hint)

@@ -71,7 +71,7 @@ def one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-class Kept(SQLModel):
+class RecordKeeping(SQLModel):
     """What the database itself keeps about every record. ``version`` is the ETag."""
 
     id: int | None = Field(
@@ -99,7 +99,7 @@ class Kept(SQLModel):
     )
 
 
-class Placed(SQLModel):
+class ZoneColumns(SQLModel):
     """Where a point record lies in the rings. Derived: recomputed with the rings, never versioned."""
 
     zone: str | None = Field(default=None, sa_type=Text)
@@ -108,7 +108,7 @@ class Placed(SQLModel):
     distance_m: dict[str, float] | None = Field(default=None, sa_type=JSONB)
 
 
-class Documented(SQLModel):
+class WithDocument(SQLModel):
     """The record as JSON, without what changes by itself: made by the database at every write."""
 
     document: str = Field(sa_type=Text)

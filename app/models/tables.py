@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
-from app.models.columns import Code, Documented, Kept, Placed, Shape, one_of
+from app.models.columns import Code, WithDocument, RecordKeeping, ZoneColumns, Shape, one_of
 from app.models.cross_field_rules import build_checks
 from app.models.fields import (
     BuildingFields,
@@ -39,7 +39,7 @@ from app.models.vocabulary import CATEGORIES, FUNCTIONS, LEVELS
 _TIME: Any = DateTime(timezone=True)
 
 
-class Waiver(Kept, table=True):
+class Waiver(RecordKeeping, table=True):
     """A crossing that a person decided need not be guarded; found again by ring, road and place."""
 
     __tablename__ = "waiver"
@@ -83,7 +83,7 @@ class AnalysisAnswer(SQLModel, table=True):
 # What planning keeps: scenarios, which are records with a history like any other.
 
 
-class Scenario(Kept, table=True):
+class Scenario(RecordKeeping, table=True):
     """Imagined changes under a name, to be shared, compared and carried out."""
 
     __tablename__ = "scenario"
@@ -141,7 +141,7 @@ def _assigned(table: str, column: str) -> Index:
     return Index(f"ix_{table}_{column}", column, postgresql_where=text(f"{column} IS NOT NULL"))
 
 
-class Jurisdiction(JurisdictionFields, Kept, table=True):
+class Jurisdiction(JurisdictionFields, RecordKeeping, table=True):
     """The area one registry answers for."""
 
     __tablename__ = "jurisdiction"
@@ -152,7 +152,7 @@ class Jurisdiction(JurisdictionFields, Kept, table=True):
     )
 
 
-class Ring(RingFields, Kept, table=True):
+class Ring(RingFields, RecordKeeping, table=True):
     """The boundary in force of one level; earlier ones stay in ``change``."""
 
     __tablename__ = "ring"
@@ -171,7 +171,7 @@ class Ring(RingFields, Kept, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class ControlPoint(ControlPointFields, Placed, Kept, Documented, table=True):
+class ControlPoint(ControlPointFields, ZoneColumns, RecordKeeping, WithDocument, table=True):
     """A place that must be covered."""
 
     __tablename__ = "control_point"
@@ -187,7 +187,7 @@ class ControlPoint(ControlPointFields, Placed, Kept, Documented, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class Road(RoadFields, Kept, Documented, table=True):
+class Road(RoadFields, RecordKeeping, WithDocument, table=True):
     """A centreline."""
 
     __tablename__ = "road"
@@ -198,7 +198,7 @@ class Road(RoadFields, Kept, Documented, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class Building(BuildingFields, Kept, Documented, table=True):
+class Building(BuildingFields, RecordKeeping, WithDocument, table=True):
     """What stands in the way of looking."""
 
     __tablename__ = "building"
@@ -213,7 +213,7 @@ class Building(BuildingFields, Kept, Documented, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class Checkpoint(CheckpointFields, Placed, Kept, Documented, table=True):
+class Checkpoint(CheckpointFields, ZoneColumns, RecordKeeping, WithDocument, table=True):
     """A face or vehicle checkpoint with its lanes."""
 
     __tablename__ = "checkpoint"
@@ -239,7 +239,7 @@ class Checkpoint(CheckpointFields, Placed, Kept, Documented, table=True):
     model_config = {"arbitrary_types_allowed": True}
 
 
-class Camera(CameraFields, Placed, Kept, Documented, table=True):
+class Camera(CameraFields, ZoneColumns, RecordKeeping, WithDocument, table=True):
     """One device."""
 
     __tablename__ = "camera"

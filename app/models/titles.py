@@ -51,10 +51,10 @@ UNITS: Final[dict[str, tuple[str, str]]] = {
 """Unit of a field by the end of its name, in Chinese and in English."""
 
 
-def title(field: str, language: str = "en") -> str:
+def find_title(field: str, language: str = "en") -> str:
     """Return the title of a field.
 
-    >>> title("mount_height_m", "zh"), title("mount_height_m")
+    >>> find_title("mount_height_m", "zh"), find_title("mount_height_m")
     ('安装高度', 'Mount height')
     """
     if language == "zh" and field in ZH:
@@ -69,13 +69,13 @@ def _title_from_name(field: str) -> str:
     return words.replace("_", " ").capitalize()
 
 
-def heading(field: str, language: str = "en") -> str:
+def build_heading(field: str, language: str = "en") -> str:
     """Return the title of a field with its unit, as the heading of a column.
 
-    >>> heading("mount_height_m", "zh"), heading("azimuth_deg"), heading("code")
+    >>> build_heading("mount_height_m", "zh"), build_heading("azimuth_deg"), build_heading("code")
     ('安装高度(米)', 'Azimuth (deg)', 'Code')
     """
     for ending, (zh, en) in UNITS.items():
         if field.endswith(ending):
-            return f"{title(field, language)}({zh})" if language == "zh" else f"{title(field)} ({en})"
-    return title(field, language)
+            return f"{find_title(field, language)}({zh})" if language == "zh" else f"{find_title(field)} ({en})"
+    return find_title(field, language)

@@ -1,229 +1,243 @@
-"""Many upserts and removals of one kind in one request: all or nothing, or each on its own.
+"""Batches: many upserts and removals of one kind in one request.
 
-Rows are judged together and written set-based. With ``atomic`` one fault refuses everything; with
-``each`` the good rows are written and every other row says what is wrong with it.
+All rows are validated together and written set-based. With the semantics ``atomic``, one invalid row rejects the
+whole batch. With ``each``, every valid row is written, and the other rows list their issues.
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Conflict, Invalid, Issue, TooLarge
+from app.errors import Conflict, Invalid, Issue, TooLarge, build_invalid
+from app.messages import Message
 from app.records import payloads, writing
-from app.records import service as record_service
 from app.records.drafts import Draft
 from app.records.kinds import Kind
 from app.records.queries import records as record_queries
+from app.records.queries.records import LockedRecord
+from app.records.service import check_no_dependents
 
 MAX_ITEMS: Final = 10_000
+_MAX_ISSUES: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 Semantics = Literal["atomic", "each"]
+RESULTS: Final = ("created", "updated", "unchanged", "removed", "refused")
 
 
 @dataclass
-class _Row:
-    """One item of a batch on its way to a result."""
+class BatchItem:
+    """One item of a batch, and its result so far."""
 
-    position: int
+    index: int
     action: Literal["upsert", "delete"]
     prefix: str = ""
-    """Where the record stands in the item."""
+    """JSON Pointer of the record in the item."""
     code: str | None = None
     draft: Draft | None = None
-    faults: list[Issue] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     result: str = ""
     version: int | None = None
 
-    def refuse(self, member: str, code: str, message: str) -> None:
-        """Add a fault of one member of the record, or of the code to delete."""
+    def reject(self, member: str, code: str, message: Message) -> None:
+        """Add an issue of one member of the record, or of the code to delete."""
         pointer = "/delete" if self.action == "delete" else self.prefix + member
-        self.faults.append(Issue(pointer, code, message))
+        self.issues.append(Issue(pointer, code, message))
 
-    def view(self) -> dict[str, Any]:
-        """Return the row's result as it travels."""
-        told: dict[str, Any] = {
-            "row": self.position,
+    def build_result(self) -> dict[str, Any]:
+        """Return the result of the item as JSON."""
+        result: dict[str, Any] = {
+            "row": self.index,
             "code": self.code,
-            "result": "refused" if self.faults else self.result,
+            "result": "refused" if self.issues else self.result,
             "version": self.version,
         }
-        if self.faults:
-            told["errors"] = [vars(fault) for fault in self.faults]
-        return told
+        if self.issues:
+            result["errors"] = [vars(issue) for issue in self.issues]
+        return result
 
 
-async def run(
-    connection: AsyncConnection,
-    kind: Kind,
-    payload: object,
-    who: Principal,
-    semantics: Semantics,
+async def run_batch(
+    connection: AsyncConnection, kind: Kind, payload: object, principal: Principal, semantics: Semantics
 ) -> dict[str, Any]:
-    """Run a batch and return its summary and a result per row, in order.
+    """Write a batch and return a summary and the result of each item, in order.
 
     Raises
     ------
     Invalid
-        with ``atomic``, when any row is refused: the faults of all rows, nothing written.
+        with ``atomic``, if any item is not valid: the issues of all items; nothing is written.
     """
-    who.need(kind.write_role)
-    rows = [_row(kind, position, item) for position, item in enumerate(_items(payload))]
-    _refuse_duplicates(rows)
-    owners = {writing.owner_of(kind, row.draft) for row in rows if row.draft is not None}
-    await writing.hold(connection, kind, owners)
-    known = await record_queries.lock(connection, kind, sorted({r.code for r in rows if r.code}))
-    _judge(kind, rows, known, who)
-    await _check(connection, kind, rows)
+    principal.require_role(kind.write_role)
+    items = [_parse_item(kind, index, item) for index, item in enumerate(_list_items(payload))]
+    _reject_duplicates(items)
+    owners = {writing.get_owner(kind, item.draft) for item in items if item.draft is not None}
+    await writing.lock_jurisdictions(connection, kind, owners)
+    codes = sorted({item.code for item in items if item.code})
+    existing = await record_queries.lock_records(connection, kind.name, codes)
+    _reject_outside_scope(kind, items, existing, principal)
+    await _validate_items(connection, kind, items)
     if semantics == "atomic":
-        _refuse_all(kind, rows)
+        _check_all_valid(items)
     else:
-        await _spare_needed(connection, kind, rows)
-    await _apply(connection, kind, rows, known, who)
-    counted = [row.view() for row in rows]
-    summary = {
-        word: sum(row["result"] == word for row in counted)
-        for word in ("created", "updated", "unchanged", "removed", "refused")
-    }
-    return {"semantics": semantics, "summary": summary, "rows": counted}
+        await _reject_referenced(connection, kind, items)
+    await _remove_records(connection, kind, items)
+    await _upsert_records(connection, kind, items, existing, principal)
+    results = [item.build_result() for item in items]
+    counts = Counter(result["result"] for result in results)
+    return {"semantics": semantics, "summary": {word: counts[word] for word in RESULTS}, "rows": results}
 
 
-def _items(payload: object) -> Sequence[object]:
+def _list_items(payload: object) -> Sequence[object]:
     items = payload.get("items") if isinstance(payload, dict) and len(payload) == 1 else payload
     if not isinstance(items, list):
-        message = "a batch is an array of items, or an object with the one member 'items'"
-        raise Invalid(message.capitalize() + ".", issues=(Issue("", "batch-type", message),))
+        message = Message("send an array of items, or an object with the one member 'items'")
+        raise build_invalid(Message("The batch is not valid"), [Issue("", "batch-type", message)])
     if len(items) > MAX_ITEMS:
-        raise TooLarge(f"A batch has at most {MAX_ITEMS:,} items, not {len(items):,}.", MAX_ITEMS)
+        message = Message(
+            "The batch has {count:,} items; at most {limit:,} are allowed. Send several batches.",
+            count=len(items),
+            limit=MAX_ITEMS,
+        )
+        raise TooLarge(message, MAX_ITEMS)
     return items
 
 
-def _row(kind: Kind, position: int, item: object) -> _Row:
-    """Read one item: {"upsert": record}, {"delete": code}, or a bare record to upsert."""
-    if isinstance(item, dict) and set(item) == {"delete"}:
-        row = _Row(position, "delete", code=_code(item["delete"]))
-        if row.code is None:
-            row.refuse("", "string-pattern-mismatch", "the code of a record is needed")
-        return row
-    wrapped = isinstance(item, dict) and set(item) == {"upsert"}
-    record = item["upsert"] if wrapped and isinstance(item, dict) else item
-    row = _Row(position, "upsert", "/upsert" if wrapped else "")
+def _parse_item(kind: Kind, index: int, value: object) -> BatchItem:
+    """Parse one item: {"upsert": record}, {"delete": code}, or a record to upsert."""
+    if isinstance(value, dict) and set(value) == {"delete"}:
+        item = BatchItem(index, "delete", code=_parse_code(value["delete"]))
+        if item.code is None:
+            item.reject("", "string-pattern-mismatch", Message("must be the code of a record"))
+        return item
+    has_upsert = isinstance(value, dict) and set(value) == {"upsert"}
+    record = value["upsert"] if has_upsert and isinstance(value, dict) else value
+    item = BatchItem(index, "upsert", "/upsert" if has_upsert else "")
     if isinstance(record, dict):
-        row.code = _code(record.get("code"))
+        item.code = _parse_code(record.get("code"))
     try:
-        row.draft = payloads.draft(kind, record)
-        row.code = writing.code_of(row.draft)
+        item.draft = payloads.parse_draft(kind, record)
+        item.code = writing.get_code(item.draft)
     except Invalid as error:
-        row.faults = [fault.with_prefix(row.prefix) for fault in error.issues]
-    return row
+        item.issues = [issue.with_prefix(item.prefix) for issue in error.issues]
+    return item
 
 
-def _code(value: object) -> str | None:
-    """Return what may be a code; nothing else is looked up or repeated."""
+def _parse_code(value: object) -> str | None:
+    """Return a value that can be a code, else None: the response does not repeat other values."""
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
-def _refuse_duplicates(rows: Sequence[_Row]) -> None:
-    first: dict[str, int] = {}
-    for row in rows:
-        if row.code is None:
+def _reject_duplicates(items: Sequence[BatchItem]) -> None:
+    first_index: dict[str, int] = {}
+    for item in items:
+        if item.code is None:
             continue
-        if row.code in first:
-            message = f"code {row.code!r} stands in row {first[row.code]} already"
-            row.refuse("/code", "duplicate-code", message)
+        if item.code in first_index:
+            message = Message("code {code!r} is in row {row} already", code=item.code, row=first_index[item.code])
+            item.reject("/code", "duplicate-code", message)
         else:
-            first[row.code] = row.position
+            first_index[item.code] = item.index
 
 
-def _judge(kind: Kind, rows: Sequence[_Row], known: dict[str, record_queries.Known], who: Principal) -> None:
-    """Refuse rows outside the caller's scope, and codes of other jurisdictions."""
-    for row in rows:
-        if row.faults or row.code is None:
-            continue
-        found = known.get(row.code)
-        if row.action == "delete":
-            visible = found is not None and not found.removed and _in_scope(who, found.jurisdiction)
-            if not visible:
-                message = f"there is no {kind.title} {row.code!r}"
-                row.refuse("", "not-found", message)
-            continue
-        assert row.draft is not None  # noqa: S101  # rows without faults have drafts
-        owner = writing.owner_of(kind, row.draft)
-        if not _in_scope(who, owner):
-            message = f"there is no jurisdiction {owner!r}"
-            row.refuse("/jurisdiction", "not-found", message)
-        elif found is not None and found.jurisdiction != owner:
-            message = f"code {row.code!r} is taken in another jurisdiction"
-            row.refuse("/code", "already-exists", message)
-
-
-def _in_scope(who: Principal, jurisdiction: str) -> bool:
-    return who.jurisdictions is None or jurisdiction in who.jurisdictions
-
-
-async def _check(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) -> None:
-    good = [row for row in rows if row.draft is not None and not row.faults]
-    items = [row.draft for row in good if row.draft is not None]
-    for row, faults in zip(good, await writing.check(connection, kind, items), strict=True):
-        row.faults.extend(fault.with_prefix(row.prefix) for fault in faults)
-
-
-def _refuse_all(kind: Kind, rows: Sequence[_Row]) -> None:
-    refused = [row for row in rows if row.faults]
-    if refused:
-        faults = [f.with_prefix(f"/items/{row.position}") for row in refused for f in row.faults]
-        raise Invalid(
-            f"{len(refused)} of {len(rows)} {kind.plural} are refused, so none is written: "
-            f"row {refused[0].position}: {refused[0].faults[0].message}.",
-            code="batch-refused",
-            issues=faults[:10_000],
-        )
-
-
-async def _spare_needed(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) -> None:
-    """Refuse the removals of records that others still point to, and only those."""
-    removals = {row.code: row for row in rows if row.action == "delete" and not row.faults}
-    codes = [code for code in removals if code is not None]
-    for code, table, dependent in await record_queries.dependents(connection, kind, codes, limit=None):
-        if not removals[code].faults:
-            message = f"it is still pointed to by {table} {dependent}"
-            removals[code].refuse("", "still-referenced", message)
-
-
-async def _apply(
-    connection: AsyncConnection,
-    kind: Kind,
-    rows: Sequence[_Row],
-    known: dict[str, record_queries.Known],
-    who: Principal,
+def _reject_outside_scope(
+    kind: Kind, items: Sequence[BatchItem], existing: Mapping[str, LockedRecord], principal: Principal
 ) -> None:
-    removals = [row for row in rows if row.action == "delete" and not row.faults]
-    await _remove(connection, kind, removals)
-    upserts = [row for row in rows if row.draft is not None and not row.faults]
-    items = [row.draft for row in upserts if row.draft is not None]
-    if not items:
+    """Reject items outside the scope of the principal, and codes of other jurisdictions."""
+    for item in items:
+        if item.issues or item.code is None:
+            continue
+        record = existing.get(item.code)
+        if item.action == "delete":
+            if record is None or record.removed or not _is_in_scope(principal, record.jurisdiction):
+                message = Message("{kind} {code!r} does not exist", kind=kind.title, code=item.code)
+                item.reject("", "not-found", message)
+            continue
+        assert item.draft is not None  # noqa: S101  # an item without issues has a draft
+        owner = writing.get_owner(kind, item.draft)
+        if not _is_in_scope(principal, owner):
+            message = Message("jurisdiction {jurisdiction!r} does not exist", jurisdiction=owner)
+            item.reject("/jurisdiction", "not-found", message)
+        elif record is not None and record.jurisdiction != owner:
+            message = Message("code {code!r} belongs to another jurisdiction", code=item.code)
+            item.reject("/code", "already-exists", message)
+
+
+def _is_in_scope(principal: Principal, jurisdiction: str) -> bool:
+    return principal.jurisdictions is None or jurisdiction in principal.jurisdictions
+
+
+def _select_drafts(items: Sequence[BatchItem]) -> tuple[list[BatchItem], list[Draft]]:
+    """Return the items with a valid draft, and the drafts."""
+    pairs = [(item, item.draft) for item in items if item.draft is not None and not item.issues]
+    return [item for item, _ in pairs], [draft for _, draft in pairs]
+
+
+async def _validate_items(connection: AsyncConnection, kind: Kind, items: Sequence[BatchItem]) -> None:
+    valid_items, drafts = _select_drafts(items)
+    for item, issues in zip(valid_items, await writing.validate_drafts(connection, kind, drafts), strict=True):
+        item.issues.extend(issue.with_prefix(item.prefix) for issue in issues)
+
+
+def _check_all_valid(items: Sequence[BatchItem]) -> None:
+    invalid = [item for item in items if item.issues]
+    if not invalid:
         return
-    versions = await writing.apply(connection, kind, items, who)
-    for row in upserts:
-        assert row.code is not None  # noqa: S101  # drafts have codes
-        if row.code not in versions:
-            raise Conflict(f"The code {row.code!r} was taken meanwhile.", code="already-exists")
-        before = known.get(row.code)
-        row.version = versions[row.code]
-        if before is None or before.removed:
-            row.result = "created"
-        else:
-            row.result = "unchanged" if before.version == row.version else "updated"
+    message = Message(
+        "{count} of {total} rows are not valid, so none is written. Row {row}: {message}.",
+        count=len(invalid),
+        total=len(items),
+        row=invalid[0].index,
+        message=invalid[0].issues[0].message,
+    )
+    issues = [issue.with_prefix(f"/items/{item.index}") for item in invalid for issue in item.issues]
+    raise Invalid(message, code="batch-refused", issues=issues[:_MAX_ISSUES])
 
 
-async def _remove(connection: AsyncConnection, kind: Kind, rows: Sequence[_Row]) -> None:
-    codes = [row.code for row in rows if row.code is not None]
+async def _reject_referenced(connection: AsyncConnection, kind: Kind, items: Sequence[BatchItem]) -> None:
+    """Reject the removals of records that other records refer to, and only these."""
+    removals = {item.code: item for item in items if item.action == "delete" and not item.issues}
+    codes = [code for code in removals if code is not None]
+    for code, table, dependent in await record_queries.fetch_dependents(connection, kind, codes, limit=None):
+        if not removals[code].issues:
+            message = Message("{kind} {code} refers to this record", kind=table, code=dependent)
+            removals[code].reject("", "still-referenced", message)
+
+
+async def _remove_records(connection: AsyncConnection, kind: Kind, items: Sequence[BatchItem]) -> None:
+    removals = [item for item in items if item.action == "delete" and not item.issues]
+    codes = [item.code for item in removals if item.code is not None]
     if not codes:
         return
-    await record_service.refuse_dependents(connection, kind, codes)
-    await record_queries.remove(connection, kind, codes)
-    for row in rows:
-        row.result = "removed"
+    await check_no_dependents(connection, kind, codes)
+    await record_queries.soft_delete_records(connection, kind.name, codes)
+    for item in removals:
+        item.result = "removed"
+
+
+async def _upsert_records(
+    connection: AsyncConnection,
+    kind: Kind,
+    items: Sequence[BatchItem],
+    existing: Mapping[str, LockedRecord],
+    principal: Principal,
+) -> None:
+    valid_items, drafts = _select_drafts(items)
+    if not drafts:
+        return
+    versions = await writing.apply_drafts(connection, kind, drafts, principal)
+    for item in valid_items:
+        assert item.code is not None  # noqa: S101  # a draft has a code
+        if item.code not in versions:
+            # A concurrent transaction created the code for another jurisdiction after the lock.
+            message = Message("A record with the code {code!r} was created at the same time.", code=item.code)
+            raise Conflict(message, code="already-exists")
+        before = existing.get(item.code)
+        item.version = versions[item.code]
+        if before is None or before.removed:
+            item.result = "created"
+        else:
+            item.result = "unchanged" if before.version == item.version else "updated"

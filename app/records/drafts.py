@@ -31,7 +31,7 @@ SERVER_SET = frozenset(
 _FEATURE_MEMBERS = frozenset({"type", "id", "bbox", "geometry", "properties"})
 
 
-def plain_record(data: object, known: Container[str] = ()) -> object:
+def flatten_payload(data: object, known: Container[str] = ()) -> object:
     """Return the flat record of a payload, without the fields that the registry sets.
 
     The payload may be a GeoJSON Feature. A name that is not ``known`` is checked for content that the registry
@@ -79,7 +79,7 @@ class Draft(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _flatten(cls, data: object) -> object:
-        return plain_record(data, cls.model_fields)
+        return flatten_payload(data, cls.model_fields)
 
     @model_validator(mode="after")
     def _code_fits(self) -> "Draft":
@@ -126,11 +126,11 @@ class Lane(BaseModel):
     )
 
 
-MOST_LANES = 40
+MAX_LANES = 40
 """Lanes of one checkpoint."""
 
 
-class Reported(BaseModel):
+class ReportedState(BaseModel):
     """The state a device is known to be in, sent along with its registration."""
 
     state: State | None = Field(

@@ -25,17 +25,17 @@ from app.models.fields import (
 )
 from app.models.vocabulary import CATEGORIES, DEFAULT_REQUIREMENTS, Category, Function
 from app.records.drafts import (
-    MOST_LANES,
+    MAX_LANES,
     CoverageParameters,
     Draft,
     Lane,
     Plan,
-    Reported,
+    ReportedState,
     Requirement,
     Requirements,
 )
 from app.records.geojson import AnyPlace, Area, Line, Point
-from app.records.views import Kept, Placed, Stated
+from app.records.views import VersionFields, Placed, StateFields
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,11 @@ class Kind:
     """Fields that filter a list, in addition to jurisdiction, bbox, q and updated_since."""
     tile_properties: tuple[str, ...] = ()
     """Fields that a tile shows in addition to code, jurisdiction and name."""
-    placed: bool = False
+    has_zone: bool = False
     """Whether it has a zone, rings, on_boundary and distance_m."""
-    device: bool = False
+    is_device: bool = False
     """Whether it reports a state."""
-    shaped: bool = True
+    has_geometry: bool = True
     """Whether it has a geometry."""
     write_role: Literal["editor", "admin"] = "editor"
     references: Mapping[str, str] = field(default_factory=dict)
@@ -74,16 +74,16 @@ class Kind:
     @cached_property
     def view(self) -> type[BaseModel]:
         """The document that the API returns: the draft and what the registry adds."""
-        added = (Kept, *((Placed,) if self.placed else ()), *((Stated,) if self.device else ()))
+        added = (VersionFields, *((Placed,) if self.has_zone else ()), *((StateFields,) if self.is_device else ()))
         return self._create_model("View", added, f"{self._with_article} as registered.")
 
     @cached_property
     def past(self) -> type[BaseModel]:
         """The document that ``as_of`` returns: only what was registered."""
-        if not self.placed:
+        if not self.has_zone:
             return self.view
-        lost = "where it lay and its state are not kept" if self.device else "where it lay is not kept"
-        return self._create_model("Past", (Kept,), f"{self._with_article} as it was registered at an instant; {lost}.")
+        lost = "where it lay and its state are not kept" if self.is_device else "where it lay is not kept"
+        return self._create_model("Past", (VersionFields,), f"{self._with_article} as it was registered at an instant; {lost}.")
 
     @property
     def _with_article(self) -> str:
@@ -161,7 +161,7 @@ JURISDICTION = Kind(
     plural="jurisdictions",
     title="jurisdiction",
     draft=JurisdictionDraft,
-    shaped=False,
+    has_geometry=False,
     write_role="admin",
 )
 
@@ -187,7 +187,7 @@ CONTROL_POINT = Kind(
     description="Places that must be covered.",
     filters=frozenset({"zone", "category"}),
     tile_properties=("category", "zone"),
-    placed=True,
+    has_zone=True,
 )
 
 
@@ -243,11 +243,11 @@ def _validate_no_repeats(values: list[str]) -> list[str]:
     return values
 
 
-class CheckpointDraft(CheckpointFields, Reported, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+class CheckpointDraft(CheckpointFields, ReportedState, Draft):  # type: ignore[misc]  # pydantic merges the configurations
     """A face or vehicle checkpoint with its lanes."""
 
     kind_name: ClassVar[str] = "checkpoint"
-    lanes: Annotated[list[Lane], Field(max_length=MOST_LANES), AfterValidator(_validate_lane_numbers)] = Field(
+    lanes: Annotated[list[Lane], Field(max_length=MAX_LANES), AfterValidator(_validate_lane_numbers)] = Field(
         default_factory=list, description="Lanes with their directions."
     )
     geometry: Point = Field(description="Where it stands.")
@@ -263,14 +263,14 @@ CHECKPOINT = Kind(
     description="Face and vehicle checkpoints with their lanes.",
     filters=_DEVICE_FILTERS | {"kind"},
     tile_properties=("kind", "zone", "lifecycle", "control_point"),
-    placed=True,
-    device=True,
+    has_zone=True,
+    is_device=True,
     references={"control_point": "control_point", "road": "road"},
     restricted=frozenset({"network_address"}),
 )
 
 
-class CameraDraft(CameraFields, Reported, Draft):  # type: ignore[misc]  # pydantic merges the configurations
+class CameraDraft(CameraFields, ReportedState, Draft):  # type: ignore[misc]  # pydantic merges the configurations
     """One device."""
 
     kind_name: ClassVar[str] = "camera"
@@ -294,8 +294,8 @@ CAMERA = Kind(
     description="Devices with their functions, optics and state.",
     filters=_DEVICE_FILTERS | {"structure", "checkpoint"},
     tile_properties=("zone", "lifecycle", "azimuth_deg", "control_point", "checkpoint"),
-    placed=True,
-    device=True,
+    has_zone=True,
+    is_device=True,
     references={"control_point": "control_point", "checkpoint": "checkpoint"},
     restricted=frozenset({"network_address"}),
 )

@@ -1,318 +1,261 @@
-"""What is done with records of any kind: read, list, put, patch, remove, tell their history.
+"""Reading and writing records of any kind: one or a page, now or in the past; create, replace, patch, remove.
 
-The mechanism is the same for every kind; what differs stands in ``app.records.kinds``.
+The mechanism is the same for every kind; `app.records.kinds` declares what differs.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.changes import queries as change_queries
-from app.db.engine import Fetch, within
+from app.db.engine import Fetch, get_fetch
 from app.errors import Conflict, Issue, NotFound, PreconditionFailed
+from app.messages import Message
 from app.records import payloads, writing
 from app.records.drafts import Draft
 from app.records.kinds import Kind
 from app.records.payloads import Precondition
 from app.records.queries import records as record_queries
-from app.records.queries.documents import columns
+from app.records.queries.documents import list_public_columns
 
-# The changes of one thing, newest first: records, boundaries, waivers and scenarios read alike.
-
-
-async def page(
-    connection: AsyncConnection,
-    kind: str,
-    code: str,
-    *,
-    scope: Sequence[str] | None,
-    before: int | None,
-    limit: int,
-    device: bool = False,
-    hidden: Sequence[str] = (),
-    known_as: tuple[str, str] | None = None,
-) -> tuple[list[str], int | None]:
-    """Return changes as JSON, and before which the next page starts.
-
-    Parameters
-    ----------
-    scope : sequence of str, optional
-        Jurisdictions the caller may read; None: all.
-    device : bool
-        Tell of silences too, which nobody wrote.
-    hidden : sequence of str
-        Members that are left out.
-    known_as : tuple of str
-        What to call it when it is not found, kind and code, where that differs.
-
-    Raises
-    ------
-    NotFound
-        when there never was such a thing in the scope.
-    """
-    rows = await change_queries.history(
-        connection, kind, code, device=device, scope=scope, hidden=hidden, before=before,
-        limit=limit + 1,
-    )  # fmt: skip
-    if not rows and before is None:
-        raise NotFound(*(known_as or (kind, code)))
-    shown = rows[:limit]
-    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
+_DERIVED_COLUMNS: Final = frozenset({"zone", "rings", "on_boundary", "distance_m"})
 
 
 @dataclass(frozen=True)
-class Written:
-    """The outcome of one write."""
+class WriteResult:
+    """The record that a write created or replaced."""
 
     code: str
     version: int
     created: bool
 
 
-async def get(fetch: Fetch, kind: Kind, code: str, who: Principal, *, feature: bool = False) -> record_queries.Stored:
+async def load_record(
+    fetch: Fetch, kind: Kind, code: str, principal: Principal, *, feature: bool = False
+) -> record_queries.StoredRecord:
     """Return one record.
 
     Raises
     ------
     NotFound
-        when there is none in the caller's scope.
+        if it does not exist in the scope of the principal.
     """
-    scope = who.scope("reader")
-    found = await record_queries.find(fetch, kind, code, scope=scope, feature=feature, reveal=who.reveals)
-    if found is None:
+    scope = principal.require_scope("reader")
+    record = await record_queries.fetch_record(
+        fetch, kind, code, scope=scope, feature=feature, reveal=principal.sees_restricted
+    )
+    if record is None:
         raise NotFound(kind.title, code)
-    return found
+    return record
 
 
-async def get_written(connection: AsyncConnection, kind: Kind, code: str, who: Principal) -> record_queries.Stored:
-    """Return one record as the running transaction sees it."""
-    return await get(await within(connection), kind, code, who)
+async def load_written_record(
+    connection: AsyncConnection, kind: Kind, code: str, principal: Principal
+) -> record_queries.StoredRecord:
+    """Return one record as the current transaction sees it."""
+    return await load_record(await get_fetch(connection), kind, code, principal)
 
 
-async def get_as_of(
+async def load_past_record(
     connection: AsyncConnection,
     kind: Kind,
     code: str,
-    at: datetime,
-    who: Principal,
+    instant: datetime,
+    principal: Principal,
     *,
     feature: bool = False,
-) -> record_queries.Stored:
-    """Return one record as it was at an instant, from the history.
+) -> record_queries.StoredRecord:
+    """Return one record as it was at an instant, from its history.
 
     Raises
     ------
     NotFound
-        when it was not there then.
+        if it did not exist then.
     """
-    scope = who.scope("analyst")
-    found = await record_queries.as_of(connection, kind.name, code, at, scope=scope)
-    if found is None:
-        raise NotFound(f"{kind.title} at {at.isoformat()}", code)
-    version, document = found
-    hidden = set() if who.reveals else kind.restricted
-    names = [name for name in columns(kind) if name not in hidden]
-    body = {name: document.get(name) for name in names if name not in _DERIVED}
+    scope = principal.require_scope("analyst")
+    past = await record_queries.fetch_past_record(connection, kind.name, code, instant, scope=scope)
+    if past is None:
+        raise NotFound(f"{kind.title} at {instant.isoformat()}", code)
+    version, document = past
+    hidden = _DERIVED_COLUMNS if principal.sees_restricted else _DERIVED_COLUMNS | kind.restricted
+    body = {name: document.get(name) for name in list_public_columns(kind) if name not in hidden}
     if feature:
-        shape = document["geometry"]
-        body = {"type": "Feature", "id": code, "geometry": shape, "properties": body}
-    elif kind.shaped:
+        body = {"type": "Feature", "id": code, "geometry": document["geometry"], "properties": body}
+    elif kind.has_geometry:
         body["geometry"] = document["geometry"]
-    return record_queries.Stored(code, version, orjson.dumps(body))
+    return record_queries.StoredRecord(code, version, orjson.dumps(body))
 
 
-_DERIVED = frozenset({"zone", "rings", "on_boundary", "distance_m"})
-
-
-async def listed(
+async def load_record_page(
     fetch: Fetch,
     kind: Kind,
     filters: Mapping[str, Any],
-    who: Principal,
+    principal: Principal,
     *,
     limit: int,
     after: str | None,
     feature: bool = False,
-) -> record_queries.Listed:
-    """Return one page in code order."""
-    scoped = {**filters, "scope": who.scope("reader"), "after": after}
-    return await record_queries.page(fetch, kind, scoped, limit=limit, feature=feature, reveal=who.reveals)
+) -> record_queries.RecordPage:
+    """Return one page of records in code order."""
+    scoped = {**filters, "scope": principal.require_scope("reader"), "after": after}
+    return await record_queries.fetch_record_page(
+        fetch, kind, scoped, limit=limit, feature=feature, reveal=principal.sees_restricted
+    )
 
 
-async def put(
-    connection: AsyncConnection,
-    kind: Kind,
-    draft: Draft,
-    who: Principal,
-    precondition: Precondition,
-) -> Written:
+async def save_record(
+    connection: AsyncConnection, kind: Kind, draft: Draft, principal: Principal, precondition: Precondition
+) -> WriteResult:
     """Create or replace one record.
 
     Raises
     ------
     PreconditionFailed
-        when If-Match or If-None-Match does not hold.
+        if If-Match or If-None-Match does not match.
     Conflict
-        when the code belongs to another jurisdiction.
+        if the code belongs to another jurisdiction.
     """
-    code = writing.code_of(draft)
-    owner = writing.owner_of(kind, draft)
-    who.need_in(kind.write_role, [owner])
-    await writing.hold(connection, kind, [owner])
-    known = (await record_queries.lock(connection, kind, [code])).get(code)
-    present = known if known is not None and not known.removed else None
-    if present is not None and present.jurisdiction != owner:
-        _check_same_owner(kind, code, who, present.jurisdiction)
-    precondition.check(None if present is None else present.version)
-    exists = PreconditionFailed(f"The {kind.title} {code!r} exists already.")
+    code, owner = writing.get_code(draft), writing.get_owner(kind, draft)
+    principal.require_role_in(kind.write_role, [owner])
+    await writing.lock_jurisdictions(connection, kind, [owner])
+    existing = (await record_queries.lock_records(connection, kind.name, [code])).get(code)
+    if existing is not None and existing.removed:
+        existing = None
+    if existing is not None and existing.jurisdiction != owner:
+        raise _build_owner_conflict(kind, code, principal, existing.jurisdiction)
+    precondition.check_version(None if existing is None else existing.version)
     try:
-        versions = await writing.write(connection, kind, [draft], who, create_only=precondition.create_only)
+        versions = await writing.save_drafts(connection, kind, [draft], principal, create_only=precondition.create_only)
     except Conflict as error:
-        # Another writer of the same code may be noticed by an index before the upsert sees its row.
-        if precondition.create_only and [fault.pointer for fault in error.issues] == ["/code"]:
-            raise exists from error
+        # A unique index may report a concurrent writer of the same code before the upsert sees its row.
+        if precondition.create_only and [issue.pointer for issue in error.issues] == ["/code"]:
+            raise _build_exists_error(kind, code) from error
         raise
     if code not in versions:
-        raise exists if precondition.create_only else _taken(kind, code)
-    return Written(code, versions[code], created=present is None)
+        raise _build_exists_error(kind, code) if precondition.create_only else _build_code_conflict(kind, code)
+    return WriteResult(code, versions[code], created=existing is None)
 
 
-def _check_same_owner(kind: Kind, code: str, who: Principal, owner: str) -> None:
-    if who.jurisdictions is not None and owner not in who.jurisdictions:
-        raise _taken(kind, code)
-    raise Conflict(
-        f"The {kind.title} {code!r} belongs to jurisdiction {owner}; records do not move between "
-        "jurisdictions: remove it there and register it under another code.",
-        code="jurisdiction-fixed",
-        issues=(Issue("/jurisdiction", "jurisdiction-fixed", f"it is {owner}"),),
+def _build_exists_error(kind: Kind, code: str) -> PreconditionFailed:
+    return PreconditionFailed(
+        Message("If-None-Match *: the {kind} {code!r} exists already.", kind=kind.title, code=code)
     )
 
 
-def _taken(kind: Kind, code: str) -> Conflict:
-    return Conflict(
-        f"The code {code!r} is taken by another {kind.title}.",
-        code="already-exists",
-        issues=(Issue("/code", "already-exists", f"{code!r} is taken"),),
+def _build_code_conflict(kind: Kind, code: str) -> Conflict:
+    message = Message("The code {code!r} belongs to another {kind}.", kind=kind.title, code=code)
+    return Conflict(message, code="already-exists", issues=(Issue("/code", "already-exists", message),))
+
+
+def _build_owner_conflict(kind: Kind, code: str, principal: Principal, owner: str) -> Conflict:
+    """Return the conflict for a record of another jurisdiction; its owner is named only inside the scope."""
+    if principal.jurisdictions is not None and owner not in principal.jurisdictions:
+        return _build_code_conflict(kind, code)
+    message = Message(
+        "The {kind} {code!r} belongs to jurisdiction {owner}, and a record cannot move to another one. Remove it there "
+        "and register it under another code.",
+        kind=kind.title,
+        code=code,
+        owner=owner,
     )
+    issue = Issue("/jurisdiction", "jurisdiction-fixed", message)
+    return Conflict(message, code="jurisdiction-fixed", issues=(issue,))
 
 
-async def create(connection: AsyncConnection, kind: Kind, draft: Draft, who: Principal) -> Written:
-    """Create one record and refuse a code that exists.
+async def create_record(connection: AsyncConnection, kind: Kind, draft: Draft, principal: Principal) -> WriteResult:
+    """Create one record.
 
     Raises
     ------
     Conflict
-        when the code exists.
+        if the code exists.
     """
-    owner = writing.owner_of(kind, draft)
-    who.need_in(kind.write_role, [owner])
-    await writing.hold(connection, kind, [owner])
-    versions = await writing.write(connection, kind, [draft], who, create_only=True)
-    code = writing.code_of(draft)
+    code, owner = writing.get_code(draft), writing.get_owner(kind, draft)
+    principal.require_role_in(kind.write_role, [owner])
+    await writing.lock_jurisdictions(connection, kind, [owner])
+    versions = await writing.save_drafts(connection, kind, [draft], principal, create_only=True)
     if code not in versions:
-        raise _taken(kind, code)
-    return Written(code, versions[code], created=True)
+        raise _build_code_conflict(kind, code)
+    return WriteResult(code, versions[code], created=True)
 
 
-async def patch(
+async def patch_record(
     connection: AsyncConnection,
     kind: Kind,
     code: str,
-    changes: object,
-    who: Principal,
+    patch: object,
+    principal: Principal,
     precondition: Precondition,
-) -> Written:
-    """Merge changes into one record (RFC 7396).
+) -> WriteResult:
+    """Merge a patch into one record (RFC 7396).
 
     Raises
     ------
     NotFound
-        when there is no such record in the caller's scope.
-    """
-    scope = who.scope(kind.write_role)
-    if owner := await record_queries.owner(connection, kind, code):
-        await writing.hold(connection, kind, [owner])
-    await record_queries.lock(connection, kind, [code])
-    found = await record_queries.find(await within(connection), kind, code, scope=scope, reveal=True)
-    precondition.check(None if found is None else found.version)
-    if found is None:
-        raise NotFound(kind.title, code)
-    current = payloads.patchable(orjson.loads(found.body), kind)
-    wanted = payloads.merged(current, changes)
-    for fixed in ("code", "jurisdiction"):
-        if fixed in current and wanted.get(fixed) != current[fixed]:
-            raise Conflict(
-                f"{fixed} cannot be changed.",
-                code=f"{fixed}-fixed",
-                issues=(Issue(f"/{fixed}", f"{fixed}-fixed", f"it is {current[fixed]!r}"),),
-            )
-    versions = await writing.write(connection, kind, [payloads.draft(kind, wanted, code=code)], who)
-    return Written(code, versions[code], created=False)
-
-
-async def remove(
-    connection: AsyncConnection, kind: Kind, code: str, who: Principal, precondition: Precondition
-) -> None:
-    """Remove one record softly: gone from every read, kept in the history.
-
-    Raises
-    ------
-    NotFound
-        when there is no such record in the caller's scope.
+        if there is no such record in the scope of the principal.
     Conflict
-        when other records still point to it.
+        if the patch changes the code or the jurisdiction.
     """
-    scope = who.scope(kind.write_role)
-    if kind.name == "jurisdiction":
-        await writing.hold(connection, kind, [code])
-    known = (await record_queries.lock(connection, kind, [code])).get(code)
-    visible = known is not None and not known.removed
-    if known is not None and scope is not None and known.jurisdiction not in scope:
-        visible = False
-    precondition.check(known.version if known is not None and visible else None)
-    if not visible:
+    scope = principal.require_scope(kind.write_role)
+    if owner := await record_queries.fetch_owner(connection, kind, code):
+        await writing.lock_jurisdictions(connection, kind, [owner])
+    await record_queries.lock_records(connection, kind.name, [code])
+    record = await record_queries.fetch_record(await get_fetch(connection), kind, code, scope=scope, reveal=True)
+    precondition.check_version(None if record is None else record.version)
+    if record is None:
         raise NotFound(kind.title, code)
-    await refuse_dependents(connection, kind, [code])
-    await record_queries.remove(connection, kind, [code])
+    current = payloads.drop_server_fields(orjson.loads(record.body), kind)
+    merged = payloads.apply_merge_patch(current, patch)
+    for fixed in ("code", "jurisdiction"):
+        if fixed in current and merged.get(fixed) != current[fixed]:
+            message = Message("{field} cannot change; it is {value!r}.", field=fixed, value=current[fixed])
+            raise Conflict(message, code=f"{fixed}-fixed", issues=(Issue(f"/{fixed}", f"{fixed}-fixed", message),))
+    draft = payloads.parse_draft(kind, merged, code=code)
+    versions = await writing.save_drafts(connection, kind, [draft], principal)
+    return WriteResult(code, versions[code], created=False)
 
 
-async def refuse_dependents(connection: AsyncConnection, kind: Kind, codes: Sequence[str]) -> None:
-    """Raise ``Conflict`` when records still point to one of ``codes``."""
-    pointing = await record_queries.dependents(connection, kind, codes)
-    if pointing:
-        names = ", ".join(f"{table} {dependent}" for _, table, dependent in pointing[:3])
-        raise Conflict(
-            f"The {kind.title} {pointing[0][0]!r} is still pointed to by {names}"
-            f"{' and others' if len(pointing) > 3 else ''}: remove or change those first.",
-            code="still-referenced",
-            extra={"referenced_by": [{"kind": t, "code": c} for _, t, c in pointing]},
-        )
-
-
-async def history(
-    connection: AsyncConnection,
-    kind: Kind,
-    code: str,
-    who: Principal,
-    *,
-    before: int | None,
-    limit: int,
-) -> tuple[list[str], int | None]:
-    """Return the changes of one record, newest first, and where the next page starts.
+async def remove_record(
+    connection: AsyncConnection, kind: Kind, code: str, principal: Principal, precondition: Precondition
+) -> None:
+    """Mark one record as removed; its history stays.
 
     Raises
     ------
     NotFound
-        when there never was such a record in the caller's scope.
+        if there is no such record in the scope of the principal.
+    Conflict
+        if other records refer to it.
     """
-    scope = who.scope("analyst")
-    hidden = [] if who.reveals else sorted(kind.restricted)
-    return await page(
-        connection, kind.name, code, device=kind.device, scope=scope, hidden=hidden, before=before,
-        limit=limit, known_as=(kind.title, code),
-    )  # fmt: skip
+    scope = principal.require_scope(kind.write_role)
+    if kind.name == "jurisdiction":
+        await writing.lock_jurisdictions(connection, kind, [code])
+    record = (await record_queries.lock_records(connection, kind.name, [code])).get(code)
+    if record is not None and (record.removed or (scope is not None and record.jurisdiction not in scope)):
+        record = None
+    precondition.check_version(None if record is None else record.version)
+    if record is None:
+        raise NotFound(kind.title, code)
+    await check_no_dependents(connection, kind, [code])
+    await record_queries.soft_delete_records(connection, kind.name, [code])
+
+
+async def check_no_dependents(connection: AsyncConnection, kind: Kind, codes: Sequence[str]) -> None:
+    """Raise Conflict if other records refer to one of the codes."""
+    dependents = await record_queries.fetch_dependents(connection, kind, codes)
+    if not dependents:
+        return
+    message = Message(
+        "The {kind} {code!r} cannot be removed: {count} records refer to it, for example {names}. Remove or change "
+        "them first.",
+        kind=kind.title,
+        code=dependents[0][0],
+        count=len(dependents),
+        names=", ".join(f"{table} {dependent}" for _, table, dependent in dependents[:3]),
+    )
+    referenced_by = [{"kind": table, "code": dependent} for _, table, dependent in dependents]
+    raise Conflict(message, code="still-referenced", extra={"referenced_by": referenced_by})

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from app.models.vocabulary import Level, State, Zone
 
 
-class Kept(BaseModel):
+class VersionFields(BaseModel):
     """What the registry adds to every record."""
 
     version: int = Field(description="Number of this version; the ETag.")
@@ -30,7 +30,7 @@ class Placed(BaseModel):
     )
 
 
-class Stated(BaseModel):
+class StateFields(BaseModel):
     """What the equipment says, and whether it works."""
 
     state: State = Field(description="Last reported state; unknown when too old or never reported.")

@@ -1,186 +1,194 @@
-"""Drafts into the registry: checked against what only the database knows, placed, written, heard of.
+"""Saves validated drafts: checks them against the database, computes memberships, writes rows, records states.
 
-One draft or ten thousand take the same road. The caller holds the rings still and keeps the transaction.
+One draft or ten thousand take the same way. The caller locks the jurisdictions and owns the transaction.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.errors import Invalid, Issue, NotFound
-from app.geo.projection.local_projection import Frame
+from app.errors import Issue, NotFound, build_invalid
+from app.geo.projection.local_projection import LocalProjection
+from app.messages import Message
+from app.records import ring_membership
 from app.records.drafts import Draft
-from app.records.kinds import Kind
+from app.records.kinds import BY_NAME, Kind
 from app.records.queries import records as record_queries
-from app.rings import queries as ring_queries
-from app.rings import territory
+from app.records.queries.memberships import lock_rings
 from app.states import queries as state_queries
 from app.states.service import FUTURE_TOLERANCE
 
+_STATE_FIELDS: Final = {"state", "reported_at"}
 
-async def hold(connection: AsyncConnection, kind: Kind, owners: Iterable[str]) -> None:
-    """Keep the rings of jurisdictions still while records of theirs are written.
 
-    Comes before any record is locked, in the order a writer of a ring keeps too, or each would wait
-    for the other. A jurisdiction is written alone: its frame decides where everything lies.
+async def lock_jurisdictions(connection: AsyncConnection, kind: Kind, owners: Iterable[str]) -> None:
+    """Lock the rings of jurisdictions before their records are locked.
+
+    A writer of a ring locks in the same order, so that the two cannot wait for each other. A jurisdiction is written
+    under an exclusive lock: its projection decides the membership of all its records.
     """
-    await ring_queries.hold(connection, sorted(set(owners)), alone=kind.name == "jurisdiction")
+    await lock_rings(connection, owners, exclusive=kind.name == "jurisdiction")
 
 
-def code_of(draft: Draft) -> str:
+def get_code(draft: Draft) -> str:
     """Return the code of a draft."""
-    return str(getattr(draft, "code"))  # noqa: B009  # every draft has one, the base class does not
+    return str(getattr(draft, "code"))  # noqa: B009  # the base class does not declare it
 
 
-def owner_of(kind: Kind, draft: Draft) -> str:
-    """Return the jurisdiction a draft belongs to."""
-    return str(getattr(draft, "code" if kind.name == "jurisdiction" else "jurisdiction"))
+def get_owner(kind: Kind, draft: Draft) -> str:
+    """Return the jurisdiction that a draft belongs to."""
+    return str(getattr(draft, record_queries.get_owner_column(kind.name)))
 
 
-async def write(
+async def save_drafts(
     connection: AsyncConnection,
     kind: Kind,
-    items: Sequence[Draft],
-    who: Principal,
+    drafts: Sequence[Draft],
+    principal: Principal,
     *,
     create_only: bool = False,
 ) -> dict[str, int]:
-    """Write many drafts of one kind at once: checked, placed, upserted, their states recorded.
+    """Validate and write drafts of one kind; return the version of each code that was written.
 
     Raises
     ------
     Invalid
-        when a draft lies outside its jurisdiction or points to nothing; pointers are those of a
-        single record.
+        if a draft is outside its jurisdiction or refers to a record that does not exist.
     """
-    faults = await check(connection, kind, items)
-    for found in faults:
-        if found:
-            raise Invalid(
-                f"The {kind.title} is not valid: {found[0].message}.",
-                code=found[0].code,
-                issues=found,
-            )
-    return await apply(connection, kind, items, who, create_only=create_only)
+    for issues in await validate_drafts(connection, kind, drafts):
+        if issues:
+            raise build_invalid(Message("The {kind} is not valid", kind=kind.title), issues, issues[0].code)
+    return await apply_drafts(connection, kind, drafts, principal, create_only=create_only)
 
 
-async def check(connection: AsyncConnection, kind: Kind, items: Sequence[Draft]) -> list[list[Issue]]:
-    """Return, per draft, what only the database can tell is wrong with it; see ``hold``."""
-    faults: list[list[Issue]] = [[] for _ in items]
+async def validate_drafts(connection: AsyncConnection, kind: Kind, drafts: Sequence[Draft]) -> list[list[Issue]]:
+    """Return the issues of each draft that only the database can show; the jurisdictions are locked."""
+    issues: list[list[Issue]] = [[] for _ in drafts]
     if kind.name == "jurisdiction":
-        return faults
-    territories = {}
-    for owner in sorted({owner_of(kind, item) for item in items}):
+        return issues
+    rings_by_owner = {}
+    for owner in sorted({get_owner(kind, draft) for draft in drafts}):
         with suppress(NotFound):
-            territories[owner] = await territory.of(connection, owner)
-    for item, found in zip(items, faults, strict=True):
-        known = territories.get(owner_of(kind, item))
-        if known is None:
-            message = f"there is no jurisdiction {owner_of(kind, item)!r}"
-            found.append(Issue("/jurisdiction", "unknown-reference", message))
-        elif fault := territory.misplaced(known, getattr(item, "geometry")):  # noqa: B009
-            found.append(fault)
-    await _check_references(connection, kind, items, faults)
-    await _check_reports(connection, items, faults)
-    return faults
+            rings_by_owner[owner] = await ring_membership.load_jurisdiction_rings(connection, owner)
+    for draft, draft_issues in zip(drafts, issues, strict=True):
+        owner = get_owner(kind, draft)
+        if owner not in rings_by_owner:
+            message = Message("jurisdiction {jurisdiction!r} does not exist", jurisdiction=owner)
+            draft_issues.append(Issue("/jurisdiction", "unknown-reference", message))
+        elif issue := ring_membership.find_location_issue(rings_by_owner[owner], getattr(draft, "geometry")):  # noqa: B009
+            draft_issues.append(issue)
+    await _validate_references(connection, kind, drafts, issues)
+    await _validate_report_times(connection, drafts, issues)
+    return issues
 
 
-async def _check_reports(connection: AsyncConnection, items: Sequence[Draft], faults: list[list[Issue]]) -> None:
-    told = [getattr(item, "reported_at", None) for item in items]
-    if any(told):
-        latest = await state_queries.now(connection) + FUTURE_TOLERANCE
-        for when, found in zip(told, faults, strict=True):
-            if when is not None and when > latest:
-                message = "the report comes from the future"
-                found.append(Issue("/reported_at", "future-time", message))
+async def _validate_report_times(
+    connection: AsyncConnection, drafts: Sequence[Draft], issues: list[list[Issue]]
+) -> None:
+    times = [getattr(draft, "reported_at", None) for draft in drafts]
+    if not any(times):
+        return
+    latest = await state_queries.fetch_now(connection) + FUTURE_TOLERANCE
+    for reported_at, draft_issues in zip(times, issues, strict=True):
+        if reported_at is not None and reported_at > latest:
+            message = Message("the time of the report is in the future")
+            draft_issues.append(Issue("/reported_at", "future-time", message))
 
 
-async def _check_references(
-    connection: AsyncConnection, kind: Kind, items: Sequence[Draft], faults: list[list[Issue]]
+async def _validate_references(
+    connection: AsyncConnection, kind: Kind, drafts: Sequence[Draft], issues: list[list[Issue]]
 ) -> None:
     for column, table in kind.references.items():
-        wanted = [(owner_of(kind, item), getattr(item, column)) for item in items]
-        pairs = sorted({pair for pair in wanted if pair[1] is not None})
+        references = [(get_owner(kind, draft), getattr(draft, column)) for draft in drafts]
+        pairs = sorted({pair for pair in references if pair[1] is not None})
         if not pairs:
             continue
-        there = await record_queries.existing(connection, table, pairs)
-        for pair, found in zip(wanted, faults, strict=True):
-            if pair[1] is not None and pair not in there:
-                message = f"there is no {table.replace('_', ' ')} {pair[1]!r} in {pair[0]}"
-                found.append(Issue(f"/{column}", "unknown-reference", message))
+        existing = await record_queries.lock_references(connection, table, pairs)
+        for (owner, code), draft_issues in zip(references, issues, strict=True):
+            if code is not None and (owner, code) not in existing:
+                message = Message(
+                    "{kind} {code!r} does not exist in jurisdiction {jurisdiction}",
+                    kind=BY_NAME[table].title,
+                    code=code,
+                    jurisdiction=owner,
+                )
+                draft_issues.append(Issue(f"/{column}", "unknown-reference", message))
 
 
-async def apply(
+async def apply_drafts(
     connection: AsyncConnection,
     kind: Kind,
-    items: Sequence[Draft],
-    who: Principal,
+    drafts: Sequence[Draft],
+    principal: Principal,
     *,
     create_only: bool = False,
 ) -> dict[str, int]:
-    """Write drafts that were checked in this transaction."""
-    rows = [item.model_dump(mode="json", exclude={"state", "reported_at"}) for item in items]
-    if kind.placed:
-        await _place(connection, kind, items, rows)
-    frames = await _frames(connection, kind, items)
-    versions = await record_queries.upsert(connection, kind, rows, create_only=create_only)
-    if kind.device:
-        await _record_states(connection, kind, items, versions, who)
-    for owner, frame in frames.items():
-        now = await territory.of(connection, owner)
-        territory.check_metres(now)
-        if now.frame != frame:
-            await territory.place_all(connection, owner)
+    """Write drafts that this transaction has validated; return the version of each code that was written."""
+    rows = [draft.model_dump(mode="json", exclude=_STATE_FIELDS) for draft in drafts]
+    if kind.has_zone:
+        await _add_memberships(connection, kind, drafts, rows)
+    projections = await _load_projections(connection, kind, drafts)
+    versions = await record_queries.upsert_records(connection, kind, rows, create_only=create_only)
+    if kind.is_device:
+        await _record_states(connection, kind, drafts, versions, principal)
+    for owner, projection in projections.items():
+        rings = await ring_membership.load_jurisdiction_rings(connection, owner)
+        ring_membership.check_projection(rings)
+        if rings.projection != projection:
+            await ring_membership.recompute_memberships(connection, owner)
     return versions
 
 
-async def _frames(connection: AsyncConnection, kind: Kind, items: Sequence[Draft]) -> dict[str, Frame | None]:
-    """Return the frames of jurisdictions about to be written: a new one moves every distance."""
-    frames: dict[str, Frame | None] = {}
-    for item in items if kind.name == "jurisdiction" else ():
+async def _load_projections(
+    connection: AsyncConnection, kind: Kind, drafts: Sequence[Draft]
+) -> dict[str, LocalProjection | None]:
+    """Return the current projections of jurisdictions that are about to change; a new one changes every distance."""
+    projections: dict[str, LocalProjection | None] = {}
+    for draft in drafts if kind.name == "jurisdiction" else ():
         with suppress(NotFound):
-            frames[code_of(item)] = (await territory.of(connection, code_of(item))).frame
-    return frames
+            rings = await ring_membership.load_jurisdiction_rings(connection, get_code(draft))
+            projections[get_code(draft)] = rings.projection
+    return projections
 
 
-async def _place(connection: AsyncConnection, kind: Kind, items: Sequence[Draft], rows: list[dict[str, Any]]) -> None:
-    by_owner: dict[str, list[int]] = {}
-    for position, item in enumerate(items):
-        by_owner.setdefault(owner_of(kind, item), []).append(position)
-    for owner, positions in by_owner.items():
-        where = await territory.of(connection, owner)
-        geometries = [getattr(items[position], "geometry") for position in positions]  # noqa: B009
-        for position, place in zip(positions, territory.placed(where, geometries), strict=True):
-            rows[position].update(place)
+async def _add_memberships(
+    connection: AsyncConnection, kind: Kind, drafts: Sequence[Draft], rows: list[dict[str, Any]]
+) -> None:
+    indices_by_owner: dict[str, list[int]] = {}
+    for index, draft in enumerate(drafts):
+        indices_by_owner.setdefault(get_owner(kind, draft), []).append(index)
+    for owner, indices in indices_by_owner.items():
+        rings = await ring_membership.load_jurisdiction_rings(connection, owner)
+        geometries = [getattr(drafts[index], "geometry") for index in indices]  # noqa: B009
+        memberships = ring_membership.compute_memberships(rings, geometries)
+        for index, membership in zip(indices, memberships, strict=True):
+            rows[index].update(membership)
 
 
 async def _record_states(
     connection: AsyncConnection,
     kind: Kind,
-    items: Sequence[Draft],
+    drafts: Sequence[Draft],
     versions: Mapping[str, int],
-    who: Principal,
+    principal: Principal,
 ) -> None:
-    reports = [
-        {
-            "kind": kind.name,
-            "code": code_of(item),
-            "state": getattr(item, "state"),  # noqa: B009
-            "reported_at": getattr(item, "reported_at") or datetime.now(UTC),  # noqa: B009
-        }
-        for item in items
-        if _says_something(item) and code_of(item) in versions
-    ]
+    reports = []
+    for draft in drafts:
+        state, reported_at = getattr(draft, "state"), getattr(draft, "reported_at")  # noqa: B009
+        # A record that was read before its first report has the state unknown without a time; that is not a report.
+        is_report = state is not None and not (state == "unknown" and reported_at is None)
+        if is_report and get_code(draft) in versions:
+            reports.append(
+                {
+                    "kind": kind.name,
+                    "code": get_code(draft),
+                    "state": state,
+                    "reported_at": reported_at or datetime.now(UTC),
+                }
+            )
     if reports:
-        scope = who.scope("editor")
-        await state_queries.report(connection, reports, scope)
-
-
-def _says_something(item: Draft) -> bool:
-    """Tell whether a draft carries a report; one that was read before any report does not."""
-    state, when = getattr(item, "state"), getattr(item, "reported_at")  # noqa: B009
-    return state is not None and not (state == "unknown" and when is None)
+        await state_queries.upsert_reports(connection, reports, principal.require_scope("editor"))

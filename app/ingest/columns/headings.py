@@ -14,7 +14,7 @@ from typing import Final
 
 from app.ingest.columns.field_specs import RecordSpec
 from app.ingest.values.text import to_simplified
-from app.models.titles import heading, title
+from app.models.titles import build_heading, find_title
 
 _TABLE: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 COMMON: Final[Mapping[str, str]] = _TABLE["common"]
@@ -44,13 +44,13 @@ _COORDINATES: Final = frozenset({"lon", "lat", "x", "y", "position"})
 class Heading:
     """A heading taken apart."""
 
-    plain: str
+    name: str
     unit: str | None = None
     datum: str | None = None
 
 
 @dataclass(frozen=True)
-class Match:
+class HeadingMatch:
     """The field a heading means."""
 
     field: str
@@ -61,26 +61,26 @@ class Match:
     """How sure: 0 the field's own name or title, 1 a name of the kind, 2 a common name."""
 
 
-def plain(text: str) -> str:
+def to_plain_form(text: str) -> str:
     """Return the plain form of a name: lower case, without spaces and marks.
 
-    >>> plain("Info.Horizontal_Field Angle"), plain("ＪＤ "), plain("設備編碼")
+    >>> to_plain_form("Info.Horizontal_Field Angle"), to_plain_form("ＪＤ "), to_plain_form("設備編碼")
     ('infohorizontalfieldangle', 'jd', '设备编码')
     """
     return to_simplified(_MARKS.sub("", unicodedata.normalize("NFKC", text).casefold()))
 
 
-def taken_apart(column: str) -> Heading:
+def parse_heading(column: str) -> Heading:
     """Return a heading without the unit and the datum that stand beside it.
 
-    >>> taken_apart("安装高度/米"), taken_apart("Range (km)").unit
-    (Heading(plain='安装高度', unit='m', datum=None), 'km')
-    >>> taken_apart("经度（GCJ-02）")
-    Heading(plain='经度', unit=None, datum='gcj02')
-    >>> taken_apart("1、設備編碼 *必填").plain
+    >>> parse_heading("安装高度/米"), parse_heading("Range (km)").unit
+    (Heading(name='安装高度', unit='m', datum=None), 'km')
+    >>> parse_heading("经度（GCJ-02）")
+    Heading(name='经度', unit=None, datum='gcj02')
+    >>> parse_heading("1、設備編碼 *必填").name
     '设备编码'
-    >>> taken_apart("经度（高德坐标系，度）")
-    Heading(plain='经度', unit='deg', datum='gcj02')
+    >>> parse_heading("经度（高德坐标系，度）")
+    Heading(name='经度', unit='deg', datum='gcj02')
     """
     text = to_simplified(unicodedata.normalize("NFKC", column).casefold()).strip().strip("*:：")
     text = _ASIDE.sub("", text) or text
@@ -88,48 +88,48 @@ def taken_apart(column: str) -> Heading:
     for inner in _BRACKETS.findall(text):
         for part in (inner, *_PARTS.split(inner)):
             unit = unit or _UNITS.get(part.strip(" 单位:"))
-            datum = datum or datum_of(part)
+            datum = datum or find_datum(part)
     text = _BRACKETS.sub("", text)
     head, slash, tail = text.partition("/")
     if slash and tail.strip() in _UNITS:
         text, unit = head, unit or _UNITS[tail.strip()]
-    name = plain(text).removeprefix("info") if text.startswith("info.") else plain(text)
+    name = to_plain_form(text).removeprefix("info") if text.startswith("info.") else to_plain_form(text)
     return Heading(name, unit, datum)
 
 
-def datum_of(text: str) -> str | None:
+def find_datum(text: str) -> str | None:
     """Return the datum that a text names, None when it names none.
 
     >>> (
-    ...     datum_of("百度坐标"),
-    ...     datum_of("CGCS2000坐标系"),
-    ...     datum_of("1980西安坐标系"),
-    ...     datum_of("地方坐标系"),
+    ...     find_datum("百度坐标"),
+    ...     find_datum("CGCS2000坐标系"),
+    ...     find_datum("1980西安坐标系"),
+    ...     find_datum("地方坐标系"),
     ... )
     ('bd09', 'cgcs2000', 'EPSG:4610', None)
     """
-    name = plain(text)
+    name = to_plain_form(text)
     return _DATUMS.get(name) or _DATUMS.get(_SYSTEM.sub("", name))
 
 
-def recognise(column: str, spec: RecordSpec) -> Match | None:
+def match_heading(column: str, spec: RecordSpec) -> HeadingMatch | None:
     """Return the field of a kind that a heading means, None when it is not known."""
     names = _names(spec)
-    found = taken_apart(column)
-    for name, datum in ((found.plain, found.datum), *_without_datum(found)):
+    found = parse_heading(column)
+    for name, datum in ((found.name, found.datum), *_without_datum(found)):
         if name in names:
             target, rank = names[name]
             field, _, code_list = target.partition("@")
-            return Match(field, code_list or None, found.unit, datum, rank)
+            return HeadingMatch(field, code_list or None, found.unit, datum, rank)
     return None
 
 
 def _without_datum(found: Heading) -> tuple[tuple[str, str], ...]:
     """Return the name without a datum in it: ``gcj02_lng`` is a longitude."""
-    datum = _DATUM.search(found.plain)
+    datum = _DATUM.search(found.name)
     if datum is None:
         return ()
-    rest = found.plain.replace(datum[0], "", 1)
+    rest = found.name.replace(datum[0], "", 1)
     if rest in ("坐标", "坐标系"):
         return (("坐标", _DATUMS[datum[0]]),)
     rest = rest.replace("坐标", "")
@@ -140,7 +140,7 @@ def _without_datum(found: Heading) -> tuple[tuple[str, str], ...]:
 @cache
 def _places() -> frozenset[str]:
     return frozenset(
-        name for field in _COORDINATES for name in (field, title(field, "zh"), *COMMON.get(field, "").split())
+        name for field in _COORDINATES for name in (field, find_title(field, "zh"), *COMMON.get(field, "").split())
     )
 
 
@@ -157,9 +157,9 @@ def _names(spec: RecordSpec) -> Mapping[str, tuple[str, int]]:
             if spec.field(key.partition("@")[0]) is None:
                 continue
             for name in listed.split():
-                names.setdefault(plain(name), (key, rank))
+                names.setdefault(to_plain_form(name), (key, rank))
     for name in undecided:
-        if name in names and names[name][1] != 1 and choices(name, spec):
+        if name in names and names[name][1] != 1 and find_candidates(name, spec):
             del names[name]
     return names
 
@@ -169,17 +169,17 @@ _SHARED: Final = frozenset({"direction"})
 
 
 def _own_names(field: str) -> set[str]:
-    told = {field, title(field, "zh"), title(field), heading(field)}
-    return {taken_apart(name).plain for name in told} | {plain(field)}
+    told = {field, find_title(field, "zh"), find_title(field), build_heading(field)}
+    return {parse_heading(name).name for name in told} | {to_plain_form(field)}
 
 
-def choices(name: str, spec: RecordSpec) -> tuple[str, ...]:
+def find_candidates(name: str, spec: RecordSpec) -> tuple[str, ...]:
     """Return the fields of a kind among which the cells below a heading decide."""
     found = UNDECIDED.get(name, ())
     return tuple(target for target in found if spec.field(target.partition("@")[0]) is not None)
 
 
-def known_names(spec: RecordSpec) -> dict[str, list[str]]:
+def find_known_names(spec: RecordSpec) -> dict[str, list[str]]:
     """Return field -> the plain names that are recognised for it; for the documentation."""
     table: dict[str, list[str]] = {}
     for name, (target, _) in _names(spec).items():

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from app.errors import Invalid, Issue
 from app.ingest.columns.field_specs import LANE, LANES, FieldSpec, RecordSpec
-from app.ingest.columns.location_columns import Place
+from app.ingest.columns.location_columns import LocationSource
 from app.ingest.columns.options import Key, Options
 from app.ingest.values import cell_parsing
-from app.ingest.values.field_parsers import Reader
+from app.ingest.values.field_parsers import FieldParser
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,28 @@ class Note:
 
 
 @dataclass(frozen=True, eq=False)
-class Feed:
+class FieldSource:
     """One field and the column, or columns, it is read from."""
 
     columns: tuple[str, ...]
     spec: FieldSpec
     why: str
     """``mapping``, ``profile`` or ``heading``."""
-    reader: Reader
+    parser: FieldParser
     code_list: str | None = None
     unit: str | None = None
 
     @property
-    def joint(self) -> str:
+    def separator(self) -> str:
         """What stands between the cells of several columns."""
         return "-" if self.spec.form == "code" else " "
 
     @property
-    def unit_counts(self) -> bool:
+    def has_other_unit(self) -> bool:
         """Whether the unit of the heading is another than the field's own."""
-        return cell_parsing.units_of(self.spec.name).get(self.unit or "", 1.0) != 1.0
+        return cell_parsing.find_units(self.spec.name).get(self.unit or "", 1.0) != 1.0
 
-    def view(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what the report says about it."""
         told = {"columns": list(self.columns), "field": self.spec.name, "why": self.why}
         more = {"code_list": self.code_list, "unit": self.unit}
@@ -52,14 +52,14 @@ class Feed:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class ImportPlan:
     """How a file is read."""
 
     options: Options
     spec: RecordSpec
     profile: str
-    feeds: tuple[Feed, ...]
-    place: Place
+    sources: tuple[FieldSource, ...]
+    location: LocationSource
     defaults: Mapping[str, Any]
     ignored: Mapping[str, str]
     """Column to the reason it is not read."""
@@ -77,44 +77,44 @@ class Plan:
     @cached_property
     def fields(self) -> frozenset[str]:
         """Fields of the record that the file or a default of its sender gives."""
-        fed = {feed.spec.name for feed in self.feeds} | set(self.defaults) - self.assumed
+        fed = {feed.spec.name for feed in self.sources} | set(self.defaults) - self.assumed
         if "resolution" in fed:
             fed |= {"horizontal_pixels", "vertical_pixels"}
         if any(name == "lane" or name.startswith(LANE) for name in fed):
             fed.add(LANES)
-        return frozenset(fed & set(self.spec.fields)) | ({"geometry"} if self.placed else set())
+        return frozenset(fed & set(self.spec.fields)) | ({"geometry"} if self.has_location else set())
 
     @property
-    def placed(self) -> bool:
+    def has_location(self) -> bool:
         """Whether rows have a place."""
-        return bool(self.spec.shapes) and self.place.mode != "none"
+        return bool(self.spec.shapes) and self.location.mode != "none"
 
     @cached_property
     def lane_members(self) -> frozenset[str]:
         """Members of a lane that the file or a default gives."""
-        names = {feed.spec.name for feed in self.lane_feeds} | set(self.defaults)
+        names = {feed.spec.name for feed in self.lane_sources} | set(self.defaults)
         lane = {name for name in names if name == "lane" or name.startswith(LANE)}
         return frozenset(name.removeprefix(LANE) for name in lane)
 
     @property
     def merges_lanes(self) -> bool:
         """Whether lanes are put among those that are registered, by their number."""
-        return self.grouped and bool(self.missing)
+        return self.groups_lanes and bool(self.missing)
 
     @cached_property
-    def lane_feeds(self) -> tuple[Feed, ...]:
+    def lane_sources(self) -> tuple[FieldSource, ...]:
         """Feeds of the fields of one lane."""
-        return tuple(f for f in self.feeds if f.spec.name == "lane" or f.spec.name.startswith(LANE))
+        return tuple(f for f in self.sources if f.spec.name == "lane" or f.spec.name.startswith(LANE))
 
     @cached_property
-    def own_feeds(self) -> tuple[Feed, ...]:
+    def record_sources(self) -> tuple[FieldSource, ...]:
         """Feeds of the fields of the record itself."""
-        return tuple(feed for feed in self.feeds if feed not in self.lane_feeds)
+        return tuple(feed for feed in self.sources if feed not in self.lane_sources)
 
     @property
-    def grouped(self) -> bool:
+    def groups_lanes(self) -> bool:
         """Whether rows are lanes, several of which make one checkpoint."""
-        return bool(self.lane_feeds)
+        return bool(self.lane_sources)
 
     @property
     def key(self) -> Key:
@@ -128,8 +128,8 @@ class Plan:
             "profile": self.profile,
             "profile_detected": self.profile_detected,
             "key": self.key,
-            "columns": [feed.view() for feed in self.feeds],
-            "geometry": self.place.view(),
+            "columns": [feed.describe() for feed in self.sources],
+            "geometry": self.location.describe(),
             "defaults": dict(self.defaults),
             "ignored": [{"column": name, "why": why} for name, why in self.ignored.items()],
             "dropped": list(self.dropped),
@@ -145,7 +145,7 @@ class Plan:
 _KEYS: Final = frozenset({"code", "jurisdiction", "owner_unit", "owner_reference"})
 
 
-def missing(kind: RecordSpec, fed: Collection[str], key: str, *, placed: bool) -> tuple[str, ...]:
+def find_missing_fields(kind: RecordSpec, fed: Collection[str], key: str, *, placed: bool) -> tuple[str, ...]:
     """Return the fields a record needs and nothing gives, in order."""
     needed = {name for name, target in kind.fields.items() if target.required}
     if key == "owner_reference" and "code" not in fed:
@@ -154,7 +154,7 @@ def missing(kind: RecordSpec, fed: Collection[str], key: str, *, placed: bool) -
     return (*found, *(("geometry",) if kind.shapes and not placed else ()))
 
 
-def refuse_keyless(
+def check_key_fields(
     kind: RecordSpec, fed: Collection[str], key: str, lacking: Sequence[str], ignored: Iterable[str]
 ) -> None:
     """Refuse a file whose rows do not say which record they are, or nothing of it.
@@ -170,7 +170,7 @@ def refuse_keyless(
     if key == "owner_reference" and "code" in fed:
         needed = {"code", "jurisdiction"}
     if absent := [name for name in lacking if name in needed]:
-        raise nothing_gives(absent, ignored)
+        raise build_missing_error(absent, ignored)
     by = {"code", "jurisdiction", *needed} if key == "code" else _KEYS
     if lacking and not set(fed) - by:
         told = "Nothing gives a field to change: the file has the key of its records alone."
@@ -178,10 +178,10 @@ def refuse_keyless(
         raise Invalid(_with_ignored(told, ignored), code="fields-missing", issues=[fault])
     lanes = [name for name in fed if name.startswith(LANE)]
     if lanes and LANES in kind.fields and "lane" not in fed and lacking:
-        raise nothing_gives(["lane"], ignored)
+        raise build_missing_error(["lane"], ignored)
 
 
-def nothing_gives(names: Sequence[str], ignored: Iterable[str]) -> Invalid:
+def build_missing_error(names: Sequence[str], ignored: Iterable[str]) -> Invalid:
     """Return the refusal of a file that lacks fields of whole records."""
     told = "no column gives {}, and no default does"
     message = f"Nothing gives {', '.join(names)}: map a column to each, or give a default."
@@ -192,7 +192,7 @@ def nothing_gives(names: Sequence[str], ignored: Iterable[str]) -> Invalid:
     )
 
 
-def half_a_place(columns: Sequence[str]) -> Invalid:
+def build_half_location_error(columns: Sequence[str]) -> Invalid:
     """Return the refusal of a file with one coordinate: its places would stay, and nobody would know."""
     told = f"{', '.join(columns)} is half of a place, and no column gives the other half"
     return Invalid(
@@ -203,7 +203,7 @@ def half_a_place(columns: Sequence[str]) -> Invalid:
     )
 
 
-def lanes_alone(names: Sequence[str]) -> Invalid:
+def build_lanes_error(names: Sequence[str]) -> Invalid:
     """Return the refusal of lanes whose checkpoints are not registered."""
     return Invalid(
         f"These are lanes without their checkpoints, and none of those is registered: nothing gives "
@@ -221,14 +221,14 @@ def _with_ignored(message: str, ignored: Iterable[str]) -> str:
     return f"{message} Columns not used: {names}."
 
 
-def refused(plan: Plan) -> Invalid:
+def build_plan_error(plan: ImportPlan) -> Invalid:
     """Return the refusal of a plan for parts of records of which none is registered."""
     if plan.merges_lanes:
-        return lanes_alone(plan.missing)
-    return nothing_gives(plan.missing, plan.ignored)
+        return build_lanes_error(plan.missing)
+    return build_missing_error(plan.missing, plan.ignored)
 
 
-def note(kind: RecordSpec, feeds: Sequence[Feed], lacking: Sequence[str]) -> Note:
+def build_partial_note(kind: RecordSpec, feeds: Sequence[FieldSource], lacking: Sequence[str]) -> Note:
     """Tell that rows are parts of registered records."""
     needs = ", ".join(lacking)
     english = (
@@ -242,7 +242,7 @@ def note(kind: RecordSpec, feeds: Sequence[Feed], lacking: Sequence[str]) -> Not
     return Note("some-fields", f"{english}.", f"{chinese}。")
 
 
-def stand_in(target: FieldSpec) -> Any:
+def build_placeholder(target: FieldSpec) -> Any:
     """Return a value that a draft takes in place of what is registered, so that it judges the rest.
 
     Rules between fields are not held over a field that stands in.
@@ -252,7 +252,7 @@ def stand_in(target: FieldSpec) -> Any:
     return target.words[0] if target.words else "000000"
 
 
-def stand_ins(plan: Plan) -> Mapping[str, Any]:
+def build_placeholders(plan: ImportPlan) -> Mapping[str, Any]:
     """Return what stands in for the fields that the file does not give."""
     fields = plan.spec.fields
-    return {name: stand_in(fields[name]) for name in plan.missing if name in fields}
+    return {name: build_placeholder(fields[name]) for name in plan.missing if name in fields}

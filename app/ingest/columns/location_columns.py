@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.errors import Invalid, Issue
 from app.ingest.columns.field_specs import RecordSpec
-from app.ingest.columns.headings import datum_of, taken_apart
+from app.ingest.columns.headings import find_datum, parse_heading
 from app.ingest.readers.opening import Batch, DetectedFormat
 from app.ingest.values.coordinates import Order, parse_columns
 from app.ingest.values.crs import format_crs_title, parse_crs
@@ -26,7 +26,7 @@ Mode = Literal["none", "file", "pair", "cell"]
 
 
 @dataclass(frozen=True)
-class Place:
+class LocationSource:
     """What gives the geometry."""
 
     mode: Mode
@@ -34,16 +34,16 @@ class Place:
     crs: str = "EPSG:4326"
     order: Order | None = None
     """Of two numbers in one cell, as the sender states it or the heading tells it."""
-    datums: str | None = None
+    datum_column: str | None = None
     """Column that says of each row in which datum its coordinates are."""
 
-    def view(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what the report says about it."""
         told = {"from": self.mode, "columns": list(self.columns), "crs": format_crs_title(self.crs)}
-        return told if self.datums is None else told | {"datum_column": self.datums}
+        return told if self.datum_column is None else told | {"datum_column": self.datum_column}
 
 
-class Column(NamedTuple):
+class LocationColumn(NamedTuple):
     """A column of coordinates, with the datum its heading names and the order the sender states."""
 
     name: str
@@ -54,13 +54,13 @@ class Column(NamedTuple):
 Words = tuple[str, str, str]
 
 
-def chosen(
+def choose_location(
     kind: RecordSpec,
-    found: Mapping[str, Column],
+    found: Mapping[str, LocationColumn],
     told: DetectedFormat | None,
     stated: str | None,
     sample: Batch | None,
-) -> tuple[Place, dict[str, str], list[Words]]:
+) -> tuple[LocationSource, dict[str, str], list[Words]]:
     """Return what gives the geometry, why other columns do not, and what to tell of it.
 
     Raises
@@ -70,7 +70,7 @@ def chosen(
         ``fields-missing`` when a layer among several has shapes of another type.
     """
     if not kind.shapes:
-        return Place("none"), {c.name: "this kind has no geometry" for c in found.values()}, []
+        return LocationSource("none"), {c.name: "this kind has no geometry" for c in found.values()}, []
     crs = None if stated is None else checked_crs(stated)
     told_of = found.get("datum")
     found = {name: column for name, column in found.items() if name != "datum"}
@@ -93,7 +93,7 @@ def chosen(
     if told_of is not None and (crs is not None or _projected(place.crs)):
         unused[told_of.name] = f"the coordinates are {format_crs_title(place.crs)}"
     elif told_of is not None and place.mode != "none":
-        place = replace(place, datums=told_of.name)
+        place = replace(place, datum_column=told_of.name)
     return place, unused, notes
 
 
@@ -158,16 +158,16 @@ def checked_crs(text: str) -> str:
     return parse_crs(crs) or text
 
 
-def datum_in(text: str) -> str | None:
+def parse_datum(text: str) -> str | None:
     """Return the datum or CRS that a cell names; "" when it names none, None when it is not known.
 
-    >>> [datum_in(text) for text in ("火星坐标系（GCJ-02）", "EPSG:4490", "经纬度", "地方坐标系")]
+    >>> [parse_datum(text) for text in ("火星坐标系（GCJ-02）", "EPSG:4490", "经纬度", "地方坐标系")]
     ['gcj02', 'EPSG:4490', '', None]
     """
-    apart = taken_apart(text)
-    if found := apart.datum or datum_of(apart.plain):
+    apart = parse_heading(text)
+    if found := apart.datum or find_datum(apart.name):
         return found
-    if apart.plain in _NOT_SAID:
+    if apart.name in _NOT_SAID:
         return ""
     number = _EPSG.fullmatch(text.strip())
     try:
@@ -185,24 +185,24 @@ def _projected(crs: str | None) -> bool:
     return crs is not None and crs.startswith("EPSG:") and pyproj.CRS.from_user_input(crs).is_projected
 
 
-def _first(found: Mapping[str, Column], told: DetectedFormat | None, crs: str | None) -> Place:
+def _first(found: Mapping[str, LocationColumn], told: DetectedFormat | None, crs: str | None) -> LocationSource:
     """Return the surest source of a place; a CRS of "" is to be found out."""
     if told is not None and told.geometry:
-        return Place("file", (), crs or told.crs or "")
+        return LocationSource("file", (), crs or told.crs or "")
     pairs = (("lon", "lat"), ("x", "y"), ("easting", "northing"))
     for x, y in reversed(pairs) if _projected(crs) else pairs:
         if x in found and y in found:
             datum = crs or _common(found[x], found[y])
-            return Place("pair", (found[x].name, found[y].name), datum or _usual(x))
+            return LocationSource("pair", (found[x].name, found[y].name), datum or _usual(x))
     for name in ("geometry", "position"):
         if name in found:
             column = found[name]
             datum = crs or column.datum or _usual("lon")
-            return Place("cell", (column.name,), datum, _order(column))
-    return Place("none")
+            return LocationSource("cell", (column.name,), datum, _order(column))
+    return LocationSource("none")
 
 
-def _common(x: Column, y: Column) -> str | None:
+def _common(x: LocationColumn, y: LocationColumn) -> str | None:
     """Return the datum that two headings name.
 
     Raises
@@ -220,9 +220,9 @@ def _common(x: Column, y: Column) -> str | None:
     return x.datum or y.datum
 
 
-def _order(column: Column) -> Order | None:
+def _order(column: LocationColumn) -> Order | None:
     """Return the order of two numbers: as the sender states it, else as the heading tells it."""
-    name = column.order or taken_apart(column.name).plain
+    name = column.order or parse_heading(column.name).name
     if any(word in name for word in ("经纬", "lonlat", "lnglat", "longlat")):
         return "lonlat"
     return "latlon" if any(word in name for word in ("纬经", "latl", "纬度经度")) else None
@@ -232,13 +232,13 @@ def _usual(name: str) -> str:
     return "EPSG:4326" if name == "lon" else ""
 
 
-def _doubtful(place: Place, found: Mapping[str, Column], crs: str | None) -> bool:
+def _doubtful(place: LocationSource, found: Mapping[str, LocationColumn], crs: str | None) -> bool:
     """Tell a datum that stands beside x and y, which may be metres of its grid."""
     metres = {found[name].name for name in ("x", "easting") if name in found}
     return crs is None and place.mode == "pair" and place.columns[0] in metres
 
 
-def _assumed(place: Place, sample: Batch | None) -> str:
+def _assumed(place: LocationSource, sample: Batch | None) -> str:
     """Return lon/lat when the sampled numbers can be degrees.
 
     Raises
@@ -259,18 +259,18 @@ def _assumed(place: Place, sample: Batch | None) -> str:
     message = f"{what} are no degrees, and nothing says of which CRS they are metres"
     fault = Issue("/crs", "crs-needed", message)
     raise Invalid(
-        f"A CRS is needed: {message}{metres_like(xy)}. Say crs=EPSG:...",
+        f"A CRS is needed: {message}{describe_metres(xy)}. Say crs=EPSG:...",
         code="crs-needed",
         issues=[fault],
     )
 
 
-def metres_like(xy: NDArray[np.float64]) -> str:
+def describe_metres(xy: NDArray[np.float64]) -> str:
     """Return which systems of China numbers look like; nothing is read by it.
 
     Examples
     --------
-    >>> metres_like(np.array([[38430966.9, 3898808.8]]))
+    >>> describe_metres(np.array([[38430966.9, 3898808.8]]))
     '; they look like Gauss-Kruger, zone 38 of 3 degrees (EPSG:4526 in CGCS2000)'
     """
     if not len(xy):

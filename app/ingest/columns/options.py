@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from app.errors import Invalid, Issue
 from app.ingest.columns.field_specs import RecordSpec
-from app.ingest.columns.headings import plain
+from app.ingest.columns.headings import to_plain_form
 from app.ingest.columns.profiles import Profile
 from app.ingest.values.code_lists import describe_unknown_list, find_lists
 
@@ -132,7 +132,7 @@ OF_LANES: Final = {"Name": "lane_name"}
 
 def is_lane_list(profile: str, kind: str, columns: Sequence[str]) -> bool:
     """Tell whether a file of GA/T 1400 has lanes without their tollgates: no row has a place."""
-    names = {plain(column) for column in columns}
+    names = {to_plain_form(column) for column in columns}
     return (profile, kind) == ("gat1400", "checkpoint") and ("laneid" in names and "longitude" not in names)
 
 
@@ -152,11 +152,11 @@ _SIGNS: Final[dict[str, frozenset[str]]] = {
 _BY_FORMAT: Final = {"gb28181": "gbt28181", "gat1400": "gat1400"}
 
 
-def recognised(columns: Sequence[str], file_format: str | None) -> Profile:
+def detect_profile(columns: Sequence[str], file_format: str | None) -> Profile:
     """Return the built-in profile a file speaks for by its format or its headings."""
     if file_format in _BY_FORMAT:
         return BUILT_IN[_BY_FORMAT[file_format]]
-    names = {plain(column) for column in columns}
+    names = {to_plain_form(column) for column in columns}
     scores = {name: len(signs & names) for name, signs in _SIGNS.items()}
     best = max(scores, key=lambda name: scores[name])
     alone = sum(score == scores[best] for score in scores.values()) == 1
@@ -164,7 +164,7 @@ def recognised(columns: Sequence[str], file_format: str | None) -> Profile:
     return BUILT_IN[best] if scores[best] >= needed and alone else NATIVE
 
 
-def faults_of_profile(profile: Profile, spec: RecordSpec | None) -> list[Issue]:
+def find_profile_issues(profile: Profile, spec: RecordSpec | None) -> list[Issue]:
     """Return what is wrong with a profile beyond its form: fields and code lists that are none."""
     found = []
     for member, targets in (
@@ -193,11 +193,11 @@ def check_profile(profile: Profile, spec: RecordSpec | None) -> None:
     Invalid
         with every fault.
     """
-    if faults := faults_of_profile(profile, spec):
+    if faults := find_profile_issues(profile, spec):
         raise Invalid(f"The profile is not valid: {faults[0].message}.", issues=faults)
 
 
-def lists_of(stated: str | Mapping[str, str] | None) -> dict[str, str]:
+def to_code_lists(stated: str | Mapping[str, str] | None) -> dict[str, str]:
     """Return topic -> list of what the sender says; the topic "" stands for all."""
     if stated is None:
         return {}

@@ -12,19 +12,19 @@ from pydantic import ValidationError
 
 from app.errors import Invalid, Issue
 from app.ingest.columns import import_plan, location_columns
-from app.ingest.columns.column_matching import Choice, Chooser
+from app.ingest.columns.column_matching import ColumnMatcher, FieldChoice
 from app.ingest.columns.field_specs import RecordSpec, field_validator
-from app.ingest.columns.headings import plain, recognise
-from app.ingest.columns.import_plan import Feed, Note, Plan
-from app.ingest.columns.location_columns import Place
-from app.ingest.columns.options import BUILT_IN, Options, check_profile, lists_of
+from app.ingest.columns.headings import match_heading, to_plain_form
+from app.ingest.columns.import_plan import FieldSource, ImportPlan, Note
+from app.ingest.columns.location_columns import LocationSource
+from app.ingest.columns.options import BUILT_IN, Options, check_profile, to_code_lists
 from app.ingest.readers.opening import Batch, DetectedFormat
-from app.ingest.validation.location import located
-from app.ingest.values.cell_parsing import Unreadable, parts
+from app.ingest.validation.location import locate_rows
+from app.ingest.values.cell_parsing import CellError, split_list
 from app.ingest.values.code_lists import TOPICS, describe_unknown_list, find_lists, find_topic
 from app.ingest.values.forbidden_names import is_forbidden_name
 
-__all__ = ["BUILT_IN", "Feed", "Note", "Options", "Plan", "plan_for"]
+__all__ = ["BUILT_IN", "FieldSource", "Note", "Options", "ImportPlan", "build_plan"]
 
 _NINE = frozenset("123456789")
 _NO_PLACE = "every row has a place of its own"
@@ -38,12 +38,12 @@ _NO_DEFAULT: Final = {
 _PLACES = ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing", "datum")
 
 
-def plan_for(
+def build_plan(
     wanted: Options,
     told: DetectedFormat | None,
     columns: Sequence[str],
     sample: Batch | None = None,
-) -> Plan:
+) -> ImportPlan:
     """Return how a file is read.
 
     Parameters
@@ -66,21 +66,21 @@ def plan_for(
     """
     if wanted.profile is not None:
         check_profile(wanted.profile, wanted.spec if wanted.profile.kind == wanted.spec.name else None)
-    chooser = Chooser(wanted, told, tuple(columns), sample)
+    chooser = ColumnMatcher(wanted, told, tuple(columns), sample)
     _check_options(chooser)
     dropped = _dropped(chooser)
     _refuse_forbidden(chooser, dropped)
-    chooser.choose(dropped)
+    chooser.match_columns(dropped)
     place = _place(chooser, told)
     if sample is not None:
         chooser.notes += _swapped(place, chooser.spec, sample)
     feeds = _feeds(chooser)
     defaults = _defaults(chooser, place)
     missing = _missing(chooser, feeds, defaults, place)
-    return Plan(
+    return ImportPlan(
         wanted,
         chooser.spec,
-        chooser.bases[0].name,
+        chooser.profiles[0].name,
         feeds,
         place,
         defaults,
@@ -88,15 +88,15 @@ def plan_for(
         tuple(column for column in columns if column in dropped),
         tuple(chooser.notes),
         wanted.profile is None,
-        next(profile.name for profile in chooser.bases if profile.name in BUILT_IN),
+        next(profile.name for profile in chooser.profiles if profile.name in BUILT_IN),
         missing,
         _assumed(chooser, feeds),
         tuple(columns),
     )
 
 
-def _check_options(chooser: Chooser) -> None:
-    wanted, columns = chooser.wanted, chooser.columns
+def _check_options(chooser: ColumnMatcher) -> None:
+    wanted, columns = chooser.options, chooser.columns
     faults = []
     for column, target in wanted.mapping.items():
         if column not in columns:
@@ -112,7 +112,7 @@ def _check_options(chooser: Chooser) -> None:
         if instead := _NO_DEFAULT.get(_bare(name)):
             message = f"a default cannot give {_bare(name)}: {instead}"
             faults.append(Issue(f"/defaults/{name}", "bad-default", message))
-    for topic, code_list in lists_of(wanted.code_lists).items():
+    for topic, code_list in to_code_lists(wanted.code_lists).items():
         if topic and code_list not in find_lists(topic):
             message = describe_unknown_list(topic, code_list)
             faults.append(Issue(f"/code_lists/{topic}", "unknown-code-list", message))
@@ -138,18 +138,18 @@ def _target_faults(kind: RecordSpec, pointer: str, target: str) -> list[Issue]:
     return []
 
 
-def _dropped(chooser: Chooser) -> frozenset[str]:
-    wanted = chooser.wanted
+def _dropped(chooser: ColumnMatcher) -> frozenset[str]:
+    wanted = chooser.options
     named = {*wanted.drop_columns}
     named |= {column for column, target in wanted.mapping.items() if target is None}
     if wanted.profile is not None:
         named |= {*wanted.profile.drop_columns}
         named |= {column for column, target in wanted.profile.columns.items() if target is None}
-    plainly = {plain(name) for name in named}
-    return frozenset(c for c in chooser.columns if c in named or plain(c) in plainly)
+    plainly = {to_plain_form(name) for name in named}
+    return frozenset(c for c in chooser.columns if c in named or to_plain_form(c) in plainly)
 
 
-def _refuse_forbidden(chooser: Chooser, dropped: frozenset[str]) -> None:
+def _refuse_forbidden(chooser: ColumnMatcher, dropped: frozenset[str]) -> None:
     names = [
         column
         for column in chooser.columns
@@ -167,29 +167,29 @@ def _refuse_forbidden(chooser: Chooser, dropped: frozenset[str]) -> None:
 
 
 def _ours(spec: RecordSpec, column: str) -> bool:
-    found = recognise(column, spec)
+    found = match_heading(column, spec)
     return found is not None and found.field in spec.fields
 
 
-def _place(chooser: Chooser, told: DetectedFormat | None) -> Place:
+def _place(chooser: ColumnMatcher, told: DetectedFormat | None) -> LocationSource:
     chosen = {name: chooser.choices.pop(name) for name in _PLACES if name in chooser.choices}
-    found = {name: location_columns.Column(c.columns[0], c.found.datum) for name, c in chosen.items()}
+    found = {name: location_columns.LocationColumn(c.columns[0], c.match.datum) for name, c in chosen.items()}
     if "position" in chosen:
-        stated_order = str(chosen["position"].found.target).partition("@")[2]
-        order = chooser.list_of("position", stated_order or None)
+        stated_order = str(chosen["position"].match.target).partition("@")[2]
+        order = chooser.find_code_list("position", stated_order or None)
         found["position"] = found["position"]._replace(order=order)
-    stated = chooser.wanted.crs or next((p.crs for p in chooser.bases if p.crs), None)
-    place, unused, notes = location_columns.chosen(chooser.spec, found, told, stated, chooser.sample)
-    if place.mode == "none" and found and chooser.wanted.some_fields:
-        raise import_plan.half_a_place([column.name for column in found.values()])
+    stated = chooser.options.crs or next((p.crs for p in chooser.profiles if p.crs), None)
+    place, unused, notes = location_columns.choose_location(chooser.spec, found, told, stated, chooser.sample)
+    if place.mode == "none" and found and chooser.options.some_fields:
+        raise import_plan.build_half_location_error([column.name for column in found.values()])
     chooser.ignored |= unused
     chooser.notes += [Note(*words) for words in notes]
     return place
 
 
-def _swapped(place: Place, kind: RecordSpec, sample: Batch) -> list[Note]:
+def _swapped(place: LocationSource, kind: RecordSpec, sample: Batch) -> list[Note]:
     """Tell when most places of the sample are none, and would be with the axes swapped."""
-    found = located(place, kind, sample)
+    found = locate_rows(place, kind, sample)
     if not kind.shapes or 2 * found.swapped <= len(sample.row_numbers):
         return []
     columns = " and ".join(place.columns) or "the coordinates"
@@ -215,8 +215,8 @@ _TURNED: Final = {
 """What helps against swapped axes, by where the place comes from."""
 
 
-def _feeds(chooser: Chooser) -> tuple[Feed, ...]:
-    feeds: dict[str, Feed] = {}
+def _feeds(chooser: ColumnMatcher) -> tuple[FieldSource, ...]:
+    feeds: dict[str, FieldSource] = {}
     ordered = sorted(chooser.choices.values(), key=lambda choice: choice.field == "name")
     for choice in ordered:
         feed = _feed(chooser, choice, feeds)
@@ -225,8 +225,8 @@ def _feeds(chooser: Chooser) -> tuple[Feed, ...]:
     return tuple(feeds.values())
 
 
-def _feed(chooser: Chooser, choice: Choice, fed: Mapping[str, Feed]) -> Feed | None:
-    name, _, stated = str(choice.found.target).partition("@")
+def _feed(chooser: ColumnMatcher, choice: FieldChoice, fed: Mapping[str, FieldSource]) -> FieldSource | None:
+    name, _, stated = str(choice.match.target).partition("@")
     if name == "name":
         name = _language(chooser, choice.columns)
         if name in fed:
@@ -234,20 +234,20 @@ def _feed(chooser: Chooser, choice: Choice, fed: Mapping[str, Feed]) -> Feed | N
             return None
     target = chooser.spec.field(name)
     assert target is not None  # noqa: S101  # targets were checked
-    code_list = chooser.list_of(name, stated or None)
+    code_list = chooser.find_code_list(name, stated or None)
     if name in TOPICS["direction"].fields:
         code_list = _direction_list(chooser, choice, stated, code_list)
-    unit = choice.found.unit
-    reader = chooser.reader(target, code_list, unit)
-    feed = Feed(tuple(choice.columns), target, choice.found.why, reader, code_list, unit)
-    if chooser.assumed(name, stated):
+    unit = choice.match.unit
+    reader = chooser.create_parser(target, code_list, unit)
+    feed = FieldSource(tuple(choice.columns), target, choice.match.why, reader, code_list, unit)
+    if chooser.is_code_list_assumed(name, stated):
         chooser.notes += _disagreeing(chooser, feed)
     return feed
 
 
-def _direction_list(chooser: Chooser, choice: Choice, stated: str, code_list: str | None) -> str | None:
+def _direction_list(chooser: ColumnMatcher, choice: FieldChoice, stated: str, code_list: str | None) -> str | None:
     """Return the list of a direction column, having looked whether its numbers can be codes."""
-    numbers = [cell for cell in chooser.sampled(choice.columns) if _is_number(cell)]
+    numbers = [cell for cell in chooser.sample_cells(choice.columns) if _is_number(cell)]
     column = choice.columns[0]
     coded = [cell for cell in numbers if cell.lstrip("0") in _NINE]
     if code_list == "degrees" and len(coded) == len(numbers) > 3:
@@ -275,30 +275,30 @@ def _is_number(cell: str) -> bool:
     return cell.replace(".", "", 1).isdigit()
 
 
-def _language(chooser: Chooser, columns: Sequence[str]) -> str:
-    cells = chooser.sampled(columns)
+def _language(chooser: ColumnMatcher, columns: Sequence[str]) -> str:
+    cells = chooser.sample_cells(columns)
     chinese = sum(any("\u3400" <= sign <= "\u9fff" for sign in cell) for cell in cells)
     return "name_zh" if not cells or 2 * chinese >= len(cells) else "name_en"
 
 
-def _defaults(chooser: Chooser, place: Place) -> dict[str, Any]:
+def _defaults(chooser: ColumnMatcher, place: LocationSource) -> dict[str, Any]:
     stated: dict[str, Any] = {}
     if chooser.spec.name == "ring" and place.crs in ("gcj02", "bd09", "cgcs2000"):
         stated["datum_received"] = place.crs
-    for profile in reversed(chooser.bases):
+    for profile in reversed(chooser.profiles):
         stated |= profile.defaults
-    stated |= chooser.wanted.defaults
-    if chooser.wanted.jurisdiction is not None:
-        stated.setdefault("jurisdiction", chooser.wanted.jurisdiction)
+    stated |= chooser.options.defaults
+    if chooser.options.jurisdiction is not None:
+        stated.setdefault("jurisdiction", chooser.options.jurisdiction)
     known = {name: value for name, value in stated.items() if chooser.spec.field(_bare(name))}
     return {_bare(name): _default(chooser, name, value) for name, value in known.items()}
 
 
-def _assumed(chooser: Chooser, feeds: Sequence[Feed]) -> frozenset[str]:
+def _assumed(chooser: ColumnMatcher, feeds: Sequence[FieldSource]) -> frozenset[str]:
     """Return fields that only the default of a built-in profile gives: nobody said it of a record."""
-    built_in = [profile for profile in chooser.bases if profile.name in BUILT_IN]
-    said = {_bare(name) for name in chooser.wanted.defaults}
-    said |= {_bare(name) for profile in chooser.bases if profile not in built_in for name in profile.defaults}
+    built_in = [profile for profile in chooser.profiles if profile.name in BUILT_IN]
+    said = {_bare(name) for name in chooser.options.defaults}
+    said |= {_bare(name) for profile in chooser.profiles if profile not in built_in for name in profile.defaults}
     said |= {feed.spec.name for feed in feeds}
     return frozenset(_bare(name) for profile in built_in for name in profile.defaults) - said
 
@@ -307,25 +307,27 @@ def _bare(target: str) -> str:
     return target.partition("@")[0]
 
 
-def _default(chooser: Chooser, target: str, value: Any) -> Any:
+def _default(chooser: ColumnMatcher, target: str, value: Any) -> Any:
     """Return a default as the field holds it; text is read like a cell."""
     name, _, code_list = target.partition("@")
     found = chooser.spec.field(name)
     assert found is not None  # noqa: S101  # only known names get here
     try:
         if isinstance(value, str):
-            value = chooser.reader(found, chooser.list_of(name, code_list or None)).read(value)
+            value = chooser.create_parser(found, chooser.find_code_list(name, code_list or None)).parse(value)
         if name in chooser.spec.fields:
             field_validator(chooser.spec, name).validate_python(value)
-    except (Unreadable, ValidationError) as reason:
-        told = reason if isinstance(reason, Unreadable) else reason.errors()[0]["msg"]
+    except (CellError, ValidationError) as reason:
+        told = reason if isinstance(reason, CellError) else reason.errors()[0]["msg"]
         message = f"the default of {name} cannot be used: {told}"
         fault = Issue(f"/defaults/{name}", "bad-default", message)
         raise Invalid(message, code="bad-default", issues=[fault]) from reason
     return value
 
 
-def _missing(chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any], place: Place) -> tuple[str, ...]:
+def _missing(
+    chooser: ColumnMatcher, feeds: Sequence[FieldSource], defaults: Mapping[str, Any], place: LocationSource
+) -> tuple[str, ...]:
     """Return what the file does not give of whole records; refuse it where it has to.
 
     Raises
@@ -334,25 +336,25 @@ def _missing(chooser: Chooser, feeds: Sequence[Feed], defaults: Mapping[str, Any
         ``fields-missing``.
     """
     fed = {feed.spec.name for feed in feeds} | set(defaults)
-    kind, key = chooser.spec, chooser.wanted.key
-    found = import_plan.missing(kind, fed, key, placed=place.mode != "none")
+    kind, key = chooser.spec, chooser.options.key
+    found = import_plan.find_missing_fields(kind, fed, key, placed=place.mode != "none")
     if not found:
         return ()
-    if not chooser.wanted.some_fields:
+    if not chooser.options.some_fields:
         if "geometry" in found and "lane" in fed:
-            raise import_plan.lanes_alone(found)
-        raise import_plan.nothing_gives(found, chooser.ignored)
+            raise import_plan.build_lanes_error(found)
+        raise import_plan.build_missing_error(found, chooser.ignored)
     given = fed if place.mode == "none" else {*fed, "geometry"}
-    import_plan.refuse_keyless(kind, given, key, found, chooser.ignored)
-    chooser.notes.append(import_plan.note(kind, feeds, found))
+    import_plan.check_key_fields(kind, given, key, found, chooser.ignored)
+    chooser.notes.append(import_plan.build_partial_note(kind, feeds, found))
     return found
 
 
-def _disagreeing(chooser: Chooser, feed: Feed) -> list[Note]:
+def _disagreeing(chooser: ColumnMatcher, feed: FieldSource) -> list[Note]:
     """Warn of codes on which lists disagree while nobody named the source."""
     topic = find_topic(feed.spec.name)
     assert topic is not None  # noqa: S101  # only fields with a topic are assumed
-    present = {code for cell in chooser.sampled(feed.columns) for code in _codes_in(cell)}
+    present = {code for cell in chooser.sample_cells(feed.columns) for code in _codes_in(cell)}
     unsure = sorted(present & topic.disputed_codes)
     if unsure and feed.code_list in topic.disputed_lists:
         others, told, column = " / ".join(sorted(topic.disputed_lists)), ", ".join(unsure), feed.columns[0]
@@ -370,4 +372,4 @@ def _disagreeing(chooser: Chooser, feed: Feed) -> list[Note]:
 
 def _codes_in(cell: str) -> set[str]:
     """Return the codes in a cell, without leading zeros."""
-    return {part.lstrip("0") for part in parts(cell) if part.isdigit()}
+    return {part.lstrip("0") for part in split_list(cell) if part.isdigit()}

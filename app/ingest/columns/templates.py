@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 
 from app.ingest.columns import headings
 from app.ingest.columns.field_specs import LANES, FieldSpec, RecordSpec
-from app.ingest.columns.headings import known_names
+from app.ingest.columns.headings import find_known_names
 from app.ingest.columns.options import BUILT_IN
 from app.ingest.validation import issues
 from app.ingest.values.code_lists import TOPICS, find_topic
-from app.models.titles import heading, title
+from app.models.titles import build_heading, find_title
 
 Language = Literal["zh", "en"]
 
@@ -81,23 +81,23 @@ _CHINESE: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
-def template(spec: RecordSpec, language: Language = "zh") -> Template:
+def build_template(spec: RecordSpec, language: Language = "zh") -> Template:
     """Return the table to fill in for a kind of record."""
     fields = _columns(spec)
     zh = language == "zh"
     return Template(
         spec.name,
         language,
-        tuple(heading(field.name, language) for field in fields),
+        tuple(build_heading(field.name, language) for field in fields),
         tuple(tuple(_example(spec, field, at, zh) for field in fields) for at in (0, 1)),
-        tuple((heading(f.name, language), f.name, _need(spec, f, zh), _takes(f, zh)) for f in fields),
+        tuple((build_heading(f.name, language), f.name, _need(spec, f, zh), _takes(f, zh)) for f in fields),
         ("列", "字段", "必填", "说明") if zh else ("Column", "Field", "Needed", "What it takes"),
     )
 
 
-def csv_text(spec: RecordSpec, language: Language = "zh") -> str:
+def render_csv(spec: RecordSpec, language: Language = "zh") -> str:
     """Return the headings and examples as CSV."""
-    found = template(spec, language)
+    found = build_template(spec, language)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(found.headings)
@@ -138,7 +138,7 @@ def _need(kind: RecordSpec, field: FieldSpec, zh: bool) -> str:
 
 
 def _takes(field: FieldSpec, zh: bool) -> str:
-    told = [title(field.name, "zh") if zh else field.description.rstrip(".")]
+    told = [find_title(field.name, "zh") if zh else field.description.rstrip(".")]
     if words := _spoken(field, zh):
         told.append(("取值：" if zh else "one of ") + words)
     if bounds := _bounds(field):
@@ -201,17 +201,17 @@ unless `drop_columns` (or a mapping to `null`) names them.
 """
 
 
-def page(specs: Sequence[RecordSpec]) -> str:
+def render_page(specs: Sequence[RecordSpec]) -> str:
     """Return the page."""
     return "\n".join([_HEAD, *_kinds(specs), *_undecided(), *_profiles(), *_lists(), *_faults()])
 
 
 def _kinds(specs: Sequence[RecordSpec]) -> Iterator[str]:
     for kind in specs:
-        yield f"## {title_of(kind.name)}\n"
+        yield f"## {to_title(kind.name)}\n"
         yield "| field | 中文 | also recognised |"
         yield "|---|---|---|"
-        table = known_names(kind)
+        table = find_known_names(kind)
         for field in [*kind.fields, *kind.helpers]:
             found = [
                 f"{word}{_list_mark(target)}"
@@ -220,11 +220,11 @@ def _kinds(specs: Sequence[RecordSpec]) -> Iterator[str]:
                 for word in sorted(table[target])
             ]
             need = " (needed)" if (known := kind.fields.get(field)) and known.required else ""
-            yield f"| `{field}`{need} | {title(field, 'zh')} | {' '.join(found)} |"
+            yield f"| `{field}`{need} | {find_title(field, 'zh')} | {' '.join(found)} |"
         yield ""
 
 
-def title_of(kind: str) -> str:
+def to_title(kind: str) -> str:
     """Return the heading of a kind's part."""
     return kind.replace("_", " ").capitalize()
 

@@ -1,12 +1,13 @@
-"""Where the rows of a batch lie: lon/lat of WGS 84, the type of geometry the kind has, or a fault.
+"""Locations of the rows of a batch: longitude and latitude of WGS 84, or a shape of a type that the kind has.
 
-Promises valid, finite, two-dimensional geometry to nine decimals, as the registry keeps it. Reading
-and conversion are those of `app.ingest.values.coordinates`; nothing is moved or swapped silently.
+The result is valid, finite and two-dimensional, with nine decimals as the registry stores it. Parsing and conversion are
+those of `app.ingest.values.coordinates`. Nothing is moved or swapped: a location that needs it is an issue.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,10 @@ from shapely.geometry.base import BaseGeometry
 
 from app.geo.arrays import Bools, Floats
 from app.ingest.columns.field_specs import RecordSpec
-from app.ingest.columns.location_columns import Place, datum_in, metres_like
-from app.ingest.messages.chinese import in_chinese
+from app.ingest.columns.location_columns import LocationSource, describe_metres, parse_datum
 from app.ingest.readers.opening import Batch
 from app.ingest.values import coordinates, copy_text
-from app.ingest.values.cell_parsing import NOTHING_AS_WRITTEN
+from app.ingest.values.cell_parsing import NO_VALUE_SPELLINGS
 from app.ingest.values.coordinates import (
     BAD_GEOMETRY,
     BLANK,
@@ -32,337 +32,367 @@ from app.ingest.values.coordinates import (
     UNKNOWN_ORDER,
     Locations,
 )
+from app.messages import Message
 from app.models.columns import DECIMALS
 
 Shapes = NDArray[np.object_]
 
-_WORDS: Final[dict[int, tuple[str, str, str, str | None]]] = {
-    BLANK: ("geometry-missing", "there is no place", "缺少位置", None),
-    HALF_BLANK: ("missing-coordinates", "a coordinate is missing", "缺少坐标", None),
-    NOT_A_NUMBER: (
-        "not-a-coordinate", "the coordinates cannot be read", "坐标无法识别",
-        "degrees such as 113.2418, or degrees, minutes and seconds",
+
+class _Texts(NamedTuple):
+    """Code, message and hint of one kind of issue."""
+
+    code: str
+    message: Message
+    hint: Message | None = None
+
+
+_TEXTS: Final[Mapping[int, _Texts]] = {
+    BLANK: _Texts("geometry-missing", Message("The row has no location")),
+    HALF_BLANK: _Texts("missing-coordinates", Message("One of the two coordinates is missing")),
+    NOT_A_NUMBER: _Texts(
+        "not-a-coordinate",
+        Message("The coordinates cannot be parsed"),
+        Message("Write degrees such as 113.2418, or degrees, minutes and seconds."),
     ),
-    NOT_FINITE: ("geometry-not-finite", "coordinates must be finite numbers", "坐标应为有限的数字", None),
-    OUT_OF_RANGE: (
-        "geometry-out-of-range", "this is no longitude and latitude in degrees", "不是以度为单位的经纬度",
-        "say in which CRS the coordinates are",
+    NOT_FINITE: _Texts("geometry-not-finite", Message("The coordinates must be finite numbers")),
+    OUT_OF_RANGE: _Texts(
+        "geometry-out-of-range",
+        Message("The numbers are not longitude and latitude in degrees"),
+        Message("State the CRS of the coordinates."),
     ),
-    OUTSIDE_CRS: (
-        "outside-crs", "the place lies outside the area the CRS is made for", "位置超出该坐标系的适用范围",
-        "another CRS or zone may be meant",
+    OUTSIDE_CRS: _Texts(
+        "outside-crs",
+        Message("The location is outside the area of the CRS"),
+        Message("Check the CRS and its zone."),
     ),
-    UNKNOWN_ORDER: (
-        "unknown-order", "which of the two numbers is the longitude cannot be told", "无法判断哪个是经度、哪个是纬度",
-        "give longitude and latitude columns of their own, or map the column to position@latlon",
+    UNKNOWN_ORDER: _Texts(
+        "unknown-order",
+        Message("Either of the two numbers may be the longitude"),
+        Message("Give longitude and latitude a column each, or map the column to position@latlon."),
     ),
-    BAD_GEOMETRY: ("not-a-geometry", "the geometry cannot be read: WKT, GeoJSON or WKB is needed",
-                   "几何无法识别，应为 WKT、GeoJSON 或 WKB", None),
-}  # fmt: skip
-_SWAPPED: Final = (
-    "swapped-coordinates", "this is no longitude and latitude; with the axes swapped it is one",
-    "不是经度、纬度；对调后才成立",
-)  # fmt: skip
-TURN: Final = {
-    "pair": "map the two columns the other way round",
-    "cell": "longitude comes first in a shape; map a column of two numbers to position@latlon if "
-    "latitude stands before longitude in it",
-    "file": "longitude comes first in the geometry of a file",
+    BAD_GEOMETRY: _Texts("not-a-geometry", Message("The geometry is not valid WKT, GeoJSON or WKB")),
 }
-"""What helps against swapped axes, by where the place comes from."""
-_ZERO: Final = (
-    "zero-coordinates",
-    "the place is 0, 0: no place was entered",
-    "坐标为 0, 0：未填写位置",
-    None,
-)
-
-
-_UNKNOWN_DATUM: Final = (
+_SWAPPED: Final = Message("The numbers are not longitude and latitude, but would be with the axes swapped")
+SWAP_HINTS: Final[Mapping[str, Message]] = {
+    "pair": Message("Swap the two columns in the mapping."),
+    "cell": Message(
+        "Longitude comes first in a shape. If a column has latitude before longitude, map it to position@latlon."
+    ),
+    "file": Message("Longitude must come first in the geometry of a file."),
+}
+"""What to do about swapped axes, by the source of the location."""
+_ZERO: Final = _Texts("zero-coordinates", Message("The location is 0, 0, so it was not entered"))
+_UNKNOWN_DATUM: Final = _Texts(
     "unknown-crs",
-    "the row names a coordinate system that is not known",
-    "该行写明的坐标系无法识别",
-    "WGS84, CGCS2000, GCJ02, BD09 or EPSG:n; or drop the column and say crs for the whole file",
+    Message("The row names an unknown coordinate system"),
+    Message("Write WGS84, CGCS2000, GCJ02, BD09 or EPSG:n, or drop the column and state crs for the file."),
 )
 
 
 @dataclass(frozen=True)
-class PlaceFault:
-    """What is wrong with the place of one row of a batch."""
+class LocationIssue:
+    """What is wrong with the location of one row of a batch."""
 
     index: int
     code: str
-    message: str
-    message_zh: str
-    hint: str | None = None
+    message: Message
+    hint: Message | None = None
     value: str | None = None
     column: int = 0
-    """Which of the columns of the place is to blame; after the last one, that of the datum."""
+    """Index of the column of the location that has the issue; after the last one comes that of the datum."""
 
 
 @dataclass(eq=False)
-class Located:
-    """Places of the rows of a batch: points as numbers, anything else as shapes."""
+class LocatedRows:
+    """Locations of the rows of a batch: points as numbers, other geometries as shapes."""
 
-    good: Bools
+    valid: Bools
     xy: Floats = field(default_factory=lambda: np.empty((0, 2)))
-    """lon, lat of points, shape (n, 2); NaN where there is none."""
+    """lon, lat of points, shape (n, 2); NaN: no location."""
     shapes: Shapes | None = None
-    faults: list[PlaceFault] = field(default_factory=list)
+    issues: list[LocationIssue] = field(default_factory=list)
     swapped: int = 0
 
     def shape(self, index: int) -> BaseGeometry:
-        """Return the geometry of one good row."""
+        """Return the geometry of one valid row."""
         if self.shapes is not None:
             shape: BaseGeometry = self.shapes[index]
             return shape
         return shapely.Point(self.xy[index])
 
-    def hexed(self, kind: RecordSpec, rows: NDArray[np.int64]) -> Any:
-        """Return the geometry of good rows as EWKB hex, SRID 4326."""
+    def format_geometries(self, spec: RecordSpec, rows: NDArray[np.int64]) -> Any:
+        """Return the geometry of valid rows as EWKB hex, SRID 4326."""
         if self.shapes is None:
-            return copy_text.points(self.xy[rows])
+            return copy_text.format_points(self.xy[rows])
         shapes = self.shapes[rows]
-        if kind.name == "ring":
-            shapes = np.array([_multi(shape) for shape in shapes], dtype=np.object_)
-        return copy_text.shapes(shapes)
+        if spec.name == "ring":
+            shapes = np.array([_to_multipolygon(shape) for shape in shapes], dtype=np.object_)
+        return copy_text.format_shapes(shapes)
 
-    def refuse(
-        self,
-        index: int,
-        words: tuple[str, str, str, str | None],
-        value: str | None,
-        column: int = 0,
-    ) -> None:
-        """Note what is wrong with a row."""
-        code, english, chinese, hint = words
-        self.good[index] = False
-        self.faults.append(PlaceFault(index, code, english, chinese, hint, value, column))
+    def add_issue(self, index: int, texts: _Texts, value: str | None = None, column: int = 0) -> None:
+        """Mark a row as not valid and add what is wrong with it."""
+        self.valid[index] = False
+        self.issues.append(LocationIssue(index, *texts, value, column))
+
+    def remove_issues(self, is_selected: Callable[[int], bool]) -> None:
+        """Remove the issues of the selected rows."""
+        self.issues = [issue for issue in self.issues if not is_selected(issue.index)]
 
 
-def located(place: Place, kind: RecordSpec, batch: Batch) -> Located:
-    """Return where the rows of a batch lie; a kind without geometry lies well everywhere."""
-    if place.datums is not None:
-        return _by_datum(place, kind, batch, batch.columns[place.datums])
+def locate_rows(source: LocationSource, spec: RecordSpec, batch: Batch) -> LocatedRows:
+    """Return the locations of the rows of a batch; rows of a kind without geometry are all valid."""
+    if source.datum_column is not None:
+        return _locate_by_datum(source, spec, batch, batch.columns[source.datum_column])
     count = len(batch.row_numbers)
-    if place.mode == "file":
+    if source.mode == "file":
         shapes = batch.geometry if batch.geometry is not None else np.full(count, None)
-        return _of_shapes(shapes, np.zeros(count, np.int64), place, kind, None)
-    columns = [batch.columns[column] for column in place.columns]
-    if place.mode == "pair":
-        return _of_points(_blanks_read(coordinates.parse_columns(*columns), columns), place, columns)
-    if place.mode == "cell":
-        return _of_cells(columns[0], place, kind)
-    return Located(np.ones(count, dtype=bool))
+        return _locate_shapes(shapes, np.zeros(count, np.int64), source, spec, None)
+    columns = [batch.columns[column] for column in source.columns]
+    if source.mode == "pair":
+        return _locate_points(_mark_no_values(coordinates.parse_columns(*columns), columns), source, columns)
+    if source.mode == "cell":
+        return _locate_cells(columns[0], source, spec)
+    return LocatedRows(np.ones(count, dtype=bool))
 
 
-def _blanks_read(read: Locations, columns: list[Any]) -> Locations:
-    """Return places where a word for nothing is a blank, and no number that cannot be read."""
-    fault = read.issue_codes.copy()
-    for index in np.flatnonzero(fault == NOT_A_NUMBER):
-        cells = [column[int(index)].as_py() for column in columns]
-        said = [cell for cell in cells if cell is not None and cell not in NOTHING_AS_WRITTEN]
-        if len(said) < len(cells):
-            fault[index] = HALF_BLANK if said else BLANK
-    return replace(read, issue_codes=fault)
+def _mark_no_values(parsed: Locations, columns: list[Any]) -> Locations:
+    """Return locations in which a word for "no value" is a blank, not a number that cannot be parsed."""
+    codes = parsed.issue_codes.copy()
+    for index in np.flatnonzero(codes == NOT_A_NUMBER).tolist():
+        cells = [column[index].as_py() for column in columns]
+        filled = [cell for cell in cells if cell is not None and cell not in NO_VALUE_SPELLINGS]
+        if len(filled) < len(cells):
+            codes[index] = HALF_BLANK if filled else BLANK
+    return replace(parsed, issue_codes=codes)
 
 
-def _by_datum(place: Place, kind: RecordSpec, batch: Batch, column: Any) -> Located:
-    """Read each row in the datum that a cell of it names, others as the rest of the file."""
-    plainly = replace(place, datums=None)
-    known = {text: datum_in(text) for text in column.drop_null().unique().to_pylist()}
-    systems = np.array([known[text] or place.crs if text else place.crs for text in column.to_pylist()], object)
-    parts = {
-        crs: located(replace(plainly, crs=crs), kind, batch)
-        for crs in sorted({crs for crs in known.values() if crs} | {place.crs})
-        if crs == place.crs or (systems == crs).any()
+def _locate_by_datum(source: LocationSource, spec: RecordSpec, batch: Batch, column: Any) -> LocatedRows:
+    """Locate each row in the datum that its cell names, rows without one in the CRS of the file."""
+    datums = {text: parse_datum(text) for text in column.drop_null().unique().to_pylist()}
+    texts = column.to_pylist()
+    systems = np.array([datums[text] or source.crs if text else source.crs for text in texts], object)
+    without_datum = replace(source, datum_column=None)
+    by_crs = {
+        crs: locate_rows(replace(without_datum, crs=crs), spec, batch)
+        for crs in sorted({crs for crs in datums.values() if crs} | {source.crs})
+        if crs == source.crs or (systems == crs).any()
     }
-    found = parts.pop(place.crs)
-    for crs, part in parts.items():
-        of = systems == crs
-        found.good[of], found.swapped = part.good[of], found.swapped + part.swapped
-        if part.shapes is not None and found.shapes is not None:
-            found.shapes[of] = part.shapes[of]
+    result = by_crs.pop(source.crs)
+    for crs, located in by_crs.items():
+        rows = systems == crs
+        result.valid[rows], result.swapped = located.valid[rows], result.swapped + located.swapped
+        if located.shapes is not None and result.shapes is not None:
+            result.shapes[rows] = located.shapes[rows]
         else:
-            found.xy[of] = part.xy[of]
-        found.faults = [one for one in found.faults if not of[one.index]]
-        found.faults += [one for one in part.faults if of[one.index]]
-    unknown = [at for at, text in enumerate(column.to_pylist()) if text and known[text] is None]
-    for index in unknown:
-        found.faults = [one for one in found.faults if one.index != index]
-        found.refuse(index, _UNKNOWN_DATUM, column[index].as_py(), len(place.columns))
-    return found
+            result.xy[rows] = located.xy[rows]
+        result.remove_issues(lambda index, rows=rows: bool(rows[index]))  # type: ignore[misc]  # bound in this turn
+        result.issues += [issue for issue in located.issues if rows[issue.index]]
+    unknown = {index for index, text in enumerate(texts) if text and datums[text] is None}
+    result.remove_issues(unknown.__contains__)
+    for index in sorted(unknown):
+        result.add_issue(index, _UNKNOWN_DATUM, column[index].as_py(), len(source.columns))
+    return result
 
 
-def _of_points(read: Locations, place: Place, columns: list[Any]) -> Located:
-    """Judge points read from columns of text."""
-    there = coordinates.locations_to_lonlat(read, place.crs)
-    found = Located(there.valid.copy(), np.round(there.xy, DECIMALS))
-    exchanged = _exchanged(read, there, place)
-    for index in np.flatnonzero(there.issue_codes):
-        words = _words(place, int(there.issue_codes[index]), swapped=bool(exchanged[index]))
-        blamed = _blamed(columns, int(index), int(there.issue_codes[index]))
-        found.refuse(int(index), words, _cells_at(columns, int(index)), blamed)
-    found.swapped = int(exchanged.sum())
-    _hint_metres(found, lambda at: read.xy[at : at + 1])
-    for index in np.flatnonzero(found.good & (found.xy == 0).all(axis=1)):
-        found.refuse(int(index), _ZERO, _cells_at(columns, int(index)))
-    return found
+def _locate_points(parsed: Locations, source: LocationSource, columns: list[Any]) -> LocatedRows:
+    """Return the locations of points that were parsed from columns of text."""
+    converted = coordinates.locations_to_lonlat(parsed, source.crs)
+    result = LocatedRows(converted.valid.copy(), np.round(converted.xy, DECIMALS))
+    swapped = _find_swapped_points(parsed, converted, source)
+    for index in np.flatnonzero(converted.issue_codes).tolist():
+        code = int(converted.issue_codes[index])
+        texts = _choose_texts(source, code, is_swapped=bool(swapped[index]))
+        result.add_issue(index, texts, _join_cells(columns, index), _find_wrong_column(columns, index, code))
+    result.swapped = int(swapped.sum())
+    _add_metres_hints(result, lambda index: parsed.xy[index : index + 1])
+    for index in np.flatnonzero(result.valid & (result.xy == 0).all(axis=1)).tolist():
+        result.add_issue(index, _ZERO, _join_cells(columns, index))
+    return result
 
 
-def _hint_metres(found: Located, numbers: Callable[[int], Floats]) -> None:
-    """Say of numbers that are no degrees which metres they look like, row by row."""
-    for at, one in enumerate(found.faults):
-        if one.code == "geometry-out-of-range" and (like := metres_like(numbers(one.index))):
-            found.faults[at] = replace(one, hint=f"{one.hint}{like}")
+def _add_metres_hints(result: LocatedRows, numbers_of: Callable[[int], Floats]) -> None:
+    """Add to each issue about numbers that are not degrees which metres they look like."""
+    for position, issue in enumerate(result.issues):
+        if issue.code == "geometry-out-of-range" and (system := describe_metres(numbers_of(issue.index))):
+            hint = Message("{hint} {system}", hint=issue.hint, system=system)
+            result.issues[position] = replace(issue, hint=hint)
 
 
-def _exchanged(read: Locations, there: Locations, place: Place) -> Bools:
-    """Return the points that are no place, and would be one with x and y exchanged."""
-    off = np.asarray((there.issue_codes == OUT_OF_RANGE) | (there.issue_codes == OUTSIDE_CRS), dtype=bool)
-    if not off.any():
-        return off
-    other = coordinates.locations_to_lonlat(Locations(read.xy[:, ::-1], np.where(off, 0, BLANK)), place.crs)
-    return np.asarray(off & other.valid, dtype=bool)
+def _find_swapped_points(parsed: Locations, converted: Locations, source: LocationSource) -> Bools:
+    """Return the points that are not valid, and would be with x and y swapped."""
+    is_off = np.asarray((converted.issue_codes == OUT_OF_RANGE) | (converted.issue_codes == OUTSIDE_CRS), dtype=bool)
+    if not is_off.any():
+        return is_off
+    turned = Locations(parsed.xy[:, ::-1], np.where(is_off, 0, BLANK))
+    return np.asarray(is_off & coordinates.locations_to_lonlat(turned, source.crs).valid, dtype=bool)
 
 
-def _words(place: Place, fault: int, *, swapped: bool) -> tuple[str, str, str, str | None]:
-    return (*_SWAPPED, TURN[place.mode]) if swapped else _WORDS[fault]
+def _choose_texts(source: LocationSource, code: int, *, is_swapped: bool) -> _Texts:
+    return _Texts("swapped-coordinates", _SWAPPED, SWAP_HINTS[source.mode]) if is_swapped else _TEXTS[code]
 
 
-def _blamed(columns: list[Any], index: int, fault: int) -> int:
-    """Return which column of a pair is to blame: the blank one, or the one that is no number."""
-    if fault not in (HALF_BLANK, NOT_A_NUMBER):
+def _find_wrong_column(columns: list[Any], index: int, code: int) -> int:
+    """Return which column of a pair has the issue: the blank one, or the one that is not a number."""
+    if code not in (HALF_BLANK, NOT_A_NUMBER):
         return 0
     return int(coordinates.parse_numbers(columns[0].slice(index, 1))[1][0] == 0)
 
 
-def _cells_at(columns: list[Any], index: int) -> str | None:
+def _join_cells(columns: list[Any], index: int) -> str | None:
     cells = [text for column in columns if (text := column[index].as_py()) is not None]
     return ", ".join(cells) or None
 
 
-def _of_cells(column: Any, place: Place, kind: RecordSpec) -> Located:
-    """Judge a column with a whole place in each cell, written as shape or as a pair."""
-    shapes, fault, srid = coordinates.parse_shapes(column)
-    pairs = np.flatnonzero(fault == BAD_GEOMETRY) if "Point" in kind.shapes else np.empty(0, int)
+def _locate_cells(column: Any, source: LocationSource, spec: RecordSpec) -> LocatedRows:
+    """Return the locations of a column with a whole location in each cell, a shape or a pair of numbers."""
+    shapes, codes, srid = coordinates.parse_shapes(column)
+    pairs = np.flatnonzero(codes == BAD_GEOMETRY) if "Point" in spec.shapes else np.empty(0, int)
     if len(pairs):
-        read = coordinates.parse_pairs(column.take(pa.array(pairs)), order=place.order)
-        shapes[pairs[read.valid]] = shapely.points(read.xy[read.valid])
-        fault[pairs] = read.issue_codes
-    for at in np.flatnonzero(fault > BLANK).tolist():
-        if column[at].as_py() in NOTHING_AS_WRITTEN:
-            fault[at] = BLANK
-    found = _of_shapes(shapes, srid, place, kind, column)
-    told = {int(index): int(fault[index]) for index in np.flatnonzero(fault > BLANK)}
-    found.faults = [one for one in found.faults if one.index not in told]
-    for index, what in told.items():
-        found.refuse(index, _WORDS[what], column[index].as_py())
-    return found
+        parsed = coordinates.parse_pairs(column.take(pa.array(pairs)), order=source.order)
+        shapes[pairs[parsed.valid]] = shapely.points(parsed.xy[parsed.valid])
+        codes[pairs] = parsed.issue_codes
+    for index in np.flatnonzero(codes > BLANK).tolist():
+        if column[index].as_py() in NO_VALUE_SPELLINGS:
+            codes[index] = BLANK
+    result = _locate_shapes(shapes, srid, source, spec, column)
+    by_row = {index: int(codes[index]) for index in np.flatnonzero(codes > BLANK).tolist()}
+    result.remove_issues(by_row.__contains__)
+    for index, code in by_row.items():
+        result.add_issue(index, _TEXTS[code], column[index].as_py())
+    return result
 
 
-def _of_shapes(shapes: Shapes, srid: NDArray[np.int64], place: Place, kind: RecordSpec, column: Any) -> Located:
-    count = len(shapes)
-    kept = _single(np.asarray(shapes, dtype=object), kind)
-    there, fault = _to_lonlat(kept, srid, place)
-    found = Located(fault == 0, shapes=there)
-    exchanged = _exchanged_shapes(kept, fault, place)
-    for index in np.flatnonzero(fault):
-        words = _words(place, int(fault[index]), swapped=bool(exchanged[index]))
-        found.refuse(int(index), words, _cells_at([column], int(index)) if column is not None else None)
-    found.swapped = int(exchanged.sum())
-    _hint_metres(found, lambda at: shapely.get_coordinates(kept[at]))
-    _check_types(found, kept, kind)
-    if kind.shapes == ("Point",):
-        found.xy = np.full((count, 2), np.nan)
-        found.xy[found.good] = np.round(shapely.get_coordinates(there[found.good]), DECIMALS)
-        found.shapes = None
-        for index in np.flatnonzero(found.good & (found.xy == 0).all(axis=1)):
-            found.refuse(int(index), _ZERO, "0, 0")
-        return found
-    _check_validity(found)
-    return found
+def _locate_shapes(
+    shapes: Shapes, srid: NDArray[np.int64], source: LocationSource, spec: RecordSpec, column: Any
+) -> LocatedRows:
+    """Return the locations of shapes; ``srid`` is 0 where a shape names no CRS."""
+    merged = _merge_single_members(np.asarray(shapes, dtype=object), spec)
+    converted, codes = _to_lonlat(merged, srid, source)
+    result = LocatedRows(codes == 0, shapes=converted)
+    swapped = _find_swapped_shapes(merged, codes, source)
+    for index in np.flatnonzero(codes).tolist():
+        texts = _choose_texts(source, int(codes[index]), is_swapped=bool(swapped[index]))
+        result.add_issue(index, texts, _join_cells([column], index) if column is not None else None)
+    result.swapped = int(swapped.sum())
+    _add_metres_hints(result, lambda index: shapely.get_coordinates(merged[index]))
+    _check_types(result, merged, spec)
+    if spec.shapes == ("Point",):
+        result.xy = np.full((len(shapes), 2), np.nan)
+        result.xy[result.valid] = np.round(shapely.get_coordinates(converted[result.valid]), DECIMALS)
+        result.shapes = None
+        for index in np.flatnonzero(result.valid & (result.xy == 0).all(axis=1)).tolist():
+            result.add_issue(index, _ZERO, "0, 0")
+        return result
+    _check_validity(result, converted)
+    return result
 
 
-def _single(shapes: Shapes, kind: RecordSpec) -> Shapes:
-    """Return shapes where a collection of one member is the member, and touching lines are one."""
-    kept = shapes.copy()
-    types = shapely.get_type_id(kept)
-    for index in np.flatnonzero(types > 3):
-        shape = kept[index]
-        if shape.geom_type not in kind.shapes:
-            parts = shapely.get_parts(shape)
-            kept[index] = parts[0] if len(parts) == 1 else _merged(shape)
-    empty = shapely.is_empty(kept)
-    kept[empty] = None
-    return kept
+def _merge_single_members(shapes: Shapes, spec: RecordSpec) -> Shapes:
+    """Return shapes in which a collection of one member is that member, and lines that touch are one line."""
+    merged = shapes.copy()
+    for index in np.flatnonzero(shapely.get_type_id(merged) > 3).tolist():
+        shape = merged[index]
+        if shape.geom_type not in spec.shapes:
+            members = shapely.get_parts(shape)
+            if len(members) == 1:
+                merged[index] = members[0]
+            elif shape.geom_type == "MultiLineString":
+                merged[index] = shapely.line_merge(shape, directed=True)
+    merged[shapely.is_empty(merged)] = None
+    return merged
 
 
-def _merged(shape: BaseGeometry) -> BaseGeometry:
-    return shapely.line_merge(shape, directed=True) if shape.geom_type == "MultiLineString" else shape
-
-
-def _to_lonlat(shapes: Shapes, srid: NDArray[np.int64], place: Place) -> tuple[Shapes, Any]:
-    there = np.full(len(shapes), None, dtype=object)
-    fault = np.zeros(len(shapes), np.uint8)
+def _to_lonlat(shapes: Shapes, srid: NDArray[np.int64], source: LocationSource) -> tuple[Shapes, Any]:
+    converted = np.full(len(shapes), None, dtype=object)
+    codes = np.zeros(len(shapes), np.uint8)
     for number in np.unique(srid):
-        of = srid == number
-        system = place.crs if number == 0 else f"EPSG:{number}"
-        there[of], fault[of] = coordinates.shapes_to_lonlat(shapes[of], system)
-    return there, fault
+        rows = srid == number
+        system = source.crs if number == 0 else f"EPSG:{number}"
+        converted[rows], codes[rows] = coordinates.shapes_to_lonlat(shapes[rows], system)
+    return converted, codes
 
 
-def _exchanged_shapes(shapes: Shapes, fault: Any, place: Place) -> Bools:
-    off = (fault == OUT_OF_RANGE) | (fault == OUTSIDE_CRS)
-    if off.any():
-        turned = shapely.transform(shapes[off], lambda xy: xy[:, ::-1])
-        _, again = coordinates.shapes_to_lonlat(turned, place.crs)
-        off[np.flatnonzero(off)] = again == 0
-    return np.asarray(off, dtype=bool)
+def _find_swapped_shapes(shapes: Shapes, codes: Any, source: LocationSource) -> Bools:
+    is_off = (codes == OUT_OF_RANGE) | (codes == OUTSIDE_CRS)
+    if is_off.any():
+        turned = shapely.transform(shapes[is_off], lambda xy: xy[:, ::-1])
+        _, codes_of_turned = coordinates.shapes_to_lonlat(turned, source.crs)
+        is_off[np.flatnonzero(is_off)] = codes_of_turned == 0
+    return np.asarray(is_off, dtype=bool)
 
 
-def _check_types(found: Located, shapes: Shapes, kind: RecordSpec) -> None:
-    needed = " or ".join(kind.shapes)
-    for index in np.flatnonzero(found.good):
+def _check_types(result: LocatedRows, shapes: Shapes, spec: RecordSpec) -> None:
+    """Add an issue for each shape of a type that the kind does not have."""
+    types = " / ".join(spec.shapes)
+    for index in np.flatnonzero(result.valid).tolist():
         name = shapes[index].geom_type
-        if name not in kind.shapes:
-            words = (
-                "geometry-type", f"the geometry must be a {needed}, not a {name}",
-                f"几何类型应为 {needed}，而不是 {name}", _other_type(kind, name),
-            )  # fmt: skip
-            found.refuse(int(index), words, None)
+        if name not in spec.shapes:
+            message = Message("The geometry is a {type}; this kind needs a {types}", type=name, types=types)
+            result.add_issue(index, _Texts("geometry-type", message, _choose_type_hint(spec, name)))
 
 
-def _other_type(kind: RecordSpec, name: str) -> str:
-    """Return what helps against a geometry of another type."""
-    if "Point" in kind.shapes:
+_OUTLINE_HINT: Final = Message(
+    "Give the location of the device as a point. An outline or a field of view is not its location."
+)
+_SEVERAL_POINTS_HINT: Final = Message("A row has one location: give each point a row and a code.")
+_SEVERAL_LINES_HINT: Final = Message(
+    "The lines do not join end to end: give each a row and a code, or close the space between them."
+)
+_OPEN_LINE_HINT: Final = Message("Close the line and save it as a polygon.")
+_OTHER_LAYER_HINT: Final = Message("Check whether another layer of the file, or another kind, is meant.")
+
+
+def _choose_type_hint(spec: RecordSpec, name: str) -> Message:
+    if "Point" in spec.shapes:
         if name in ("Polygon", "MultiPolygon"):
-            return "give the place of the device itself as a point; an outline or a field of view is not the place"
+            return _OUTLINE_HINT
         if "Multi" in name or name == "GeometryCollection":
-            return "one row has one place: give each point a row and a code of its own"
-    elif "LineString" in kind.shapes:
+            return _SEVERAL_POINTS_HINT
+    elif "LineString" in spec.shapes:
         if name == "MultiLineString":
-            return "the parts do not join end to end: give each part a row and a code of its own, or mend the gap"
+            return _SEVERAL_LINES_HINT
     elif "Line" in name:
-        return "close the line and save it as a polygon"
-    return "another layer of the file, or another kind, may be meant"
+        return _OPEN_LINE_HINT
+    return _OTHER_LAYER_HINT
 
 
-def _check_validity(found: Located) -> None:
-    assert found.shapes is not None  # noqa: S101  # points do not come here
-    rows = np.flatnonzero(found.good)
-    found.shapes[rows] = shapely.transform(found.shapes[rows], lambda xy: np.round(xy, DECIMALS))
-    for index in rows[~shapely.is_valid(found.shapes[rows])]:
-        reason = shapely.is_valid_reason(found.shapes[index])
-        found.refuse(
-            int(index),
-            ("invalid-geometry", reason, f"几何图形无效：{in_chinese(reason)}", None),
-            None,
-        )
-    zero = [index for index in rows if found.good[index] and not shapely.get_coordinates(found.shapes[index]).any()]
-    for index in zero:
-        found.refuse(int(index), _ZERO, "0, 0")
+def _check_validity(result: LocatedRows, shapes: Shapes) -> None:
+    """Round shapes that are not points, and add an issue for each that is not valid."""
+    rows = np.flatnonzero(result.valid)
+    shapes[rows] = shapely.transform(shapes[rows], lambda xy: np.round(xy, DECIMALS))
+    for index in rows[~shapely.is_valid(shapes[rows])].tolist():
+        message = _describe_reason(shapely.is_valid_reason(shapes[index]))
+        result.add_issue(index, _Texts("invalid-geometry", message))
+    for index in rows.tolist():
+        if result.valid[index] and not shapely.get_coordinates(shapes[index]).any():
+            result.add_issue(index, _ZERO, "0, 0")
 
 
-def _multi(shape: BaseGeometry) -> BaseGeometry:
+_REASON: Final = re.compile(r"(.+?)\[(.*)\]")
+_REASONS: Final[Mapping[str, Message]] = {
+    "Self-intersection": Message("self-intersection"),
+    "Ring Self-intersection": Message("the ring touches itself"),
+    "Hole lies outside shell": Message("a hole is outside the polygon"),
+    "Holes are nested": Message("holes are nested"),
+    "Interior is disconnected": Message("the interior is disconnected"),
+    "Nested shells": Message("polygons are nested"),
+    "Duplicate Rings": Message("two rings are equal"),
+    "Too few points in geometry component": Message("a line or ring has too few points"),
+}
+"""Reasons of GEOS."""
+
+
+def _describe_reason(reason: str) -> Message:
+    """Return the message of a reason of GEOS, such as ``Self-intersection[113.2 35.2]``."""
+    match = _REASON.fullmatch(reason)
+    if match is None:
+        return Message("The geometry is not valid: {reason}", reason=_REASONS.get(reason, reason))
+    return Message(
+        "The geometry is not valid: {reason} at {location}",
+        reason=_REASONS.get(match[1], match[1]),
+        location=match[2],
+    )
+
+
+def _to_multipolygon(shape: BaseGeometry) -> BaseGeometry:
     return shapely.MultiPolygon([shape]) if isinstance(shape, shapely.Polygon) else shape

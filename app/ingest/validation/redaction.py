@@ -47,7 +47,7 @@ _ASCII: Final = {
 """Letter that a column of numbers and codes has not -> words with it."""
 
 
-def withheld(batch: Batch, dropped: Collection[str]) -> Batch:
+def redact_cells(batch: Batch, dropped: Collection[str]) -> Batch:
     """Return a batch without such cells, and its rows told as at fault.
 
     Parameters
@@ -69,7 +69,7 @@ def withheld(batch: Batch, dropped: Collection[str]) -> Batch:
     return batch if len(odd) == len(batch.issues) else replace(batch, columns=columns, issues=tuple(odd))
 
 
-def told(batch: Batch, dropped: Collection[str]) -> dict[int, list[str]]:
+def redact_personal_text(batch: Batch, dropped: Collection[str]) -> dict[int, list[str]]:
     """Blank the cells of a batch in which somebody has written of a login or a person, in place.
 
     Returns

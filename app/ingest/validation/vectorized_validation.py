@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from app.geo.arrays import Bools
 from app.ingest.columns.field_specs import FieldSpec, RecordSpec, field_validator
-from app.ingest.columns.import_plan import Feed, Plan
+from app.ingest.columns.import_plan import FieldSource, ImportPlan
 from app.ingest.readers.opening import Batch
-from app.ingest.validation.row_validation import MISREAD, reference_code
+from app.ingest.validation.row_validation import MISREAD, derive_code
 from app.ingest.values import gb_codes
-from app.ingest.values.cell_parsing import Unreadable
+from app.ingest.values.cell_parsing import CellError
 from app.ingest.values.code_lists import TOPICS
-from app.ingest.values.copy_text import text_of
-from app.ingest.values.field_parsers import nothing_in
+from app.ingest.values.copy_text import format_value
+from app.ingest.values.field_parsers import find_no_value_words
 from app.models.cross_field_rules import All, Compare, Condition, FarFrom, Given, Missing, NoneOf, OneOf, is_checked
 
 Array = Any
@@ -32,7 +32,7 @@ _RARE: Final = 0.5
 """Share of distinct cells above which a column is not worth remembering cell by cell."""
 
 
-def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, Array]]:
+def validate_columns(plan: ImportPlan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, Array]]:
     """Return which rows are certainly good, and their columns as text.
 
     Parameters
@@ -41,11 +41,11 @@ def certain(plan: Plan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, A
         Rows that are worth looking at: their place is good.
     """
     count = len(batch.row_numbers)
-    if plan.grouped or not _rules_known(plan.spec) or not placed.any():
+    if plan.groups_lanes or not _rules_known(plan.spec) or not placed.any():
         return np.zeros(count, dtype=bool), _nothing(plan.spec)
     sure = placed.copy()
     columns: dict[str, Array] = {}
-    for feed in plan.feeds:
+    for feed in plan.sources:
         for name, array, good in _column(plan.spec, feed, batch):
             columns[name] = array
             sure &= good
@@ -63,7 +63,7 @@ def _nothing(kind: RecordSpec) -> dict[str, Array]:
     return {name: pa.array([], pa.string()) for name in kind.fields}
 
 
-def _fill(plan: Plan, columns: dict[str, Array], count: int) -> Bools:
+def _fill(plan: ImportPlan, columns: dict[str, Array], count: int) -> Bools:
     """Put in defaults; return the rows that have every required field."""
     _derive_codes(plan, columns)
     full = np.ones(count, dtype=bool)
@@ -71,7 +71,7 @@ def _fill(plan: Plan, columns: dict[str, Array], count: int) -> Bools:
         if name in plan.missing:
             continue
         value = plan.defaults.get(name, None if target.required else target.default)
-        text = text_of(value)
+        text = format_value(value)
         if text is not None:
             constant = pa.scalar(text, pa.string())
             columns[name] = pc.fill_null(columns[name], constant) if name in columns else pa.repeat(constant, count)
@@ -81,23 +81,23 @@ def _fill(plan: Plan, columns: dict[str, Array], count: int) -> Bools:
     return full
 
 
-def _derive_codes(plan: Plan, columns: dict[str, Array]) -> None:
+def _derive_codes(plan: ImportPlan, columns: dict[str, Array]) -> None:
     if plan.key != "owner_reference" or not {"owner_unit", "owner_reference"} <= columns.keys():
         return
     pairs = zip(columns["owner_unit"].to_pylist(), columns["owner_reference"].to_pylist(), strict=True)
-    derived = pa.array([reference_code(*pair) if pair[0] and pair[1] else None for pair in pairs], pa.string())
+    derived = pa.array([derive_code(*pair) if pair[0] and pair[1] else None for pair in pairs], pa.string())
     columns["code"] = pc.coalesce(columns["code"], derived) if "code" in columns else derived
 
 
 # Columns
 
 
-def _column(kind: RecordSpec, feed: Feed, batch: Batch) -> list[tuple[str, Array, Bools]]:
+def _column(kind: RecordSpec, feed: FieldSource, batch: Batch) -> list[tuple[str, Array, Bools]]:
     """Return the stored text of the fields a feed gives, and where it is certain."""
     arrays = [batch.columns[name] for name in feed.columns]
     array = arrays[0]
     if len(arrays) > 1:
-        array = pc.binary_join_element_wise(*arrays, feed.joint, null_handling="skip")
+        array = pc.binary_join_element_wise(*arrays, feed.separator, null_handling="skip")
         array = pc.if_else(pc.equal(array, ""), None, array)
     if feed.spec.name == "resolution":
         return _resolution(feed, array)
@@ -109,12 +109,12 @@ def _column(kind: RecordSpec, feed: Feed, batch: Batch) -> list[tuple[str, Array
     return [(feed.spec.name, array, good)]
 
 
-def _simple(kind: RecordSpec, feed: Feed, array: Array) -> tuple[Bools, bool]:
+def _simple(kind: RecordSpec, feed: FieldSource, array: Array) -> tuple[Bools, bool]:
     """Return where cells are stored as they stand, and whether that is the way to go at all."""
-    reader, target = feed.reader, feed.spec
+    reader, target = feed.parser, feed.spec
     test = _TESTS.get(target.form)
     coded = target.name in TOPICS["direction"].fields and feed.code_list not in (None, "degrees")
-    if test is None or reader.values or feed.unit_counts or coded or feed.code_list == "down":
+    if test is None or reader.values or feed.has_other_unit or coded or feed.code_list == "down":
         return np.zeros(len(array), dtype=bool), False
     if target.form == "code":
         return _codes(kind, target, array) & ~_nothing_said(target, array), True
@@ -123,11 +123,11 @@ def _simple(kind: RecordSpec, feed: Feed, array: Array) -> tuple[Bools, bool]:
 
 def _nothing_said(target: FieldSpec, array: Array) -> Bools:
     """Tell cells with a word or sign for nothing, which are not kept as they stand."""
-    words = pa.array(sorted(nothing_in(target)), pa.string())
+    words = pa.array(sorted(find_no_value_words(target)), pa.string())
     return _mask(pc.is_in(array, value_set=words))
 
 
-def _cell_by_cell(kind: RecordSpec, feed: Feed, array: Array) -> tuple[str, Array, Bools]:
+def _cell_by_cell(kind: RecordSpec, feed: FieldSource, array: Array) -> tuple[str, Array, Bools]:
     """Read each distinct cell once, through the reader and the rules of its field."""
     coded = array.dictionary_encode()
     texts, good = [], []
@@ -141,28 +141,28 @@ def _cell_by_cell(kind: RecordSpec, feed: Feed, array: Array) -> tuple[str, Arra
     return feed.spec.name, stored, _mask(pc.fill_null(fine, True))
 
 
-def _read(kind: RecordSpec, feed: Feed, cell: str) -> tuple[str | None, bool]:
+def _read(kind: RecordSpec, feed: FieldSource, cell: str) -> tuple[str | None, bool]:
     name = feed.spec.name
     try:
-        value = feed.reader.read(cell)
+        value = feed.parser.parse(cell)
         if name in kind.fields:
             rules = field_validator(kind, name)
             value = rules.dump_python(rules.validate_python(value), mode="json")
-    except (Unreadable, ValidationError):
+    except (CellError, ValidationError):
         return None, False
-    return text_of(value), True
+    return format_value(value), True
 
 
-def _resolution(feed: Feed, array: Array) -> list[tuple[str, Array, Bools]]:
+def _resolution(feed: FieldSource, array: Array) -> list[tuple[str, Array, Bools]]:
     coded = array.dictionary_encode()
     pairs: list[tuple[str | None, str | None]] = []
     good = []
     for cell in coded.dictionary.to_pylist():
         try:
-            width, height = feed.reader.read(cell)
-        except Unreadable:
+            width, height = feed.parser.parse(cell)
+        except CellError:
             width = height = None
-        pairs.append((text_of(width), text_of(height)))
+        pairs.append((format_value(width), format_value(height)))
         good.append(width is not None)
     fine = _mask(pc.fill_null(pa.array(good, pa.bool_()).take(coded.indices), True))
     return [
@@ -295,11 +295,11 @@ def _digits_fit(kind: RecordSpec, array: Array) -> Bools:
             pa.array(_types(kind.name)),
         ),
     )
-    fine = twenty & _mask(pc.fill_null(fit, False)) & ~maybe_rounded(array)
+    fine = twenty & _mask(pc.fill_null(fit, False)) & ~find_possibly_rounded(array)
     return np.asarray(~digits | fine, dtype=bool)
 
 
-def maybe_rounded(array: Array) -> Bools:
+def find_possibly_rounded(array: Array) -> Bools:
     """Return twenty-digit codes that may be whole doubles: these are multiples of 2048.
 
     Which the last eleven digits decide; whatever ends in five zeros is not one by that alone.

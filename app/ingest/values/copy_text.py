@@ -15,7 +15,7 @@ _POINT: Final = np.frombuffer(bytes.fromhex("0101000020e6100000"), np.uint8)
 _HEX: Final = np.frombuffer(b"0123456789ABCDEF", np.uint8)
 
 
-def points(xy: Floats) -> Any:
+def format_points(xy: Floats) -> Any:
     """Return points as an Arrow array of EWKB hex.
 
     Parameters
@@ -25,7 +25,7 @@ def points(xy: Floats) -> Any:
 
     Examples
     --------
-    >>> points(np.array([[0.0, 0.5]]))[0].as_py()
+    >>> format_points(np.array([[0.0, 0.5]]))[0].as_py()
     '0101000020E61000000000000000000000000000000000E03F'
     """
     count = len(xy)
@@ -39,18 +39,18 @@ def points(xy: Floats) -> Any:
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def shapes(geometries: NDArray[np.object_]) -> Any:
+def format_shapes(geometries: NDArray[np.object_]) -> Any:
     """Return shapes as an Arrow array of EWKB hex."""
     marked = shapely.set_srid(geometries, 4326)
     return pa.array(shapely.to_wkb(marked, hex=True, include_srid=True), pa.string())
 
 
-def lonlat(hexed: Any) -> Floats | None:
-    """Return lon and lat of an Arrow array of points as `points` writes them; None for others.
+def parse_points(hexed: Any) -> Floats | None:
+    """Return lon and lat of an Arrow array of points as `format_points` writes them; None for others.
 
     Examples
     --------
-    >>> lonlat(points(np.array([[113.2, 35.2]])))
+    >>> parse_points(format_points(np.array([[113.2, 35.2]])))
     array([[113.2,  35.2]])
     """
     texts = hexed.combine_chunks() if isinstance(hexed, pa.ChunkedArray) else hexed
@@ -71,10 +71,10 @@ def lonlat(hexed: Any) -> Floats | None:
 # Values as the text that PostgreSQL's COPY reads into their columns.
 
 
-def text_of(value: Any) -> str | None:
+def format_value(value: Any) -> str | None:
     """Return a value as the text that PostgreSQL reads into its column.
 
-    >>> text_of(["face", "vehicle"]), text_of(True), text_of(0.5), text_of([{"lane": 1}])
+    >>> format_value(["face", "vehicle"]), format_value(True), format_value(0.5), format_value([{"lane": 1}])
     ('{face,vehicle}', 'true', '0.5', '[{"lane":1}]')
     """
     if value is None or isinstance(value, str):

@@ -1,7 +1,7 @@
-"""From the text of a cell to the value of its field, remembered per distinct text.
+"""Parsers of the columns of a file: from the text of a cell to the value of its field.
 
-One reader per column of the plan; the fast and the slow way both go through it, so a cell means
-the same whichever way its row takes.
+An import plan has one parser for each field. Columnwise and row validation both use it, so a cell means the same in
+both. A parser remembers the result of each distinct text.
 """
 
 import dataclasses
@@ -13,303 +13,290 @@ from typing import Any, Final
 import orjson
 
 from app.ingest.columns.field_specs import LANES, FieldSpec
-from app.ingest.columns.headings import plain
+from app.ingest.columns.headings import to_plain_form
 from app.ingest.values import cell_parsing, dates
-from app.ingest.values.cell_parsing import Unreadable
+from app.ingest.values.cell_parsing import CellError
 from app.ingest.values.code_lists import ALL_ROUND, TOPICS, Topic, find_topic
 from app.ingest.values.forbidden_names import is_forbidden_name
+from app.ingest.values.text import to_narrow
+from app.messages import Message
 
-# Lanes of a checkpoint that stand in one cell as JSON: our own names, or those of GA/T 1400.
-#
-# Refuses members that tell of people, images or logins without repeating them.
+# Lanes of a checkpoint in one cell, as JSON with our names or those of GA/T 1400.
 
-_OURS: Final = ("lane", "direction", "bearing_deg", "name", "max_speed_kmh", "camera")
-_THEIRS: Final[dict[str, str]] = {
-    "LaneId": "lane", "LaneID": "lane", "CityPass": "direction", "Direction": "bearing_deg",
-    "Name": "name", "MaxSpeed": "max_speed_kmh", "ApeID": "camera",
-}  # fmt: skip
-_UNUSED: Final = frozenset({"TollgateID", "LaneNo", "Desc", "LaneType"})
+_LANE_MEMBERS: Final = ("lane", "direction", "bearing_deg", "name", "max_speed_kmh", "camera")
+_GAT1400_MEMBERS: Final[dict[str, str]] = {
+    "LaneId": "lane",
+    "LaneID": "lane",
+    "CityPass": "direction",
+    "Direction": "bearing_deg",
+    "Name": "name",
+    "MaxSpeed": "max_speed_kmh",
+    "ApeID": "camera",
+}
+_UNUSED_MEMBERS: Final = frozenset({"TollgateID", "LaneNo", "Desc", "LaneType"})
 
 
-def lanes_of(value: Any) -> Any:
-    """Return lanes as the registry holds them; what is no list of objects is left to the draft.
+def parse_lanes(value: Any) -> Any:
+    """Return lanes with the names of the registry; a value that is not a list of objects is left to the draft.
 
-    >>> lanes_of([{"TollgateID": "t", "LaneId": 1, "CityPass": "1", "Direction": "7"}])
+    >>> parse_lanes([{"TollgateID": "t", "LaneId": 1, "CityPass": "1", "Direction": "7"}])
     [{'lane': 1, 'direction': 'inbound', 'bearing_deg': 135.0}]
     """
     if not isinstance(value, list):
         return value
-    return [_lane(lane) if isinstance(lane, Mapping) else lane for lane in value]
+    return [_parse_lane(lane) if isinstance(lane, Mapping) else lane for lane in value]
 
 
-def _lane(lane: Mapping[str, Any]) -> dict[str, Any]:
-    strange = [name for name in lane if name not in (*_OURS, *_THEIRS, *_UNUSED)]
-    if any(is_forbidden_name(str(name)) for name in strange):
-        raise Unreadable(
-            "forbidden-content",
-            "a lane has members that tell of people, images or logins",
-            "车道中含有人员、图像或登录信息",
-        )
-    read = {}
+def _parse_lane(lane: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = [name for name in lane if name not in (*_LANE_MEMBERS, *_GAT1400_MEMBERS, *_UNUSED_MEMBERS)]
+    if any(is_forbidden_name(str(name)) for name in unknown):
+        # The members are not named: their names may hold the content itself.
+        raise CellError("forbidden-content", Message("A lane has members about people, images or logins"))
+    parsed = {}
     for name, value in lane.items():
-        if name in _UNUSED or value is None or value == "":
+        if name in _UNUSED_MEMBERS or value is None or value == "":
             continue
-        member = _THEIRS.get(name, name)
-        kept = _value(member, str(value)) if name in _THEIRS else value
-        if kept is not None:
-            read[member] = kept
-    return read
+        member = _GAT1400_MEMBERS.get(name, name)
+        parsed_value = _parse_member(member, str(value)) if name in _GAT1400_MEMBERS else value
+        if parsed_value is not None:
+            parsed[member] = parsed_value
+    return parsed
 
 
-def _value(member: str, text: str) -> Any:
+def _parse_member(member: str, text: str) -> Any:
     if member in ("lane", "max_speed_kmh"):
-        return cell_parsing.integer(text, member)
+        return cell_parsing.parse_integer(text, member)
     if member == "direction":
-        return _coded("passage", "citypass", text)
+        return _find_code("passage", "citypass", text)
     if member == "bearing_deg":
-        turn = _coded("direction", "gat1400", text)
-        return None if turn == ALL_ROUND else float(turn)
+        degrees = _find_code("direction", "gat1400", text)
+        return None if degrees == ALL_ROUND else float(degrees)
     return text.strip()
 
 
-def _coded(topic: str, code_list: str, text: str) -> Any:
-    bare = cell_parsing.narrow(text).strip().lower()
-    known = TOPICS[topic].build_table(code_list)
-    if bare not in known:
-        raise Unreadable(
-            "unknown-code",
-            f"{text[:40]!r} is no code of list {code_list}",
-            f"无法识别的代码 {text[:40]}",
+def _find_code(topic: str, code_list: str, text: str) -> Any:
+    bare = to_narrow(text).strip().lower()
+    table = TOPICS[topic].build_table(code_list)
+    if bare not in table:
+        raise CellError(
+            "unknown-code", Message("{text!r} is not a code of list {code_list}", text=text[:40], code_list=code_list)
         )
-    return known[bare]
+    return table[bare]
 
 
 _ARROW: Final = re.compile(r"\s*(?:→|[-=]+>)\s*")
-_SEVERAL: Final = re.compile(r"[东西南北]\s*[/、,，;；+&和与及|-]\s*[东西南北]")
-"""Two directions in one cell, which without the sign between them would be a third."""
+_TWO_DIRECTIONS: Final = re.compile(r"[东西南北]\s*[/、,，;；+&和与及|-]\s*[东西南北]")
+"""Two directions in one cell; without the sign between them they would read as a third one."""
 _QUARTERS: Final = {"北": 0, "东": 90, "南": 180, "西": 270}
-_LEANING: Final = re.compile(
+_BETWEEN_QUARTERS: Final = re.compile(
     r"([东西])偏([南北])(\d{1,2}(?:\.\d+)?)[°º度]?|([南北])偏([东西])(\d{1,2}(?:\.\d+)?)[°º度]?"
 )
-"""From one quarter so many degrees towards the next: 东偏南30° is 120."""
-_WHOLE: Final = re.compile(r"([+-]?)0*(\d+)(?:\.0+)?")
-_REMEMBERED: Final = 50_000
-_SAID: Final = frozenset(
-    {
-        "code",
-        "name",
-        "name_zh",
-        "name_en",
-        "address",
-        "notes",
-        "purpose",
-        "legal_basis",
-        "road_name",
-    }
+"""So many degrees from one quarter towards the next: 东偏南30° is 120."""
+_INTEGER: Final = re.compile(r"([+-]?)0*(\d+)(?:\.0+)?")
+_MAX_REMEMBERED: Final = 50_000
+_FREE_TEXT: Final = frozenset(
+    {"code", "name", "name_zh", "name_en", "address", "notes", "purpose", "legal_basis", "road_name"}
 )
-"""What a word for nothing may be meant in: texts, and the code a thing goes by."""
+"""Fields in which a word for "no value" may be meant as it is written."""
 _COUNTED: Final = frozenset({"number", "integer", "day", "instant"})
-"""Forms of fields in which a word for nothing can be nothing else."""
+"""Forms of fields in which a word for "no value" cannot mean anything else."""
 
 
-def nothing_in(field: FieldSpec) -> frozenset[str]:
+def find_no_value_words(field: FieldSpec) -> frozenset[str]:
     """Return the cells that say nothing of a field of text, codes or words.
 
-    In a number of a thing, a unit or an address of the network every word for nothing is nothing; else
-    all that have ``无`` for a pole would hang on one pole. In a name and a remark words are kept, and so
-    are those of a list, where nothing would be the default.
+    In the number of a thing, a unit or a network address every word for "no value" is one: otherwise all devices with
+    ``无`` as pole would be on one pole. Names and remarks keep words, and so do lists, where no value would be the
+    default.
     """
-    if field.form in ("text", "code") and field.name not in _SAID:
-        return cell_parsing.NOTHING_AS_WRITTEN
-    return cell_parsing.SIGNS_AS_WRITTEN
+    if field.form in ("text", "code") and field.name not in _FREE_TEXT:
+        return cell_parsing.NO_VALUE_SPELLINGS
+    return cell_parsing.NO_VALUE_SIGN_SPELLINGS
 
 
-def key(text: str) -> str:
-    """Return a cell as code tables spell it: no leading zeros, no marks, lower case.
+def to_table_key(text: str) -> str:
+    """Return a cell as the tables of codes write it: no leading zeros, no marks, lower case.
 
-    >>> key("01"), key("1.0"), key("-1"), key("South-East"), key("√")
-    ('1', '1', '-1', 'southeast', '√')
+    >>> [to_table_key(text) for text in ("01", "1.0", "-1", "South-East", "√")]
+    ['1', '1', '-1', 'southeast', '√']
     """
-    bare = cell_parsing.narrow(text).casefold().strip()
-    if whole := _WHOLE.fullmatch(bare):
+    bare = to_narrow(text).casefold().strip()
+    if whole := _INTEGER.fullmatch(bare):
         return ("-" if whole[1] == "-" else "") + whole[2]
-    return (plain(bare) or bare) if any(map(str.isalpha, bare)) else bare
+    return (to_plain_form(bare) or bare) if any(map(str.isalpha, bare)) else bare
 
 
 @dataclass(eq=False)
-class Reader:
-    """Reads the cells of one column for one field."""
+class FieldParser:
+    """Parses the cells of one field."""
 
-    field: FieldSpec
+    spec: FieldSpec
     code_list: str | None = None
     unit: str | None = None
+    """Unit of cells that name none."""
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the sender says cells mean."""
+    """What the sender says that cells mean."""
     offset_h: float = 8.0
-    _known: dict[str, Any] = dataclasses.field(default_factory=dict)
+    _results: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Choose how cells are read, once."""
-        topic = find_topic(self.field.name, self.field.form) or Topic("")
-        self._topic = topic
-        self._table = {key(text): value for text, value in topic.build_table(self.code_list).items()}
-        own = {key(str(word)): word for word in self.field.words}
-        listed = topic.lists.get(self.code_list or "", {})
-        self._table |= {word: value for word, value in own.items() if word not in listed}
-        self._stated = {key(text): value for text, value in self.values.items()}
-        self._nothing = nothing_in(self.field)
-        self._read: Callable[[str], Any] = {
-            "word": self._word, "words": self._words, "number": self._number,
-            "integer": self._integer, "boolean": self._boolean, "day": dates.day,
-            "instant": self._instant, "code": self._code, "json": self._json,
-            "text": cell_parsing.pixels if self.field.name == "resolution" else cell_parsing.line, "place": cell_parsing.line, "geometry": cell_parsing.line,
-        }[self.field.form]  # fmt: skip
+        """Choose how cells are parsed."""
+        self._topic = find_topic(self.spec.name, self.spec.form) or Topic("")
+        self._table = {to_table_key(text): value for text, value in self._topic.build_table(self.code_list).items()}
+        codes = self._topic.lists.get(self.code_list or "", {})
+        # The words of the field hold, too, unless the list in force says otherwise.
+        own = {to_table_key(str(word)): word for word in self.spec.words}
+        self._table |= {word: value for word, value in own.items() if word not in codes}
+        self._stated = {to_table_key(text): value for text, value in self.values.items()}
+        self._no_value = find_no_value_words(self.spec)
+        self._parse = self._choose_parser()
 
-    def read(self, text: str) -> Any:
-        """Return the value of a cell.
+    def _choose_parser(self) -> Callable[[str], Any]:
+        parsers: dict[str, Callable[[str], Any]] = {
+            "word": self._parse_word,
+            "words": self._parse_words,
+            "number": self._parse_direction if self._topic.name == "direction" else self._parse_number,
+            "integer": lambda text: cell_parsing.parse_integer(text, self.spec.name, self.unit),
+            "boolean": self._parse_boolean,
+            "day": dates.parse_date,
+            "instant": lambda text: dates.parse_timestamp(text, self.offset_h),
+            "code": cell_parsing.parse_code,
+            "json": self._parse_json,
+        }
+        if self.spec.name in ("jurisdiction", "division_code"):
+            return cell_parsing.parse_division_code
+        if self.spec.name == "resolution":
+            return cell_parsing.parse_resolution
+        return parsers.get(self.spec.form, cell_parsing.join_lines)
+
+    def parse(self, text: str) -> Any:
+        """Return the value of a cell; None: the cell has no value.
 
         Raises
         ------
-        Unreadable
-            when it cannot be read as what the field needs.
+        CellError
+            if the cell cannot be parsed as what the field needs.
         """
-        if text not in self._known:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
+        if text not in self._results:
+            if len(self._results) >= _MAX_REMEMBERED:
+                self._results.clear()
             try:
-                self._known[text] = self._fresh(text)
-            except Unreadable as reason:
-                self._known[text] = reason
-        value = self._known[text]
-        if isinstance(value, Unreadable):
-            raise value
-        return value
+                self._results[text] = self._parse_new(text)
+            except CellError as error:
+                self._results[text] = error
+        result = self._results[text]
+        if isinstance(result, CellError):
+            raise result
+        return result
 
-    def _fresh(self, text: str) -> Any:
+    def _parse_new(self, text: str) -> Any:
         if self._stated:
             if text in self.values:
                 return self.values[text]
-            if (bare := key(text)) in self._stated:
+            if (bare := to_table_key(text)) in self._stated:
                 return self._stated[bare]
-        if text.startswith("#") and text in cell_parsing.ERRORS:
-            raise cell_parsing.no_value(text)
-        if self.field.form in _COUNTED and cell_parsing.narrow(text).casefold() in cell_parsing.NOTHING:
+        if text.startswith("#") and text in cell_parsing.FORMULA_ERRORS:
+            raise cell_parsing.build_formula_error(text)
+        if self.spec.form in _COUNTED and to_narrow(text).casefold() in cell_parsing.NO_VALUE_WORDS:
             return None
-        if text in self._nothing and key(text) not in self._table:
+        if text in self._no_value and to_table_key(text) not in self._table:
             return None
-        if self.field.form == "text" and text.startswith("{") and _is_structure(text):
-            raise _no_text()
-        return self._read(text)
+        if self.spec.form == "text" and text.startswith("{") and _is_json_object(text):
+            raise CellError(
+                "not-text",
+                Message("The cell is a JSON object, and this field needs text"),
+                Message("Give each member a column, or leave the column out."),
+            )
+        return self._parse(text)
 
-    def _word(self, text: str) -> Any:
-        value = self._table.get(key(text))
-        if value is None or (self.field.words and value not in self.field.words):
-            raise self._unknown(text)
+    def _parse_word(self, text: str) -> Any:
+        value = self._table.get(to_table_key(text))
+        if value is None or (self.spec.words and value not in self.spec.words):
+            raise self._build_unknown_error(text)
         return value
 
-    def _words(self, text: str) -> list[Any]:
-        members = self._stated | self._table if self._stated else self._table
-        found = []
-        for part in cell_parsing.parts(text):
-            value = members.get(key(part))
-            if value is None or (self.field.words and value not in self.field.words):
-                raise self._unknown(part)
-            if value not in found:
-                found.append(value)
-        return found
+    def _parse_words(self, text: str) -> list[Any]:
+        table = self._stated | self._table if self._stated else self._table
+        values = []
+        for member in cell_parsing.split_list(text):
+            value = table.get(to_table_key(member))
+            if value is None or (self.spec.words and value not in self.spec.words):
+                raise self._build_unknown_error(member)
+            if value not in values:
+                values.append(value)
+        return values
 
-    def _boolean(self, text: str) -> bool | None:
-        value = self._table.get(key(text), "")
+    def _parse_boolean(self, text: str) -> bool | None:
+        value = self._table.get(to_table_key(text), "")
         if not isinstance(value, bool | None):
-            raise Unreadable(
-                "not-yes-or-no",
-                "yes or no is needed",
-                "应为是或否",
-                "yes, no, true, false, 是, 否, 1, 0",
+            raise CellError(
+                "not-yes-or-no", Message("The cell is not yes or no"), Message("Write yes, no, true, false, 是, 否, 1 or 0.")
             )
         return value
 
-    def _number(self, text: str) -> float | None:
-        if self._topic.name == "direction":
-            return self._direction(text)
-        value = cell_parsing.number(text, self.field.name, self.unit)
+    def _parse_number(self, text: str) -> float:
+        value = cell_parsing.parse_number(text, self.spec.name, self.unit)
         return -abs(value) if self.code_list == "down" else value
 
-    def _integer(self, text: str) -> int:
-        return cell_parsing.integer(text, self.field.name, self.unit)
-
-    def _direction(self, text: str) -> float | None:
-        text = _ARROW.sub("向", cell_parsing.dashed(text))
-        if _SEVERAL.search(text):
-            raise self._unknown(text)
-        if leaning := _LEANING.fullmatch(text.replace(" ", "")):
-            begin, towards, angle = (part for part in leaning.groups() if part is not None)
-            turn = (_QUARTERS[towards] - _QUARTERS[begin]) % 360
-            return (_QUARTERS[begin] + (1 if turn == 90 else -1) * float(angle)) % 360.0
-        bare = key(text)
+    def _parse_direction(self, text: str) -> float | None:
+        text = _ARROW.sub("向", cell_parsing.normalize_dashes(text))
+        if _TWO_DIRECTIONS.search(text):
+            raise self._build_unknown_error(text)
+        if match := _BETWEEN_QUARTERS.fullmatch(text.replace(" ", "")):
+            quarter, towards, angle = (group for group in match.groups() if group is not None)
+            is_clockwise = (_QUARTERS[towards] - _QUARTERS[quarter]) % 360 == 90
+            return (_QUARTERS[quarter] + (1 if is_clockwise else -1) * float(angle)) % 360.0
+        bare = to_table_key(text)
         if bare in self._table:
-            turn = self._table[bare]
-            return None if turn == ALL_ROUND else float(turn)
+            value = self._table[bare]
+            return None if value == ALL_ROUND else float(value)
         if self.code_list in ("gbt28181", "gat1400"):
-            raise self._unknown(text)
-        turned = cell_parsing.number(text, self.field.name, self.unit)
+            raise self._build_unknown_error(text)
+        degrees = cell_parsing.parse_number(text, self.spec.name, self.unit)
         if self.code_list == "east0":
-            turned = (turned + 90.0) % 360.0
-        return turned % 360.0 if -360.0 < turned < 0 or turned == 360.0 else turned
+            degrees = (degrees + 90.0) % 360.0
+        return degrees % 360.0 if -360.0 < degrees < 0 or degrees == 360.0 else degrees
 
-    def _instant(self, text: str) -> str:
-        return dates.instant(text, self.offset_h)
-
-    def _code(self, text: str) -> str:
-        if self.field.name in ("jurisdiction", "division_code"):
-            return cell_parsing.division(text)
-        return cell_parsing.code(text)
-
-    def _json(self, text: str) -> Any:
+    def _parse_json(self, text: str) -> Any:
         try:
             value = orjson.loads(text)
-            return lanes_of(value) if self.field.name == LANES else value
+            return parse_lanes(value) if self.spec.name == LANES else value
         except orjson.JSONDecodeError:
-            if self.field.name == LANES:
-                raise _no_json() from None
-            return self._short(text)
+            if self.spec.name == "requirements":
+                return _parse_requirements(text)
+            raise _build_json_error() from None
 
-    def _short(self, text: str) -> Any:
-        """Read requirements written as words: one working device of each."""
-        functions = TOPICS["function"].build_table()
-        found = [functions.get(key(part)) for part in cell_parsing.parts(text)]
-        if not found or None in found or self.field.name != "requirements":
-            raise _no_json()
-        return [{"function": word} for word in dict.fromkeys(found)]
-
-    def _unknown(self, text: str) -> Unreadable:
-        known = ", ".join(str(word) for word in self.field.words)
+    def _build_unknown_error(self, text: str) -> CellError:
+        words = ", ".join(str(word) for word in self.spec.words)
         source = self.code_list or self._topic.default
-        listed = ", ".join(sorted(self._topic.find_codes(source), key=len))
-        named = f" of list {source} ({listed})" if listed else ""
-        return Unreadable(
-            "unknown-code",
-            f"{text[:40]!r} is no known word or code{named}",
-            f"无法识别的取值 {text[:40]}" + (f"（代码表 {source}：{listed}）" if listed else ""),
-            f"one of {known}, or say in the profile what it means" if known else None,
-        )
+        codes = ", ".join(sorted(self._topic.find_codes(source), key=len))
+        message = Message("Unknown word or code {text!r}", text=text[:40])
+        if codes:
+            message = Message(
+                "Unknown word or code {text!r}. Codes of list {code_list}: {codes}",
+                text=text[:40],
+                code_list=source,
+                codes=codes,
+            )
+        hint = Message("Write one of {words}, or say in a profile what the cell means.", words=words)
+        return CellError("unknown-code", message, hint if words else None)
 
 
-def _is_structure(text: str) -> bool:
+def _parse_requirements(text: str) -> list[dict[str, Any]]:
+    """Return requirements that are written as words: one working device of each function."""
+    table = TOPICS["function"].build_table()
+    functions = [table.get(to_table_key(member)) for member in cell_parsing.split_list(text)]
+    if not functions or None in functions:
+        raise _build_json_error()
+    return [{"function": function} for function in dict.fromkeys(functions)]
+
+
+def _build_json_error() -> CellError:
+    return CellError("not-json", Message("The cell is not valid JSON"))
+
+
+def _is_json_object(text: str) -> bool:
     try:
         return isinstance(orjson.loads(text), dict)
     except orjson.JSONDecodeError:
         return False
-
-
-def _no_text() -> Unreadable:
-    return Unreadable(
-        "not-text",
-        "the cell holds a structure with members of its own, and a text is needed",
-        "单元格是带成员的结构，应为文字",
-        "give each member a column of its own, or leave the column out",
-    )
-
-
-def _no_json() -> Unreadable:
-    return Unreadable("not-json", "JSON is needed", "应为 JSON")

@@ -17,7 +17,7 @@ from sqlmodel import SQLModel
 
 from app.db.record_triggers import NEWEST_TEMPLATE, CreateRecordTriggers
 from app.records.kinds import BY_NAME, Kind
-from app.records.queries.documents import columns
+from app.records.queries.documents import list_public_columns
 
 _FUNCTION = re.compile(r"FUNCTION (\w+)\(\) RETURNS trigger [^$]*\$\$(.*?)\$\$", re.DOTALL)
 _TRIGGER = re.compile(r"CREATE TRIGGER (\w+) .*? EXECUTE FUNCTION (\w+)\(", re.DOTALL)
@@ -45,7 +45,7 @@ def describe_document(kind: Kind) -> str:
         column.name: column.type.compile(dialect).partition(" COLLATE ")[0].lower()
         for column in SQLModel.metadata.tables[kind.name].columns
     }
-    return ", ".join(f"{name} {types[name]}" for name in columns(kind) if name not in kind.restricted)
+    return ", ".join(f"{name} {types[name]}" for name in list_public_columns(kind) if name not in kind.restricted)
 
 
 def find_missing_triggers(connection: Connection) -> Iterator[CreateRecordTriggers]:

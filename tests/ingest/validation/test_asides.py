@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from app.imports.record_specs import find_record_spec
-from app.ingest.columns.planner import Options, plan_for
-from app.ingest.validation.batch_validation import judge
+from app.ingest.columns.planner import Options, build_plan
+from app.ingest.validation.batch_validation import validate_batch
 from tests.ingest.validation.test_judge import judged, sheet
 
 HEAD = "序号,设备编码,设备名称,经度,纬度,功能类型,状态"
@@ -24,9 +24,9 @@ GOOD = "1,c1,解放路口,113.2,35.2,人脸,在线"
 )  # fmt: skip
 def test_a_row_that_is_no_record_is_passed_over(row: str) -> None:
     answer = judged("camera", HEAD, GOOD, row, GOOD.replace("c1", "c2"))
-    assert [(f.row, f.code, f.severity, f.value) for f in answer.faults] == [(3, "not-a-record", "warning", None)]
-    assert answer.good["code"].to_pylist() == ["c1", "c2"]
-    assert answer.good["state"].to_pylist() == ["online", "online"]
+    assert [(f.row, f.code, f.severity, f.value) for f in answer.issues] == [(3, "not-a-record", "warning", None)]
+    assert answer.valid["code"].to_pylist() == ["c1", "c2"]
+    assert answer.valid["state"].to_pylist() == ["online", "online"]
 
 
 @pytest.mark.parametrize(
@@ -42,26 +42,26 @@ def test_a_row_that_is_no_record_is_passed_over(row: str) -> None:
 )
 def test_a_record_with_something_missing_is_an_error_as_ever(row: str, code: str | None) -> None:
     answer = judged("camera", HEAD, GOOD, row)
-    errors = {fault.code for fault in answer.faults if fault.severity == "error"}
-    assert (code in errors) if code else not answer.faults
-    assert "not-a-record" not in {fault.code for fault in answer.faults}
+    errors = {fault.code for fault in answer.issues if fault.severity == "error"}
+    assert (code in errors) if code else not answer.issues
+    assert "not-a-record" not in {fault.code for fault in answer.issues}
 
 
 def test_a_title_between_pages_is_passed_over_with_its_header() -> None:
     answer = judged("camera", HEAD, GOOD, "焦作市摄像机台账,,,,,,", HEAD, GOOD.replace("c1", "c2"))
-    assert [(f.row, f.code) for f in answer.faults] == [(3, "not-a-record"), (4, "not-a-record")]
+    assert [(f.row, f.code) for f in answer.issues] == [(3, "not-a-record"), (4, "not-a-record")]
     alone = judged("camera", HEAD, GOOD, "焦作市摄像机台账,,,,,,", GOOD.replace("c1", "c2"))
-    assert "not-a-record" not in {fault.code for fault in alone.faults}
+    assert "not-a-record" not in {fault.code for fault in alone.issues}
 
 
 def test_a_heading_said_again_does_not_hide_what_a_column_means() -> None:
     answer = judged("camera", "编码,类型,经度,纬度", "c1,人脸,113.2,35.2", "编码,类型,经度,纬度")
-    assert answer.good["functions"].to_pylist() == ["{face}"]
+    assert answer.valid["functions"].to_pylist() == ["{face}"]
 
 
 def test_states_and_lanes_have_such_rows_too() -> None:
     answer = judged("state", "编码,状态", "c1,在线", "合计,1", "编码,状态", "备注：无,")
-    assert [(f.row, f.code) for f in answer.faults] == [(row, "not-a-record") for row in (3, 4, 5)]
+    assert [(f.row, f.code) for f in answer.issues] == [(row, "not-a-record") for row in (3, 4, 5)]
     header = "卡口编码,卡口名称,经度,纬度,方向,卡口种类,车道编号"
     answer = judged(
         "checkpoint",
@@ -70,14 +70,16 @@ def test_states_and_lanes_have_such_rows_too() -> None:
         "k1,东,113.2,35.2,进城,车辆,2",
         "合计,2,,,,,",
     )
-    assert [(f.row, f.code) for f in answer.faults] == [(4, "not-a-record")]
-    assert answer.good["code"].to_pylist() == ["k1"]
+    assert [(f.row, f.code) for f in answer.issues] == [(4, "not-a-record")]
+    assert answer.valid["code"].to_pylist() == ["k1"]
 
 
 def test_whom_a_signature_names_is_not_kept() -> None:
     batch = sheet(HEAD, GOOD, "制表人：张三  审核：李四,,,联系电话:13800000000,,,")
-    plan: Any = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch)
-    judge(plan, batch)
+    plan: Any = build_plan(
+        Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch
+    )
+    validate_batch(plan, batch)
     kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())
     assert "制表人：" in kept
     assert not any(word in kept for word in ("张三", "李四", "13800000000"))
@@ -93,9 +95,11 @@ def test_whom_a_signature_names_is_not_kept() -> None:
 def test_what_is_printed_below_a_table_is_no_record_and_names_nobody(row: str) -> None:
     line = row + "," * (HEAD.count(",") - row.count(","))
     batch = sheet(HEAD, GOOD, line)
-    plan: Any = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch)
-    found = judge(plan, batch)
-    assert [(fault.row, fault.code) for fault in found.faults] == [(3, "not-a-record")]
+    plan: Any = build_plan(
+        Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(batch.columns), batch
+    )
+    found = validate_batch(plan, batch)
+    assert [(fault.row, fault.code) for fault in found.issues] == [(3, "not-a-record")]
     kept = " ".join(str(column.to_pylist()) for column in batch.columns.values())
     assert not any(word in kept for word in ("王五", "李四", "13800000000"))
 
@@ -103,4 +107,4 @@ def test_what_is_printed_below_a_table_is_no_record_and_names_nobody(row: str) -
 @pytest.mark.parametrize("row", ["值班室,,备注：门口,,,人脸,", "东口：二号杆,c9,,,,人脸,"])
 def test_a_record_is_no_label(row: str) -> None:
     answer = judged("camera", HEAD, GOOD, row)
-    assert "not-a-record" not in {fault.code for fault in answer.faults}
+    assert "not-a-record" not in {fault.code for fault in answer.issues}

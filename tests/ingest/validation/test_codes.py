@@ -6,9 +6,9 @@ import pytest
 
 from app.errors import Invalid
 from app.imports.record_specs import find_record_spec
-from app.ingest.columns.planner import Options, plan_for
+from app.ingest.columns.planner import Options, build_plan
 from app.ingest.values.code_lists import TOPICS, find_topic
-from app.ingest.values.field_parsers import Reader
+from app.ingest.values.field_parsers import FieldParser
 from tests.ingest.validation.test_judge import judged, sheet
 
 HEADER = "code,lon,lat,functions"
@@ -16,8 +16,8 @@ HEADER = "code,lon,lat,functions"
 
 def stored(header: str, row: str, field: str, **options: Any) -> Any:
     answer = judged("camera", f"{HEADER},{header}", f"c1,113.2,35.2,face,{row}", **options)
-    assert answer.faults == []
-    return answer.good[field][0].as_py()
+    assert answer.issues == []
+    return answer.valid[field][0].as_py()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_degrees_counted_from_east_are_turned() -> None:
 def test_function_codes_differ_between_the_standards(code_list: str, cells: dict[str, str]) -> None:
     for cell, words in cells.items():
         answer = judged("camera", HEADER, f"c1,113.2,35.2,{cell}", code_lists=code_list)
-        assert answer.good["functions"].to_pylist() == ["{" + words + "}"]
+        assert answer.valid["functions"].to_pylist() == ["{" + words + "}"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_codes_and_words_of_the_archive(header: str, cell: str, field: str, valu
 
 def test_the_inverted_networked_flag_is_told_and_inverted_where_it_is_wanted() -> None:
     answer = judged("camera", f"{HEADER},LWSX", "c1,113.2,35.2,face,0")
-    assert answer.good["state"][0].as_py() is None
+    assert answer.valid["state"][0].as_py() is None
     for cell, state in (("0", "online"), ("1", "offline")):
         assert stored("LWSX", cell, "state", mapping={"LWSX": "state@lwsx"}) == state
 
@@ -107,13 +107,13 @@ def test_road_classes(cell: str, words: str) -> None:
     row = f"r1,{cell},-1,LINESTRING (113 35;113.1 35)".replace(";", ", ")
     columns = ["code", "highway", "oneway", "wkt"]
     answer = judged("road", "|".join(columns), "|".join(row.split(",", 3)), divided="|")
-    assert answer.faults == []
-    assert answer.good.select(["road_class", "oneway"]).to_pylist() == [{"road_class": words, "oneway": "backward"}]
+    assert answer.issues == []
+    assert answer.valid.select(["road_class", "oneway"]).to_pylist() == [{"road_class": words, "oneway": "backward"}]
 
 
 def test_a_code_of_no_list_is_a_fault_that_names_the_list() -> None:
     rows = [f"c{at},113.2,35.2,face,{cell}" for at, cell in enumerate("1230")]
-    (fault,) = judged("camera", f"{HEADER},JSFW", *rows).faults
+    (fault,) = judged("camera", f"{HEADER},JSFW", *rows).issues
     assert (fault.code, fault.column, fault.value) == ("unknown-code", "JSFW", "0")
     assert "gbt28181" in fault.message
     assert "gbt28181" in fault.message_zh
@@ -122,7 +122,7 @@ def test_a_code_of_no_list_is_a_fault_that_names_the_list() -> None:
 def plan_notes(header: str, *rows: str, **options: Any) -> list[str]:
     found = sheet(header, *rows)
     wanted = Options(find_record_spec("camera"), jurisdiction="410800", **options)
-    return [note.code for note in plan_for(wanted, None, tuple(found.columns), found).notes]
+    return [note.code for note in build_plan(wanted, None, tuple(found.columns), found).notes]
 
 
 def test_lists_that_disagree_are_told_of_while_the_source_is_not_known() -> None:
@@ -138,7 +138,7 @@ def test_directions_that_cannot_be_codes_are_degrees_and_the_other_way_round_is_
     header = "code,lon,lat,functions,监视方位"
     rows = [f"c{turn},113.2,35.2,face,{turn}" for turn in (10, 95, 181, 7)]
     assert plan_notes(header, *rows) == ["direction-degrees"]
-    assert judged("camera", header, *rows).good["azimuth_deg"].to_pylist() == [
+    assert judged("camera", header, *rows).valid["azimuth_deg"].to_pylist() == [
         "10",
         "95",
         "181",
@@ -182,4 +182,4 @@ def test_every_value_of_every_list_is_a_value_of_its_fields() -> None:
 def test_places_and_checkpoints_by_their_chinese_names(field: str, kind: str, words: str, value: str) -> None:
     target = find_record_spec(kind).field(field)
     assert target is not None
-    assert {Reader(target).read(word) for word in words.split()} == {value}
+    assert {FieldParser(target).parse(word) for word in words.split()} == {value}

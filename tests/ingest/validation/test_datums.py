@@ -11,26 +11,26 @@ from app.errors import Invalid
 from app.geo.projection.datum import from_wgs84
 from app.imports.record_specs import find_record_spec
 from app.ingest.columns.options import Options
-from app.ingest.columns.planner import plan_for
+from app.ingest.columns.planner import build_plan
 from app.ingest.readers.opening import open_source
-from app.ingest.validation.batch_validation import batches, judge
-from app.ingest.validation.issues import Judged
-from app.ingest.validation.location import located
+from app.ingest.validation.batch_validation import iter_batches, validate_batch
+from app.ingest.validation.issues import BatchResult
+from app.ingest.validation.location import locate_rows
 from tests.ingest.readers.files import written
 
 _TRUE = (113.2418, 35.2159)
 _CODE = "4108020000132100000"
 
 
-def _judged(folder: Path, *lines: str, kind: str = "camera", **wanted: Any) -> tuple[Judged, Any]:
+def _judged(folder: Path, *lines: str, kind: str = "camera", **wanted: Any) -> tuple[BatchResult, Any]:
     """Return the verdict and the places of a table."""
     path = written(folder, "\n".join(lines) + "\n")
     options = Options(find_record_spec(kind), jurisdiction="410800", **wanted)
     with open_source(path) as source:
         (sample,) = source.iter_batches(1000)
-        plan = plan_for(options, source.detected, source.columns, sample)
-        (batch,) = batches(plan, source)
-        return judge(plan, batch), located(plan.place, plan.spec, batch)
+        plan = build_plan(options, source.detected, source.columns, sample)
+        (batch,) = iter_batches(plan, source)
+        return validate_batch(plan, batch), locate_rows(plan.location, plan.spec, batch)
 
 
 def _written_in(datum: str) -> str:
@@ -81,8 +81,8 @@ def test_rows_may_say_their_datum(tmp_path: Path) -> None:
         f"{_CODE}5,{_written_in('wgs84')},地方独立坐标系,车辆",
         f"{_CODE}6,{_written_in('wgs84')},EPSG:4490,车辆",
     )
-    assert [(fault.row, fault.column, fault.code) for fault in found.faults] == [(6, "坐标系", "unknown-crs")]
-    good = np.flatnonzero(places.good)
+    assert [(fault.row, fault.column, fault.code) for fault in found.issues] == [(6, "坐标系", "unknown-crs")]
+    good = np.flatnonzero(places.valid)
     assert good.tolist() == [0, 1, 2, 3, 5]
     assert_allclose(places.xy[good], [_TRUE] * 5, atol=1e-8)
 
@@ -111,7 +111,7 @@ def test_each_row_is_told_which_metres_it_looks_like(tmp_path: Path) -> None:
         f"{_CODE}5,38521700.5,3898500.2,车辆",
         f"{_CODE}6,1e9,2e9,车辆",
     )
-    hints = [str(fault.hint) for fault in found.faults]
+    hints = [str(fault.hint) for fault in found.issues]
     assert "without a zone number" in hints[0]
     assert "EPSG:4526" in hints[1]
     assert "look like" not in hints[2]

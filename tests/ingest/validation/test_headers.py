@@ -4,9 +4,9 @@ import pytest
 
 from app.imports.record_specs import SPECS, find_record_spec
 from app.ingest.columns import headings
-from app.ingest.columns.headings import known_names, plain, recognise
+from app.ingest.columns.headings import find_known_names, match_heading, to_plain_form
 from app.ingest.values.forbidden_names import is_forbidden_name
-from app.models.titles import heading
+from app.models.titles import build_heading
 
 NAMES = [spec.name for spec in SPECS]
 
@@ -47,19 +47,20 @@ NAMES = [spec.name for spec in SPECS]
     ],
 )
 def test_a_heading_means_its_field(kind: str, column: str, target: str) -> None:
-    found = recognise(column, find_record_spec(kind))
+    found = match_heading(column, find_record_spec(kind))
     assert found is not None
     assert found.field + (f"@{found.code_list}" if found.code_list else "") == target
 
 
 @pytest.mark.parametrize("column", ["过车数量", "状态", "类型", "方向", "LWSX", "foo", "姓名", ""])
 def test_other_headings_mean_nothing_by_themselves(column: str) -> None:
-    assert recognise(column, find_record_spec("camera")) is None
+    assert match_heading(column, find_record_spec("camera")) is None
 
 
 def test_units_and_datums_beside_a_heading_are_kept() -> None:
     found = [
-        recognise(c, find_record_spec("camera")) for c in ("可视距离（公里）", "经度(GCJ-02)", "百度纬度", "WGS84经度")
+        match_heading(c, find_record_spec("camera"))
+        for c in ("可视距离（公里）", "经度(GCJ-02)", "百度纬度", "WGS84经度")
     ]
     assert [(m.field, m.unit, m.datum) for m in found if m] == [
         ("range_m", "km", None),
@@ -74,8 +75,8 @@ def test_units_and_datums_beside_a_heading_are_kept() -> None:
 def test_every_field_is_recognised_by_its_own_name_and_titles(kind: str, language: str) -> None:
     shared = {"direction"}  # the cells decide between passage and viewing direction
     for field in find_record_spec(kind).fields:
-        for name in (field, heading(field, language), field.upper(), field.replace("_", " ")):
-            found = recognise(name, find_record_spec(kind))
+        for name in (field, build_heading(field, language), field.upper(), field.replace("_", " ")):
+            found = match_heading(name, find_record_spec(kind))
             assert field in shared or (found is not None and found.field == field), name
 
 
@@ -88,7 +89,7 @@ def test_no_name_stands_for_two_fields_of_a_kind(kind: str) -> None:
         for key, listed in table.items():
             if target.field(key.partition("@")[0]) is not None:
                 for name in listed.split():
-                    assert plain(name) == name, f"{name} is not in plain form"
+                    assert to_plain_form(name) == name, f"{name} is not in plain form"
                     assert seen.setdefault(name, key) == key, f"{name} is {seen[name]} and {key}"
 
 
@@ -99,7 +100,7 @@ def test_every_alias_belongs_to_some_kind() -> None:
 
 
 def test_what_is_recognised_is_not_forbidden_by_accident() -> None:
-    ours = {name for kind in NAMES for listed in known_names(find_record_spec(kind)).values() for name in listed}
+    ours = {name for kind in NAMES for listed in find_known_names(find_record_spec(kind)).values() for name in listed}
     assert {name for name in ours if is_forbidden_name(name)} <= {"imagewidth", "recordingdays"}
 
 

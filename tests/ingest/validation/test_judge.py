@@ -8,9 +8,9 @@ import pytest
 
 from app.errors import Invalid
 from app.imports.record_specs import find_record_spec
-from app.ingest.columns.planner import Options, plan_for
+from app.ingest.columns.planner import Options, build_plan
 from app.ingest.readers.opening import Batch
-from app.ingest.validation.batch_validation import Judged, judge
+from app.ingest.validation.batch_validation import BatchResult, validate_batch
 
 
 def sheet(header: str, *rows: str, divided: str = ",") -> Batch:
@@ -20,10 +20,10 @@ def sheet(header: str, *rows: str, divided: str = ",") -> Batch:
     return Batch(np.arange(2, len(rows) + 2), columns)
 
 
-def judged(kind: str, header: str, *rows: str, divided: str = ",", **options: Any) -> Judged:
+def judged(kind: str, header: str, *rows: str, divided: str = ",", **options: Any) -> BatchResult:
     found = sheet(header, *rows, divided=divided)
     wanted = Options(find_record_spec(kind), **{"jurisdiction": "410800", **options})
-    return judge(plan_for(wanted, None, tuple(found.columns), found), found)
+    return validate_batch(build_plan(wanted, None, tuple(found.columns), found), found)
 
 
 def test_a_row_of_the_archive_becomes_a_camera() -> None:
@@ -32,8 +32,8 @@ def test_a_row_of_the_archive_becomes_a_camera() -> None:
         "SBBM,SBMC,JD,WD,SXJGNLX,SXJLX,JSFW,SBZT,AZSJ,AZGD",
         "41080200001321000001,解放路口,113.2418,35.2159,1/2,3,5,1,2024/3/5,6.8米",
     )
-    assert answer.faults == []
-    (row,) = answer.good.to_pylist()
+    assert answer.issues == []
+    (row,) = answer.valid.to_pylist()
     told = {name: row[name] for name in ("code", "functions", "structure", "azimuth_deg")}
     assert told == {
         "code": "41080200001321000001",
@@ -53,14 +53,14 @@ def test_every_fault_of_every_row_is_told() -> None:
         "4.1080000000000E+19,0,0,人脸,abc,2024-13-01",
         "c2,113.2,35.2,什么,30,",
     )
-    assert [(fault.row, fault.column, fault.code) for fault in answer.faults] == [
+    assert [(fault.row, fault.column, fault.code) for fault in answer.issues] == [
         (2, "编码", "digits-lost"),
         (2, "可视距离", "not-a-number"),
         (2, "安装日期", "not-a-day"),
         (2, "经度", "zero-coordinates"),
         (3, "功能类型", "unknown-code"),
     ]
-    assert answer.good.num_rows == 0
+    assert answer.valid.num_rows == 0
 
 
 def test_personal_columns_are_refused_by_name_unless_dropped() -> None:
@@ -69,19 +69,19 @@ def test_personal_columns_are_refused_by_name_unless_dropped() -> None:
         judged("camera", header, row)
     assert refused.value.code == "forbidden-content"
     assert "联系人, 联系电话" in refused.value.detail
-    assert judged("camera", header, row, drop_columns=["联系人", "联系电话"]).good.num_rows == 1
+    assert judged("camera", header, row, drop_columns=["联系人", "联系电话"]).valid.num_rows == 1
 
 
 def test_two_numbers_in_a_cell_are_read_in_the_order_the_mapping_says() -> None:
     sent = "编码;功能类型;经纬度", "c1;人脸;35.2, 113.2", "c2;人脸;35.3, 113.3"
     refused = judged("camera", *sent, divided=";")
-    assert [fault.code for fault in refused.faults] == ["swapped-coordinates"] * 2
-    assert "position@latlon" in str(refused.faults[0].hint)
+    assert [fault.code for fault in refused.issues] == ["swapped-coordinates"] * 2
+    assert "position@latlon" in str(refused.issues[0].hint)
     read = judged("camera", *sent, divided=";", mapping={"经纬度": "position@latlon"})
-    assert read.faults == []
-    assert (read.points, read.swapped) == (2, 0)
+    assert read.issues == []
+    assert (read.location_count, read.swapped) == (2, 0)
     listed = judged("camera", *sent, divided=";", code_lists={"position": "latlon"})
-    assert listed.faults == []
+    assert listed.issues == []
     with pytest.raises(Invalid) as unknown:
         judged("camera", *sent, divided=";", mapping={"经纬度": "position@sideways"})
     assert unknown.value.code == "unknown-code-list"
@@ -93,7 +93,7 @@ def test_the_note_of_swapped_axes_says_what_can_be_done() -> None:
         ("编码;功能类型;经度;纬度", "c1;人脸;35.2;113.2", "the other way round"),
     ):
         found = sheet(header, row, divided=";")
-        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(found.columns), found)
+        plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(found.columns), found)
         assert [note.code for note in plan.notes] == ["axes-swapped"]
         assert told in plan.notes[0].message
 
@@ -109,5 +109,5 @@ def test_the_note_of_swapped_axes_says_what_can_be_done() -> None:
     ],
 )
 def test_the_coordinate_that_is_wrong_is_named(lon: str, lat: str, column: str, code: str) -> None:
-    (fault,) = judged("camera", "编码,功能类型,经度,纬度", f"c1,人脸,{lon},{lat}").faults
+    (fault,) = judged("camera", "编码,功能类型,经度,纬度", f"c1,人脸,{lon},{lat}").issues
     assert (fault.column, fault.code) == (column, code)

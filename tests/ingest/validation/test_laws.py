@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from app.imports.record_specs import find_record_spec
 from app.ingest.columns.field_specs import FieldSpec, RecordSpec
-from app.ingest.columns.planner import Options, plan_for
+from app.ingest.columns.planner import Options, build_plan
 from app.ingest.readers.opening import Batch
 from app.ingest.validation import vectorized_validation
-from app.ingest.validation.batch_validation import Judged, judge
+from app.ingest.validation.batch_validation import BatchResult, validate_batch
 from app.ingest.values.text import clean_column
 
 _SIGNS = "a B7路。.-_:/@,'\"=\t\n\x00\x1f\x7f\x85\xa0\u00e9\u2028\u202e\u3000\u200b{}\\１"
@@ -250,12 +250,12 @@ class _Unplaced(_Told):
 def agree(kind: RecordSpec, batch: Batch, *, parts: bool = False) -> int:
     """Check that both ways answer the same; return how many rows the quick way was certain of."""
     told = _Told() if batch.geometry is not None else _Unplaced()
-    plan = plan_for(Options(kind, some_fields=parts), told, tuple(batch.columns), None)  # type: ignore[arg-type]  # only what the plan reads
-    quick, exact = judge(plan, batch), judge(plan, batch, exact=True)
-    assert quick.faults == exact.faults
+    plan = build_plan(Options(kind, some_fields=parts), told, tuple(batch.columns), None)  # type: ignore[arg-type]  # only what the plan reads
+    quick, exact = validate_batch(plan, batch), validate_batch(plan, batch, exact=True)
+    assert quick.issues == exact.issues
     assert _rows(kind, quick) == _rows(kind, exact)
     placed = np.ones(len(batch.row_numbers), dtype=bool)
-    return int(vectorized_validation.certain(plan, batch, placed)[0].sum())
+    return int(vectorized_validation.validate_columns(plan, batch, placed)[0].sum())
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -313,16 +313,16 @@ def test_both_ways_agree_on_parts_of_records(name: str) -> None:
     law()
 
 
-def _rows(kind: RecordSpec, answer: Judged) -> list[dict[str, Any]]:
-    return [stored(kind, row) for row in answer.good.to_pylist()]
+def _rows(kind: RecordSpec, answer: BatchResult) -> list[dict[str, Any]]:
+    return [stored(kind, row) for row in answer.valid.to_pylist()]
 
 
 @settings(max_examples=50, deadline=None)
 @given(files(find_record_spec("camera")))
 def test_a_good_row_is_what_a_put_of_the_same_record_stores(batch: Batch) -> None:
     kind = find_record_spec("camera")
-    plan = plan_for(Options(find_record_spec("camera")), _Told(), tuple(batch.columns), None)  # type: ignore[arg-type]  # as above
-    for row in judge(plan, batch).good.to_pylist():
+    plan = build_plan(Options(find_record_spec("camera")), _Told(), tuple(batch.columns), None)  # type: ignore[arg-type]  # as above
+    for row in validate_batch(plan, batch).valid.to_pylist():
         record = {name: value for name, value in stored(kind, row).items() if value is not None}
         del record["row"]
         point = shapely.from_wkb(record.pop("geometry"))

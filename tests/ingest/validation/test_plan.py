@@ -10,9 +10,9 @@ from app.errors import Invalid
 from app.imports.record_specs import SPECS, find_record_spec
 from app.ingest.columns import templates
 from app.ingest.columns.options import BUILT_IN, check_profile
-from app.ingest.columns.planner import Options, Plan, plan_for
+from app.ingest.columns.planner import ImportPlan, Options, build_plan
 from app.ingest.columns.profiles import Profile
-from app.ingest.columns.templates import csv_text, template
+from app.ingest.columns.templates import build_template, render_csv
 from app.ingest.validation import issues
 from tests.ingest.validation.test_judge import judged, sheet
 
@@ -21,10 +21,10 @@ NAMES = [spec.name for spec in SPECS]
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def plan(kind: str, header: str, *rows: str, **options: Any) -> Plan:
+def plan(kind: str, header: str, *rows: str, **options: Any) -> ImportPlan:
     found = sheet(header, *rows)
     wanted = Options(find_record_spec(kind), **{"jurisdiction": "410800", **options})
-    return plan_for(wanted, None, tuple(found.columns), found)
+    return build_plan(wanted, None, tuple(found.columns), found)
 
 
 def refused(kind: str, header: str, *rows: str, **options: Any) -> Invalid:
@@ -54,7 +54,7 @@ def test_the_senders_mapping_wins_and_joins_columns_of_text() -> None:
         "camera", "a,b,编码,lon,lat", "1,2,3,113,35",
         mapping={"a": "code", "b": "code"}, defaults={"functions": "人脸"},
     )  # fmt: skip
-    assert found.feeds[0].columns == ("a", "b")
+    assert found.sources[0].columns == ("a", "b")
     assert "编码" in found.ignored
     assert found.defaults["functions"] == ["face"]
 
@@ -70,8 +70,8 @@ def test_a_profile_names_columns_values_and_lists() -> None:
     )
     header, row = "号,朝,状,注,lon,lat,功能", "c1,7,B,secret,113.2418,35.2159,03"
     answer = judged("camera", header, row, profile=profile)
-    assert answer.faults == []
-    (stored,) = answer.good.select(["code", "azimuth_deg", "state", "functions"]).to_pylist()
+    assert answer.issues == []
+    (stored,) = answer.valid.select(["code", "azimuth_deg", "state", "functions"]).to_pylist()
     assert stored == {
         "code": "c1", "azimuth_deg": "135.0", "state": "offline", "functions": "{vehicle}",
     }  # fmt: skip
@@ -127,19 +127,19 @@ def test_what_cannot_be_read_is_refused_with_its_code(
 def test_metres_of_no_crs_are_refused_and_degrees_in_x_and_y_are_read() -> None:
     header = "code,X,Y,functions"
     assert refused("camera", header, "c1,833549,812187,face").code == "crs-needed"
-    assert plan("camera", header, "c1,833549,812187,face", crs="2326").place.crs == "EPSG:2326"
-    assert plan("camera", header, "c1,113.2,35.2,face").place.crs == "EPSG:4326"
+    assert plan("camera", header, "c1,833549,812187,face", crs="2326").location.crs == "EPSG:2326"
+    assert plan("camera", header, "c1,113.2,35.2,face").location.crs == "EPSG:4326"
 
 
 def test_degrees_are_preferred_to_metres_unless_a_projected_crs_is_named() -> None:
     header, row = "code,东坐标,北坐标,经度,纬度,functions", "c1,833549,812187,114.15,22.25,face"
-    assert plan("camera", header, row).place.columns == ("经度", "纬度")
-    assert plan("camera", header, row, crs="EPSG:2326").place.columns == ("东坐标", "北坐标")
+    assert plan("camera", header, row).location.columns == ("经度", "纬度")
+    assert plan("camera", header, row, crs="EPSG:2326").location.columns == ("东坐标", "北坐标")
 
 
 def test_of_two_datums_wgs84_is_read_and_the_other_told_of() -> None:
     found = plan("camera", "code,gcj02_lng,gcj02_lat,wgs84_lng,wgs84_lat,functions", "c1,1,2,3,4,face")
-    assert found.place.columns == ("wgs84_lng", "wgs84_lat")
+    assert found.location.columns == ("wgs84_lng", "wgs84_lat")
     assert [note.code for note in found.notes] == ["column-not-used"] * 2
 
 
@@ -147,34 +147,34 @@ def test_swapped_axes_of_most_of_the_file_are_told_of_once() -> None:
     rows = [f"c{at},35.2,113.2,face" for at in range(5)]
     assert [note.code for note in plan("camera", HEADER, *rows).notes] == ["axes-swapped"]
     answer = judged("camera", HEADER, *rows)
-    assert {fault.code for fault in answer.faults} == {"swapped-coordinates"}
-    assert (answer.rows, answer.points, answer.swapped) == (5, 0, 5)
+    assert {fault.code for fault in answer.issues} == {"swapped-coordinates"}
+    assert (answer.row_count, answer.location_count, answer.swapped) == (5, 0, 5)
 
 
 def test_dropped_columns_appear_nowhere() -> None:
     answer = judged("camera", f"{HEADER},电话", "c1,bad,35.2,face,13800000000", drop_columns=["电话"])
-    told = repr(answer.faults) + repr(answer.good.to_pylist())
+    told = repr(answer.issues) + repr(answer.valid.to_pylist())
     assert "13800000000" not in told
-    assert answer.faults
+    assert answer.issues
 
 
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_templates_import_as_they_stand(kind: str, language: Any) -> None:
-    rows = list(csv.reader(csv_text(find_record_spec(kind), language).splitlines()))
-    found = template(find_record_spec(kind), language)
+    rows = list(csv.reader(render_csv(find_record_spec(kind), language).splitlines()))
+    found = build_template(find_record_spec(kind), language)
     assert tuple(rows[0]) == found.headings == tuple(column[0] for column in found.columns)
     lines = ["|".join(row) for row in rows]
     answer = judged(kind, *lines, divided="|", jurisdiction=None)
-    assert answer.faults == []
-    assert answer.good.num_rows == 2
+    assert answer.issues == []
+    assert answer.valid.num_rows == 2
     assert plan(kind, lines[0].replace("|", ","), jurisdiction="410800").ignored == {} or kind in (
         "camera", "checkpoint",
     )  # fmt: skip
 
 
 def test_the_page_of_recognised_columns_is_that_of_the_code() -> None:
-    assert (ROOT / "docs/import-columns.md").read_text() == templates.page(SPECS)
+    assert (ROOT / "docs/import-columns.md").read_text() == templates.render_page(SPECS)
 
 
 def test_every_row_code_is_documented() -> None:
@@ -188,7 +188,7 @@ def test_every_row_code_is_documented() -> None:
     said = {
         code
         for text in sources
-        for code in re.findall(r'(?:Unreadable\(|: \(|= \(|words = \()\s*"([a-z]+(?:-[a-z0-9]+)+)",', text)
+        for code in re.findall(r'(?:CellError\(|: \(|= \(|words = \()\s*"([a-z]+(?:-[a-z0-9]+)+)",', text)
     }
     assert len(said) > 15
     assert said <= set(issues.ROW_CODES) | {"crs-assumed"}

@@ -7,10 +7,10 @@ import pytest
 
 from app.imports.record_specs import find_record_spec
 from app.ingest.columns.options import Options
-from app.ingest.columns.planner import plan_for
+from app.ingest.columns.planner import build_plan
 from app.ingest.readers.opening import open_source
-from app.ingest.validation.batch_validation import Judged, batches, judge
-from app.ingest.values.cell_parsing import SIGNS_AS_WRITTEN
+from app.ingest.validation.batch_validation import BatchResult, iter_batches, validate_batch
+from app.ingest.values.cell_parsing import NO_VALUE_SIGN_SPELLINGS
 from app.ingest.values.forbidden_names import is_forbidden_name
 from tests.ingest.readers.files import read, written
 
@@ -18,32 +18,32 @@ _HEAD = "设备编码,设备名称,经度,纬度,功能类型,安装高度,安�
 _ROW = "41080200001321000001,解放路东,113.2418,35.2159,车辆"
 
 
-def _judged(folder: Path, *rows: str) -> tuple[Judged, list[str | None]]:
+def _judged(folder: Path, *rows: str) -> tuple[BatchResult, list[str | None]]:
     path = written(folder, "\n".join((_HEAD, *rows)) + "\n")
     with open_source(path) as source:
-        plan = plan_for(
+        plan = build_plan(
             Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns, None
         )
-        (batch,) = batches(plan, source)
-        return judge(plan, batch), batch.columns["备注"].to_pylist()
+        (batch,) = iter_batches(plan, source)
+        return validate_batch(plan, batch), batch.columns["备注"].to_pylist()
 
 
 @pytest.mark.parametrize("word", ["无", "/", "-", "——", "NULL", "\\N", "N/A", "<Null>", "暂无"])
 def test_a_word_for_nothing_is_no_number_and_no_day(tmp_path: Path, word: str) -> None:
     found, _ = _judged(tmp_path, f"{_ROW},{word},{word},")
-    assert found.faults == []
-    (row,) = found.good.to_pylist()
+    assert found.issues == []
+    (row,) = found.valid.to_pylist()
     assert (row["mount_height_m"], row["installed_on"]) == (None, None)
 
 
 @pytest.mark.parametrize("error", ["#N/A", "#REF!", "#DIV/0!", "#NAME?"])
 def test_a_failed_formula_is_no_text(tmp_path: Path, error: str) -> None:
     found, _ = _judged(tmp_path, f"{_ROW},,,{error}", f"{_ROW},{error},,")
-    assert {(fault.row, fault.code) for fault in found.faults} == {
+    assert {(fault.row, fault.code) for fault in found.issues} == {
         (2, "cell-error"),
         (3, "cell-error"),
     }
-    assert not found.good.num_rows
+    assert not found.valid.num_rows
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,18 @@ def test_a_failed_formula_is_no_text(tmp_path: Path, error: str) -> None:
 )
 def test_logins_and_pictures_in_innocent_columns_are_blanked_and_refused(tmp_path: Path, cell: str) -> None:
     found, kept = _judged(tmp_path, f"{_ROW},,,{cell}", f"{_ROW[:19]}2{_ROW[20:]},,,见 http://a.b/c")
-    assert [(fault.row, fault.column, fault.code) for fault in found.faults] == [(2, "备注", "forbidden-content")]
-    assert found.faults[0].value is None
+    assert [(fault.row, fault.column, fault.code) for fault in found.issues] == [(2, "备注", "forbidden-content")]
+    assert found.issues[0].value is None
     assert kept == [None, "见 http://a.b/c"]
-    assert found.good["row"].to_pylist() == [3]
+    assert found.valid["row"].to_pylist() == [3]
 
 
 def test_a_login_in_a_network_address_is_not_repeated(tmp_path: Path) -> None:
     path = written(tmp_path, f"{_HEAD.replace('备注', 'IP地址')}\n{_ROW},,,admin:12345@10.0.0.1\n")
     with open_source(path) as source:
-        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
-        (batch,) = batches(plan, source)
-        (fault,) = judge(plan, batch).faults
+        plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = iter_batches(plan, source)
+        (fault,) = validate_batch(plan, batch).issues
     assert (fault.column, fault.value) == ("IP地址", None)
 
 
@@ -83,7 +83,7 @@ def test_what_a_device_can_do_is_no_forbidden_name() -> None:
 def test_a_code_with_thousands_separators_keeps_its_digits(tmp_path: Path) -> None:
     row = _ROW.replace("41080200001321000001", '"41,080,200,001,321,000,001"')
     found, _ = _judged(tmp_path, f"{row},,,")
-    assert found.good["code"].to_pylist() == ["41080200001321000001"]
+    assert found.valid["code"].to_pylist() == ["41080200001321000001"]
 
 
 def test_members_that_are_no_features_are_rows_at_fault(tmp_path: Path) -> None:
@@ -113,19 +113,19 @@ def test_a_word_for_nothing_is_no_pole_and_no_unit(tmp_path: Path, word: str, ex
     rows = [f"{_ROW[:19]}{at}{_ROW[20:]},{word},{word},{word},{word},{word},,{word}" for at in range(1, 3)]
     path = written(tmp_path, "\n".join((_OWNED, *rows)) + "\n")
     with open_source(path) as source:
-        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
-        (batch,) = batches(plan, source)
-        found = judge(plan, batch, exact=exact)
-    assert found.faults == []
-    for row in found.good.to_pylist():
+        plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = iter_batches(plan, source)
+        found = validate_batch(plan, batch, exact=exact)
+    assert found.issues == []
+    for row in found.valid.to_pylist():
         fields = ("owner_unit", "owner_reference", "failure_group", "network_address")
         assert [row[name] for name in (*fields, "control_point")] == [None] * 5
-        assert row["notes"] == (None if word in SIGNS_AS_WRITTEN else word)
+        assert row["notes"] == (None if word in NO_VALUE_SIGN_SPELLINGS else word)
 
 
 def test_a_word_for_nothing_is_no_state_of_a_device_and_no_code(tmp_path: Path) -> None:
     found, _ = _judged(tmp_path, f"{_ROW},,,".replace("车辆", "无"), "NULL,甲,113.2,35.2,车辆,,,")
-    assert [(fault.row, fault.field, fault.code) for fault in found.faults] == [
+    assert [(fault.row, fault.field, fault.code) for fault in found.issues] == [
         (2, "functions", "unknown-code"),
         (3, "code", "missing"),
     ]
@@ -140,7 +140,7 @@ def test_a_word_for_nothing_is_no_state_of_a_device_and_no_code(tmp_path: Path) 
 )  # fmt: skip
 def test_a_word_for_nothing_is_no_place(tmp_path: Path, lon: str, lat: str, code: str) -> None:
     found, _ = _judged(tmp_path, f"41080200001321000001,解放路东,{lon},{lat},车辆,,,")
-    assert [fault.code for fault in found.faults] == [code]
+    assert [fault.code for fault in found.issues] == [code]
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_a_word_for_nothing_is_no_place(tmp_path: Path, lon: str, lat: str, code
 )
 def test_a_day_with_long_dashes_or_a_weekday_is_read(tmp_path: Path, day: str) -> None:
     found, _ = _judged(tmp_path, f"{_ROW},,{day},")
-    assert found.faults == []
-    assert found.good["installed_on"].to_pylist() == ["2024-03-05"]
+    assert found.issues == []
+    assert found.valid["installed_on"].to_pylist() == ["2024-03-05"]
 
 
 def test_a_code_with_another_hyphen_is_the_same(tmp_path: Path) -> None:
     found, _ = _judged(tmp_path, _ROW.replace("41080200001321000001", "KK‑0–12") + ",,,")
-    assert found.good["code"].to_pylist() == ["KK-0-12"]
+    assert found.valid["code"].to_pylist() == ["KK-0-12"]
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,10 @@ def test_a_code_with_another_hyphen_is_the_same(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_logins_and_phones_in_a_remark_are_blanked_and_refused(tmp_path: Path, text: str) -> None:
     found, _ = _judged(tmp_path, f"{_ROW},,,{text}", f"{_ROW[:19]}2{_ROW[20:]},,,值班室旁")
-    assert [(fault.row, fault.column, fault.code, fault.value) for fault in found.faults] == [
+    assert [(fault.row, fault.column, fault.code, fault.value) for fault in found.issues] == [
         (2, "备注", "forbidden-content", None)
     ]
-    assert found.good["row"].to_pylist() == [3]
+    assert found.valid["row"].to_pylist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -193,12 +193,12 @@ def test_logins_and_phones_in_a_remark_are_blanked_and_refused(tmp_path: Path, t
 )
 def test_words_of_places_are_no_secrets(tmp_path: Path, text: str) -> None:
     found, kept = _judged(tmp_path, f"{_ROW},,,{text}")
-    assert (found.faults, kept) == ([], [text])
+    assert (found.issues, kept) == ([], [text])
 
 
 def test_a_signature_with_a_phone_is_passed_over_and_kept_nowhere(tmp_path: Path) -> None:
     found, kept = _judged(tmp_path, f"{_ROW},,,", "制表人：张三,,,,,,,联系电话：13812345678")
-    assert [(fault.row, fault.code) for fault in found.faults] == [(3, "not-a-record")]
+    assert [(fault.row, fault.code) for fault in found.issues] == [(3, "not-a-record")]
     assert not any("138" in text for text in kept if text)
 
 
@@ -208,11 +208,11 @@ def test_a_structure_is_no_name(tmp_path: Path, exact: bool) -> None:
     plain = f"{_ROW[:19]}2{_ROW[20:]}".replace("解放路东", "{甲}")
     path = written(tmp_path, "\n".join((_HEAD, f"{row},,,", f"{plain},,,")) + "\n")
     with open_source(path) as source:
-        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
-        (batch,) = batches(plan, source)
-        found = judge(plan, batch, exact=exact)
-    assert [(fault.row, fault.field, fault.code) for fault in found.faults] == [(2, "name_zh", "not-text")]
-    assert found.good["name_zh"].to_pylist() == ["{甲}"]
+        plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = iter_batches(plan, source)
+        found = validate_batch(plan, batch, exact=exact)
+    assert [(fault.row, fault.field, fault.code) for fault in found.issues] == [(2, "name_zh", "not-text")]
+    assert found.valid["name_zh"].to_pylist() == ["{甲}"]
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -221,18 +221,18 @@ def test_codes_that_went_through_a_float_are_lost(tmp_path: Path, exact: bool) -
     rounded = [f"{float(code):.0f}" for code in true]
     assert not any(code.endswith("00000") for code in rounded)
     found = _codes_judged(tmp_path, rounded, exact=exact)
-    assert {(fault.field, fault.code) for fault in found.faults} == {("code", "digits-lost")}
-    assert not found.good.num_rows
+    assert {(fault.field, fault.code) for fault in found.issues} == {("code", "digits-lost")}
+    assert not found.valid.num_rows
     one = _codes_judged(tmp_path, [*true, "41080200001320271872"], exact=exact)  # one in 8192 is so
-    assert (one.faults, one.good.num_rows) == ([], 5)
+    assert (one.issues, one.valid.num_rows) == ([], 5)
 
 
-def _codes_judged(folder: Path, codes: list[str], *, exact: bool) -> Judged:
+def _codes_judged(folder: Path, codes: list[str], *, exact: bool) -> BatchResult:
     lines = [_HEAD, *(f"{code}{_ROW[20:]},,," for code in codes)]
     with open_source(written(folder, "\n".join(lines) + "\n")) as source:
-        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
-        (batch,) = batches(plan, source)
-        return judge(plan, batch, exact=exact)
+        plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = iter_batches(plan, source)
+        return validate_batch(plan, batch, exact=exact)
 
 
 @pytest.mark.parametrize(
@@ -243,22 +243,22 @@ def _codes_judged(folder: Path, codes: list[str], *, exact: bool) -> Judged:
     ],
 )  # fmt: skip
 def test_a_direction_in_words(tmp_path: Path, cell: str, turn: float) -> None:
-    (found,) = _directions(tmp_path, cell).good["azimuth_deg"].to_pylist()
+    (found,) = _directions(tmp_path, cell).valid["azimuth_deg"].to_pylist()
     assert float(found) == turn
 
 
 @pytest.mark.parametrize("cell", ["南北", "东-西", "西/北", "东、南", "东和南", "西，北", "东偏西10", "双向"])
 def test_two_directions_are_no_third(tmp_path: Path, cell: str) -> None:
     found = _directions(tmp_path, cell)
-    assert [(fault.row, fault.field) for fault in found.faults] == [(2, "azimuth_deg")]
+    assert [(fault.row, fault.field) for fault in found.issues] == [(2, "azimuth_deg")]
 
 
-def _directions(folder: Path, cell: str) -> Judged:
+def _directions(folder: Path, cell: str) -> BatchResult:
     path = written(folder, f'{_HEAD.replace("备注", "方位角")}\n{_ROW},,,"{cell}"\n')
     with open_source(path) as source:
-        plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
-        (batch,) = batches(plan, source)
-        return judge(plan, batch)
+        plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns)
+        (batch,) = iter_batches(plan, source)
+        return validate_batch(plan, batch)
 
 
 @pytest.mark.parametrize(("names", "read"), [(("解放区", "山阳区"), False), (("410802", "解放区"), True)])
@@ -267,10 +267,10 @@ def test_names_of_divisions_are_no_codes(tmp_path: Path, names: tuple[str, str],
     rows = [f"{_ROW[:19]}{at}{_ROW[20:]},,,{name}" for at, name in enumerate(names, 1)]
     with open_source(written(tmp_path, "\n".join((head, *rows)) + "\n")) as source:
         (sample,) = source.iter_batches(100)
-        plan = plan_for(
+        plan = build_plan(
             Options(find_record_spec("camera"), jurisdiction="410800"), source.detected, source.columns, sample
         )
-        (batch,) = batches(plan, source)
-        found = judge(plan, batch)
+        (batch,) = iter_batches(plan, source)
+        found = validate_batch(plan, batch)
     assert ("行政区划" in plan.ignored) is not read
-    assert len(found.faults) == read
+    assert len(found.issues) == read
