@@ -47,7 +47,7 @@ class ResultMetadata(BaseModel):
     not_assessed: list[NotAssessed]
 
 
-class Candidate(BaseModel):
+class CandidateDevice(BaseModel):
     """A device that is considered for a need."""
 
     kind: str

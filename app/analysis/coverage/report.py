@@ -17,7 +17,7 @@ from app.analysis.crossings.crossing_guards import count_crossings
 from app.analysis.crossings.road_network import TRAVEL_DIRECTIONS
 from app.analysis.metadata import (
     FIXES,
-    Candidate,
+    CandidateDevice,
     ResultMetadata,
     build_feature_collection,
     build_gap_properties,
@@ -368,9 +368,11 @@ class NeedCoverage(BaseModel):
     backed_up: bool
     reason: str | None = Field(description="Why it is not met; null if it is.")
     reasons: dict[str, int] = Field(description="Number of candidates that do not count, by reason.")
-    nearest: Candidate | None = Field(description="The candidate that counts or lacks least.")
+    nearest: CandidateDevice | None = Field(description="The candidate that counts or lacks least.")
     fix: str | None = Field(description="What closes the gap.")
-    candidates: list[Candidate] | None = Field(None, description="All candidates; only for a single control point.")
+    candidates: list[CandidateDevice] | None = Field(
+        None, description="All candidates; only for a single control point."
+    )
 
 
 class PointCoverage(BaseModel):

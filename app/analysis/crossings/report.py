@@ -20,7 +20,7 @@ from app.analysis.crossings.crossing_guards import (
 from app.analysis.crossings.road_network import CATEGORY_OF_LEVEL, DIRECTION_BITS, TravelDirection
 from app.analysis.metadata import (
     FIXES,
-    Candidate,
+    CandidateDevice,
     ResultMetadata,
     build_feature_collection,
     build_gap_properties,
@@ -291,7 +291,7 @@ class CrossingNeed(BaseModel):
     backed_up: bool
     reason: str | None = Field(description="Why it is not guarded; null if it is.")
     reasons: dict[str, int] = Field(description="Number of candidates that do not count, by reason.")
-    nearest: Candidate | None
+    nearest: CandidateDevice | None
     fix: str | None
     guards: list[Guard]
 

@@ -113,7 +113,7 @@ class DeadEnd(BaseModel):
     geometry: dict[str, Any]
 
 
-class Network(BaseModel):
+class RoadNetworkReport(BaseModel):
     """The road network in numbers, and what is unusual in it."""
 
     roads: int
@@ -134,4 +134,4 @@ class Network(BaseModel):
 class NetworkAnswer(ResultMetadata):
     """The report on the road network; null if no road or no ring is registered."""
 
-    network: Network | None
+    network: RoadNetworkReport | None
