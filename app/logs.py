@@ -1,4 +1,4 @@
-"""How log lines look: structured, on standard error, never with keys or bodies."""
+"""Configuration of the log: structured lines on standard error, without keys and bodies."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ import structlog
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Set up structlog for the process."""
+    """Configure structlog for the process."""
     renderer = (
         structlog.processors.JSONRenderer()
         if log_format == "json"

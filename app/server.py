@@ -1,4 +1,4 @@
-"""Runs the application: the port, the worker processes, and the signals that end them."""
+"""Runs the application: the port, the worker processes, and the signals that stop them."""
 
 import gc
 import multiprocessing
@@ -21,112 +21,112 @@ from uvicorn.supervisors import Multiprocess
 from app.settings import Settings
 
 GRACE_S: Final = 20
-"""How long requests that are being answered may take when the service is stopped."""
-_WORKER_SILENT_S: Final = 60
-"""How long a worker may be too busy to answer its supervisor before it is replaced."""
+"""Time that running requests get when the service stops."""
+_WORKER_TIMEOUT_S: Final = 60
+"""Time after which the supervisor replaces a worker that does not respond."""
 
 
 class ListenError(Exception):
-    """The address or port cannot be had; the message is for the operator."""
+    """The service cannot listen on its address and port; the message is for the operator."""
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Take the port, and leave it closed to callers until the application runs.
+    """Bind the port; connections are accepted only when the application runs.
 
     Raises
     ------
-    CannotListen
-        when it is in use, or the address is not one of this machine.
+    ListenError
+        when the port is in use, or the address does not belong to this machine.
     """
-    claimed = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        claimed.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        claimed.close()
+        listener.close()
         msg = (
-            f"cannot listen on {host} port {port}: {error.strerror}; "
-            "choose others with REGISTRY_HOST and REGISTRY_PORT."
+            f"cannot listen on {host} port {port}: {error.strerror}. "
+            "Choose another address or port with REGISTRY_HOST and REGISTRY_PORT."
         )
         raise ListenError(msg) from error
-    return claimed
+    return listener
 
 
-def run_server(settings: Settings, claimed: socket.socket) -> None:
-    """Serve until a signal says stop, in this process or in several workers."""
+def run_server(settings: Settings, listener: socket.socket) -> None:
+    """Serve until a signal stops the service, in this process or in several workers."""
     config = uvicorn.Config(
-        "app.server:application",
+        "app.server:create_application",
         factory=True,
         workers=settings.workers,
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=GRACE_S,
-        timeout_worker_healthcheck=_WORKER_SILENT_S,
+        timeout_worker_healthcheck=_WORKER_TIMEOUT_S,
         server_header=False,
     )
     if settings.workers == 1:
-        uvicorn.Server(config).run([claimed])
+        uvicorn.Server(config).run([listener])
     else:
-        _Workers(config, [claimed]).run()
+        _WorkerSupervisor(config, [listener]).run()
 
 
-class _Workers(Multiprocess):
+class _WorkerSupervisor(Multiprocess):
     """Worker processes that share the port."""
 
     @override
     def terminate_all(self) -> None:
-        """Let go of the port first: connections made from now on would wait for nobody."""
-        for claimed in self.sockets:
-            claimed.close()
+        """Close the port first: no worker would accept connections that arrive from now on."""
+        for listener in self.sockets:
+            listener.close()
         super().terminate_all()
 
 
 def create_application() -> ASGIApp:
-    """Return the application of this process; a worker ends with the service it belongs to."""
+    """Return the application of this process; a worker stops with the process that started it."""
     service = multiprocessing.parent_process()
     if service is not None:
-        threading.Thread(target=_end_after, args=(service,), daemon=True).start()
-    from app.main import create_app  # slow to import, and most commands serve nothing
+        threading.Thread(target=_stop_after, args=(service,), daemon=True).start()
+    from app.main import create_app  # slow to import, and most commands do not serve
 
     app = create_app()
     reduce_garbage_collection()
     for number in (signal.SIGTERM, signal.SIGINT):
-        _first(number, app.state.streams.stop)
-    return _with_location_spelled(app)
+        _prepend_signal_handler(number, app.state.streams.stop)
+    return _add_cased_location(app)
 
 
 def reduce_garbage_collection() -> None:
-    """Let Python look for cycles in memory seldom, and never again in what is loaded by now.
+    """Let Python collect garbage rarely, and never in the modules that are loaded.
 
-    An answer about a city makes a hundred thousand shapes, none of them in a cycle; looking through them
-    over and over took two fifths of the time of crossings and their guards.
+    An analysis of a city creates a hundred thousand geometries, none of them in a reference cycle; the collector took
+    two fifths of the time of crossings and their guards.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
-class _Spelled(bytes):
-    """A header's name that stays as it is written, where the server would make it small."""
+class _CasedName(bytes):
+    """The name of a header that keeps its case; uvicorn lowercases other names."""
 
     @override
     def lower(self) -> bytes:
-        """Return the name as it is."""
+        """Return the name unchanged."""
         return self
 
 
-_LOCATION: Final = _Spelled(b"Location")
+_LOCATION: Final = _CasedName(b"Location")
 
 
-def _with_location_spelled(app: ASGIApp) -> ASGIApp:
-    """Return the application with ``Location`` written so where something was created.
+def _add_cased_location(app: ASGIApp) -> ASGIApp:
+    """Return the application with the header ``Location`` of a created record in that case.
 
-    QGIS 3.40 knows it in that spelling only, whatever the standard says of names of headers; without it,
-    it reports that a feature was not added which was, and the analyst adds it again.
+    QGIS 3.40 does not find the header in another case. It then reports that the feature was not added, and the analyst
+    adds it again.
     """
 
-    async def spelled(scope: Scope, receive: Receive, send: Send) -> None:
-        async def answer(message: Message) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_cased(message: Message) -> None:
             if message.get("status") == 201:
                 message["headers"] = [
                     (_LOCATION if name == b"location" else name, value) for name, value in message["headers"]
@@ -134,52 +134,52 @@ def _with_location_spelled(app: ASGIApp) -> ASGIApp:
             await send(message)
 
         creates = scope["type"] == "http" and scope["method"] in ("POST", "PUT")
-        await app(scope, receive, answer if creates else send)
+        await app(scope, receive, send_cased if creates else send)
 
-    return spelled
+    return respond
 
 
-def _first(number: int, act: Callable[[], None]) -> None:
-    """Do something when a signal comes, before what is done then anyway.
+def _prepend_signal_handler(number: int, stop: Callable[[], None]) -> None:
+    """Call a function when a signal arrives, before its present handler.
 
-    The server waits for answers that are under way; a stream has to be told to end.
+    The server waits for running responses; a stream ends only when it is stopped.
     """
-    before = signal.getsignal(number)
+    present_handler = signal.getsignal(number)
 
-    def both(got: int, frame: FrameType | None) -> None:
-        act()
-        if callable(before):
-            before(got, frame)
+    def handle_signal(received: int, frame: FrameType | None) -> None:
+        stop()
+        if callable(present_handler):
+            present_handler(received, frame)
 
-    signal.signal(number, both)
+    signal.signal(number, handle_signal)
 
 
-def _end_after(service: BaseProcess) -> None:
-    """Stop in order when a killed service leaves this worker behind, with its hand on the port."""
+def _stop_after(service: BaseProcess) -> None:
+    """Stop this worker when the process that started it was killed: the worker would keep the port."""
     service.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def exit_on_signals() -> None:
-    """Leave by an exception on SIGTERM, SIGINT and a closed terminal, so that all is put away."""
+    """Raise SystemExit on SIGTERM, SIGINT and a closed terminal, so that resources are released."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Let signals to end wait until the block is done: half done, it would leave things behind."""
-    asked: list[int] = []
-    before = {
-        number: signal.signal(number, lambda got, _frame: asked.append(got))
+    """Delay SIGTERM and SIGINT until the block ends: interrupted, it would leave resources behind."""
+    received: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    if asked:
-        signal.raise_signal(asked[0])
+    if received:
+        signal.raise_signal(received[0])

@@ -1,6 +1,6 @@
-"""Every setting of the service, read once from ``REGISTRY_*`` variables.
+"""Settings of the service, read once from ``REGISTRY_*`` environment variables.
 
-Nobody else reads the environment: ``create_app(Settings())`` hands the values down.
+No other module reads the environment: ``create_app(Settings())`` passes the values on.
 """
 
 import ipaddress
@@ -12,53 +12,53 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """The settings table; ``docs/settings.md`` is held against it by a test."""
+    """All settings; a test checks ``docs/settings.md`` against them."""
 
     model_config = SettingsConfigDict(env_prefix="REGISTRY_", extra="ignore")
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
-    workers: int = Field(1, ge=1, le=256, description="Worker processes sharing the port.")
-    data_dir: Path = Field(Path(".data"), description="Folder of the private PostGIS cluster and the key secret.")
+    workers: int = Field(1, ge=1, le=256, description="Worker processes that share the port.")
+    data_dir: Path = Field(
+        Path(".data"), description="Folder of the local PostGIS cluster and of the secret for key hashes."
+    )
     database_url: SecretStr | None = Field(
         None,
-        description="PostgreSQL with PostGIS to use instead of the private cluster, "
+        description="PostgreSQL with PostGIS to use instead of the local cluster, "
         "e.g. `postgresql://user:password@host/registry`.",
     )
-    pool_size: int = Field(10, ge=1, le=200, description="Database connections kept per worker.")
-    statement_timeout_s: float = Field(60.0, gt=0, description="Longest time one SQL statement may take, in seconds.")
+    pool_size: int = Field(10, ge=1, le=200, description="Database connections per worker, in each of two pools.")
+    statement_timeout_s: float = Field(60.0, gt=0, description="Time limit of one SQL statement, in seconds.")
     anonymous_role: Literal["none", "public", "reader", "analyst"] = Field(
         "none",
-        description="What a caller without a key may do. Anything above `public` is refused "
-        "unless the service listens on a loopback address.",
+        description="Role of a client without a key. Roles above `public` are allowed only on a loopback address.",
     )
     secret: SecretStr | None = Field(
         None,
-        description="Secret that keys the stored hashes of API keys. Hosts sharing a database need "
-        "the same one. Default: made once and kept in `DATA_DIR/secret`.",
+        description="Secret of the stored hashes of API keys. Hosts that share a database need the same one. "
+        "Default: created once in `DATA_DIR/secret`.",
     )
     max_body_mb: float = Field(64.0, gt=0, description="Largest request body, in MiB.")
     import_max_mb: float = Field(2048.0, gt=0, description="Largest file to import, in MiB.")
     import_keep_days: float = Field(
-        30.0, ge=0, description="How long the rows of an import can be asked for after its end."
+        30.0, ge=0, description="Days after which the rows of a finished import are deleted."
     )
-    max_ring_vertices: int = Field(1_000_000, ge=4, description="Most vertices a ring boundary may have.")
+    max_ring_vertices: int = Field(1_000_000, ge=4, description="Maximum number of vertices of a ring boundary.")
     docs: bool = Field(
         True,
-        description="Serve the interactive API description at `/docs`, without the internet.",
+        description="Serve the interactive API description at `/docs`; it works without the internet.",
     )
-    log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
+    log_format: Literal["console", "json"] = Field("console", description="Format of log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log lines to write."
+        "info", description="Lowest level of the log lines that are written."
     )
 
     @model_validator(mode="after")
-    def _anonymous_rights_stay_local(self) -> "Settings":
+    def _check_anonymous_role(self) -> "Settings":
         if self.anonymous_role in ("reader", "analyst") and not is_loopback(self.host):
             msg = (
-                f"anonymous_role={self.anonymous_role!r} is allowed on a loopback address only, "
-                f"and host is {self.host!r}: set REGISTRY_ANONYMOUS_ROLE=none (or public), "
-                "or REGISTRY_HOST=127.0.0.1"
+                f"anonymous_role={self.anonymous_role!r} is allowed only on a loopback address, "
+                f"and host is {self.host!r}. Set REGISTRY_ANONYMOUS_ROLE=none (or public), or REGISTRY_HOST=127.0.0.1"
             )
             raise ValueError(msg)
         return self
@@ -75,12 +75,12 @@ class Settings(BaseSettings):
 
     @property
     def import_dir(self) -> Path:
-        """Folder of files on their way in."""
+        """Folder of uploads."""
         return Path(self.data_dir) / "imports"
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` can be reached from this machine only."""
+    """Return whether ``host`` is an address that only this machine can reach."""
     if host == "localhost":
         return True
     try:
@@ -90,9 +90,9 @@ def is_loopback(host: str) -> bool:
 
 
 def build_driver_url(url: str) -> str:
-    """Return the URL as the driver reads it (libpq's parameters), whichever spelling was given."""
-    scheme, separator, rest = url.partition("://")
+    """Return the URL for the driver; raise ValueError if it is not the URL of a PostgreSQL database."""
+    scheme, separator, address = url.partition("://")
     if not separator or not scheme.startswith("postgres"):
-        msg = "REGISTRY_DATABASE_URL must look like postgresql://user:password@host/database"
+        msg = "REGISTRY_DATABASE_URL is not valid. Write it as postgresql://user:password@host/database"
         raise ValueError(msg)
-    return f"postgresql://{rest}"
+    return f"postgresql://{address}"

@@ -107,18 +107,18 @@ def in_child(deed: Callable[[], object], *, account: str | None = None) -> str:
 
 def test_life_of_a_cluster(folder: Path) -> None:
     first, second = (LocalCluster(folder / "data", durable=False) for _ in range(2))
-    assert not first.running()
+    assert not first.is_running()
     assert first.start()
-    assert first.running()
+    assert first.is_running()
     assert not second.start(), "the second joins"
     assert second.url == first.url
     first.close()
-    assert second.running(), "somebody still uses it"
+    assert second.is_running(), "somebody still uses it"
     second.close()
-    assert not first.running(), "the last one out stops it"
+    assert not first.is_running(), "the last one out stops it"
     assert second.start(), "and it starts again"
     second.stop()
-    assert not second.running()
+    assert not second.is_running()
 
 
 def test_the_registry_role_owns_its_database_and_no_more(cluster: LocalCluster) -> None:
@@ -162,7 +162,7 @@ def test_two_folders_run_side_by_side(folder: Path, cluster: LocalCluster) -> No
     with LocalCluster(folder / "other", durable=False) as other:
         ask(other.url, "CREATE TABLE here_only (x int)", "SELECT 1")
         assert ask(cluster.url, "SELECT to_regclass('here_only')") is None
-    assert cluster.running()
+    assert cluster.is_running()
 
 
 def test_a_path_too_long_for_a_socket_or_odd(folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_stranger_with_the_pid_of_a_dead_server(cluster: LocalCluster) -> None
     try:
         rest = pid_file(cluster).read_text().partition("\n")[2]
         pid_file(cluster).write_text(f"{stranger.pid}\n{rest}")
-        assert not cluster.running()
+        assert not cluster.is_running()
         assert cluster.start()
         assert stranger.poll() is None, "and the stranger was left alone"
     finally:
@@ -212,11 +212,11 @@ def test_the_next_service_owns_the_server_of_a_killed_one(folder: Path) -> None:
 
     assert in_child(serve_and_die) == ""
     cluster = LocalCluster(folder)
-    assert cluster.running(), "an orphan"
+    assert cluster.is_running(), "an orphan"
     with ServiceLock(folder):
         assert not cluster.start()
         cluster.close()
-    assert not cluster.running()
+    assert not cluster.is_running()
 
 
 def test_what_a_broken_off_creation_left_is_swept_away(folder: Path) -> None:
@@ -253,14 +253,14 @@ def test_a_folder_that_cannot_be_written(folder: Path) -> None:
 
 @needs_root
 def test_a_folder_of_another_account(cluster: LocalCluster) -> None:
-    said = in_child(lambda: LocalCluster(cluster.data_dir).running(), account="nobody")
+    said = in_child(lambda: LocalCluster(cluster.data_dir).is_running(), account="nobody")
     assert said.startswith("FolderUnusable: ")
     assert "belongs to account" in said
 
 
 @needs_root
 def test_a_folder_the_account_cannot_enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_OUTSIDE", folder / "outside")
+    monkeypatch.setattr(local, "_OUTSIDE_FOLDER", folder / "outside")
     data_dir = folder / "closed" / "data"
     data_dir.mkdir(parents=True)
     data_dir.parent.chmod(0o700)
@@ -281,7 +281,7 @@ def test_a_cluster_whose_folder_was_closed_later(folder: Path) -> None:
     data_dir = folder / "data"
     (data_dir / "postgres").mkdir(parents=True)
     data_dir.chmod(0o700)
-    with pytest.raises(FolderUnusable, match="may not enter"):
+    with pytest.raises(FolderUnusable, match="cannot enter"):
         LocalCluster(data_dir).start()
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.db.engine import Database, WriteContext
 from app.records.kinds import KINDS, Kind
-from app.records.queries.documents import FilterClause, build_from_clause
+from app.records.queries.documents import FilterClause, build_record_source
 from tests.builders import (
     CITY,
     GEOJSON,
@@ -192,7 +192,7 @@ async def test_a_box_touches_what_reaches_into_it(city: httpx.AsyncClient) -> No
 @pytest.mark.parametrize("box", [(113.0, 35.0, 113.1, 35.1), (170.0, 0.0, -170.0, 10.0)])
 async def test_boxes_go_through_the_spatial_index(database: Database, kind: Kind, box: tuple[float, ...]) -> None:
     where = FilterClause(kind, {"bbox": box})
-    statement = f"EXPLAIN SELECT t.code FROM {build_from_clause(kind)} WHERE {where.sql}"
+    statement = f"EXPLAIN SELECT t.code FROM {build_record_source(kind)} WHERE {where.sql}"
     for number, value in enumerate(where.values, start=1):
         statement = statement.replace(f"${number}::", f"'{value}'::")
     async with database.open_transaction(WriteContext("tests")) as connection:

@@ -107,8 +107,8 @@ async def test_an_inner_ring_that_sticks_out_is_refused_with_the_place(
         "/geometry",
         "rings-not-nested",
     )
-    assert "the urban ring must cover the core ring: it falls short by 11" in fault["message"]
-    assert "35.260000], and 5 m are tolerated" in fault["message"]
+    assert "The urban ring must cover the core ring: it misses 11" in fault["message"]
+    assert "35.260000]; the tolerance is 5 m" in fault["message"]
     assert (await ringed.get(f"{RINGS}/core")).headers["etag"] == '"1"'
 
 

@@ -1,7 +1,4 @@
-"""The private local PostGIS cluster: what the service runs on when no database is named.
-
-Read ``local`` for what it promises; ``errors`` for what it refuses.
-"""
+"""The local PostGIS cluster that the service runs when no database URL is set."""
 
 from app.db.cluster.errors import (
     AlreadyServed,

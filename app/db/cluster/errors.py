@@ -1,13 +1,13 @@
-"""What the private cluster refuses, in words for the operator: what is wrong and what to do.
+"""Errors of the local cluster, for the operator: what is wrong and what to do.
 
 The tree::
 
     ClusterError
-    ├── PostgresMissing     no PostgreSQL on this machine, or one without PostGIS
-    ├── WrongVersion        the folder was made by another PostgreSQL major version
-    ├── FolderUnusable      a folder cannot be written or entered, or belongs to somebody else
-    ├── CommandFailed       PostgreSQL was asked and said no, with its own words
-    └── AlreadyServed       another service holds the folder
+    ├── PostgresMissing     this machine has no PostgreSQL, or none with PostGIS
+    ├── WrongVersion        another major version of PostgreSQL created the folder
+    ├── FolderUnusable      a folder is not writable or accessible, or belongs to another account
+    ├── CommandFailed       a program of PostgreSQL failed; its output is included
+    └── AlreadyServed       another service uses the folder
 """
 
 from collections.abc import Iterator
@@ -16,49 +16,49 @@ from pathlib import Path
 
 
 class ClusterError(Exception):
-    """Base of everything the private cluster refuses; the message is for the operator."""
+    """Base of the errors of the local cluster; the message is for the operator."""
 
 
 class PostgresMissing(ClusterError):
-    """No usable PostgreSQL on this machine."""
+    """The machine has no PostgreSQL with PostGIS."""
 
-    def __init__(self, found: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(
-            f"{found}. `make run` installs PostgreSQL with PostGIS on Debian, Ubuntu and macOS; "
+            f"{reason}. `make run` installs PostgreSQL with PostGIS on Debian, Ubuntu and macOS; "
             "or set REGISTRY_DATABASE_URL to a database elsewhere, or use `docker compose up`."
         )
 
 
 class WrongVersion(ClusterError):
-    """The cluster in the folder needs another PostgreSQL than this machine has."""
+    """The cluster in the folder requires another major version of PostgreSQL."""
 
     def __init__(self, folder: Path, made_by: str, present: set[str]) -> None:
         super().__init__(
             f"the database in {folder} was made by PostgreSQL {made_by}, and this machine has "
             f"PostgreSQL {', '.join(sorted(present))} with PostGIS: install PostgreSQL {made_by} "
-            "with PostGIS beside it, or choose another REGISTRY_DATA_DIR and import the records."
+            "with PostGIS as well, or choose another REGISTRY_DATA_DIR and import the records."
         )
 
 
 class FolderUnusable(ClusterError):
-    """A folder the cluster needs cannot be used by this account."""
+    """The account cannot use a folder of the cluster."""
 
     def __init__(self, folder: Path, reason: str) -> None:
         super().__init__(
-            f"cannot use {folder}: {reason}. Mend that, or set REGISTRY_DATA_DIR to a folder of "
+            f"cannot use {folder}: {reason}. Correct that, or set REGISTRY_DATA_DIR to a folder of "
             "a local disk that this account may write to."
         )
 
 
 class CommandFailed(ClusterError):
-    """A PostgreSQL program failed; ``said`` is what it wrote."""
+    """A program of PostgreSQL failed."""
 
-    def __init__(self, deed: str, folder: Path, said: str) -> None:
-        super().__init__(f"cannot {deed} the database in {folder}: {said.strip() or 'no reason'}")
+    def __init__(self, action: str, folder: Path, output: str) -> None:
+        super().__init__(f"cannot {action} the database in {folder}: {output.strip() or 'no output'}")
 
 
 class AlreadyServed(ClusterError):
-    """Another service works on the same folder."""
+    """Another service uses the same folder."""
 
     def __init__(self, data_dir: Path, pid: str) -> None:
         super().__init__(
@@ -68,8 +68,8 @@ class AlreadyServed(ClusterError):
 
 
 @contextmanager
-def refusing(folder: Path) -> Iterator[None]:
-    """Turn the system's refusals about ``folder`` into ours."""
+def translate_os_errors(folder: Path) -> Iterator[None]:
+    """Turn every OSError of the block into FolderUnusable."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The account PostgreSQL runs under, and what belongs to it.
+"""The account that runs PostgreSQL, and the programs of PostgreSQL on this machine.
 
-PostgreSQL refuses root, so a root process hands the cluster to an unprivileged account and acts
-through it; any other process uses its own account and nobody else's.
+PostgreSQL does not run as root. A process of root runs it as an unprivileged account; any other process runs it as its
+own account.
 """
 
 import os
@@ -23,19 +23,19 @@ _UNPRIVILEGED = ("postgres", "_postgres", "nobody")
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs PostgreSQL."""
+    """The account that runs PostgreSQL."""
 
     uid: int
     gid: int
     name: str
 
     @property
-    def is_self(self) -> bool:
+    def is_current(self) -> bool:
         """Whether this is the account of our own process."""
         return self.uid == os.geteuid()
 
     def run(self, *command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a program as this account, in an environment that holds nothing of ours."""
+        """Run a program as this account, without our environment variables."""
         try:
             return subprocess.run(
                 command,
@@ -46,51 +46,51 @@ class Account:
                 check=False,
                 cwd="/",
                 env={"PATH": os.defpath, "LC_ALL": "C", "HOME": "/"},
-                user=None if self.is_self else self.uid,
-                group=None if self.is_self else self.gid,
-                extra_groups=None if self.is_self else [],
+                user=None if self.is_current else self.uid,
+                group=None if self.is_current else self.gid,
+                extra_groups=None if self.is_current else [],
             )
         except OSError as error:
             msg = f"cannot run {command[0]} as account {self.name}: {error.strerror}"
             raise ClusterError(msg) from error
 
-    def may_enter(self, folder: Path) -> bool:
-        """Whether the account reaches what is in ``folder``, asked of the system itself."""
+    def can_enter(self, folder: Path) -> bool:
+        """Return whether the account can enter a folder; the system checks it."""
         return self.run("test", "-x", str(folder)).returncode == 0
 
-    def claim(self, folder: Path) -> None:
-        """Make ``folder`` one that this account alone can enter; refuse somebody else's."""
+    def claim_folder(self, folder: Path) -> None:
+        """Create a folder that only this account can enter; raise FolderUnusable if it belongs to another account."""
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (self.uid, os.geteuid()):
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (self.uid, os.geteuid()):
             raise FolderUnusable(folder, f"it is not a folder of account {self.name}")
         folder.chmod(0o700)
-        self.give(folder)
+        self.give_ownership(folder)
 
-    def give(self, path: Path) -> None:
-        """Make ``path`` belong to this account."""
-        if not self.is_self:
+    def give_ownership(self, path: Path) -> None:
+        """Make this account the owner of a path."""
+        if not self.is_current:
             os.chown(path, self.uid, self.gid)
 
 
-def account_for(folder: Path) -> Account:
+def find_account(folder: Path) -> Account:
     """Return the account that runs, or will run, the cluster in ``folder``.
 
     Raises
     ------
     FolderUnusable
-        The folder belongs to another account than the one this plain process has.
+        when the folder belongs to another account, and this process is not root.
     """
-    holder = folder.stat().st_uid if folder.exists() else 0
+    owner_uid = folder.stat().st_uid if folder.exists() else 0
     if os.geteuid() == 0:
-        return _account(holder) if holder else _unprivileged()
-    if holder not in (0, os.geteuid()):
-        raise FolderUnusable(folder, f"it belongs to account {_account(holder).name}")
-    return _account(os.geteuid())
+        return _build_account(owner_uid) if owner_uid else _find_unprivileged_account()
+    if owner_uid not in (0, os.geteuid()):
+        raise FolderUnusable(folder, f"it belongs to account {_build_account(owner_uid).name}")
+    return _build_account(os.geteuid())
 
 
-def _account(uid: int) -> Account:
+def _build_account(uid: int) -> Account:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:  # a container may run under a number without a name
@@ -98,21 +98,18 @@ def _account(uid: int) -> Account:
     return Account(uid, entry.pw_gid, entry.pw_name)
 
 
-def _unprivileged() -> Account:
+def _find_unprivileged_account() -> Account:
     for name in _UNPRIVILEGED:
         with suppress(KeyError):
-            return _account(pwd.getpwnam(name).pw_uid)
+            return _build_account(pwd.getpwnam(name).pw_uid)
     msg = (
-        f"PostgreSQL refuses to run as root, and no account {' or '.join(_UNPRIVILEGED)} exists: "
-        "start the service as a plain user, or add one of them."
+        f"PostgreSQL does not run as root, and the account {' or '.join(_UNPRIVILEGED)} does not exist: "
+        "start the service as another user, or add one of these accounts."
     )
     raise ClusterError(msg)
 
 
-# Where this machine keeps a PostgreSQL that has PostGIS.
-#
-# Looks on PATH, then where Debian, Red Hat and Homebrew packages put it, newest first. Knows nothing
-# of settings: a folder to prefer is an argument.
+# Programs: on PATH, then in the folders of the packages of Debian, Red Hat and Homebrew, newest first.
 
 _BIN_DIRS = (
     "/usr/lib/postgresql/*/bin",
@@ -124,69 +121,69 @@ _BIN_DIRS = (
 
 @dataclass(frozen=True)
 class Binaries:
-    """The programs of one PostgreSQL installation that has PostGIS."""
+    """The programs of one installation of PostgreSQL with PostGIS."""
 
     directory: Path
     major: str
 
-    def tool(self, name: str) -> str:
+    def build_path(self, name: str) -> str:
         """Return the path of one program, e.g. ``psql``."""
         return str(self.directory / name)
 
 
 def find_binaries(bin_dir: Path | None = None, *, made_by: str | None = None, folder: Path = Path()) -> Binaries:
-    """Find a PostgreSQL with PostGIS, of the major version that made ``folder`` if one did.
+    """Return the programs of a PostgreSQL with PostGIS, of the major version that created ``folder``.
 
     Raises
     ------
     PostgresMissing
-        Nothing on this machine will do.
+        when this machine has none.
     WrongVersion
-        Only other major versions than ``made_by`` are there.
+        when this machine has only other major versions than ``made_by``.
     """
-    candidates = [bin_dir] if bin_dir else list(dict.fromkeys(_bin_dirs()))
-    usable = [binaries for candidate in candidates if (binaries := _with_postgis(candidate))]
+    candidates = [bin_dir] if bin_dir else list(dict.fromkeys(_iter_bin_dirs()))
+    usable = [binaries for candidate in candidates if (binaries := _find_postgis(candidate))]
     for binaries in usable:
         if made_by in (None, binaries.major):
             return binaries
     if usable and made_by:
         raise WrongVersion(folder, made_by, {binaries.major for binaries in usable})
-    places = ", ".join(str(path) for path in candidates if (path / "initdb").exists())
+    folders = ", ".join(str(path) for path in candidates if (path / "initdb").exists())
     raise PostgresMissing(
-        f"the PostgreSQL in {places} has no PostGIS"
-        if places
+        f"the PostgreSQL in {folders} has no PostGIS"
+        if folders
         else f"no PostgreSQL found{f' in {bin_dir}' if bin_dir else ''}"
     )
 
 
-def _bin_dirs() -> Iterator[Path]:
-    """Yield where PostgreSQL may be: what PATH names, then what packages made, newest first."""
+def _iter_bin_dirs() -> Iterator[Path]:
+    """Yield the folders that may contain PostgreSQL: from PATH, then of packages, newest first."""
     if pg_config := shutil.which("pg_config"):
-        yield from map(Path, _ask(pg_config, "--bindir"))
+        yield from map(Path, _run_and_read(pg_config, "--bindir"))
     for pattern in _BIN_DIRS:
-        found = Path("/").glob(pattern.removeprefix("/"))
-        yield from sorted(found, key=_numbers, reverse=True)
+        paths = Path("/").glob(pattern.removeprefix("/"))
+        yield from sorted(paths, key=_parse_numbers, reverse=True)
 
 
-def _numbers(path: Path) -> list[int]:
+def _parse_numbers(path: Path) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", str(path))]
 
 
-def _with_postgis(directory: Path) -> Binaries | None:
-    """Return the programs in ``directory`` if a server with PostGIS is among them."""
+def _find_postgis(directory: Path) -> Binaries | None:
+    """Return the programs in a directory, None if it has no server with PostGIS."""
     if not (directory / "initdb").exists():
         return None
-    answer = _ask(str(directory / "pg_config"), "--sharedir", "--version")
-    if len(answer) != 2 or not Path(answer[0], "extension", "postgis.control").exists():
+    output = _run_and_read(str(directory / "pg_config"), "--sharedir", "--version")
+    if len(output) != 2 or not Path(output[0], "extension", "postgis.control").exists():
         return None
-    version = re.search(r"\d+", answer[1])
+    version = re.search(r"\d+", output[1])
     return Binaries(directory, version.group()) if version else None
 
 
 @cache
-def _ask(*command: str) -> list[str]:
+def _run_and_read(*command: str) -> list[str]:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return []
-    return done.stdout.splitlines()
+    return result.stdout.splitlines()

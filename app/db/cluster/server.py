@@ -1,8 +1,7 @@
-"""One PostgreSQL server: its data, log and socket folders, and how it is made, started and stopped.
+"""One PostgreSQL server: its data, log and socket folders, and how it is created, started and stopped.
 
-Promises that ``folder/data`` holds a whole cluster or nothing, that the server is reached through a
-unix socket only its account can enter and never over TCP, and that a killed server can be started
-again. Expects its caller to hold the lock that keeps two processes from doing so at once.
+``folder/data`` contains a complete cluster or does not exist. The server listens on a unix socket that only its account
+can use, never on TCP. A killed server can be started again. The caller must have the lock of the cluster.
 """
 
 import hashlib
@@ -14,14 +13,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.db.cluster.errors import CommandFailed, refusing
+from app.db.cluster.errors import CommandFailed, translate_os_errors
 from app.db.cluster.installation import Account, Binaries, find_binaries
 
 SUPERUSER = "postgres"
 PORT = 5432
-"""Names the socket file; nothing listens on a TCP port."""
+"""Part of the name of the socket file; the server does not listen on TCP."""
 
-_SOCKET_DIR_CHARS = 80  # a socket's path may have 103 bytes on macOS, its own name takes 15
+_SOCKET_DIR_CHARS = 80  # macOS allows 103 bytes for the path of a socket; its name has 15
 _START_SECONDS = 300  # recovery after a crash replays up to max_wal_size
 _STOP_SECONDS = 120
 _NO_SUCH_PID = 2**31 - 1
@@ -31,7 +30,7 @@ _SETTINGS = {
     "port": str(PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": "512MB",  # with 256 a load of 400,000 records took a third longer
+    "shared_buffers": "512MB",  # with 256 MB, loading 400,000 records takes a third longer
     "effective_cache_size": "1GB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
@@ -61,7 +60,7 @@ class Server:
 
     @property
     def binaries(self) -> Binaries:
-        """The programs that fit the cluster in the folder."""
+        """The programs of the major version that created the cluster."""
         version = self.data / "PG_VERSION"
         made_by = version.read_text().strip() if version.exists() else None
         return find_binaries(self.bin_dir, made_by=made_by, folder=self.folder)
@@ -78,153 +77,146 @@ class Server:
 
     @property
     def socket_dir(self) -> Path:
-        """The folder of the socket: inside ``folder``, or in /tmp when that path will not do."""
+        """The folder of the socket: in ``folder``, or in /tmp if that path is too long or has special characters."""
         inside = str(self.folder / "socket")
-        # Clients read commas and colons in a host as lists and ports, so only plain paths will do.
+        # Clients parse commas and colons in a host as lists and ports.
         if len(inside) <= _SOCKET_DIR_CHARS and re.fullmatch(r"[\w./+-]+", inside, re.ASCII):
             return Path(inside)
-        return Path(f"/tmp/coverage-registry-{digest(self.folder)}")  # noqa: S108 - claim() checks whose it is
+        return Path(f"/tmp/coverage-registry-{compute_digest(self.folder)}")  # noqa: S108 - claim() checks whose it is
 
-    # -- life -----------------------------------------------------------------------------------
-
-    def create(self) -> None:
-        """Make the cluster beside its place and move it there when it is whole."""
-        fresh = self.folder / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+    def create_cluster(self) -> None:
+        """Create the cluster in a temporary folder, and rename the folder when it is complete."""
+        temporary = self.folder / "data.new"
+        shutil.rmtree(temporary, ignore_errors=True)
         try:
-            with refusing(self.folder):
-                self._initdb(fresh)
-                with (fresh / "postgresql.conf").open("a") as config:
+            with translate_os_errors(self.folder):
+                self._run_initdb(temporary)
+                with (temporary / "postgresql.conf").open("a") as config:
                     config.write("include_if_exists = 'registry.conf'\n")
-                fresh.rename(self.data)
+                temporary.rename(self.data)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def ensure_running(self) -> bool:
-        """Start the server, or wait until the one that runs answers; True when started here."""
+        """Start the server, or wait until the running one is ready; return whether it was started here."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            if not self.running():
-                if self._launch():
+            if not self.is_running():
+                if self._start_server():
                     return True
-            elif self._answers():
+            elif self._is_ready():
                 return False
-            time.sleep(0.1)  # it is starting, stopping, or its orphans are still ending
-        said = f"it runs but has not answered for {_START_SECONDS} s; see {self.log}"
-        raise CommandFailed("reach", self.folder, said)
+            time.sleep(0.1)  # it is starting or stopping, or processes of a killed server are still ending
+        output = f"it runs but is not ready after {_START_SECONDS} s; see {self.log}"
+        raise CommandFailed("reach", self.folder, output)
 
-    def halt(self) -> None:
-        """Stop the server if it runs: sessions are ended, what was committed stays."""
-        if self.running():
-            done = self._control("stop", "--mode=fast", f"--timeout={_STOP_SECONDS}")
-            if self.running():
-                raise CommandFailed("stop", self.folder, done.stderr)
+    def stop(self) -> None:
+        """Stop the server if it runs; its sessions are ended."""
+        if self.is_running():
+            result = self._run_pg_ctl("stop", "--mode=fast", f"--timeout={_STOP_SECONDS}")
+            if self.is_running():
+                raise CommandFailed("stop", self.folder, result.stderr)
         if self.socket_dir.parent != self.folder:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
 
-    def running(self) -> bool:
-        """Tell whether a server of this folder is alive, whoever started it."""
-        pid = self._recorded_pid()
-        return pid is not None and self._is_ours(pid)
+    def is_running(self) -> bool:
+        """Return whether a server of this folder runs."""
+        pid = self._read_pid()
+        return pid is not None and self._is_own_server(pid)
 
-    def client(self, tool: str, *options: str, stdin: str | None = None) -> str:
-        """Run a client program as superuser over the socket; return what it printed."""
-        done = self.account.run(
-            *(self.binaries.tool(tool), f"--host={self.socket_dir}", f"--port={PORT}"),
+    def run_client(self, tool: str, *options: str, stdin: str | None = None) -> str:
+        """Run a client program as superuser over the socket and return its output."""
+        result = self.account.run(
+            *(self.binaries.build_path(tool), f"--host={self.socket_dir}", f"--port={PORT}"),
             *(f"--username={SUPERUSER}", *options),
             stdin=stdin,
         )
-        if done.returncode != 0:
-            raise CommandFailed(f"use {tool} on", self.folder, done.stderr)
-        return done.stdout
+        if result.returncode != 0:
+            raise CommandFailed(f"use {tool} on", self.folder, result.stderr)
+        return result.stdout
 
-    # -- making and starting it -----------------------------------------------------------------
-
-    def _initdb(self, fresh: Path) -> None:
+    def _run_initdb(self, temporary: Path) -> None:
         command = (
-            *(self.binaries.tool("initdb"), f"--pgdata={fresh}", f"--username={SUPERUSER}"),
+            *(self.binaries.build_path("initdb"), f"--pgdata={temporary}", f"--username={SUPERUSER}"),
             *("--encoding=UTF8", "--data-checksums", "--auth-local=trust", "--auth-host=reject"),
             *(() if self.durable else ("--no-sync",)),
         )
-        done = self.account.run(*command, "--locale=C.UTF-8")
-        if "invalid locale" in done.stderr:
-            done = self.account.run(*command, "--locale=C")
-        if done.returncode != 0:
-            raise CommandFailed("create", self.folder, _tail(done.stderr))
+        result = self.account.run(*command, "--locale=C.UTF-8")
+        if "invalid locale" in result.stderr:
+            result = self.account.run(*command, "--locale=C")
+        if result.returncode != 0:
+            raise CommandFailed("create", self.folder, _list_last_lines(result.stderr))
 
-    def _launch(self) -> bool:
-        """Start the server; False when processes of a killed one are still about to end."""
+    def _start_server(self) -> bool:
+        """Start the server; return False if processes of a killed one are still ending."""
         log = self.log / "startup.log"
-        with refusing(self.folder):
-            self.account.claim(self.log)
-            self.account.claim(self.socket_dir)
-            self._forget_dead_server()
-            self._configure()
+        with translate_os_errors(self.folder):
+            self.account.claim_folder(self.log)
+            self.account.claim_folder(self.socket_dir)
+            self._clear_stale_pid()
+            self._write_settings()
             log.unlink(missing_ok=True)
-        done = self._control("start", f"--log={log}", f"--timeout={_START_SECONDS}")
-        said = log.read_text(errors="replace") if log.exists() else done.stderr
-        if done.returncode != 0 and "shared memory block" not in said:
-            raise CommandFailed("start", self.folder, f"{_tail(said)}\nMore in {self.log}")
-        return done.returncode == 0
+        result = self._run_pg_ctl("start", f"--log={log}", f"--timeout={_START_SECONDS}")
+        output = log.read_text(errors="replace") if log.exists() else result.stderr
+        if result.returncode != 0 and "shared memory block" not in output:
+            raise CommandFailed("start", self.folder, f"{_list_last_lines(output)}\nMore in {self.log}")
+        return result.returncode == 0
 
-    def _configure(self) -> None:
-        """Write our settings; those an operator puts after the include still win."""
+    def _write_settings(self) -> None:
+        """Write our settings; an operator can override them after the include in postgresql.conf."""
         settings = {
             **_SETTINGS,
             "unix_socket_directories": f"'{self.socket_dir}'",
             **({} if self.durable else _FAST_SETTINGS),
         }
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
-        fresh = self.data / "registry.conf.new"
-        fresh.write_text("# Written at every start; put your own in postgresql.conf.\n" + "".join(lines))
-        self.account.give(fresh)
-        fresh.replace(self.data / "registry.conf")
+        temporary = self.data / "registry.conf.new"
+        temporary.write_text("# Written at every start. Put your own settings into postgresql.conf.\n" + "".join(lines))
+        self.account.give_ownership(temporary)
+        temporary.replace(self.data / "registry.conf")
 
-    def _control(self, deed: str, *options: str) -> subprocess.CompletedProcess[str]:
-        tool = self.binaries.tool("pg_ctl")
-        return self.account.run(tool, deed, "--silent", "--wait", f"--pgdata={self.data}", *options)
+    def _run_pg_ctl(self, action: str, *options: str) -> subprocess.CompletedProcess[str]:
+        tool = self.binaries.build_path("pg_ctl")
+        return self.account.run(tool, action, "--silent", "--wait", f"--pgdata={self.data}", *options)
 
-    # -- is it alive ----------------------------------------------------------------------------
-
-    def _answers(self) -> bool:
-        ask = (self.binaries.tool("pg_isready"), f"--host={self.socket_dir}", f"--port={PORT}")
+    def _is_ready(self) -> bool:
+        ask = (self.binaries.build_path("pg_isready"), f"--host={self.socket_dir}", f"--port={PORT}")
         return self.account.run(*ask).returncode == 0
 
-    def _recorded_pid(self) -> int | None:
+    def _read_pid(self) -> int | None:
         try:
             first = (self.data / "postmaster.pid").read_text().partition("\n")[0]
         except FileNotFoundError:
             return None
         return int(first) if first.isdigit() else None
 
-    def _is_ours(self, pid: int) -> bool:
-        """Tell a server of this folder from a stranger that was given the pid of a dead one."""
-        if Path("/proc/self/cwd").exists():  # a server works in its data folder
+    def _is_own_server(self, pid: int) -> bool:
+        """Return whether a process is a server of this folder, and not another one with the pid of a dead server."""
+        if Path("/proc/self/cwd").exists():  # the working directory of a server is its data folder
             cwd = self.account.run("readlink", f"/proc/{pid}/cwd").stdout
             return cwd.rstrip("\n") == str(self.data)
         return "postgres" in self.account.run("ps", "-p", str(pid), "-o", "comm=").stdout
 
-    def _forget_dead_server(self) -> None:
-        """Keep a stranger that has a dead server's pid from looking like that server.
+    def _clear_stale_pid(self) -> None:
+        """Replace the pid of a dead server in its lock file, so that no other process looks like that server.
 
-        PostgreSQL itself overrules a lock file whose pid is free, but refuses to start when any
-        process of the same account has it, as happens in a restarted container. Only the pid is
-        taken out: the rest of the file guards against living children of the dead server.
+        PostgreSQL ignores a lock file whose pid is free, but does not start if any process of the same account has that
+        pid, as happens in a restarted container. The other lines stay: they detect running children of the dead server.
         """
-        for left in self.socket_dir.glob(".s.PGSQL.*"):
-            left.unlink()
+        for socket in self.socket_dir.glob(".s.PGSQL.*"):
+            socket.unlink()
         record = self.data / "postmaster.pid"
-        if self._recorded_pid() is None:
+        if self._read_pid() is None:
             record.unlink(missing_ok=True)
             return
-        rest = record.read_text().partition("\n")[2]
-        record.write_text(f"{_NO_SUCH_PID}\n{rest}")
+        remaining_lines = record.read_text().partition("\n")[2]
+        record.write_text(f"{_NO_SUCH_PID}\n{remaining_lines}")
 
 
-def digest(path: Path) -> str:
-    """Return a short name for a path, the same at every start."""
+def compute_digest(path: Path) -> str:
+    """Return a short name for a path that is the same at every start."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
 
 
-def _tail(text: str) -> str:
+def _list_last_lines(text: str) -> str:
     return "\n".join(text.strip().splitlines()[-5:])
