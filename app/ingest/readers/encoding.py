@@ -360,14 +360,14 @@ def _count_unended_line(path: Path) -> int:
 
 def detect_unmarked_utf16(head: bytes) -> str | None:
     """Return the kind of UTF-16 of a file without a byte order mark, None if it is another encoding."""
-    even, odd = head[0:4096:2], head[1:4096:2]
-    if len(odd) < 4 or not (b"\n\x00" in head or b"\x00\n" in head):
+    even_bytes, odd_bytes = head[0:4096:2], head[1:4096:2]
+    if len(odd_bytes) < 4 or not (b"\n\x00" in head or b"\x00\n" in head):
         return None
     # Text has no zero bytes. In UTF-16 every ASCII letter has one, always on the same side.
-    after, before = odd.count(0), even.count(0)
-    if after > len(odd) * 0.05 and before * 20 < after:
+    after, before = odd_bytes.count(0), even_bytes.count(0)
+    if after > len(odd_bytes) * 0.05 and before * 20 < after:
         return "utf-16-le"
-    if before > len(odd) * 0.05 and after * 20 < before:
+    if before > len(odd_bytes) * 0.05 and after * 20 < before:
         return "utf-16-be"
     return None
 

@@ -159,9 +159,9 @@ def detect_format(file: SourceFile) -> FileFormat:
     if not content.head.strip(b"\x00 \t\r\n\xef\xbb\xbf"):
         raise Invalid(Message("The file is empty. Send a file with at least one row."), code="empty-file")
     reject_other_binary(content)
-    for known in FORMATS.values():
-        if known.matches(content):
-            return known
+    for candidate in FORMATS.values():
+        if candidate.matches(content):
+            return candidate
     raise describe_unreadable(content)
 
 

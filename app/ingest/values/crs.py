@@ -1,4 +1,4 @@
-"""Names of coordinate reference systems, as ``EPSG:4547``; WKT for one that has no number."""
+"""Names of coordinate reference systems, such as ``EPSG:4547``; WKT for a system without a number."""
 
 import re
 from typing import Any, Final
@@ -9,7 +9,7 @@ from pyproj.exceptions import CRSError
 
 LONLAT: Final = "EPSG:4326"
 _LONGEST: Final = 20_000
-_ALIKE_M: Final = 0.01
+_TOLERANCE_M: Final = 0.01
 _MADE_UP: Final = re.compile(r"undefined|unknown", re.IGNORECASE)
 _TITLE: Final = re.compile(r'(?:PROJ|GEO|GEOG|GEOD|BOUND)(?:CRS|CS)\["([^"]*)"')
 _CRS84: Final = re.compile(r"(?:^|[:/])CRS84h?$", re.IGNORECASE)
@@ -32,16 +32,16 @@ def parse_crs_name(text: str | None) -> str | None:
         return None
     if _CRS84.search(text.strip()):
         return LONLAT
-    if found := _EPSG.search(text.strip()):
-        return f"EPSG:{found[1]}"
+    if code := _EPSG.search(text.strip()):
+        return f"EPSG:{code[1]}"
     return parse_crs(text)
 
 
 def parse_crs(definition: Any) -> str | None:
-    """Return the short name of any definition that pyproj reads, or its WKT when it has no number.
+    """Return the short name of any definition that pyproj reads, or its WKT if it has no number.
 
-    A name is not believed where the numbers differ: a city's own grid is called like the national
-    one and has another meridian or origin. None when the definition does not say where things are.
+    The name alone does not decide: a city often calls its grid like the national one, with another meridian or origin.
+    None if the definition has no position on Earth.
     """
     crs = _parse_definition(definition)
     if crs is None or not (crs.is_geographic or crs.is_projected) or is_placeholder(crs):
@@ -59,15 +59,15 @@ def parse_crs(definition: Any) -> str | None:
 
 
 def format_crs_title(text: str) -> str:
-    """Return what to call a CRS in a sentence: its short name, or the name in its WKT.
+    """Return the name of a CRS for messages: its short name, or the name in its WKT.
 
     Examples
     --------
     >>> format_crs_title("EPSG:4547"), format_crs_title('PROJCRS["Own grid",BASEGEOGCRS["x"]]')
     ('EPSG:4547', 'Own grid')
     """
-    found = _TITLE.match(text)
-    return found[1] if found else text
+    match = _TITLE.match(text)
+    return match[1] if match else text
 
 
 def _parse_definition(definition: Any) -> CRS | None:
@@ -78,28 +78,28 @@ def _parse_definition(definition: Any) -> CRS | None:
 
 
 def is_placeholder(crs: CRS) -> bool:
-    """Tell a CRS made up by a program for what has none, such as number 0 of GeoPackage."""
+    """Return whether a program made up a CRS for data without one, such as number 0 of GeoPackage."""
     geodetic = crs.geodetic_crs
     return geodetic is None or any(
         _MADE_UP.search(name or "") for name in (crs.name, geodetic.name, crs.datum and crs.datum.name)
     )
 
 
-def is_same_crs(crs: CRS, known: CRS) -> bool:
-    """Tell whether two CRSs that are called alike have the same numbers."""
-    if crs.is_projected is not known.is_projected:
+def is_same_crs(crs: CRS, registered: CRS) -> bool:
+    """Return whether two systems with the same name have the same parameters."""
+    if crs.is_projected is not registered.is_projected:
         return False
-    one, two = crs.ellipsoid, known.ellipsoid
-    if one is None or two is None or abs(one.semi_major_metre - two.semi_major_metre) > 0.01:
+    own, expected = crs.ellipsoid, registered.ellipsoid
+    if own is None or expected is None or abs(own.semi_major_metre - expected.semi_major_metre) > _TOLERANCE_M:
         return False
-    if abs(one.inverse_flattening - two.inverse_flattening) > 1e-4:
+    if abs(own.inverse_flattening - expected.inverse_flattening) > 1e-4:
         return False
-    if crs.prime_meridian != known.prime_meridian:
+    if crs.prime_meridian != registered.prime_meridian:
         return False
     if not crs.is_projected:
         return True
-    area = known.area_of_use
+    area = registered.area_of_use
     lon, lat = (area.west, area.south) if area else (0.0, 0.0)
-    places = np.array([[lon, lat], [lon + 1.0, lat + 1.0], [lon + 0.5, lat + 0.1]])
-    here, there = (np.stack(Proj(one)(*places.T), axis=1) for one in (crs, known))
-    return bool(np.all(np.abs(here - there) < _ALIKE_M))
+    positions = np.array([[lon, lat], [lon + 1.0, lat + 1.0], [lon + 0.5, lat + 0.1]])
+    projected, reference = (np.stack(Proj(system)(*positions.T), axis=1) for system in (crs, registered))
+    return bool(np.all(np.abs(projected - reference) < _TOLERANCE_M))

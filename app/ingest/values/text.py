@@ -1,7 +1,7 @@
-"""Cleaning of text from files: invisible characters go, odd spaces become plain, ends are trimmed.
+"""Clean text from files: remove invisible characters, make unusual spaces plain, trim the ends.
 
-Promises the same answer for one cell and for a whole column, and null for what is blank. Changes
-nothing else: fullwidth letters, quotes and punctuation stay as they are.
+A cell and a whole column are cleaned alike, and blank text becomes null. Fullwidth letters, quotes and punctuation stay
+as they are. Also: traditional characters of headings as simplified ones.
 """
 
 import re
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 _INVISIBLE: Final = (
     "\x00-\x08\x0b-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
 )
-# What prints as a gap: tab, next line, category Zs other than the space, line separators, and the
+# Characters that print as a gap: tab, next line, category Zs other than the space, line separators, and the
 # Braille and Hangul blanks that editors insert.
 _GAPS: Final = "\t\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000\u3164"
 _REMOVED: Final = re.compile(f"[{_INVISIBLE}]")
 _SPACED: Final = re.compile(f"[{_GAPS}]")
-# Byte sequences one of which is in any text that has an invisible character or an odd gap, by their
-# first byte: most text has none of these bytes.
+# Every text with an invisible character or an unusual gap has one of these byte sequences. They are grouped by their
+# first byte, because most text has none of these bytes.
 _SIGNS: Final = {
     b"\x7f": (b"\x7f",),
     b"\xc2": (b"\xc2\x85", b"\xc2\xa0", b"\xc2\xad"),
@@ -37,7 +37,7 @@ _SIGNS: Final = {
 
 
 def clean_cell(text: str | None) -> str | None:
-    r"""Return the text of one cell as it is meant, None when nothing is left.
+    r"""Return the cleaned text of one cell, None if it is blank.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def clean_cell(text: str | None) -> str | None:
 
 
 def clean_column(array: pa.StringArray) -> pa.StringArray:
-    """Return a column of text with every cell cleaned as by `clean_cell`."""
+    """Return a column with every cell cleaned as by `clean_cell`."""
     values, offsets = _text_buffers(array)
     if has_unusual_characters(values):
         array = pc.replace_substring_regex(array, f"[{_to_re2(_INVISIBLE)}]", "")
@@ -70,7 +70,7 @@ def clean_column(array: pa.StringArray) -> pa.StringArray:
 def remove_guards(array: pa.StringArray) -> pa.StringArray:
     """Return a column without the apostrophe that keeps a cell from being read as a formula.
 
-    Spreadsheet programmes write it so, and so does our export (`app.ingest.writers.model.guarded`).
+    Spreadsheet programs and our export (`app.ingest.writers.model`) write it.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def remove_guards(array: pa.StringArray) -> pa.StringArray:
 
 
 def to_narrow(text: str) -> str:
-    """Return text with fullwidth letters, digits and signs as plain ones.
+    """Return text with fullwidth letters, digits and signs as ASCII ones.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def to_narrow(text: str) -> str:
 
 
 def build_text_column(values: list[str | None]) -> pa.StringArray:
-    """Return a column from raw cells, cleaned; half a character (a lone surrogate) is spelt out."""
+    """Return a column from raw cells, cleaned; half a character (an unpaired surrogate) is written as an escape."""
     try:
         array = pa.array(values, pa.string())
     except UnicodeEncodeError:
@@ -119,15 +119,16 @@ def _to_re2(members: str) -> str:
 
 
 def _text_buffers(array: pa.StringArray) -> tuple[memoryview, NDArray[np.int64]]:
-    _, places, data = array.buffers()
-    if places is None or not len(array):
+    _, offset_buffer, data = array.buffers()
+    if offset_buffer is None or not len(array):
         return memoryview(b""), np.zeros(len(array) + 1, np.int64)
-    offsets = np.frombuffer(places, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
-    held = memoryview(data) if data is not None else memoryview(b"")
-    return held[offsets[0] : offsets[-1]], offsets - offsets[0]
+    offsets = np.frombuffer(offset_buffer, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
+    content = memoryview(data) if data is not None else memoryview(b"")
+    return content[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
 def has_unusual_characters(values: memoryview) -> bool:
+    """Return whether text may have invisible characters or unusual gaps."""
     content = values.tobytes()
     controls = np.count_nonzero(np.frombuffer(content, np.uint8) < 32) - content.count(b"\n")
     return bool(controls > 0) or any(
@@ -136,6 +137,7 @@ def has_unusual_characters(values: memoryview) -> bool:
 
 
 def has_untrimmed_ends(values: memoryview, offsets: NDArray[np.int64]) -> bool:
+    """Return whether any text begins or ends with a blank."""
     begin, end = offsets[:-1], offsets[1:]
     filled = end > begin
     if not filled.any():
@@ -145,10 +147,8 @@ def has_untrimmed_ends(values: memoryview, offsets: NDArray[np.int64]) -> bool:
     return bool(((firsts <= 32) | (lasts <= 32)).any())
 
 
-# Traditional characters of headings and codes as the simplified ones; nothing that is stored.
-#
-# Only the characters that the names of fields, the words of code lists and the names of what is refused
-# are written with. Data only.
+# Traditional characters, and below them the simplified ones: only those in names of fields, in code lists and in names
+# of rejected columns. Stored text is not changed.
 
 _TRADITIONAL: Final = (
     "設備編碼號稱經緯類狀態監機鏡頭頻點門區縣鄉鎮廠離線斷檢測驗單責權屬註說時間啟裝護運範圍遠視場寬長"
@@ -164,7 +164,7 @@ _FOLDED: Final = str.maketrans(_TRADITIONAL, _SIMPLIFIED)
 
 
 def to_simplified(text: str) -> str:
-    """Return a name with its traditional characters as simplified ones.
+    """Return a name with simplified characters.
 
     >>> to_simplified("設備編碼"), to_simplified("聯絡電話"), to_simplified("code")
     ('设备编码', '联络电话', 'code')

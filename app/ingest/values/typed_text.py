@@ -1,8 +1,7 @@
 """Typed values as text, so that lost digits show.
 
-A number beyond what its carrier can hold exactly is written in E-notation: a code read from it is
-not the code that was meant, and the reader can see that. All other whole numbers are written
-without a point, other numbers with the fewest digits that read back the same.
+A number that its type cannot hold exactly is written in E-notation: it is then not a valid code, and a person sees why.
+Other integers are written without a point, other numbers with the fewest digits that read back the same.
 """
 
 import datetime as dt
@@ -21,9 +20,9 @@ from app.ingest.values.text import build_text_column, clean_column
 
 _ESCAPED: Final = r'["\\\x00-\x1f]'
 EXACT_BINARY: Final = 2**53
-"""From here on a double does not hold every whole number."""
+"""A double holds every smaller integer exactly."""
 EXACT_SPREADSHEET: Final = 10**15
-"""Spreadsheet programmes keep fifteen digits; what is typed beyond becomes zeros."""
+"""Spreadsheet programs keep fifteen digits and make zeros of the others."""
 
 
 def format_double(value: float, exact: int = EXACT_BINARY) -> str | None:
@@ -42,10 +41,10 @@ def format_double(value: float, exact: int = EXACT_BINARY) -> str | None:
 
 
 def format_integer(value: int) -> str:
-    """Return a whole number of a JSON text as text, in E-notation where it has lost its digits.
+    """Return an integer of a JSON text, in E-notation if it has lost digits.
 
-    Programs that keep numbers as doubles write the shortest digits that read back the same and
-    fill up with zeros: 41080000001320000001 comes out as 41080000001320000000.
+    Programs that store numbers as doubles write the shortest digits that read back the same, and zeros:
+    41080000001320000001 becomes 41080000001320000000.
 
     Examples
     --------
@@ -82,7 +81,7 @@ def format_value(value: object, exact: int = EXACT_BINARY) -> str | None:
             return str(value)
         case bytes():
             return value.hex()
-        case list() if all(type(one) is str for one in value):
+        case list() if all(type(item) is str for item in value):
             return _format_text_list(value)
         case _:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
@@ -96,7 +95,7 @@ def _format_text_list(value: list[str]) -> str:
 
 
 def _format_text_lists(values: list[Any]) -> pa.StringArray | None:
-    """Return lists of plain words as JSON text; None where they may be anything else."""
+    """Return lists of strings as JSON text; None if they may have other values."""
     try:
         array = pa.array(values, pa.list_(pa.string()))
     except (pa.ArrowException, UnicodeEncodeError):
@@ -113,7 +112,7 @@ def _join_lists(array: pa.ListArray) -> pa.StringArray | None:
 
 
 def format_json_column(values: list[Any]) -> pa.StringArray:
-    """Return a column of JSON values as cleaned text; the same as `format_value` for each."""
+    """Return a column of JSON values as cleaned text, as `format_value` does for each."""
     kinds = set(map(type, values))
     kinds.discard(type(None))
     if kinds <= {str}:
@@ -133,7 +132,7 @@ def format_json_column(values: list[Any]) -> pa.StringArray:
 
 
 def format_sheet_column(values: Sequence[Any]) -> pa.StringArray:
-    """Return a column of a spreadsheet as cleaned text; the same as `format_value` for each."""
+    """Return a column of a spreadsheet as cleaned text, as `format_value` does for each."""
     kinds = set(map(type, values))
     if kinds <= {str}:
         return build_text_column(list(values))
@@ -149,7 +148,7 @@ def format_sheet_column(values: Sequence[Any]) -> pa.StringArray:
 
 
 def _has_only_blank_texts(values: Sequence[Any]) -> bool:
-    """Tell that the texts among some values are blank."""
+    """Return whether all texts among the values are blank."""
     return {value for value in values if type(value) is str} == {""}
 
 
@@ -190,6 +189,7 @@ def _format_scalar(value: Any) -> str | None:
 
 
 def format_doubles(array: pa.Array, exact: int = EXACT_BINARY) -> pa.StringArray:
+    """Return a column of numbers as text; as `format_double` does for each."""
     if not pa.types.is_float64(array.type):
         # The shortest digits of a single are fewer than those of the double it widens to.
         texts = array.cast(pa.float32()).cast(pa.string()) if pa.types.is_float32(array.type) else None
@@ -205,9 +205,9 @@ def format_doubles(array: pa.Array, exact: int = EXACT_BINARY) -> pa.StringArray
     others = texts if texts is not None else array.cast(pa.string())
     out = pc.if_else(pa.array(whole), integers, others)
     # Arrow turns to exponents sooner than Python, and an exponent is the sign of lost digits.
-    apart = large | (finite & ~whole & ((np.abs(values) >= 1e9) | (np.abs(values) < 1e-3)))
-    if apart.any():
-        shown = np.full(len(values), None, dtype=object)
-        shown[apart] = [format_double(value, exact) for value in values[apart].tolist()]
-        out = pc.coalesce(pa.array(shown, pa.string()), out)
+    is_special = large | (finite & ~whole & ((np.abs(values) >= 1e9) | (np.abs(values) < 1e-3)))
+    if is_special.any():
+        special_texts = np.full(len(values), None, dtype=object)
+        special_texts[is_special] = [format_double(value, exact) for value in values[is_special].tolist()]
+        out = pc.coalesce(pa.array(special_texts, pa.string()), out)
     return pc.if_else(pa.array(finite), out, pa.scalar(None, pa.string()))

@@ -53,6 +53,7 @@ _RESOLUTION: Final = {
 _PRESENT: Final = ("in_use", "repair")
 _CITY_PASS: Final = {"inbound": 1, "outbound": 2, "none": 3, "both": 4}
 
+_BLOCK_OBJECTS: Final = 1000
 _ONLY_PRESENT: Final = Message("Only devices with a 20-digit code that are in use or under repair.")
 
 REQUIRED_FIELDS: Final = (
@@ -110,11 +111,11 @@ def iter_platform_rows(layout: Layout, batches: Batches) -> Iterator[Row]:
         names = [column.name for column in layout.columns]
         columns = [format_column(batch.column(column.name), column.type).to_pylist() for column in layout.columns]
         shapes = parse_shapes(batch)
-        places = zip(shapely.get_x(shapes).tolist(), shapely.get_y(shapes).tolist(), strict=True)
-        for place, values in zip(places, zip(*columns, strict=True), strict=True):
+        lon, lat = shapely.get_x(shapes).tolist(), shapely.get_y(shapes).tolist()
+        for index, values in enumerate(zip(*columns, strict=True)):
             row = dict(zip(names, values, strict=True))
             if is_platform_device(row["code"], row["lifecycle"]):
-                yield {**row, "lon": place[0], "lat": place[1]}
+                yield {**row, "lon": lon[index], "lat": lat[index]}
 
 
 def _device_name(row: Row) -> str:
@@ -127,8 +128,8 @@ def _division_code(row: Row) -> str:
 
 def format_functions(row: Row, codes: Mapping[str, str]) -> str:
     """Return the functions of a device in the codes of a standard, joined with a slash."""
-    found = [codes[word] for word in orjson.loads(row["functions"] or "[]") if word in codes]
-    return "/".join(dict.fromkeys(found))
+    functions = orjson.loads(row["functions"] or "[]")
+    return "/".join(dict.fromkeys(codes[function] for function in functions if function in codes))
 
 
 # GB/T 28181
@@ -141,13 +142,13 @@ def write_catalogue(layout: Layout, batches: Batches, _folder: Path) -> Iterator
         f"<DeviceID>{layout.platform}</DeviceID>\n<SumNum>{layout.count}</SumNum>\n"
         f'<DeviceList Num="{layout.count}">\n'
     ).encode()
-    held: list[str] = []
+    items: list[str] = []
     for row in iter_platform_rows(layout, batches):
-        held.append(format_catalogue_item(row, layout.platform))
-        if len(held) == 1000:
-            yield "".join(held).encode()
-            held = []
-    yield "".join([*held, "</DeviceList>\n</Response>\n"]).encode()
+        items.append(format_catalogue_item(row, layout.platform))
+        if len(items) == _BLOCK_OBJECTS:
+            yield "".join(items).encode()
+            items = []
+    yield "".join([*items, "</DeviceList>\n</Response>\n"]).encode()
 
 
 def format_catalogue_item(row: Row, platform: str) -> str:
@@ -233,15 +234,15 @@ def write_tollgates(layout: Layout, batches: Batches, folder: Path) -> Iterator[
     """Yield checkpoints as tollgates, then their lanes."""
     with tempfile.TemporaryFile(dir=folder) as lanes:
 
-        def tollgates() -> Iterator[dict[str, Any]]:
+        def iter_tollgates() -> Iterator[dict[str, Any]]:
             for row in iter_platform_rows(layout, batches):
-                found = orjson.loads(row["lanes"] or "[]")
-                for lane in iter_lane_objects(row["code"], found):
+                own_lanes = orjson.loads(row["lanes"] or "[]")
+                for lane in iter_lane_objects(row["code"], own_lanes):
                     lanes.write((b"," if lanes.tell() else b"") + orjson.dumps(lane))
-                yield build_tollgate(row, len(found))
+                yield build_tollgate(row, len(own_lanes))
 
         yield b'{"TollgateListObject":{"TollgateObject":['
-        yield from iter_json_blocks(tollgates())
+        yield from iter_json_blocks(iter_tollgates())
         yield b']},"LaneListObject":{"LaneObject":['
         lanes.seek(0)
         while piece := lanes.read(1 << 18):
@@ -251,15 +252,15 @@ def write_tollgates(layout: Layout, batches: Batches, folder: Path) -> Iterator[
 
 def iter_json_blocks(objects: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     """Yield objects as JSON, separated by commas, a thousand at a time."""
-    held: list[bytes] = []
-    before = b""
-    for found in objects:
-        held.append(orjson.dumps(found))
-        if len(held) == 1000:
-            yield before + b",\n".join(held)
-            held, before = [], b",\n"
-    if held:
-        yield before + b",\n".join(held)
+    pending: list[bytes] = []
+    separator = b""
+    for item in objects:
+        pending.append(orjson.dumps(item))
+        if len(pending) == _BLOCK_OBJECTS:
+            yield separator + b",\n".join(pending)
+            pending, separator = [], b",\n"
+    if pending:
+        yield separator + b",\n".join(pending)
 
 
 def drop_absent(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,19 +324,19 @@ def build_tollgate(row: Row, lanes: int) -> dict[str, Any]:
 
 def iter_lane_objects(tollgate: str, lanes: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield lanes; LaneNo counts the lanes of one direction in the order of their numbers."""
-    counted: dict[str, int] = {}
-    for lane in sorted(lanes, key=lambda found: int(found["lane"])):
-        passage = str(lane["direction"])
-        counted[passage] = counted.get(passage, 0) + 1
+    counts: dict[str, int] = {}
+    for lane in sorted(lanes, key=lambda lane: int(lane["lane"])):
+        direction = str(lane["direction"])
+        counts[direction] = counts.get(direction, 0) + 1
         yield drop_absent(
             {
                 "TollgateID": tollgate,
                 "LaneId": lane["lane"],
-                "LaneNo": counted[passage],
+                "LaneNo": counts[direction],
                 "Name": lane.get("name") or str(lane["lane"]),
                 "Direction": format_direction(lane.get("bearing_deg")),
                 "MaxSpeed": lane.get("max_speed_kmh"),
-                "CityPass": _CITY_PASS[passage],
+                "CityPass": _CITY_PASS[direction],
                 "ApeID": lane.get("camera"),
             }
         )

@@ -101,8 +101,6 @@ def test_pairs_that_name_one_axis_twice_are_not_read() -> None:
 def test_the_order_of_unclear_pairs() -> None:
     unclear = ("60.2, 24.9", "60.3, 24.8")
     assert told(parse_pairs(column(*unclear))) == ["unknown-order"] * 2
-    by_place = parse_pairs(column(*unclear), near=(24.9, 60.2))
-    assert (by_place.order, by_place.xy[0].tolist()) == ("latlon", [24.9, 60.2])
     assert parse_pairs(column(*unclear), order="lonlat").xy[0].tolist() == [60.2, 24.9]
     by_others = parse_pairs(column(*unclear, "N60.1 E24.7", None, "x"))
     assert by_others.xy[:3].tolist() == [[24.9, 60.2], [24.8, 60.3], [24.7, 60.1]]

@@ -154,8 +154,8 @@ def find_ods_errors(path: Path, sheet: str) -> ErrorCells:
         elif cell is not None:
             width = parse_repetition(cell)
             if is_in_sheet and _ODS_ERROR in cell and (count := count + width * height) <= MAX_CELLS:
-                shown = _ODS_TEXT.match(text, token.end())
-                error = shown[1].decode("utf-8", "replace") if shown else _OTHER_ERROR
+                text_element = _ODS_TEXT.match(text, token.end())
+                error = text_element[1].decode("utf-8", "replace") if text_element else _OTHER_ERROR
                 error = error if error.startswith("#") else _OTHER_ERROR
                 for number in range(row, row + height):
                     cells.setdefault(number, []).extend((index, error) for index in range(column, column + width))

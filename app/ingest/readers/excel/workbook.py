@@ -280,12 +280,12 @@ def iter_aligned_rows(
     """Yield rows with their numbers from 0, all beginning in column `left` and of one width."""
     before = max(0, start[1] - left)
     skipped = max(0, left - start[1])
-    blanks, most = [""] * min(before, width), max(0, width - before)
+    blanks, max_cells = [""] * min(before, width), max(0, width - before)
     if not before and not skipped and rows and len(rows[0]) == width:
         yield from enumerate(rows, start[0])
         return
     for number, row in enumerate(rows, start[0]):
-        cells = row[skipped : skipped + most]
+        cells = row[skipped : skipped + max_cells]
         yield number, [*blanks, *cells, *[""] * (width - len(blanks) - len(cells))]
 
 
@@ -328,7 +328,7 @@ def choose_sheet(
         is_blank &= not any(map(any, rows))
         header = find_header(rows)
         if header.row is not None and len(header.columns) > 1 and any(map(any, rows[header.row :])):
-            others = [other for other in visible if other != name]
+            others = [sheet_name for sheet_name in visible if sheet_name != name]
             return visible, sheet, (describe_other_sheets(name, others),) if others else ()
     if is_blank:
         raise no_visible_cells()

@@ -223,7 +223,7 @@ def detect_dbf_encoding(
     if not sample:
         return (claims or ["utf-8"])[0], ()
     for codec in claims:
-        is_doubtful = codec in _WESTERN and any(is_plausible_encoding(sample, other) for other in _MULTIBYTE)
+        is_doubtful = codec in _WESTERN and any(is_plausible_encoding(sample, multibyte) for multibyte in _MULTIBYTE)
         if is_plausible_encoding(sample, codec) and not is_doubtful:
             return codec, ()
     likely = (codec for codec in ("utf-8", "gb18030", "big5hkscs") if is_plausible_encoding(sample, codec))

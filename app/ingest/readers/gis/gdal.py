@@ -110,7 +110,7 @@ def check_sqlite_complete(path: Path) -> None:
     # The count is valid only if its writer also wrote the change counter that it is for.
     is_valid = head[24:28] == head[92:96]
     if len(head) < 100 or (is_valid and path.stat().st_size < expected):
-        raise _unreadable(Message("the database is cut off"))
+        raise _build_read_error(Message("the database is cut off"))
 
 
 def describe_unsaved_changes(path: Path) -> tuple[Message, ...]:
@@ -231,11 +231,11 @@ def open_gdal_layer(file: SourceFile, options: ReadOptions) -> TableReader:
 def find_layer(path: Path, kind: str, stated: str | None) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return the layer to read, all layers, and notes."""
     with catch_gdal_errors():
-        found = pyogrio.list_layers(path)
-    layers = tuple(str(name) for name, _ in found)
+        all_layers = pyogrio.list_layers(path)
+    layers = tuple(str(name) for name, _ in all_layers)
     if not layers:
-        raise _unreadable(Message("it has no layers"))
-    spatial = [str(name) for name, geometry_type in found if geometry_type is not None]
+        raise _build_read_error(Message("it has no layers"))
+    spatial = [str(name) for name, geometry_type in all_layers if geometry_type is not None]
     filled = (name for name in spatial[:_MAX_LAYERS] if read_layer_info(path, kind, name)["features"])
     first = next(filled, None) if len(layers) > 1 else None
     layer, notes = choose_layer(layers, [first] if first else spatial, stated)
@@ -366,9 +366,9 @@ def catch_gdal_errors() -> Iterator[None]:
     except FileNotFoundError:
         raise
     except _GDAL_ERRORS as error:
-        raise _unreadable(str(error).split("; ")[0][:200]) from None
+        raise _build_read_error(str(error).split("; ")[0][:200]) from None
 
 
-def _unreadable(reason: str) -> Invalid:
+def _build_read_error(reason: str) -> Invalid:
     message = Message("The file cannot be read: {reason}. Export it again.", reason=reason)
     return Invalid(message, code="damaged-file")

@@ -108,7 +108,7 @@ class JsonStream:
 
     def _iter_object(self, name: str, lists: Collection[str], depth: int) -> Iterator[tuple[str, list[Any]]]:
         """Yield the objects listed in one object: parsed whole if it is short, else member by member."""
-        self._fill(_CHUNK)
+        self._fill_buffer(_CHUNK)
         is_whole, value = self._try_value()
         if not is_whole:
             yield from self._iter_members(name, lists, depth)
@@ -150,7 +150,7 @@ class JsonStream:
 
     def _parse_objects(self) -> list[Any]:
         """Return the whole objects in the buffered text; none if the first one needs the standard parser."""
-        self._fill(_CHUNK)
+        self._fill_buffer(_CHUNK)
         raw = self._text[self._offset : self._offset + _CHUNK].encode("utf-8")
         objects, size = parse_whole_objects(raw)
         self._offset += len(raw[:size].decode("utf-8"))
@@ -158,7 +158,7 @@ class JsonStream:
 
     def _parse_value(self) -> Any:
         size = _CHUNK
-        self._fill(size // 4)
+        self._fill_buffer(size // 4)
         while True:
             is_whole, value = self._try_value()
             if is_whole:
@@ -168,7 +168,7 @@ class JsonStream:
                 raise self._syntax_error(
                     Message("one value is longer than {most} million characters", most=LARGEST_VALUE >> 20)
                 )
-            self._fill(size)
+            self._fill_buffer(size)
 
     def _try_value(self) -> tuple[bool, Any]:
         """Return whether the buffered text has the whole next value, and the value."""
@@ -205,9 +205,9 @@ class JsonStream:
                 return text[offset]
             if self._is_last:
                 return ""
-            self._fill(1)
+            self._fill_buffer(1)
 
-    def _fill(self, size: int) -> None:
+    def _fill_buffer(self, size: int) -> None:
         """Buffer at least so many characters, fewer at the end of the text."""
         if len(self._text) - self._offset >= size or self._is_last:
             return
@@ -232,12 +232,15 @@ class JsonStream:
 
     def _syntax_error(self, reason: str, offset: int | None = None, *, is_cut: bool = False) -> Invalid:
         offset = self._offset if offset is None else offset
-        template = "The file is not valid JSON: {reason}, line {line:,}, character {column:,}."
+        parameters = {
+            "reason": reason,
+            "line": self._line + self._text.count("\n", 0, offset),
+            "column": self._count_line_characters(offset) + 1,
+        }
+        message = Message("The file is not valid JSON: {reason}, line {line:,}, character {column:,}.", **parameters)
         if is_cut or offset >= len(self._text):
-            template += " The file seems to be cut off."
-        line = self._line + self._text.count("\n", 0, offset)
-        column = self._count_line_characters(offset) + 1
-        return Invalid(Message(template, reason=reason, line=line, column=column), code="damaged-file")
+            message = Message("{message} The file seems to be cut off.", message=message)
+        return Invalid(message, code="damaged-file")
 
 
 def parse_whole_objects(raw: bytes) -> tuple[list[dict[str, Any]], int]:
@@ -245,8 +248,8 @@ def parse_whole_objects(raw: bytes) -> tuple[list[dict[str, Any]], int]:
 
     The objects follow each other in a list or in a sequence. The text may end inside an object.
     """
-    plain = _ESCAPE.sub(b"__", raw) if b"\\" in raw else raw
-    codes = np.frombuffer(plain, np.uint8)
+    without_escapes = _ESCAPE.sub(b"__", raw) if b"\\" in raw else raw
+    codes = np.frombuffer(without_escapes, np.uint8)
     quotes = np.flatnonzero(codes == _QUOTE)
     ends = find_value_ends(codes, quotes)
     # orjson reads integers beyond 64 bits as doubles: an object with a long one goes to the standard parser.
