@@ -32,8 +32,8 @@ from app.access.roles import OPERATOR
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
-from app.settings import driver_url
-from app.states.queries import REPORT
+from app.settings import build_driver_url
+from app.states.queries import UPSERT_REPORTS
 from benchmarks.bench_service import _key, _running
 
 DEVICES, BATCH = 100_000, 1_000
@@ -51,7 +51,7 @@ FROM generate_series(0, {DEVICES} - 1) AS n
 async def _fill(url: str) -> None:
     database = Database(url, statement_timeout_s=600)
     await schema.migrate(database)
-    async with database.writing(WriteContext(OPERATOR.name)) as connection:
+    async with database.open_transaction(WriteContext(OPERATOR.name)) as connection:
         await connection.execute(
             text("INSERT INTO jurisdiction (code, plan, requirements, coverage_parameters, "
                  "stale_after_s, synthetic) VALUES ('410800', '{}', '{}', '{}', 3600, true)")
@@ -129,11 +129,11 @@ def _columns(reports: list[dict[str, str]]) -> list[list[Any]]:
 async def _floor_rate(url: str, fleet: Fleet) -> float:
     """Return reports a second of the bare statement, on as many connections."""
     made = [_columns(fleet.batch()) for _ in range(BATCHES)]
-    connections = [await asyncpg.connect(driver_url(url)) for _ in range(CONNECTIONS)]
+    connections = [await asyncpg.connect(build_driver_url(url)) for _ in range(CONNECTIONS)]
 
     async def work(number: int) -> None:
         for given in made[number::CONNECTIONS]:
-            await connections[number].fetch(REPORT, *given, None)
+            await connections[number].fetch(UPSERT_REPORTS, *given, None)
 
     began = time.perf_counter()
     await asyncio.gather(*(work(number) for number in range(CONNECTIONS)))

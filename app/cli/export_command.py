@@ -101,19 +101,19 @@ def choose_format(collection: Collection, explicit_format: str | None, output: P
 
 def parse_filters(collection: Collection, texts: list[str]) -> dict[str, Any]:
     """Return filters from texts ``name=value``; raise Invalid if the collection does not have a filter."""
-    known = {"level"}
+    names = {"level"}
     if collection.kind is not None:
-        known = {"q", *collection.kind.filters}
+        names = {"q", *collection.kind.filters}
     elif collection.answer:
-        known = set(_RESULT_FILTERS) & set(collection.by_name)
+        names = set(_RESULT_FILTERS) & set(collection.by_name)
     filters: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if name not in known or not equals:
+        if name not in names or not equals:
             message = Message(
                 "Invalid filter {text!r}. Write name=value with one of {known}.",
                 text=text,
-                known=", ".join(sorted(known)),
+                known=", ".join(sorted(names)),
             )
             raise Invalid(message)
         filters[name] = {"true": True, "false": False}.get(value) if name == "guarded" else value

@@ -219,7 +219,7 @@ async def _print_rows(database: Database, job: ImportJob, limit: int, language: 
     """Print rows with errors and warnings; after a dry run, rows with changes as well."""
     table = Table("row", "code", "column", "value", "what", box=None, pad_edge=False)
     statuses: list[RowFilter] = ["error", "warning", *(("updated",) if job.dry_run else ())]
-    shown: set[tuple[Any, Any]] = set()
+    printed: set[tuple[Any, Any]] = set()
     for status in statuses:
         async with database.open_connection() as connection:
             rows, _ = await job_results.load_rows(
@@ -227,8 +227,8 @@ async def _print_rows(database: Database, job: ImportJob, limit: int, language: 
             )
         for row in rows:
             identity = (row["row"], row["code"])
-            if identity not in shown:  # a row may have errors and warnings
-                shown.add(identity)
+            if identity not in printed:  # a row may have errors and warnings
+                printed.add(identity)
                 _add_row(table, row)
     if table.row_count:
         Console(highlight=False).print(table)

@@ -231,7 +231,7 @@ def create_key(
     ] = None,
 ) -> None:
     """Create a key and print it once."""
-    known_role: Role | None = next((known for known in ROLES if known == role), None)
+    known_role: Role | None = next((name for name in ROLES if name == role), None)
     if known_role is None:
         exit_with_error(f"Unknown role {role!r}. Roles: {', '.join(ROLES)}.")
     settings = Settings()

@@ -27,7 +27,7 @@ async def open_cursor(
     """Open a cursor over the records of a collection in code order; the last column is the geometry as WKB."""
     await connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{MAX_IDLE_S}s'"))
     table, condition, values = _build_source(collection, filters)
-    columns = [_build_column(collection, known) for known in properties]
+    columns = [_build_column(collection, item) for item in properties]
     geometry = "t.geometry" if srid == 4326 else f"ST_Transform(t.geometry, {int(srid)})"
     statement = (
         f"SELECT {', '.join([*columns, f'ST_AsBinary({geometry})'])} FROM {table} WHERE {condition} ORDER BY t.code"
@@ -53,13 +53,13 @@ def _build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[s
     return "ring AS t", " AND ".join(clauses), values
 
 
-def _build_column(collection: Collection, known: Property) -> str:
-    sql = build_property_expression(collection, known.name)
-    if known.type == "words":
+def _build_column(collection: Collection, item: Property) -> str:
+    sql = build_property_expression(collection, item.name)
+    if item.type == "words":
         return f"array_to_json({sql})::text"
-    if known.type == "json":
+    if item.type == "json":
         return f"({sql})::text"
-    return f"({sql})::bigint" if known.type == "integer" else sql
+    return f"({sql})::bigint" if item.type == "integer" else sql
 
 
 async def count_catalogued(connection: AsyncConnection, collection: Collection, filters: Mapping[str, Any]) -> int:

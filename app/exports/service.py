@@ -135,8 +135,8 @@ def _parse_crs(crs: str | None) -> Crs:
         return CRS84
     system = find_crs(crs) or find_crs(f"EPSG:{crs}")
     if system is None:
-        known = ", ".join(f"EPSG:{known.srid}" for known in SYSTEMS[1:])
-        raise InvalidQuery(Message("Unknown CRS {crs!r}. CRS: CRS84, {known}.", crs=crs, known=known), parameter="crs")
+        codes = ", ".join(f"EPSG:{system.srid}" for system in SYSTEMS[1:])
+        raise InvalidQuery(Message("Unknown CRS {crs!r}. CRS: CRS84, {known}.", crs=crs, known=codes), parameter="crs")
     return system
 
 
@@ -275,7 +275,7 @@ def _iter_record_batches(layout: Layout, fetch: export_queries.FetchRows) -> Bat
     """Yield the rows of a cursor in batches; in a worker thread."""
     while rows := anyio.from_thread.run(_fetch_rows, fetch):
         columns = zip(*rows, strict=True)
-        arrays = [_build_array(column, known.type) for column, known in zip(columns, layout.schema, strict=True)]
+        arrays = [_build_array(column, item.type) for column, item in zip(columns, layout.schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
 
 
@@ -337,16 +337,16 @@ def _select_properties(request: ExportRequest, *, reveal: bool) -> list[Property
     """Return the properties that the caller may see and the request or the format selects."""
     visible = request.collection.visible_properties(reveal=reveal)
     if WRITERS[request.format].kinds:
-        return [known for known in visible if known.name in REQUIRED_FIELDS or known.name == "kind"]
+        return [item for item in visible if item.name in REQUIRED_FIELDS or item.name == "kind"]
     if request.fields is None:
         return list(visible)
-    by_name = {known.name: known for known in visible}
+    by_name = {item.name: item for item in visible}
     return [by_name[name] for name in request.fields if name in by_name]
 
 
 def _build_layout(request: ExportRequest, properties: Sequence[Property]) -> Layout:
     x, y = ("easting", "northing") if request.crs.metric else ("lon", "lat")
-    names = [*(known.name for known in properties), x, y, "geometry"]
+    names = [*(item.name for item in properties), x, y, "geometry"]
     headers = {name: build_heading(name, "zh") if request.language == "zh" else name for name in names}
     return Layout(
         name=request.collection.id,

@@ -29,7 +29,7 @@ from app.imports.ring_and_state_import import import_rings, import_states
 from app.imports.schemas import Counts, ImportFile, ImportJob, ImportNote, ImportProblem, ImportRequest
 from app.imports.transaction import Cancelled, ImportOutcome, JobRecorder, RowImporter, import_records, import_upload
 from app.ingest.columns import import_plan
-from app.ingest.columns.planner import Plan
+from app.ingest.columns.planner import ImportPlan
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.readers.opening import TableReader
 from app.instants import format_instant, parse_instant
@@ -159,12 +159,12 @@ class Imports:
             job_id, file, request, principal, reason, source, plan, resources, max_vertices=self._max_vertices
         )
 
-    async def _check_registered(self, source: TableReader, plan: Plan, principal: Principal) -> None:
+    async def _check_registered(self, source: TableReader, plan: ImportPlan, principal: Principal) -> None:
         """Raise Invalid if fields are missing and none of the first rows is a registered record."""
         sample = await anyio.to_thread.run_sync(preparation.read_valid_sample, source, plan)
         async with self.database.open_connection() as connection:
             if not await registry_checks.has_registered(connection, plan, sample, principal.require_scope("editor")):
-                raise import_plan.refused(plan)
+                raise import_plan.build_plan_error(plan)
 
     async def start_job(self, prepared: PreparedImport, on_end: Callable[[], None]) -> None:
         """Insert the job of a prepared and start it in the background; call ``on_end`` when it ends."""
@@ -179,11 +179,11 @@ class Imports:
         running = asyncio.create_task(self._run_in_turn(prepared))
         self._running[prepared.id] = running
 
-        def finish(_: object) -> None:
+        def end_job(_: object) -> None:
             self._running.pop(prepared.id, None)
             on_end()
 
-        running.add_done_callback(finish)
+        running.add_done_callback(end_job)
 
     async def wait_for_job(self, job_id: str, seconds: float) -> None:
         """Wait until a job of this process ends, or the seconds are over."""

@@ -19,13 +19,13 @@ from app.errors import Invalid, Issue, to_issues
 from app.imports.record_specs import find_record_spec
 from app.imports.schemas import ImportRequest
 from app.ingest.columns.options import Options
-from app.ingest.columns.planner import Note, Plan, plan_for
+from app.ingest.columns.planner import ImportPlan, Note, build_plan
 from app.ingest.columns.profiles import Profile
 from app.ingest.formats import FORMATS, Option
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.readers.opening import Batch, DetectedFormat, TableReader, open_source
-from app.ingest.validation.batch_validation import judge
-from app.ingest.validation.redaction import withheld
+from app.ingest.validation.batch_validation import validate_batch
+from app.ingest.validation.redaction import redact_cells
 from app.messages import Message
 from app.records.kinds import BY_NAME
 
@@ -67,7 +67,7 @@ class PreparedImport:
     reason: str
     """Reason in the history of the records."""
     source: TableReader
-    plan: Plan
+    plan: ImportPlan
     resources: ExitStack
     """Closes the file."""
     max_vertices: int
@@ -248,7 +248,7 @@ def _check_format_options(request: ImportRequest, detected_format: str) -> None:
         raise Invalid(issues[0].message, code="not-for-this-format", issues=issues)
 
 
-def check_kind_options(request: ImportRequest, plan: Plan) -> None:
+def check_kind_options(request: ImportRequest, plan: ImportPlan) -> None:
     """Raise Invalid, ``not-for-this-kind``, if an option does not apply to the kind of record."""
     kind, message = plan.spec.name, None
     if kind not in BY_NAME and request.replace_missing == "remove":
@@ -265,7 +265,9 @@ def check_kind_options(request: ImportRequest, plan: Plan) -> None:
 
 
 @contextmanager
-def open_import(file: Upload, request: ImportRequest, profile: Profile | None) -> Iterator[tuple[TableReader, Plan]]:
+def open_import(
+    file: Upload, request: ImportRequest, profile: Profile | None
+) -> Iterator[tuple[TableReader, ImportPlan]]:
     """Open a file; yield the source of its rows and the import plan.
 
     Raises
@@ -326,7 +328,7 @@ def _use_mapping_of_file(options: Options, source: TableReader) -> tuple[Options
         "adds. Give a mapping or a profile to map them differently.",
         count=len(mapping),
     )
-    return replace(options, mapping=mapping), (Note("mapping-found", message, in_chinese(message)),)
+    return replace(options, mapping=mapping), (Note("mapping-found", message),)
 
 
 def _plan_any_layer(
@@ -335,11 +337,11 @@ def _plan_any_layer(
     request: ImportRequest,
     options: Options,
     first_layer: tuple[TableReader, Batch | None],
-) -> tuple[TableReader, Plan]:
+) -> tuple[TableReader, ImportPlan]:
     """Return the first layer and its plan, or another layer if the first one lacks required fields."""
     source, sample = first_layer
     try:
-        return source, plan_for(options, source.detected, source.columns, sample)
+        return source, build_plan(options, source.detected, source.columns, sample)
     except Invalid as error:
         if error.code != "fields-missing" or request.layer or request.sheet:
             raise
@@ -351,12 +353,12 @@ def _plan_any_layer(
 
 def _plan_other_layer(
     resources: ExitStack, file: Upload, request: ImportRequest, options: Options, detected: DetectedFormat
-) -> tuple[TableReader, Plan] | None:
+) -> tuple[TableReader, ImportPlan] | None:
     """Return another layer with the required fields: the first sheet may hold explanations only."""
     for layer in [name for name in detected.layers if name != detected.layer][:_MAX_OTHER_LAYERS]:
         try:
             source, sample = _open_layer(resources, file, request, layer)
-            plan = plan_for(options, source.detected, source.columns, sample)
+            plan = build_plan(options, source.detected, source.columns, sample)
         except Invalid as error:
             if error.code in ("fields-missing", "no-such-row", "empty-file"):
                 continue
@@ -367,11 +369,11 @@ def _plan_other_layer(
             layer=layer,
             first=detected.layer,
         )
-        return source, replace(plan, notes=(*plan.notes, Note("layer-chosen", message, in_chinese(message))))
+        return source, replace(plan, notes=(*plan.notes, Note("layer-chosen", message)))
     return None
 
 
-def read_valid_sample(source: TableReader, plan: Plan) -> Any:
+def read_valid_sample(source: TableReader, plan: ImportPlan) -> Any:
     """Return the valid ones of the first rows as an Arrow table, None for a file without rows; in a thread."""
     batch = next(iter(source.iter_batches(_SAMPLE_ROWS)), None)
-    return None if batch is None else judge(plan, withheld(batch, plan.dropped)).good
+    return None if batch is None else validate_batch(plan, redact_cells(batch, plan.dropped)).valid

@@ -125,9 +125,9 @@ def build_template(kind: str, file_format: Literal["csv", "xlsx"], language: Lan
     except Invalid as error:
         raise NotFound("import template", kind) from error
     if file_format == "csv":
-        text = templates.csv_text(spec, language)
+        text = templates.render_csv(spec, language)
         return (text if text.startswith("\ufeff") else "\ufeff" + text).encode()
-    return _write_workbook(templates.template(spec, language))
+    return _write_workbook(templates.build_template(spec, language))
 
 
 def _write_workbook(template: templates.Template) -> bytes:

@@ -18,32 +18,32 @@ from app.imports.preparation import build_note
 from app.imports.queries import partial_rows
 from app.imports.queries import staging as staging_queries
 from app.imports.result_store import RowOutcomes
-from app.ingest.columns.planner import Plan
-from app.ingest.validation.issues import RowFault
+from app.ingest.columns.planner import ImportPlan
+from app.ingest.validation.issues import RowIssue
 from app.messages import Message
 from app.records.kinds import BY_NAME, Kind
 from app.states import queries as state_queries
 from app.states.service import FUTURE_TOLERANCE
 
 
-async def has_registered(connection: AsyncConnection, plan: Plan, records: Any, scope: list[str] | None) -> bool:
+async def has_registered(connection: AsyncConnection, plan: ImportPlan, records: Any, scope: list[str] | None) -> bool:
     """Return whether one of some valid rows is a registered record; True if there are no rows."""
     if records is None or not len(records):
         return True
     kind = BY_NAME[plan.spec.name]
-    if await partial_rows.owners(connection, kind, records["code"].to_pylist(), scope):
+    if await partial_rows.fetch_owners(connection, kind, records["code"].to_pylist(), scope):
         return True
     if plan.key != "owner_reference":
         return False
     pairs = zip(*(records[n].to_pylist() for n in ("owner_unit", "owner_reference")), strict=True)
     keys = [(unit, reference) for unit, reference in pairs if unit and reference]
-    return await partial_rows.any_referred(connection, kind, keys)
+    return await partial_rows.has_registered_reference(connection, kind, keys)
 
 
 async def add_jurisdictions(
     connection: AsyncConnection,
     kind: Kind,
-    plan: Plan,
+    plan: ImportPlan,
     mode: str,
     batch: RowOutcomes,
     records: Any,
@@ -51,7 +51,7 @@ async def add_jurisdictions(
 ) -> Any:
     """Return valid rows with the jurisdictions of their records; rows without a record are refused."""
     codes, rows = records["code"].to_pylist(), records["row"].to_pylist()
-    owners = await partial_rows.owners(connection, kind, codes, scope)
+    owners = await partial_rows.fetch_owners(connection, kind, codes, scope)
     batch.add_issues(
         _not_registered(kind, plan, mode, row, code)
         for row, code in zip(rows, codes, strict=True)
@@ -63,30 +63,30 @@ async def add_jurisdictions(
 
 
 def _not_registered(
-    kind: Kind, plan: Plan, mode: str, row: int, code: str, key: row_errors.OwnerKey | None = None
-) -> RowFault:
+    kind: Kind, plan: ImportPlan, mode: str, row: int, code: str, key: row_errors.OwnerKey | None = None
+) -> RowIssue:
     return row_errors.not_registered(
         row, code, kind.title, key=key, missing=plan.missing, update_only=mode == "update_only"
     )
 
 
 async def check_batch(
-    connection: AsyncConnection, kind: Kind, plan: Plan, mode: str, batch: RowOutcomes, known: int
+    connection: AsyncConnection, kind: Kind, plan: ImportPlan, mode: str, batch: RowOutcomes, registered_count: int
 ) -> None:
     """Add the issues of staged rows to the outcome, and delete rows with errors from the staging table.
 
     Parameters
     ----------
-    known : int
+    registered_count : int
         Number of rows whose records are registered, or were.
     """
     checker = _BatchChecker(connection, kind, plan, batch)
-    if known:
+    if registered_count:
         await checker.check_jurisdictions()
-    await checker.check_mode(mode, known)
-    if known and plan.merges_lanes:
+    await checker.check_mode(mode, registered_count)
+    if registered_count and plan.merges_lanes:
         await checker.merge_lanes()
-    if known:
+    if registered_count:
         await checker.check_rules()
     await checker.check_references()
     await checker.check_owner_references()
@@ -99,7 +99,7 @@ async def check_batch(
 class _BatchChecker:
     """Checks one staged batch."""
 
-    def __init__(self, connection: AsyncConnection, kind: Kind, plan: Plan, batch: RowOutcomes) -> None:
+    def __init__(self, connection: AsyncConnection, kind: Kind, plan: ImportPlan, batch: RowOutcomes) -> None:
         self.connection, self.kind, self.plan, self.batch = connection, kind, plan, batch
         self.fields = plan.fields
 
@@ -115,9 +115,9 @@ class _BatchChecker:
             for row in await staging_queries.fetch_rows_of_other_jurisdictions(self.connection, self.kind)
         )
 
-    async def check_mode(self, mode: str, known: int) -> None:
+    async def check_mode(self, mode: str, registered_count: int) -> None:
         """Refuse registered records with create_only, and new records that are not allowed or lack fields."""
-        if mode == "create_only" and known:
+        if mode == "create_only" and registered_count:
             registered = await staging_queries.fetch_registered_rows(self.connection, self.kind)
             self.batch.add_issues(row_errors.RECORD_EXISTS.to_issue(row, self.codes[row]) for row in registered)
         if mode != "update_only" and not self.plan.missing:
@@ -127,7 +127,7 @@ class _BatchChecker:
             return
         keys = {}
         if self.plan.key == "owner_reference":
-            keys = await partial_rows.keys(self.connection)
+            keys = await partial_rows.fetch_owner_references(self.connection)
         self.batch.add_issues(
             _not_registered(self.kind, self.plan, mode, row, self.codes[row], keys.get(row)) for row in new
         )
@@ -139,9 +139,9 @@ class _BatchChecker:
 
     async def check_rules(self) -> None:
         """Refuse rows that break a rule together with registered values."""
-        rules = partial_rows.meeting(self.kind, self.fields)
+        rules = partial_rows.find_partial_rules(self.kind, self.fields)
         if rules:
-            broken = await partial_rows.breaking(self.connection, self.kind, rules, self.fields)
+            broken = await partial_rows.fetch_broken_rules(self.connection, self.kind, rules, self.fields)
             self.batch.add_issues(
                 row_errors.CONFLICTS[rule.code].to_issue(row, field=rule.member) for row, rule in broken
             )
@@ -166,13 +166,13 @@ class _BatchChecker:
         if len(key_fields) == 2:
             taken = await staging_queries.fetch_taken_references(self.connection, self.kind)
         else:
-            taken = await partial_rows.reference_taken(self.connection, self.kind, self.fields)
+            taken = await partial_rows.fetch_taken_references(self.connection, self.kind, self.fields)
         self.batch.add_issues(row_errors.REFERENCE_TAKEN.to_issue(row, code=code) for row, code in taken)
 
     async def check_report_times(self) -> None:
         """Refuse device states that are reported in the future."""
         if "reported_at" in self.fields:
-            latest = await state_queries.now(self.connection) + FUTURE_TOLERANCE
+            latest = await state_queries.fetch_now(self.connection) + FUTURE_TOLERANCE
             future = await staging_queries.fetch_future_rows(self.connection, latest)
             self.batch.add_issues(row_errors.FUTURE_TIME.to_issue(row) for row in future)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from app.geo.arrays import Ints
 from app.imports import row_errors
 from app.ingest.messages.chinese import in_chinese
-from app.ingest.validation.issues import RowFault
+from app.ingest.validation.issues import RowIssue
 
 STATUSES: Final = ("created", "updated", "unchanged", "removed", "refused")
 CREATED, UPDATED, UNCHANGED, REMOVED, REFUSED = range(5)
@@ -42,7 +42,7 @@ class RowOutcomes:
     """Rows that are ready to be written."""
     codes: Any = field(default_factory=lambda: pa.array([], pa.string()))
     """Codes of the staged rows."""
-    issues: dict[int, list[RowFault]] = field(default_factory=dict)
+    issues: dict[int, list[RowIssue]] = field(default_factory=dict)
     """Issues by row; row 0 has those of records that are not in the file."""
     changes: dict[int, str] = field(default_factory=dict)
     """JSON of what changes, by row."""
@@ -54,7 +54,7 @@ class RowOutcomes:
     groups: list[tuple[int, ...]] = field(default_factory=list)
     """Rows that are one record together."""
 
-    def add_issues(self, issues: Iterable[RowFault]) -> None:
+    def add_issues(self, issues: Iterable[RowIssue]) -> None:
         """Add issues to their rows."""
         for issue in issues:
             self.issues.setdefault(issue.row, []).append(issue)
@@ -158,7 +158,7 @@ def _codes_of_rows(outcome: RowOutcomes, rows: Ints) -> Any:
     return outcome.codes.take(pa.array(order[positions], mask=~np.isin(rows, outcome.staged)))
 
 
-def _dump_details(issues: Iterable[RowFault], changes: str | None = None) -> str:
+def _dump_details(issues: Iterable[RowIssue], changes: str | None = None) -> str:
     """Return the JSON of a row's issues and changes."""
     documents = [_build_issue(issue) for issue in issues]
     details: dict[str, Any] = {ISSUES: documents} if documents else {}
@@ -167,7 +167,7 @@ def _dump_details(issues: Iterable[RowFault], changes: str | None = None) -> str
     return orjson.dumps(details).decode()
 
 
-def _build_issue(issue: RowFault) -> dict[str, Any]:
+def _build_issue(issue: RowIssue) -> dict[str, Any]:
     """Return an issue with its texts in both languages: a reader's language is not known yet."""
     document = {name: value for name, value in vars(issue).items() if name != "row" and value is not None}
     texts = {f"{name}_zh": in_chinese(document[name]) for name in ("message", "hint") if name in document}

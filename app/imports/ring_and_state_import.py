@@ -14,7 +14,7 @@ from app.imports import row_errors
 from app.imports.result_store import RowOutcomes
 from app.imports.staging import DuplicateIndex
 from app.imports.transaction import ImportTransaction
-from app.ingest.validation.issues import RowFault
+from app.ingest.validation.issues import RowIssue
 from app.models.vocabulary import LEVELS, Datum, Level
 from app.records.drafts import RingDraft
 from app.records.payloads import Precondition
@@ -62,7 +62,7 @@ async def _import_ring(transaction: ImportTransaction, batch: RowOutcomes, recor
     code = _code_of_ring(record)
     version = await record_queries.lock_version(transaction.connection, "ring", code)
     registered = await _fetch_ring(transaction.connection, jurisdiction, level)
-    if version is None and not transaction.prepared.plan.placed:
+    if version is None and not transaction.prepared.plan.has_location:
         batch.add_issues([row_errors.not_registered(row, code, "ring", missing=("geometry",))])
         return
     feature, datum = _build_ring(transaction, record, registered)
@@ -97,7 +97,7 @@ def _build_ring(
     """
     fields = {name: record[name] for name in transaction.prepared.plan.fields if name in record and name in _PROPERTIES}
     values = registered | fields
-    if transaction.prepared.plan.placed:
+    if transaction.prepared.plan.has_location:
         shape = shapely.from_wkb(record["geometry"])
         values["geometry"] = orjson.loads(shapely.to_geojson(shape))
         values["datum_received"] = record["datum_received"] or "wgs84"
@@ -135,7 +135,7 @@ def _count_vertices(shape: dict[str, Any]) -> int:
 async def import_states(transaction: ImportTransaction) -> None:
     """Import device states; those that are older than the registered ones are ignored."""
     scope = transaction.prepared.principal.require_scope("editor")
-    now = await state_queries.now(transaction.connection)
+    now = await state_queries.fetch_now(transaction.connection)
     async for batch, table, _ in transaction.iter_batches():
         reports = table.to_pylist()
         rows = table["row"].to_numpy().astype(np.int64)
@@ -148,7 +148,7 @@ async def import_states(transaction: ImportTransaction) -> None:
 
 async def _record_reports(
     transaction: ImportTransaction, reports: list[dict[str, Any]], scope: list[str] | None, now: datetime
-) -> list[RowFault]:
+) -> list[RowIssue]:
     """Record reports; return the issues of reports in the future and of unknown devices."""
     issues, accepted = [], []
     for report in reports:
@@ -158,7 +158,7 @@ async def _record_reports(
             issues.append(row_errors.FUTURE_TIME.to_issue(report["row"]))
         else:
             accepted.append({**report, "reported_at": reported_at})
-    applied, unknown = await state_queries.report(transaction.connection, accepted, scope)
+    applied, unknown = await state_queries.upsert_reports(transaction.connection, accepted, scope)
     transaction.outcome.add_counts({"states": applied})
     unknown_devices = set(unknown)
     return issues + [

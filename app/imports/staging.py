@@ -20,8 +20,8 @@ from app.geo.arrays import Bools, Floats, Ints, Shapes
 from app.geo.rings.membership import RingIndex
 from app.imports import row_errors
 from app.imports.queries.staging import list_staged_columns
-from app.ingest.validation.issues import RowFault
-from app.ingest.validation.location import TURN
+from app.ingest.validation.issues import RowIssue
+from app.ingest.validation.location import SWAP_HINTS
 from app.ingest.values import copy_text
 from app.records import ring_membership
 from app.records.kinds import Kind
@@ -102,7 +102,7 @@ class StagedBatch:
     rows: Ints
     codes: Any
     """Codes of the rows, an Arrow array."""
-    issues: list[RowFault]
+    issues: list[RowIssue]
     sample: Floats
     """Some of the locations, lon and lat, shape (n, 2), all in jurisdiction ``owner``."""
     owner: str | None
@@ -113,7 +113,7 @@ class BatchStager:
     """Stages the batches of one file."""
 
     kind: Kind
-    swap_hint: str = TURN["pair"]
+    swap_hint: str = SWAP_HINTS["pair"]
     """Hint for swapped axes; depends on the columns of the location."""
     jurisdictions: dict[str, JurisdictionRings] = field(default_factory=dict)
     """Jurisdictions that the sender may write; rows of others are refused."""
@@ -127,7 +127,7 @@ class BatchStager:
         selection.reject_duplicates()
         selection.reject_locations_outside()
         records, rows, owners, locations = selection.select_rows()
-        lonlat = None if locations is None or not self.kind.placed else locations.lonlat
+        lonlat = None if locations is None or not self.kind.has_zone else locations.lonlat
         if lonlat is not None:
             records = self._add_memberships(records, owners, lonlat)
         names = ("row", *list_staged_columns(self.kind))
@@ -158,7 +158,7 @@ class _Locations:
 
     def __init__(self, ewkb: Any) -> None:
         self._ewkb = ewkb
-        self._points = copy_text.lonlat(ewkb)
+        self._points = copy_text.parse_points(ewkb)
         self._shapes: Shapes = np.empty(0, dtype=object)
         if self._points is None:
             self._shapes = np.array(shapely.from_wkb(ewkb.to_numpy()), dtype=object)
@@ -197,7 +197,7 @@ class _RowSelection:
         self.owners: Shapes = np.array(records["jurisdiction"].to_pylist(), dtype=object)
         self.locations = _read_locations(records)
         self.selected: Bools = np.ones(len(self.rows), dtype=bool)
-        self.issues: list[RowFault] = []
+        self.issues: list[RowIssue] = []
 
     def select_rows(self) -> tuple[Any, Ints, Shapes, _Locations | None]:
         """Return table, row numbers, jurisdictions and locations of the rows that are not refused."""

@@ -24,11 +24,11 @@ from app.imports.queries import jobs as job_queries
 from app.imports.queries import staging as staging_queries
 from app.imports.result_store import RowOutcomes
 from app.imports.staging import BatchStager, StagedBatch
-from app.ingest.columns.planner import Plan
+from app.ingest.columns.planner import ImportPlan
 from app.ingest.messages.chinese import in_chinese
 from app.ingest.readers.opening import Batch
-from app.ingest.validation.batch_validation import batches, judge
-from app.ingest.validation.location import TURN
+from app.ingest.validation.batch_validation import iter_batches, validate_batch
+from app.ingest.validation.location import SWAP_HINTS
 from app.messages import Message
 from app.records import ring_membership, writing
 from app.records.kinds import BY_NAME, Kind
@@ -86,7 +86,7 @@ class JobRecorder:
             if a user cancels the import.
         """
         request, plan = self.prepared.request, self.prepared.plan
-        names_jurisdictions = any(feed.spec.name == "jurisdiction" for feed in plan.feeds)
+        names_jurisdictions = any(feed.spec.name == "jurisdiction" for feed in plan.sources)
         jurisdiction = None if names_jurisdictions else request.jurisdiction
         while not await job_queries.lock_turn(connection, jurisdiction):
             await self._record_state("received")
@@ -152,7 +152,7 @@ class ImportTransaction:
 
     def open_batches(self) -> Iterator[Batch]:
         """Return the batches of the file."""
-        return batches(self.prepared.plan, self.prepared.source, BATCH_ROWS)
+        return iter_batches(self.prepared.plan, self.prepared.source, BATCH_ROWS)
 
     async def record_batch(self, batch: RowOutcomes) -> None:
         """Add the outcome of a batch to that of the import, and record it."""
@@ -227,7 +227,7 @@ class RecordImporter:
         self.request, self.plan, self.principal = prepared.request, prepared.plan, prepared.principal
         self.kind: Kind = BY_NAME[self.plan.spec.name]
         self.fields = self.plan.fields
-        self.stager = BatchStager(self.kind, TURN.get(self.plan.place.mode, TURN["pair"]))
+        self.stager = BatchStager(self.kind, SWAP_HINTS.get(self.plan.location.mode, SWAP_HINTS["pair"]))
         self.unknown_jurisdictions: set[str] = set()
         self.datum_checked = False
         self.connection_lock = asyncio.Lock()
@@ -310,22 +310,24 @@ class RecordImporter:
                 codes = await staging_queries.fetch_codes(self.connection)
                 batch.staged = np.array([row for row, _ in codes], np.int64)
                 batch.codes = pa.array([code for _, code in codes], pa.string())
-            known = await staging_queries.lock_records(self.connection, self.kind)
-            await registry_checks.check_batch(self.connection, self.kind, self.plan, self.request.mode, batch, known)
+            registered = await staging_queries.lock_records(self.connection, self.kind)
+            await registry_checks.check_batch(
+                self.connection, self.kind, self.plan, self.request.mode, batch, registered
+            )
             if self.request.replace_missing == "remove":
                 await staging_queries.store_codes(self.connection)
-            if known:
+            if registered:
                 await self._compare_with_registry(batch)
             if self._is_already_refused:
                 return
-            await staging_queries.write_records(self.connection, self.kind, self.fields, known=known > 0)
-            if self.kind.device and "state" in staged.columns:
+            await staging_queries.write_records(self.connection, self.kind, self.fields, some_registered=registered > 0)
+            if self.kind.is_device and "state" in staged.columns:
                 states = await staging_queries.upsert_states(self.connection, self.kind)
                 self.outcome.add_counts({"states": states})
 
     async def _check_datum(self, staged: StagedBatch) -> None:
         """Add a note, once for each file, if its locations look shifted by another datum."""
-        is_shifted_datum = self.plan.place.crs in ("gcj02", "bd09")
+        is_shifted_datum = self.plan.location.crs in ("gcj02", "bd09")
         if self.datum_checked or is_shifted_datum or staged.owner is None:
             return
         self.datum_checked = True
@@ -404,15 +406,15 @@ class _BackgroundRecorder:
             await asyncio.gather(self._recording, return_exceptions=True)
 
 
-def validate_next_batch(rows: Iterator[Batch], plan: Plan) -> tuple[RowOutcomes, Any, set[str]] | None:
+def validate_next_batch(rows: Iterator[Batch], plan: ImportPlan) -> tuple[RowOutcomes, Any, set[str]] | None:
     """Return the outcome of the next batch, its valid rows and their jurisdictions; in a thread."""
     batch = next(rows, None)
     if batch is None:
         return None
-    judged = judge(plan, batch)
+    judged = validate_batch(plan, batch)
     outcome = RowOutcomes(batch.row_numbers, geometry=batch.geometry, groups=judged.groups)
     outcome.cells = {name: cells for name, cells in batch.columns.items() if name not in plan.dropped}
-    outcome.add_issues(judged.faults)
-    has_jurisdictions = "jurisdiction" in judged.good.column_names
-    owners = set(judged.good["jurisdiction"].unique().to_pylist()) if has_jurisdictions else set()
-    return outcome, judged.good, owners
+    outcome.add_issues(judged.issues)
+    has_jurisdictions = "jurisdiction" in judged.valid.column_names
+    owners = set(judged.valid["jurisdiction"].unique().to_pylist()) if has_jurisdictions else set()
+    return outcome, judged.valid, owners

@@ -1,13 +1,14 @@
-"""All SQL about device states: many, small, latest wins."""
+"""SQL of device states: the last report of each device, and the times at which devices became stale."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.engine import Fetch, within
+from app.db.engine import Fetch, get_fetch
 
-REPORT: Final = """
+UPSERT_REPORTS: Final = """
 WITH report AS (
     SELECT DISTINCT ON (kind, code) kind, code, state, reported_at
     FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
@@ -33,88 +34,92 @@ SELECT (SELECT count(*) FROM written) AS applied,
        ARRAY(SELECT ARRAY[k.kind, k.code] FROM known k LEFT JOIN allowed a USING (kind, code)
              WHERE a.code IS NULL ORDER BY k.kind, k.code) AS unknown
 """
-"""Records reports given as columns; codes are locked in order, so that batches cannot deadlock."""
+"""Writes reports given as columns. The devices are written in code order, so that batches cannot deadlock."""
 
 
-async def report(
+async def upsert_reports(
     connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], scope: Sequence[str] | None
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Record reports that are newer than what is known; return how many, and the unknown devices."""
+    """Write reports that are newer than the stored ones; return their number, and the unknown devices."""
     columns = [[row[name] for row in rows] for name in ("kind", "code", "state", "reported_at")]
-    return await report_columns(await within(connection), columns, scope)
+    return await upsert_report_columns(await get_fetch(connection), columns, scope)
 
 
-async def report_columns(
+async def upsert_report_columns(
     fetch: Fetch, columns: Sequence[Sequence[Any]], scope: Sequence[str] | None
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Do the same with columns: kinds, codes, states, times."""
-    applied, unknown = (await fetch(REPORT, *columns, scope))[0]
+    """Write reports given as columns kind, code, state and time; see `upsert_reports`."""
+    applied, unknown = (await fetch(UPSERT_REPORTS, *columns, scope))[0]
     return int(applied), [(kind, code) for kind, code in unknown]
 
 
-async def now(connection: AsyncConnection) -> Any:
-    """Return the time of the database, the one clock all workers agree on."""
-    fetch = await within(connection)
-    return (await fetch("SELECT now()"))[0][0]
+async def fetch_now(connection: AsyncConnection) -> datetime:
+    """Return the time of the database, which all workers share."""
+    fetch = await get_fetch(connection)
+    now: datetime = (await fetch("SELECT now()"))[0][0]
+    return now
 
 
-# Silence as SQL: when a device began to read as unknown, found at read time from what is kept.
-#
-# A device is silent from its last report plus `stale_after_s`, as that was in force then; a report that
-# is too old when it arrives is silent at once. Nothing is written when it happens: the entries of the
-# history and of the feed are derived from the state entries (the next one carries the report before it)
-# and, for a silence that lasts, from `device_state`.
+# Stale devices as SQL. A device is stale from its last report plus the `stale_after_s` that was valid
+# then; a report that is too old when it arrives is stale at once. Nothing is written when a device
+# becomes stale: the entries of the history and the change feed are derived, from the next state entry,
+# which has the report before it, or from `device_state` while the device is stale.
 
-RULES: Final = """
+STALE_RULES: Final = """
 rules AS MATERIALIZED (
     SELECT owner, seconds,
-           CASE WHEN lag(since) OVER told IS NULL THEN '-infinity' ELSE since END AS begins,
-           lead(since, 1, 'infinity') OVER told AS gives_way
+           CASE WHEN lag(since) OVER by_change IS NULL THEN '-infinity' ELSE since END AS valid_from,
+           lead(since, 1, 'infinity') OVER by_change AS valid_to
     FROM (SELECT code AS owner, seq, (after ->> 'updated_at')::timestamptz AS since,
                  (after ->> 'stale_after_s')::int AS seconds,
-                 lag(after ->> 'stale_after_s') OVER (PARTITION BY code ORDER BY seq) AS earlier
-          FROM change WHERE kind = 'jurisdiction' AND operation <> 'remove') AS all_told
-    WHERE seconds IS NOT NULL AND earlier IS DISTINCT FROM seconds::text
-    WINDOW told AS (PARTITION BY owner ORDER BY seq)
+                 lag(after ->> 'stale_after_s') OVER (PARTITION BY code ORDER BY seq) AS previous
+          FROM change WHERE kind = 'jurisdiction' AND operation <> 'remove') AS versions
+    WHERE seconds IS NOT NULL AND previous IS DISTINCT FROM seconds::text
+    WINDOW by_change AS (PARTITION BY owner ORDER BY seq)
 )"""
-"""Which `stale_after_s` was in force from when to when, one row for each value in turn.
+"""The values of `stale_after_s` of each jurisdiction, and the time during which each is valid.
 
-From when: `updated_at`, which another value takes after it has held back the readers (`registry_begin_patience`).
+A value is valid from `updated_at` of its change; the trigger sets that after it has locked out the
+readers of the change feed (`registry_begin_patience`).
 """
 
 
-def silence(owner: str, reported: str, since: str, before: str) -> str:
-    """Return the SQL of the silence that followed a report, if it began before something else.
+def build_stale_query(owner: str, reported: str, since: str, before: str) -> str:
+    """Return the SQL of the time at which a device became stale after a report, before something else.
 
-    Rows of ``at`` (report plus `stale_after_s`) and ``effective`` (not before the report arrived).
+    Its columns are ``at``, the time of the report plus `stale_after_s`, and ``effective``, the same but not
+    before the report arrived (``since``). It has no row if the device did not become stale. The parameters
+    are SQL expressions.
     """
-    ends = f"{reported} + make_interval(secs => rules.seconds)"
-    effective = f"greatest({ends}, {since})"
+    stale_at = f"{reported} + make_interval(secs => rules.seconds)"
+    effective = f"greatest({stale_at}, {since})"
     return (
-        f"SELECT {ends} AS at, {effective} AS effective FROM rules WHERE rules.owner = {owner} "
-        f"AND {effective} >= rules.begins AND {effective} < rules.gives_way "
+        f"SELECT {stale_at} AS at, {effective} AS effective FROM rules WHERE rules.owner = {owner} "
+        f"AND {effective} >= rules.valid_from AND {effective} < rules.valid_to "
         f"AND {effective} < {before} ORDER BY 2 LIMIT 1"
     )
 
 
-BELIEVED: Final = "(c.before ->> 'state' <> 'unknown' OR c.before ->> 'reported_at' = c.after ->> 'reported_at')"
-"""Whether the report before a state entry said anything that silence could take back.
+_HAS_KNOWN_STATE: Final = (
+    "(c.before ->> 'state' <> 'unknown' OR c.before ->> 'reported_at' = c.after ->> 'reported_at')"
+)
+"""Whether the report before a state entry had a state that becomes unknown when the device is stale.
 
-An entry with one and the same report was made by another `stale_after_s`.
+An entry whose two reports are the same was made by a change of `stale_after_s`.
 """
 
-EARLIER: Final = (
+_PREVIOUS_ENTRY: Final = (
     "SELECT max(p.at) AS at FROM (SELECT at FROM change_log p WHERE p.kind = c.kind "
     "AND p.code = c.code AND p.operation = 'state' AND p.seq < c.seq ORDER BY p.seq DESC LIMIT 1) AS p"
 )
-"""When the state entry before one arrived."""
-
-ENDED: Final = (
-    f"LATERAL ({EARLIER}) AS earlier LEFT JOIN LATERAL ("
-    + silence(
-        "c.jurisdiction", "(c.before ->> 'reported_at')::timestamptz",
-        "coalesce(earlier.at, '-infinity')", "c.at",
-    )
-    + f") AS ended ON c.operation = 'state' AND c.before IS NOT NULL AND {BELIEVED}"
-)  # fmt: skip
-"""The silence that a state entry ``c`` ended: joins ``ended``, null where there was none."""
+_STALE_BEFORE_ENTRY: Final = build_stale_query(
+    "c.jurisdiction",
+    "(c.before ->> 'reported_at')::timestamptz",
+    "coalesce(earlier.at, '-infinity')",
+    "c.at",
+)
+STALE_BEFORE_ENTRY: Final = (
+    f"LATERAL ({_PREVIOUS_ENTRY}) AS earlier LEFT JOIN LATERAL ({_STALE_BEFORE_ENTRY}) AS ended "
+    f"ON c.operation = 'state' AND c.before IS NOT NULL AND {_HAS_KNOWN_STATE}"
+)
+"""Joins ``ended`` to a state entry ``c``: when the device became stale before that entry, else null."""

@@ -1,7 +1,7 @@
-"""Device states as the equipment reports them: out of order, in duplicate, in great number.
+"""Device state reports: parse a batch, and store the newest report of each device.
 
-A batch is read column by column. Reports of the ordinary form are checked by a few set and pattern
-operations; any other report goes through the model, which has the last word and the exact faults.
+A batch is checked column by column. If all reports have the usual form, a few set operations and
+regular expressions are enough; otherwise the model validates each report and finds every error.
 """
 
 import re
@@ -15,28 +15,29 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
-from app.db.engine import within
-from app.errors import Invalid, Issue, MalformedBody, TooLarge
+from app.db.engine import get_fetch
+from app.errors import Invalid, Issue, MalformedBody, TooLarge, to_issues
+from app.messages import Message
 from app.models.fields import Instant
 from app.models.vocabulary import DEVICE_KINDS, State
-from app.records import payloads
 from app.states import queries as state_queries
 
-# Device state reports and what becomes of them.
-
-MAX_REPORTS = 10_000
+MAX_REPORTS: Final = 10_000
+FUTURE_TOLERANCE: Final = timedelta(minutes=5)
+"""Time by which the clock of a device may be ahead of the database."""
+_MAX_ISSUES: Final = 1000
 
 
 class StateReport(BaseModel):
-    """What one device said."""
+    """The state of one device at a time."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Literal["camera", "checkpoint"] = Field("camera", description="Kind of the device.")
     code: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,64}$", description="Code of the device.")
-    state: State = Field(description="What it said.")
+    state: State = Field(description="State that the device reports.")
     reported_at: Instant = Field(
-        default_factory=lambda: datetime.now(UTC), description="When it said so. Not given: now."
+        default_factory=lambda: datetime.now(UTC), description="Time of the report. Default: now."
     )
 
 
@@ -49,121 +50,124 @@ class StateReports(BaseModel):
 
 
 class UnknownDevice(BaseModel):
-    """A device the registry does not have, or not in the caller's scope."""
+    """A device that the registry does not have, or that is outside the caller's scope."""
 
     kind: str
     code: str
 
 
 class StateOutcome(BaseModel):
-    """What became of a batch."""
+    """The outcome of a batch."""
 
     received: int
     applied: int = Field(description="Reports that are the newest of their device.")
-    ignored: int = Field(description="Duplicates and reports older than what is known.")
+    ignored: int = Field(description="Duplicates, and reports that are older than the stored one.")
     unknown: list[UnknownDevice]
 
 
-REPORTS = TypeAdapter(list[StateReport])
-
-
-FUTURE_TOLERANCE = timedelta(minutes=5)
-
+REPORTS: Final = TypeAdapter(list[StateReport])
 _STATES: Final = frozenset(get_args(State))
 _KINDS: Final = frozenset(DEVICE_KINDS)
 _CODES: Final = re.compile(r"(?:[A-Za-z0-9._:\-]{1,64}\n)*")
 _TIMES: Final = re.compile(
     r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)\n)*"
 )
-_ORDINARY: Final = (
+_USUAL_MEMBERS: Final = (
     frozenset({"kind", "code", "state", "reported_at"}),
     frozenset({"code", "state", "reported_at"}),
 )
 
 
 @dataclass(frozen=True)
-class Reports:
-    """A batch by columns."""
+class ReportColumns:
+    """A batch of reports by column."""
 
     kind: Sequence[str]
     code: Sequence[str]
     state: Sequence[str]
     reported_at: Sequence[datetime]
-    prefix: str = ""
-    """Where they stand in the body."""
+    pointer: str = ""
+    """JSON Pointer of the list in the body."""
 
     def __len__(self) -> int:
         return len(self.code)
 
 
-def lines(body: bytes) -> list[Any]:
-    """Return the values of newline-delimited JSON; blank lines are passed over.
+def parse_json_lines(body: bytes) -> list[Any]:
+    """Return the values of newline-delimited JSON; blank lines are skipped.
 
     Raises
     ------
     MalformedBody
-        with the number of the first line that is not JSON.
+        with the number of the first line that is not valid JSON.
     """
-    found = [line for line in body.split(b"\n") if line.strip()]
+    lines = [line for line in body.split(b"\n") if line.strip()]
     try:
-        values: list[Any] = orjson.loads(b"[" + b",".join(found) + b"]")
+        values: list[Any] = orjson.loads(b"[" + b",".join(lines) + b"]")
     except orjson.JSONDecodeError:
         values = []
-    if len(values) == len(found):
+    if len(values) == len(lines):
         return values
-    return _line_by_line(body)
+    return _parse_each_line(body)
 
 
-def _line_by_line(body: bytes) -> list[Any]:
+def _parse_each_line(body: bytes) -> list[Any]:
     values = []
     for number, line in enumerate(body.split(b"\n"), 1):
         try:
             if line.strip():
                 values.append(orjson.loads(line))
         except orjson.JSONDecodeError as error:
-            raise MalformedBody(f"Line {number} is not valid JSON: {error}.") from error
+            message = Message("Line {number} is not valid JSON: {reason}.", number=number, reason=str(error))
+            raise MalformedBody(message) from error
     return values
 
 
-def parse(payload: object) -> Reports:
-    """Return the reports of a body: an array, or an object with a member ``states``.
+def parse_reports(payload: object) -> ReportColumns:
+    """Return the reports of a payload: an array, or an object with the member ``states``.
 
     Raises
     ------
     Invalid
-        with every fault of every report.
+        with every error of every report.
+    TooLarge
+        if there are more than ``MAX_REPORTS``.
     """
-    prefix = ""
+    pointer = ""
     if isinstance(payload, dict) and "states" in payload and len(payload) == 1:
-        payload, prefix = payload["states"], "/states"
+        payload, pointer = payload["states"], "/states"
     if isinstance(payload, list):
         if len(payload) > MAX_REPORTS:
-            raise TooLarge(f"At most {MAX_REPORTS:,} reports are taken at once.", MAX_REPORTS)
-        ordinary = _ordinary(payload, prefix)
-        if ordinary is not None:
-            return ordinary
+            raise TooLarge(Message("A batch has at most {limit:,} reports.", limit=MAX_REPORTS), MAX_REPORTS)
+        columns = _parse_usual_reports(payload, pointer)
+        if columns is not None:
+            return columns
     try:
-        found = REPORTS.validate_python(payload)
+        reports = REPORTS.validate_python(payload)
     except ValidationError as error:
-        faults = [fault.with_prefix(prefix) for fault in payloads.faults_of(error)]
-        detail = f"The reports are not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, issues=faults) from error
-    return Reports(
-        [report.kind for report in found],
-        [report.code for report in found],
-        [report.state for report in found],
-        [report.reported_at for report in found],
-        prefix,
+        issues = [issue.with_prefix(pointer) for issue in to_issues(error)]
+        message = Message(
+            "The reports are not valid: {pointer}: {reason}.",
+            pointer=issues[0].pointer or "/",
+            reason=issues[0].message,
+        )
+        raise Invalid(message, issues=issues) from error
+    return ReportColumns(
+        [report.kind for report in reports],
+        [report.code for report in reports],
+        [report.state for report in reports],
+        [report.reported_at for report in reports],
+        pointer,
     )
 
 
-def _ordinary(payload: list[Any], prefix: str) -> Reports | None:
-    """Return reports that are certain to be valid, None when one is of another form.
+def _parse_usual_reports(payload: list[Any], pointer: str) -> ReportColumns | None:
+    """Return reports that are certainly valid, None if one has another form.
 
-    A newline cannot stand in a code or a time, so joined by newlines they are matched all at once.
+    A code or a time has no newline. Joined by newlines, all of them are matched by one expression.
     """
     try:
-        if not all(report.keys() in _ORDINARY for report in payload):
+        if not all(report.keys() in _USUAL_MEMBERS for report in payload):
             return None
         kinds = [report.get("kind", "camera") for report in payload]
         codes = [report["code"] for report in payload]
@@ -173,10 +177,11 @@ def _ordinary(payload: list[Any], prefix: str) -> Reports | None:
             return None
         if not (_all_match(_CODES, codes) and _all_match(_TIMES, times)):
             return None
-        moments = {time: datetime.fromisoformat(time).astimezone(UTC) for time in set(times)}
+        # Many reports of a batch have the same time: each text is parsed once.
+        instants = {time: datetime.fromisoformat(time).astimezone(UTC) for time in set(times)}
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
-    return Reports(kinds, codes, states, [moments[time] for time in times], prefix)
+    return ReportColumns(kinds, codes, states, [instants[time] for time in times], pointer)
 
 
 def _all_match(pattern: re.Pattern[str], texts: list[str]) -> bool:
@@ -184,41 +189,42 @@ def _all_match(pattern: re.Pattern[str], texts: list[str]) -> bool:
     return joined.count("\n") == len(texts) and pattern.fullmatch(joined) is not None
 
 
-async def report(connection: AsyncConnection, reports: Reports, who: Principal) -> StateOutcome:
-    """Record reports; the newest of each device counts.
+async def save_reports(connection: AsyncConnection, reports: ReportColumns, principal: Principal) -> StateOutcome:
+    """Store the newest report of each device.
 
     Raises
     ------
     Invalid
-        when a report comes from the future.
+        if a report is in the future.
     """
-    scope = who.scope("editor")
-    _refuse_future(reports, await state_queries.now(connection) + FUTURE_TOLERANCE)
+    scope = principal.require_scope("editor")
+    _check_times(reports, await state_queries.fetch_now(connection) + FUTURE_TOLERANCE)
     columns = (reports.kind, reports.code, reports.state, reports.reported_at)
-    applied, unknown = await state_queries.report_columns(await within(connection), columns, scope)
-    strangers = set(unknown)
-    counted = len(reports)
-    if strangers:
-        pairs = zip(reports.kind, reports.code, strict=True)
-        counted -= sum(pair in strangers for pair in pairs)
+    applied, unknown = await state_queries.upsert_report_columns(await get_fetch(connection), columns, scope)
+    unknown_devices = set(unknown)
+    known_count = len(reports)
+    if unknown_devices:
+        known_count -= sum(device in unknown_devices for device in zip(reports.kind, reports.code, strict=True))
     return StateOutcome(
         received=len(reports),
         applied=applied,
-        ignored=counted - applied,
+        ignored=known_count - applied,
         unknown=[UnknownDevice(kind=kind, code=code) for kind, code in unknown],
     )
 
 
-def _refuse_future(reports: Reports, latest: datetime) -> None:
-    ahead = [
-        Issue(f"{reports.prefix}/{at}/reported_at", "future-time", "the report comes from the future")
-        for at, moment in enumerate(reports.reported_at)
-        if moment > latest
+def _check_times(reports: ReportColumns, latest: datetime) -> None:
+    message = Message("The report time is in the future.")
+    issues = [
+        Issue(f"{reports.pointer}/{index}/reported_at", "future-time", message)
+        for index, reported_at in enumerate(reports.reported_at)
+        if reported_at > latest
     ]
-    if ahead:
-        minutes = int(FUTURE_TOLERANCE.total_seconds() // 60)
-        raise Invalid(
-            f"{len(ahead)} reports are more than {minutes} minutes ahead of the clock.",
-            code="future-time",
-            issues=ahead[:1000],
+    if issues:
+        detail = Message(
+            "{count} reports are more than {minutes} minutes in the future. Check the clock and the time zone of "
+            "the source.",
+            count=len(issues),
+            minutes=int(FUTURE_TOLERANCE.total_seconds() // 60),
         )
+        raise Invalid(detail, code="future-time", issues=issues[:_MAX_ISSUES])

@@ -15,7 +15,7 @@ from app.geo.projection import datum
 from app.imports import row_errors
 from app.imports.queries import staging as staging_queries
 from app.ingest.messages.chinese import in_chinese
-from app.ingest.validation.location import TURN
+from app.ingest.validation.location import SWAP_HINTS
 from tests import builders
 from tests.builders import KeyFor
 from tests.imports.files import brought, cameras, row, rows_of, send, table
@@ -122,7 +122,7 @@ async def test_the_hint_for_swapped_axes_fits_where_the_place_stands(
 def test_swapped_axes_have_the_hint_of_their_columns() -> None:
     """If both numbers can be a latitude, only the extent shows that the axes are swapped."""
     issue = Issue("/geometry", "swapped-coordinates", "...")
-    for hint in TURN.values():
+    for hint in SWAP_HINTS.values():
         error = row_errors.wrong_location(2, issue, hint)
         assert error.hint == hint
         assert in_chinese(hint) != hint

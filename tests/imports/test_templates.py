@@ -8,9 +8,9 @@ import pytest
 from app.errors import NotFound
 from app.imports.profiles import build_template
 from app.imports.record_specs import find_record_spec
-from app.ingest.columns.planner import Options, plan_for
+from app.ingest.columns.planner import Options, build_plan
 from app.ingest.readers.opening import open_source
-from app.ingest.validation.batch_validation import judge
+from app.ingest.validation.batch_validation import validate_batch
 
 KINDS = ("cameras", "checkpoints", "control-points", "roads", "rings", "states", "buildings")
 
@@ -22,9 +22,9 @@ def test_a_template_imports_as_it_is_sent(kind: str, form: Any, tmp_path: Path) 
     file.write_bytes(build_template(kind, form, "zh"))
     with open_source(file) as source:
         batch = next(iter(source.iter_batches()))
-        plan = plan_for(Options(find_record_spec(kind)), source.detected, source.columns, batch)
-    answer = judge(plan, batch)
-    assert (answer.good.num_rows, answer.faults) == (2, [])
+        plan = build_plan(Options(find_record_spec(kind)), source.detected, source.columns, batch)
+    answer = validate_batch(plan, batch)
+    assert (answer.valid.num_rows, answer.issues) == (2, [])
 
 
 def test_there_is_no_template_of_what_is_not_imported() -> None:

@@ -34,7 +34,7 @@ WORK_MEM: Final = "96MB"
 @cache
 def list_staged_columns(kind: Kind) -> tuple[str, ...]:
     """Return the columns of the staging table, without the row number."""
-    return (*list_written_columns(kind), *(_REPORT_COLUMNS if kind.device else ()))
+    return (*list_written_columns(kind), *(_REPORT_COLUMNS if kind.is_device else ()))
 
 
 async def create_staging_table(connection: AsyncConnection, kind: Kind) -> None:
@@ -52,7 +52,7 @@ async def create_staging_table(connection: AsyncConnection, kind: Kind) -> None:
         await connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": setting, "value": value})
     columns = ", ".join(quote_identifier(name) for name in list_written_columns(kind))
     report = "".join(
-        f', CAST(NULL AS {sql_type}) AS "{name}"' for name, sql_type in _REPORT_COLUMNS.items() if kind.device
+        f', CAST(NULL AS {sql_type}) AS "{name}"' for name, sql_type in _REPORT_COLUMNS.items() if kind.is_device
     )
     await connection.execute(
         text(
@@ -227,7 +227,9 @@ async def fetch_changes(connection: AsyncConnection, kind: Kind, fields: frozens
     return [(row[0], row[1]) for row in rows]
 
 
-async def write_records(connection: AsyncConnection, kind: Kind, fields: frozenset[str], *, known: bool) -> None:
+async def write_records(
+    connection: AsyncConnection, kind: Kind, fields: frozenset[str], *, some_registered: bool
+) -> None:
     """Write the staged rows: new records, removed records that return, and records that differ.
 
     A registered record keeps the values of fields that the file does not have; one that returns does not.
@@ -238,19 +240,19 @@ async def write_records(connection: AsyncConnection, kind: Kind, fields: frozens
         if one of the codes was registered concurrently.
     """
     try:
-        for statement in _build_writes(kind, fields, known):
+        for statement in _build_writes(kind, fields, some_registered):
             await connection.execute(text(statement))
     except IntegrityError as error:
         raise to_conflict(kind, error) from error
 
 
 @cache
-def _build_writes(kind: Kind, fields: frozenset[str], known: bool) -> tuple[str, ...]:
-    """Return the statements that write the staged rows; ``known``: some of their records are registered."""
+def _build_writes(kind: Kind, fields: frozenset[str], some_registered: bool) -> tuple[str, ...]:
+    """Return the statements that write the staged rows."""
     names = list_written_columns(kind)
     columns = ", ".join(quote_identifier(name) for name in names)
     insert = f"INSERT INTO {kind.name} ({columns}) SELECT {columns} FROM import_stage AS s "
-    if not known:
+    if not some_registered:
         return (f"{insert} ORDER BY s.code",)
     values = [name for name in names if name not in _KEY_COLUMNS]
     updated = {*fields, *(_MEMBERSHIP_COLUMNS if "geometry" in fields else ())} & set(values)
