@@ -1,283 +1,279 @@
-"""Scenarios: imagined changes kept under a name, their result, their comparison, their plan."""
+"""Scenarios: overlays stored under a name; their result, their comparison, and their records as batches."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.roles import Principal
-from app.analysis.planning.diff import build_diff
-from app.analysis.planning.overlay import RecordChanges
+from app.analysis.planning.diff import WhatIf, build_diff
+from app.analysis.planning.overlay import MAX_CHANGES, ImaginedChange, RecordChanges
 from app.analysis.planning.what_if import WhatIfQuery, apply_changes, load_what_if_query, parse_overlay
 from app.analysis.results import Analysis
 from app.analysis.service import AnalysisService, DisconnectWaiter
 from app.db.engine import Database, WriteContext
 from app.decisions import queries as decision_queries
-from app.errors import Invalid, Issue, NotFound
-from app.records import service as record_service
+from app.decisions.service import DecisionKind, SavedDecision, load_decision, save_decision
+from app.errors import Issue, build_invalid
+from app.messages import Message
+from app.models.fields import Instant, Line
 from app.records.drafts import Draft
 from app.records.kinds import BUILDING, CAMERA, CHECKPOINT, CONTROL_POINT, ROAD, Kind
 from app.records.payloads import Precondition
-from app.records.service import Written
-from app.rings import queries as ring_queries
 
-_FIRST: Final = (CONTROL_POINT, ROAD, BUILDING, CHECKPOINT, CAMERA)
-"""What is written before what points to it."""
-
-
-async def get(connection: AsyncConnection, jurisdiction: str, name: str, who: Principal) -> tuple[int, str]:
-    """Return version and JSON of a scenario.
-
-    Raises
-    ------
-    NotFound
-        when there is none of this name in the caller's scope.
-    """
-    who.need_in("analyst", [jurisdiction])
-    found = await decision_queries.select_scenario(connection, _code(jurisdiction, name))
-    if found is None:
-        raise NotFound("scenario", name)
-    return found
+SCENARIO: Final = DecisionKind("scenario", decision_queries.SCENARIOS, "editor")
+_WRITE_ORDER: Final = (CONTROL_POINT, ROAD, BUILDING, CHECKPOINT, CAMERA)
+"""Kinds in an order in which every record is written after the records that it refers to."""
+_INVALID_SCENARIO: Final = Message("The scenario is not valid")
+_MAX_TITLE_LENGTH: Final = 500
 
 
-async def listed(
-    connection: AsyncConnection, jurisdiction: str, who: Principal, *, after: str | None, limit: int
-) -> tuple[list[str], str | None]:
-    """Return the scenarios of a jurisdiction, and after which name the next page starts.
+class ScenarioDraft(BaseModel):
+    """Imagined changes to be kept under a name."""
 
-    Raises
-    ------
-    NotFound
-        when there is no such jurisdiction in the caller's scope.
-    """
-    who.need_in("analyst", [jurisdiction])
-    if await ring_queries.territory(connection, jurisdiction) is None:
-        raise NotFound("jurisdiction", jurisdiction)
-    rows = await decision_queries.page(connection, jurisdiction, after=after, limit=limit + 1)
-    shown = rows[:limit]
-    return [body for _, body in shown], shown[-1][0] if len(rows) > limit else None
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    title: Line | None = Field(None, description="What it is about.")
+    changes: Annotated[list[ImaginedChange], Field(max_length=MAX_CHANGES)] = Field(
+        description=f"As in a what-if question; at most {MAX_CHANGES:,}."
+    )
 
 
-async def history(
-    connection: AsyncConnection,
-    jurisdiction: str,
-    name: str,
-    who: Principal,
-    *,
-    before: int | None,
-    limit: int,
-) -> tuple[list[str], int | None]:
-    """Return the changes of a scenario, newest first.
+class ScenarioHead(BaseModel):
+    """A scenario without its changes."""
 
-    Raises
-    ------
-    NotFound
-        when there never was one of this name.
-    """
-    who.need_in("analyst", [jurisdiction])
-    return await record_service.page(
-        connection, "scenario", _code(jurisdiction, name), scope=[jurisdiction], before=before,
-        limit=limit, known_as=("scenario", name),
-    )  # fmt: skip
+    name: str
+    jurisdiction: str
+    title: str | None
+    author: str = Field(description="The key that wrote it last.")
+    version: int
+    created_at: Instant
+    updated_at: Instant
 
 
-async def put(
+class ScenarioItem(ScenarioHead):
+    """A scenario in a list."""
+
+    changes: int = Field(description="How many changes it has.")
+
+
+class ScenarioDocument(ScenarioHead):
+    """A scenario."""
+
+    changes: list[dict[str, Any]]
+
+
+class ScenarioPage(BaseModel):
+    """Scenarios in the order of their names."""
+
+    items: list[ScenarioItem]
+    next: str | None
+
+
+class ScenarioName(BaseModel):
+    """Which scenario, in which version."""
+
+    name: str
+    version: int
+
+
+class ScenarioResult(WhatIf):
+    """What a scenario would change, from now or from another scenario."""
+
+    scenario: ScenarioName
+    against: ScenarioName | None
+
+
+class PlanStep(BaseModel):
+    """One batch, to be sent as it is to ``POST /v1/{kind}:batch``."""
+
+    kind: str = Field(description="Name of the kind in routes.")
+    items: list[dict[str, Any]]
+
+
+class ScenarioPlan(BaseModel):
+    """A scenario as batches, in the order in which they are to be sent."""
+
+    scenario: ScenarioName
+    planned: list[PlanStep] = Field(description="To register now: new places, and new devices as `planned`.")
+    carried_out: list[PlanStep] = Field(description="To send when the work is done: everything as it was imagined.")
+    left_out: int = Field(description="States and failures, which are no records.")
+
+
+@dataclass(frozen=True)
+class StoredScenario:
+    """A scenario as it is stored."""
+
+    name: str
+    version: int
+    changes: list[Any]
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload of a what-if query with its changes."""
+        return {"changes": self.changes}
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """Name and version, as results show them."""
+        return {"name": self.name, "version": self.version}
+
+
+async def save_scenario(
     database: Database,
-    answers: AnalysisService,
+    service: AnalysisService,
     jurisdiction: str,
     name: str,
     payload: object,
-    who: Principal,
+    principal: Principal,
     precondition: Precondition,
     context: WriteContext,
-) -> tuple[Written, str]:
-    """Keep changes under a name, provided they can be imagined now.
+) -> SavedDecision:
+    """Store changes under a name, if they can be applied to the registry now.
 
     Raises
     ------
     Invalid
-        with every fault of the changes, each with its place.
+        with every issue of the changes.
     """
-    who.need_in("editor", [jurisdiction])
-    title, changes = _read(payload)
-    base = await answers.load_analysis(jurisdiction, who)
-    question = await load_what_if_query(database, jurisdiction, parse_overlay({"changes": changes}))
-    await answers.run_in_thread(partial(apply_changes, base, question))
-    code = _code(jurisdiction, name)
-    row = {
-        "code": code, "jurisdiction": jurisdiction, "name": name, "title": title,
-        "author": who.name, "changes": changes,
-    }  # fmt: skip
-    async with database.writing(context) as connection:
-        present = await decision_queries.lock_decision(connection, "scenario", code)
-        precondition.check(present)
-        version = await decision_queries.save_scenario(connection, row)
-        _, body = await get(connection, jurisdiction, name, who)
-    return Written(code, version, created=present is None), body
+    principal.require_role_in("editor", [jurisdiction])
+    title, changes = _parse_payload(payload)
+    analysis = await service.load_analysis(jurisdiction, principal)
+    query = await load_what_if_query(database, jurisdiction, parse_overlay({"changes": changes}))
+    await service.run_in_thread(partial(apply_changes, analysis, query))
+    values = {"title": title, "author": principal.name, "changes": changes}
+    async with database.open_transaction(context) as connection:
+        return await save_decision(connection, SCENARIO, jurisdiction, name, values, precondition)
 
 
-def _read(payload: object) -> tuple[str | None, list[Any]]:
-    """Return title and changes of a payload, the changes as they were sent."""
+def _parse_payload(payload: object) -> tuple[str | None, list[Any]]:
+    """Return title and changes of a payload, the changes as the client sent them."""
     if not isinstance(payload, Mapping):
-        message = "a scenario is an object with a title and changes"
-        raise Invalid(message.capitalize() + ".", issues=(Issue("", "object-type", message),))
-    known = {"changes": payload.get("changes")}
-    unknown = payload.keys() - {"title", "changes"}
-    parse_overlay({**known, **{name: payload[name] for name in unknown}})
+        message = Message("must be an object with a title and changes")
+        raise build_invalid(_INVALID_SCENARIO, [Issue("", "object-type", message)])
+    unknown = {name: payload[name] for name in payload.keys() - {"title", "changes"}}
+    parse_overlay({"changes": payload.get("changes"), **unknown})
     title = payload.get("title")
-    if title is not None and not (isinstance(title, str) and 0 < len(title) <= 500 and title.isprintable()):
-        message = "a title is one line of up to 500 characters"
-        raise Invalid(f"The scenario is not valid: {message}.", issues=(Issue("/title", "title", message),))
+    is_line = isinstance(title, str) and 0 < len(title) <= _MAX_TITLE_LENGTH and title.isprintable()
+    if title is not None and not is_line:
+        message = Message("must be one line of 1 to {limit} characters", limit=_MAX_TITLE_LENGTH)
+        raise build_invalid(_INVALID_SCENARIO, [Issue("/title", "title", message)])
     return title, payload["changes"]
 
 
-async def remove(
+async def _load_scenario(database: Database, jurisdiction: str, name: str, principal: Principal) -> StoredScenario:
+    async with database.open_connection() as connection:
+        version, body = await load_decision(connection, SCENARIO, jurisdiction, name, principal)
+    return StoredScenario(name, version, orjson.loads(body)["changes"])
+
+
+async def load_scenario_result(
     database: Database,
-    jurisdiction: str,
-    name: str,
-    who: Principal,
-    precondition: Precondition,
-    context: WriteContext,
-) -> None:
-    """Remove a scenario; its history stays.
-
-    Raises
-    ------
-    NotFound
-        when there is none of this name.
-    """
-    who.need_in("editor", [jurisdiction])
-    code = _code(jurisdiction, name)
-    async with database.writing(context) as connection:
-        present = await decision_queries.lock_decision(connection, "scenario", code)
-        precondition.check(present)
-        if present is None:
-            raise NotFound("scenario", name)
-        await decision_queries.remove_decision(connection, "scenario", code)
-
-
-async def result(
-    database: Database,
-    answers: AnalysisService,
+    service: AnalysisService,
     jurisdiction: str,
     name: str,
     against: str | None,
-    who: Principal,
-    gone: DisconnectWaiter | None = None,
+    principal: Principal,
+    disconnect: DisconnectWaiter | None = None,
 ) -> bytes:
     """Return what a scenario would change, from now or from another scenario.
 
-    Kept like every answer, until a record, a state or one of the scenarios changes.
+    The result is cached until a record, a state or one of the scenarios changes.
 
     Raises
     ------
     NotFound
-        when there is no such scenario.
+        if there is no such scenario.
     Invalid
-        when it cannot be imagined any more, since records have changed.
+        if its changes can no longer be applied, because records have changed.
     """
-    who.need_in("analyst", [jurisdiction])
-    mine = await _kept(database, jurisdiction, name, who)
-    other = None if against is None else await _kept(database, jurisdiction, against, who)
-    question = await load_what_if_query(database, jurisdiction, parse_overlay(mine.payload))
-    beside = None if other is None else await load_what_if_query(database, jurisdiction, parse_overlay(other.payload))
-    named = {
-        "scenario": {"name": name, "version": mine.version},
-        "against": None if other is None else {"name": against, "version": other.version},
-    }
-    make = partial(_compared, named=named, question=question, beside=beside)
-    return await answers.load_response(jurisdiction, who, f"scenario {named}", make, gone)
+    principal.require_role_in("analyst", [jurisdiction])
+    scenario = await _load_scenario(database, jurisdiction, name, principal)
+    baseline = None if against is None else await _load_scenario(database, jurisdiction, against, principal)
+    query = await load_what_if_query(database, jurisdiction, parse_overlay(scenario.payload))
+    baseline_query = None
+    if baseline is not None:
+        baseline_query = await load_what_if_query(database, jurisdiction, parse_overlay(baseline.payload))
+    references = {"scenario": scenario.reference, "against": None if baseline is None else baseline.reference}
+    build = partial(_build_result, references=references, query=query, baseline_query=baseline_query)
+    return await service.load_response(jurisdiction, principal, f"scenario {references}", build, disconnect)
 
 
-def _compared(
-    base: Analysis, *, named: dict[str, Any], question: WhatIfQuery, beside: WhatIfQuery | None
+def _build_result(
+    analysis: Analysis, *, references: dict[str, Any], query: WhatIfQuery, baseline_query: WhatIfQuery | None
 ) -> dict[str, Any]:
-    after, changes = apply_changes(base, question)
-    before = base if beside is None else apply_changes(base, beside)[0]
-    return named | build_diff(before, after, applied=changes.to_document())
+    after, changes = apply_changes(analysis, query)
+    before = analysis if baseline_query is None else apply_changes(analysis, baseline_query)[0]
+    return references | build_diff(before, after, applied=changes.to_document())
 
 
-class _Kept:
-    """A scenario as it is kept."""
-
-    def __init__(self, version: int, body: str) -> None:
-        self.version = version
-        self.payload = {"changes": orjson.loads(body)["changes"]}
-
-
-async def _kept(database: Database, jurisdiction: str, name: str, who: Principal) -> _Kept:
-    async with database.reading() as connection:
-        return _Kept(*await get(connection, jurisdiction, name, who))
-
-
-async def planned(
-    database: Database, answers: AnalysisService, jurisdiction: str, name: str, who: Principal
+async def build_scenario_plan(
+    database: Database, service: AnalysisService, jurisdiction: str, name: str, principal: Principal
 ) -> dict[str, Any]:
-    """Return a scenario as batches of records.
+    """Return a scenario as batches of records: to register now as planned, and to send when the work is done.
 
     Raises
     ------
     NotFound
-        when there is no such scenario.
+        if there is no such scenario.
     Invalid
-        when it cannot be imagined any more, since records have changed.
+        if its changes can no longer be applied, because records have changed.
     """
-    who.need_in("editor", [jurisdiction])
-    mine = await _kept(database, jurisdiction, name, who)
-    base = await answers.load_analysis(jurisdiction, who)
-    overlay = parse_overlay(mine.payload)
-    question = await load_what_if_query(database, jurisdiction, overlay, reveal=True)
-    _, changes = await answers.run_in_thread(partial(apply_changes, base, question))
+    principal.require_role_in("editor", [jurisdiction])
+    scenario = await _load_scenario(database, jurisdiction, name, principal)
+    analysis = await service.load_analysis(jurisdiction, principal)
+    overlay = parse_overlay(scenario.payload)
+    query = await load_what_if_query(database, jurisdiction, overlay, reveal=True)
+    _, changes = await service.run_in_thread(partial(apply_changes, analysis, query))
     return {
-        "scenario": {"name": name, "version": mine.version},
-        "planned": _steps(base, _only_new(base, changes.records), name, planned=True),
-        "carried_out": _steps(base, changes.records, name, planned=False),
+        "scenario": scenario.reference,
+        "planned": _build_steps(analysis, _select_new_records(analysis, changes.records), name, planned=True),
+        "carried_out": _build_steps(analysis, changes.records, name, planned=False),
         "left_out": sum(change.state is not None or change.fail is not None for change in overlay.changes),
     }
 
 
-def _only_new(base: Analysis, edits: RecordChanges) -> RecordChanges:
-    """Return what can be registered before the work is done: new devices and places."""
-    told = RecordChanges()
+def _select_new_records(analysis: Analysis, changes: RecordChanges) -> RecordChanges:
+    """Return what can be registered before the work is done: new control points and devices."""
+    new = RecordChanges()
     for kind in (CONTROL_POINT, CHECKPOINT, CAMERA):
-        there = set(base.snapshot.get_codes(kind.name))
-        for code, draft in edits.drafts.get(kind.name, {}).items():
-            if code not in there:
-                told.add_draft(kind.name, code, draft, "")
-    return told
+        registered = set(analysis.snapshot.get_codes(kind.name))
+        for code, draft in changes.drafts.get(kind.name, {}).items():
+            if code not in registered:
+                new.add_draft(kind.name, code, draft, "")
+    return new
 
 
-def _steps(base: Analysis, edits: RecordChanges, name: str, *, planned: bool) -> list[dict[str, Any]]:
-    """Return batches: what others point to is written first and removed last."""
-    there = {kind.name: set(base.snapshot.get_codes(kind.name)) for kind in _FIRST}
-    written = {kind: there[kind] | edits.drafts.get(kind, {}).keys() for kind in there}
-    steps = []
-    for kind in _FIRST:
-        drafts = edits.drafts.get(kind.name, {})
-        items = [{"upsert": _record(kind, draft, name, written, planned=planned)} for draft in drafts.values()]
+def _build_steps(analysis: Analysis, changes: RecordChanges, name: str, *, planned: bool) -> list[dict[str, Any]]:
+    """Return batches: records are written after, and removed before, the records that they refer to."""
+    registered = {kind.name: set(analysis.snapshot.get_codes(kind.name)) for kind in _WRITE_ORDER}
+    available = {kind: registered[kind] | changes.drafts.get(kind, {}).keys() for kind in registered}
+    steps: list[dict[str, Any]] = []
+    for kind in _WRITE_ORDER:
+        drafts = changes.drafts.get(kind.name, {})
+        items = [{"upsert": _build_record(kind, draft, name, available, planned=planned)} for draft in drafts.values()]
         if items:
             steps.append({"kind": kind.plural, "items": items})
-    for kind in reversed(_FIRST):
-        codes = sorted(edits.removed.get(kind.name, set()) & there[kind.name])
+    for kind in reversed(_WRITE_ORDER):
+        codes = sorted(changes.removed.get(kind.name, set()) & registered[kind.name])
         if codes:
             steps.append({"kind": kind.plural, "items": [{"delete": code} for code in codes]})
     return steps
 
 
-def _record(kind: Kind, draft: Draft, name: str, written: Mapping[str, set[str]], *, planned: bool) -> dict[str, Any]:
-    """Return a record as a batch takes it; what it points to must be there by then."""
+def _build_record(
+    kind: Kind, draft: Draft, name: str, available: Mapping[str, set[str]], *, planned: bool
+) -> dict[str, Any]:
+    """Return a record for a batch; every record that it refers to must be available by then."""
     record = draft.model_dump(mode="json", exclude_none=True, exclude={"state", "reported_at"})
     if record["code"].startswith("seal."):
-        record["code"] = f"{name}.{record['code']}"
-    if planned and kind.device:
+        record["code"] = f"{name}.{record['code']}"  # several scenarios may seal the same road
+    if planned and kind.is_device:
         record["lifecycle"] = "planned"
     for column, target in kind.references.items():
-        if planned and record.get(column) not in written[target]:
-            record.pop(column, None)  # a new road, say, which is built with the rest
+        if planned and record.get(column) not in available[target]:
+            record.pop(column, None)  # for example a new road, which is built with the work
     return record
-
-
-def _code(jurisdiction: str, name: str) -> str:
-    return f"{jurisdiction}/{name}"

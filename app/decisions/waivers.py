@@ -1,11 +1,14 @@
-"""Waivers: a person decides that a crossing need not be guarded, with a reason and an end.
+"""Waivers: an administrator decides that a crossing needs no guard, with a reason and an expiry.
 
-A waiver belongs to the crossing of a road at a ring, not to a number: when the road is surveyed anew
-and the crossing moves a little, the waiver stays with it.
+A waiver belongs to the crossing of a road at a ring, not to the id of the crossing. If a new survey of the road moves
+the crossing a little, the waiver stays with it.
 """
 
+from dataclasses import dataclass
+from typing import Final
+
+import shapely
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
 from app.analysis.crossings.crossing_guards import compute_crossing_statuses
@@ -14,16 +17,17 @@ from app.analysis.results import Analysis
 from app.analysis.service import AnalysisService
 from app.db.engine import Database, WriteContext
 from app.decisions import queries as decision_queries
-from app.errors import Invalid, Issue, NotFound
+from app.decisions.service import DecisionKind, SavedDecision, build_code, save_decision
+from app.errors import Issue, NotFound, build_invalid, to_issues
+from app.messages import Message
 from app.models.fields import Instant, Line
 from app.models.vocabulary import Level
-from app.records import payloads
-from app.records import service as record_service
 from app.records.payloads import Precondition
-from app.records.service import Written
+from app.records.queries.records import soft_delete_records
 from app.states import queries as state_queries
 
-# Waivers of crossings as they travel.
+WAIVER: Final = DecisionKind("waiver", decision_queries.WAIVERS, "admin")
+_INVALID_WAIVER: Final = Message("The waiver is not valid")
 
 
 class WaiverDraft(BaseModel):
@@ -38,8 +42,8 @@ class WaiverDraft(BaseModel):
     )
 
 
-class Waiver(BaseModel):
-    """A waiver in force or past its end."""
+class WaiverDocument(BaseModel):
+    """A waiver, in force or expired."""
 
     crossing: str = Field(description="Id of the crossing.")
     jurisdiction: str
@@ -53,144 +57,77 @@ class Waiver(BaseModel):
     updated_at: Instant
 
 
-async def get(connection: AsyncConnection, jurisdiction: str, crossing: str, who: Principal) -> tuple[int, str]:
-    """Return version and JSON of the waiver of a crossing.
+@dataclass(frozen=True)
+class WaivedCrossing:
+    """The crossing that a waiver is for."""
 
-    Raises
-    ------
-    NotFound
-        when it has none.
-    """
-    who.need_in("analyst", [jurisdiction])
-    found = await decision_queries.select_waiver(connection, _code(jurisdiction, crossing))
-    if found is None:
-        raise NotFound("waiver", crossing)
-    return found
+    level: Level
+    road: str
+    lon: float
+    lat: float
+    current_waiver: str | None
+    """Crossing id of the waiver that is in force for it, which may differ from its own id."""
 
 
-async def history(
-    connection: AsyncConnection,
-    jurisdiction: str,
-    crossing: str,
-    who: Principal,
-    *,
-    before: int | None,
-    limit: int,
-) -> tuple[list[str], int | None]:
-    """Return the changes of the waiver of a crossing, newest first.
-
-    Raises
-    ------
-    NotFound
-        when it never had one.
-    """
-    who.need_in("analyst", [jurisdiction])
-    return await record_service.page(
-        connection, "waiver", _code(jurisdiction, crossing), scope=[jurisdiction], before=before,
-        limit=limit, known_as=("waiver", crossing),
-    )  # fmt: skip
-
-
-async def put(
+async def save_waiver(
     database: Database,
-    answers: AnalysisService,
+    service: AnalysisService,
     jurisdiction: str,
     crossing: str,
     payload: object,
-    who: Principal,
+    principal: Principal,
     precondition: Precondition,
     context: WriteContext,
-) -> tuple[Written, str]:
-    """Waive a crossing, or say anew why and until when; return the waiver as JSON beside it.
+) -> SavedDecision:
+    """Waive a crossing, or replace its waiver.
 
     Raises
     ------
     NotFound
-        when there is no such crossing now.
+        if there is no such crossing now.
     Invalid
-        when the reason is missing, or the end is not in the future.
+        if the reason is missing, or the expiry is not in the future.
     """
-    who.need_in("admin", [jurisdiction])
-    draft = _draft(payload)
-    found = await answers.load_analysis(jurisdiction, who)
-    place = await answers.run_in_thread(_place, found, crossing)
-    if place is None:
-        raise NotFound("crossing", crossing)
-    level, road, (lon, lat), known_as = place
-    code = _code(jurisdiction, crossing)
-    row = {
-        "code": code, "jurisdiction": jurisdiction, "crossing": crossing, "level": level,
-        "road": road, "waived_by": who.name, **draft.model_dump(mode="json"),
-    }  # fmt: skip
-    async with database.writing(context) as connection:
-        if draft.expires_at <= await state_queries.now(connection):
-            raise _past()
-        present = await decision_queries.lock_decision(connection, "waiver", code)
-        precondition.check(present)
-        if known_as not in (None, crossing):
-            await decision_queries.remove_decision(connection, "waiver", _code(jurisdiction, str(known_as)))
-        version = await decision_queries.save_waiver(connection, row, lon, lat)
-        _, body = await get(connection, jurisdiction, crossing, who)
-    return Written(code, version, created=present is None), body
-
-
-async def remove(
-    database: Database,
-    jurisdiction: str,
-    crossing: str,
-    who: Principal,
-    precondition: Precondition,
-    context: WriteContext,
-) -> None:
-    """End a waiver before its time; the crossing may be gone.
-
-    Raises
-    ------
-    NotFound
-        when the crossing has none.
-    """
-    who.need_in("admin", [jurisdiction])
-    code = _code(jurisdiction, crossing)
-    async with database.writing(context) as connection:
-        present = await decision_queries.lock_decision(connection, "waiver", code)
-        precondition.check(present)
-        if present is None:
-            raise NotFound("waiver", crossing)
-        await decision_queries.remove_decision(connection, "waiver", code)
-
-
-def _code(jurisdiction: str, crossing: str) -> str:
-    return f"{jurisdiction}/{crossing}"
-
-
-def _draft(payload: object) -> WaiverDraft:
+    principal.require_role_in("admin", [jurisdiction])
     try:
-        return WaiverDraft.model_validate(payload)
+        draft = WaiverDraft.model_validate(payload)
     except ValidationError as error:
-        faults = payloads.faults_of(error)
-        detail = f"The waiver is not valid: {faults[0].pointer or '/'}: {faults[0].message}."
-        raise Invalid(detail, issues=faults) from error
+        raise build_invalid(_INVALID_WAIVER, to_issues(error)) from error
+    analysis = await service.load_analysis(jurisdiction, principal)
+    waived = await service.run_in_thread(find_crossing, analysis, crossing)
+    if waived is None:
+        raise NotFound("crossing", crossing)
+    location = shapely.set_srid(shapely.Point(waived.lon, waived.lat), 4326)
+    values = {
+        **draft.model_dump(mode="json"),
+        "level": waived.level,
+        "road": waived.road,
+        "waived_by": principal.name,
+        "geometry": shapely.to_wkb(location, hex=True, include_srid=True),
+    }
+    async with database.open_transaction(context) as connection:
+        if draft.expires_at <= await state_queries.fetch_now(connection):
+            issue = Issue("/expires_at", "past-time", Message("a waiver must expire in the future"))
+            raise build_invalid(_INVALID_WAIVER, [issue])
+        saved = await save_decision(connection, WAIVER, jurisdiction, crossing, values, precondition)
+        if waived.current_waiver not in (None, crossing):
+            replaced = build_code(jurisdiction, str(waived.current_waiver))
+            await soft_delete_records(connection, "waiver", [replaced])
+    return saved
 
 
-def _past() -> Invalid:
-    message = "a waiver ends in the future"
-    return Invalid(
-        f"The waiver is not valid: /expires_at: {message}.",
-        issues=(Issue("/expires_at", "past-time", message),),
-    )
-
-
-def _place(found: Analysis, crossing: str) -> tuple[Level, str, tuple[float, float], str | None] | None:
-    """Return ring, road and place of a crossing, and the name under which it is waived now."""
-    network = compute_road_network(found)
+def find_crossing(analysis: Analysis, crossing: str) -> WaivedCrossing | None:
+    """Return the crossing with an id, or None."""
+    network = compute_road_network(analysis)
     if network is None:
         return None
-    for level, statuses in compute_crossing_statuses(found).items():
-        if crossing in network.crossing_ids[level]:
-            row = network.crossing_ids[level].index(crossing)
-            lon, lat = network.projection.to_lonlat(network.crossed[level].xy[row]).ravel().round(9).tolist()
-            waiver = int(statuses.waiver[row])
-            known = found.snapshot.waivers["crossing"][waiver] if waiver >= 0 else None
-            road = str(network.roads.label[network.crossed[level].group[row]])
-            return level, road, (lon, lat), known
+    for level, statuses in compute_crossing_statuses(analysis).items():
+        if crossing not in network.crossing_ids[level]:
+            continue
+        row = network.crossing_ids[level].index(crossing)
+        crossings = network.crossed[level]
+        lon, lat = network.projection.to_lonlat(crossings.xy[row]).ravel().round(9).tolist()
+        waiver = int(statuses.waiver[row])
+        current_waiver = analysis.snapshot.waivers["crossing"][waiver] if waiver >= 0 else None
+        return WaivedCrossing(level, str(network.roads.label[crossings.group[row]]), lon, lat, current_waiver)
     return None

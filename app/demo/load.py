@@ -22,7 +22,7 @@ _MAX_VERTICES: Final = 1_000_000
 async def is_empty(database: Database) -> bool:
     """Tell whether the registry holds no jurisdiction."""
     everyone = Principal("demo", "admin")
-    page = await record_service.listed(database.fetch, JURISDICTION, {}, everyone, limit=1, after=None)
+    page = await record_service.load_record_page(database.fetch, JURISDICTION, {}, everyone, limit=1, after=None)
     return page.count == 0
 
 
@@ -30,10 +30,12 @@ async def load(database: Database, who: Principal) -> None:
     """Register the whole city in one transaction: it is there entirely, or not at all."""
     city = build()
     code = city.jurisdiction["code"]
-    async with database.writing(WriteContext(who.name, "demo", REASON)) as connection:
-        await record_service.create(connection, JURISDICTION, payloads.draft(JURISDICTION, city.jurisdiction), who)
+    async with database.open_transaction(WriteContext(who.name, "demo", REASON)) as connection:
+        await record_service.create_record(
+            connection, JURISDICTION, payloads.parse_draft(JURISDICTION, city.jurisdiction), who
+        )
         for level in reversed(LEVELS):
-            await ring_service.put(
+            await ring_service.save_ring(
                 connection, code, level, city.rings[level], who, Precondition(),
                 datum="wgs84", max_vertices=_MAX_VERTICES,
             )  # fmt: skip
@@ -50,4 +52,4 @@ async def load(database: Database, who: Principal) -> None:
 async def _register(connection: AsyncConnection, kind: Kind, items: Sequence[dict[str, Any]], who: Principal) -> None:
     for start in range(0, len(items), batches.MAX_ITEMS):
         part = list(items[start : start + batches.MAX_ITEMS])
-        await batches.run(connection, kind, part, who, "atomic")
+        await batches.run_batch(connection, kind, part, who, "atomic")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import Invalid
+from app.errors import Invalid, build_pointer
 from app.records import payloads
 from app.records.kinds import CAMERA
 from tests.builders import camera, point
@@ -35,56 +35,56 @@ objects = st.dictionaries(st.text(max_size=3), values, max_size=4)
 
 @pytest.mark.parametrize(("target", "patch", "result"), VECTORS)
 def test_vectors_of_the_standard(target: dict[str, Any], patch: dict[str, Any], result: dict[str, Any]) -> None:
-    assert payloads.merged(target, patch) == result
+    assert payloads.apply_merge_patch(target, patch) == result
 
 
 @settings(deadline=None)
 @given(objects, objects)
 def test_a_patch_applied_twice_is_applied_once(target: dict[str, Any], patch: dict[str, Any]) -> None:
-    once = payloads.merged(target, patch)
-    assert payloads.merged(once, patch) == once
+    once = payloads.apply_merge_patch(target, patch)
+    assert payloads.apply_merge_patch(once, patch) == once
 
 
 @settings(deadline=None)
 @given(objects)
 def test_an_empty_patch_changes_nothing(target: dict[str, Any]) -> None:
-    assert payloads.merged(target, {}) == target
+    assert payloads.apply_merge_patch(target, {}) == target
 
 
 def test_a_patch_leaves_its_target_as_it_was() -> None:
     target = {"a": {"b": 1}}
-    payloads.merged(target, {"a": {"b": 2}})
+    payloads.apply_merge_patch(target, {"a": {"b": 2}})
     assert target == {"a": {"b": 1}}
 
 
 def test_a_geometry_is_replaced_as_a_whole() -> None:
-    merged = payloads.merged({"geometry": point()}, {"geometry": {"type": "Point"}})
+    merged = payloads.apply_merge_patch({"geometry": point()}, {"geometry": {"type": "Point"}})
     assert merged == {"geometry": {"type": "Point"}}
 
 
 def test_a_feature_patches_its_properties_and_geometry() -> None:
     feature = {"type": "Feature", "geometry": point(113.3), "properties": {"name_en": "x"}}
-    merged = payloads.merged(camera(), feature)
+    merged = payloads.apply_merge_patch(camera(), feature)
     assert (merged["geometry"], merged["name_en"]) == (point(113.3), "x")
 
 
 @pytest.mark.parametrize("patch", [None, 5, "x", [], [{}]])
 def test_a_patch_is_an_object(patch: object) -> None:
     with pytest.raises(Invalid):
-        payloads.merged({}, patch)
+        payloads.apply_merge_patch({}, patch)
 
 
 def test_pointers_are_escaped() -> None:
-    assert payloads.pointer(["a/b", 0, "m~n", ""]) == "/a~1b/0/m~0n/"
+    assert build_pointer(["a/b", 0, "m~n", ""]) == "/a~1b/0/m~0n/"
 
 
 @pytest.mark.parametrize("stated", ["other", 5, ["camera-1"], {}])
 def test_the_code_of_the_body_is_the_code_of_the_url(stated: object) -> None:
     with pytest.raises(Invalid) as refused:
-        payloads.draft(CAMERA, {**camera(), "code": stated}, code="camera-1")
+        payloads.parse_draft(CAMERA, {**camera(), "code": stated}, code="camera-1")
     assert refused.value.issues[0].code == "code-mismatch"
 
 
 @pytest.mark.parametrize("body", [camera(), {k: v for k, v in camera().items() if k != "code"}])
 def test_the_code_may_stand_in_the_url_alone(body: dict[str, Any]) -> None:
-    assert getattr(payloads.draft(CAMERA, body, code="camera-1"), "code") == "camera-1"  # noqa: B009
+    assert getattr(payloads.parse_draft(CAMERA, body, code="camera-1"), "code") == "camera-1"  # noqa: B009

@@ -17,7 +17,7 @@ from app.db.engine import Database, WriteContext
 from app.records.kinds import BUILDING, CHECKPOINT, CONTROL_POINT, ROAD, Kind
 from app.records.kinds import CAMERA as CAMERA_RECORD
 from app.records.queries import records as record_queries
-from app.records.queries.documents import columns
+from app.records.queries.documents import list_public_columns
 
 WHO = WriteContext("tester", "request-1", "because")
 CAMERA = (
@@ -39,12 +39,12 @@ async def _jurisdiction(connection: AsyncConnection, code: str = "410800") -> No
 
 @pytest.fixture(autouse=True)
 async def _a_jurisdiction(database: Database) -> None:
-    async with database.writing(WHO) as connection:
+    async with database.open_transaction(WHO) as connection:
         await _jurisdiction(connection)
 
 
 async def _rows(database: Database, sql: str, **bound: Any) -> Sequence[Any]:
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         return (await connection.execute(text(sql), bound)).all()
 
 
@@ -54,7 +54,7 @@ async def _revision(database: Database) -> int:
 
 
 async def _do(database: Database, sql: str, **bound: Any) -> None:
-    async with database.writing(WHO) as connection:
+    async with database.open_transaction(WHO) as connection:
         await connection.execute(text(sql), bound)
 
 
@@ -135,12 +135,12 @@ async def test_the_database_refuses_what_is_not_a_code(database: Database, code:
 async def test_a_session_that_writes_days_its_own_way_writes_the_same_document(
     database: Database,
 ) -> None:
-    async with database.writing(WHO) as connection:
+    async with database.open_transaction(WHO) as connection:
         await connection.execute(text("SET LOCAL datestyle = 'German, DMY'"))
         await connection.execute(text("SET LOCAL timezone = 'Asia/Shanghai'"))
         await connection.execute(text(CAMERA), {"count": 1})
         await connection.execute(text("UPDATE camera SET installed_on = '31.12.2025'"))
-    found = await record_queries.find(database.fetch, CAMERA_RECORD, "c1", scope=None)
+    found = await record_queries.fetch_record(database.fetch, CAMERA_RECORD, "c1", scope=None)
     assert found is not None
     body = orjson.loads(found.body)
     assert body["installed_on"] == "2025-12-31"
@@ -189,7 +189,7 @@ async def test_a_device_that_speaks_again_after_silence_is_a_change(database: Da
 
 async def test_a_slow_writer_is_never_hidden_behind_a_fast_one(database: Database) -> None:
     """The slow one writes first and commits last: its commit must still be a new revision."""
-    async with database.writing(WHO) as slow:
+    async with database.open_transaction(WHO) as slow:
         await slow.execute(text(CAMERA), {"count": 1})
         await _do(database, "UPDATE jurisdiction SET name_en = 'fast'")
         between = await _revision(database)
@@ -197,9 +197,9 @@ async def test_a_slow_writer_is_never_hidden_behind_a_fast_one(database: Databas
 
 
 async def test_two_long_transactions_do_not_wait_for_each_other(database: Database) -> None:
-    async with database.writing(WHO) as one:
+    async with database.open_transaction(WHO) as one:
         await one.execute(text(CAMERA), {"count": 1})
-        async with asyncio.timeout(5), database.writing(WHO) as other:
+        async with asyncio.timeout(5), database.open_transaction(WHO) as other:
             await other.execute(text(CAMERA.replace("'c'", "'d'")), {"count": 1})
     assert len(await _rows(database, "SELECT 1 FROM camera")) == 2
 
@@ -208,7 +208,7 @@ async def test_a_rolled_back_write_leaves_nothing(database: Database) -> None:
     before = await _revision(database)
 
     async def fails_half_way() -> None:
-        async with database.writing(WHO) as connection:
+        async with database.open_transaction(WHO) as connection:
             await connection.execute(text(CAMERA), {"count": 10})
             raise RuntimeError
 
@@ -220,7 +220,7 @@ async def test_a_rolled_back_write_leaves_nothing(database: Database) -> None:
 
 
 async def test_a_reference_stays_inside_the_jurisdiction(database: Database) -> None:
-    async with database.writing(WHO) as connection:
+    async with database.open_transaction(WHO) as connection:
         await _jurisdiction(connection, "410100")
         await connection.execute(
             text(
@@ -241,7 +241,7 @@ async def test_documents_have_the_columns_of_their_table(database: Database, kin
         "SELECT prosrc FROM pg_proc WHERE proname = :name",
         name=f"registry_write_{kind.name}",
     )
-    expected = [name for name in columns(kind) if name not in kind.restricted]
+    expected = [name for name in list_public_columns(kind) if name not in kind.restricted]
     branches = re.findall(r"NEW\.document := (.*?)\);", rows[0][0], re.DOTALL)
     assert [re.findall(r'NEW\."(\w+)"', branch) for branch in branches] == [expected, expected]
     looked_at = re.findall(r'NEW\."(\w+)"', rows[0][0].partition("THEN")[0])
@@ -268,7 +268,7 @@ async def test_a_document_is_the_record_whatever_is_in_it(database: Database) ->
     await _do(database, CAMERA, count=1)
     odd = 'quote " backslash \\ newline \n 摄像机'
     await _do(database, "UPDATE camera SET name_zh = :odd, network_address = :odd", odd=odd)
-    found = await record_queries.find(database.fetch, CAMERA_RECORD, "c1", scope=None, reveal=True)
+    found = await record_queries.fetch_record(database.fetch, CAMERA_RECORD, "c1", scope=None, reveal=True)
     assert found is not None
     body = orjson.loads(found.body)
     assert (body["name_zh"], body["network_address"], body["state"]) == (odd, odd, "unknown")

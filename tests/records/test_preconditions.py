@@ -3,48 +3,48 @@
 import pytest
 
 from app.errors import PreconditionFailed
-from app.records.payloads import Precondition, etag, unchanged
+from app.records.payloads import Precondition, format_etag, is_unchanged
 
 
 @pytest.mark.parametrize("header", ['"7"', ' "7" ', '"1", "7"', '"1","7","9"', "*", " * "])
 def test_if_match_holds(header: str) -> None:
-    Precondition(if_match=header).check(7)
+    Precondition(if_match=header).check_version(7)
 
 
 @pytest.mark.parametrize("header", ["", "7", '"8"', 'W/"7"', '"1", W/"7"', '"07"', "7, 8", '""', '"*"'])
 def test_if_match_does_not_hold(header: str) -> None:
     with pytest.raises(PreconditionFailed) as refused:
-        Precondition(if_match=header).check(7)
+        Precondition(if_match=header).check_version(7)
     assert refused.value.current_version == 7
 
 
 @pytest.mark.parametrize("header", ["*", '"1"', '"None"'])
 def test_if_match_never_holds_for_what_is_not_there(header: str) -> None:
-    with pytest.raises(PreconditionFailed, match="there is no such record"):
-        Precondition(if_match=header).check(None)
+    with pytest.raises(PreconditionFailed, match="the record does not exist"):
+        Precondition(if_match=header).check_version(None)
 
 
 def test_if_none_match_star_is_create_only() -> None:
     create = Precondition(if_none_match=" * ")
-    create.check(None)
-    with pytest.raises(PreconditionFailed, match='it exists as "7"'):
-        create.check(7)
+    create.check_version(None)
+    with pytest.raises(PreconditionFailed, match='exists with version "7"'):
+        create.check_version(7)
 
 
 def test_another_if_none_match_asks_nothing_of_a_write() -> None:
-    Precondition(if_none_match='"7"').check(7)
-    Precondition().check(None)
+    Precondition(if_none_match='"7"').check_version(7)
+    Precondition().check_version(None)
 
 
 @pytest.mark.parametrize("header", ['"7"', 'W/"7"', '"1", "7"', "*"])
 def test_a_read_is_unchanged_by_weak_comparison(header: str) -> None:
-    assert unchanged(header, 7)
+    assert is_unchanged(header, 7)
 
 
 @pytest.mark.parametrize("header", [None, "", "7", '"8"', '"77"'])
 def test_a_read_is_changed(header: str | None) -> None:
-    assert not unchanged(header, 7)
+    assert not is_unchanged(header, 7)
 
 
 def test_tags_are_strong() -> None:
-    assert etag(7) == '"7"'
+    assert format_etag(7) == '"7"'

@@ -6,19 +6,19 @@ from app.db.engine import Database, WriteContext
 from app.errors import Conflict
 from app.records import payloads
 from app.records.kinds import CAMERA, JURISDICTION, Kind
-from app.records.queries.records import upsert
+from app.records.queries.records import upsert_records
 from tests.builders import CITY, OTHER, Json, camera, jurisdiction
 
 WHO = WriteContext("tests")
 
 
 async def _write(database: Database, kind: Kind, row: Json) -> None:
-    async with database.writing(WHO) as connection:
-        await upsert(connection, kind, [row])
+    async with database.open_transaction(WHO) as connection:
+        await upsert_records(connection, kind, [row])
 
 
 def _row(**changed: object) -> Json:
-    return payloads.draft(CAMERA, camera()).model_dump(mode="json") | changed
+    return payloads.parse_draft(CAMERA, camera()).model_dump(mode="json") | changed
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def _row(**changed: object) -> Json:
     ],
 )
 async def test_a_broken_rule_is_a_conflict_with_its_column(database: Database, changed: Json, pointer: str) -> None:
-    await _write(database, JURISDICTION, payloads.draft(JURISDICTION, jurisdiction()).model_dump(mode="json"))
+    await _write(database, JURISDICTION, payloads.parse_draft(JURISDICTION, jurisdiction()).model_dump(mode="json"))
     with pytest.raises(Conflict) as refused:
         await _write(database, CAMERA, _row(**changed))
     assert (refused.value.code, refused.value.issues[0].pointer) == ("rule-broken", pointer)

@@ -12,17 +12,17 @@ from app.records import payloads
 from app.records import service as record_service
 from app.records.kinds import JURISDICTION
 from app.records.payloads import Precondition
+from app.records.ring_membership import JurisdictionRings, find_location_issue
 from app.rings import service as ring_service
-from app.rings.territory import Territory, misplaced
 from tests.builders import CITY, LAT, LON, jurisdiction, square
 
-FAR_WEST = Territory("650100", (86.0, 42.0, 89.0, 45.0), None, None, ())
+FAR_WEST = JurisdictionRings("650100", (86.0, 42.0, 89.0, 45.0), None, None, ())
 """Here both readings of a pair of numbers are places on Earth."""
 
 
 @pytest.mark.parametrize("shape", [Point(87.6, 43.8), Point(86, 42), box(86, 42, 89, 45)])
 def test_what_lies_in_the_extent_fits(shape: Point) -> None:
-    assert misplaced(FAR_WEST, shape) is None
+    assert find_location_issue(FAR_WEST, shape) is None
 
 
 @pytest.mark.parametrize(
@@ -37,17 +37,17 @@ def test_what_lies_in_the_extent_fits(shape: Point) -> None:
     ],
 )
 def test_what_lies_elsewhere_is_told_why(shape: Point, code: str) -> None:
-    fault = misplaced(FAR_WEST, shape)
+    fault = find_location_issue(FAR_WEST, shape)
     assert fault is not None
     assert (fault.pointer, fault.code) == ("/geometry", code)
 
 
 def test_without_an_extent_everything_fits() -> None:
-    assert misplaced(Territory("650100", None, None, None, ()), Point(0, 0)) is None
+    assert find_location_issue(JurisdictionRings("650100", None, None, None, ()), Point(0, 0)) is None
 
 
 async def _put_ring(connection: AsyncConnection, half_deg: float) -> None:
-    await ring_service.put(
+    await ring_service.save_ring(
         connection, CITY, "core", square(half_deg), OPERATOR, Precondition(),
         datum="wgs84", max_vertices=100,
     )  # fmt: skip
@@ -56,14 +56,16 @@ async def _put_ring(connection: AsyncConnection, half_deg: float) -> None:
 async def test_a_ring_that_was_rolled_back_places_nothing(database: Database) -> None:
     """Its version number is given again, to another boundary."""
     who = WriteContext("tests")
-    async with database.writing(who) as connection:
-        await record_service.create(connection, JURISDICTION, payloads.draft(JURISDICTION, jurisdiction()), OPERATOR)
+    async with database.open_transaction(who) as connection:
+        await record_service.create_record(
+            connection, JURISDICTION, payloads.parse_draft(JURISDICTION, jurisdiction()), OPERATOR
+        )
     with suppress(ZeroDivisionError):
-        async with database.writing(who) as connection:
+        async with database.open_transaction(who) as connection:
             await _put_ring(connection, 0.1)
             raise ZeroDivisionError
-    async with database.writing(who) as connection:
+    async with database.open_transaction(who) as connection:
         await _put_ring(connection, 0.01)
         payload = {"points": [[LON + 0.05, LAT]]}
-        found = await ring_service.membership(connection, CITY, payload, OPERATOR, 10)
+        found = await ring_service.compute_membership(connection, CITY, payload, OPERATOR, 10)
     assert found["points"][0]["zone"] == "outside"
