@@ -1,8 +1,7 @@
-"""Time fields of view and covered area: ``python -m benchmarks area``.
+"""Time fields of view and area coverage: ``python -m benchmarks area``.
 
-The peer is what a user would write: one ``shapely.union_all`` of all fields of view, in the same run.
-It says how much is covered, and nothing of zones, of how often, or of what each camera adds. Prints
-ratios, asserts nothing.
+The peer is what a user would write: one ``shapely.union_all`` of all fields of view, in the same run. It gives the
+covered area only, without zones, k-fold coverage and what each camera adds. Prints ratios, asserts nothing.
 """
 
 import time
@@ -18,25 +17,25 @@ from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility.obstacles import Obstacles
 from app.geo.visibility.sectors import CameraOptics, compute_views
 
-FRAME = LocalProjection(4547)
+PROJECTION = LocalProjection(4547)
 SIDE_M = 31_600.0
 RINGS_M = (3_000.0, 8_000.0, 15_500.0)
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return seconds and outcome."""
+def run_timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return seconds and result."""
     start = time.perf_counter()
     outcome = work()
     return time.perf_counter() - start, outcome
 
 
-def cameras(n: int, rng: np.random.Generator) -> CameraOptics:
-    """Return cameras all over a city of 1,000 square kilometres, most of them with a direction."""
-    middle = FRAME.to_metres([(113.24, 35.21)])[0]
+def draw_cameras(n: int, rng: np.random.Generator) -> CameraOptics:
+    """Return cameras in a city of 1,000 square kilometres, most of them with an azimuth."""
+    middle = PROJECTION.to_metres([(113.24, 35.21)])[0]
     xy = middle + rng.uniform(-SIDE_M / 2, SIDE_M / 2, (n, 2))
     opening = rng.choice([30.0, 60.0, 90.0, 360.0], n, p=[0.3, 0.4, 0.25, 0.05])
     return CameraOptics(
-        lonlat=FRAME.to_lonlat(xy),
+        lonlat=PROJECTION.to_lonlat(xy),
         azimuth_deg=rng.uniform(0, 360, n),
         opening_deg=opening,
         range_m=rng.uniform(15, 80, n),
@@ -50,59 +49,60 @@ def cameras(n: int, rng: np.random.Generator) -> CameraOptics:
     )
 
 
-def buildings(n: int, rng: np.random.Generator) -> Obstacles:
-    """Return houses all over the same ground, of heights known and unknown."""
-    middle = FRAME.to_metres([(113.24, 35.21)])[0]
-    at = middle + rng.uniform(-SIDE_M / 2, SIDE_M / 2, (n, 2))
+def draw_buildings(n: int, rng: np.random.Generator) -> Obstacles:
+    """Return buildings in the same area; some have no height."""
+    middle = PROJECTION.to_metres([(113.24, 35.21)])[0]
+    xy = middle + rng.uniform(-SIDE_M / 2, SIDE_M / 2, (n, 2))
     wide, deep = rng.uniform(5, 12, n), rng.uniform(5, 12, n)
-    boxes = shapely.box(at[:, 0] - wide, at[:, 1] - deep, at[:, 0] + wide, at[:, 1] + deep)
-    known = rng.random(n) < 0.8
-    return Obstacles(np.asarray(boxes), np.where(known, rng.uniform(3, 30, n), np.nan))
+    boxes = shapely.box(xy[:, 0] - wide, xy[:, 1] - deep, xy[:, 0] + wide, xy[:, 1] + deep)
+    has_height = rng.random(n) < 0.8
+    return Obstacles(np.asarray(boxes), np.where(has_height, rng.uniform(3, 30, n), np.nan))
 
 
 def main() -> None:
-    """Run what the aims are stated for, and the growth."""
-    middle = shapely.Point(FRAME.to_metres([(113.24, 35.21)])[0])
+    """Measure 1,000, 10,000 and 100,000 cameras."""
+    middle = shapely.Point(PROJECTION.to_metres([(113.24, 35.21)])[0])
     core, urban, city = (middle.buffer(radius, quad_segs=500) for radius in RINGS_M)
-    parcels = Parcels.of([core, urban.difference(core), city.difference(urban)])
+    zones: list[Any] = [core, urban.difference(core), city.difference(urban)]
+    parcels = Parcels.of(zones)
     for n in (1_000, 10_000, 100_000):
-        one_size(n, parcels)
+        measure_cameras(n, parcels)
 
 
-def one_size(n: int, parcels: Parcels) -> None:
-    """Time one number of cameras."""
+def measure_cameras(n: int, parcels: Parcels) -> None:
+    """Measure one number of cameras."""
     rng = np.random.default_rng(5)
-    optics, parameters = cameras(n, rng), Parameters()
-    made_s, seen = timed(lambda: compute_views(optics, parameters, FRAME))
-    around = buildings(n, rng)
-    ready_s, _ = timed(lambda: (around.tree, around.walls))
-    cut_s, among = timed(lambda: compute_views(optics, parameters, FRAME, around))
-    cut = len(np.unique(among.cut_by[0]))
-    peer_s, union = timed(lambda: shapely.union_all(seen.shape))
-    fast_s, _ = timed(lambda: shapely.disjoint_subset_union_all(seen.shape))
+    optics, parameters = draw_cameras(n, rng), Parameters()
+    open_s, views = run_timed(lambda: compute_views(optics, parameters, PROJECTION))
+    obstacles = draw_buildings(n, rng)
+    ready_s, _ = run_timed(lambda: (obstacles.tree, obstacles.walls))
+    cut_s, cut_views = run_timed(lambda: compute_views(optics, parameters, PROJECTION, obstacles))
+    cut = len(np.unique(cut_views.cut_by[0]))
+    peer_s, union = run_timed(lambda: shapely.union_all(views.shape))
+    fast_s, _ = run_timed(lambda: shapely.disjoint_subset_union_all(views.shape))
     stamp = np.arange(n)
-    whole_s, found = timed(lambda: cover(parcels, seen.shape, stamp))
-    shape, names = seen.shape.copy(), stamp.copy()
+    cover_s, covered = run_timed(lambda: cover(parcels, views.shape, stamp))
+    shape, names = views.shape.copy(), stamp.copy()
     shape[0], names[0] = shapely.affinity.translate(shape[0], 25, 0), n
-    change_s, after = timed(lambda: cover(parcels, shape, names, before=found))
-    gaps_s, (gaps, _) = timed(lambda: found.gaps(np.array([0, 1, 2]), 1, 100.0))
+    change_s, after = run_timed(lambda: cover(parcels, shape, names, before=covered))
+    gaps_s, (gaps, _) = run_timed(lambda: covered.gaps(np.array([0, 1, 2]), 1, 100.0))
     within = shapely.intersection(union, shapely.union_all(parcels.zones)).area
-    off = found.covered_m2().sum() / within - 1
+    difference = covered.covered_m2().sum() / within - 1
     print(f"{n:,} cameras")
-    print(f"  fields of view on open ground        {made_s * 1e3:9.1f} ms")
+    print(f"  fields of view on open ground        {open_s * 1e3:9.1f} ms")
     print(
-        f"  cut by {n:,} buildings ({cut:,} are)   {(cut_s - made_s) * 1e3:9.1f} ms"
-        f" ({ready_s * 1e3:.0f} ms once to make the buildings ready)"
+        f"  cut by {n:,} buildings ({cut:,} are)   {(cut_s - open_s) * 1e3:9.1f} ms"
+        f" ({ready_s * 1e3:.0f} ms once to prepare the buildings)"
     )
     print(f"  peer: shapely.union_all              {peer_s * 1e3:9.1f} ms")
     print(f"  shapely.disjoint_subset_union_all    {fast_s * 1e3:9.1f} ms, {peer_s / fast_s:.1f}x faster")
     print(
-        f"  zones, once and twice, shares        {whole_s * 1e3:9.1f} ms, "
-        f"{peer_s / whole_s:.1f}x faster than the peer; area differs from its by {off:.0e}"
+        f"  zones, once and twice, shares        {cover_s * 1e3:9.1f} ms, "
+        f"{peer_s / cover_s:.1f}x faster than the peer; area differs from its by {difference:.0e}"
     )
     print(
         f"  after one changed camera             {change_s * 1e3:9.1f} ms, "
-        f"{after.renewed} of {len(found.found):,} parcels computed again"
+        f"{after.renewed} of {len(covered.found):,} parcels computed again"
     )
     print(f"  {len(gaps):,} gaps of 100 m2 and more          {gaps_s * 1e3:9.1f} ms")
 

@@ -1,8 +1,8 @@
-"""Time the whole way of an answer on a large city: load, build, compute, one change, the answer again.
+"""Time a coverage summary of a large city: load, compute and build it, change one record, and again.
 
-``python -m benchmarks.bench_coverage_serving [--points 10000 --devices 100000 --edges 100000]`` makes a
-city with three rings in a private database and asks for what a summary needs; with ``--peer`` networkx
-does the graph part in the same run. Prints milliseconds; asserts nothing.
+``python -m benchmarks.bench_coverage_serving [--points 10000 --devices 100000 --edges 100000]`` fills a private
+database with a city of three rings. With ``--peer`` networkx computes the graph part in the same run. Prints
+milliseconds; asserts nothing.
 """
 
 import argparse
@@ -32,43 +32,43 @@ from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database, WriteContext
 from app.geo.projection.local_projection import LocalProjection
-from app.server import collect_rarely
+from app.server import reduce_garbage_collection
 
 CODE = "410800"
-FRAME = LocalProjection(4547)
-MIDDLE = (430_000.0, 3_898_000.0)
+PROJECTION = LocalProjection(4547)
+CENTRE = (430_000.0, 3_898_000.0)
 T = TypeVar("T")
 RADII = {"city": 0.86, "urban": 0.5, "core": 0.22}
 
 
 class Clock:
-    """Prints what each step took."""
+    """Prints the time of each step."""
 
     def __init__(self) -> None:
-        self.took: dict[str, float] = {}
+        self.times: dict[str, float] = {}
 
-    def note(self, name: str, started: float, also: str = "") -> None:
-        """Print what a step took since it started."""
-        self.took[name] = (time.perf_counter() - started) * 1e3
-        print(f"  {name:<58} {self.took[name]:9.1f} ms  {also}")
+    def print_time(self, name: str, started: float) -> None:
+        """Print the time since a step started."""
+        self.times[name] = (time.perf_counter() - started) * 1e3
+        print(f"  {name:<58} {self.times[name]:9.1f} ms")
 
     def run(self, name: str, work: Callable[[], T]) -> T:
         """Time a function."""
         started = time.perf_counter()
-        made = work()
-        self.note(name, started)
-        return made
+        result = work()
+        self.print_time(name, started)
+        return result
 
     async def wait(self, name: str, work: Awaitable[T]) -> T:
-        """Time something awaited."""
+        """Time an awaitable."""
         started = time.perf_counter()
-        made = await work
-        self.note(name, started)
-        return made
+        result = await work
+        self.print_time(name, started)
+        return result
 
 
-def streets(edges: int, rng: np.random.Generator) -> tuple[list[bytes], list[str], list[str], float]:
-    """Return a bent grid of about so many street pieces: WKB, group, class; and half its width."""
+def build_streets(edges: int, rng: np.random.Generator) -> tuple[list[bytes], list[str], list[str], float]:
+    """Return a bent grid with about this many street edges: WKB, groups, classes; and half its width."""
     side = max(int(np.sqrt(edges / 2)), 3)
     block = 200.0
     half = block * (side - 1) / 2
@@ -80,43 +80,43 @@ def streets(edges: int, rng: np.random.Generator) -> tuple[list[bytes], list[str
         (nodes[:-1].reshape(-1, 2), nodes[1:].reshape(-1, 2), "NS", across),
     ]
     lines, groups, classes = [], [], []
-    for start, stop, word, number in ends:
+    for start, stop, axis_name, number in ends:
         share = np.linspace(0, 1, 6)[None, :, None]
         xy = start[:, None] * (1 - share) + stop[:, None] * share
         xy[:, 1:-1] += rng.normal(0, 2, (len(xy), 4, 2))
-        lonlat = FRAME.to_lonlat((xy + MIDDLE).reshape(-1, 2)).reshape(xy.shape)
-        lines += shapely.to_wkb(shapely.linestrings(lonlat)).tolist()
-        groups += [f"{word}{one}" for one in number.tolist()]
-        classes += ["urban_arterial" if one % 5 == 0 else "urban_minor" for one in number.tolist()]
+        lonlat = PROJECTION.to_lonlat((xy + CENTRE).reshape(-1, 2)).reshape(xy.shape)
+        lines += list(shapely.to_wkb(np.asarray(shapely.linestrings(lonlat))))
+        groups += [f"{axis_name}{street}" for street in number.tolist()]
+        classes += ["urban_arterial" if street % 5 == 0 else "urban_minor" for street in number.tolist()]
     return lines, groups, classes, half
 
 
-def ring(radius: float, seed: int) -> str:
-    """Return a ring of 2,000 vertices around the middle, as WKT in degrees."""
+def build_ring(radius: float, seed: int) -> str:
+    """Return a ring of 2,000 vertices around the centre, as WKT in degrees."""
     rng = np.random.default_rng(seed)
     angle = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
     reach = radius * (1 + 0.04 * np.sin(5 * angle + seed) + rng.normal(0, 0.0015, len(angle)))
-    xy = np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None] + MIDDLE
-    return shapely.MultiPolygon([shapely.Polygon(FRAME.to_lonlat(xy))]).wkt
+    xy = np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, None] + CENTRE
+    return shapely.MultiPolygon([shapely.Polygon(PROJECTION.to_lonlat(xy))]).wkt
 
 
 async def fill(database: Database, points: int, devices: int, edges: int) -> None:
-    """Write the city straight into the tables; triggers keep the history as always."""
+    """Write the city directly into the tables; triggers write the history."""
     rng = np.random.default_rng(7)
-    lines, groups, classes, half = streets(edges, rng)
-    place = rng.uniform(-half, half, (points, 2)) * 0.95
+    lines, groups, classes, half = build_streets(edges, rng)
+    point_xy = rng.uniform(-half, half, (points, 2)) * 0.95
     categories = np.array(["core_junction", "core_site", "city_road", "urban_road", "core_road"])
-    of = rng.integers(0, points, devices)
-    stand = place[of] + rng.normal(0, 40, (devices, 2))
-    at = [FRAME.to_lonlat(xy + MIDDLE).tolist() for xy in (place, stand)]
+    nearest = rng.integers(0, points, devices)
+    device_xy = point_xy[nearest] + rng.normal(0, 40, (devices, 2))
+    lonlats = [PROJECTION.to_lonlat(xy + CENTRE).tolist() for xy in (point_xy, device_xy)]
     checkpoint = rng.random(devices) < 0.2
     state = np.where(rng.random(devices) < 0.9, "online", "offline")
-    words = np.array(["vehicle", "face", "overview"])[rng.integers(0, 3, devices)]
+    functions = np.array(["vehicle", "face", "overview"])[rng.integers(0, 3, devices)]
 
-    def point_of(row: int) -> str | None:
-        return f"p{of[row]}" if row % 3 else None
+    def choose_point(row: int) -> str | None:
+        return f"p{nearest[row]}" if row % 3 else None
 
-    async with database.writing(WriteContext("benchmark")) as connection:
+    async with database.open_transaction(WriteContext("benchmark")) as connection:
 
         async def put(sql: str, rows: list[Any], size: int = 20_000) -> None:
             for start in range(0, len(rows), size):
@@ -138,7 +138,7 @@ async def fill(database: Database, points: int, devices: int, edges: int) -> Non
                     "geometry) SELECT :code || '/' || :level, :code, :level, 5, 'wgs84', "
                     "ST_GeomFromText(:wkt, 4326)"
                 ),
-                {"code": CODE, "level": level, "wkt": ring(half * radius, seed)},
+                {"code": CODE, "level": level, "wkt": build_ring(half * radius, seed)},
             )
         await put(
             'INSERT INTO road (code, jurisdiction, road_class, "group", oneway, layer, bridge, '
@@ -154,7 +154,7 @@ async def fill(database: Database, points: int, devices: int, edges: int) -> Non
             "INSERT INTO control_point (code, jurisdiction, category, zone, geometry) "
             "SELECT r->>0, '410800', r->>1, 'core', ST_SetSRID(ST_MakePoint((r->>2)::float8, "
             "(r->>3)::float8), 4326) FROM json_array_elements(CAST(:rows AS json)) r",
-            [[f"p{row}", str(categories[row % 5]), *lonlat] for row, lonlat in enumerate(at[0])],
+            [[f"p{row}", str(categories[row % 5]), *lonlat] for row, lonlat in enumerate(lonlats[0])],
         )
         lanes = '[{"lane": 1, "direction": "both"}]'
         await put(
@@ -162,7 +162,7 @@ async def fill(database: Database, points: int, devices: int, edges: int) -> Non
             f"geometry) SELECT r->>0, '410800', 'vehicle', 'in_use', '{lanes}', r->>1, "
             "ST_SetSRID(ST_MakePoint((r->>2)::float8, (r->>3)::float8), 4326) "
             "FROM json_array_elements(CAST(:rows AS json)) r",
-            [[f"k{row}", point_of(row), *at[1][row]] for row in np.flatnonzero(checkpoint).tolist()],
+            [[f"k{row}", choose_point(row), *lonlats[1][row]] for row in np.flatnonzero(checkpoint).tolist()],
         )
         await put(
             "INSERT INTO camera (code, jurisdiction, functions, lifecycle, direction, azimuth_deg, "
@@ -171,7 +171,7 @@ async def fill(database: Database, points: int, devices: int, edges: int) -> Non
             "ST_SetSRID(ST_MakePoint((r->>4)::float8, (r->>5)::float8), 4326) "
             "FROM json_array_elements(CAST(:rows AS json)) r",
             [
-                [f"c{row}", str(words[row]), row * 37 % 360, point_of(row), *at[1][row]]
+                [f"c{row}", str(functions[row]), row * 37 % 360, choose_point(row), *lonlats[1][row]]
                 for row in np.flatnonzero(~checkpoint).tolist()
             ],
         )  # fmt: skip
@@ -184,7 +184,7 @@ async def fill(database: Database, points: int, devices: int, edges: int) -> Non
                 for row, mark in enumerate(np.where(checkpoint, "k", "c").tolist())
             ],
         )  # fmt: skip
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         await connection.execute(text("ANALYZE"))
 
 
@@ -196,19 +196,19 @@ NEEDS = {
 }  # fmt: skip
 
 
-async def switch(database: Database, word: str) -> None:
-    async with database.writing(WriteContext("benchmark")) as connection:
+async def set_state(database: Database, state: str) -> None:
+    async with database.open_transaction(WriteContext("benchmark")) as connection:
         await connection.execute(
             text(
-                "UPDATE device_state SET state = :word, reported_at = now() WHERE kind = 'checkpoint' "
+                "UPDATE device_state SET state = :state, reported_at = now() WHERE kind = 'checkpoint' "
                 "AND code = (SELECT min(code) FROM checkpoint)"
             ),
-            {"word": word},
+            {"state": state},
         )
 
 
-async def turn(database: Database, azimuth: float) -> None:
-    async with database.writing(WriteContext("benchmark")) as connection:
+async def turn_camera(database: Database, azimuth: float) -> None:
+    async with database.open_transaction(WriteContext("benchmark")) as connection:
         await connection.execute(
             text(
                 "UPDATE camera SET azimuth_deg = :azimuth WHERE code = (SELECT min(code) FROM camera "
@@ -218,34 +218,34 @@ async def turn(database: Database, azimuth: float) -> None:
         )
 
 
-async def after_a_record(database: Database, analysis: Analysis, clock: Clock) -> None:
-    """Bring everything up to date after a camera was turned."""
-    await turn(database, 77.0)
+async def measure_update(database: Database, analysis: Analysis, clock: Clock) -> None:
+    """Measure the update after a camera was turned."""
+    await turn_camera(database, 77.0)
     snapshot = await clock.wait("load what changed", load_snapshot(database, CODE, analysis.snapshot))
-    again = clock.run("control points: the coverage engine", lambda: compute_analysis(snapshot, analysis))
-    clock.run("guards of the crossings", lambda: compute_guards(again))
-    clock.run("who watches which way", lambda: build_guarded_road_graph(again))
-    clock.run("summary", lambda: build_summary(again))
+    updated = clock.run("control points: the coverage engine", lambda: compute_analysis(snapshot, analysis))
+    clock.run("guards of the crossings", lambda: compute_guards(updated))
+    clock.run("guarded road graph", lambda: build_guarded_road_graph(updated))
+    clock.run("summary", lambda: build_summary(updated))
 
 
-def peer(analysis: Analysis) -> None:
-    """Do the graph part of the summary with networkx: reach and minimum cut, three rings, both ways."""
+def run_peer(analysis: Analysis) -> None:
+    """Compute the graph part of the summary with networkx: minimum cuts of three rings in both directions."""
     import networkx as nx
 
-    watched = build_guarded_road_graph(analysis)
-    assert watched is not None
-    arcs = watched.arcs
-    free = np.diff(arcs["guard_start"]) == 0
-    for level in watched.network.levels:
+    guarded = build_guarded_road_graph(analysis)
+    assert guarded is not None
+    arcs = guarded.arcs
+    is_free = np.diff(arcs["guard_start"]) == 0
+    for level in guarded.network.levels:
         for inward in (True, False):
             graph = nx.DiGraph()
-            ends = zip(arcs["tail"].tolist(), arcs["head"].tolist(), free.tolist(), strict=True)
-            for tail, head, is_free in ends:
-                if is_free:
+            ends = zip(arcs["tail"].tolist(), arcs["head"].tolist(), is_free.tolist(), strict=True)
+            for tail, head, free in ends:
+                if free:
                     graph.add_edge(tail, head, capacity=1)
-            for node in watched.find_nodes(level, inside=not inward).tolist():
+            for node in guarded.find_nodes(level, inside=not inward).tolist():
                 graph.add_edge("s", node)
-            for node in watched.find_nodes(level, inside=inward).tolist():
+            for node in guarded.find_nodes(level, inside=inward).tolist():
                 graph.add_edge(node, "t")
             nx.maximum_flow_value(graph, "s", "t", flow_func=nx.algorithms.flow.preflow_push)
 
@@ -257,32 +257,32 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
     print("cold, step by step")
     snapshot = await clock.wait("load all columns", load_snapshot(database, CODE))
     analysis = clock.run("control points: the coverage engine", lambda: compute_analysis(snapshot))
-    net = clock.run("road network, sides, crossings, chains", lambda: compute_road_network(analysis))
+    network = clock.run("road network, sides, crossings, chains", lambda: compute_road_network(analysis))
     clock.run("guards of the crossings", lambda: compute_guards(analysis))
-    watched = clock.run("who watches which way", lambda: build_guarded_road_graph(analysis))
-    clock.run("summary (with the cordons of three rings, both ways)", lambda: build_summary(analysis))
+    guarded = clock.run("guarded road graph", lambda: build_guarded_road_graph(analysis))
+    clock.run("summary (with the cordons of three rings, both directions)", lambda: build_summary(analysis))
     clock.run("all crossings, listed", lambda: build_crossings(analysis, CrossingQuery()))
-    assert net is not None
-    assert watched is not None
+    assert network is not None
+    assert guarded is not None
     print(
-        f"  {len(net.network):,} edges, {watched.arcs['n']:,} junctions, crossings "
-        f"{[len(one) for one in net.crossed.values()]}, {len(snapshot.cameras['code']):,} cameras, "
+        f"  {len(network.network):,} edges, {guarded.arcs['n']:,} junctions, crossings "
+        f"{[len(of_ring) for of_ring in network.crossed.values()]}, {len(snapshot.cameras['code']):,} cameras, "
         f"{len(snapshot.checkpoints['code']):,} checkpoints"
     )
     print("after a camera was turned, step by step")
-    await after_a_record(database, analysis, clock)
+    await measure_update(database, analysis, clock)
     print("as served: cold, unchanged, after one state change")
     service = AnalysisService(database)
     await clock.wait("summary, cold", service.load_result(CODE, OPERATOR, build_summary))
     started = time.perf_counter()
     for _ in range(50):
         await service.load_result(CODE, OPERATOR, build_summary)
-    clock.note("summary, nothing changed (50 times)", started)
-    for word in ("fault", "online", "fault", "online"):
-        await switch(database, word)
-        await clock.wait(f"summary after a checkpoint went {word}", service.load_result(CODE, OPERATOR, build_summary))
+    clock.print_time("summary, nothing changed (50 times)", started)
+    for state in ("fault", "online", "fault", "online"):
+        await set_state(database, state)
+        await clock.wait(f"summary after a checkpoint went {state}", service.load_result(CODE, OPERATOR, build_summary))
     for azimuth in (11.0, 12.0):
-        await turn(database, azimuth)
+        await turn_camera(database, azimuth)
         await clock.wait("summary after a camera was turned", service.load_result(CODE, OPERATOR, build_summary))
     await service.wait_for_writes()
     second_service = AnalysisService(database)
@@ -290,13 +290,13 @@ async def measure(url: str, arguments: argparse.Namespace) -> None:
     await service.close()
     await database.close()
     if arguments.peer:
-        clock.run("networkx: six minimum cuts on the same graph", lambda: peer(analysis))
+        clock.run("networkx: six minimum cuts on the same graph", lambda: run_peer(analysis))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 
 def main() -> None:
-    """Measure in a private database that is gone afterwards, in a process as the service's."""
-    collect_rarely()
+    """Measure in a private database that is deleted afterwards, with the garbage collection of the service."""
+    reduce_garbage_collection()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--devices", type=int, default=100_000)
@@ -304,12 +304,12 @@ def main() -> None:
     parser.add_argument("--peer", action="store_true", help="time networkx on the same graph")
     with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
         Path(folder).chmod(0o755)
-        own = LocalCluster(Path(folder), durable=False)
-        own.start()
+        cluster = LocalCluster(Path(folder), durable=False)
+        cluster.start()
         try:
-            asyncio.run(measure(own.url, parser.parse_args()))
+            asyncio.run(measure(cluster.url, parser.parse_args()))
         finally:
-            own.stop()
+            cluster.stop()
 
 
 if __name__ == "__main__":

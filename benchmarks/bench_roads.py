@@ -1,4 +1,4 @@
-"""Time roads without a service: network, sides of three rings, crossings, chains, as cities grow.
+"""Time the road engine without a service: network, sides of three rings, crossings and chains of growing cities.
 
 ``python -m benchmarks.bench_roads [--most 1000000] [--file roads.geojson.gz]``; a file is any
 GeoJSON FeatureCollection of LineStrings in degrees. Prints milliseconds; asserts nothing.
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 import shapely
 
-from app.geo.projection.local_projection import frame_for
-from app.geo.rings.ring_partition import Ring, cut
+from app.geo.projection.local_projection import choose_projection
+from app.geo.rings.ring_partition import RingBand, cut_network
 from app.geo.roads.chains import chains
 from app.geo.roads.crossings import crossings
 from app.geo.roads.map_matching import approaches
@@ -26,8 +26,8 @@ from app.geo.roads.network import network
 T = TypeVar("T")
 
 
-def grid(edges: int) -> np.ndarray[Any, Any]:
-    """Return about so many street pieces of six vertices each, in metres around 0."""
+def build_grid(edges: int) -> np.ndarray[Any, Any]:
+    """Return about this many street edges of six vertices each, in metres around 0."""
     rng = np.random.default_rng(7)
     side = max(int(np.sqrt(edges / 2)), 3)
     axis = (np.arange(side) - side / 2) * 200.0
@@ -40,62 +40,63 @@ def grid(edges: int) -> np.ndarray[Any, Any]:
     return np.asarray(shapely.linestrings(xy))
 
 
-def rings(lines: np.ndarray[Any, Any]) -> list[Ring]:
-    """Return three rings of 2,000 vertices around the middle of the roads."""
+def build_rings(lines: np.ndarray[Any, Any]) -> list[RingBand]:
+    """Return three rings of 2,000 vertices around the centre of the roads."""
     west, south, east, north = shapely.total_bounds(lines)
     middle, reach = ((west + east) / 2, (south + north) / 2), min(east - west, north - south) / 2
     angle = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
-    found = []
+    bands = []
     for seed, share in enumerate((0.86, 0.5, 0.22)):
         rng = np.random.default_rng(seed)
         radius = reach * share * (1 + 0.04 * np.sin(5 * angle + seed) + rng.normal(0, 0.0015, 2000))
         xy = np.column_stack([np.cos(angle), np.sin(angle)]) * radius[:, None] + middle
-        found.append(Ring(shapely.Polygon(xy).buffer(0), 5.0))
-    return found
+        bands.append(RingBand(shapely.Polygon(xy).buffer(0), 5.0))
+    return bands
 
 
-def features(path: Path) -> list[dict[str, Any]]:
+def read_features(path: Path) -> list[dict[str, Any]]:
     """Return the features of a GeoJSON file that are LineStrings."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rb") as file:
-        found = json.load(file)["features"]
-    return [one for one in found if (one["geometry"] or {}).get("type") == "LineString"]
+        features = json.load(file)["features"]
+    return [feature for feature in features if (feature["geometry"] or {}).get("type") == "LineString"]
 
 
-def metres(found: list[dict[str, Any]]) -> np.ndarray[Any, Any]:
+def to_metres(features: list[dict[str, Any]]) -> np.ndarray[Any, Any]:
     """Return the lines of features in metres."""
-    lines = np.array([shapely.geometry.shape(one["geometry"]) for one in found], dtype=object)
+    lines = np.array([shapely.geometry.shape(feature["geometry"]) for feature in features], dtype=object)
     x, y = shapely.get_coordinates(lines[0])[0]
-    return np.asarray(shapely.transform(lines, frame_for(x, y).to_metres))
+    return np.asarray(shapely.transform(lines, choose_projection(x, y).to_metres))
 
 
-def read(path: Path) -> np.ndarray[Any, Any]:
+def read_lines(path: Path) -> np.ndarray[Any, Any]:
     """Return the LineStrings of a GeoJSON file in metres."""
-    return metres(features(path))
+    return to_metres(read_features(path))
 
 
 def measure(name: str, lines: np.ndarray[Any, Any]) -> None:
-    took = []
+    times = []
 
     def timed(work: Callable[[], T]) -> T:
         started = time.perf_counter()
-        made = work()
-        took.append((time.perf_counter() - started) * 1e3)
-        return made
+        result = work()
+        times.append((time.perf_counter() - started) * 1e3)
+        return result
 
-    none = np.zeros(len(lines), np.int64)
-    found, report = timed(lambda: network(lines, oneway=none, layer=none, road_class=none, group=np.arange(len(lines))))
-    three = rings(lines)
-    tree = timed(lambda: shapely.STRtree(found.line))
-    pieces, sides = timed(lambda: cut(found, three, tree))
-    crossed = timed(lambda: [crossings(found, pieces, *one) for one in zip(sides, three, strict=True)])
-    of = timed(lambda: chains(pieces, sides))
-    timed(lambda: [approaches(found, pieces, of, one) for one in crossed])
-    numbers = " ".join(f"{one:9.1f}" for one in took)
-    counts = "/".join(str(len(one)) for one in crossed)
+    zeros = np.zeros(len(lines), np.int64)
+    groups = np.arange(len(lines))
+    roads, report = timed(lambda: network(lines, oneway=zeros, layer=zeros, road_class=zeros, group=groups))
+    bands = build_rings(lines)
+    tree = timed(lambda: shapely.STRtree(roads.line))
+    pieces, sides = timed(lambda: cut_network(roads, bands, tree))
+    crossed = timed(lambda: [crossings(roads, pieces, *pair) for pair in zip(sides, bands, strict=True)])
+    road_chains = timed(lambda: chains(pieces, sides))
+    timed(lambda: [approaches(roads, pieces, road_chains, of_ring) for of_ring in crossed])
+    numbers = " ".join(f"{milliseconds:9.1f}" for milliseconds in times)
+    counts = "/".join(str(len(of_ring)) for of_ring in crossed)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{name:>22} {len(found):9,} {numbers} {sum(took):9.1f}  {counts} crossings, "
+        f"{name:>22} {len(roads):9,} {numbers} {sum(times):9.1f}  {counts} crossings, "
         f"{len(report.component_length_m)} parts, peak {memory:,.0f} MB"
     )
 
@@ -110,10 +111,10 @@ def main() -> None:
         f"{'chains':>9} {'approach':>9} {'all, ms':>9}"
     )
     for path in arguments.file:
-        measure(path.name[:22], read(path))
+        measure(path.name[:22], read_lines(path))
     for edges in (1_000, 10_000, 100_000, 1_000_000):
         if edges <= arguments.most:
-            measure("grid", grid(edges))
+            measure("grid", build_grid(edges))
 
 
 if __name__ == "__main__":
