@@ -1,4 +1,4 @@
-"""How a file is read, once that is decided: fields, the columns they come from, and what is told of it."""
+"""The import plan: how one file is read, field by field, and what its sender should know about it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,20 +11,24 @@ from app.ingest.columns.location_columns import LocationSource
 from app.ingest.columns.options import Key, Options
 from app.ingest.values import cell_parsing
 from app.ingest.values.field_parsers import FieldParser
+from app.messages import Message, translate_message
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something the sender should know about how the file is read."""
+    """What the sender should know about how the file is read."""
 
     code: str
-    message: str
-    message_zh: str
+    message: Message
+
+    def describe(self) -> dict[str, str]:
+        """Return the note as the report shows it, in both languages."""
+        return {"code": self.code, "message": self.message, "message_zh": translate_message(self.message, "zh")}
 
 
 @dataclass(frozen=True, eq=False)
 class FieldSource:
-    """One field and the column, or columns, it is read from."""
+    """One field, and the column or columns that give it."""
 
     columns: tuple[str, ...]
     spec: FieldSpec
@@ -36,19 +40,19 @@ class FieldSource:
 
     @property
     def separator(self) -> str:
-        """What stands between the cells of several columns."""
+        """Text between the cells of several columns."""
         return "-" if self.spec.form == "code" else " "
 
     @property
     def has_other_unit(self) -> bool:
-        """Whether the unit of the heading is another than the field's own."""
+        """Whether the unit of the heading differs from the unit of the field."""
         return cell_parsing.find_units(self.spec.name).get(self.unit or "", 1.0) != 1.0
 
     def describe(self) -> dict[str, Any]:
-        """Return what the report says about it."""
-        told = {"columns": list(self.columns), "field": self.spec.name, "why": self.why}
-        more = {"code_list": self.code_list, "unit": self.unit}
-        return told | {name: value for name, value in more.items() if value is not None}
+        """Return the source as the report shows it."""
+        document = {"columns": list(self.columns), "field": self.spec.name, "why": self.why}
+        optional = {"code_list": self.code_list, "unit": self.unit}
+        return document | {name: value for name, value in optional.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,26 +71,26 @@ class ImportPlan:
     notes: tuple[Note, ...] = ()
     profile_detected: bool = False
     recognised: str = "native"
-    """The built-in profile the sender names, or the file speaks for."""
+    """The built-in profile that the sender names or the headings show."""
     missing: tuple[str, ...] = ()
-    """Fields a record needs and the file does not give: its rows are parts of registered records."""
+    """Fields that a record needs and the file does not give: its rows update registered records."""
     assumed: frozenset[str] = frozenset()
-    """Fields that only the default of a built-in profile gives: they are for new records."""
+    """Fields that only the default of a built-in profile gives; they apply to new records."""
     columns: tuple[str, ...] = field(default=())
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """Fields of the record that the file or a default of its sender gives."""
-        fed = {feed.spec.name for feed in self.sources} | set(self.defaults) - self.assumed
-        if "resolution" in fed:
-            fed |= {"horizontal_pixels", "vertical_pixels"}
-        if any(name == "lane" or name.startswith(LANE) for name in fed):
-            fed.add(LANES)
-        return frozenset(fed & set(self.spec.fields)) | ({"geometry"} if self.has_location else set())
+        """Fields of the record that the file, or a default of its sender, gives."""
+        given = {feed.spec.name for feed in self.sources} | set(self.defaults) - self.assumed
+        if "resolution" in given:
+            given |= {"horizontal_pixels", "vertical_pixels"}
+        if any(name == "lane" or name.startswith(LANE) for name in given):
+            given.add(LANES)
+        return frozenset(given & set(self.spec.fields)) | ({"geometry"} if self.has_location else set())
 
     @property
     def has_location(self) -> bool:
-        """Whether rows have a place."""
+        """Whether rows have a location."""
         return bool(self.spec.shapes) and self.location.mode != "none"
 
     @cached_property
@@ -98,27 +102,27 @@ class ImportPlan:
 
     @property
     def merges_lanes(self) -> bool:
-        """Whether lanes are put among those that are registered, by their number."""
+        """Whether lanes are merged with the registered lanes, by their number."""
         return self.groups_lanes and bool(self.missing)
 
     @cached_property
     def lane_sources(self) -> tuple[FieldSource, ...]:
-        """Feeds of the fields of one lane."""
+        """Sources of the fields of one lane."""
         return tuple(f for f in self.sources if f.spec.name == "lane" or f.spec.name.startswith(LANE))
 
     @cached_property
     def record_sources(self) -> tuple[FieldSource, ...]:
-        """Feeds of the fields of the record itself."""
+        """Sources of the fields of the record itself."""
         return tuple(feed for feed in self.sources if feed not in self.lane_sources)
 
     @property
     def groups_lanes(self) -> bool:
-        """Whether rows are lanes, several of which make one checkpoint."""
+        """Whether rows are lanes, several of which may make one checkpoint."""
         return bool(self.lane_sources)
 
     @property
     def key(self) -> Key:
-        """What makes a row the record it updates."""
+        """What identifies the record of a row."""
         return self.options.key
 
     def describe(self) -> dict[str, Any]:
@@ -134,125 +138,127 @@ class ImportPlan:
             "ignored": [{"column": name, "why": why} for name, why in self.ignored.items()],
             "dropped": list(self.dropped),
             "missing": list(self.missing),
-            "notes": [vars(note) for note in self.notes],
+            "notes": [note.describe() for note in self.notes],
         }
 
 
-# What a file does not give of whole records: refused, or told where its rows may be parts of them.
-#
-# Rows that are parts of registered records need the key, and something to change.
+# Fields that a file lacks: an error, or a note if its rows update registered records.
 
-_KEYS: Final = frozenset({"code", "jurisdiction", "owner_unit", "owner_reference"})
+_KEY_FIELDS: Final = frozenset({"code", "jurisdiction", "owner_unit", "owner_reference"})
 
 
-def find_missing_fields(kind: RecordSpec, fed: Collection[str], key: str, *, placed: bool) -> tuple[str, ...]:
-    """Return the fields a record needs and nothing gives, in order."""
-    needed = {name for name, target in kind.fields.items() if target.required}
-    if key == "owner_reference" and "code" not in fed:
+def find_missing_fields(spec: RecordSpec, given: Collection[str], key: str, *, has_location: bool) -> tuple[str, ...]:
+    """Return the fields that a record needs and nothing gives, in order."""
+    needed = {name for name, field_spec in spec.fields.items() if field_spec.required}
+    if key == "owner_reference" and "code" not in given:
         needed = needed - {"code"} | {"owner_unit", "owner_reference"}
-    found = [name for name in kind.fields if name in needed - set(fed)]
-    return (*found, *(("geometry",) if kind.shapes and not placed else ()))
+    missing = [name for name in spec.fields if name in needed - set(given)]
+    return (*missing, *(("geometry",) if spec.shapes and not has_location else ()))
 
 
 def check_key_fields(
-    kind: RecordSpec, fed: Collection[str], key: str, lacking: Sequence[str], ignored: Iterable[str]
+    spec: RecordSpec, given: Collection[str], key: str, missing: Sequence[str], ignored: Iterable[str]
 ) -> None:
-    """Refuse a file whose rows do not say which record they are, or nothing of it.
-
-    Raises
-    ------
-    Invalid
-        ``fields-missing``.
-    """
+    """Raise ``fields-missing`` if the rows of a file do not identify their records, or change nothing of them."""
     needed = {"code"} if key == "code" else {"jurisdiction", "owner_unit", "owner_reference"}
-    if "code" not in kind.fields:  # a ring
+    if "code" not in spec.fields:  # a ring
         needed = {"jurisdiction", "level"}
-    if key == "owner_reference" and "code" in fed:
+    if key == "owner_reference" and "code" in given:
         needed = {"code", "jurisdiction"}
-    if absent := [name for name in lacking if name in needed]:
+    if absent := [name for name in missing if name in needed]:
         raise build_missing_error(absent, ignored)
-    by = {"code", "jurisdiction", *needed} if key == "code" else _KEYS
-    if lacking and not set(fed) - by:
-        told = "Nothing gives a field to change: the file has the key of its records alone."
-        fault = Issue("/mapping", "fields-missing", "no column gives a field to change")
-        raise Invalid(_with_ignored(told, ignored), code="fields-missing", issues=[fault])
-    lanes = [name for name in fed if name.startswith(LANE)]
-    if lanes and LANES in kind.fields and "lane" not in fed and lacking:
+    keys = {"code", "jurisdiction", *needed} if key == "code" else _KEY_FIELDS
+    if missing and not set(given) - keys:
+        message = Message("The file has only the key of its records and no field to change.")
+        issue = Issue("/mapping", "fields-missing", Message("no column gives a field to change"))
+        raise Invalid(_add_ignored(message, ignored), code="fields-missing", issues=[issue])
+    lanes = [name for name in given if name.startswith(LANE)]
+    if lanes and LANES in spec.fields and "lane" not in given and missing:
         raise build_missing_error(["lane"], ignored)
 
 
 def build_missing_error(names: Sequence[str], ignored: Iterable[str]) -> Invalid:
-    """Return the refusal of a file that lacks fields of whole records."""
-    told = "no column gives {}, and no default does"
-    message = f"Nothing gives {', '.join(names)}: map a column to each, or give a default."
+    """Return the error of a file that lacks fields of whole records."""
+    message = Message(
+        "Missing required fields: {fields}. Map a column to each, or give it a default.", fields=", ".join(names)
+    )
     return Invalid(
-        _with_ignored(message, ignored),
+        _add_ignored(message, ignored),
         code="fields-missing",
-        issues=[Issue(f"/mapping/{n}", "fields-missing", told.format(n)) for n in names],
+        issues=[
+            Issue(f"/mapping/{name}", "fields-missing", Message("no column and no default gives {field}", field=name))
+            for name in names
+        ],
     )
 
 
 def build_half_location_error(columns: Sequence[str]) -> Invalid:
-    """Return the refusal of a file with one coordinate: its places would stay, and nobody would know."""
-    told = f"{', '.join(columns)} is half of a place, and no column gives the other half"
+    """Return the error of a file with one coordinate: without an error, locations would silently stay as they are."""
+    reason = Message("{columns} is one coordinate, and no column gives the other one", columns=", ".join(columns))
     return Invalid(
-        f"No place can be read: {told}. Map a column to it, or name {', '.join(columns)} in "
-        "drop_columns to keep the places that are registered.",
+        Message(
+            "The location is incomplete: {reason}. Map a column to it, or name {columns} in drop_columns to keep the "
+            "registered locations.",
+            reason=reason,
+            columns=", ".join(columns),
+        ),
         code="fields-missing",
-        issues=[Issue("/mapping/geometry", "fields-missing", told)],
+        issues=[Issue("/mapping/geometry", "fields-missing", reason)],
     )
 
 
 def build_lanes_error(names: Sequence[str]) -> Invalid:
-    """Return the refusal of lanes whose checkpoints are not registered."""
+    """Return the error of lanes whose checkpoints are not registered."""
     return Invalid(
-        f"These are lanes without their checkpoints, and none of those is registered: nothing gives "
-        f"{', '.join(names)}. Send them in one file with their tollgates (TollgateListObject and "
-        "LaneListObject side by side), or register the checkpoints first.",
+        Message(
+            "The file has lanes without their checkpoints, and none of the checkpoints is registered: it lacks {fields}. "
+            "Send lanes in one file with their tollgates (TollgateListObject and LaneListObject), or register the "
+            "checkpoints first.",
+            fields=", ".join(names),
+        ),
         code="fields-missing",
-        issues=[Issue("/mapping/geometry", "fields-missing", "lanes alone have no place")],
+        issues=[Issue("/mapping/geometry", "fields-missing", Message("lanes have no location"))],
     )
 
 
-def _with_ignored(message: str, ignored: Iterable[str]) -> str:
+def _add_ignored(message: Message, ignored: Iterable[str]) -> Message:
     names = ", ".join(ignored)
-    if not names:
-        return message
-    return f"{message} Columns not used: {names}."
+    return Message("{message} Columns not used: {columns}.", message=message, columns=names) if names else message
 
 
 def build_plan_error(plan: ImportPlan) -> Invalid:
-    """Return the refusal of a plan for parts of records of which none is registered."""
+    """Return the error of a plan that updates registered records, if none is registered."""
     if plan.merges_lanes:
         return build_lanes_error(plan.missing)
     return build_missing_error(plan.missing, plan.ignored)
 
 
-def build_partial_note(kind: RecordSpec, feeds: Sequence[FieldSource], lacking: Sequence[str]) -> Note:
-    """Tell that rows are parts of registered records."""
-    needs = ", ".join(lacking)
-    english = (
-        f"the file gives only some fields of registered records: what it does not give stays as it is. "
-        f"A row whose {kind.title} is not registered is refused, because a new one needs {needs}"
+def build_partial_note(spec: RecordSpec, sources: Sequence[FieldSource], missing: Sequence[str]) -> Note:
+    """Return the note that rows update registered records."""
+    message = Message(
+        "The file has only some fields of registered records: the other fields stay as they are. A row whose {kind} is "
+        "not registered is an error, because a new one needs {fields}.",
+        kind=spec.title,
+        fields=", ".join(missing),
     )
-    chinese = f"文件只含已登记记录的部分字段，未给出的字段保持不变；尚未登记的行将被拒绝，因为新记录还需要 {needs}"
-    if any(feed.spec.name == "lane" for feed in feeds):
-        english += ". Lanes are put among those that are registered by their number; others stay"
-        chinese += "。车道按车道号并入已登记的车道，其余车道保留"
-    return Note("some-fields", f"{english}.", f"{chinese}。")
+    if any(source.spec.name == "lane" for source in sources):
+        message = Message(
+            "{message} Lanes are merged with the registered lanes by their number; other lanes stay.", message=message
+        )
+    return Note("some-fields", message)
 
 
-def build_placeholder(target: FieldSpec) -> Any:
-    """Return a value that a draft takes in place of what is registered, so that it judges the rest.
+def build_placeholder(spec: FieldSpec) -> Any:
+    """Return a value that a draft accepts instead of the registered one, so that it validates the other fields.
 
-    Rules between fields are not held over a field that stands in.
+    Rules over several fields are not checked if one of their fields has a placeholder.
     """
-    if target.form == "words":
-        return [target.words[0]]
-    return target.words[0] if target.words else "000000"
+    if spec.form == "words":
+        return [spec.words[0]]
+    return spec.words[0] if spec.words else "000000"
 
 
 def build_placeholders(plan: ImportPlan) -> Mapping[str, Any]:
-    """Return what stands in for the fields that the file does not give."""
+    """Return placeholders for the fields that the file does not give."""
     fields = plan.spec.fields
     return {name: build_placeholder(fields[name]) for name in plan.missing if name in fields}

@@ -1,7 +1,7 @@
-"""What gives the place of a row: a geometry of the file, a pair of columns, or one cell; and its CRS.
+"""The columns, or the geometry of the file, that give the locations of its rows, and their CRS.
 
-Degrees win over metres unless a projected CRS is named. Refuses coordinates that are no degrees when
-nothing says of which CRS they are.
+Degrees come before metres unless a projected CRS is stated. Coordinates that cannot be degrees are an error if nothing
+says of which CRS they are.
 """
 
 import re
@@ -21,124 +21,129 @@ from app.ingest.columns.headings import find_datum, parse_heading
 from app.ingest.readers.opening import Batch, DetectedFormat
 from app.ingest.values.coordinates import Order, parse_columns
 from app.ingest.values.crs import format_crs_title, parse_crs
+from app.messages import Message
 
 Mode = Literal["none", "file", "pair", "cell"]
 
 
 @dataclass(frozen=True)
 class LocationSource:
-    """What gives the geometry."""
+    """Where the geometry of a row comes from."""
 
     mode: Mode
     columns: tuple[str, ...] = ()
     crs: str = "EPSG:4326"
     order: Order | None = None
-    """Of two numbers in one cell, as the sender states it or the heading tells it."""
+    """Order of two numbers in one cell, as the sender or the heading states it."""
     datum_column: str | None = None
-    """Column that says of each row in which datum its coordinates are."""
+    """Column that names the datum of the coordinates of each row."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what the report says about it."""
-        told = {"from": self.mode, "columns": list(self.columns), "crs": format_crs_title(self.crs)}
-        return told if self.datum_column is None else told | {"datum_column": self.datum_column}
+        """Return the location source as the report shows it."""
+        document = {"from": self.mode, "columns": list(self.columns), "crs": format_crs_title(self.crs)}
+        return document if self.datum_column is None else document | {"datum_column": self.datum_column}
 
 
 class LocationColumn(NamedTuple):
-    """A column of coordinates, with the datum its heading names and the order the sender states."""
+    """A column of coordinates, with the datum of its heading and the order that the sender states."""
 
     name: str
     datum: str | None = None
     order: str | None = None
 
 
-Words = tuple[str, str, str]
+class LocationChoice(NamedTuple):
+    """The location source of a file, and why columns of coordinates are not used."""
+
+    source: LocationSource
+    unused: dict[str, Message]
+    is_crs_assumed: bool = False
+    """Whether the file does not say in which CRS its geometry is."""
 
 
 def choose_location(
-    kind: RecordSpec,
-    found: Mapping[str, LocationColumn],
-    told: DetectedFormat | None,
-    stated: str | None,
+    spec: RecordSpec,
+    columns: Mapping[str, LocationColumn],
+    detected: DetectedFormat | None,
+    stated_crs: str | None,
     sample: Batch | None,
-) -> tuple[LocationSource, dict[str, str], list[Words]]:
-    """Return what gives the geometry, why other columns do not, and what to tell of it.
+) -> LocationChoice:
+    """Return where the locations come from.
+
+    Parameters
+    ----------
+    columns : mapping
+        Field (``lon``, ``x``, ``geometry``, ``datum`` ...) to its column.
 
     Raises
     ------
     Invalid
-        ``unknown-crs``; ``crs-needed`` when coordinates are in metres and nothing says of what;
-        ``fields-missing`` when a layer among several has shapes of another type.
+        ``unknown-crs``; ``crs-needed`` if coordinates are in metres of an unknown CRS; ``fields-missing`` if a layer
+        among several has shapes of another type.
     """
-    if not kind.shapes:
-        return LocationSource("none"), {c.name: "this kind has no geometry" for c in found.values()}, []
-    crs = None if stated is None else checked_crs(stated)
-    told_of = found.get("datum")
-    found = {name: column for name, column in found.items() if name != "datum"}
-    shaped = told is not None and told.geometry and _has_shapes(sample)
-    if shaped and told is not None and len(told.layers) > 1:
-        _refuse_other_shapes(kind, told, sample)
-    place = _first(found, told if shaped else None, crs)
-    if place.mode == "none" and told is not None and told.geometry:
-        place = _first({}, told, crs)
-    notes: list[Words] = []
-    if place.mode != "none" and (place.crs == "" or _doubtful(place, found, crs)):
-        assumed = _assumed(place, sample)
-        place = replace(place, crs=place.crs or assumed)
-        if place.mode == "file":
-            notes.append(_ASSUMED)
-    read = " and ".join(place.columns) or "the geometry of the file"
+    if not spec.shapes:
+        return LocationChoice(
+            LocationSource("none"), {column.name: Message("this kind has no geometry") for column in columns.values()}
+        )
+    crs = None if stated_crs is None else parse_stated_crs(stated_crs)
+    datum_column = columns.get("datum")
+    coordinates = {name: column for name, column in columns.items() if name != "datum"}
+    geometry_of_file = detected if detected is not None and detected.geometry else None
+    if geometry_of_file is not None and len(geometry_of_file.layers) > 1:
+        _check_layer_shapes(spec, geometry_of_file, sample)
+    source = _choose_source(coordinates, geometry_of_file if _has_shapes(sample) else None, crs)
+    if source.mode == "none" and geometry_of_file is not None:
+        source = _choose_source({}, geometry_of_file, crs)
+    is_crs_assumed = False
+    if source.mode != "none" and (source.crs == "" or _may_be_grid(source, coordinates, crs)):
+        lonlat = _check_degrees(source, sample)
+        source = replace(source, crs=source.crs or lonlat)
+        is_crs_assumed = source.mode == "file"
+    used = ", ".join(source.columns) or Message("the geometry of the file")
     unused = {
-        column.name: f"the place is read from {read}" for column in found.values() if column.name not in place.columns
+        column.name: Message("the location comes from {columns}", columns=used)
+        for column in coordinates.values()
+        if column.name not in source.columns
     }
-    if told_of is not None and (crs is not None or _projected(place.crs)):
-        unused[told_of.name] = f"the coordinates are {format_crs_title(place.crs)}"
-    elif told_of is not None and place.mode != "none":
-        place = replace(place, datum_column=told_of.name)
-    return place, unused, notes
+    if datum_column is not None and (crs is not None or _is_projected(source.crs)):
+        unused[datum_column.name] = Message("the coordinates are {crs}", crs=format_crs_title(source.crs))
+    elif datum_column is not None and source.mode != "none":
+        source = replace(source, datum_column=datum_column.name)
+    return LocationChoice(source, unused, is_crs_assumed)
 
 
-def _refuse_other_shapes(kind: RecordSpec, told: DetectedFormat, sample: Batch | None) -> None:
-    """Refuse a layer of other shapes where the file has more layers: one of those is meant.
-
-    Raises
-    ------
-    Invalid
-        ``fields-missing``; the caller looks at the other layers.
-    """
+def _check_layer_shapes(spec: RecordSpec, detected: DetectedFormat, sample: Batch | None) -> None:
+    """Raise ``fields-missing`` if a layer has shapes of another type, so that the caller tries the other layers."""
     if sample is None or sample.geometry is None:
         return
-    kinds = {shape.geom_type for shape in sample.geometry if shape is not None}
-    if any(name in one for one in kinds for name in (*kind.shapes, "Collection")):
+    types = {shape.geom_type for shape in sample.geometry if shape is not None}
+    if any(name in geometry_type for geometry_type in types for name in (*spec.shapes, "Collection")):
         return
-    message = (
-        f"layer {told.layer!r} holds {', '.join(sorted(kinds))}, and this kind is a "
-        f"{' or '.join(kind.shapes)}; the file has {', '.join(told.layers)}"
+    message = Message(
+        "layer {layer!r} has geometries of type {types}, and this kind needs {needed}. Layers of the file: {layers}",
+        layer=detected.layer,
+        types=", ".join(sorted(types)),
+        needed=" / ".join(spec.shapes),
+        layers=", ".join(detected.layers),
     )
     raise Invalid(
-        f"No place can be read: {message}.",
+        Message("The file has no locations: {reason}.", reason=message),
         code="fields-missing",
         issues=[Issue("/layer", "fields-missing", message)],
     )
 
 
 def _has_shapes(sample: Batch | None) -> bool:
-    """Tell whether the sample has any geometry; a file may have the column and nothing in it."""
+    """Return whether the sample has any geometry: a file may have a geometry column without values."""
     if sample is None or sample.geometry is None:
         return sample is None
     return bool((~shapely.is_missing(sample.geometry)).any())
 
 
-_ASSUMED: Final = (
-    "crs-assumed",
-    "the file does not say in which CRS its geometry is; it is read as longitude and latitude (WGS 84)",
-    "文件未说明坐标系，按 WGS 84 经纬度读取",
-)
+def parse_stated_crs(text: str) -> str:
+    """Return the short name of the CRS or datum that a sender states.
 
-
-def checked_crs(text: str) -> str:
-    """Return a CRS or datum as the rest of the module names it.
-
-    >>> checked_crs("GCJ-02"), checked_crs("epsg:2326"), checked_crs("4326")
+    >>> parse_stated_crs("GCJ-02"), parse_stated_crs("epsg:2326"), parse_stated_crs("4326")
     ('gcj02', 'EPSG:2326', 'EPSG:4326')
 
     Raises
@@ -152,154 +157,162 @@ def checked_crs(text: str) -> str:
     try:
         crs = pyproj.CRS.from_user_input(int(bare) if bare.isdigit() else text)
     except (pyproj.exceptions.CRSError, ValueError):
-        message = f"there is no CRS {text[:60]!r}; say EPSG:4547, gcj02, bd09 ..."
-        fault = Issue("/crs", "unknown-crs", message)
-        raise Invalid(f"The CRS is not known: {message}.", code="unknown-crs", issues=[fault]) from None
+        message = Message("unknown CRS {crs!r}. Write EPSG:4547, gcj02, bd09 or the like", crs=text[:60])
+        raise Invalid(
+            Message("The CRS is not valid: {reason}.", reason=message),
+            code="unknown-crs",
+            issues=[Issue("/crs", "unknown-crs", message)],
+        ) from None
     return parse_crs(crs) or text
 
 
 def parse_datum(text: str) -> str | None:
-    """Return the datum or CRS that a cell names; "" when it names none, None when it is not known.
+    """Return the datum or CRS that a cell names; "": degrees of no named datum; None: unknown.
 
     >>> [parse_datum(text) for text in ("火星坐标系（GCJ-02）", "EPSG:4490", "经纬度", "地方坐标系")]
     ['gcj02', 'EPSG:4490', '', None]
     """
-    apart = parse_heading(text)
-    if found := apart.datum or find_datum(apart.name):
-        return found
-    if apart.name in _NOT_SAID:
+    heading = parse_heading(text)
+    if datum := heading.datum or find_datum(heading.name):
+        return datum
+    if heading.name in _DEGREES:
         return ""
     number = _EPSG.fullmatch(text.strip())
     try:
-        return checked_crs(number[1]) if number else None
+        return parse_stated_crs(number[1]) if number else None
     except Invalid:
         return None
 
 
 _EPSG: Final = re.compile(r"(?:EPSG\s*[:：]\s*)?([0-9]{4,6})", re.IGNORECASE)
-_NOT_SAID: Final = frozenset({"经纬度", "经纬度坐标", "地理坐标", "地理坐标系", "大地坐标", "度"})
-"""What says that coordinates are degrees, and not of which datum."""
+_DEGREES: Final = frozenset({"经纬度", "经纬度坐标", "地理坐标", "地理坐标系", "大地坐标", "度"})
+"""Words for coordinates in degrees that name no datum."""
 
 
-def _projected(crs: str | None) -> bool:
+def _is_projected(crs: str | None) -> bool:
     return crs is not None and crs.startswith("EPSG:") and pyproj.CRS.from_user_input(crs).is_projected
 
 
-def _first(found: Mapping[str, LocationColumn], told: DetectedFormat | None, crs: str | None) -> LocationSource:
-    """Return the surest source of a place; a CRS of "" is to be found out."""
-    if told is not None and told.geometry:
-        return LocationSource("file", (), crs or told.crs or "")
+def _choose_source(
+    columns: Mapping[str, LocationColumn], detected: DetectedFormat | None, crs: str | None
+) -> LocationSource:
+    """Return the most reliable source of locations; a CRS of "" is not known yet."""
+    if detected is not None:
+        return LocationSource("file", (), crs or detected.crs or "")
     pairs = (("lon", "lat"), ("x", "y"), ("easting", "northing"))
-    for x, y in reversed(pairs) if _projected(crs) else pairs:
-        if x in found and y in found:
-            datum = crs or _common(found[x], found[y])
-            return LocationSource("pair", (found[x].name, found[y].name), datum or _usual(x))
+    for x, y in reversed(pairs) if _is_projected(crs) else pairs:
+        if x in columns and y in columns:
+            datum = crs or _find_common_datum(columns[x], columns[y])
+            return LocationSource(
+                "pair", (columns[x].name, columns[y].name), datum or ("EPSG:4326" if x == "lon" else "")
+            )
     for name in ("geometry", "position"):
-        if name in found:
-            column = found[name]
-            datum = crs or column.datum or _usual("lon")
-            return LocationSource("cell", (column.name,), datum, _order(column))
+        if name in columns:
+            column = columns[name]
+            return LocationSource("cell", (column.name,), crs or column.datum or "EPSG:4326", _find_order(column))
     return LocationSource("none")
 
 
-def _common(x: LocationColumn, y: LocationColumn) -> str | None:
-    """Return the datum that two headings name.
-
-    Raises
-    ------
-    Invalid
-        ``ambiguous-columns`` when they name two.
-    """
+def _find_common_datum(x: LocationColumn, y: LocationColumn) -> str | None:
+    """Return the datum that two headings name; raise ``ambiguous-columns`` if they name two."""
     if x.datum and y.datum and x.datum != y.datum:
-        message = f"{x.name!r} is {format_crs_title(x.datum)} and {y.name!r} is {format_crs_title(y.datum)}"
+        message = Message(
+            "{x!r} is {x_crs} and {y!r} is {y_crs}",
+            x=x.name,
+            x_crs=format_crs_title(x.datum),
+            y=y.name,
+            y_crs=format_crs_title(y.datum),
+        )
         raise Invalid(
-            f"Columns {message}: say in the mapping which is meant.",
+            Message("The columns do not fit together: {reason}. Choose the columns in the mapping.", reason=message),
             code="ambiguous-columns",
             issues=[Issue(f"/mapping/{y.name}", "ambiguous-columns", message)],
         )
     return x.datum or y.datum
 
 
-def _order(column: LocationColumn) -> Order | None:
-    """Return the order of two numbers: as the sender states it, else as the heading tells it."""
+def _find_order(column: LocationColumn) -> Order | None:
+    """Return the order of two numbers: as the sender states it, else as the heading does."""
     name = column.order or parse_heading(column.name).name
     if any(word in name for word in ("经纬", "lonlat", "lnglat", "longlat")):
         return "lonlat"
     return "latlon" if any(word in name for word in ("纬经", "latl", "纬度经度")) else None
 
 
-def _usual(name: str) -> str:
-    return "EPSG:4326" if name == "lon" else ""
+def _may_be_grid(source: LocationSource, columns: Mapping[str, LocationColumn], crs: str | None) -> bool:
+    """Return whether a datum is named next to x and y, which may be metres of its grid."""
+    grid = {columns[name].name for name in ("x", "easting") if name in columns}
+    return crs is None and source.mode == "pair" and source.columns[0] in grid
 
 
-def _doubtful(place: LocationSource, found: Mapping[str, LocationColumn], crs: str | None) -> bool:
-    """Tell a datum that stands beside x and y, which may be metres of its grid."""
-    metres = {found[name].name for name in ("x", "easting") if name in found}
-    return crs is None and place.mode == "pair" and place.columns[0] in metres
-
-
-def _assumed(place: LocationSource, sample: Batch | None) -> str:
-    """Return lon/lat when the sampled numbers can be degrees.
-
-    Raises
-    ------
-    Invalid
-        ``crs-needed`` when they cannot.
-    """
+def _check_degrees(source: LocationSource, sample: Batch | None) -> str:
+    """Return the CRS of degrees; raise ``crs-needed`` if the sampled numbers cannot be degrees."""
     if sample is None:
         return "EPSG:4326"
-    if place.mode == "file":
+    if source.mode == "file":
         xy = shapely.get_coordinates(np.array([] if sample.geometry is None else sample.geometry))
     else:
-        xy = parse_columns(*(sample.columns[column] for column in place.columns)).xy
+        xy = parse_columns(*(sample.columns[column] for column in source.columns)).xy
     xy = xy[np.isfinite(xy).all(axis=1)]
     if not len(xy) or float(np.mean((np.abs(xy) <= 180).all(axis=1))) > 0.5:
         return "EPSG:4326"
-    what = " and ".join(place.columns) or "the numbers of the geometry"
-    message = f"{what} are no degrees, and nothing says of which CRS they are metres"
-    fault = Issue("/crs", "crs-needed", message)
-    raise Invalid(
-        f"A CRS is needed: {message}{describe_metres(xy)}. Say crs=EPSG:...",
-        code="crs-needed",
-        issues=[fault],
+    message = Message(
+        "the numbers of {columns} are not degrees, and their CRS is not stated",
+        columns=", ".join(source.columns) or Message("the geometry of the file"),
     )
+    detail = Message("The CRS is missing: {reason}. State it, such as crs=EPSG:4547.", reason=message)
+    if system := describe_metres(xy):
+        detail = Message("{hint} {system}", hint=detail, system=system)
+    raise Invalid(detail, code="crs-needed", issues=[Issue("/crs", "crs-needed", message)])
 
 
-def describe_metres(xy: NDArray[np.float64]) -> str:
-    """Return which systems of China numbers look like; nothing is read by it.
+def describe_metres(xy: NDArray[np.float64]) -> Message | None:
+    """Return of which Chinese system numbers look like metres; no location is converted by it.
 
     Examples
     --------
     >>> describe_metres(np.array([[38430966.9, 3898808.8]]))
-    '; they look like Gauss-Kruger, zone 38 of 3 degrees (EPSG:4526 in CGCS2000)'
+    'The numbers look like Gauss-Kruger, zone 38 of 3 degrees (EPSG:4526 in CGCS2000).'
     """
     if not len(xy):
-        return ""
-    # Every limit below is a multiple of 100 km.
+        return None
+    # The median is rounded for the cache: every limit below is a multiple of 100 km.
     x, y = (float(middle // 1e5) * 1e5 + 5e4 for middle in np.median(xy, axis=0))
-    return _metres_at(x, y)
+    return _describe_metres_at(x, y)
 
 
 @lru_cache(maxsize=1024)
-def _metres_at(x: float, y: float) -> str:
-    turned = _NORTH[0] < x < _NORTH[1] and not _NORTH[0] < y < _NORTH[1]
-    x, y = (y, x) if turned else (x, y)
-    zone, told = int(x // 1e6), ", with the northing first" if turned else ""
-    if not _NORTH[0] < y < _NORTH[1]:
-        return ""
-    if 8.1e6 < x < 15.1e6:
-        return f"; they look like Web Mercator (EPSG:3857){told}"
-    for narrow, first, last, code in ((3, 25, 45, 4513), (6, 13, 23, 4491)):
+def _describe_metres_at(x: float, y: float) -> Message | None:
+    is_swapped = _NORTHINGS[0] < x < _NORTHINGS[1] and not _NORTHINGS[0] < y < _NORTHINGS[1]
+    x, y = (y, x) if is_swapped else (x, y)
+    if not _NORTHINGS[0] < y < _NORTHINGS[1]:
+        return None
+    system = _find_system(x)
+    if system is None:
+        return None
+    if is_swapped:
+        return Message("The numbers look like {system}, with the northing first.", system=system)
+    return Message("The numbers look like {system}.", system=system)
+
+
+def _find_system(easting: float) -> Message | None:
+    if 8.1e6 < easting < 15.1e6:
+        return Message("Web Mercator (EPSG:3857)")
+    zone = int(easting // 1e6)
+    for degrees, first, last, code in ((3, 25, 45, 4513), (6, 13, 23, 4491)):
         if first <= zone <= last:
-            number = code + zone - first
-            return f"; they look like Gauss-Kruger, zone {zone} of {narrow} degrees (EPSG:{number} in CGCS2000){told}"
-    if 1e5 < x < 9e5:
-        return (
-            "; they look like Gauss-Kruger without a zone number (in CGCS2000 one of EPSG:4534, "
-            f"75°E, to EPSG:4554, 135°E: ask for the central meridian){told}"
+            return Message(
+                "Gauss-Kruger, zone {zone} of {degrees} degrees (EPSG:{code} in CGCS2000)",
+                zone=zone,
+                degrees=degrees,
+                code=code + zone - first,
+            )
+    if 1e5 < easting < 9e5:
+        return Message(
+            "Gauss-Kruger without a zone number (EPSG:4534, 75°E, to EPSG:4554, 135°E, in CGCS2000: ask for the central meridian)"
         )
-    return ""
+    return None
 
 
-_NORTH: Final = (1.5e6, 7.2e6)
+_NORTHINGS: Final = (1.5e6, 7.2e6)
 """Northings of China in metres, also those of Web Mercator."""

@@ -9,6 +9,7 @@ from app.ingest.columns.field_specs import RecordSpec
 from app.ingest.columns.headings import to_plain_form
 from app.ingest.columns.profiles import Profile
 from app.ingest.values.code_lists import describe_unknown_list, find_lists
+from app.messages import Message
 
 Key = Literal["code", "owner_reference"]
 
@@ -165,40 +166,34 @@ def detect_profile(columns: Sequence[str], file_format: str | None) -> Profile:
 
 
 def find_profile_issues(profile: Profile, spec: RecordSpec | None) -> list[Issue]:
-    """Return what is wrong with a profile beyond its form: fields and code lists that are none."""
-    found = []
+    """Return the fields and code lists of a profile that do not exist; ``spec`` is that of its kind, if it names one."""
+    issues = []
     for member, targets in (
-        ("columns", [t for t in profile.columns.values() if t]),
+        ("columns", [target for target in profile.columns.values() if target]),
         ("values", list(profile.values)),
         ("defaults", list(profile.defaults)),
     ):
         for target in dict.fromkeys(targets):
             name, _, code_list = target.partition("@")
             if spec is not None and spec.field(name) is None:
-                message = f"a {profile.kind} has no field {name!r}"
-                found.append(Issue(f"/{member}", "unknown-field", message))
+                message = Message("a {kind} has no field {field!r}", kind=spec.name, field=name)
+                issues.append(Issue(f"/{member}", "unknown-field", message))
             if code_list and code_list not in find_lists(name):
-                found.append(Issue(f"/{member}", "unknown-code-list", describe_unknown_list(name, code_list)))
+                issues.append(Issue(f"/{member}", "unknown-code-list", describe_unknown_list(name, code_list)))
     for topic, code_list in profile.code_lists.items():
         if code_list not in find_lists(topic):
-            found.append(Issue("/code_lists", "unknown-code-list", describe_unknown_list(topic, code_list)))
-    return found
+            issues.append(Issue("/code_lists", "unknown-code-list", describe_unknown_list(topic, code_list)))
+    return issues
 
 
 def check_profile(profile: Profile, spec: RecordSpec | None) -> None:
-    """Raise what is wrong with a profile.
-
-    Raises
-    ------
-    Invalid
-        with every fault.
-    """
-    if faults := find_profile_issues(profile, spec):
-        raise Invalid(f"The profile is not valid: {faults[0].message}.", issues=faults)
+    """Raise an error with every issue of a profile."""
+    if issues := find_profile_issues(profile, spec):
+        raise Invalid(Message("The profile is not valid: {reason}.", reason=issues[0].message), issues=issues)
 
 
 def to_code_lists(stated: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return topic -> list of what the sender says; the topic "" stands for all."""
+    """Return topic (or field) to code list as the sender states it; the topic "" means all."""
     if stated is None:
         return {}
     return {"": stated} if isinstance(stated, str) else dict(stated)

@@ -1,7 +1,6 @@
-"""How one file is to be read: which column feeds which field, with which code list, unit and datum.
+"""The planner: makes the import plan of one file from what its sender says and what the file shows.
 
-Made once per file from what the sender says and what the file shows. Promises that every column is
-told about: used, left out on purpose, or not understood. Refuses forbidden content, headings that
+Every column is used, left out on purpose, or reported as not recognised. Errors are forbidden content, headings that
 mean the same field, and required fields that nothing gives.
 """
 
@@ -23,24 +22,25 @@ from app.ingest.validation.location import locate_rows
 from app.ingest.values.cell_parsing import CellError, split_list
 from app.ingest.values.code_lists import TOPICS, describe_unknown_list, find_lists, find_topic
 from app.ingest.values.forbidden_names import is_forbidden_name
+from app.messages import Message
 
-__all__ = ["BUILT_IN", "FieldSource", "Note", "Options", "ImportPlan", "build_plan"]
+__all__ = ["BUILT_IN", "FieldSource", "ImportPlan", "Note", "Options", "build_plan"]
 
-_NINE = frozenset("123456789")
-_NO_PLACE = "every row has a place of its own"
-_NO_DEFAULT: Final = {
-    **dict.fromkeys(("geometry", "position", "lon", "lat", "x", "y", "easting", "northing"), _NO_PLACE),
-    "datum": "say crs",
-    "name": "say name_zh or name_en",
-    "resolution": "say horizontal_pixels and vertical_pixels",
+_CODE_DIGITS: Final = frozenset("123456789")
+_LOCATION_FIELDS: Final = ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing", "datum")
+_OWN_LOCATION: Final = Message("every row has its own location")
+_WITHOUT_DEFAULT: Final[Mapping[str, Message]] = {
+    **dict.fromkeys(_LOCATION_FIELDS, _OWN_LOCATION),
+    "datum": Message("use crs"),
+    "name": Message("use name_zh or name_en"),
+    "resolution": Message("use horizontal_pixels and vertical_pixels"),
 }
-"""What a column can give and a default cannot, and why or what to say instead."""
-_PLACES = ("geometry", "position", "lon", "lat", "x", "y", "easting", "northing", "datum")
+"""Fields that a column can give and a default cannot, with the reason or what to use instead."""
 
 
 def build_plan(
-    wanted: Options,
-    told: DetectedFormat | None,
+    options: Options,
+    detected: DetectedFormat | None,
     columns: Sequence[str],
     sample: Batch | None = None,
 ) -> ImportPlan:
@@ -48,15 +48,13 @@ def build_plan(
 
     Parameters
     ----------
-    wanted : Options
-        What the sender says.
-    told : Detected or None
-        What the reader of the file found out.
+    detected : DetectedFormat or None
+        What the reader knows of the file.
     columns : sequence of str
         Headings of the file.
     sample : Batch, optional
-        The first rows: they decide headings such as "status" or "direction", and warn of codes
-        whose meaning depends on their source.
+        The first rows: they decide headings such as "status" or "direction", and show codes whose meaning depends on
+        their source.
 
     Raises
     ------
@@ -64,312 +62,315 @@ def build_plan(
         ``forbidden-content``, ``unknown-column``, ``unknown-field``, ``unknown-code-list``,
         ``ambiguous-columns``, ``fields-missing``, ``bad-default``, ``crs-needed``, ``unknown-crs``.
     """
-    if wanted.profile is not None:
-        check_profile(wanted.profile, wanted.spec if wanted.profile.kind == wanted.spec.name else None)
-    chooser = ColumnMatcher(wanted, told, tuple(columns), sample)
-    _check_options(chooser)
-    dropped = _dropped(chooser)
-    _refuse_forbidden(chooser, dropped)
-    chooser.match_columns(dropped)
-    place = _place(chooser, told)
+    if options.profile is not None:
+        check_profile(options.profile, options.spec if options.profile.kind == options.spec.name else None)
+    matcher = ColumnMatcher(options, detected, tuple(columns), sample)
+    _check_options(matcher)
+    dropped = _find_dropped(matcher)
+    _check_forbidden(matcher, dropped)
+    matcher.match_columns(dropped)
+    location = _choose_location(matcher, detected)
     if sample is not None:
-        chooser.notes += _swapped(place, chooser.spec, sample)
-    feeds = _feeds(chooser)
-    defaults = _defaults(chooser, place)
-    missing = _missing(chooser, feeds, defaults, place)
+        matcher.notes += _note_swapped_axes(location, matcher.spec, sample)
+    sources = _build_sources(matcher)
+    defaults = _build_defaults(matcher, location)
+    missing = _check_missing(matcher, sources, defaults, location)
     return ImportPlan(
-        wanted,
-        chooser.spec,
-        chooser.profiles[0].name,
-        feeds,
-        place,
+        options,
+        matcher.spec,
+        matcher.profiles[0].name,
+        sources,
+        location,
         defaults,
-        chooser.ignored,
+        matcher.ignored,
         tuple(column for column in columns if column in dropped),
-        tuple(chooser.notes),
-        wanted.profile is None,
-        next(profile.name for profile in chooser.profiles if profile.name in BUILT_IN),
+        tuple(matcher.notes),
+        options.profile is None,
+        next(profile.name for profile in matcher.profiles if profile.name in BUILT_IN),
         missing,
-        _assumed(chooser, feeds),
+        _find_assumed_fields(matcher, sources),
         tuple(columns),
     )
 
 
-def _check_options(chooser: ColumnMatcher) -> None:
-    wanted, columns = chooser.options, chooser.columns
-    faults = []
-    for column, target in wanted.mapping.items():
-        if column not in columns:
-            known = ", ".join(columns[:40])
-            message = f"the file has no column {column!r}; it has {known}"
-            faults.append(Issue(f"/mapping/{column}", "unknown-column", message))
+def _check_options(matcher: ColumnMatcher) -> None:
+    options, issues = matcher.options, []
+    for column, target in options.mapping.items():
+        if column not in matcher.columns:
+            known = ", ".join(matcher.columns[:40])
+            message = Message("the file has no column {column!r}. Columns: {known}", column=column, known=known)
+            issues.append(Issue(f"/mapping/{column}", "unknown-column", message))
         elif target is not None:
-            faults += _target_faults(chooser.spec, f"/mapping/{column}", target)
-    for member, names in (("defaults", wanted.defaults), ("values", wanted.values)):
+            issues += _find_target_issues(matcher.spec, f"/mapping/{column}", target)
+    for member, names in (("defaults", options.defaults), ("values", options.values)):
         for name in names:
-            faults += _target_faults(chooser.spec, f"/{member}/{name}", name)
-    for name in wanted.defaults:
-        if instead := _NO_DEFAULT.get(_bare(name)):
-            message = f"a default cannot give {_bare(name)}: {instead}"
-            faults.append(Issue(f"/defaults/{name}", "bad-default", message))
-    for topic, code_list in to_code_lists(wanted.code_lists).items():
+            issues += _find_target_issues(matcher.spec, f"/{member}/{name}", name)
+    for name in options.defaults:
+        if reason := _WITHOUT_DEFAULT.get(_to_field(name)):
+            message = Message("{field} cannot have a default: {reason}", field=_to_field(name), reason=reason)
+            issues.append(Issue(f"/defaults/{name}", "bad-default", message))
+    for topic, code_list in to_code_lists(options.code_lists).items():
         if topic and code_list not in find_lists(topic):
             message = describe_unknown_list(topic, code_list)
-            faults.append(Issue(f"/code_lists/{topic}", "unknown-code-list", message))
-        elif not topic and not any(code_list in topic.lists for topic in TOPICS.values()):
-            message = f"no topic has a code list {code_list!r}"
-            faults.append(Issue("/code_lists", "unknown-code-list", message))
-    if faults:
+            issues.append(Issue(f"/code_lists/{topic}", "unknown-code-list", message))
+        elif not topic and not any(code_list in known_topic.lists for known_topic in TOPICS.values()):
+            message = Message("unknown code list {code_list!r}", code_list=code_list)
+            issues.append(Issue("/code_lists", "unknown-code-list", message))
+    if issues:
         raise Invalid(
-            f"The options do not fit the file: {faults[0].message}.",
-            code=faults[0].code,
-            issues=faults,
+            Message("The options do not fit the file: {reason}.", reason=issues[0].message),
+            code=issues[0].code,
+            issues=issues,
         )
 
 
-def _target_faults(kind: RecordSpec, pointer: str, target: str) -> list[Issue]:
+def _find_target_issues(spec: RecordSpec, pointer: str, target: str) -> list[Issue]:
     name, _, code_list = target.partition("@")
-    if kind.field(name) is None:
-        known = ", ".join([*kind.fields, *kind.helpers])
-        message = f"a {kind.name} has no field {name!r}; it has {known}"
+    if spec.field(name) is None:
+        message = Message(
+            "a {kind} has no field {field!r}. Fields: {known}",
+            kind=spec.name,
+            field=name,
+            known=", ".join([*spec.fields, *spec.helpers]),
+        )
         return [Issue(pointer, "unknown-field", message)]
     if code_list and code_list not in find_lists(name):
         return [Issue(pointer, "unknown-code-list", describe_unknown_list(name, code_list))]
     return []
 
 
-def _dropped(chooser: ColumnMatcher) -> frozenset[str]:
-    wanted = chooser.options
-    named = {*wanted.drop_columns}
-    named |= {column for column, target in wanted.mapping.items() if target is None}
-    if wanted.profile is not None:
-        named |= {*wanted.profile.drop_columns}
-        named |= {column for column, target in wanted.profile.columns.items() if target is None}
-    plainly = {to_plain_form(name) for name in named}
-    return frozenset(c for c in chooser.columns if c in named or to_plain_form(c) in plainly)
+def _find_dropped(matcher: ColumnMatcher) -> frozenset[str]:
+    """Return the columns that the options or the profile leave out."""
+    options = matcher.options
+    names = {*options.drop_columns}
+    names |= {column for column, target in options.mapping.items() if target is None}
+    if options.profile is not None:
+        names |= {*options.profile.drop_columns}
+        names |= {column for column, target in options.profile.columns.items() if target is None}
+    plain = {to_plain_form(name) for name in names}
+    return frozenset(column for column in matcher.columns if column in names or to_plain_form(column) in plain)
 
 
-def _refuse_forbidden(chooser: ColumnMatcher, dropped: frozenset[str]) -> None:
+def _check_forbidden(matcher: ColumnMatcher, dropped: frozenset[str]) -> None:
     names = [
         column
-        for column in chooser.columns
-        if column not in dropped and is_forbidden_name(column) and not _ours(chooser.spec, column)
+        for column in matcher.columns
+        if column not in dropped and is_forbidden_name(column) and not _is_own_field(matcher.spec, column)
     ]
     if names:
-        told = ", ".join(names)
         raise Invalid(
-            f"The file is refused for its columns {told}: the registry holds equipment and places, "
-            "never people, images, recognitions or logins. Name them in drop_columns to import "
-            "the rest without them.",
+            Message(
+                "The file is refused for its columns {columns}: the registry holds equipment and places, never people, "
+                "images, recognitions or logins. Name them in drop_columns to import the file without them.",
+                columns=", ".join(names),
+            ),
             code="forbidden-content",
-            issues=[Issue(f"/columns/{name}", "forbidden-content", f"column {name!r} is refused") for name in names],
+            issues=[
+                Issue(f"/columns/{name}", "forbidden-content", Message("column {column!r} is refused", column=name))
+                for name in names
+            ],
         )
 
 
-def _ours(spec: RecordSpec, column: str) -> bool:
-    found = match_heading(column, spec)
-    return found is not None and found.field in spec.fields
+def _is_own_field(spec: RecordSpec, column: str) -> bool:
+    match = match_heading(column, spec)
+    return match is not None and match.field in spec.fields
 
 
-def _place(chooser: ColumnMatcher, told: DetectedFormat | None) -> LocationSource:
-    chosen = {name: chooser.choices.pop(name) for name in _PLACES if name in chooser.choices}
-    found = {name: location_columns.LocationColumn(c.columns[0], c.match.datum) for name, c in chosen.items()}
+def _choose_location(matcher: ColumnMatcher, detected: DetectedFormat | None) -> LocationSource:
+    chosen = {name: matcher.choices.pop(name) for name in _LOCATION_FIELDS if name in matcher.choices}
+    columns: dict[str, location_columns.LocationColumn] = {
+        name: location_columns.LocationColumn(choice.columns[0], choice.match.datum) for name, choice in chosen.items()
+    }
     if "position" in chosen:
         stated_order = str(chosen["position"].match.target).partition("@")[2]
-        order = chooser.find_code_list("position", stated_order or None)
-        found["position"] = found["position"]._replace(order=order)
-    stated = chooser.options.crs or next((p.crs for p in chooser.profiles if p.crs), None)
-    place, unused, notes = location_columns.choose_location(chooser.spec, found, told, stated, chooser.sample)
-    if place.mode == "none" and found and chooser.options.some_fields:
-        raise import_plan.build_half_location_error([column.name for column in found.values()])
-    chooser.ignored |= unused
-    chooser.notes += [Note(*words) for words in notes]
-    return place
-
-
-def _swapped(place: LocationSource, kind: RecordSpec, sample: Batch) -> list[Note]:
-    """Tell when most places of the sample are none, and would be with the axes swapped."""
-    found = locate_rows(place, kind, sample)
-    if not kind.shapes or 2 * found.swapped <= len(sample.row_numbers):
-        return []
-    columns = " and ".join(place.columns) or "the coordinates"
-    english, chinese = _TURNED[place.mode]
-    return [
-        Note(
-            "axes-swapped",
-            f"{columns} look swapped: most places are none as they stand, and are with the axes "
-            f"exchanged. Nothing was exchanged; {english}.",
-            f"坐标疑似经纬度颠倒：多数位置对调后才成立。系统未作对调，{chinese}。",
+        order = matcher.find_code_list("position", stated_order or None)
+        columns["position"] = columns["position"]._replace(order=order)
+    crs = matcher.options.crs or next((profile.crs for profile in matcher.profiles if profile.crs), None)
+    choice = location_columns.choose_location(matcher.spec, columns, detected, crs, matcher.sample)
+    if choice.source.mode == "none" and columns and matcher.options.some_fields:
+        raise import_plan.build_half_location_error([column.name for column in columns.values()])
+    matcher.ignored |= choice.unused
+    if choice.is_crs_assumed:
+        message = Message(
+            "The file does not say the CRS of its geometry; it is read as longitude and latitude (WGS 84)."
         )
-    ]
+        matcher.notes.append(Note("crs-assumed", message))
+    return choice.source
 
 
-_TURNED: Final = {
-    "pair": ("map the columns the other way round", "请在映射中交换两列"),
-    "cell": (
-        "map the column to position@latlon if it holds latitude before longitude",
-        "如单元格内纬度在前，请将该列映射到 position@latlon",
-    ),
-    "file": ("correct the file: longitude comes first", "请更正文件，经度应在前"),
+def _note_swapped_axes(location: LocationSource, spec: RecordSpec, sample: Batch) -> list[Note]:
+    """Return a note if most locations of the sample are not valid, and would be with the axes swapped."""
+    located = locate_rows(location, spec, sample)
+    if not spec.shapes or 2 * located.swapped <= len(sample.row_numbers):
+        return []
+    message = Message(
+        "{columns}: longitude and latitude look swapped, because most locations are valid only with the axes swapped. "
+        "Nothing was swapped. {remedy}",
+        columns=", ".join(location.columns) or Message("The geometry of the file"),
+        remedy=_SWAP_REMEDIES[location.mode],
+    )
+    return [Note("axes-swapped", message)]
+
+
+_SWAP_REMEDIES: Final[Mapping[str, Message]] = {
+    "pair": Message("Swap the two columns in the mapping."),
+    "cell": Message("Map the column to position@latlon if it has latitude before longitude."),
+    "file": Message("Correct the file: longitude comes first."),
 }
-"""What helps against swapped axes, by where the place comes from."""
+"""What to do about swapped axes, by the source of the location."""
 
 
-def _feeds(chooser: ColumnMatcher) -> tuple[FieldSource, ...]:
-    feeds: dict[str, FieldSource] = {}
-    ordered = sorted(chooser.choices.values(), key=lambda choice: choice.field == "name")
-    for choice in ordered:
-        feed = _feed(chooser, choice, feeds)
-        if feed is not None:
-            feeds[feed.spec.name] = feed
-    return tuple(feeds.values())
+def _build_sources(matcher: ColumnMatcher) -> tuple[FieldSource, ...]:
+    sources: dict[str, FieldSource] = {}
+    # A column "name" comes last: it gives name_zh or name_en only if no other column does.
+    for choice in sorted(matcher.choices.values(), key=lambda choice: choice.field == "name"):
+        source = _build_source(matcher, choice, sources)
+        if source is not None:
+            sources[source.spec.name] = source
+    return tuple(sources.values())
 
 
-def _feed(chooser: ColumnMatcher, choice: FieldChoice, fed: Mapping[str, FieldSource]) -> FieldSource | None:
+def _build_source(
+    matcher: ColumnMatcher, choice: FieldChoice, sources: Mapping[str, FieldSource]
+) -> FieldSource | None:
     name, _, stated = str(choice.match.target).partition("@")
     if name == "name":
-        name = _language(chooser, choice.columns)
-        if name in fed:
-            chooser.set_aside(choice.columns[0], name, fed[name].columns[0])
+        name = _detect_language(matcher, choice.columns)
+        if name in sources:
+            matcher.set_aside(choice.columns[0], name, sources[name].columns[0])
             return None
-    target = chooser.spec.field(name)
+    target = matcher.spec.field(name)
     assert target is not None  # noqa: S101  # targets were checked
-    code_list = chooser.find_code_list(name, stated or None)
+    code_list = matcher.find_code_list(name, stated or None)
     if name in TOPICS["direction"].fields:
-        code_list = _direction_list(chooser, choice, stated, code_list)
+        code_list = _check_direction_list(matcher, choice, stated, code_list)
     unit = choice.match.unit
-    reader = chooser.create_parser(target, code_list, unit)
-    feed = FieldSource(tuple(choice.columns), target, choice.match.why, reader, code_list, unit)
-    if chooser.is_code_list_assumed(name, stated):
-        chooser.notes += _disagreeing(chooser, feed)
-    return feed
+    parser = matcher.create_parser(target, code_list, unit)
+    source = FieldSource(tuple(choice.columns), target, choice.match.why, parser, code_list, unit)
+    if matcher.is_code_list_assumed(name, stated):
+        matcher.notes += _note_disputed_codes(matcher, source)
+    return source
 
 
-def _direction_list(chooser: ColumnMatcher, choice: FieldChoice, stated: str, code_list: str | None) -> str | None:
-    """Return the list of a direction column, having looked whether its numbers can be codes."""
-    numbers = [cell for cell in chooser.sample_cells(choice.columns) if _is_number(cell)]
+def _check_direction_list(
+    matcher: ColumnMatcher, choice: FieldChoice, stated: str, code_list: str | None
+) -> str | None:
+    """Return the code list of a direction column; add a note if its numbers look like the other kind."""
+    numbers = [cell for cell in matcher.sample_cells(choice.columns) if cell.replace(".", "", 1).isdigit()]
+    codes = [cell for cell in numbers if cell.lstrip("0") in _CODE_DIGITS]
     column = choice.columns[0]
-    coded = [cell for cell in numbers if cell.lstrip("0") in _NINE]
-    if code_list == "degrees" and len(coded) == len(numbers) > 3:
-        chooser.notes.append(
-            Note(
-                "direction-codes",
-                f"every number in {column!r} is a digit 1 to 9, as direction codes are; they are read "
-                f"as degrees. Map it to {choice.field}@gbt28181 or @gat1400 if they are codes.",
-                f"“{column}”的数值全为 1-9，疑为方位代码，现按角度读取；如为代码请映射到 {choice.field}@gbt28181 或 @gat1400。",
-            )
+    if code_list == "degrees" and len(codes) == len(numbers) > 3:
+        message = Message(
+            "Every number in {column!r} is a digit from 1 to 9, as direction codes are; they are read as degrees. If "
+            "they are codes, map the column to {field}@gbt28181 or {field}@gat1400.",
+            column=column,
+            field=choice.field,
         )
-    if stated == "code" and code_list in ("gbt28181", "gat1400") and 2 * len(coded) < len(numbers):
-        chooser.notes.append(
-            Note(
-                "direction-degrees",
-                f"most numbers in {column!r} are no direction codes; they are read as degrees.",
-                f"“{column}”的数值多数不是方位代码，按角度读取。",
-            )
+        matcher.notes.append(Note("direction-codes", message))
+    if stated == "code" and code_list in ("gbt28181", "gat1400") and 2 * len(codes) < len(numbers):
+        message = Message(
+            "Most numbers in {column!r} are not direction codes; they are read as degrees.", column=column
         )
+        matcher.notes.append(Note("direction-degrees", message))
         return "degrees"
     return code_list
 
 
-def _is_number(cell: str) -> bool:
-    return cell.replace(".", "", 1).isdigit()
-
-
-def _language(chooser: ColumnMatcher, columns: Sequence[str]) -> str:
-    cells = chooser.sample_cells(columns)
+def _detect_language(matcher: ColumnMatcher, columns: Sequence[str]) -> str:
+    """Return the field of a column of names: name_zh, unless most cells have no Chinese character."""
+    cells = matcher.sample_cells(columns)
     chinese = sum(any("\u3400" <= sign <= "\u9fff" for sign in cell) for cell in cells)
     return "name_zh" if not cells or 2 * chinese >= len(cells) else "name_en"
 
 
-def _defaults(chooser: ColumnMatcher, place: LocationSource) -> dict[str, Any]:
+def _build_defaults(matcher: ColumnMatcher, location: LocationSource) -> dict[str, Any]:
+    """Return the defaults of the fields of the kind: the sender's first, then those of the profiles."""
     stated: dict[str, Any] = {}
-    if chooser.spec.name == "ring" and place.crs in ("gcj02", "bd09", "cgcs2000"):
-        stated["datum_received"] = place.crs
-    for profile in reversed(chooser.profiles):
+    if matcher.spec.name == "ring" and location.crs in ("gcj02", "bd09", "cgcs2000"):
+        stated["datum_received"] = location.crs
+    for profile in reversed(matcher.profiles):
         stated |= profile.defaults
-    stated |= chooser.options.defaults
-    if chooser.options.jurisdiction is not None:
-        stated.setdefault("jurisdiction", chooser.options.jurisdiction)
-    known = {name: value for name, value in stated.items() if chooser.spec.field(_bare(name))}
-    return {_bare(name): _default(chooser, name, value) for name, value in known.items()}
+    stated |= matcher.options.defaults
+    if matcher.options.jurisdiction is not None:
+        stated.setdefault("jurisdiction", matcher.options.jurisdiction)
+    return {
+        _to_field(name): _parse_default(matcher, name, value)
+        for name, value in stated.items()
+        if matcher.spec.field(_to_field(name))
+    }
 
 
-def _assumed(chooser: ColumnMatcher, feeds: Sequence[FieldSource]) -> frozenset[str]:
-    """Return fields that only the default of a built-in profile gives: nobody said it of a record."""
-    built_in = [profile for profile in chooser.profiles if profile.name in BUILT_IN]
-    said = {_bare(name) for name in chooser.options.defaults}
-    said |= {_bare(name) for profile in chooser.profiles if profile not in built_in for name in profile.defaults}
-    said |= {feed.spec.name for feed in feeds}
-    return frozenset(_bare(name) for profile in built_in for name in profile.defaults) - said
+def _find_assumed_fields(matcher: ColumnMatcher, sources: Sequence[FieldSource]) -> frozenset[str]:
+    """Return the fields that only the default of a built-in profile gives, not the sender."""
+    built_in = [profile for profile in matcher.profiles if profile.name in BUILT_IN]
+    stated = {_to_field(name) for name in matcher.options.defaults}
+    stated |= {_to_field(name) for profile in matcher.profiles if profile not in built_in for name in profile.defaults}
+    stated |= {source.spec.name for source in sources}
+    return frozenset(_to_field(name) for profile in built_in for name in profile.defaults) - stated
 
 
-def _bare(target: str) -> str:
+def _to_field(target: str) -> str:
     return target.partition("@")[0]
 
 
-def _default(chooser: ColumnMatcher, target: str, value: Any) -> Any:
-    """Return a default as the field holds it; text is read like a cell."""
+def _parse_default(matcher: ColumnMatcher, target: str, value: Any) -> Any:
+    """Return a default as the field stores it; text is parsed like a cell."""
     name, _, code_list = target.partition("@")
-    found = chooser.spec.field(name)
-    assert found is not None  # noqa: S101  # only known names get here
+    spec = matcher.spec.field(name)
+    assert spec is not None  # noqa: S101  # only fields of the kind have defaults
     try:
         if isinstance(value, str):
-            value = chooser.create_parser(found, chooser.find_code_list(name, code_list or None)).parse(value)
-        if name in chooser.spec.fields:
-            field_validator(chooser.spec, name).validate_python(value)
-    except (CellError, ValidationError) as reason:
-        told = reason if isinstance(reason, CellError) else reason.errors()[0]["msg"]
-        message = f"the default of {name} cannot be used: {told}"
-        fault = Issue(f"/defaults/{name}", "bad-default", message)
-        raise Invalid(message, code="bad-default", issues=[fault]) from reason
+            value = matcher.create_parser(spec, matcher.find_code_list(name, code_list or None)).parse(value)
+        if name in matcher.spec.fields:
+            field_validator(matcher.spec, name).validate_python(value)
+    except (CellError, ValidationError) as error:
+        reason = error.message if isinstance(error, CellError) else error.errors()[0]["msg"]
+        message = Message("the default of {field} is not valid: {reason}", field=name, reason=reason)
+        issue = Issue(f"/defaults/{name}", "bad-default", message)
+        raise Invalid(message, code="bad-default", issues=[issue]) from error
     return value
 
 
-def _missing(
-    chooser: ColumnMatcher, feeds: Sequence[FieldSource], defaults: Mapping[str, Any], place: LocationSource
+def _check_missing(
+    matcher: ColumnMatcher, sources: Sequence[FieldSource], defaults: Mapping[str, Any], location: LocationSource
 ) -> tuple[str, ...]:
-    """Return what the file does not give of whole records; refuse it where it has to.
-
-    Raises
-    ------
-    Invalid
-        ``fields-missing``.
-    """
-    fed = {feed.spec.name for feed in feeds} | set(defaults)
-    kind, key = chooser.spec, chooser.options.key
-    found = import_plan.find_missing_fields(kind, fed, key, placed=place.mode != "none")
-    if not found:
+    """Return the fields of whole records that the file lacks; raise ``fields-missing`` if it needs them."""
+    given = {source.spec.name for source in sources} | set(defaults)
+    spec, key = matcher.spec, matcher.options.key
+    has_location = location.mode != "none"
+    missing = import_plan.find_missing_fields(spec, given, key, has_location=has_location)
+    if not missing:
         return ()
-    if not chooser.options.some_fields:
-        if "geometry" in found and "lane" in fed:
-            raise import_plan.build_lanes_error(found)
-        raise import_plan.build_missing_error(found, chooser.ignored)
-    given = fed if place.mode == "none" else {*fed, "geometry"}
-    import_plan.check_key_fields(kind, given, key, found, chooser.ignored)
-    chooser.notes.append(import_plan.build_partial_note(kind, feeds, found))
-    return found
+    if not matcher.options.some_fields:
+        if "geometry" in missing and "lane" in given:
+            raise import_plan.build_lanes_error(missing)
+        raise import_plan.build_missing_error(missing, matcher.ignored)
+    given_fields = {*given, "geometry"} if has_location else given
+    import_plan.check_key_fields(spec, given_fields, key, missing, matcher.ignored)
+    matcher.notes.append(import_plan.build_partial_note(spec, sources, missing))
+    return missing
 
 
-def _disagreeing(chooser: ColumnMatcher, feed: FieldSource) -> list[Note]:
-    """Warn of codes on which lists disagree while nobody named the source."""
-    topic = find_topic(feed.spec.name)
-    assert topic is not None  # noqa: S101  # only fields with a topic are assumed
-    present = {code for cell in chooser.sample_cells(feed.columns) for code in _codes_in(cell)}
-    unsure = sorted(present & topic.disputed_codes)
-    if unsure and feed.code_list in topic.disputed_lists:
-        others, told, column = " / ".join(sorted(topic.disputed_lists)), ", ".join(unsure), feed.columns[0]
-        english = (
-            f"codes {told} of {column!r} mean different things in {others}; {feed.code_list} is "
-            "used. Name the list in code_lists if it is another."
-        )
-        chinese = (
-            f"“{column}”中的代码 {told} 在 {others} 中含义不同，已按 {feed.code_list} 解读；"
-            "如来源不同请在 code_lists 中指定。"
-        )
-        return [Note("code-list-assumed", english, chinese)]
-    return []
+def _note_disputed_codes(matcher: ColumnMatcher, source: FieldSource) -> list[Note]:
+    """Return a note if the codes of a column mean different things in lists of which none is named."""
+    topic = find_topic(source.spec.name)
+    assert topic is not None  # noqa: S101  # only fields with a topic have code lists
+    codes = {code for cell in matcher.sample_cells(source.columns) for code in _find_codes(cell)}
+    disputed = sorted(codes & topic.disputed_codes)
+    if not disputed or source.code_list not in topic.disputed_lists:
+        return []
+    message = Message(
+        "Codes {codes} of {column!r} mean different things in {lists}; {code_list} is used. If the source is another, "
+        "name the list in code_lists.",
+        codes=", ".join(disputed),
+        column=source.columns[0],
+        lists=" / ".join(sorted(topic.disputed_lists)),
+        code_list=source.code_list,
+    )
+    return [Note("code-list-assumed", message)]
 
 
-def _codes_in(cell: str) -> set[str]:
+def _find_codes(cell: str) -> set[str]:
     """Return the codes in a cell, without leading zeros."""
-    return {part.lstrip("0") for part in split_list(cell) if part.isdigit()}
+    return {member.lstrip("0") for member in split_list(cell) if member.isdigit()}

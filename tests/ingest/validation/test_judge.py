@@ -90,7 +90,7 @@ def test_two_numbers_in_a_cell_are_read_in_the_order_the_mapping_says() -> None:
 def test_the_note_of_swapped_axes_says_what_can_be_done() -> None:
     for header, row, told in (
         ("编码;功能类型;经纬度", "c1;人脸;35.2, 113.2", "position@latlon"),
-        ("编码;功能类型;经度;纬度", "c1;人脸;35.2;113.2", "the other way round"),
+        ("编码;功能类型;经度;纬度", "c1;人脸;35.2;113.2", "Swap the two columns"),
     ):
         found = sheet(header, row, divided=";")
         plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(found.columns), found)

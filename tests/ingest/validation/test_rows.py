@@ -394,4 +394,4 @@ def test_metres_are_told_for_what_they_look_like(crs: int, like: str) -> None:
         answer = judged("road", "code|wkt", f"c1|{metres.wkt}", divided="|", defaults={"road_class": "service"})
         (fault,) = answer.issues
         assert like in str(fault.hint)
-        assert str(fault.hint).endswith("the northing first") is turned
+        assert str(fault.hint).endswith("the northing first.") is turned
