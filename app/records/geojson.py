@@ -16,6 +16,7 @@ from pydantic.functional_serializers import PlainSerializer
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import to_pydantic_error
+from app.ingest.values.shapes import parse_geojson_objects
 from app.messages import Message
 from app.models.columns import DECIMALS
 
@@ -59,7 +60,8 @@ def parse_geometry(value: object, types: Sequence[str]) -> BaseGeometry:
             _validate_rings(polygon)
     elif geometry_type == "LineString" and len(coordinates) < 2:  # type: ignore[arg-type]  # nesting is valid
         raise to_pydantic_error("geometry-line-too-short", Message("a line needs at least two positions"))
-    geometry = shapely.from_geojson(orjson.dumps({"type": geometry_type, "coordinates": coordinates}))
+    shapes, _ = parse_geojson_objects([{"type": geometry_type, "coordinates": coordinates}])
+    geometry: BaseGeometry = shapes[0]
     return shapely.transform(geometry, lambda lonlat: np.round(lonlat, DECIMALS))
 
 
