@@ -256,6 +256,10 @@ def parse_whole_objects(raw: bytes) -> tuple[list[dict[str, Any]], int]:
     has_long_number = np.zeros(len(ends), bool)
     owners = np.searchsorted(ends, find_long_numbers(codes, quotes), side="right")
     has_long_number[owners[owners < len(ends)]] = True
+    if len(ends) and not has_long_number.any():
+        together = _parse_list(raw[: int(ends[-1])], len(ends))
+        if together is not None:
+            return together, int(ends[-1])
     objects: list[dict[str, Any]] = []
     begin = 0
     for end, is_long in zip(ends.tolist(), has_long_number.tolist(), strict=True):
@@ -268,6 +272,15 @@ def parse_whole_objects(raw: bytes) -> tuple[list[dict[str, Any]], int]:
             break
         begin = end
     return objects, begin
+
+
+def _parse_list(raw: bytes, count: int) -> list[dict[str, Any]] | None:
+    """Return objects that are separated by commas, None if anything else is between them."""
+    try:
+        values = orjson.loads(b"[" + raw + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return values if len(values) == count and all(type(value) is dict for value in values) else None
 
 
 def _parse_object(piece: bytes, has_long_number: bool) -> Any:
