@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
 from app.changes.history import load_record_history
@@ -240,7 +239,7 @@ def _add_patch(router: APIRouter, kind: Kind) -> None:
 
 
 async def _build_written(
-    connection: AsyncConnection, kind: Kind, written: record_service.WriteResult, principal: Principal
+    connection: WriteDep, kind: Kind, written: record_service.WriteResult, principal: Principal
 ) -> Response:
     """Return the record as it is stored now, with 201 and its address when it is new."""
     record = await record_service.load_written_record(connection, kind, written.code, principal)
