@@ -97,11 +97,11 @@ def _create_services(state: State, settings: Settings) -> None:
         settings.secret.get_secret_value() if settings.secret else None, settings.data_dir
     )
     state.authenticator = Authenticator(database, state.secret, build_anonymous_principal(settings.anonymous_role))
-    state.answers = AnalysisService(database)
+    state.analysis = AnalysisService(database)
     state.streams = ChangeStreams(database)
-    state.exports = ExportService(database, state.answers)
-    state.features = FeatureService(database, state.answers)
-    state.tiles = TileService(database, state.answers)
+    state.exports = ExportService(database, state.analysis)
+    state.features = FeatureService(database, state.analysis)
+    state.tiles = TileService(database, state.analysis)
     state.imports = Imports(
         database,
         settings.import_dir,
@@ -117,6 +117,6 @@ async def _run_services(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await schema.require_head(app.state.database)
         await app.state.imports.start()
     yield {}
-    await app.state.answers.close()
+    await app.state.analysis.close()
     await app.state.imports.stop()
     await app.state.database.close()

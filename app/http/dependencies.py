@@ -46,7 +46,7 @@ async def get_database(request: Request) -> Database:
 
 async def get_analysis_service(request: Request) -> AnalysisService:
     """Return the analyses of the service."""
-    service: AnalysisService = request.app.state.answers
+    service: AnalysisService = request.app.state.analysis
     return service
 
 

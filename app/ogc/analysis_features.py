@@ -42,24 +42,24 @@ MAX_LEAKS: Final = 20
 """Leaks shown of each ring and direction."""
 
 
-async def read_coverage(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+async def read_coverage(service: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
     """Return the coverage of all control points as GeoJSON."""
-    return await answers.load_result(jurisdiction, principal, build_points, CoverageQuery(geojson=True))
+    return await service.load_result(jurisdiction, principal, build_points, CoverageQuery(geojson=True))
 
 
-async def read_gaps(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+async def read_gaps(service: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
     """Return the gaps as GeoJSON."""
-    return await answers.load_result(jurisdiction, principal, build_gaps, GapQuery())
+    return await service.load_result(jurisdiction, principal, build_gaps, GapQuery())
 
 
-async def read_crossings(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+async def read_crossings(service: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
     """Return the crossings as GeoJSON."""
-    return await answers.load_result(jurisdiction, principal, build_crossings, CrossingQuery(geojson=True))
+    return await service.load_result(jurisdiction, principal, build_crossings, CrossingQuery(geojson=True))
 
 
-async def read_fields_of_view(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+async def read_fields_of_view(service: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
     """Return the fields of view of all cameras as GeoJSON."""
-    return await answers.load_result(jurisdiction, principal, list_fields_of_view)
+    return await service.load_result(jurisdiction, principal, list_fields_of_view)
 
 
 def list_fields_of_view(analysis: Analysis) -> dict[str, Any]:
@@ -67,9 +67,9 @@ def list_fields_of_view(analysis: Analysis) -> dict[str, Any]:
     return {"features": build_field_of_view_page(analysis, FieldOfViewQuery(), limit=2**31, after=None)[0]}
 
 
-async def read_area(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+async def read_area(service: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
     """Return the area gaps as GeoJSON."""
-    return await answers.load_result(jurisdiction, principal, list_area_gaps)
+    return await service.load_result(jurisdiction, principal, list_area_gaps)
 
 
 def list_area_gaps(analysis: Analysis) -> dict[str, Any]:
@@ -81,9 +81,9 @@ def list_area_gaps(analysis: Analysis) -> dict[str, Any]:
 _CORDONS: Final[tuple[Level | Literal["through"], ...]] = (*reversed(LEVELS), "through")
 
 
-async def read_leaks(answers: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
+async def read_leaks(service: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
     """Return the leaks of all rings as GeoJSON."""
-    return await answers.load_result(jurisdiction, principal, list_leaks)
+    return await service.load_result(jurisdiction, principal, list_leaks)
 
 
 def list_leaks(analysis: Analysis) -> dict[str, Any]:
@@ -170,8 +170,8 @@ class FeatureRows:
 class AnalysisFeatures:
     """Analysis features as rows for PostgreSQL, cached while the result is unchanged."""
 
-    def __init__(self, answers: AnalysisService) -> None:
-        self._answers = answers
+    def __init__(self, service: AnalysisService) -> None:
+        self._service = service
         self._kept: OrderedDict[tuple[str, str], _FeatureTable] = OrderedDict()
 
     async def select_features(
@@ -209,7 +209,7 @@ class AnalysisFeatures:
 
     async def load_table(self, collection: str, jurisdiction: str, principal: Principal) -> _FeatureTable:
         """Return the feature table of one jurisdiction, from the cache while its result is unchanged."""
-        answer = await SOURCES[collection](self._answers, jurisdiction, principal)
+        answer = await SOURCES[collection](self._service, jurisdiction, principal)
         cached = self._kept.get((collection, jurisdiction))
         if cached is not None and cached.answer is answer:
             self._kept.move_to_end((collection, jurisdiction))

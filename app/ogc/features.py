@@ -48,9 +48,9 @@ class FeatureItem:
 class FeatureService:
     """Reads features, and caches their counts in this process."""
 
-    def __init__(self, database: Database, answers: AnalysisService) -> None:
+    def __init__(self, database: Database, service: AnalysisService) -> None:
         self._database = database
-        self._rows = AnalysisFeatures(answers)
+        self._rows = AnalysisFeatures(service)
         self._counts: OrderedDict[Any, tuple[str, int | None]] = OrderedDict()
 
     async def fetch_page(self, collection: Collection, asked: FeatureQuery, principal: Principal) -> FeaturePage:

@@ -55,9 +55,9 @@ class _AnswerLayer:
 class TileService:
     """Builds and caches the tiles of one process."""
 
-    def __init__(self, database: Database, answers: AnalysisService) -> None:
+    def __init__(self, database: Database, service: AnalysisService) -> None:
         self._database = database
-        self._answers = answers
+        self._service = service
         self._drawn: OrderedDict[tuple[str, str], _AnswerLayer] = OrderedDict()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
@@ -122,7 +122,7 @@ class TileService:
 
     async def load_answer_layer(self, collection: str, jurisdiction: str, principal: Principal) -> _AnswerLayer:
         """Return the layer of a result, from the cache while the result is unchanged."""
-        answer = await SOURCES[collection](self._answers, jurisdiction, principal)
+        answer = await SOURCES[collection](self._service, jurisdiction, principal)
         cached = self._drawn.get((collection, jurisdiction))
         if cached is not None and cached.answer is answer:
             return cached

@@ -181,7 +181,7 @@ async def test_a_closed_connection_cancels_the_request(
 ) -> None:
     """The ASGI server sends http.disconnect while the response is computed."""
     app = city._transport.app  # type: ignore[attr-defined]  # httpx's in-process transport
-    service: AnalysisService = app.state.answers
+    service: AnalysisService = app.state.analysis
     started, may_end = threading.Event(), threading.Event()
     original = service.load_response
 

@@ -1,4 +1,4 @@
-"""Cordons over HTTP: leaks, depth, what opens them, and sealing plans that hold when carried out."""
+"""Cordons over HTTP: leaks, depth, what opens them, and sealing plans that seal them."""
 
 import random
 from itertools import pairwise
@@ -25,26 +25,26 @@ CORDON = f"{CITY_URL}/cordon"
 
 
 async def put(client: httpx.AsyncClient, url: str, body: Json, **headers: str) -> httpx.Response:
-    answer = await client.put(url, json=body, headers=headers)
-    assert answer.status_code in (200, 201), answer.text
-    return answer
+    response = await client.put(url, json=body, headers=headers)
+    assert response.status_code in (200, 201), response.text
+    return response
 
 
 async def get(client: httpx.AsyncClient, url: str) -> Any:
-    answer = await client.get(url)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = await client.get(url)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 @pytest.fixture
 async def crossroads(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Return a client of a city with two roads from outside all rings to a junction in the middle."""
+    """A client of a city with two roads from outside all rings to a junction in the centre."""
     await lay_crossroads(ringed)
     return ringed
 
 
 async def carry_out(client: httpx.AsyncClient, plan: Json, prefix: str, **changed: Any) -> list[str]:
-    """Register the checkpoints a plan proposes, and return their codes."""
+    """Register the checkpoints of a sealing plan, and return their codes."""
     codes = []
     for number, feature in enumerate(plan["features"]):
         code = f"{prefix}-{number}"
@@ -55,7 +55,7 @@ async def carry_out(client: httpx.AsyncClient, plan: Json, prefix: str, **change
     return codes
 
 
-async def test_from_a_leak_to_a_sealed_ring_and_back(crossroads: httpx.AsyncClient) -> None:
+async def test_a_leaking_ring_is_sealed_and_opened_again(crossroads: httpx.AsyncClient) -> None:
     await put(
         crossroads,
         "/v1/control-points/p-1",
@@ -65,8 +65,8 @@ async def test_from_a_leak_to_a_sealed_ring_and_back(crossroads: httpx.AsyncClie
             geometry={"type": "Point", "coordinates": [LON - 0.02, LAT]},
         ),
     )
-    told = await get(crossroads, f"{CORDON}/core")
-    inbound = told["inbound"]
+    result = await get(crossroads, f"{CORDON}/core")
+    inbound = result["inbound"]
     assert (inbound["connected"], inbound["sealed"], inbound["depth"]) == (True, False, 0)
     assert inbound["to_seal"] == 2
     assert inbound["critical"] == []
@@ -79,13 +79,13 @@ async def test_from_a_leak_to_a_sealed_ring_and_back(crossroads: httpx.AsyncClie
     assert sorted([route[0][0], route[-1][0]])[0] in (113.165, LON)
     assert route[-1] == [LON, LAT]
     assert leak["properties"]["length_m"] == pytest.approx(0.035 * 91_100, rel=0.01)
-    assert [one["level"] for one in leak["properties"]["crossings"]] == ["core"]
+    assert [item["level"] for item in leak["properties"]["crossings"]] == ["core"]
 
     plan = await get(crossroads, f"{CORDON}/core/sealing-plan")
     assert (plan["possible"], plan["places"], plan["cost"]) == (True, 2, 2)
     assert plan["proof"]["cut"] == plan["proof"]["flow"]
     assert plan["proof"]["proven"]
-    assert {one["properties"]["stands_at"] for one in plan["features"]} == {
+    assert {item["properties"]["stands_at"] for item in plan["features"]} == {
         "control_point",
         "crossing",
     }
@@ -93,7 +93,7 @@ async def test_from_a_leak_to_a_sealed_ring_and_back(crossroads: httpx.AsyncClie
     codes = await carry_out(crossroads, plan, "k")
     sealed = (await get(crossroads, f"{CORDON}/core"))["inbound"]
     assert (sealed["sealed"], sealed["depth"], sealed["to_seal"]) == (True, 1, 0)
-    named = [one["groups"][0]["devices"] for one in sealed["critical"]]
+    named = [item["groups"][0]["devices"] for item in sealed["critical"]]
     assert sorted(device["code"] for (device,) in named) == codes
     assert (await crossroads.get(f"{CORDON}/core/leak")).status_code == 204
     assert (await get(crossroads, f"{CORDON}/core/sealing-plan"))["features"] == []
@@ -112,7 +112,7 @@ async def test_from_a_leak_to_a_sealed_ring_and_back(crossroads: httpx.AsyncClie
     assert (await get(crossroads, f"{CORDON}/core"))["inbound"]["to_seal"] == 1
 
 
-async def test_what_fails_together_is_one_failure(crossroads: httpx.AsyncClient) -> None:
+async def test_a_failure_group_fails_together(crossroads: httpx.AsyncClient) -> None:
     plan = await get(crossroads, f"{CORDON}/core/sealing-plan")
     await carry_out(crossroads, plan, "a", failure_group="cabinet 7")
     inbound = (await get(crossroads, f"{CORDON}/core"))["inbound"]
@@ -127,39 +127,39 @@ async def test_what_fails_together_is_one_failure(crossroads: httpx.AsyncClient)
     assert inbound["pairs"]["number"] == 2  # the cabinet with either of the others
     (first, second) = inbound["pairs"]["shortest"]
     for pair in (first, second):
-        names = sorted(one["code"] for of in pair["groups"] for one in of["devices"])
+        names = sorted(item["code"] for of in pair["groups"] for item in of["devices"])
         assert names in (["a-0", "a-1", "b-0"], ["a-0", "a-1", "b-1"])
     fewer = (await get(crossroads, f"{CORDON}/core?pairs=1"))["inbound"]["pairs"]
     assert (fewer["number"], len(fewer["shortest"])) == (2, 1)
 
 
-async def test_through_all_rings(crossroads: httpx.AsyncClient) -> None:
+async def test_the_cordon_through_all_rings(crossroads: httpx.AsyncClient) -> None:
     inbound = (await get(crossroads, f"{CORDON}/through"))["inbound"]
     assert (inbound["sealed"], inbound["to_seal"], inbound["depth"]) == (False, 2, 0)
     leaks = await get(crossroads, f"{CORDON}/through/leak?k=5")
     assert leaks["numberReturned"] == 2
     for feature in leaks["features"]:
-        levels = [one["level"] for one in feature["properties"]["crossings"]]
+        levels = [item["level"] for item in feature["properties"]["crossings"]]
         assert levels == ["city", "urban", "core"]
         steps = feature["geometry"]["coordinates"]
-        assert all(one != other for one, other in pairwise(steps))
+        assert all(item != next_item for item, next_item in pairwise(steps))
     for level in ("city", "urban", "core"):
         plan = await get(crossroads, f"{CORDON}/{level}/sealing-plan")
         await carry_out(crossroads, plan, level)
-    told = await get(crossroads, f"{CORDON}/through")
-    inbound = told["inbound"]
-    assert told["levels"] == ["city", "urban", "core"]
+    result = await get(crossroads, f"{CORDON}/through")
+    inbound = result["inbound"]
+    assert result["levels"] == ["city", "urban", "core"]
     assert (inbound["sealed"], inbound["depth"], inbound["depth_exact"]) == (True, 3, True)
-    met = [device["code"] for one in inbound["depth_route"]["guards"] for device in one["devices"]]
+    met = [device["code"] for item in inbound["depth_route"]["guards"] for device in item["devices"]]
     assert [code.partition("-")[0] for code in sorted(met)] == ["city", "core", "urban"]
 
 
-async def test_answers_after_changes_are_those_of_a_fresh_start(
+async def test_results_after_changes_equal_those_of_a_new_process(
     crossroads: httpx.AsyncClient, serve: Serve, key_for: KeyFor
 ) -> None:
-    """What is kept between states never shows: a process that has just started says the same."""
+    """What is cached between revisions does not show: a new process gives the same results."""
     state = crossroads._transport.app.state  # type: ignore[attr-defined]  # the application under test
-    state.answers.share_after_s = float("inf")  # the other process is to work for itself
+    state.analysis.share_after_s = float("inf")  # the other process is to work for itself
     plans = [await get(crossroads, f"{CORDON}/{level}/sealing-plan") for level in ("core", "urban")]
     codes = [
         code
@@ -178,15 +178,15 @@ async def test_answers_after_changes_are_those_of_a_fresh_start(
             assert (await crossroads.patch(url, json=moved, headers=MERGE_PATCH)).status_code == 200
         async with serve() as fresh:
             for url in ("core", "urban", "through", "core/leak?k=3", "urban/sealing-plan"):
-                kept = await crossroads.get(f"{CORDON}/{url}", headers=analyst)
-                anew = await fresh.get(f"{CORDON}/{url}", headers=analyst)
-                assert kept.status_code == anew.status_code
-                if kept.status_code == 200:
-                    assert without_time(kept.json()) == without_time(anew.json()), url
+                cached = await crossroads.get(f"{CORDON}/{url}", headers=analyst)
+                computed = await fresh.get(f"{CORDON}/{url}", headers=analyst)
+                assert cached.status_code == computed.status_code
+                if cached.status_code == 200:
+                    assert without_time(cached.json()) == without_time(computed.json()), url
 
 
-def without_time(told: Json) -> Json:
-    return {name: value for name, value in told.items() if name != "computed_at"}
+def without_time(result: Json) -> Json:
+    return {name: value for name, value in result.items() if name != "computed_at"}
 
 
 async def test_costs_and_roads_that_cannot_be_guarded(crossroads: httpx.AsyncClient) -> None:
@@ -199,8 +199,8 @@ async def test_costs_and_roads_that_cannot_be_guarded(crossroads: httpx.AsyncCli
     assert never["unguardable"]["geometry"]["type"] == "LineString"
 
 
-async def test_room_beside_the_line(crossroads: httpx.AsyncClient) -> None:
-    """Guards within it count; roads that end within it may go on; without roads beyond: no answer."""
+async def test_within_m_moves_sources_and_sinks_away_from_the_line(crossroads: httpx.AsyncClient) -> None:
+    """Guards within it count, roads that end within it may go on, and without roads beyond it nothing is assessed."""
     # The core's middle is 1,822 m from its line, the junctions at 113.165 and 113.235 are 1,367 m off.
     plan = await get(crossroads, f"{CORDON}/core/sealing-plan?within_m=1800")
     assert (plan["places"], plan["proof"]["proven"]) == (2, True)
@@ -210,31 +210,31 @@ async def test_room_beside_the_line(crossroads: httpx.AsyncClient) -> None:
     )  # fmt: skip
     await put(crossroads, "/v1/checkpoints/far-out", guard)
     assert (await get(crossroads, f"{CORDON}/core"))["inbound"]["to_seal"] == 2
-    # The side street at 113.165 ends within: traffic may come from there, so the guard is no seal.
+    # The side street at 113.165 ends within: traffic may come from there, so the guard does not seal it.
     assert (await get(crossroads, f"{CORDON}/core?within_m=1800"))["inbound"]["to_seal"] == 2
     assert (await crossroads.delete("/v1/roads/west-side-2")).status_code == 204
     assert (await get(crossroads, f"{CORDON}/core?within_m=1800"))["inbound"]["to_seal"] == 1
 
     too_far = await get(crossroads, f"{CORDON}/core?within_m=3000")
     assert (too_far["inbound"], too_far["outbound"]) == (None, None)
-    (told,) = [one for one in too_far["not_assessed"] if one["what"] == "cordon"]
-    assert told["reason"] == "no road lies inside and farther than 3000 m from the line"
+    (result,) = [item for item in too_far["not_assessed"] if item["what"] == "cordon"]
+    assert result["reason"] == "no road lies inside and farther than 3000 m from the line"
     for url in ("leak", "sealing-plan"):
-        answer = await crossroads.get(f"{CORDON}/core/{url}?within_m=3000")
-        assert (answer.status_code, answer.json()["code"]) == (409, "not-assessed")
+        response = await crossroads.get(f"{CORDON}/core/{url}?within_m=3000")
+        assert (response.status_code, response.json()["code"]) == (409, "not-assessed")
 
 
-async def test_what_is_missing_is_never_told_as_sealed(city: httpx.AsyncClient, ringed: httpx.AsyncClient) -> None:
-    told = await get(ringed, f"{CORDON}/core")
-    assert (told["inbound"], told["outbound"]) == (None, None)
-    reasons = {one["level"]: one["reason"] for one in told["not_assessed"] if one["what"] == "cordon"}
+async def test_missing_data_never_counts_as_sealed(city: httpx.AsyncClient, ringed: httpx.AsyncClient) -> None:
+    result = await get(ringed, f"{CORDON}/core")
+    assert (result["inbound"], result["outbound"]) == (None, None)
+    reasons = {item["level"]: item["reason"] for item in result["not_assessed"] if item["what"] == "cordon"}
     assert set(reasons.values()) == {"no road is registered"}
     for url in ("core/leak", "through/leak", "core/sealing-plan", "through/sealing-plan"):
-        answer = await ringed.get(f"{CORDON}/{url}")
-        assert (answer.status_code, answer.json()["code"]) == (409, "not-assessed"), url
-    told = await get(ringed, f"{CORDON}/through")
-    assert told["inbound"] is None
-    assert any(one["what"] == "through" for one in told["not_assessed"])
+        response = await ringed.get(f"{CORDON}/{url}")
+        assert (response.status_code, response.json()["code"]) == (409, "not-assessed"), url
+    result = await get(ringed, f"{CORDON}/through")
+    assert result["inbound"] is None
+    assert any(item["what"] == "through" for item in result["not_assessed"])
     summary = await get(ringed, f"{CITY_URL}/coverage")
     assert summary["rings"][0]["inbound"] == {
         "sealed": None, "depth": None, "to_seal": None, "critical": None,
@@ -259,12 +259,12 @@ async def test_what_is_missing_is_never_told_as_sealed(city: httpx.AsyncClient, 
         "through?direction=inbound",
     ],
 )
-async def test_bad_questions_are_refused(ringed: httpx.AsyncClient, query: str) -> None:
-    answer = await ringed.get(f"{CORDON}/{query}")
-    assert answer.status_code == 422, answer.text
+async def test_invalid_queries_are_rejected(ringed: httpx.AsyncClient, query: str) -> None:
+    response = await ringed.get(f"{CORDON}/{query}")
+    assert response.status_code == 422, response.text
 
 
-async def test_only_analysts_of_the_city_see_where_it_leaks(crossroads: httpx.AsyncClient, key_for: KeyFor) -> None:
+async def test_only_analysts_of_the_city_may_read_leaks(crossroads: httpx.AsyncClient, key_for: KeyFor) -> None:
     for url in ("core", "through", "core/leak", "core/sealing-plan"):
         for headers, status in (
             (await key_for("reader"), 403),

@@ -1,4 +1,4 @@
-"""Crossings over HTTP: guarded by direction, waived, told beside the plan, honest without data."""
+"""Crossings over HTTP: guards by direction, waivers, the comparison with the plan, and missing data."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -29,38 +29,38 @@ NEXT_YEAR = "2999-01-01T00:00:00Z"
 
 
 def line(*lonlat: tuple[float, float]) -> Json:
-    return {"type": "LineString", "coordinates": [list(one) for one in lonlat]}
+    return {"type": "LineString", "coordinates": [list(item) for item in lonlat]}
 
 
-def _now() -> str:
+def format_now() -> str:
     return datetime.now(UTC).isoformat()
 
 
 async def put(client: httpx.AsyncClient, url: str, body: Json, **headers: str) -> httpx.Response:
-    answer = await client.put(url, json=body, headers=headers)
-    assert answer.status_code in (200, 201), answer.text
-    return answer
+    response = await client.put(url, json=body, headers=headers)
+    assert response.status_code in (200, 201), response.text
+    return response
 
 
 async def get(client: httpx.AsyncClient, url: str) -> Any:
-    answer = await client.get(url)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = await client.get(url)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 @pytest.fixture
 async def streets(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Return a client of a city with a road from its middle to the west, out of two of the rings."""
-    way = line((LON, LAT), (113.16, LAT), (113.1, LAT))
-    await put(ringed, "/v1/roads/west-1", road("west-1", geometry=way, name_en="West Road"))
+    """A client of a city with a road from its centre to the west, across two rings."""
+    geometry = line((LON, LAT), (113.16, LAT), (113.1, LAT))
+    await put(ringed, "/v1/roads/west-1", road("west-1", geometry=geometry, name_en="West Road"))
     side = line((113.16, LAT), (113.16, LAT + 0.01))
     await put(ringed, "/v1/roads/side-1", road("side-1", geometry=side))
     return ringed
 
 
-async def test_a_crossing_from_open_to_guarded_and_back(streets: httpx.AsyncClient) -> None:
-    told = await get(streets, f"{CROSSINGS}?level=core")
-    (crossing,) = told["items"]
+async def test_a_crossing_is_guarded_and_opened_again(streets: httpx.AsyncClient) -> None:
+    result = await get(streets, f"{CROSSINGS}?level=core")
+    (crossing,) = result["items"]
     assert crossing["status"] == "open"
     assert crossing["directions"] == crossing["missing_directions"] == ["inbound", "outbound"]
     assert crossing["geometry"]["coordinates"] == pytest.approx([WEST, LAT], abs=1e-6)
@@ -72,9 +72,9 @@ async def test_a_crossing_from_open_to_guarded_and_back(streets: httpx.AsyncClie
     url = f"{CROSSINGS}/{crossing['id']}"
 
     # A checkpoint on the road, 30 m inward, with one lane in: outbound stays open.
-    at = {"type": "Point", "coordinates": [WEST + 0.0003, LAT]}
+    location = {"type": "Point", "coordinates": [WEST + 0.0003, LAT]}
     lanes = [{"lane": 1, "direction": "inbound", "bearing_deg": 90}]
-    body = checkpoint("k-1", geometry=at, lanes=lanes, state="online", road="west-1")
+    body = checkpoint("k-1", geometry=location, lanes=lanes, state="online", road="west-1")
     await put(streets, "/v1/checkpoints/k-1", body)
     half = await get(streets, url)
     assert (half["status"], half["missing_directions"]) == ("open", ["outbound"])
@@ -98,7 +98,7 @@ async def test_a_crossing_from_open_to_guarded_and_back(streets: httpx.AsyncClie
 async def test_open_crossings_are_gaps_of_their_type(streets: httpx.AsyncClient) -> None:
     gaps = f"{CITY_URL}/coverage/gaps"
     every = await get(streets, gaps)
-    assert {one["properties"]["type"] for one in every["features"]} == {"crossing"}
+    assert {item["properties"]["type"] for item in every["features"]} == {"crossing"}
     (core,) = (await get(streets, f"{gaps}?level=core"))["features"]
     assert core["properties"]["level"] == "core"
     assert core["properties"]["reason"] == "none"
@@ -118,30 +118,30 @@ MISPLACED = [
 
 
 @pytest.mark.parametrize(("query", "parameter"), MISPLACED)
-async def test_a_filter_these_gaps_do_not_have_is_refused_not_passed_over(
+async def test_a_filter_that_gaps_do_not_have_is_rejected(
     streets: httpx.AsyncClient, query: str, parameter: str
 ) -> None:
-    answer = await streets.get(f"{CITY_URL}/coverage/gaps?{query}")
-    assert answer.status_code == 422, answer.text
-    assert [one["pointer"] for one in answer.json()["errors"]] == [f"?{parameter}"]
+    response = await streets.get(f"{CITY_URL}/coverage/gaps?{query}")
+    assert response.status_code == 422, response.text
+    assert [item["pointer"] for item in response.json()["errors"]] == [f"?{parameter}"]
 
 
-async def test_a_waiver_from_decision_to_end(streets: httpx.AsyncClient, key_for: KeyFor) -> None:
+async def test_a_waiver_is_created_changed_and_removed(streets: httpx.AsyncClient, key_for: KeyFor) -> None:
     crossing = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
     url = f"{CROSSINGS}/{crossing}/waiver"
     assert (await streets.get(url)).status_code == 404
 
     revision = (await get(streets, f"{CITY_URL}/coverage"))["revision"]
-    given = {"reason": "closed by a gate", "expires_at": NEXT_YEAR}
-    made = await put(streets, url, given, **{"X-Change-Reason": "council"})
-    assert made.status_code == 201
-    assert made.json()["waived_by"]
+    waiver = {"reason": "closed by a gate", "expires_at": NEXT_YEAR}
+    created = await put(streets, url, waiver, **{"X-Change-Reason": "council"})
+    assert created.status_code == 201
+    assert created.json()["waived_by"]
     assert (await get(streets, url))["reason"] == "closed by a gate"
 
-    told = await get(streets, f"{CROSSINGS}/{crossing}")
-    assert (told["status"], told["guarded"]) == ("waived", False)
-    assert told["waiver"]["reason"] == "closed by a gate"
-    assert told["revision"] == revision + 1
+    result = await get(streets, f"{CROSSINGS}/{crossing}")
+    assert (result["status"], result["guarded"]) == ("waived", False)
+    assert result["waiver"]["reason"] == "closed by a gate"
+    assert result["revision"] == revision + 1
     assert (await get(streets, f"{CITY_URL}/coverage/gaps?level=core"))["features"] == []
     assert (await get(streets, f"{CROSSINGS}?status=waived"))["items"][0]["id"] == crossing
     summary = await get(streets, f"{CITY_URL}/coverage")
@@ -149,12 +149,12 @@ async def test_a_waiver_from_decision_to_end(streets: httpx.AsyncClient, key_for
     assert rings["core"] == {"total": 1, "guarded": 0, "open": 0, "waived": 1}
 
     stale = {"If-Match": '"9"'}
-    assert (await streets.put(url, json=given, headers=stale)).status_code == 412
-    again = await put(streets, url, {**given, "reason": "gate stays"}, **{"If-Match": '"1"'})
+    assert (await streets.put(url, json=waiver, headers=stale)).status_code == 412
+    again = await put(streets, url, {**waiver, "reason": "gate stays"}, **{"If-Match": '"1"'})
     assert (again.status_code, again.headers["etag"]) == (200, '"2"')
 
     editor = await key_for("editor")
-    assert (await streets.put(url, json=given, headers=editor)).status_code == 403
+    assert (await streets.put(url, json=waiver, headers=editor)).status_code == 403
     assert (await streets.delete(url, headers=editor)).status_code == 403
     assert (await streets.delete(url)).status_code == 204
     assert (await streets.delete(url)).status_code == 404
@@ -162,11 +162,11 @@ async def test_a_waiver_from_decision_to_end(streets: httpx.AsyncClient, key_for
     history = await get(streets, f"{url}/history")
     assert [change["operation"] for change in history["items"]] == ["remove", "update", "create"]
     assert history["items"][-1]["reason"] == "council"
-    await put(streets, url, given)
+    await put(streets, url, waiver)
     assert (await get(streets, f"{CROSSINGS}/{crossing}"))["status"] == "waived"
 
 
-async def test_a_waiver_ends_by_itself(streets: httpx.AsyncClient) -> None:
+async def test_a_waiver_ends_at_its_time(streets: httpx.AsyncClient) -> None:
     crossing = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
     soon = (datetime.now(UTC) + timedelta(seconds=1.2)).isoformat()
     await put(streets, f"{CROSSINGS}/{crossing}/waiver", {"reason": "works", "expires_at": soon})
@@ -175,23 +175,23 @@ async def test_a_waiver_ends_by_itself(streets: httpx.AsyncClient) -> None:
     assert (await get(streets, f"{CROSSINGS}/{crossing}"))["status"] == "open"
 
 
-async def test_a_waiver_stays_with_a_road_that_is_surveyed_anew(
+async def test_a_waiver_stays_with_a_road_after_a_new_survey(
     streets: httpx.AsyncClient,
 ) -> None:
     old = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
-    given = {"reason": "closed by a gate", "expires_at": NEXT_YEAR}
-    await put(streets, f"{CROSSINGS}/{old}/waiver", given)
+    waiver = {"reason": "closed by a gate", "expires_at": NEXT_YEAR}
+    await put(streets, f"{CROSSINGS}/{old}/waiver", waiver)
     moved = line((LON, LAT), (WEST, LAT - 0.00045), (113.1, LAT))
     await put(streets, "/v1/roads/west-1", road("west-1", geometry=moved, name_en="West Road"))
     (now,) = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
     assert now["geometry"]["coordinates"][1] == pytest.approx(LAT - 0.00045, abs=1e-6)
     assert now["id"] != old
     assert (now["status"], now["waiver"]["crossing"]) == ("waived", old)
-    # Waived anew it goes by its new name, and by that alone.
-    await put(streets, f"{CROSSINGS}/{now['id']}/waiver", given)
+    # After a new decision the waiver has the new id only.
+    await put(streets, f"{CROSSINGS}/{now['id']}/waiver", waiver)
     assert (await streets.get(f"{CROSSINGS}/{old}/waiver")).status_code == 404
-    told = await get(streets, f"{CROSSINGS}/{now['id']}")
-    assert told["waiver"]["crossing"] == now["id"]
+    result = await get(streets, f"{CROSSINGS}/{now['id']}")
+    assert result["waiver"]["crossing"] == now["id"]
 
 
 @pytest.mark.parametrize(
@@ -206,39 +206,39 @@ async def test_a_waiver_stays_with_a_road_that_is_surveyed_anew(
         ([], ""),
     ],
 )
-async def test_a_waiver_without_reason_or_end_is_refused(
+async def test_a_waiver_without_reason_or_end_is_rejected(
     streets: httpx.AsyncClient, body: object, pointer: str
 ) -> None:
     crossing = (await get(streets, f"{CROSSINGS}?level=core"))["items"][0]["id"]
-    answer = await streets.put(f"{CROSSINGS}/{crossing}/waiver", json=body)
-    assert answer.status_code == 422
-    assert pointer in [fault["pointer"] for fault in answer.json()["errors"]]
+    response = await streets.put(f"{CROSSINGS}/{crossing}/waiver", json=body)
+    assert response.status_code == 422
+    assert pointer in [fault["pointer"] for fault in response.json()["errors"]]
 
 
-async def test_what_is_not_there_is_not_found(streets: httpx.AsyncClient) -> None:
+async def test_unknown_crossings_and_waivers_are_not_found(streets: httpx.AsyncClient) -> None:
     nowhere = f"{CROSSINGS}/core-000000000000"
-    given = {"reason": "why", "expires_at": NEXT_YEAR}
+    waiver = {"reason": "why", "expires_at": NEXT_YEAR}
     assert (await streets.get(nowhere)).status_code == 404
-    assert (await streets.put(f"{nowhere}/waiver", json=given)).status_code == 404
+    assert (await streets.put(f"{nowhere}/waiver", json=waiver)).status_code == 404
     assert (await streets.get(f"{nowhere}/waiver/history")).status_code == 404
     assert (await streets.get(f"{CROSSINGS}/elsewhere-1")).status_code == 422
     assert (await streets.get(f"{CROSSINGS}?status=shut")).status_code == 422
 
 
-async def test_the_plan_beside_the_crossings(streets: httpx.AsyncClient) -> None:
-    at = {"type": "Point", "coordinates": [WEST, LAT]}
-    far = {"type": "Point", "coordinates": [WEST, LAT + 0.01]}
-    body = control_point("cp-1", category="core_road", road_name="West Road", geometry=at)
+async def test_crossings_are_compared_with_the_plan(streets: httpx.AsyncClient) -> None:
+    location = {"type": "Point", "coordinates": [WEST, LAT]}
+    distant = {"type": "Point", "coordinates": [WEST, LAT + 0.01]}
+    body = control_point("cp-1", category="core_road", road_name="West Road", geometry=location)
     await put(streets, "/v1/control-points/cp-1", body)
     await put(streets, "/v1/control-points/cp-2",
-              control_point("cp-2", category="core_road", geometry=far))  # fmt: skip
-    told = await get(streets, CROSSINGS)
-    core = next(plan for plan in told["by_plan"] if plan["level"] == "core")
+              control_point("cp-2", category="core_road", geometry=distant))  # fmt: skip
+    result = await get(streets, CROSSINGS)
+    core = next(plan for plan in result["by_plan"] if plan["level"] == "core")
     assert core["control_points_without_crossing"] == ["cp-2"]
     assert core["crossings_without_control_point"] == []
-    urban = next(plan for plan in told["by_plan"] if plan["level"] == "urban")
+    urban = next(plan for plan in result["by_plan"] if plan["level"] == "urban")
     assert len(urban["crossings_without_control_point"]) == urban["crossings"] == 1
-    crossing = next(item for item in told["items"] if item["level"] == "core")
+    crossing = next(item for item in result["items"] if item["level"] == "core")
     assert crossing["control_points"] == ["cp-1"]
 
     # A camera assigned to the control point guards its crossing from where it stands.
@@ -250,75 +250,75 @@ async def test_the_plan_beside_the_crossings(streets: httpx.AsyncClient) -> None
     assert (await get(streets, f"{CROSSINGS}/{crossing['id']}"))["status"] == "guarded"
     # One that looks across the road serves no direction of it.
     await put(streets, "/v1/cameras/c-1", {**watcher, "azimuth_deg": 180.0})
-    told = await get(streets, f"{CROSSINGS}/{crossing['id']}")
-    assert (told["status"], told["needs"][0]["reason"]) == ("open", "wrong_direction")
+    result = await get(streets, f"{CROSSINGS}/{crossing['id']}")
+    assert (result["status"], result["needs"][0]["reason"]) == ("open", "wrong_direction")
 
 
-async def test_a_device_on_another_road_guards_nothing_here(streets: httpx.AsyncClient) -> None:
-    """A parallel lane 20 m north, with a checkpoint of its own."""
+async def test_a_device_on_another_road_is_not_a_guard(streets: httpx.AsyncClient) -> None:
+    """The other road is parallel, 20 m to the north, and has a checkpoint."""
     lane = line((LON - 0.015, LAT + 0.0002), (LON - 0.025, LAT + 0.0002))
     await put(streets, "/v1/roads/lane-1", road("lane-1", geometry=lane, road_class="service"))
-    at = {"type": "Point", "coordinates": [WEST, LAT + 0.00019]}
-    await put(streets, "/v1/checkpoints/k-1", checkpoint("k-1", geometry=at, state="online"))
-    told = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
-    by_road = {item["road"]["codes"][0]: item["status"] for item in told}
+    location = {"type": "Point", "coordinates": [WEST, LAT + 0.00019]}
+    await put(streets, "/v1/checkpoints/k-1", checkpoint("k-1", geometry=location, state="online"))
+    result = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
+    by_road = {item["road"]["codes"][0]: item["status"] for item in result}
     assert by_road == {"west-1": "open", "lane-1": "guarded"}
 
 
-async def test_geojson_and_rights(streets: httpx.AsyncClient, key_for: KeyFor) -> None:
-    answer = await streets.get(CROSSINGS, headers=GEOJSON)
-    assert answer.headers["content-type"] == "application/geo+json"
-    assert answer.json()["features"][0]["id"] == answer.json()["features"][0]["properties"]["id"]
+async def test_crossings_as_geojson_and_for_analysts_only(streets: httpx.AsyncClient, key_for: KeyFor) -> None:
+    response = await streets.get(CROSSINGS, headers=GEOJSON)
+    assert response.headers["content-type"] == "application/geo+json"
+    assert response.json()["features"][0]["id"] == response.json()["features"][0]["properties"]["id"]
     reader = await key_for("reader")
     assert (await streets.get(CROSSINGS, headers=reader)).status_code == 403
     elsewhere = await key_for("analyst", ["410100"])
     assert (await streets.get(CROSSINGS, headers=elsewhere)).status_code == 404
 
 
-def _reasons(answer: Json) -> dict[str, str]:
-    return {told["level"]: told["reason"] for told in answer["not_assessed"] if told["what"] == "crossings"}
+def list_reasons(response: Json) -> dict[str, str]:
+    return {result["level"]: result["reason"] for result in response["not_assessed"] if result["what"] == "crossings"}
 
 
-async def test_absence_of_data_is_never_zero_gaps(ringed: httpx.AsyncClient) -> None:
+async def test_missing_data_is_null_not_zero(ringed: httpx.AsyncClient) -> None:
     summary = await get(ringed, f"{CITY_URL}/coverage")
     assert {ring["crossings"]["total"] for ring in summary["rings"]} == {None}
-    assert set(_reasons(summary).values()) == {"no road is registered"}
+    assert set(list_reasons(summary).values()) == {"no road is registered"}
 
     inside = line((LON, LAT), (LON + 0.01, LAT))
     await put(ringed, "/v1/roads/inner", road("inner", geometry=inside))
-    reasons = _reasons(await get(ringed, CROSSINGS))
+    reasons = list_reasons(await get(ringed, CROSSINGS))
     assert set(reasons) == {"core", "urban", "city"}
     assert "do not reach beyond" in reasons["core"]
 
     await put(ringed, "/v1/roads/outer", road("outer", geometry=line((113.3, LAT), (113.33, LAT))))
-    reasons = _reasons(await get(ringed, CROSSINGS))
+    reasons = list_reasons(await get(ringed, CROSSINGS))
     assert "no road crosses this ring" in reasons["core"]
     assert (await ringed.delete(f"{CITY_URL}/rings/core")).status_code == 204
-    assert _reasons(await get(ringed, CROSSINGS))["core"] == "this ring is not registered"
+    assert list_reasons(await get(ringed, CROSSINGS))["core"] == "this ring is not registered"
 
 
-async def test_roads_without_any_ring_have_no_report_and_it_says_why(
+async def test_the_road_report_needs_a_ring(
     city: httpx.AsyncClient,
 ) -> None:
     await put(city, "/v1/roads/a", road("a", geometry=line((LON, LAT), (LON + 0.01, LAT))))
-    told = await get(city, f"{CITY_URL}/coverage/network")
-    assert told["network"] is None
-    (why,) = [one["reason"] for one in told["not_assessed"] if one["what"] == "network"]
+    result = await get(city, f"{CITY_URL}/coverage/network")
+    assert result["network"] is None
+    (why,) = [item["reason"] for item in result["not_assessed"] if item["what"] == "network"]
     assert why.startswith("no ring is registered")
 
 
 @pytest.mark.parametrize("metres", [100, 160, 228, 330, 400, 1200])
-async def test_a_checkpoint_along_the_same_road_guards_before_any_junction(
+async def test_a_checkpoint_on_the_same_road_before_any_junction_is_a_guard(
     streets: httpx.AsyncClient, metres: float
 ) -> None:
-    """Nothing leaves the road between the line and its junction 1.8 km out."""
+    """The road has no exit between the boundary and its junction 1.8 km outside."""
     (before,) = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
     assert before["status"] == "open"
     body = checkpoint("k-1", geometry=point(WEST - metres / 91_100), state="online", road="west-1")
     await put(streets, "/v1/checkpoints/k-1", body)
-    told = await get(streets, f"{CROSSINGS}/{before['id']}")
-    assert (told["status"], told["missing_directions"]) == ("guarded", [])
-    for need in told["needs"]:
+    result = await get(streets, f"{CROSSINGS}/{before['id']}")
+    assert (result["status"], result["missing_directions"]) == ("guarded", [])
+    for need in result["needs"]:
         assert (need["met"], need["working"], need["reason"]) == (True, 1, None)
         assert need["guards"] == [{"kind": "checkpoint", "code": "k-1"}]
         assert not need["backed_up"]
@@ -327,14 +327,14 @@ async def test_a_checkpoint_along_the_same_road_guards_before_any_junction(
     assert cordon["outbound"]["sealed"]
 
     # Off duty it guards nothing, and the answer follows.
-    report = {"kind": "checkpoint", "code": "k-1", "state": "fault", "reported_at": _now()}
+    report = {"kind": "checkpoint", "code": "k-1", "state": "fault", "reported_at": format_now()}
     assert (await streets.post("/v1/states", json={"states": [report]})).status_code == 200
-    told = await get(streets, f"{CROSSINGS}/{before['id']}")
-    assert (told["status"], len(told["missing_directions"])) == ("open", 2)
+    result = await get(streets, f"{CROSSINGS}/{before['id']}")
+    assert (result["status"], len(result["missing_directions"])) == ("open", 2)
     assert not (await get(streets, f"{CITY_URL}/cordon/core"))["inbound"]["sealed"]
 
 
-async def test_behind_a_junction_or_looking_the_other_way_nothing_is_guarded(
+async def test_a_checkpoint_behind_a_junction_or_for_the_other_direction_is_not_a_guard(
     streets: httpx.AsyncClient,
 ) -> None:
     (before,) = (await get(streets, f"{CROSSINGS}?level=core"))["items"]
@@ -344,30 +344,30 @@ async def test_behind_a_junction_or_looking_the_other_way_nothing_is_guarded(
     lanes = [{"lane": 1, "direction": "inbound", "bearing_deg": 90}]
     one_way = checkpoint("k-2", geometry=point(WEST - 0.004), state="online", lanes=lanes)
     await put(streets, "/v1/checkpoints/k-2", one_way)
-    told = await get(streets, f"{CROSSINGS}/{before['id']}")
-    assert told["missing_directions"] == ["outbound"]
+    result = await get(streets, f"{CROSSINGS}/{before['id']}")
+    assert result["missing_directions"] == ["outbound"]
 
 
-async def test_the_network_is_reported_and_mended_by_snapping(ringed: httpx.AsyncClient) -> None:
+async def test_the_road_report_lists_dead_ends_and_snapping_joins_them(ringed: httpx.AsyncClient) -> None:
     network = f"{CITY_URL}/coverage/network"
     nothing = await get(ringed, network)
     assert nothing["network"] is None
     assert {"what": "network", "reason": "no road is registered"} in nothing["not_assessed"]
-    near = LON + 0.02 - 0.00002  # 1.8 m short of the eastern side of the core
-    for code, way in {
+    near_lon = LON + 0.02 - 0.00002  # 1.8 m short of the eastern side of the core
+    for code, geometry in {
         "a": line((LON, LAT), (LON + 0.01, LAT)),
         "b": line((LON + 0.01, LAT), (LON, LAT)),
-        "short": line((LON + 0.01001, LAT), (near, LAT)),
+        "short": line((LON + 0.01001, LAT), (near_lon, LAT)),
         "bow": line(
             (LON, LAT + 0.005), (LON + 0.01, LAT + 0.01), (LON + 0.01, LAT + 0.005), (LON, LAT + 0.01)
         ),
     }.items():  # fmt: skip
-        await put(ringed, f"/v1/roads/{code}", road(code, geometry=way))
-    told = (await get(ringed, network))["network"]
-    assert (told["roads"], told["edges"], told["components"]["count"]) == (4, 3, 3)
-    assert told["duplicate"] == {"count": 1, "roads": ["b"]}
-    assert told["self_crossing"]["roads"] == ["bow"]
-    assert [(end["level"], end["road"]) for end in told["dead_ends_at_ring"]] == [("core", "short")]
+        await put(ringed, f"/v1/roads/{code}", road(code, geometry=geometry))
+    result = (await get(ringed, network))["network"]
+    assert (result["roads"], result["edges"], result["components"]["count"]) == (4, 3, 3)
+    assert result["duplicate"] == {"count": 1, "roads": ["b"]}
+    assert result["self_crossing"]["roads"] == ["bow"]
+    assert [(end["level"], end["road"]) for end in result["dead_ends_at_ring"]] == [("core", "short")]
 
     patch = {"coverage_parameters": {"road_snap_m": 2.0}}
     assert (await ringed.patch(CITY_URL, json=patch)).status_code == 200

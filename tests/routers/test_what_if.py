@@ -1,4 +1,4 @@
-"""What if: an answer is what the summary says after doing it, and asking changes nothing."""
+"""What-if: the result equals the summary after the real changes, and the registry stays as it is."""
 
 from typing import Any
 
@@ -35,44 +35,46 @@ WEST = LON - 0.02
 """Longitude of the western side of the core."""
 
 
-async def ask(client: httpx.AsyncClient, *changes: Json) -> Any:
-    answer = await client.post(WHAT_IF, json={"changes": list(changes)})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+async def run_what_if(client: httpx.AsyncClient, *changes: Json) -> Any:
+    response = await client.post(WHAT_IF, json={"changes": list(changes)})
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
-async def do(client: httpx.AsyncClient, kind: str, *items: Json) -> None:
-    answer = await client.post(f"/v1/{kind}:batch", json=list(items))
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["summary"]["refused"] == 0, answer.text
+async def save(client: httpx.AsyncClient, kind: str, *items: Json) -> None:
+    response = await client.post(f"/v1/{kind}:batch", json=list(items))
+    assert response.status_code == 200, response.text
+    assert response.json()["summary"]["refused"] == 0, response.text
 
 
-async def summary(client: httpx.AsyncClient) -> Any:
-    answer = await client.get(f"{CITY_URL}/coverage")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+async def get_summary(client: httpx.AsyncClient) -> Any:
+    response = await client.get(f"{CITY_URL}/coverage")
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
-def rings_of(told: Json) -> dict[tuple[str, str], Json]:
-    return {(ring["level"], way): ring[way] for ring in told["rings"] for way in ("inbound", "outbound")}
+def index_cordons(result: Json) -> dict[tuple[str, str], Json]:
+    return {
+        (ring["level"], direction): ring[direction] for ring in result["rings"] for direction in ("inbound", "outbound")
+    }
 
 
-async def same_as_done(client: httpx.AsyncClient, imagined: Json) -> None:
-    """Compare what was imagined with the summary of now, in which it has been done."""
-    now = await summary(client)
+async def check_against_real_changes(client: httpx.AsyncClient, imagined: Json) -> None:
+    """Compare a what-if result with the summary after the same real changes."""
+    now = await get_summary(client)
     counts = {name: value for name, value in now["control_points"].items() if name != "by_category"}
     assert imagined["control_points"]["counts"]["after"] == counts
     assert imagined["devices"]["after"] == now["devices"]
-    after = {(one["level"], one["direction"]): one["after"] for one in imagined["rings"]}
-    assert after == rings_of(now)
+    after = {(item["level"], item["direction"]): item["after"] for item in imagined["rings"]}
+    assert after == index_cordons(now)
     points = (await client.get(f"{CITY_URL}/coverage/control-points")).json()["items"]
-    status = {one["code"]: one["status"] for one in points}
-    for one in imagined["control_points"]["changed"]:
-        assert status.get(one["code"]) == one["after"]
+    status = {item["code"]: item["status"] for item in points}
+    for item in imagined["control_points"]["changed"]:
+        assert status.get(item["code"]) == item["after"]
     listed = (await client.get(f"{CITY_URL}/coverage/crossings")).json()["items"]
-    crossings = {one["id"]: (one["status"], one["missing_directions"]) for one in listed}
-    for one in imagined["crossings"]:
-        assert crossings.get(one["id"], (None, [])) == (one["after"], one["missing_after"])
+    crossings = {item["id"]: (item["status"], item["missing_directions"]) for item in listed}
+    for item in imagined["crossings"]:
+        assert crossings.get(item["id"], (None, [])) == (item["after"], item["missing_after"])
 
 
 LANES = [
@@ -81,16 +83,16 @@ LANES = [
 ]
 
 
-def guard(code: str = "k-1", **changed: Any) -> Json:
-    known: Json = {"geometry": point(WEST + 0.0003), "lanes": LANES, "road": "west-1"}
-    return checkpoint(code, **{**known, **changed})
+def build_guard(code: str = "k-1", **changed: Any) -> Json:
+    fields: Json = {"geometry": point(WEST + 0.0003), "lanes": LANES, "road": "west-1"}
+    return checkpoint(code, **{**fields, **changed})
 
 
 @pytest.fixture
 async def equipped(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Return the client of a city with a guarded crossing, points, cameras."""
+    """A client of a city with a guarded crossing, control points and cameras."""
     await lay_crossroads(ringed)
-    await do(
+    await save(
         ringed,
         "control-points",
         control_point("p-site", geometry=point(LON + 0.003, LAT + 0.003)),
@@ -100,8 +102,8 @@ async def equipped(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
             requirements=[{"function": "face"}],
         ),
     )  # fmt: skip
-    await do(ringed, "checkpoints", guard(state="online", control_point="p-west"))
-    await do(
+    await save(ringed, "checkpoints", build_guard(state="online", control_point="p-west"))
+    await save(
         ringed,
         "cameras",
         camera(
@@ -115,27 +117,27 @@ async def equipped(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
         camera("c-3", geometry=point(WEST + 0.0003), functions=["vehicle"], checkpoint="k-1",
                state="online", mount_height_m=6, tilt_deg=-20, vertical_opening_deg=30),
     )  # fmt: skip
-    await do(ringed, "buildings", building("b-1", levels=4), building("b-2", height_m=9))
+    await save(ringed, "buildings", building("b-1", levels=4), building("b-2", height_m=9))
     return ringed
 
 
-async def test_asking_changes_nothing_and_nothing_changed_is_no_change(
+async def test_a_what_if_writes_nothing_and_an_empty_overlay_changes_nothing(
     equipped: httpx.AsyncClient, database: Database
 ) -> None:
-    await summary(equipped)
+    await get_summary(equipped)
     before = await contents(database)
-    told = await ask(equipped)
-    assert told["control_points"]["changed"] == told["crossings"] == []
-    assert not any(one["changed"] for one in told["rings"])
-    assert told["devices"]["before"] == told["devices"]["after"]
-    await ask(equipped, {"kind": "checkpoint", "delete": "k-1"}, {"kind": "camera", "delete": "c-3"})
+    result = await run_what_if(equipped)
+    assert result["control_points"]["changed"] == result["crossings"] == []
+    assert not any(item["changed"] for item in result["rings"])
+    assert result["devices"]["before"] == result["devices"]["after"]
+    await run_what_if(equipped, {"kind": "checkpoint", "delete": "k-1"}, {"kind": "camera", "delete": "c-3"})
     assert await contents(database) == before
 
 
-async def test_a_record_imagined_as_it_is_reads_as_it_is(equipped: httpx.AsyncClient) -> None:
-    """Every column of a draft's row is the one that SQL reads."""
+async def test_a_draft_becomes_the_row_that_sql_reads(equipped: httpx.AsyncClient) -> None:
+    """Every column of the row of a draft equals the column that SQL reads."""
     state = equipped._transport.app.state  # type: ignore[attr-defined]  # the application under test
-    base = await state.answers.load_analysis(CITY, OPERATOR)
+    base = await state.analysis.load_analysis(CITY, OPERATOR)
     for kind in OVERLAY_KINDS:
         table = base.snapshot.get_table(kind)
         assert table["code"]
@@ -145,10 +147,10 @@ async def test_a_record_imagined_as_it_is_reads_as_it_is(equipped: httpx.AsyncCl
         again = after.snapshot.get_table(kind)
         for name in table:
             was, now = table[name], again[name]
-            assert [readable(name, one) for one in now] == [readable(name, one) for one in was], name
+            assert [to_readable(name, item) for item in now] == [to_readable(name, item) for item in was], name
 
 
-def readable(name: str, value: Any) -> Any:
+def to_readable(name: str, value: Any) -> Any:
     if isinstance(value, bytes):
         return shapely.normalize(shapely.from_wkb(value)).wkt
     if name in ("requirements", "lanes", "view_polygon") and value is not None:
@@ -156,30 +158,30 @@ def readable(name: str, value: Any) -> Any:
     return value
 
 
-async def test_a_new_guard_and_a_lost_one(equipped: httpx.AsyncClient) -> None:
-    east = guard("k-east", geometry=point(LON + 0.0197), road="east-1",
+async def test_a_guard_is_added_and_another_fails(equipped: httpx.AsyncClient) -> None:
+    east = build_guard("k-east", geometry=point(LON + 0.0197), road="east-1",
                  lanes=[{"lane": 1, "direction": "inbound", "bearing_deg": 270}])  # fmt: skip
-    told = await ask(equipped, {"kind": "checkpoint", "upsert": east})
-    (core,) = [one for one in told["rings"] if one["changed"]]
+    result = await run_what_if(equipped, {"kind": "checkpoint", "upsert": east})
+    (core,) = [item for item in result["rings"] if item["changed"]]
     assert (core["level"], core["direction"]) == ("core", "inbound")
     assert (core["before"]["sealed"], core["before"]["to_seal"]) == (False, 1)
     assert core["after"] == {"sealed": True, "depth": 1, "to_seal": 0, "critical": 2}
-    (crossing,) = told["crossings"]
+    (crossing,) = result["crossings"]
     assert crossing["missing_after"] == ["outbound"]
-    assert told["applied"]["upserted"] == {"checkpoint": 1}
-    await do(equipped, "checkpoints", {**east, "state": "online"})
-    await same_as_done(equipped, told)
+    assert result["applied"]["upserted"] == {"checkpoint": 1}
+    await save(equipped, "checkpoints", {**east, "state": "online"})
+    await check_against_real_changes(equipped, result)
 
-    told = await ask(equipped, {"kind": "checkpoint", "code": "k-1", "state": "offline"},
+    result = await run_what_if(equipped, {"kind": "checkpoint", "code": "k-1", "state": "offline"},
                      {"kind": "camera", "code": "c-3", "state": "fault"})  # fmt: skip
-    assert told["control_points"]["opened"] == ["p-west"]
+    assert result["control_points"]["opened"] == ["p-west"]
     reports = [{"kind": "checkpoint", "code": "k-1", "state": "offline"},
                {"kind": "camera", "code": "c-3", "state": "fault"}]  # fmt: skip
     assert (await equipped.post("/v1/states", json=reports)).json()["applied"] == 2
-    await same_as_done(equipped, told)
+    await check_against_real_changes(equipped, result)
 
 
-async def test_moving_turning_and_removing(equipped: httpx.AsyncClient) -> None:
+async def test_records_are_moved_turned_and_removed(equipped: httpx.AsyncClient) -> None:
     changes: list[Json] = [
         {"kind": "camera", "patch": {"code": "c-1", "geometry": point(LON + 0.01)}},
         {"kind": "camera", "patch": {"code": "c-1", "control_point": None}},
@@ -193,25 +195,25 @@ async def test_moving_turning_and_removing(equipped: httpx.AsyncClient) -> None:
         {"kind": "road", "upsert": road("new-1", road_class="county", geometry={
             "type": "LineString", "coordinates": [[LON, LAT], [LON, LAT + 0.1]]})},
     ]  # fmt: skip
-    told = await ask(equipped, *changes)
-    assert told["applied"]["deleted"] == {"camera": 1, "checkpoint": 1, "control_point": 1}
-    new = next(one for one in told["control_points"]["changed"] if one["code"] == "p-new")
+    result = await run_what_if(equipped, *changes)
+    assert result["applied"]["deleted"] == {"camera": 1, "checkpoint": 1, "control_point": 1}
+    new = next(item for item in result["control_points"]["changed"] if item["code"] == "p-new")
     assert (new["before"], new["after"], new["zone"]) == (None, "uncovered", "urban")
-    assert any(one["before"] is None for one in told["crossings"])  # of the new road
+    assert any(item["before"] is None for item in result["crossings"])  # of the new road
     for change in changes:
         plural = {"camera": "cameras", "checkpoint": "checkpoints", "control_point": "control-points",
                   "road": "roads", "building": "buildings"}[change["kind"]]  # fmt: skip
         if "patch" in change:
             url = f"/v1/{plural}/{change['patch']['code']}"
-            answer = await equipped.patch(url, json=change["patch"], headers=MERGE_PATCH)
-            assert answer.status_code == 200, answer.text
+            response = await equipped.patch(url, json=change["patch"], headers=MERGE_PATCH)
+            assert response.status_code == 200, response.text
         else:
-            await do(
+            await save(
                 equipped,
                 plural,
                 {name: change[name] for name in ("upsert", "delete") if name in change},
             )
-    await same_as_done(equipped, told)
+    await check_against_real_changes(equipped, result)
 
 
 FAILURES: list[tuple[Json, Json]] = [
@@ -230,15 +232,15 @@ FAILURES: list[tuple[Json, Json]] = [
 ]
 
 
-async def test_rehearsing_a_failure(equipped: httpx.AsyncClient) -> None:
+async def test_devices_that_fit_all_filters_fail(equipped: httpx.AsyncClient) -> None:
     for failing, failed in FAILURES:
-        told = await ask(equipped, {"fail": failing})
-        assert told["applied"]["failed"] == failed, failing
-        lost = told["devices"]["before"]["working"] - told["devices"]["after"]["working"]
+        result = await run_what_if(equipped, {"fail": failing})
+        assert result["applied"]["failed"] == failed, failing
+        lost = result["devices"]["before"]["working"] - result["devices"]["after"]["working"]
         assert lost == sum(failed.values()), failing
 
 
-async def test_a_failure_no_device_fits_is_named(equipped: httpx.AsyncClient) -> None:
+async def test_a_failure_that_fits_no_device_is_listed(equipped: httpx.AsyncClient) -> None:
     for failing, filters in [
         ({"manufacturer": "Maker Z"}, ["manufacturer"]),
         ({"failure_group": "pole 99"}, ["failure_group"]),
@@ -246,44 +248,44 @@ async def test_a_failure_no_device_fits_is_named(equipped: httpx.AsyncClient) ->
         ({"owner_unit": "North unit", "manufacturer": "Maker B"}, ["manufacturer", "owner_unit"]),
         ({"area": box(112.6, 34.6, 112.7, 34.7), "kind": "camera"}, ["area"]),
     ]:
-        told = await ask(equipped, {"fail": {"road": "West Road"}}, {"fail": failing})
-        (nothing,) = told["applied"]["failed_nothing"]
+        result = await run_what_if(equipped, {"fail": {"road": "West Road"}}, {"fail": failing})
+        (nothing,) = result["applied"]["failed_nothing"]
         assert (nothing["change"], sorted(nothing["filters"])) == (1, filters), failing
-    told = await ask(equipped, {"fail": {"road": "West Road"}})
-    assert told["applied"]["failed_nothing"] == []
+    result = await run_what_if(equipped, {"fail": {"road": "West Road"}})
+    assert result["applied"]["failed_nothing"] == []
 
 
-async def test_sealing_crossings_closes_the_ring(equipped: httpx.AsyncClient) -> None:
+async def test_sealing_all_open_crossings_seals_the_ring(equipped: httpx.AsyncClient) -> None:
     listed = (await equipped.get(f"{CITY_URL}/coverage/crossings?guarded=false")).json()["items"]
     assert len(listed) == 5
-    told = await ask(equipped, *({"seal": {"crossing": one["id"]}} for one in listed))
-    assert {one["after"] for one in told["crossings"]} == {"guarded"}
-    assert len(told["crossings"]) == 5
-    assert all(one["after"]["sealed"] for one in told["rings"])
-    assert told["applied"]["sealed"] == 5
-    half = await ask(equipped, {"seal": {"crossing": listed[0]["id"], "directions": ["inbound"]}})
+    result = await run_what_if(equipped, *({"seal": {"crossing": item["id"]}} for item in listed))
+    assert {item["after"] for item in result["crossings"]} == {"guarded"}
+    assert len(result["crossings"]) == 5
+    assert all(item["after"]["sealed"] for item in result["rings"])
+    assert result["applied"]["sealed"] == 5
+    half = await run_what_if(equipped, {"seal": {"crossing": listed[0]["id"], "directions": ["inbound"]}})
     assert half["crossings"][0]["missing_after"] == ["outbound"]
-    road_told = await ask(equipped, {"seal": {"road": "east-1"}})
-    core = next(one for one in road_told["rings"] if (one["level"], one["direction"]) == ("core", "inbound"))
+    road_result = await run_what_if(equipped, {"seal": {"road": "east-1"}})
+    core = next(item for item in road_result["rings"] if (item["level"], item["direction"]) == ("core", "inbound"))
     assert core["after"]["sealed"]
 
 
-async def test_failures_see_what_is_imagined(equipped: httpx.AsyncClient) -> None:
-    new = guard("k-2", geometry=point(LON + 0.0197), road="east-1", manufacturer="Maker C")
-    told = await ask(
+async def test_failures_apply_to_changed_records(equipped: httpx.AsyncClient) -> None:
+    new = build_guard("k-2", geometry=point(LON + 0.0197), road="east-1", manufacturer="Maker C")
+    result = await run_what_if(
         equipped,
         {"fail": {"manufacturer": "Maker C"}},
         {"kind": "checkpoint", "upsert": new},
         {"kind": "camera", "patch": {"code": "c-2", "manufacturer": "Maker C"}},
     )
-    assert told["applied"]["failed"] == {"camera": 1, "checkpoint": 1}
+    assert result["applied"]["failed"] == {"camera": 1, "checkpoint": 1}
 
 
-def upsert(**changed: Any) -> Json:
+def build_upsert(**changed: Any) -> Json:
     return {"kind": "camera", "upsert": camera("a", **changed)}
 
 
-WRONG: list[tuple[Json, str, str]] = [
+INVALID_CHANGES: list[tuple[Json, str, str]] = [
     ({}, "", "one-action"),
     ({"kind": "camera"}, "", "one-action"),
     ({"kind": "camera", "delete": "a", "upsert": {}}, "", "one-action"),
@@ -293,11 +295,11 @@ WRONG: list[tuple[Json, str, str]] = [
     ({"kind": "camera", "state": "online"}, "", "code-of-change"),
     ({"kind": "camera", "code": "nobody", "state": "online"}, "/code", "not-found"),
     ({"kind": "camera", "upsert": {"code": "a"}}, "/upsert/functions", "missing"),
-    (upsert(password="x"), "/upsert/password", "forbidden-content"),
-    (upsert(jurisdiction="410100"), "/upsert/jurisdiction", "jurisdiction-fixed"),
-    (upsert(geometry=point(80.0)), "/upsert/geometry", "outside-extent"),
-    (upsert(geometry=point(LAT, 80.0)), "/upsert/geometry", "outside-extent"),
-    (upsert(control_point="nowhere"), "/upsert/control_point", "unknown-reference"),
+    (build_upsert(password="x"), "/upsert/password", "forbidden-content"),
+    (build_upsert(jurisdiction="410100"), "/upsert/jurisdiction", "jurisdiction-fixed"),
+    (build_upsert(geometry=point(80.0)), "/upsert/geometry", "outside-extent"),
+    (build_upsert(geometry=point(LAT, 80.0)), "/upsert/geometry", "outside-extent"),
+    (build_upsert(control_point="nowhere"), "/upsert/control_point", "unknown-reference"),
     ({"kind": "camera", "patch": {"azimuth_deg": 3}}, "/patch/code", "missing"),
     ({"kind": "camera", "patch": {"code": "nobody"}}, "/patch/code", "not-found"),
     (
@@ -322,15 +324,15 @@ WRONG: list[tuple[Json, str, str]] = [
 ]
 
 
-async def test_what_cannot_be_is_refused_with_its_place(equipped: httpx.AsyncClient) -> None:
-    for change, pointer, code in WRONG:
-        answer = await equipped.post(WHAT_IF, json={"changes": [change]})
-        assert answer.status_code == 422, (change, answer.text)
-        found = {one["pointer"]: one["code"] for one in answer.json()["errors"]}
-        assert found.get(f"/changes/0{pointer}") == code, (change, found)
+async def test_invalid_changes_are_rejected_with_a_pointer(equipped: httpx.AsyncClient) -> None:
+    for change, pointer, code in INVALID_CHANGES:
+        response = await equipped.post(WHAT_IF, json={"changes": [change]})
+        assert response.status_code == 422, (change, response.text)
+        codes = {item["pointer"]: item["code"] for item in response.json()["errors"]}
+        assert codes.get(f"/changes/0{pointer}") == code, (change, codes)
 
 
-async def test_too_many_changes_and_bodies_that_are_none(equipped: httpx.AsyncClient, key_for: KeyFor) -> None:
+async def test_too_many_changes_and_invalid_bodies_are_rejected(equipped: httpx.AsyncClient, key_for: KeyFor) -> None:
     many = {"changes": [{"kind": "camera", "delete": "c-1"}] * 5_001}
     assert (await equipped.post(WHAT_IF, json=many)).status_code == 413
     bodies: list[Any] = [[], {}, {"changes": {}}, {"changes": None}, 3]
@@ -341,5 +343,5 @@ async def test_too_many_changes_and_bodies_that_are_none(equipped: httpx.AsyncCl
         (await key_for("analyst", ["410100"]), 404),
         (await key_for("analyst", [CITY]), 200),
     ):
-        answer = await equipped.post(WHAT_IF, json={"changes": []}, headers=headers)
-        assert answer.status_code == status
+        response = await equipped.post(WHAT_IF, json={"changes": []}, headers=headers)
+        assert response.status_code == status
