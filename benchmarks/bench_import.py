@@ -31,7 +31,7 @@ from app.access.roles import OPERATOR
 from app.db import schema
 from app.db.cluster import LocalCluster
 from app.db.engine import Database
-from app.demo.load import load
+from app.demo.load import load_demo_city
 from app.imports import jobs as import_jobs
 from app.imports import preparation
 from app.imports.jobs import Imports
@@ -142,7 +142,7 @@ def one(what: str, url: str, path: Path, folder: Path) -> None:
 async def _city(url: str) -> None:
     database = Database(url)
     await schema.migrate(database)
-    await load(database, OPERATOR)
+    await load_demo_city(database, OPERATOR)
     await database.close()
 
 

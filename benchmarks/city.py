@@ -9,8 +9,8 @@ from sqlalchemy import text
 from app.access.roles import OPERATOR
 from app.db import schema
 from app.db.engine import Database, WriteContext
-from app.demo.city import build
-from app.demo.load import load
+from app.demo.city import build_city
+from app.demo.load import load_demo_city
 from app.records import batches
 from app.records.kinds import CAMERA
 
@@ -47,12 +47,12 @@ def _camera(number: int, dice: random.Random) -> dict[str, Any]:
 async def _fill(url: str) -> None:
     database = Database(url, statement_timeout_s=600)
     await schema.migrate(database)
-    await load(database, OPERATOR)
+    await load_demo_city(database, OPERATOR)
     dice = random.Random(4108)
-    rows = [_camera(number, dice) for number in range(CAMERAS - len(build().cameras))]
+    rows = [_camera(number, dice) for number in range(CAMERAS - len(build_city().cameras))]
     for start in range(0, len(rows), _BATCH):
-        async with database.writing(WriteContext(OPERATOR.name)) as connection:
-            await batches.run(connection, CAMERA, rows[start : start + _BATCH], OPERATOR, "atomic")
+        async with database.open_transaction(WriteContext(OPERATOR.name)) as connection:
+            await batches.run_batch(connection, CAMERA, rows[start : start + _BATCH], OPERATOR, "atomic")
     async with database.engine.connect() as connection:
         bare = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await bare.execute(text("VACUUM ANALYZE camera, control_point, checkpoint, device_state"))

@@ -13,10 +13,10 @@ import numpy as np
 
 from app.demo import control_points as points
 from app.demo import devices, planted_faults, rings, roads
-from app.demo import ring_roads as gates
-from app.demo.control_points import Place
-from app.demo.device_factory import Kit
-from app.demo.plan_frame import EPSG, to_lonlat
+from app.demo import radial_roads as radial_roads
+from app.demo.city_plan import EPSG, to_lonlat
+from app.demo.control_points import DemoPoint
+from app.demo.device_factory import DeviceFactory
 from app.demo.planted_faults import CRITICAL, PlantedFault
 from app.demo.rings import Rings
 from app.demo.streets import TILT
@@ -34,24 +34,28 @@ _SETBACK_M: Final = 18.0
 _PAVEMENT_M: Final = 4.0
 
 
-def build_houses(places: Sequence[Place], jurisdiction: str) -> list[dict[str, Any]]:
+def build_houses(demo_points: Sequence[DemoPoint], jurisdiction: str) -> list[dict[str, Any]]:
     """Return a house in each quarter of the first crossroads of the core."""
     rng = np.random.default_rng(HOUSES_SEED)
-    crossroads = [place for place in places if place.category == "core_junction"]
-    return [_house(rng, place, quarter, jurisdiction) for place in crossroads[:_CROSSROADS] for quarter in range(4)]
+    crossroads = [demo_point for demo_point in demo_points if demo_point.category == "core_junction"]
+    return [
+        build_house(rng, demo_point, quarter, jurisdiction)
+        for demo_point in crossroads[:_CROSSROADS]
+        for quarter in range(4)
+    ]
 
 
-def _house(rng: np.random.Generator, place: Place, quarter: int, jurisdiction: str) -> dict[str, Any]:
+def build_house(rng: np.random.Generator, demo_point: DemoPoint, quarter: int, jurisdiction: str) -> dict[str, Any]:
     """Return one house, its walls along the streets; every other one with a courtyard."""
     near = _SETBACK_M + rng.uniform(0, _PAVEMENT_M, 2)
     far = near + rng.uniform(18, 40, 2)
     levels = int(rng.integers(1, 8))
     known = {"height_m": round(levels * 3.2, 1)} if rng.random() < 0.7 else {}
-    rings = [_ring(place, quarter, near, far)]
+    rings = [build_wall_ring(demo_point, quarter, near, far)]
     if quarter % 2:
-        rings.append(_ring(place, quarter, near + 6, far - 6)[::-1])
+        rings.append(build_wall_ring(demo_point, quarter, near + 6, far - 6)[::-1])
     return {
-        "code": f"DEMO-H-{place.code}-{quarter + 1}",
+        "code": f"DEMO-H-{demo_point.code}-{quarter + 1}",
         "jurisdiction": jurisdiction,
         "levels": levels,
         **known,
@@ -59,13 +63,15 @@ def _house(rng: np.random.Generator, place: Place, quarter: int, jurisdiction: s
     }
 
 
-def _ring(place: Place, quarter: int, near: np.ndarray[Any, Any], far: np.ndarray[Any, Any]) -> list[list[float]]:
+def build_wall_ring(
+    demo_point: DemoPoint, quarter: int, near: np.ndarray[Any, Any], far: np.ndarray[Any, Any]
+) -> list[list[float]]:
     """Return a closed ring of lon/lat, anticlockwise, from two corners seen from the crossroads."""
     (x0, y0), (x1, y1) = near, far
     corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
     turn = TILT + np.radians(90.0 * quarter)
     cos, sin = np.cos(turn), np.sin(turn)
-    placed = place.xy + corners @ np.array([[cos, sin], [-sin, cos]])
+    placed = demo_point.xy + corners @ np.array([[cos, sin], [-sin, cos]])
     return [[float(lon), float(lat)] for lon, lat in to_lonlat(placed)]
 
 
@@ -92,7 +98,8 @@ class DemoCity:
     faults: list[PlantedFault]
 
 
-def _jurisdiction(drawn: Rings) -> Draft:
+def build_jurisdiction(drawn: Rings) -> Draft:
+    """Return the draft of the jurisdiction, with an extent around the city line."""
     line = to_lonlat(drawn.city.vertices)
     west, south = (line.min(axis=0) - _MARGIN_DEG).round(3).tolist()
     east, north = (line.max(axis=0) + _MARGIN_DEG).round(3).tolist()
@@ -108,54 +115,58 @@ def _jurisdiction(drawn: Rings) -> Draft:
     }
 
 
-def _shared(places: list[Place]) -> list[tuple[str, str]]:
+def find_shared_points(demo_points: list[DemoPoint]) -> list[tuple[str, str]]:
     """Return the codes of core and urban points that are one place, on the shared border."""
-    urban = {tuple(place.xy): place.code for place in places if place.category == "urban_road"}
-    core = [place for place in places if place.category == "core_road"]
-    return [(place.code, urban[tuple(place.xy)]) for place in core if tuple(place.xy) in urban]
+    urban = {tuple(demo_point.xy): demo_point.code for demo_point in demo_points if demo_point.category == "urban_road"}
+    core = [demo_point for demo_point in demo_points if demo_point.category == "core_road"]
+    return [(demo_point.code, urban[tuple(demo_point.xy)]) for demo_point in core if tuple(demo_point.xy) in urban]
 
 
-def _install(kit: Kit, places: list[Place], planned: dict[str, planted_faults.Recipe]) -> None:
+def install_devices(
+    factory: DeviceFactory, demo_points: list[DemoPoint], planned: dict[str, planted_faults.Recipe]
+) -> None:
     """Put devices at every point; what stands on the shared border serves both its points."""
-    served = {urban for _, urban in _shared(places)}
-    for number, place in enumerate(places):
-        if place.code in served:
+    served = {urban for _, urban in find_shared_points(demo_points)}
+    for number, demo_point in enumerate(demo_points):
+        if demo_point.code in served:
             continue
-        if place.code in planned:
-            planned[place.code].make(kit, place)
+        if demo_point.code in planned:
+            planned[demo_point.code].install(factory, demo_point)
         else:
-            devices.ordinary(kit, place, number % _BACKED_UP_EVERY == 0)
+            devices.cover_point(factory, demo_point, number % _BACKED_UP_EVERY == 0)
 
 
-def _watch_exits(kit: Kit, places: list[Place], planned: dict[str, planted_faults.Recipe]) -> None:
+def watch_exits(
+    factory: DeviceFactory, demo_points: list[DemoPoint], planned: dict[str, planted_faults.Recipe]
+) -> None:
     """Have two devices, which do not fail together, see all who leave the core, but at `CRITICAL`."""
-    for number, place in enumerate(places):
-        twice = place.code not in planned and number % _BACKED_UP_EVERY == 0
-        if place.category != "core_road" or twice or "outbound" not in place.directions:
+    for number, demo_point in enumerate(demo_points):
+        twice = demo_point.code not in planned and number % _BACKED_UP_EVERY == 0
+        if demo_point.category != "core_road" or twice or "outbound" not in demo_point.directions:
             continue
-        if place.code != CRITICAL:
-            recipe = planned.get(place.code)
-            (recipe.exit if recipe else devices.second_exit)(kit, place)
+        if demo_point.code != CRITICAL:
+            recipe = planned.get(demo_point.code)
+            (recipe.add_exit_device if recipe else devices.add_exit_camera)(factory, demo_point)
 
 
-def build() -> DemoCity:
+def build_city() -> DemoCity:
     """Return the demo city."""
     rng = np.random.default_rng(SEED)
-    drawn = rings.draw(rng)
-    network, grid = roads.draw(rng, drawn, gates.draw_gates(rng, drawn))
-    places = points.draw(rng, drawn, network, grid)
-    planned = planted_faults.plan(places, _shared(places))
-    kit = Kit(rng, CODE)
-    _install(kit, places, planned)
-    _watch_exits(kit, places, planned)
-    checkpoints, cameras = kit.finish()
+    drawn = rings.build_rings(rng)
+    network, grid = roads.build_network(rng, drawn, radial_roads.build_radial_roads(rng, drawn))
+    demo_points = points.build_control_points(rng, drawn, network, grid)
+    planned = planted_faults.choose_recipes(demo_points, find_shared_points(demo_points))
+    factory = DeviceFactory(rng, CODE)
+    install_devices(factory, demo_points, planned)
+    watch_exits(factory, demo_points, planned)
+    checkpoints, cameras = factory.build_drafts()
     return DemoCity(
-        jurisdiction=_jurisdiction(drawn),
-        rings={level: rings.feature(drawn, level) for level in LEVELS},
-        roads=roads.drafts(network, CODE),
-        control_points=[points.draft(place, CODE) for place in places],
+        jurisdiction=build_jurisdiction(drawn),
+        rings={level: rings.build_ring_feature(drawn, level) for level in LEVELS},
+        roads=roads.build_road_drafts(network, CODE),
+        control_points=[points.build_control_point_draft(demo_point, CODE) for demo_point in demo_points],
         checkpoints=checkpoints,
         cameras=cameras,
-        buildings=build_houses(places, CODE),
-        faults=planted_faults.faults(planned),
+        buildings=build_houses(demo_points, CODE),
+        faults=planted_faults.list_faults(planned),
     )

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from app.demo import roads
+from app.demo.city_plan import compute_azimuth, to_lonlat
 from app.demo.names import SITES
-from app.demo.plan_frame import azimuth_deg, to_lonlat
-from app.demo.rings import Floats, Rings, unit
+from app.demo.rings import Floats, Rings, unit_vector
 from app.demo.streets import Grid, Junction, Street
 from app.models.vocabulary import Category, Level
 
@@ -33,7 +33,7 @@ _ROADS: Final[tuple[tuple[Level, Category, str, str, str], ...]] = (
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class DemoPoint:
     """A control point in metres; ``directions`` are those of the traffic it sees."""
 
     code: str
@@ -50,10 +50,10 @@ class Place:
     outline: Floats | None = None
 
 
-def division(rings: Rings, xy: Floats) -> str:
+def find_division(rings: Rings, xy: Floats) -> str:
     """Return the division code (GB/T 2260) a place is filed under; boundaries are made up."""
     angle = float(np.arctan2(xy[1], xy[0]))
-    if float(np.hypot(*xy)) > float(rings.urban.radius(angle)) + 1:
+    if float(np.hypot(*xy)) > float(rings.urban.compute_radius(angle)) + 1:
         turn = np.degrees(angle) % 360
         if 150 <= turn < 235:
             return "410822"
@@ -62,14 +62,15 @@ def division(rings: Rings, xy: Floats) -> str:
     return next((code for east, code in limits if xy[0] < east), "410804")
 
 
-def _directions(streets: Sequence[Street]) -> tuple[str, ...]:
+def find_directions(streets: Sequence[Street]) -> tuple[str, ...]:
+    """Return the directions of traffic on the streets of a crossing."""
     rules = {street.oneway for street in streets}
     if len(streets) == 1 and rules != {"no"}:
         return ("outbound",) if rules == {"forward"} else ("inbound",)
     return ("inbound", "outbound")
 
 
-def _on_line(network: Sequence[Street], level: Level) -> list[tuple[float, list[int]]]:
+def find_crossings(network: Sequence[Street], level: Level) -> list[tuple[float, list[int]]]:
     """Return the crossings of a ring clockwise from north: angle, and the streets that make it."""
     found: dict[float, list[int]] = {}
     for number, street in enumerate(network):
@@ -78,60 +79,62 @@ def _on_line(network: Sequence[Street], level: Level) -> list[tuple[float, list[
     return sorted(found.items(), key=lambda item: float(np.mod(np.pi / 2 - item[0], 2 * np.pi)))
 
 
-def _road_places(rings: Rings, network: Sequence[Street]) -> list[Place]:
-    places = []
+def build_road_points(rings: Rings, network: Sequence[Street]) -> list[DemoPoint]:
+    """Return the control points where roads cross the rings."""
+    demo_points = []
     for level, category, prefix, line_zh, line_en in _ROADS:
-        for number, (angle, members) in enumerate(_on_line(network, level), start=1):
+        for number, (angle, members) in enumerate(find_crossings(network, level), start=1):
             crossing = [network[member] for member in members]
-            road, out = crossing[0].road, unit(angle)
-            xy = np.round(out * float(rings.star(level).radius(angle)), 3)
-            place = Place(
+            road, out = crossing[0].road, unit_vector(angle)
+            xy = np.round(out * float(rings.get_line(level).compute_radius(angle)), 3)
+            demo_point = DemoPoint(
                 code=f"CP-{prefix}-{number:03d}",
                 category=category,
                 xy=xy,
                 name_zh=f"{road.name_zh}{line_zh}控制点",
                 name_en=f"{road.name_en} at the {line_en}",
-                division=division(rings, xy),
+                division=find_division(rings, xy),
                 inbound=-out,
                 road_name=road.name_zh,
-                streets=tuple(roads.code(member) for member in members),
-                directions=_directions(crossing),
+                streets=tuple(roads.build_road_code(member) for member in members),
+                directions=find_directions(crossing),
                 carriageways=len(members),
             )
-            places.append(place)
-    return places
+            demo_points.append(demo_point)
+    return demo_points
 
 
-def _junction_places(rng: np.random.Generator, rings: Rings, junctions: Sequence[Junction]) -> list[Place]:
+def build_junction_points(rng: np.random.Generator, rings: Rings, junctions: Sequence[Junction]) -> list[DemoPoint]:
+    """Return the control points at crossroads of the core, chosen at random."""
     chosen = np.sort(rng.choice(len(junctions), JUNCTIONS, replace=False))
-    places = []
+    demo_points = []
     for number, index in enumerate(chosen, start=1):
         junction = junctions[index]
         rows, columns = junction.rows, junction.columns
-        place = Place(
+        demo_point = DemoPoint(
             code=f"CP-KJ-{number:03d}",
             category="core_junction",
             xy=junction.xy,
             name_zh=f"{rows.name_zh}{columns.name_zh}交叉口",
             name_en=f"{rows.name_en} and {columns.name_en}",
-            division=division(rings, junction.xy),
+            division=find_division(rings, junction.xy),
             road_name=rows.name_zh,
         )
-        places.append(place)
-    return places
+        demo_points.append(demo_point)
+    return demo_points
 
 
-def _apart(points: Sequence[Floats], count: int) -> list[Floats]:
+def choose_distant_points(points: Sequence[Floats], count: int) -> list[Floats]:
     """Return ``count`` of the points, each as far as can be from those before it."""
-    every = np.array(points)
-    chosen = [int(np.argmin(np.hypot(every[:, 0], every[:, 1])))]
+    candidates = np.array(points)
+    chosen = [int(np.argmin(np.hypot(candidates[:, 0], candidates[:, 1])))]
     while len(chosen) < count:
-        gaps = np.linalg.norm(every[:, None] - every[chosen][None], axis=2).min(axis=1)
+        gaps = np.linalg.norm(candidates[:, None] - candidates[chosen][None], axis=2).min(axis=1)
         chosen.append(int(np.argmax(gaps)))
-    return [every[index] for index in chosen]
+    return [candidates[index] for index in chosen]
 
 
-def _outline(rng: np.random.Generator, middle: Floats) -> Floats:
+def build_outline(rng: np.random.Generator, middle: Floats) -> Floats:
     """Return a closed rectangle (5, 2) around a site."""
     half = np.array([rng.uniform(40, 75), rng.uniform(30, 55)])
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * half
@@ -140,52 +143,56 @@ def _outline(rng: np.random.Generator, middle: Floats) -> Floats:
     return np.asarray(np.round(middle + corners @ swing, 3))
 
 
-def _site_places(rng: np.random.Generator, rings: Rings, blocks: Sequence[Floats]) -> list[Place]:
-    middles = _apart(blocks, len(SITES))
+def build_site_points(rng: np.random.Generator, rings: Rings, blocks: Sequence[Floats]) -> list[DemoPoint]:
+    """Return the control points of the sites, in blocks that are far from each other."""
+    middles = choose_distant_points(blocks, len(SITES))
     return [
-        Place(
+        DemoPoint(
             code=f"CP-KS-{number:03d}",
             category="core_site",
             xy=np.round(middle, 3),
             name_zh=zh,
             name_en=en,
-            division=division(rings, middle),
-            outline=_outline(rng, middle) if number % 2 else None,
+            division=find_division(rings, middle),
+            outline=build_outline(rng, middle) if number % 2 else None,
         )
         for number, ((zh, en), middle) in enumerate(zip(SITES, middles, strict=True), start=1)
     ]
 
 
-def draw(rng: np.random.Generator, rings: Rings, network: Sequence[Street], grid: Grid) -> list[Place]:
+def build_control_points(
+    rng: np.random.Generator, rings: Rings, network: Sequence[Street], grid: Grid
+) -> list[DemoPoint]:
     """Return all control points: roads by ring, then crossroads, then sites."""
     return [
-        *_road_places(rings, network),
-        *_junction_places(rng, rings, grid.junctions()),
-        *_site_places(rng, rings, grid.blocks()),
+        *build_road_points(rings, network),
+        *build_junction_points(rng, rings, grid.list_junctions()),
+        *build_site_points(rng, rings, grid.list_block_centres()),
     ]
 
 
-def _geometry(place: Place) -> dict[str, Any]:
-    if place.outline is not None:
-        return {"type": "Polygon", "coordinates": [to_lonlat(place.outline).tolist()]}
-    return {"type": "Point", "coordinates": to_lonlat(place.xy[None])[0].tolist()}
+def build_geometry(demo_point: DemoPoint) -> dict[str, Any]:
+    """Return the GeoJSON geometry of a control point: its outline, else its location."""
+    if demo_point.outline is not None:
+        return {"type": "Polygon", "coordinates": [to_lonlat(demo_point.outline).tolist()]}
+    return {"type": "Point", "coordinates": to_lonlat(demo_point.xy[None])[0].tolist()}
 
 
-def draft(place: Place, jurisdiction: str) -> dict[str, Any]:
+def build_control_point_draft(demo_point: DemoPoint, jurisdiction: str) -> dict[str, Any]:
     """Return the control point draft of a place; a one-way street needs its own direction only."""
     fields: dict[str, Any] = {
-        "code": place.code,
+        "code": demo_point.code,
         "jurisdiction": jurisdiction,
-        "category": place.category,
-        "name_zh": place.name_zh,
-        "name_en": place.name_en,
-        "division_code": place.division,
-        "road_name": place.road_name,
-        "geometry": _geometry(place),
+        "category": demo_point.category,
+        "name_zh": demo_point.name_zh,
+        "name_en": demo_point.name_en,
+        "division_code": demo_point.division,
+        "road_name": demo_point.road_name,
+        "geometry": build_geometry(demo_point),
     }
-    if place.inbound is not None:
-        fields["inbound_bearing_deg"] = azimuth_deg(place.inbound)
-    if len(place.directions) == 1:
-        need = {"function": "vehicle", "directions": list(place.directions), "working": 1}
+    if demo_point.inbound is not None:
+        fields["inbound_bearing_deg"] = compute_azimuth(demo_point.inbound)
+    if len(demo_point.directions) == 1:
+        need = {"function": "vehicle", "directions": list(demo_point.directions), "working": 1}
         fields["requirements"] = [need]
     return fields

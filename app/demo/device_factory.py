@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.demo.control_points import Place
-from app.demo.plan_frame import azimuth_deg, to_lonlat, wrapped
+from app.demo.city_plan import compute_azimuth, normalize_azimuth, to_lonlat
+from app.demo.control_points import DemoPoint
 from app.demo.rings import Floats
 from app.models.vocabulary import CheckpointKind, Function
 
@@ -61,7 +61,7 @@ CHECKPOINT_LABELS: Final[dict[str, tuple[str, str]]] = {
 
 
 @dataclass
-class Kit:
+class DeviceFactory:
     """Drafts as they are built; positions stay in metres until ``finish``."""
 
     rng: np.random.Generator
@@ -69,14 +69,14 @@ class Kit:
     checkpoints: list[Fields] = field(default_factory=list)
     cameras: list[Fields] = field(default_factory=list)
 
-    def checkpoint(self, kind: CheckpointKind, place: Place, xy: Floats, **more: Any) -> Fields:
+    def add_checkpoint(self, kind: CheckpointKind, demo_point: DemoPoint, xy: Floats, **more: Any) -> Fields:
         """Add a checkpoint assigned to a place and return its draft."""
         serial = len(self.checkpoints) + 1
         draft = {
-            "code": f"{place.division}00051210{serial:06d}",
+            "code": f"{demo_point.division}00051210{serial:06d}",
             "kind": kind,
             "tollgate_usage": "80" if kind == "vehicle" else "81",
-            **self._common(place, CHECKPOINT_LABELS[kind], serial, kind),
+            **self.build_common_fields(demo_point, CHECKPOINT_LABELS[kind], serial, kind),
             "geometry": np.asarray(xy),
             **more,
         }
@@ -85,16 +85,16 @@ class Kit:
         self.checkpoints.append(draft)
         return draft
 
-    def camera(self, functions: list[Function], place: Place, xy: Floats, **more: Any) -> Fields:
+    def add_camera(self, functions: list[Function], demo_point: DemoPoint, xy: Floats, **more: Any) -> Fields:
         """Add a camera assigned to a place and return its draft."""
         serial, first = len(self.cameras) + 1, functions[0]
         industry = "05" if first in {"vehicle", "electronic"} else "00"
         kind = 131 if first == "electronic" else 132
         draft = {
-            "code": f"{place.division}00{industry}{kind}0{serial:06d}",
+            "code": f"{demo_point.division}00{industry}{kind}0{serial:06d}",
             "functions": functions,
             **OPTICS[first],
-            **self._common(place, CAMERA_LABELS[first], serial, first),
+            **self.build_common_fields(demo_point, CAMERA_LABELS[first], serial, first),
             "serial_number": f"DEMO-{serial:06d}",
             "geometry": np.asarray(xy),
             **more,
@@ -102,19 +102,21 @@ class Kit:
         self.cameras.append(draft)
         return draft
 
-    def aimed(self, function: Function, place: Place, xy: Floats, target: Floats, **more: Any) -> Fields:
+    def add_aimed_camera(
+        self, function: Function, demo_point: DemoPoint, xy: Floats, target: Floats, **more: Any
+    ) -> Fields:
         """Add a camera at ``xy`` that looks at ``target`` from just within its range."""
         distance = float(np.hypot(*(target - xy)))
         narrow, wide = ((14, 26), (25, 40)) if function == "vehicle" else ((26, 34), (18, 25))
         swing = self.rng.uniform(-1.5, 1.5)
         optics = {
-            "azimuth_deg": wrapped(azimuth_deg(target - xy) + swing),
+            "azimuth_deg": normalize_azimuth(compute_azimuth(target - xy) + swing),
             "opening_deg": round(float(self.rng.uniform(*narrow)), 1),
             "range_m": round(max(float(self.rng.uniform(*wide)), distance + 2), 1),
         }
-        return self.camera([function], place, xy, **{**optics, **more})
+        return self.add_camera([function], demo_point, xy, **{**optics, **more})
 
-    def finish(self) -> tuple[list[Fields], list[Fields]]:
+    def build_drafts(self) -> tuple[list[Fields], list[Fields]]:
         """Return the checkpoint and camera drafts with their positions as GeoJSON."""
         for drafts in (self.checkpoints, self.cameras):
             lonlat = to_lonlat(np.array([draft["geometry"] for draft in drafts])).tolist()
@@ -122,35 +124,37 @@ class Kit:
                 draft["geometry"] = {"type": "Point", "coordinates": point}
         return self.checkpoints, self.cameras
 
-    def _common(self, place: Place, label: tuple[str, str], serial: int, purpose: str) -> Fields:
+    def build_common_fields(self, demo_point: DemoPoint, label: tuple[str, str], serial: int, purpose: str) -> Fields:
+        """Return the fields that checkpoints and cameras share."""
         return {
             "jurisdiction": self.jurisdiction,
-            "name_zh": f"{place.name_zh}{label[0]}{serial:04d}",
-            "name_en": f"{place.name_en}, {label[1]} {serial}",
-            "division_code": place.division,
-            "control_point": place.code,
+            "name_zh": f"{demo_point.name_zh}{label[0]}{serial:04d}",
+            "name_en": f"{demo_point.name_en}, {label[1]} {serial}",
+            "division_code": demo_point.division,
+            "control_point": demo_point.code,
             "lifecycle": "in_use",
             "state": "online",
             "manufacturer": MAKER,
             "model": f"DEMO-{purpose[:1].upper()}900",
-            **self._accountability(place, purpose),
+            **self.build_accountability_fields(demo_point, purpose),
         }
 
-    def _accountability(self, place: Place, purpose: str) -> Fields:
+    def build_accountability_fields(self, demo_point: DemoPoint, purpose: str) -> Fields:
+        """Return owner, purpose, legal basis, retention, sign, filing and dates of a device."""
         traffic = purpose in {"vehicle", "structured", "electronic"}
         number = len(self.checkpoints) + len(self.cameras) + 1
-        site = place.category == "core_site"
+        site = demo_point.category == "core_site"
         signed = bool(self.rng.random() < 0.96)
         built = date(2021, 1, 4) + timedelta(days=int(self.rng.integers(0, 1400)))
         return {
-            "owner_unit": TRAFFIC_POLICE if traffic else POLICE[place.division],
+            "owner_unit": TRAFFIC_POLICE if traffic else POLICE[demo_point.division],
             "maintenance_unit": MAINTENANCE,
             "purpose": PURPOSES[purpose],
             "legal_basis": LEGAL_BASIS,
             "retention_days": 30 if site else 90,
             "sign_present": signed,
             "sign_on": "2025-06-30" if signed else None,
-            "filing_number": f"演示备案-{place.division}-{number:06d}",
+            "filing_number": f"演示备案-{demo_point.division}-{number:06d}",
             "filed_on": "2025-06-15",
             "installed_on": built.isoformat(),
             "in_use_on": (built + timedelta(days=30)).isoformat(),

@@ -9,31 +9,31 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.demo.control_points import Place
-from app.demo.device_factory import Fields, Kit
-from app.demo.plan_frame import azimuth_deg
-from app.demo.rings import Floats, unit
+from app.demo.city_plan import compute_azimuth
+from app.demo.control_points import DemoPoint
+from app.demo.device_factory import DeviceFactory, Fields
+from app.demo.rings import Floats, unit_vector
 
 BOTH: Final = ("inbound", "outbound")
 LANE_M: Final = 3.5
 
 
-def inward(place: Place) -> Floats:
+def get_inbound_vector(demo_point: DemoPoint) -> Floats:
     """Return the unit vector of inbound travel at a road point."""
-    if place.inbound is None:
-        msg = f"{place.code} is not on a road"
+    if demo_point.inbound is None:
+        msg = f"{demo_point.code} is not on a road"
         raise ValueError(msg)
-    return place.inbound
+    return demo_point.inbound
 
 
-def across(direction: Floats) -> Floats:
+def rotate_right(direction: Floats) -> Floats:
     """Return the unit vector to the right of a travel direction."""
     return np.array([direction[1], -direction[0]])
 
 
-def gantry(
-    kit: Kit,
-    place: Place,
+def add_gantry(
+    factory: DeviceFactory,
+    demo_point: DemoPoint,
     directions: Sequence[str] = BOTH,
     per_direction: int = 1,
     ahead_m: float = 3.0,
@@ -43,146 +43,156 @@ def gantry(
 
     ``more`` goes to the checkpoint and to its cameras alike, as a common failure would.
     """
-    way = inward(place)
-    foot = place.xy + way * ahead_m
-    streets = place.streets[-1:] if tuple(directions) == ("inbound",) else place.streets[:1]
-    checkpoint = kit.checkpoint("vehicle", place, foot + across(way) * 2, road=streets[0], lanes=[], **more)
+    way = get_inbound_vector(demo_point)
+    foot = demo_point.xy + way * ahead_m
+    streets = demo_point.streets[-1:] if tuple(directions) == ("inbound",) else demo_point.streets[:1]
+    checkpoint = factory.add_checkpoint(
+        "vehicle", demo_point, foot + rotate_right(way) * 2, road=streets[0], lanes=[], **more
+    )
     for direction in directions:
         travel = way if direction == "inbound" else -way
         for lane in range(per_direction):
-            _lane(kit, place, checkpoint, direction, travel, foot, lane, more)
+            add_lane(factory, demo_point, checkpoint, direction, travel, foot, lane, more)
     return checkpoint
 
 
-def _lane(
-    kit: Kit, place: Place, checkpoint: Fields, direction: str, travel: Floats,
+def add_lane(
+    factory: DeviceFactory, demo_point: DemoPoint, checkpoint: Fields, direction: str, travel: Floats,
     foot: Floats, lane: int, more: Fields,
 ) -> None:  # fmt: skip
     """Add one lane: a camera past the point, looking back at the fronts of vehicles."""
-    stand = foot + travel * kit.rng.uniform(19, 22) + across(travel) * LANE_M * (lane + 0.5) * 0.6
-    camera = kit.aimed(
+    stand = foot + travel * factory.rng.uniform(19, 22) + rotate_right(travel) * LANE_M * (lane + 0.5) * 0.6
+    camera = factory.add_aimed_camera(
         "vehicle",
-        place,
+        demo_point,
         stand,
-        place.xy,
+        demo_point.xy,
         direction=direction,
         checkpoint=checkpoint["code"],
         **more,
     )
-    if kit.rng.random() < 0.2:
+    if factory.rng.random() < 0.2:
         camera["functions"] = ["vehicle", "structured"]
     checkpoint["lanes"].append(
         {
             "lane": len(checkpoint["lanes"]) + 1,
             "direction": direction,
-            "bearing_deg": azimuth_deg(travel),
+            "bearing_deg": compute_azimuth(travel),
             "max_speed_kmh": 60,
             "camera": camera["code"],
         }
     )
 
 
-def single(kit: Kit, place: Place, **more: Any) -> None:
+def add_small_checkpoint(factory: DeviceFactory, demo_point: DemoPoint, **more: Any) -> None:
     """Add a small checkpoint: one camera that takes both directions."""
-    way = inward(place)
-    foot = place.xy + way * 3
-    checkpoint = kit.checkpoint("vehicle", place, foot + across(way) * 2, road=place.streets[0], **more)
-    camera = kit.aimed(
-        "vehicle", place, foot + way * 18, place.xy, direction="both",
+    way = get_inbound_vector(demo_point)
+    foot = demo_point.xy + way * 3
+    checkpoint = factory.add_checkpoint(
+        "vehicle", demo_point, foot + rotate_right(way) * 2, road=demo_point.streets[0], **more
+    )
+    camera = factory.add_aimed_camera(
+        "vehicle", demo_point, foot + way * 18, demo_point.xy, direction="both",
         checkpoint=checkpoint["code"], **more,
     )  # fmt: skip
-    checkpoint["lanes"] = [{"lane": 1, "direction": "both", "bearing_deg": azimuth_deg(way), "camera": camera["code"]}]
+    checkpoint["lanes"] = [
+        {"lane": 1, "direction": "both", "bearing_deg": compute_azimuth(way), "camera": camera["code"]}
+    ]
 
 
-def second_eyes(kit: Kit, place: Place) -> None:
+def add_backup_cameras(factory: DeviceFactory, demo_point: DemoPoint) -> None:
     """Add two cameras on a pole of their own, one per direction, that see the same point."""
-    way, group = inward(place), f"cabinet-{place.code}-B"
+    way, group = get_inbound_vector(demo_point), f"cabinet-{demo_point.code}-B"
     for direction, travel in (("inbound", way), ("outbound", -way)):
-        stand = place.xy + travel * 24 - across(travel) * 5
-        kit.aimed("vehicle", place, stand, place.xy, direction=direction, failure_group=group)
+        stand = demo_point.xy + travel * 24 - rotate_right(travel) * 5
+        factory.add_aimed_camera("vehicle", demo_point, stand, demo_point.xy, direction=direction, failure_group=group)
 
 
-def second_exit(kit: Kit, place: Place) -> None:
+def add_exit_camera(factory: DeviceFactory, demo_point: DemoPoint) -> None:
     """Add a camera on a pole of its own that sees who leaves, so that no one failure hides them."""
-    way, group = inward(place), f"pole-{place.code}-C"
-    stand = place.xy - way * 25 + across(way) * 6
-    kit.aimed("vehicle", place, stand, place.xy, direction="outbound", failure_group=group)
+    way, group = get_inbound_vector(demo_point), f"pole-{demo_point.code}-C"
+    stand = demo_point.xy - way * 25 + rotate_right(way) * 6
+    factory.add_aimed_camera("vehicle", demo_point, stand, demo_point.xy, direction="outbound", failure_group=group)
 
 
-def road(kit: Kit, place: Place, backed_up: bool) -> None:
+def cover_road_point(factory: DeviceFactory, demo_point: DemoPoint, backed_up: bool) -> None:
     """Cover a road point, twice over when ``backed_up``."""
-    if place.carriageways > 1:
-        gantry(kit, place, ("inbound",), 2)
-        gantry(kit, place, ("outbound",), 2, ahead_m=-3)
-    elif len(place.directions) == 1 or kit.rng.random() < 0.8:
-        gantry(kit, place, place.directions, 1 + int(kit.rng.random() < 0.5))
+    if demo_point.carriageways > 1:
+        add_gantry(factory, demo_point, ("inbound",), 2)
+        add_gantry(factory, demo_point, ("outbound",), 2, ahead_m=-3)
+    elif len(demo_point.directions) == 1 or factory.rng.random() < 0.8:
+        add_gantry(factory, demo_point, demo_point.directions, 1 + int(factory.rng.random() < 0.5))
     else:
-        single(kit, place)
+        add_small_checkpoint(factory, demo_point)
     if backed_up:
-        second_eyes(kit, place)
-    if kit.rng.random() < 0.15:
-        kit.camera(["electronic"], place, place.xy + across(inward(place)) * 9)
+        add_backup_cameras(factory, demo_point)
+    if factory.rng.random() < 0.15:
+        factory.add_camera(["electronic"], demo_point, demo_point.xy + rotate_right(get_inbound_vector(demo_point)) * 9)
 
 
-def corner(place: Place, quarter: int, distance_m: float) -> Floats:
+def compute_corner(demo_point: DemoPoint, quarter: int, distance_m: float) -> Floats:
     """Return the place of a pole at a corner of a crossroads, quarters counted from the east."""
-    return np.asarray(place.xy + unit(np.radians(45.0 + 90 * quarter)) * distance_m)
+    return np.asarray(demo_point.xy + unit_vector(np.radians(45.0 + 90 * quarter)) * distance_m)
 
 
-def traffic_eyes(kit: Kit, place: Place, count: int = 2, **more: Any) -> None:
+def add_vehicle_cameras(factory: DeviceFactory, demo_point: DemoPoint, count: int = 2, **more: Any) -> None:
     """Add vehicle cameras of one cabinet at the corners of a crossroads."""
     for number in range(count):
-        stand = corner(place, number, kit.rng.uniform(18, 21))
-        group = {"failure_group": f"cabinet-{place.code}-A"}
-        kit.aimed("vehicle", place, stand, place.xy, direction="none", **{**group, **more})
+        stand = compute_corner(demo_point, number, factory.rng.uniform(18, 21))
+        group = {"failure_group": f"cabinet-{demo_point.code}-A"}
+        factory.add_aimed_camera("vehicle", demo_point, stand, demo_point.xy, direction="none", **{**group, **more})
 
 
-def face_checkpoint(kit: Kit, place: Place, count: int = 2, **more: Any) -> None:
+def add_face_checkpoint(factory: DeviceFactory, demo_point: DemoPoint, count: int = 2, **more: Any) -> None:
     """Add a face checkpoint with its cameras at a crossroads or a site."""
-    checkpoint = kit.checkpoint("face", place, corner(place, 2, 3), lanes=[], **more)
+    checkpoint = factory.add_checkpoint("face", demo_point, compute_corner(demo_point, 2, 3), lanes=[], **more)
     for number in range(count):
-        stand = corner(place, number + 2, kit.rng.uniform(8, 11))
-        kit.aimed("face", place, stand, place.xy, checkpoint=checkpoint["code"], **more)
+        stand = compute_corner(demo_point, number + 2, factory.rng.uniform(8, 11))
+        factory.add_aimed_camera("face", demo_point, stand, demo_point.xy, checkpoint=checkpoint["code"], **more)
 
 
-def dome(kit: Kit, place: Place, distance_m: float = 6.0, **more: Any) -> None:
+def add_dome(factory: DeviceFactory, demo_point: DemoPoint, distance_m: float = 6.0, **more: Any) -> None:
     """Add an overview dome."""
-    kit.camera(["overview"], place, corner(place, 1, distance_m), **more)
+    factory.add_camera(["overview"], demo_point, compute_corner(demo_point, 1, distance_m), **more)
 
 
-def junction(kit: Kit, place: Place, backed_up: bool) -> None:
+def cover_junction(factory: DeviceFactory, demo_point: DemoPoint, backed_up: bool) -> None:
     """Cover a crossroads with vehicle and face functions, each twice over when ``backed_up``."""
-    traffic_eyes(kit, place, 2 + int(kit.rng.random() < 0.3))
-    face_checkpoint(kit, place, 1 + int(kit.rng.random() < 0.6))
+    add_vehicle_cameras(factory, demo_point, 2 + int(factory.rng.random() < 0.3))
+    add_face_checkpoint(factory, demo_point, 1 + int(factory.rng.random() < 0.6))
     if backed_up:
-        group = f"cabinet-{place.code}-B"
-        kit.aimed("vehicle", place, corner(place, 3, 22), place.xy, failure_group=group)
-        kit.aimed("face", place, corner(place, 0, 10), place.xy, failure_group=group)
-    if kit.rng.random() < 0.45:
-        dome(kit, place, **_bystander(kit))
+        group = f"cabinet-{demo_point.code}-B"
+        factory.add_aimed_camera(
+            "vehicle", demo_point, compute_corner(demo_point, 3, 22), demo_point.xy, failure_group=group
+        )
+        factory.add_aimed_camera(
+            "face", demo_point, compute_corner(demo_point, 0, 10), demo_point.xy, failure_group=group
+        )
+    if factory.rng.random() < 0.45:
+        add_dome(factory, demo_point, **choose_spare_state(factory))
 
 
-def _bystander(kit: Kit) -> Fields:
+def choose_spare_state(factory: DeviceFactory) -> Fields:
     """Return the state of a device no requirement rests on: now and then one that does not work."""
     states: tuple[Fields, ...] = (
         {"state": "offline"}, {"state": "fault"}, {"lifecycle": "planned", "state": None},
         {"lifecycle": "repair", "state": "offline"}, {"lifecycle": "removed", "state": None},
         {"state": "online", "reported_at": "2020-01-01T00:00:00Z"}, {"state": None},
     )  # fmt: skip
-    draw = kit.rng.random()
+    draw = factory.rng.random()
     return states[int(draw * 7 / 0.12)] if draw < 0.12 else {}
 
 
-def site(kit: Kit, place: Place, backed_up: bool) -> None:
+def cover_site(factory: DeviceFactory, demo_point: DemoPoint, backed_up: bool) -> None:
     """Cover a site with face and overview functions, each twice over when ``backed_up``."""
-    face_checkpoint(kit, place, 2)
-    dome(kit, place)
+    add_face_checkpoint(factory, demo_point, 2)
+    add_dome(factory, demo_point)
     if backed_up:
-        kit.aimed("face", place, corner(place, 0, 9), place.xy)
-        dome(kit, place, 12)
+        factory.add_aimed_camera("face", demo_point, compute_corner(demo_point, 0, 9), demo_point.xy)
+        add_dome(factory, demo_point, 12)
 
 
-def ordinary(kit: Kit, place: Place, backed_up: bool) -> None:
+def cover_point(factory: DeviceFactory, demo_point: DemoPoint, backed_up: bool) -> None:
     """Add what stands at a control point that is covered or backed up."""
-    kind = {"core_junction": junction, "core_site": site}.get(place.category, road)
-    kind(kit, place, backed_up)
+    kind = {"core_junction": cover_junction, "core_site": cover_site}.get(demo_point.category, cover_road_point)
+    kind(factory, demo_point, backed_up)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.roles import Principal
 from app.db.engine import Database, WriteContext
-from app.demo.city import build
+from app.demo.city import build_city
 from app.models.vocabulary import LEVELS
 from app.records import batches, payloads
 from app.records import service as record_service
@@ -26,17 +26,17 @@ async def is_empty(database: Database) -> bool:
     return page.count == 0
 
 
-async def load(database: Database, who: Principal) -> None:
+async def load_demo_city(database: Database, principal: Principal) -> None:
     """Register the whole city in one transaction: it is there entirely, or not at all."""
-    city = build()
+    city = build_city()
     code = city.jurisdiction["code"]
-    async with database.open_transaction(WriteContext(who.name, "demo", REASON)) as connection:
+    async with database.open_transaction(WriteContext(principal.name, "demo", REASON)) as connection:
         await record_service.create_record(
-            connection, JURISDICTION, payloads.parse_draft(JURISDICTION, city.jurisdiction), who
+            connection, JURISDICTION, payloads.parse_draft(JURISDICTION, city.jurisdiction), principal
         )
         for level in reversed(LEVELS):
             await ring_service.save_ring(
-                connection, code, level, city.rings[level], who, Precondition(),
+                connection, code, level, city.rings[level], principal, Precondition(),
                 datum="wgs84", max_vertices=_MAX_VERTICES,
             )  # fmt: skip
         for kind, items in (
@@ -46,10 +46,13 @@ async def load(database: Database, who: Principal) -> None:
             (CHECKPOINT, city.checkpoints),
             (CAMERA, city.cameras),
         ):
-            await _register(connection, kind, items, who)
+            await register_records(connection, kind, items, principal)
 
 
-async def _register(connection: AsyncConnection, kind: Kind, items: Sequence[dict[str, Any]], who: Principal) -> None:
+async def register_records(
+    connection: AsyncConnection, kind: Kind, items: Sequence[dict[str, Any]], principal: Principal
+) -> None:
+    """Write records of one kind in batches."""
     for start in range(0, len(items), batches.MAX_ITEMS):
         part = list(items[start : start + batches.MAX_ITEMS])
-        await batches.run_batch(connection, kind, part, who, "atomic")
+        await batches.run_batch(connection, kind, part, principal, "atomic")

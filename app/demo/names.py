@@ -47,8 +47,8 @@ _TREES = ("柳 Liu", "槐 Huai", "枣 Zao", "杏 Xing", "桃 Tao", "梨 Li", "�
           "柏 Bai", "石 Shi", "土 Tu", "沙 Sha", "泉 Quan", "龙 Long", "凤 Feng")  # fmt: skip
 _SETTLEMENTS = ("庄 zhuang", "村 cun", "营 ying", "屯 tun", "寨 zhai", "桥 qiao")
 VILLAGE_ROADS: Final[tuple[Name, ...]] = tuple(
-    (f"{tree[0]}{place[0]}路", f"{tree[1]}{place[1]} Road")
-    for place in (word.split(" ") for word in _SETTLEMENTS)
+    (f"{tree[0]}{suffix[0]}路", f"{tree[1]}{suffix[1]} Road")
+    for suffix in (word.split(" ") for word in _SETTLEMENTS)
     for tree in (word.split(" ") for word in _TREES)
 )
 """County roads that leave the city, ninety of them."""

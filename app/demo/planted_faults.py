@@ -8,10 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
 
-from app.demo.control_points import Place
-from app.demo.device_factory import Fields, Kit
-from app.demo.devices import BOTH, across, corner, dome, face_checkpoint, gantry, inward, second_exit, traffic_eyes
-from app.demo.plan_frame import wrapped
+from app.demo.city_plan import normalize_azimuth
+from app.demo.control_points import DemoPoint
+from app.demo.device_factory import DeviceFactory, Fields
+from app.demo.devices import (
+    BOTH,
+    add_dome,
+    add_exit_camera,
+    add_face_checkpoint,
+    add_gantry,
+    add_vehicle_cameras,
+    compute_corner,
+    get_inbound_vector,
+    rotate_right,
+)
 from app.models.vocabulary import Category, Direction, Function, Level, Status
 
 Reason = Literal[
@@ -51,121 +61,130 @@ class PlantedFault:
 class Recipe:
     """How a gap is made at a point, and what it must be called."""
 
-    make: Callable[[Kit, Place], None]
+    install: Callable[[DeviceFactory, DemoPoint], None]
     needs: tuple[Need, ...]
     reason: Reason
     story: str
-    exit: Callable[[Kit, Place], None] = second_exit
+    add_exit_device: Callable[[DeviceFactory, DemoPoint], None] = add_exit_camera
     """How a second device comes to watch who leaves, without mending the gap."""
 
 
-def _nothing(kit: Kit, place: Place) -> None:
-    del kit, place
+def install_nothing(factory: DeviceFactory, demo_point: DemoPoint) -> None:
+    """Install no device."""
+    del factory, demo_point
 
 
-def _failed(**state: Any) -> Callable[[Kit, Place], None]:
+def plan_failed_checkpoint(**state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
     """Return the recipe of a road checkpoint that is there with its cameras and does not count."""
-    return lambda kit, place: _discard(gantry(kit, place, **state))
+    return lambda factory, demo_point: discard(add_gantry(factory, demo_point, **state))
 
 
-def _half(good: str, bad: str, **state: Any) -> Callable[[Kit, Place], None]:
+def plan_half_failed(good: str, bad: str, **state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
     """Return the recipe of two checkpoints, one per direction, of which one does not count."""
 
-    def make(kit: Kit, place: Place) -> None:
-        gantry(kit, place, (bad,), ahead_m=2, **state)
-        gantry(kit, place, (good,), ahead_m=9)
+    def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
+        add_gantry(factory, demo_point, (bad,), ahead_m=2, **state)
+        add_gantry(factory, demo_point, (good,), ahead_m=9)
 
-    return make
-
-
-def _one_sided(direction: str) -> Callable[[Kit, Place], None]:
-    return lambda kit, place: _discard(gantry(kit, place, (direction,), per_direction=2))
+    return install
 
 
-def _discard(draft: object) -> None:
+def plan_one_sided(direction: str) -> Callable[[DeviceFactory, DemoPoint], None]:
+    """Return the recipe of a checkpoint with lanes in one direction only."""
+    return lambda factory, demo_point: discard(add_gantry(factory, demo_point, (direction,), per_direction=2))
+
+
+def discard(draft: object) -> None:
+    """Ignore the draft that a device was added with."""
     del draft
 
 
-def _other_kinds(kit: Kit, place: Place) -> None:
+def install_other_kinds(factory: DeviceFactory, demo_point: DemoPoint) -> None:
     """Put an overview dome and an electronic collector where a vehicle checkpoint is needed."""
-    dome(kit, place)
-    kit.camera(["electronic"], place, place.xy + across(inward(place)) * 9)
+    add_dome(factory, demo_point)
+    factory.add_camera(["electronic"], demo_point, demo_point.xy + rotate_right(get_inbound_vector(demo_point)) * 9)
 
 
-def _road_cameras(
+def plan_road_cameras(
     ahead_m: float, turn: float, *, ways: Sequence[str] = BOTH, **optics: Any
-) -> Callable[[Kit, Place], None]:
+) -> Callable[[DeviceFactory, DemoPoint], None]:
     """Return the recipe of cameras without a checkpoint, turned away by ``turn`` degrees."""
 
-    def make(kit: Kit, place: Place) -> None:
+    def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
         for direction in ways:
-            travel = inward(place) if direction == "inbound" else -inward(place)
-            stand = place.xy + travel * ahead_m
-            camera = kit.aimed("vehicle", place, stand, place.xy, direction=direction, **optics)
-            camera["azimuth_deg"] = wrapped(camera["azimuth_deg"] + turn)
+            travel = get_inbound_vector(demo_point) if direction == "inbound" else -get_inbound_vector(demo_point)
+            stand = demo_point.xy + travel * ahead_m
+            camera = factory.add_aimed_camera(
+                "vehicle", demo_point, stand, demo_point.xy, direction=direction, **optics
+            )
+            camera["azimuth_deg"] = normalize_azimuth(camera["azimuth_deg"] + turn)
 
-    return make
+    return install
 
 
-def _junction_cameras(
+def plan_junction_cameras(
     function: Function, distance_m: float, turn: float = 0.0, **optics: Any
-) -> Callable[[Kit, Place], None]:
+) -> Callable[[DeviceFactory, DemoPoint], None]:
     """Return the recipe of cameras that do not serve; the rest of the point is in order."""
 
-    def make(kit: Kit, place: Place) -> None:
+    def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
         for quarter in (2, 3):
-            stand = corner(place, quarter, distance_m)
-            camera = kit.aimed(function, place, stand, place.xy, **optics)
-            camera["azimuth_deg"] = wrapped(camera["azimuth_deg"] + turn)
-        _rest(kit, place, function)
+            stand = compute_corner(demo_point, quarter, distance_m)
+            camera = factory.add_aimed_camera(function, demo_point, stand, demo_point.xy, **optics)
+            camera["azimuth_deg"] = normalize_azimuth(camera["azimuth_deg"] + turn)
+        install_other_need(factory, demo_point, function)
 
-    return make
+    return install
 
 
-def _rest(kit: Kit, place: Place, missing: Function) -> None:
+def install_other_need(factory: DeviceFactory, demo_point: DemoPoint, missing: Function) -> None:
     """Cover the other need of a point by devices that see it without being assigned to it.
 
     An assigned device that merely has another function would be as good an explanation.
     """
     if missing == "vehicle":
-        face_checkpoint(kit, place, 1, control_point=None)
-    elif place.category == "core_site":
-        dome(kit, place, control_point=None)
+        add_face_checkpoint(factory, demo_point, 1, control_point=None)
+    elif demo_point.category == "core_site":
+        add_dome(factory, demo_point, control_point=None)
     else:
-        traffic_eyes(kit, place, control_point=None)
+        add_vehicle_cameras(factory, demo_point, control_point=None)
 
 
-def _face_state(**state: Any) -> Callable[[Kit, Place], None]:
-    def make(kit: Kit, place: Place) -> None:
-        face_checkpoint(kit, place, **state)
-        _rest(kit, place, "face")
+def plan_failed_face(**state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
+    """Return the recipe of a face checkpoint that does not count."""
+    def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
+        add_face_checkpoint(factory, demo_point, **state)
+        install_other_need(factory, demo_point, "face")
 
-    return make
-
-
-def _vehicle_state(**state: Any) -> Callable[[Kit, Place], None]:
-    def make(kit: Kit, place: Place) -> None:
-        traffic_eyes(kit, place, **state)
-        _rest(kit, place, "vehicle")
-
-    return make
+    return install
 
 
-def _power_cut(kit: Kit, place: Place) -> None:
-    traffic_eyes(kit, place, **_DARK)
-    face_checkpoint(kit, place, **_DARK)
+def plan_failed_vehicle(**state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
+    """Return the recipe of vehicle cameras that do not count."""
+    def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
+        add_vehicle_cameras(factory, demo_point, **state)
+        install_other_need(factory, demo_point, "vehicle")
+
+    return install
 
 
-def _no_face(kit: Kit, place: Place) -> None:
+def install_without_power(factory: DeviceFactory, demo_point: DemoPoint) -> None:
+    """Install vehicle cameras and a face checkpoint that are all offline."""
+    add_vehicle_cameras(factory, demo_point, **_DARK)
+    add_face_checkpoint(factory, demo_point, **_DARK)
+
+
+def install_without_face(factory: DeviceFactory, demo_point: DemoPoint) -> None:
     """Leave a point without any face device: domes at a site, vehicle cameras at a crossroads."""
-    if place.category != "core_site":
-        traffic_eyes(kit, place)
-    dome(kit, place)
+    if demo_point.category != "core_site":
+        add_vehicle_cameras(factory, demo_point)
+    add_dome(factory, demo_point)
 
 
-def _overview_dark(kit: Kit, place: Place) -> None:
-    dome(kit, place, distance_m=2, **_DARK)
-    face_checkpoint(kit, place, control_point=None)
+def install_dark_dome(factory: DeviceFactory, demo_point: DemoPoint) -> None:
+    """Install a dome that is offline, and a face checkpoint that works."""
+    add_dome(factory, demo_point, distance_m=2, **_DARK)
+    add_face_checkpoint(factory, demo_point, control_point=None)
 
 
 _COARSE: Final[Fields] = {"horizontal_pixels": 1920, "vertical_pixels": 1080}
@@ -174,93 +193,95 @@ _COARSE_FACE: Final[Fields] = {**_COARSE, "opening_deg": 80.0, "range_m": 30.0}
 
 RECIPES: Final[dict[Category, tuple[Recipe, ...]]] = {
     "city_road": (
-        Recipe(_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
-        Recipe(_failed(**_DARK), _BOTH_WAYS, "offline", "the whole checkpoint lost its link"),
-        Recipe(_one_sided("inbound"), _OUT, "wrong_direction", "lanes only for inbound traffic"),
-        Recipe(_half("inbound", "outbound", **_PLANNED), _OUT, "not_in_use",
+        Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
+        Recipe(plan_failed_checkpoint(**_DARK), _BOTH_WAYS, "offline", "the whole checkpoint lost its link"),
+        Recipe(plan_one_sided("inbound"), _OUT, "wrong_direction", "lanes only for inbound traffic"),
+        Recipe(plan_half_failed("inbound", "outbound", **_PLANNED), _OUT, "not_in_use",
                "the outbound checkpoint is planned, not built"),
-        Recipe(_failed(**_SILENT), _BOTH_WAYS, "stale", "last heard of in January 2020"),
-        Recipe(_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
-        Recipe(_other_kinds, _BOTH_WAYS, "wrong_function", "a dome and a collector, no checkpoint"),
-        Recipe(_half("outbound", "inbound", **_DARK), _IN, "offline", "the inbound gantry is dark"),
-        Recipe(_road_cameras(75, 0, opening_deg=9.0, range_m=35.0), _BOTH_WAYS, "too_far",
+        Recipe(plan_failed_checkpoint(**_SILENT), _BOTH_WAYS, "stale", "last heard of in January 2020"),
+        Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
+        Recipe(install_other_kinds, _BOTH_WAYS, "wrong_function", "a dome and a collector, no checkpoint"),
+        Recipe(plan_half_failed("outbound", "inbound", **_DARK), _IN, "offline", "the inbound gantry is dark"),
+        Recipe(plan_road_cameras(75, 0, opening_deg=9.0, range_m=35.0), _BOTH_WAYS, "too_far",
                "both cameras stand 75 m away and see 35 m"),
-        Recipe(_failed(**_REPAIR), _BOTH_WAYS, "not_in_use", "taken out for repair"),
-        Recipe(_road_cameras(22, 140), _BOTH_WAYS, "out_of_view", "both cameras look away"),
-        Recipe(_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
-        Recipe(_one_sided("outbound"), _IN, "wrong_direction", "lanes only for outbound traffic"),
-        Recipe(_road_cameras(30, 0, **_COARSE_ROAD), _BOTH_WAYS, "too_coarse",
+        Recipe(plan_failed_checkpoint(**_REPAIR), _BOTH_WAYS, "not_in_use", "taken out for repair"),
+        Recipe(plan_road_cameras(22, 140), _BOTH_WAYS, "out_of_view", "both cameras look away"),
+        Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
+        Recipe(plan_one_sided("outbound"), _IN, "wrong_direction", "lanes only for outbound traffic"),
+        Recipe(plan_road_cameras(30, 0, **_COARSE_ROAD), _BOTH_WAYS, "too_coarse",
                "wide lenses: under 50 px/m on the road"),
-        Recipe(_half("inbound", "outbound", **_SILENT), _OUT, "stale",
+        Recipe(plan_half_failed("inbound", "outbound", **_SILENT), _OUT, "stale",
                "the outbound gantry was last heard of in January 2020"),
-        Recipe(_failed(**_BROKEN), _BOTH_WAYS, "offline", "the checkpoint reports a fault"),
+        Recipe(plan_failed_checkpoint(**_BROKEN), _BOTH_WAYS, "offline", "the checkpoint reports a fault"),
     ),
     "urban_road": (
-        Recipe(_one_sided("inbound"), _OUT, "wrong_direction", "lanes only for inbound traffic"),
-        Recipe(_failed(**_REMOVED), _BOTH_WAYS, "not_in_use", "removed and not replaced"),
-        Recipe(_half("inbound", "outbound", **_SILENT), _OUT, "stale",
+        Recipe(plan_one_sided("inbound"), _OUT, "wrong_direction", "lanes only for inbound traffic"),
+        Recipe(plan_failed_checkpoint(**_REMOVED), _BOTH_WAYS, "not_in_use", "removed and not replaced"),
+        Recipe(plan_half_failed("inbound", "outbound", **_SILENT), _OUT, "stale",
                "the outbound gantry was last heard of in January 2020"),
-        Recipe(_road_cameras(22, 180), _BOTH_WAYS, "out_of_view", "both cameras look away"),
-        Recipe(_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
+        Recipe(plan_road_cameras(22, 180), _BOTH_WAYS, "out_of_view", "both cameras look away"),
+        Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
     ),
     "core_road": (
-        Recipe(_half("outbound", "inbound", **_BROKEN), _IN, "offline",
+        Recipe(plan_half_failed("outbound", "inbound", **_BROKEN), _IN, "offline",
                "the inbound gantry reports a fault"),
-        Recipe(_road_cameras(60, 0, opening_deg=9.0, range_m=25.0), _BOTH_WAYS, "too_far",
+        Recipe(plan_road_cameras(60, 0, opening_deg=9.0, range_m=25.0), _BOTH_WAYS, "too_far",
                "the cameras stand 60 m away and see 25 m",
-               _road_cameras(66, 0, ways=_LEAVING, opening_deg=9.0, range_m=25.0)),
-        Recipe(_road_cameras(24, 180), _BOTH_WAYS, "out_of_view",
+               plan_road_cameras(66, 0, ways=_LEAVING, opening_deg=9.0, range_m=25.0)),
+        Recipe(plan_road_cameras(24, 180), _BOTH_WAYS, "out_of_view",
                "the cameras look away from the line, along the road",
-               _road_cameras(32, 180, ways=_LEAVING)),
-        Recipe(_road_cameras(45, 0, opening_deg=9.0, range_m=20.0), _BOTH_WAYS, "too_far",
+               plan_road_cameras(32, 180, ways=_LEAVING)),
+        Recipe(plan_road_cameras(45, 0, opening_deg=9.0, range_m=20.0), _BOTH_WAYS, "too_far",
                "the cameras stand 45 m away and see 20 m",
-               _road_cameras(51, 0, ways=_LEAVING, opening_deg=9.0, range_m=20.0)),
-        Recipe(_road_cameras(30, 180), _BOTH_WAYS, "out_of_view",
+               plan_road_cameras(51, 0, ways=_LEAVING, opening_deg=9.0, range_m=20.0)),
+        Recipe(plan_road_cameras(30, 180), _BOTH_WAYS, "out_of_view",
                "the cameras look away from the line, along the road",
-               _road_cameras(38, 180, ways=_LEAVING)),
+               plan_road_cameras(38, 180, ways=_LEAVING)),
     ),
     "core_junction": (
-        Recipe(_no_face, _FACE, "wrong_function", "vehicle cameras and a dome, no face device"),
-        Recipe(_face_state(**_DARK), _FACE, "offline", "the face checkpoint lost its link"),
-        Recipe(_junction_cameras("face", 12, **_COARSE_FACE), _FACE, "too_coarse",
+        Recipe(install_without_face, _FACE, "wrong_function", "vehicle cameras and a dome, no face device"),
+        Recipe(plan_failed_face(**_DARK), _FACE, "offline", "the face checkpoint lost its link"),
+        Recipe(plan_junction_cameras("face", 12, **_COARSE_FACE), _FACE, "too_coarse",
                "wide lenses: under 100 px/m at the crossing"),
-        Recipe(_nothing, _VEHICLE + _FACE, "none", "nothing was ever built here"),
-        Recipe(_vehicle_state(**_SILENT), _VEHICLE, "stale",
+        Recipe(install_nothing, _VEHICLE + _FACE, "none", "nothing was ever built here"),
+        Recipe(plan_failed_vehicle(**_SILENT), _VEHICLE, "stale",
                "the vehicle cameras were last heard of in January 2020"),
-        Recipe(_junction_cameras("face", 9, 150), _FACE, "out_of_view",
+        Recipe(plan_junction_cameras("face", 9, 150), _FACE, "out_of_view",
                "both face cameras look away"),
-        Recipe(_face_state(**_PLANNED), _FACE, "not_in_use", "the face checkpoint is planned"),
-        Recipe(_junction_cameras("face", 48, opening_deg=9.0, range_m=20.0), _FACE, "too_far",
+        Recipe(plan_failed_face(**_PLANNED), _FACE, "not_in_use", "the face checkpoint is planned"),
+        Recipe(plan_junction_cameras("face", 48, opening_deg=9.0, range_m=20.0), _FACE, "too_far",
                "both face cameras stand 48 m away and see 20 m"),
-        Recipe(_power_cut, _VEHICLE + _FACE, "offline", "the crossroads has no power"),
-        Recipe(_junction_cameras("vehicle", 58, opening_deg=9.0, range_m=30.0), _VEHICLE, "too_far",
+        Recipe(install_without_power, _VEHICLE + _FACE, "offline", "the crossroads has no power"),
+        Recipe(plan_junction_cameras("vehicle", 58, opening_deg=9.0, range_m=30.0), _VEHICLE, "too_far",
                "both vehicle cameras stand 58 m away and see 30 m"),
     ),
     "core_site": (
-        Recipe(_overview_dark, _OVERVIEW, "offline", "the dome lost its link"),
-        Recipe(_nothing, _FACE + _OVERVIEW, "none", "nothing was ever built here"),
-        Recipe(_no_face, _FACE, "wrong_function", "a dome, no face device"),
-        Recipe(_junction_cameras("face", 10, **_COARSE_FACE), _FACE, "too_coarse",
+        Recipe(install_dark_dome, _OVERVIEW, "offline", "the dome lost its link"),
+        Recipe(install_nothing, _FACE + _OVERVIEW, "none", "nothing was ever built here"),
+        Recipe(install_without_face, _FACE, "wrong_function", "a dome, no face device"),
+        Recipe(plan_junction_cameras("face", 10, **_COARSE_FACE), _FACE, "too_coarse",
                "wide lenses: under 120 px/m at the entrance"),
-        Recipe(_face_state(**_SILENT), _FACE, "stale",
+        Recipe(plan_failed_face(**_SILENT), _FACE, "stale",
                "the face checkpoint was last heard of in January 2020"),
     ),
 }  # fmt: skip
 """Gaps by category, spread evenly over its points."""
 
 SHARED: Final = Recipe(
-    _half("outbound", "inbound", **_DARK), _IN, "offline",
+    plan_half_failed("outbound", "inbound", **_DARK), _IN, "offline",
     "the inbound gantry is dark, on the border that core and urban ring share",
 )  # fmt: skip
 
 
-def _plain(place: Place, shared: frozenset[str]) -> bool:
+def is_plain(demo_point: DemoPoint, shared: frozenset[str]) -> bool:
     """Say whether a point has nothing special about it that a fault would obscure."""
-    road = place.inbound is not None
-    return place.code not in shared and (not road or (len(place.directions) == 2 and place.carriageways == 1))
+    road = demo_point.inbound is not None
+    return demo_point.code not in shared and (
+        not road or (len(demo_point.directions) == 2 and demo_point.carriageways == 1)
+    )
 
 
-def plan(places: Sequence[Place], shared: Sequence[tuple[str, str]]) -> dict[str, Recipe]:
+def choose_recipes(demo_points: Sequence[DemoPoint], shared: Sequence[tuple[str, str]]) -> dict[str, Recipe]:
     """Return the recipe of every control point that is to have a gap, by code.
 
     ``shared`` holds the codes of core and urban points that are one place.
@@ -268,7 +289,7 @@ def plan(places: Sequence[Place], shared: Sequence[tuple[str, str]]) -> dict[str
     special = frozenset(code for pair in shared for code in pair)
     planned: dict[str, Recipe] = {}
     for category, recipes in RECIPES.items():
-        free = [p for p in places if p.category == category and _plain(p, special)]
+        free = [p for p in demo_points if p.category == category and is_plain(p, special)]
         for number, recipe in enumerate(recipes):
             planned[free[int((number + 0.5) * len(free) / len(recipes))].code] = recipe
     for code in shared[len(shared) // 2]:
@@ -276,7 +297,7 @@ def plan(places: Sequence[Place], shared: Sequence[tuple[str, str]]) -> dict[str
     return planned
 
 
-def faults(planned: dict[str, Recipe]) -> list[PlantedFault]:
+def list_faults(planned: dict[str, Recipe]) -> list[PlantedFault]:
     """Return the planted faults by control point."""
     return [
         PlantedFault(code, function, direction, recipe.reason, recipe.story)
@@ -285,7 +306,7 @@ def faults(planned: dict[str, Recipe]) -> list[PlantedFault]:
     ]
 
 
-def faults_table(planted: Sequence[PlantedFault]) -> str:
+def render_faults_table(planted: Sequence[PlantedFault]) -> str:
     """Return the planted faults as a Markdown table, one row per control point."""
     needs: dict[tuple[str, str, str], list[str]] = {}
     for fault in planted:
@@ -306,14 +327,14 @@ def faults_table(planted: Sequence[PlantedFault]) -> str:
 Counts = dict[Status, int]
 
 
-class Expected(TypedDict):
+class ExpectedCounts(TypedDict):
     """Control points by status: all of them, and of each category."""
 
     total: Counts
     by_category: dict[Category, Counts]
 
 
-EXPECTED: Final[Expected] = {
+EXPECTED: Final[ExpectedCounts] = {
     "total": {"backed_up": 92, "covered": 274, "partial": 22, "uncovered": 21},
     "by_category": {
         "city_road": {"backed_up": 28, "covered": 85, "partial": 5, "uncovered": 11},
@@ -325,7 +346,7 @@ EXPECTED: Final[Expected] = {
 }
 
 
-class Cordon(TypedDict):
+class ExpectedCordon(TypedDict):
     """One direction through a ring."""
 
     sealed: bool
@@ -334,32 +355,33 @@ class Cordon(TypedDict):
     critical: int
 
 
-class Ring(TypedDict):
+class ExpectedRing(TypedDict):
     """Crossings by status, and both directions."""
 
     crossings: dict[str, int]
-    inbound: Cordon
-    outbound: Cordon
+    inbound: ExpectedCordon
+    outbound: ExpectedCordon
 
 
-def _leaking(places: int) -> Cordon:
-    return {"sealed": False, "depth": 0, "to_seal": places, "critical": 0}
+def build_leaking_cordon(demo_points: int) -> ExpectedCordon:
+    """Return the expected direction of a cordon with leaks, and the number of checkpoints that seal it."""
+    return {"sealed": False, "depth": 0, "to_seal": demo_points, "critical": 0}
 
 
-EXPECTED_RINGS: Final[dict[Level, Ring]] = {
+EXPECTED_RINGS: Final[dict[Level, ExpectedRing]] = {
     "city": {
         "crossings": {"total": 129, "guarded": 114, "open": 15, "waived": 0},
-        "inbound": _leaking(12),
-        "outbound": _leaking(13),
+        "inbound": build_leaking_cordon(12),
+        "outbound": build_leaking_cordon(13),
     },
     "urban": {
         "crossings": {"total": 39, "guarded": 34, "open": 5, "waived": 0},
-        "inbound": _leaking(3),
-        "outbound": _leaking(4),
+        "inbound": build_leaking_cordon(3),
+        "outbound": build_leaking_cordon(4),
     },
     "core": {
         "crossings": {"total": 47, "guarded": 45, "open": 2, "waived": 0},
-        "inbound": _leaking(2),
+        "inbound": build_leaking_cordon(2),
         "outbound": {"sealed": True, "depth": 1, "to_seal": 0, "critical": 1},
     },
 }

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from app.demo import streets
-from app.demo.plan_frame import to_lonlat
-from app.demo.ring_roads import THICK_M, Gate
-from app.demo.rings import Floats, Rings, unit
-from app.demo.streets import Grid, Road, Street
+from app.demo.city_plan import to_lonlat
+from app.demo.radial_roads import THICK_M, RadialRoad
+from app.demo.rings import Floats, Rings, unit_vector
+from app.demo.streets import DemoRoad, Grid, Street
 from app.models.vocabulary import Level
 
 URBAN_BANDS: Final = (1.12, 1.30, 1.48, 1.66, 1.84)
@@ -27,44 +27,44 @@ OUTER_BAND: Final = 3.1
 _HALF_MEDIAN_M: Final = 14.0
 _TURN: Final = 2 * np.pi
 
-LOOP: Final = Road("RG-LOOP", "内环路", "Inner Ring Road", "urban_arterial")
-URBAN_LOOP: Final = Road("RG-URBAN", "环城路", "Urban Ring Road", "urban_arterial")
-BYPASS: Final = Road("RG-BYPASS", "绕城公路", "Bypass", "national", "G599")
-SERVICE: Final = Road("RG-ALONG", "界沟便道", "Boundary Ditch Lane", "service")
-MOTORWAY: Final = Road("RG-M1", "演示高速公路", "Demo Motorway", "motorway", "S99")
+LOOP: Final = DemoRoad("RG-LOOP", "内环路", "Inner Ring Road", "urban_arterial")
+URBAN_LOOP: Final = DemoRoad("RG-URBAN", "环城路", "Urban Ring Road", "urban_arterial")
+BYPASS: Final = DemoRoad("RG-BYPASS", "绕城公路", "Bypass", "national", "G599")
+SERVICE: Final = DemoRoad("RG-ALONG", "界沟便道", "Boundary Ditch Lane", "service")
+MOTORWAY: Final = DemoRoad("RG-M1", "演示高速公路", "Demo Motorway", "motorway", "S99")
 
 
 @dataclass(frozen=True, eq=False)
-class Spot:
+class RoadNode:
     """A junction outside the grid, as (angle, band) and in metres."""
 
     angle: float
     band: float
     xy: Floats
 
-    def turned(self) -> "Spot":
+    def turn_once(self) -> "RoadNode":
         """Return the same junction one full turn further."""
         return replace(self, angle=self.angle + _TURN)
 
 
 @dataclass
-class Web:
+class NetworkBuilder:
     """The network while it is drawn."""
 
     rng: np.random.Generator
     rings: Rings
     streets: list[Street] = field(default_factory=list)
 
-    def spot(self, angle: float, band: float) -> Spot:
+    def build_node(self, angle: float, band: float) -> RoadNode:
         """Return the junction at (angle, band)."""
-        return Spot(angle, band, self.rings.place(angle, band)[0])
+        return RoadNode(angle, band, self.rings.to_xy(angle, band)[0])
 
-    def loop_spot(self, angle: float) -> Spot:
+    def build_loop_node(self, angle: float) -> RoadNode:
         """Return the junction of the inner ring road at an angle."""
-        band = 1 - streets.LOOP_M / float(self.rings.core.radius(angle))
-        return Spot(angle, band, streets.loop_point(self.rings, angle)[0])
+        band = 1 - streets.LOOP_M / float(self.rings.core.compute_radius(angle))
+        return RoadNode(angle, band, streets.compute_loop_points(self.rings, angle)[0])
 
-    def join(self, start: Spot, end: Spot, road: Road, spacing_m: float = 300) -> None:
+    def add_street(self, start: RoadNode, end: RoadNode, road: DemoRoad, spacing_m: float = 300) -> None:
         """Add the street between two junctions, following the rings' shape."""
         length = float(np.hypot(*(end.xy - start.xy)))
         count = max(int(length / spacing_m), 1)
@@ -73,15 +73,17 @@ class Web:
         if abs(end.angle - start.angle) < 0.02:
             angles = angles + self.rng.normal(0, 0.002, len(share))
         bands = start.band + share * (end.band - start.band)
-        middle = self.rings.place(angles, bands) if count > 1 else np.empty((0, 2))
+        middle = self.rings.to_xy(angles, bands) if count > 1 else np.empty((0, 2))
         self.streets.append(Street(np.vstack([start.xy, middle, end.xy]), road))
 
-    def pass_line(self, start: Spot, end: Spot, gate: Gate, levels: tuple[Level, ...]) -> None:
+    def add_crossing_street(
+        self, start: RoadNode, end: RoadNode, radial: RadialRoad, levels: tuple[Level, ...]
+    ) -> None:
         """Add the straight street with which a gate's road crosses ``levels``, outward."""
         xy = np.vstack([start.xy, end.xy])
-        self.streets.append(Street(xy, gate.road, crosses=levels, angle=gate.angle))
+        self.streets.append(Street(xy, radial.road, crosses=levels, angle=radial.angle))
 
-    def fan(self, angles: Sequence[float], bands: Sequence[float], closed: bool) -> list[list[Spot]]:
+    def build_node_rows(self, angles: Sequence[float], bands: Sequence[float], closed: bool) -> list[list[RoadNode]]:
         """Return rows of junctions, one per angle; the ends of a row stay on its ray."""
         ends = np.array(angles)
         before = np.mod(ends - np.roll(ends, 1), _TURN)
@@ -92,203 +94,214 @@ class Web:
         if not closed:
             turn[[0, -1]] = 0
         return [
-            [self.spot(a + t, b + s) for b, t, s in zip(bands, turns, shifts, strict=True)]
+            [self.build_node(a + t, b + s) for b, t, s in zip(bands, turns, shifts, strict=True)]
             for a, turns, shifts in zip(angles, turn, shift, strict=True)
         ]
 
-    def around(self, row: Sequence[Spot], road: Road, keep: float, closed: bool) -> None:
+    def add_orbital_road(self, row: Sequence[RoadNode], road: DemoRoad, keep: float, closed: bool) -> None:
         """Add a road through a row of junctions, leaving out a share of its pieces."""
-        ends = [*row, row[0].turned()] if closed else list(row)
+        ends = [*row, row[0].turn_once()] if closed else list(row)
         for start, end in pairwise(ends):
             if keep >= 1 or self.rng.random() < keep:
-                self.join(start, end, road)
+                self.add_street(start, end, road)
 
 
-def _lane(band: float) -> Road:
+def build_band_road(band: float) -> DemoRoad:
+    """Return the orbital road of a band."""
     tag = round(band * 100)
     road_class: Any = "urban_minor" if band < 2 else "county"
-    return Road(f"RG-C{tag}", f"{tag}号环乡路" if band > 2 else f"{tag}号横街", f"Orbital {tag}", road_class)
+    return DemoRoad(f"RG-C{tag}", f"{tag}号环乡路" if band > 2 else f"{tag}号横街", f"Orbital {tag}", road_class)
 
 
-def _inner_loop(web: Web, grid: Grid, gates: Sequence[Gate]) -> None:
-    angles = {float(np.mod(gate.angle, _TURN)) for gate in gates if gate.core}
+def add_inner_loop(builder: NetworkBuilder, grid: Grid, radials: Sequence[RadialRoad]) -> None:
+    """Add the inner ring road, with a junction at every street that meets it."""
+    angles = {float(np.mod(radial.angle, _TURN)) for radial in radials if radial.core}
     angles |= {float(np.mod(angle, _TURN)) for angle in grid.loop_angles}
     ends = sorted(angles)
     for start, end in zip(ends, [*ends[1:], ends[0] + _TURN], strict=True):
         steps = np.linspace(start, end, max(int((end - start) / np.radians(2.5)), 1) + 1)
-        web.streets.append(Street(streets.loop_point(web.rings, np.mod(steps, _TURN)), LOOP))
+        builder.streets.append(Street(streets.compute_loop_points(builder.rings, np.mod(steps, _TURN)), LOOP))
 
 
-def _spokes(web: Web, gates: Sequence[Gate]) -> list[tuple[float, Gate | None]]:
+def list_spokes(builder: NetworkBuilder, radials: Sequence[RadialRoad]) -> list[tuple[float, RadialRoad | None]]:
     """Return the angles of the streets between core and urban line; two side roads per gap."""
-    wide = [g for g in gates if g.core and web.rings.thickness(g.angle) > THICK_M]
-    spokes: list[tuple[float, Gate | None]] = []
-    for gate, following in zip(wide, [*wide[1:], None], strict=True):
-        spokes.append((gate.angle, gate))
+    wide = [g for g in radials if g.core and builder.rings.compute_gap(g.angle) > THICK_M]
+    spokes: list[tuple[float, RadialRoad | None]] = []
+    for radial, following in zip(wide, [*wide[1:], None], strict=True):
+        spokes.append((radial.angle, radial))
         if following:
-            share = np.array([1, 2]) / 3 + web.rng.uniform(-0.05, 0.05, 2)
-            gap = following.angle - gate.angle
-            spokes += [(float(gate.angle + part * gap), None) for part in share]
+            share = np.array([1, 2]) / 3 + builder.rng.uniform(-0.05, 0.05, 2)
+            gap = following.angle - radial.angle
+            spokes += [(float(radial.angle + part * gap), None) for part in share]
     return spokes
 
 
-def _urban(web: Web, gates: Sequence[Gate]) -> dict[str, list[Spot]]:
+def add_urban_streets(builder: NetworkBuilder, radials: Sequence[RadialRoad]) -> dict[str, list[RoadNode]]:
     """Draw the streets between core and urban line; return each gate's junctions there."""
-    spokes = _spokes(web, gates)
-    fan = web.fan([angle for angle, _ in spokes], URBAN_BANDS, closed=False)
+    spokes = list_spokes(builder, radials)
+    fan = builder.build_node_rows([angle for angle, _ in spokes], URBAN_BANDS, closed=False)
     for index, band in enumerate(URBAN_BANDS):
         last = index == len(URBAN_BANDS) - 1
         keep = 1.0 if last or index in {0, 2} else 0.75
-        web.around([row[index] for row in fan], URBAN_LOOP if last else _lane(band), keep, False)
-    for number, ((_, gate), row) in enumerate(zip(spokes, fan, strict=True)):
-        side = Road(f"RG-S{number:03d}", f"{number}号支路", f"Side Road {number}", "urban_minor")
+        builder.add_orbital_road(
+            [row[index] for row in fan], URBAN_LOOP if last else build_band_road(band), keep, False
+        )
+    for number, ((_, radial), row) in enumerate(zip(spokes, fan, strict=True)):
+        side = DemoRoad(f"RG-S{number:03d}", f"{number}号支路", f"Side Road {number}", "urban_minor")
         for start, end in pairwise(row):
-            web.join(start, end, gate.road if gate else side)
-    _along(web, spokes, fan)
-    return {gate.road.group: row for (_, gate), row in zip(spokes, fan, strict=True) if gate}
+            builder.add_street(start, end, radial.road if radial else side)
+    add_boundary_lane(builder, spokes, fan)
+    return {radial.road.group: row for (_, radial), row in zip(spokes, fan, strict=True) if radial}
 
 
-def _along(web: Web, spokes: Sequence[tuple[float, Gate | None]], fan: Sequence[Sequence[Spot]]) -> None:
+def add_boundary_lane(
+    builder: NetworkBuilder, spokes: Sequence[tuple[float, RadialRoad | None]], fan: Sequence[Sequence[RoadNode]]
+) -> None:
     """Add the service road that runs on the urban line for about a kilometre and turns back."""
-    through = [i for i, (_, gate) in enumerate(spokes) if gate and gate.urban]
+    through = [i for i, (_, radial) in enumerate(spokes) if radial and radial.urban]
     spans = [(a + 1, b - 1) for a, b in pairwise(through)]
 
     def miss(span: tuple[int, int]) -> float:
-        ends = web.rings.place(np.array([spokes[i][0] for i in span]), 2.0)
+        ends = builder.rings.to_xy(np.array([spokes[i][0] for i in span]), 2.0)
         return abs(float(np.hypot(*(ends[1] - ends[0]))) - 1100)
 
     first, last = min(spans, key=miss)
-    line, (low, high) = web.rings.urban, (spokes[first][0], spokes[last][0])
+    line, (low, high) = builder.rings.urban, (spokes[first][0], spokes[last][0])
     turned = np.where(line.angles < low, line.angles + _TURN, line.angles)
     on_line = np.flatnonzero((turned > low) & (turned < high))
     on_line = on_line[np.argsort(turned[on_line])]
     xy = np.vstack([fan[first][-1].xy, line.vertices[on_line], fan[last][-1].xy])
-    web.streets.append(Street(xy, SERVICE))
+    builder.streets.append(Street(xy, SERVICE))
 
 
-def _leave(web: Web, gates: Sequence[Gate], urban: dict[str, list[Spot]]) -> list[list[Spot]]:
+def add_radial_streets(
+    builder: NetworkBuilder, radials: Sequence[RadialRoad], urban: dict[str, list[RoadNode]]
+) -> list[list[RoadNode]]:
     """Lead the roads out of the core and through the urban line; return their junctions outside."""
-    through = [gate for gate in gates if gate.urban]
-    near = web.fan([gate.angle for gate in through], NEAR_BANDS, closed=True)
-    outside = {gate.road.group: row[0] for gate, row in zip(through, near, strict=True)}
-    for gate in (gate for gate in gates if gate.core):
-        start, row = web.loop_spot(gate.angle), urban.get(gate.road.group)
+    through = [radial for radial in radials if radial.urban]
+    near = builder.build_node_rows([radial.angle for radial in through], NEAR_BANDS, closed=True)
+    outside = {radial.road.group: row[0] for radial, row in zip(through, near, strict=True)}
+    for radial in (radial for radial in radials if radial.core):
+        start, row = builder.build_loop_node(radial.angle), urban.get(radial.road.group)
         if row:
-            web.pass_line(start, row[0], gate, ("core",))
-            if gate.urban:
-                web.pass_line(row[-1], outside[gate.road.group], gate, ("urban",))
+            builder.add_crossing_street(start, row[0], radial, ("core",))
+            if radial.urban:
+                builder.add_crossing_street(row[-1], outside[radial.road.group], radial, ("urban",))
         else:
-            _leave_directly(web, gate, start, outside[gate.road.group])
-    for index, road in enumerate((BYPASS, _lane(NEAR_BANDS[1]))):
-        web.around([row[index] for row in near], road, 1.0, True)
+            add_direct_street(builder, radial, start, outside[radial.road.group])
+    for index, road in enumerate((BYPASS, build_band_road(NEAR_BANDS[1]))):
+        builder.add_orbital_road([row[index] for row in near], road, 1.0, True)
     return near
 
 
-def _leave_directly(web: Web, gate: Gate, start: Spot, end: Spot) -> None:
+def add_direct_street(builder: NetworkBuilder, radial: RadialRoad, start: RoadNode, end: RoadNode) -> None:
     """Lead a road out where core and urban line are close, or one line, crossed at once."""
-    width = float(web.rings.thickness(gate.angle))
+    width = float(builder.rings.compute_gap(radial.angle))
     if width < 0.01:
-        web.pass_line(start, end, gate, ("core", "urban"))
+        builder.add_crossing_street(start, end, radial, ("core", "urban"))
         return
-    between = web.spot(gate.angle, 1.5)
-    web.pass_line(start, between, gate, ("core",))
-    web.pass_line(between, end, gate, ("urban",))
+    between = builder.build_node(radial.angle, 1.5)
+    builder.add_crossing_street(start, between, radial, ("core",))
+    builder.add_crossing_street(between, end, radial, ("urban",))
 
 
-def _far(web: Web, gates: Sequence[Gate], near: Sequence[Sequence[Spot]]) -> None:
+def add_country_roads(
+    builder: NetworkBuilder, radials: Sequence[RadialRoad], near: Sequence[Sequence[RoadNode]]
+) -> None:
     """Draw the country roads up to the city line and across it."""
-    leaving = [gate for gate in gates if gate.city]
-    fan = web.fan([gate.angle for gate in leaving], FAR_BANDS, closed=True)
-    motorway = _motorway_index(leaving)
+    leaving = [radial for radial in radials if radial.city]
+    fan = builder.build_node_rows([radial.angle for radial in leaving], FAR_BANDS, closed=True)
+    motorway = choose_motorway(leaving)
     for index, band in enumerate(FAR_BANDS):
         row = [spots[index] for number, spots in enumerate(fan) if index == 0 or number != motorway]
-        web.around(row, _lane(band), 1.0 if index in {0, 3} else 0.7, True)
-    through = [gate.road.group for gate in gates if gate.urban]
+        builder.add_orbital_road(row, build_band_road(band), 1.0 if index in {0, 3} else 0.7, True)
+    through = [radial.road.group for radial in radials if radial.urban]
     starts = dict(zip(through, near, strict=True))
     outer = []
-    for number, (gate, spots) in enumerate(zip(leaving, fan, strict=True)):
-        outer.append(web.spot(gate.angle, OUTER_BAND))
+    for number, (radial, spots) in enumerate(zip(leaving, fan, strict=True)):
+        outer.append(builder.build_node(radial.angle, OUTER_BAND))
         if number == motorway:
-            _motorway(web, gate.angle, spots[0], outer[-1])
+            add_motorway(builder, radial.angle, spots[0], outer[-1])
             continue
-        for start, end in pairwise([*starts.get(gate.road.group, []), *spots]):
-            web.join(start, end, gate.road, 600)
-        web.pass_line(spots[-1], outer[-1], gate, ("city",))
-    web.around(outer, _lane(OUTER_BAND), 0.55, True)
+        for start, end in pairwise([*starts.get(radial.road.group, []), *spots]):
+            builder.add_street(start, end, radial.road, 600)
+        builder.add_crossing_street(spots[-1], outer[-1], radial, ("city",))
+    builder.add_orbital_road(outer, build_band_road(OUTER_BAND), 0.55, True)
 
 
-def _motorway_index(leaving: Sequence[Gate]) -> int:
+def choose_motorway(leaving: Sequence[RadialRoad]) -> int:
     """Return which of the roads out is the motorway: a village road in the south-east."""
     wanted = np.radians(330)
-    choices = [(abs(gate.angle - wanted), i) for i, gate in enumerate(leaving) if not gate.core]
+    choices = [(abs(radial.angle - wanted), i) for i, radial in enumerate(leaving) if not radial.core]
     return min(choices)[1]
 
 
-def _motorway(web: Web, angle: float, start: Spot, end: Spot) -> None:
+def add_motorway(builder: NetworkBuilder, angle: float, start: RoadNode, end: RoadNode) -> None:
     """Add both carriageways, over the country roads on bridges, from a junction to the outside."""
     splits = [(low + high) / 2 for low, high in pairwise(FAR_BANDS)]
     bands = [*splits, 2.97]
-    normal = unit(angle + np.pi / 2)
+    normal = unit_vector(angle + np.pi / 2)
     for side in (-1, 1):
-        offsets = [web.spot(angle, band).xy + side * _HALF_MEDIAN_M * normal for band in bands]
+        offsets = [builder.build_node(angle, band).xy + side * _HALF_MEDIAN_M * normal for band in bands]
         points = [start.xy, *offsets]
         for number, (here, there) in enumerate(pairwise(points)):
             xy = np.vstack([here, there] if side > 0 else [there, here])
-            web.streets.append(Street(xy, MOTORWAY, "forward", min(number, 1)))
-        tail = [points[-1], web.spot(angle, 3.06).xy + side * _HALF_MEDIAN_M * normal, end.xy]
+            builder.streets.append(Street(xy, MOTORWAY, "forward", min(number, 1)))
+        tail = [points[-1], builder.build_node(angle, 3.06).xy + side * _HALF_MEDIAN_M * normal, end.xy]
         xy = np.vstack(tail if side > 0 else tail[::-1])
-        web.streets.append(Street(xy, MOTORWAY, "forward", crosses=("city",), angle=angle))
+        builder.streets.append(Street(xy, MOTORWAY, "forward", crosses=("city",), angle=angle))
 
 
-def _hard_cases(web: Web) -> None:
+def add_hard_cases(builder: NetworkBuilder) -> None:
     """Make one-way, bridge, tunnel and weaving crossings of ordinary ones."""
-    oneway = [n for n, s in enumerate(web.streets) if s.crosses == ("core",)
+    oneway = [n for n, s in enumerate(builder.streets) if s.crosses == ("core",)
               and s.road.road_class == "urban_minor"][:2]  # fmt: skip
-    web.streets[oneway[0]] = replace(web.streets[oneway[0]], oneway="backward")
-    web.streets[oneway[1]] = replace(web.streets[oneway[1]], oneway="forward")
-    county = [n for n, s in enumerate(web.streets) if s.crosses and s.road.road_class == "county"]
+    builder.streets[oneway[0]] = replace(builder.streets[oneway[0]], oneway="backward")
+    builder.streets[oneway[1]] = replace(builder.streets[oneway[1]], oneway="forward")
+    county = [n for n, s in enumerate(builder.streets) if s.crosses and s.road.road_class == "county"]
     for degrees, layer in ((250, 1), (95, -1)):
-        number = _towards(web, county, degrees)
-        web.streets[number] = replace(web.streets[number], layer=layer)
-    number = _towards(web, county, 200)
-    web.streets[number] = _weaving(web.rings, web.streets[number])
+        number = find_street_towards(builder, county, degrees)
+        builder.streets[number] = replace(builder.streets[number], layer=layer)
+    number = find_street_towards(builder, county, 200)
+    builder.streets[number] = bend_street(builder.rings, builder.streets[number])
 
 
-def _towards(web: Web, numbers: Sequence[int], degrees: float) -> int:
+def find_street_towards(builder: NetworkBuilder, numbers: Sequence[int], degrees: float) -> int:
+    """Return which of the streets lies nearest to a direction, in degrees counter-clockwise from east."""
     wanted = np.radians(degrees)
-    return min(numbers, key=lambda n: abs(np.angle(np.exp(1j * (web.streets[n].angle - wanted)))))
+    return min(numbers, key=lambda n: abs(np.angle(np.exp(1j * (builder.streets[n].angle - wanted)))))
 
 
-def _weaving(rings: Rings, street: Street) -> Street:
+def bend_street(rings: Rings, street: Street) -> Street:
     """Return the street bent so that it passes the city line three times within a few metres."""
-    out, side = unit(street.angle), unit(street.angle + np.pi / 2)
-    line = float(rings.city.radius(street.angle))
+    out, side = unit_vector(street.angle), unit_vector(street.angle + np.pi / 2)
+    line = float(rings.city.compute_radius(street.angle))
     bends = [(-40, 0), (7, -3), (-7, 3), (40, 0)]
-    points = [(line + ahead) * out + across * side for ahead, across in bends]
+    points = [(line + ahead) * out + rotate_right * side for ahead, rotate_right in bends]
     return replace(street, xy=np.round(np.vstack([street.xy[0], *points, street.xy[-1]]), 3))
 
 
-def draw(rng: np.random.Generator, rings: Rings, gates: Sequence[Gate]) -> tuple[list[Street], Grid]:
+def build_network(rng: np.random.Generator, rings: Rings, radials: Sequence[RadialRoad]) -> tuple[list[Street], Grid]:
     """Return all streets, and the grid of the core among them."""
-    web = Web(rng, rings)
-    core = np.mod([gate.angle for gate in gates if gate.core], _TURN)
-    grid = streets.draw(rng, rings, core)
-    web.streets += grid.streets
-    _inner_loop(web, grid, gates)
-    near = _leave(web, gates, _urban(web, gates))
-    _far(web, gates, near)
-    _hard_cases(web)
-    return web.streets, grid
+    builder = NetworkBuilder(rng, rings)
+    core = np.mod([radial.angle for radial in radials if radial.core], _TURN)
+    grid = streets.build_grid(rng, rings, core)
+    builder.streets += grid.streets
+    add_inner_loop(builder, grid, radials)
+    near = add_radial_streets(builder, radials, add_urban_streets(builder, radials))
+    add_country_roads(builder, radials, near)
+    add_hard_cases(builder)
+    return builder.streets, grid
 
 
-def drafts(network: Sequence[Street], jurisdiction: str) -> list[dict[str, Any]]:
+def build_road_drafts(network: Sequence[Street], jurisdiction: str) -> list[dict[str, Any]]:
     """Return the road drafts of a network, codes in the order of drawing."""
     lonlat = to_lonlat(np.vstack([street.xy for street in network]))
     ends = np.cumsum([len(street.xy) for street in network])
     lines = np.split(lonlat, ends[:-1])
     return [
         {
-            "code": code(number),
+            "code": build_road_code(number),
             "jurisdiction": jurisdiction,
             "name_zh": street.road.name_zh,
             "name_en": street.road.name_en,
@@ -305,6 +318,6 @@ def drafts(network: Sequence[Street], jurisdiction: str) -> list[dict[str, Any]]
     ]
 
 
-def code(number: int) -> str:
+def build_road_code(number: int) -> str:
     """Return the code of the street with this place in the network."""
     return f"R-{number + 1:05d}"

@@ -16,8 +16,8 @@ import shapely
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from app.demo.city import DemoCity, build
-from app.demo.planted_faults import EXPECTED, faults_table
+from app.demo.city import DemoCity, build_city
+from app.demo.planted_faults import EXPECTED, render_faults_table
 from app.geo.coverage import assessment
 from app.geo.projection.local_projection import get_projection
 from app.models.vocabulary import DEFAULT_REQUIREMENTS, LEVELS
@@ -36,7 +36,7 @@ LEVEL_OF = {"city_road": "city", "urban_road": "urban", "core_road": "core"}
 @cache
 def city() -> DemoCity:
     """Return the city, built once."""
-    return build()
+    return build_city()
 
 
 @cache
@@ -234,12 +234,12 @@ def answered() -> tuple[dict[str, str], dict[tuple[str, str, str | None], str]]:
         shape={row: area for row, area in enumerate(shapes) if isinstance(area, shapely.Polygon)},
         needs=[tuple(assessment.Need(*need, 1, None) for need in needs(point)) for point in made],
     )
-    answer = assessment.assess(table, device_table(), assessment.Parameters(), FRAME)
+    answer = assessment.assess_coverage(table, device_table(), assessment.Parameters(), FRAME)
     status = {code: assessment.STATUSES[n] for code, n in zip(table.code, answer.status, strict=True)}
     gaps = {}
     for unit in np.flatnonzero(~answer.met):
-        point = answer.unit_point[unit]
-        need = table.needs[point][answer.unit_need[unit]]
+        point = answer.need_point[unit]
+        need = table.needs[point][answer.need_index[unit]]
         reason = assessment.REASONS[answer.primary[unit]]
         gaps[table.code[point], need.function, need.direction] = reason
     return status, gaps
@@ -250,7 +250,7 @@ def answered() -> tuple[dict[str, str], dict[tuple[str, str, str | None], str]]:
 
 def test_the_same_city_every_time_and_soon() -> None:
     began = time.perf_counter()
-    again = build()
+    again = build_city()
     assert again == city()
     assert time.perf_counter() - began < 10  # two seconds on an idle machine
 
@@ -469,7 +469,7 @@ def test_status_by_category_is_as_expected(judge: str) -> None:
 
 def test_the_document_tells_the_faults_and_the_numbers() -> None:
     text = DOC.read_text(encoding="utf-8")
-    assert faults_table(city().faults) in text
+    assert render_faults_table(city().faults) in text
     for category, expected in EXPECTED["by_category"].items():
         cells = [category, *(str(count) for count in expected.values())]
         assert f"| {' | '.join(cells)} |" in text

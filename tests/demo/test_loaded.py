@@ -10,8 +10,8 @@ import pytest
 
 from app.access.roles import OPERATOR
 from app.db.engine import Database
-from app.demo.city import build
-from app.demo.load import is_empty, load
+from app.demo.city import build_city
+from app.demo.load import is_empty, load_demo_city
 from app.demo.planted_faults import ALONG, CRITICAL, EXPECTED, EXPECTED_RINGS, LEAKS, SHARED_BORDER
 
 COVERAGE = "/v1/jurisdictions/410800/coverage"
@@ -19,7 +19,7 @@ COVERAGE = "/v1/jurisdictions/410800/coverage"
 
 @pytest.fixture
 async def city(admin: httpx.AsyncClient, database: Database) -> httpx.AsyncClient:
-    await load(database, OPERATOR)
+    await load_demo_city(database, OPERATOR)
     return admin
 
 
@@ -48,7 +48,7 @@ async def test_the_loaded_city_answers_as_documented(city: httpx.AsyncClient, da
         for feature in gaps["features"]
         for need in feature["properties"]["missing"]
     }
-    planted = {(f.control_point, f.function, f.direction, f.reason) for f in build().faults}
+    planted = {(f.control_point, f.function, f.direction, f.reason) for f in build_city().faults}
     assert found == planted
 
     listed = await _json(city, f"{COVERAGE}/control-points")

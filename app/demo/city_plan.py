@@ -21,30 +21,32 @@ _DECIMALS: Final = 7
 
 
 @cache
-def _centre() -> tuple[float, float]:
+def compute_centre() -> tuple[float, float]:
+    """Return the centre in metres of the metric CRS."""
     x, y = get_projection(EPSG).to_metres([PLACE])[0].round(3).tolist()
     return x, y
 
 
 @cache
-def _convergence_deg() -> float:
+def compute_convergence_deg() -> float:
+    """Return the convergence of the metric CRS at the centre, in degrees."""
     return float(get_projection(EPSG).convergence_deg([PLACE])[0])
 
 
 def to_lonlat(xy: Floats) -> Floats:
     """Return longitudes, latitudes (n, 2) of points (n, 2) in metres from the centre."""
-    return np.round(get_projection(EPSG).to_lonlat(np.asarray(xy) + np.asarray(_centre())), _DECIMALS)
+    return np.round(get_projection(EPSG).to_lonlat(np.asarray(xy) + np.asarray(compute_centre())), _DECIMALS)
 
 
-def azimuth_deg(direction: Floats) -> float:
+def compute_azimuth(direction: Floats) -> float:
     """Return the azimuth, degrees clockwise from true north, of a vector (east, north) in metres.
 
     The grid's convergence at the centre serves for the whole city: right to 0.2 degrees.
     """
     grid = np.degrees(np.arctan2(direction[0], direction[1]))
-    return wrapped(float(grid) + _convergence_deg())
+    return normalize_azimuth(float(grid) + compute_convergence_deg())
 
 
-def wrapped(azimuth: float) -> float:
+def normalize_azimuth(azimuth: float) -> float:
     """Return an azimuth in [0, 360) to a tenth of a degree."""
     return round(azimuth % 360, 1) % 360

@@ -10,13 +10,13 @@ from typing import Final
 import numpy as np
 
 from app.demo.names import AVENUES, VILLAGE_ROADS
-from app.demo.rings import STRETCH, Floats, Rings
-from app.demo.streets import Road
+from app.demo.rings import SHARED_ARC, Floats, Rings
+from app.demo.streets import DemoRoad
 from app.models.vocabulary import RoadClass
 
-CORE_GATES: Final = 47
-URBAN_GATES: Final = 39
-CITY_GATES: Final = 129
+CORE_RADIALS: Final = 47
+URBAN_RADIALS: Final = 39
+CITY_RADIALS: Final = 129
 _IN_STRETCH: Final = 8
 THICK_M: Final = 900.0
 """Width between core and urban line from which streets are drawn in between."""
@@ -24,23 +24,23 @@ _FULL_TURN: Final = 2 * np.pi
 
 
 @dataclass(frozen=True)
-class Gate:
+class RadialRoad:
     """A direction in which a road leaves; ``core``, ``urban``, ``city`` say which lines it passes.
 
     Angles are radians counter-clockwise from east, ascending from the end of the shared stretch.
     """
 
     angle: float
-    road: Road
+    road: DemoRoad
     core: bool
     urban: bool
     city: bool
 
 
-def _core_angles(rng: np.random.Generator) -> Floats:
+def choose_core_angles(rng: np.random.Generator) -> Floats:
     """Return 39 angles off the shared stretch and, after them, 8 on it; ascending, unwrapped."""
-    low, high = STRETCH
-    off, on = CORE_GATES - _IN_STRETCH, _IN_STRETCH
+    low, high = SHARED_ARC
+    off, on = CORE_RADIALS - _IN_STRETCH, _IN_STRETCH
     start, end = high + np.radians(5), low - np.radians(5) + _FULL_TURN
     step = (end - start) / (off - 1)
     outside = start + (np.arange(off) + rng.uniform(-0.15, 0.15, off)) * step
@@ -49,51 +49,56 @@ def _core_angles(rng: np.random.Generator) -> Floats:
     return np.concatenate([outside, inside])
 
 
-def _ends_early(rings: Rings, angles: Floats) -> set[int]:
+def choose_early_ends(rings: Rings, angles: Floats) -> set[int]:
     """Return the eight core gates whose roads stop before the urban line; two are neighbours."""
-    wide = np.flatnonzero(rings.thickness(angles) > THICK_M)
-    picked = np.linspace(3, len(wide) - 4, CORE_GATES - URBAN_GATES - 1).astype(int)
+    wide = np.flatnonzero(rings.compute_gap(angles) > THICK_M)
+    picked = np.linspace(3, len(wide) - 4, CORE_RADIALS - URBAN_RADIALS - 1).astype(int)
     return {int(wide[picked[0] + 1]), *(int(wide[index]) for index in picked)}
 
 
-def _arterial(index: int, through: bool) -> Road:
+def build_arterial(index: int, through: bool) -> DemoRoad:
+    """Return an arterial; one that ends before the urban line is a minor road."""
     zh, en = AVENUES[index]
     if not through:
-        return Road(f"RG-A{index + 1:02d}", zh, en, "urban_minor")
+        return DemoRoad(f"RG-A{index + 1:02d}", zh, en, "urban_minor")
     road_class: RoadClass = "national" if index % 5 == 0 else "provincial"
     number = f"G59{index // 5}" if road_class == "national" else f"S9{index:02d}"
-    return Road(f"RG-A{index + 1:02d}", zh, en, road_class, number)
+    return DemoRoad(f"RG-A{index + 1:02d}", zh, en, road_class, number)
 
 
-def _village(index: int) -> Road:
+def build_village_road(index: int) -> DemoRoad:
+    """Return a county road."""
     zh, en = VILLAGE_ROADS[index]
-    return Road(f"RG-X{index + 1:02d}", zh, en, "county", f"X9{index:02d}")
+    return DemoRoad(f"RG-X{index + 1:02d}", zh, en, "county", f"X9{index:02d}")
 
 
-def _halved(rng: np.random.Generator, rings: Rings, angles: list[float], count: int) -> list[float]:
+def choose_gap_angles(rng: np.random.Generator, rings: Rings, angles: list[float], count: int) -> list[float]:
     """Return ``count`` more angles, each put into what is then the widest gap on the city line."""
-    every, added = sorted(angles), []
+    all_angles, added = sorted(angles), []
     for _ in range(count):
-        ends = np.array([*every, every[0] + _FULL_TURN])
-        gaps = np.diff(ends) * rings.city.radius((ends[1:] + ends[:-1]) / 2)
+        ends = np.array([*all_angles, all_angles[0] + _FULL_TURN])
+        gaps = np.diff(ends) * rings.city.compute_radius((ends[1:] + ends[:-1]) / 2)
         widest = int(np.argmax(gaps))
         share = rng.uniform(0.42, 0.58)
         angle = float(ends[widest] * (1 - share) + ends[widest + 1] * share)
-        every = sorted([*every, angle])
+        all_angles = sorted([*all_angles, angle])
         added.append(angle)
     return sorted(added)
 
 
-def draw_gates(rng: np.random.Generator, rings: Rings) -> list[Gate]:
+def build_radial_roads(rng: np.random.Generator, rings: Rings) -> list[RadialRoad]:
     """Return all gates by ascending angle."""
-    core = _core_angles(rng)
-    early = _ends_early(rings, core)
-    gates = [
-        Gate(float(angle), _arterial(index, index not in early), True, through, through)
+    core = choose_core_angles(rng)
+    early = choose_early_ends(rings, core)
+    radials = [
+        RadialRoad(float(angle), build_arterial(index, index not in early), True, through, through)
         for index, angle in enumerate(core)
         for through in [index not in early]
     ]
-    through_angles = [gate.angle for gate in gates if gate.city]
-    more = _halved(rng, rings, through_angles, CITY_GATES - URBAN_GATES)
-    gates += [Gate(angle, _village(index), core=False, urban=False, city=True) for index, angle in enumerate(more)]
-    return sorted(gates, key=lambda gate: gate.angle)
+    through_angles = [radial.angle for radial in radials if radial.city]
+    more = choose_gap_angles(rng, rings, through_angles, CITY_RADIALS - URBAN_RADIALS)
+    radials += [
+        RadialRoad(angle, build_village_road(index), core=False, urban=False, city=True)
+        for index, angle in enumerate(more)
+    ]
+    return sorted(radials, key=lambda radial: radial.angle)
