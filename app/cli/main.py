@@ -116,12 +116,12 @@ async def _prepare_registry(settings: Settings, url: str, *, demo: bool) -> str 
 
 async def _load_demo_city(database: Database) -> bool:
     """Load the demo city if the registry is empty; return whether it was."""
-    from app.demo.load import is_empty, load  # imports NumPy, and few commands need it
+    from app.demo.load import is_empty, load_demo_city  # imports NumPy, and few commands need it
 
     if not await is_empty(database):
         return False
     with console.status("Loading the demo city ..."):
-        await load(database, OPERATOR)
+        await load_demo_city(database, OPERATOR)
     return True
 
 
