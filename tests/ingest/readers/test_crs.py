@@ -13,7 +13,7 @@ from app.ingest.values.coordinates import shapes_to_lonlat
 from tests.ingest.readers.files import read
 
 CHINA = [*range(2327, 2443), *range(4491, 4555), *range(21453, 21464), 4214, 4490, 4610, 3857, 2326]
-PLACE = shapely.Point(113.24, 35.21)
+LOCATION = shapely.Point(113.24, 35.21)
 
 
 def grid(name: str = "CGCS2000_3_Degree_GK_CM_114E", **changed: str) -> str:
@@ -36,13 +36,13 @@ def test_the_systems_of_china_are_known_by_what_esri_calls_them(number: int) -> 
 ])  # fmt: skip
 def test_a_grid_of_a_citys_own_is_not_taken_for_the_national_one(changed: dict[str, str]) -> None:
     text = grid(**changed)
-    found = crs.parse_crs(text)
-    assert found is not None
-    assert crs.format_crs_title(found) == changed.get("name", "CGCS2000 / 3-degree Gauss-Kruger CM 114E")
-    xy = pyproj.Proj(text)(PLACE.x, PLACE.y)
-    (there,), fault = shapes_to_lonlat(np.array([shapely.Point(xy)]), found)
-    assert not fault.any()
-    assert there.distance(PLACE) < 1e-8
+    result = crs.parse_crs(text)
+    assert result is not None
+    assert crs.format_crs_title(result) == changed.get("name", "CGCS2000 / 3-degree Gauss-Kruger CM 114E")
+    xy = pyproj.Proj(text)(LOCATION.x, LOCATION.y)
+    (there,), issue = shapes_to_lonlat(np.array([shapely.Point(xy)]), result)
+    assert not issue.any()
+    assert there.distance(LOCATION) < 1e-8
 
 
 def test_the_same_grid_under_another_name_has_its_number() -> None:
@@ -60,9 +60,9 @@ def test_what_says_of_no_place_is_no_crs() -> None:
 
 def test_a_file_in_a_grid_of_its_own_says_so(tmp_path: Path) -> None:
     text = grid(name="Own", Central_Meridian="113.25")
-    place = shapely.Point(pyproj.Proj(text)(PLACE.x, PLACE.y))
-    frame = geopandas.GeoDataFrame({"code": ["A"]}, geometry=[place], crs=text)
+    location = shapely.Point(pyproj.Proj(text)(LOCATION.x, LOCATION.y))
+    frame = geopandas.GeoDataFrame({"code": ["A"]}, geometry=[location], crs=text)
     frame.to_file(tmp_path / "x.gpkg")
-    found = read(tmp_path / "x.gpkg").detected
-    assert crs.format_crs_title(str(found.crs)) == "Own"
-    assert found.notes == ("The parameters of the CRS 'Own' match no CRS of EPSG; it is used as the file defines it.",)
+    result = read(tmp_path / "x.gpkg").detected
+    assert crs.format_crs_title(str(result.crs)) == "Own"
+    assert result.notes == ("The parameters of the CRS 'Own' match no CRS of EPSG; it is used as the file defines it.",)

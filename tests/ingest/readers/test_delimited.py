@@ -21,126 +21,126 @@ def test_delimiter_and_line_ends_are_found(tmp_path: Path, delimiter: str, line:
     if delimiter == ",":
         rows[1][2] = "113.5"
     text = line.join(delimiter.join(row) for row in rows) + line
-    found = read(written(tmp_path, text))
-    assert found.detected.delimiter == delimiter
-    assert found.detected.format == ("tsv" if delimiter == "\t" else "csv")
-    assert (found.columns, found.numbers) == (("code", "name", "lon"), [2, 3])
-    assert found.column("name") == ["East gate", "West"]
+    result = read(written(tmp_path, text))
+    assert result.detected.delimiter == delimiter
+    assert result.detected.format == ("tsv" if delimiter == "\t" else "csv")
+    assert (result.columns, result.numbers) == (("code", "name", "lon"), [2, 3])
+    assert result.column("name") == ["East gate", "West"]
 
 
 def test_rows_are_counted_as_a_spreadsheet_counts_them(tmp_path: Path) -> None:
     text = 'code,name\n\nA1,"two\nlines"\n , \n,\nA2,"a ""quoted"" one"\nA3,last'
-    found = read(written(tmp_path, text))
-    assert found.numbers == [3, 6, 7]
-    assert found.column("name") == ["two\nlines", 'a "quoted" one', "last"]
-    assert any("line breaks" in note for note in found.detected.notes)
+    result = read(written(tmp_path, text))
+    assert result.numbers == [3, 6, 7]
+    assert result.column("name") == ["two\nlines", 'a "quoted" one', "last"]
+    assert any("line breaks" in note for note in result.detected.notes)
 
 
 def test_titles_above_the_header_are_passed_over(tmp_path: Path) -> None:
     text = "焦作市摄像机台账,,\n单位:甲,,2024-01-02\n\n编号,名称,经度\nA1,东门,113.2\nA2,西门,113.3\n"
-    found = read(written(tmp_path, text))
-    assert found.detected.header_row == 4
-    assert found.columns == ("编号", "名称", "经度")
-    assert found.numbers == [5, 6]
-    assert any("row 4" in note for note in found.detected.notes)
+    result = read(written(tmp_path, text))
+    assert result.detected.header_row == 4
+    assert result.columns == ("编号", "名称", "经度")
+    assert result.numbers == [5, 6]
+    assert any("row 4" in note for note in result.detected.notes)
 
 
 def test_a_header_may_take_two_rows(tmp_path: Path) -> None:
     text = "编号,坐标,,名称\n,经度,纬度,\nA1,113.2,35.1,东门\n"
-    found = read(written(tmp_path, text))
-    assert found.columns == ("编号", "经度", "纬度", "名称")
-    assert (found.detected.header_row, found.numbers) == (2, [3])
+    result = read(written(tmp_path, text))
+    assert result.columns == ("编号", "经度", "纬度", "名称")
+    assert (result.detected.header_row, result.numbers) == (2, [3])
 
 
 def test_a_table_without_a_header_has_numbered_columns(tmp_path: Path) -> None:
-    found = read(written(tmp_path, "A1,113.2,35.1\nA2,113.3,35.2\n"))
-    assert found.detected.header_row is None
-    assert found.columns == ("column 1", "column 2", "column 3")
-    assert found.numbers == [1, 2]
+    result = read(written(tmp_path, "A1,113.2,35.1\nA2,113.3,35.2\n"))
+    assert result.detected.header_row is None
+    assert result.columns == ("column 1", "column 2", "column 3")
+    assert result.numbers == [1, 2]
 
 
 def test_the_header_row_may_be_stated(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b\nc,d\nA1,x\n")
     assert read(path, header_row=2).columns == ("c", "d")
     assert read(path, header_row=0).numbers == [1, 2, 3]
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path, header_row=9)
-    assert refusal.value.code == "no-such-row"
+    assert rejection.value.code == "no-such-row"
 
 
 def test_ragged_rows_are_told_and_not_lost(tmp_path: Path) -> None:
     text = "code,name,note\nA1,x\nA2,x,y,,\nA3,x,y,z\nA4,x,y\nA5\n"
-    found = read(written(tmp_path, text))
-    assert found.numbers == [2, 3, 4, 5, 6]
-    assert found.column("code") == ["A1", "A2", "A3", "A4", "A5"]
-    told = {(odd.row, odd.code, odd.severity) for odd in found.odd}
-    assert told == {
+    result = read(written(tmp_path, text))
+    assert result.numbers == [2, 3, 4, 5, 6]
+    assert result.column("code") == ["A1", "A2", "A3", "A4", "A5"]
+    codes_of = {(issue.row, issue.code, issue.severity) for issue in result.odd}
+    assert codes_of == {
         (2, "too-few-cells", "warning"), (4, "too-many-cells", "error"), (6, "too-few-cells", "warning"),
     }  # fmt: skip
-    assert any("(2, 6)" in note for note in found.detected.notes)
+    assert any("(2, 6)" in note for note in result.detected.notes)
 
 
 def test_blank_and_repeated_headers_get_names(tmp_path: Path) -> None:
-    found = read(written(tmp_path, "code,,note,note,,\nA1,x,y,z,,\n"))
-    assert found.columns == ("code", "column 2", "note", "note (2)")
-    assert found.rows == [{"code": "A1", "column 2": "x", "note": "y", "note (2)": "z"}]
+    result = read(written(tmp_path, "code,,note,note,,\nA1,x,y,z,,\n"))
+    assert result.columns == ("code", "column 2", "note", "note (2)")
+    assert result.rows == [{"code": "A1", "column 2": "x", "note": "y", "note (2)": "z"}]
 
 
 def test_values_under_no_header_are_told(tmp_path: Path) -> None:
     rows = "".join(f"A{number},x,,\n" for number in range(200)) + "B,x,,late\n"
-    found = read(written(tmp_path, "code,name,,\n" + rows))
-    assert found.columns == ("code", "name")
-    assert [(odd.row, odd.code) for odd in found.odd] == [(202, "too-many-cells")]
+    result = read(written(tmp_path, "code,name,,\n" + rows))
+    assert result.columns == ("code", "name")
+    assert [(issue.row, issue.code) for issue in result.odd] == [(202, "too-many-cells")]
 
 
 def test_invisible_characters_are_cleaned(tmp_path: Path) -> None:
     text = "\ufeffcode ,\u200bname\nA\u200b1\u00a0,\u3000东\u00a0门\u3000 \n"
-    found = read(written(tmp_path, text))
-    assert found.rows == [{"code": "A1", "name": "东 门"}]
-    assert found.detected.encoding == "utf-8 with BOM"
+    result = read(written(tmp_path, text))
+    assert result.rows == [{"code": "A1", "name": "东 门"}]
+    assert result.detected.encoding == "utf-8 with BOM"
 
 
 def test_codes_stay_text(tmp_path: Path) -> None:
     text = "code,zeros\n41080000001320000001,007\n4.1080000000000E+19,1e5\n"
-    found = read(written(tmp_path, text))
-    assert found.column("code") == ["41080000001320000001", "4.1080000000000E+19"]
-    assert found.column("zeros") == ["007", "1e5"]
+    result = read(written(tmp_path, text))
+    assert result.column("code") == ["41080000001320000001", "4.1080000000000E+19"]
+    assert result.column("zeros") == ["007", "1e5"]
 
 
 def test_codes_that_are_kept_from_becoming_numbers(tmp_path: Path) -> None:
     text = 'code,name\n="41080000001320000001",x\n"=""41080000001320000002""",y\n'
     text += '\'41080000001320000003,\'s\n="",\'12a\n"4108\t",z\n'
-    found = read(written(tmp_path, text))
-    codes = [f"4108000000132000000{at}" for at in (1, 2, 3)]
-    assert found.column("code") == [*codes, None, "4108"]
-    assert found.column("name") == ["x", "y", "'s", "'12a", "z"]
+    result = read(written(tmp_path, text))
+    codes = [f"4108000000132000000{index}" for index in (1, 2, 3)]
+    assert result.column("code") == [*codes, None, "4108"]
+    assert result.column("name") == ["x", "y", "'s", "'12a", "z"]
 
 
 def test_the_hint_of_a_spreadsheet_about_its_delimiter_is_followed(tmp_path: Path) -> None:
-    found = read(written(tmp_path, "sep=;\ncode;name\nA1;x,y,z\n"))
-    assert (found.columns, found.numbers) == (("code", "name"), [3])
+    result = read(written(tmp_path, "sep=;\ncode;name\nA1;x,y,z\n"))
+    assert (result.columns, result.numbers) == (("code", "name"), [3])
 
 
 def test_stray_quotes_are_kept(tmp_path: Path) -> None:
     text = 'code,name\nA1,5" pole\nA2,"quoted, well"\nA3,the "old" gate\n'
-    found = read(written(tmp_path, text))
-    assert found.column("name") == ['5" pole', "quoted, well", 'the "old" gate']
-    assert found.numbers == [2, 3, 4]
+    result = read(written(tmp_path, text))
+    assert result.column("name") == ['5" pole', "quoted, well", 'the "old" gate']
+    assert result.numbers == [2, 3, 4]
 
 
 def test_a_quote_that_is_never_closed_is_named_with_its_row(tmp_path: Path) -> None:
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, 'code,name\nA1,x\nA2,"open\n' + "A3,x\n" * 50))
-    assert refusal.value.code == "unclosed-quote"
-    assert "row 3" in refusal.value.detail
+    assert rejection.value.code == "unclosed-quote"
+    assert "row 3" in rejection.value.detail
 
 
 def test_a_stated_delimiter_must_be_one_sign(tmp_path: Path) -> None:
     path = written(tmp_path, "code name,x\nA1,y\n")
     assert read(path, delimiter="comma").columns == ("code name", "x")
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path, delimiter="::")
-    assert refusal.value.code == "unknown-delimiter"
+    assert rejection.value.code == "unknown-delimiter"
 
 
 def test_batches_are_cut_to_size_and_can_be_read_again(tmp_path: Path) -> None:
@@ -172,28 +172,28 @@ def test_what_python_writes_is_read_back(
     writer = csv.writer(out, quoting=style, lineterminator=end)  # type: ignore[arg-type]  # stub: Literal
     writer.writerows([["one", "two", "three"], *rows])
     path = written(tmp_path_factory.mktemp("laws"), out.getvalue())
-    found = read(path, at_once=at_once, delimiter=",", header_row=1)
+    result = read(path, at_once=at_once, delimiter=",", header_row=1)
     cleaned = [[clean_cell(_unforced(cell)) for cell in row] for row in rows]
-    wanted = [(at, row) for at, row in enumerate(cleaned, 2) if any(row)]
-    assert found.numbers == [at for at, _ in wanted]
-    assert [list(row.values()) for row in found.rows] == [row for _, row in wanted]
+    expected = [(index, row) for index, row in enumerate(cleaned, 2) if any(row)]
+    assert result.numbers == [index for index, _ in expected]
+    assert [list(row.values()) for row in result.rows] == [row for _, row in expected]
 
 
 @pytest.mark.parametrize(
     "content", ["x" * 200_000, "a,b\n1,2\n" + "x" * 200_000 + "\n", "a,b\n1,2\n" + "x" * 5_000_000]
 )
 def test_a_line_without_end_is_refused_and_no_trouble_of_ours(tmp_path: Path, content: str) -> None:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as codes_of:
         read(written(tmp_path, content))
-    assert told.value.code == "damaged-file"
+    assert codes_of.value.code == "damaged-file"
 
 
 def test_marks_of_ordinary_text_cut_only_what_nothing_else_cuts(tmp_path: Path) -> None:
-    text = "code,地址\n" + "".join(f"A{at},解放路，近人民路\n" for at in range(9)) + "A10\nA11\n"
+    text = "code,地址\n" + "".join(f"A{index},解放路，近人民路\n" for index in range(9)) + "A10\nA11\n"
     assert read(written(tmp_path, text)).detected.delimiter == ","
     quoted = 'code，"地址，详细"\nA1，"解放路，""东""口"\n'
-    found = read(written(tmp_path, quoted))
-    assert found.rows == [{"code": "A1", "地址，详细": '解放路，"东"口'}]
+    result = read(written(tmp_path, quoted))
+    assert result.rows == [{"code": "A1", "地址，详细": '解放路，"东"口'}]
     assert read(written(tmp_path, "code^x\nA1^y\n"), delimiter="caret").column("x") == ["y"]
 
 
@@ -218,8 +218,8 @@ def test_quotes_inside_quoted_cells_are_kept(tmp_path: Path, cell: str, meant: s
 
 
 def test_a_header_below_many_lines_of_notes_is_found(tmp_path: Path) -> None:
-    notes = ["填表说明", *(f"{at}. 请如实填写第 {at} 项" for at in range(1, 46))]
+    notes = ["填表说明", *(f"{index}. 请如实填写第 {index} 项" for index in range(1, 46))]
     path = written(tmp_path, "\n".join([*notes, "编码,名称,经度", "A1,甲,113.2", "A2,乙,113.3", ""]))
-    found = read(path)
-    assert (found.columns, found.detected.header_row) == (("编码", "名称", "经度"), 47)
-    assert found.numbers == [48, 49]
+    result = read(path)
+    assert (result.columns, result.detected.header_row) == (("编码", "名称", "经度"), 47)
+    assert result.numbers == [48, 49]

@@ -39,27 +39,27 @@ def _sheet(*cells: bytes) -> bytes:
     return _begin(0x10) + b"".join(cells) + _record(0x0A)
 
 
-def _bound(place: int, name: str) -> bytes:
-    head = struct.pack("<IBBBB", place, 0, 0, len(name), 1)
+def _bound(location: int, name: str) -> bytes:
+    head = struct.pack("<IBBBB", location, 0, 0, len(name), 1)
     return _record(0x85, head + name.encode("utf-16-le"))
 
 
 def xls(**sheets: bytes) -> bytes:
     """Return a binary workbook: container, globals, sheets."""
     before = len(_begin(5) + b"".join(_bound(0, name) for name in sheets) + _record(0x0A))
-    told, body = b"", b""
+    codes_of, body = b"", b""
     for name, sheet in sheets.items():
-        told += _bound(before + len(body), name)
+        codes_of += _bound(before + len(body), name)
         body += sheet
-    stream = (_begin(5) + told + _record(0x0A) + body).ljust(4608, b"\x00")
+    stream = (_begin(5) + codes_of + _record(0x0A) + body).ljust(4608, b"\x00")
     sectors = len(stream) // 512
     chain = [TABLE, END, *range(3, sectors + 2), END]
     chain += [NONE] * (128 - len(chain))
 
     def entry(name: str, kind: int, first: int, size: int, child: int = NONE) -> bytes:
         text = name.encode("utf-16-le") + b"\x00\x00"
-        told = struct.pack("<HBBIII", len(text), kind, 1, NONE, NONE, child)
-        return text.ljust(64, b"\x00") + told + b"\x00" * 36 + struct.pack("<IQ", first, size)
+        codes_of = struct.pack("<HBBIII", len(text), kind, 1, NONE, NONE, child)
+        return text.ljust(64, b"\x00") + codes_of + b"\x00" * 36 + struct.pack("<IQ", first, size)
 
     directory = entry("Root Entry", 5, END, 0, 1) + entry("Workbook", 2, 2, len(stream))
     head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 16
@@ -94,8 +94,8 @@ def test_a_broken_container_is_gone_through_in_the_end(tmp_path: Path, data: st.
     broken = bytearray(BOOK[: data.draw(st.integers(0, len(BOOK)))])
     for _ in range(data.draw(st.integers(0, 8))):
         if broken:
-            at = data.draw(st.integers(0, len(broken) - 1))
-            broken[at] = data.draw(st.integers(0, 255))
+            index = data.draw(st.integers(0, len(broken) - 1))
+            broken[index] = data.draw(st.integers(0, 255))
     found = error_cells.find_xls_errors(written(tmp_path, bytes(broken), "x.xls"), ["a", "b"], "a")
     assert all(row < 65_536 for row in found)
 
@@ -115,7 +115,7 @@ def test_an_open_document_tells_its_failed_formulas(tmp_path: Path) -> None:
     ]  # fmt: skip
     body = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
     wrong = _cell("A") + _cell("#REF!", failed + '"string"')
-    other = f"<table:table-row>{wrong}</table:table-row>"
+    second = f"<table:table-row>{wrong}</table:table-row>"
     spaces = " ".join(
         f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text")
     )
@@ -123,7 +123,7 @@ def test_an_open_document_tells_its_failed_formulas(tmp_path: Path) -> None:
         f'<office:document-content {spaces} xmlns:calcext="urn:org:documentfoundation:names:'
         'experimental:calc:xmlns:calcext:1.0"><office:body><office:spreadsheet>'
         f'<table:table table:name="a &amp; b">{body}</table:table>'
-        f'<table:table table:name="other">{other}</table:table>'
+        f'<table:table table:name="other">{second}</table:table>'
         "</office:spreadsheet></office:body></office:document-content>"
     )
     manifest = (
@@ -132,10 +132,10 @@ def test_an_open_document_tells_its_failed_formulas(tmp_path: Path) -> None:
         'manifest:media-type="application/vnd.oasis.opendocument.spreadsheet"/></manifest:manifest>'
     )
     path = tmp_path / "book.ods"
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        made.writestr("content.xml", content)
-        made.writestr("META-INF/manifest.xml", manifest)
+    with zipfile.ZipFile(path, "w") as archive_file:
+        archive_file.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive_file.writestr("content.xml", content)
+        archive_file.writestr("META-INF/manifest.xml", manifest)
     found = read(path)
     assert found.column("code") == ["A1", "A2", "A3"]
     assert found.column("name") == ["#N/A", "#DIV/0!", None]

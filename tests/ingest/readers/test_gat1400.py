@@ -12,7 +12,8 @@ from tests.ingest.readers.files import read, written
 APE = {"ApeID": "41080200001190000001", "Name": "东门", "Longitude": 113.24, "IsOnline": "1"}
 GATE = {"TollgateID": "41080200001210000001", "Name": "东门卡口", "LaneNum": 2}
 LANES = [
-    {"TollgateID": GATE["TollgateID"], "LaneId": at, "LaneNo": at, "Direction": "1", "CityPass": 1} for at in (1, 2)
+    {"TollgateID": GATE["TollgateID"], "LaneId": index, "LaneNo": index, "Direction": "1", "CityPass": 1}
+    for index in (1, 2)
 ]
 
 
@@ -25,9 +26,9 @@ def saved(folder: Path, content: Any) -> Path:
     {"APEObject": [APE]}, {"APEObject": APE}, [APE], APE, {"code": 0, "data": {"list": [APE]}},
 ])  # fmt: skip
 def test_devices_in_every_wrapper(tmp_path: Path, wrapped: Any) -> None:
-    found = read(saved(tmp_path, wrapped))
-    assert (found.detected.format, found.detected.layer) == ("gat1400", "APE")
-    assert found.rows == [{key: str(value) for key, value in APE.items()}]
+    result = read(saved(tmp_path, wrapped))
+    assert (result.detected.format, result.detected.layer) == ("gat1400", "APE")
+    assert result.rows == [{key: str(value) for key, value in APE.items()}]
 
 
 def test_lanes_join_their_tollgates(tmp_path: Path) -> None:
@@ -36,34 +37,34 @@ def test_lanes_join_their_tollgates(tmp_path: Path) -> None:
         "TollgateListObject": {"TollgateObject": [GATE]},
         "LaneListObject": {"LaneObject": [*LANES, stray]},
     }
-    found = read(saved(tmp_path, content))
-    assert found.detected.layers == ("Tollgate", "Lane")
-    assert found.column("TollgateID") == [GATE["TollgateID"]]
-    assert json.loads(found.rows[0]["lanes"] or "") == LANES
-    assert any("1 lanes belong to no tollgate" in note for note in found.detected.notes)
+    result = read(saved(tmp_path, content))
+    assert result.detected.layers == ("Tollgate", "Lane")
+    assert result.column("TollgateID") == [GATE["TollgateID"]]
+    assert json.loads(result.rows[0]["lanes"] or "") == LANES
+    assert any("1 lanes belong to no tollgate" in note for note in result.detected.notes)
     lanes = read(saved(tmp_path, content), layer="Lane")
     assert (lanes.detected.layer, lanes.column("LaneId")) == ("Lane", ["1", "2", "1"])
 
 
 def test_lanes_alone_are_rows(tmp_path: Path) -> None:
-    found = read(saved(tmp_path, {"LaneListObject": {"LaneObject": LANES}}))
-    assert found.detected.layer == "Lane"
-    assert found.column("CityPass") == ["1", "1"]
+    result = read(saved(tmp_path, {"LaneListObject": {"LaneObject": LANES}}))
+    assert result.detected.layer == "Lane"
+    assert result.column("CityPass") == ["1", "1"]
 
 
 def test_states_are_a_layer(tmp_path: Path) -> None:
     state = {"ApeID": APE["ApeID"], "CurrentTime": "20240102030405", "IsOnline": "2"}
-    found = read(saved(tmp_path, {"APEStatusListObject": {"APEStatusObject": [state]}}))
-    assert (found.detected.layer, found.rows) == ("APEStatus", [state])
+    result = read(saved(tmp_path, {"APEStatusListObject": {"APEStatusObject": [state]}}))
+    assert (result.detected.layer, result.rows) == ("APEStatus", [state])
 
 
 def test_other_objects_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(saved(tmp_path, [APE, {"PersonID": "1"}]))
-    assert refusal.value.code == "unsupported-format"
-    with pytest.raises(Invalid) as refusal:
+    assert rejection.value.code == "unsupported-format"
+    with pytest.raises(Invalid) as rejection:
         read(saved(tmp_path, [APE]), layer="Lane")
-    assert refusal.value.code == "unknown-layer"
+    assert rejection.value.code == "unknown-layer"
 
 
 @pytest.mark.parametrize("case", [str.lower, str.upper, lambda name: name.replace("ID", "_id")])
@@ -71,7 +72,7 @@ def test_names_are_taken_in_any_case(tmp_path: Path, case: Any) -> None:
     def turned(value: Any) -> Any:
         if isinstance(value, dict):
             return {case(key): turned(member) for key, member in value.items()}
-        return [turned(one) for one in value] if isinstance(value, list) else value
+        return [turned(item) for item in value] if isinstance(value, list) else value
 
     wrapped = {"APEListObject": {"APEObject": [APE]}}
     assert read(saved(tmp_path, turned(wrapped))).column("ApeID") == [APE["ApeID"]]
@@ -80,6 +81,6 @@ def test_names_are_taken_in_any_case(tmp_path: Path, case: Any) -> None:
         "TollgateListObject": {"TollgateObject": [GATE]},
         "LaneListObject": {"LaneObject": LANES},
     }
-    found = read(saved(tmp_path, turned(both)))
-    assert found.detected.layers == ("Tollgate", "Lane")
-    assert len(json.loads(str(found.column("lanes")[0]))) == 2
+    result = read(saved(tmp_path, turned(both)))
+    assert result.detected.layers == ("Tollgate", "Lane")
+    assert len(json.loads(str(result.column("lanes")[0]))) == 2

@@ -30,35 +30,35 @@ KML = """<?xml version="1.0" encoding="{codec}"?>
 
 @pytest.mark.parametrize("codec", ["utf-8", "gbk"])
 def test_placemarks(tmp_path: Path, codec: str) -> None:
-    found = read(written(tmp_path, KML.format(codec=codec), "x.kml", codec))
-    assert (found.detected.format, found.detected.crs) == ("kml", "EPSG:4326")
-    assert found.columns == ("@id", "folder", "name", "code", "azimuth")
-    assert found.rows[0] == {
+    result = read(written(tmp_path, KML.format(codec=codec), "x.kml", codec))
+    assert (result.detected.format, result.detected.crs) == ("kml", "EPSG:4326")
+    assert result.columns == ("@id", "folder", "name", "code", "azimuth")
+    assert result.rows[0] == {
         "@id": "p1", "folder": "卡口/一环", "name": "东门", "code": "A1", "azimuth": "90",
     }  # fmt: skip
-    assert found.column("name") == ["东门", "路", "面", "多", "坏"]
-    assert found.shapes[:2] == [
+    assert result.column("name") == ["东门", "路", "面", "多", "坏"]
+    assert result.shapes[:2] == [
         shapely.Point(113.2, 35.1),
         shapely.LineString([(113, 35), (114, 36)]),
     ]
-    assert found.shapes[2].area == 15.5
-    assert found.shapes[3] == shapely.MultiPoint([(1, 2), (3, 4)])
-    assert found.shapes[4] is None
-    assert [(odd.row, odd.code) for odd in found.odd] == [(5, "bad-geometry")]
+    assert result.shapes[2].area == 15.5
+    assert result.shapes[3] == shapely.MultiPoint([(1, 2), (3, 4)])
+    assert result.shapes[4] is None
+    assert [(issue.row, issue.code) for issue in result.odd] == [(5, "bad-geometry")]
 
 
 def test_a_model_stands_at_its_location(tmp_path: Path) -> None:
     """``ogr2ogr -f LIBKML`` writes models for points that have a field called model."""
     model = "<Placemark><Model><Location>{}</Location><Link><href>M-1</href></Link></Model></Placemark>"
-    places = (
+    locations = (
         "<longitude>113.2</longitude><latitude>35.1</latitude>",
         "<latitude>35.1</latitude>",
         "<longitude>nan</longitude><latitude>35.1</latitude>",
     )
-    parts = "".join(map(model.format, places))
-    found = read(written(tmp_path, f"<kml><Document>{parts}</Document></kml>", "x.kml"))
-    assert found.shapes == [shapely.Point(113.2, 35.1), None, None]
-    assert [(odd.row, odd.code) for odd in found.odd] == [(2, "bad-geometry"), (3, "bad-geometry")]
+    parts = "".join(map(model.format, locations))
+    result = read(written(tmp_path, f"<kml><Document>{parts}</Document></kml>", "x.kml"))
+    assert result.shapes == [shapely.Point(113.2, 35.1), None, None]
+    assert [(issue.row, issue.code) for issue in result.odd] == [(2, "bad-geometry"), (3, "bad-geometry")]
 
 
 def test_kmz(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_kmz(tmp_path: Path) -> None:
         archive.writestr("images/a.png", b"\x89PNG")
         archive.writestr("doc.kml", KML.format(codec="utf-8"))
     assert read(path).column("name")[0] == "东门"
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path, layer="none.kml")
-    assert refusal.value.code == "unknown-layer"
+    assert rejection.value.code == "unknown-layer"
 
 
 def test_a_folder_is_a_layer(tmp_path: Path) -> None:
@@ -88,25 +88,25 @@ def test_a_folder_is_a_layer(tmp_path: Path) -> None:
     for layer, names in (
         ("摄像机", ["a", "b", "c"]), ("东区", ["b", "c"]), ("摄像机/东区/南", ["c"]), ("卡口", ["d"]),
     ):  # fmt: skip
-        found = read(path, layer=layer)
-        assert (found.column("name"), found.detected.layer) == (names, layer)
+        result = read(path, layer=layer)
+        assert (result.column("name"), result.detected.layer) == (names, layer)
     for layer in ("区", "摄像机/南", "x.kml"):
-        with pytest.raises(Invalid, match="摄像机, 摄像机/东区, 摄像机/东区/南, 卡口") as refusal:
+        with pytest.raises(Invalid, match="摄像机, 摄像机/东区, 摄像机/东区/南, 卡口") as rejection:
             read(path, layer=layer)
-        assert refusal.value.code == "unknown-layer"
+        assert rejection.value.code == "unknown-layer"
     with pytest.raises(Invalid, match="no folder"):
         read(written(tmp_path, f"<kml>{placemark('a')}</kml>", "y.kml"), layer="摄像机")
 
 
 def test_broken_and_unsafe_kml(tmp_path: Path) -> None:
     text = KML.format(codec="utf-8")
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, text[:900], "x.kml"))
-    assert refusal.value.code == "damaged-file"
+    assert rejection.value.code == "damaged-file"
     bomb = text.replace("<kml", '<!DOCTYPE kml [<!ENTITY x SYSTEM "file:///etc/passwd">]><kml')
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, bomb, "x.kml"))
-    assert refusal.value.code == "unsafe-file"
+    assert rejection.value.code == "unsafe-file"
 
 
 def placemark(description: str) -> str:
@@ -121,8 +121,8 @@ def test_a_table_in_a_description_is_read_as_what_it_says(tmp_path: Path) -> Non
     rows = "<tr><td>编码：</td><td><b>A&amp;1</b></td></tr><TR><TH>高度</TH><TD>5.5</TD></TR>"
     rows += "<tr><td>name</td><td>other</td></tr><tr><td>blank</td><td></td></tr>"
     inner = f"<html><table border='1'><tr><td><table>{rows}</table></td></tr></table></html>"
-    found = read(written(tmp_path, placemark(inner), "x.kml"))
-    assert found.rows == [{"name": "东门", "编码": "A&1", "高度": "5.5"}]
+    result = read(written(tmp_path, placemark(inner), "x.kml"))
+    assert result.rows == [{"name": "东门", "编码": "A&1", "高度": "5.5"}]
 
 
 @pytest.mark.parametrize("text", ["plain", "<table><tr><td>a</td><td>1</td></tr></table>",
@@ -135,6 +135,6 @@ def test_links_are_told_of_and_never_followed(tmp_path: Path) -> None:
     notes = read(written(tmp_path, KML.format(codec="utf-8"))).detected.notes
     assert any("not fetched" in note for note in notes)
     alone = "<kml><NetworkLink><Link><href>http://127.0.0.1:1/a.kml</href></Link></NetworkLink></kml>"
-    with pytest.raises(Invalid, match="only links") as refusal:
+    with pytest.raises(Invalid, match="only links") as rejection:
         read(written(tmp_path, alone))
-    assert refusal.value.code == "empty-file"
+    assert rejection.value.code == "empty-file"

@@ -23,7 +23,7 @@ _OTHERS = st.sampled_from(
     ["", "<styleUrl>#s</styleUrl>", "<TimeStamp><when>2024</when></TimeStamp>", "\n", "<value>8</value>",
      "<Model/>", "<!-- <Placemark> -->", "<g:Track xmlns:g='g'><g:coord>1 2</g:coord></g:Track>"]
 )  # fmt: skip
-_PLACES = st.sampled_from(["1,2", " 1.5 , 2 ,3 ", "1,2 3,4", "1,2,0\n3,4,0\t5,6", "x", "1", ""])
+_LOCATIONS = st.sampled_from(["1,2", " 1.5 , 2 ,3 ", "1,2 3,4", "1,2,0\n3,4,0\t5,6", "x", "1", ""])
 
 
 @st.composite
@@ -47,7 +47,7 @@ _CHILD = st.one_of(
     _element(["name", "description", "address"], st.lists(_TEXTS, max_size=3).map("".join)),
     st.lists(_DATUM, max_size=4).map(lambda data: f"<ExtendedData>{''.join(data)}</ExtendedData>"),
     st.builds("<{0}><coordinates>{1}</coordinates></{0}>".format,
-              st.sampled_from(["Point", "LineString"]), _PLACES),
+              st.sampled_from(["Point", "LineString"]), _LOCATIONS),
 )  # fmt: skip
 _PLACEMARK = st.builds(
     "<Placemark{}>{}</Placemark>".format,
@@ -78,28 +78,28 @@ def _expected(element: Any, folders: list[str]) -> Iterator[tuple[dict[str, Any]
     values: dict[str, Any] = {"@id": element.get("id")} if element.get("id") else {}
     if folder := "/".join(filter(None, folders)):
         values["folder"] = folder
-    faults = False
+    issues = False
     for child in element:
         tag = child.tag.rsplit("}")[-1]
         if tag in ("name", "address", "description"):
             values[tag] = _text(child)
         elif tag in ("Model", "Track"):
-            faults = True
+            issues = True
         elif tag in SHAPES:
-            places = [
-                place.split(",")
-                for place in " ".join((child[0].text or "").replace(" ,", ",").replace(", ", ",").split()).split()
+            locations = [
+                location.split(",")
+                for location in " ".join((child[0].text or "").replace(" ,", ",").replace(", ", ",").split()).split()
             ]
-            faults |= len(places) < (1 if tag == "Point" else 2) or any(
-                len(place) < 2 or place[0] == "x" for place in places
+            issues |= len(locations) < (1 if tag == "Point" else 2) or any(
+                len(location) < 2 or location[0] == "x" for location in locations
             )
         elif tag == "ExtendedData":
-            for one in child.iter():
-                if one.get("name") and one.tag == "Data":
-                    values[one.get("name")] = next((_text(v) for v in one if v.tag == "value"), None)
-                elif one.get("name") and one.tag == "SimpleData":
-                    values[one.get("name")] = _text(one)
-    yield values, faults
+            for item in child.iter():
+                if item.get("name") and item.tag == "Data":
+                    values[item.get("name")] = next((_text(v) for v in item if v.tag == "value"), None)
+                elif item.get("name") and item.tag == "SimpleData":
+                    values[item.get("name")] = _text(item)
+    yield values, issues
 
 
 @settings(max_examples=150, deadline=None)
@@ -109,14 +109,14 @@ def test_placemarks_are_those_of_the_tree(parts: list[str], cut: int) -> None:
     raw = text.encode()
 
     def blocks(_file: SourceFile, _coding: Encoding) -> Iterator[bytes]:
-        yield from (raw[at : at + cut] for at in range(0, len(raw), cut))
+        yield from (raw[index : index + cut] for index in range(0, len(raw), cut))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kml, "iter_safe_blocks", blocks)
-        found = list(kml.iter_placemarks(SourceFile(Path("x.kml"), "x.kml"), Encoding("utf-8"), set()))
+        result = list(kml.iter_placemarks(SourceFile(Path("x.kml"), "x.kml"), Encoding("utf-8"), set()))
     expected = list(_expected(ElementTree.fromstring(text), []))
-    assert [(record.values, record.issue is not None) for record in found] == expected
-    assert [list(record.values) for record in found] == [list(values) for values, _ in expected]
+    assert [(record.values, record.issue is not None) for record in result] == expected
+    assert [list(record.values) for record in result] == [list(values) for values, _ in expected]
 
 
 def test_a_placemark_in_another_is_one_too(tmp_path: Path) -> None:
@@ -131,21 +131,21 @@ def test_shapes_nested_without_end_are_told(tmp_path: Path) -> None:
     point = "<Point><coordinates>1,2</coordinates></Point>"
     for deep, bad in ((3, 0), (5_000, 1)):
         shape = "<MultiGeometry>" * deep + point + "</MultiGeometry>" * deep
-        found = read(written(tmp_path, f"<kml><Placemark>{shape}</Placemark></kml>", "x.kml"))
-        assert [odd.code for odd in found.odd] == ["bad-geometry"] * bad
+        result = read(written(tmp_path, f"<kml><Placemark>{shape}</Placemark></kml>", "x.kml"))
+        assert [odd.code for odd in result.odd] == ["bad-geometry"] * bad
 
 
-@pytest.mark.parametrize(("text", "place"), [
+@pytest.mark.parametrize(("text", "location"), [
     ("<kml>\n<Placemark><name>东东</name><<</Placemark></kml>", "line 2, character 28"),
     ("<kml><Placemark><name>&nbsp;</name></Placemark></kml>", "line 1, character 23"),
     ("<kml><Placemark><gx:Track/></Placemark></kml>", "line 1, character 17"),
     ("<kml><Placemark></Placemark></kml>\n<kml/>", "line 2, character 1"),
     ("<kml><Placemark>", "line 1, character 17"),
 ])  # fmt: skip
-def test_what_is_no_xml_is_refused_with_its_place(tmp_path: Path, text: str, place: str) -> None:
-    with pytest.raises(Invalid, match=place) as refusal:
+def test_what_is_no_xml_is_refused_with_its_place(tmp_path: Path, text: str, location: str) -> None:
+    with pytest.raises(Invalid, match=location) as rejection:
         read(written(tmp_path, text, "x.kml"))
-    assert refusal.value.code == "damaged-file"
+    assert rejection.value.code == "damaged-file"
 
 
 def test_a_document_type_is_refused_wherever_a_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +154,6 @@ def test_a_document_type_is_refused_wherever_a_block_ends(tmp_path: Path, monkey
     for cut in range(1, len(text)):
         pieces = [text[:cut], text[cut:]]
         monkeypatch.setattr(encoding, "iter_utf8_blocks", lambda *_, of=pieces, **__: iter(of))
-        with pytest.raises(Invalid) as refusal:
+        with pytest.raises(Invalid) as rejection:
             list(xml_text.iter_safe_blocks(file, Encoding("utf-8")))
-        assert refusal.value.code == "unsafe-file"
+        assert rejection.value.code == "unsafe-file"

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real files are
 
 def test_hong_kong_in_gbk_with_two_systems_of_coordinates() -> None:
     path = SHARED / "cameras/hongkong_td_cameras_2025_zh_header.gbk.csv"
-    found = read(path)
-    assert (found.detected.encoding, found.detected.delimiter) == ("gb18030", ",")
-    assert found.columns[:8] == (
+    result = read(path)
+    assert (result.detected.encoding, result.detected.delimiter) == ("gb18030", ",")
+    assert result.columns[:8] == (
         "摄像头编号", "区域", "地区", "名称", "东坐标", "北坐标", "纬度", "经度",
     )  # fmt: skip
-    assert found.numbers == list(range(2, 989))
+    assert result.numbers == list(range(2, 989))
     decoded = csv.reader(path.read_bytes().decode("gbk").splitlines())
-    assert [list(row.values()) for row in found.rows] == [
+    assert [list(row.values()) for row in result.rows] == [
         [cell.strip() or None for cell in row] for row in list(decoded)[1:]
     ]
     with open_source(path) as source:
@@ -43,17 +43,17 @@ def test_hong_kong_in_gbk_with_two_systems_of_coordinates() -> None:
 
 
 def test_toronto() -> None:
-    found = read(SHARED / "cameras/toronto_rlc_locations.csv")
-    assert len(found.rows) == 154
-    assert found.rows[0]["Main"] == "JARVIS ST"
-    assert found.rows[0]["Longitude"] == "-79.37965121"
+    result = read(SHARED / "cameras/toronto_rlc_locations.csv")
+    assert len(result.rows) == 154
+    assert result.rows[0]["Main"] == "JARVIS ST"
+    assert result.rows[0]["Longitude"] == "-79.37965121"
 
 
 def test_helsinki() -> None:
-    found = read(SHARED / "cameras/helsinki_osm_surveillance.geojson")
-    assert (len(found.rows), found.detected.crs) == (223, "EPSG:4326")
-    assert all(shape.geom_type == "Point" for shape in found.shapes)
-    assert found.column("id")[0] == "node/256257146"
+    result = read(SHARED / "cameras/helsinki_osm_surveillance.geojson")
+    assert (len(result.rows), result.detected.crs) == (223, "EPSG:4326")
+    assert all(shape.geom_type == "Point" for shape in result.shapes)
+    assert result.column("id")[0] == "node/256257146"
     edges = read(SHARED / "roads/helsinki_center_edges.geojson.gz")
     assert len(edges.rows) == 1114
     buildings = read(SHARED / "buildings/helsinki_center_buildings.geojson.gz")
@@ -62,19 +62,19 @@ def test_helsinki() -> None:
 
 @pytest.fixture(scope="module")
 def xian() -> list[shapely.LineString]:
-    found = read(SHARED / "roads/xian_modifiedConn_shp_gbk.zip")
-    assert (found.detected.encoding, found.detected.crs) == ("gb18030", "EPSG:4326")
-    assert found.detected.layers == ("modifiedConn_link", "modifiedConn_node")
+    result = read(SHARED / "roads/xian_modifiedConn_shp_gbk.zip")
+    assert (result.detected.encoding, result.detected.crs) == ("gb18030", "EPSG:4326")
+    assert result.detected.layers == ("modifiedConn_link", "modifiedConn_node")
     with gzip.open(SHARED / "roads/xian_links_utf8.geojson.gz") as file:
         same = json.load(file)["features"]
-    assert found.column("road_name") == [one["properties"]["road_name"] or None for one in same]
-    assert [float(cell or 0) for cell in found.column("length")] == pytest.approx(
-        [one["properties"]["length"] for one in same]
+    assert result.column("road_name") == [item["properties"]["road_name"] or None for item in same]
+    assert [float(cell or 0) for cell in result.column("length")] == pytest.approx(
+        [item["properties"]["length"] for item in same]
     )
-    assert shapely.get_coordinates(found.shapes) == pytest.approx(
-        shapely.get_coordinates([shapely.geometry.shape(one["geometry"]) for one in same])
+    assert shapely.get_coordinates(result.shapes) == pytest.approx(
+        shapely.get_coordinates([shapely.geometry.shape(item["geometry"]) for item in same])
     )
-    return found.shapes
+    return result.shapes
 
 
 def test_xian_in_gbk_is_the_same_as_in_utf8(xian: list[shapely.LineString]) -> None:
@@ -87,11 +87,11 @@ def test_places_in_another_datum_are_suspected_in_a_real_town(
     random = np.random.default_rng(1)
     roads = np.array(xian, dtype=object)[random.integers(0, len(xian), 400)]
     along = shapely.line_interpolate_point(roads, random.uniform(0, 1, 400), normalized=True)
-    places = shapely.get_coordinates(along) + random.normal(0, 1e-4, (400, 2))
-    assert detect_datum_mismatch(places, xian) is None
-    found = detect_datum_mismatch(from_wgs84(places, "gcj02"), xian)
-    assert found is not None
-    assert (found.datum, found.shifted) == ("gcj02", "points")
+    locations = shapely.get_coordinates(along) + random.normal(0, 1e-4, (400, 2))
+    assert detect_datum_mismatch(locations, xian) is None
+    result = detect_datum_mismatch(from_wgs84(locations, "gcj02"), xian)
+    assert result is not None
+    assert (result.datum, result.shifted) == ("gcj02", "points")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,6 @@ def test_places_in_another_datum_are_suspected_in_a_real_town(
     [("ne_110m_admin_0_countries", 177), ("ne_110m_rivers_lake_centerlines", 13)],
 )
 def test_natural_earth(layer: str, count: int) -> None:
-    found = read(SHARED / "cql2/data/ne110m4cql2.gpkg", layer=layer)
-    assert len(found.rows) == count
-    assert all(shape is not None for shape in found.shapes)
+    result = read(SHARED / "cql2/data/ne110m4cql2.gpkg", layer=layer)
+    assert len(result.rows) == count
+    assert all(shape is not None for shape in result.shapes)

@@ -20,14 +20,14 @@ from app.errors import Invalid
 from app.ingest.values.coordinates import ISSUE_CODES, parse_shapes
 from app.ingest.values.shapes import parse_wkb
 from tests.ingest.readers.files import read, written
-from tests.ingest.readers.test_detect import refusal, zipped
+from tests.ingest.readers.test_opening import rejection, zipped
 
 
 def sheet(folder: Path, cells: str, name: str = "stray.xlsx") -> Path:
     """A workbook whose sheet has the given XML."""
     book = io.BytesIO()
-    with xlsxwriter.Workbook(book) as made:
-        made.add_worksheet().write(0, 0, "x")
+    with xlsxwriter.Workbook(book) as archive_file:
+        archive_file.add_worksheet().write(0, 0, "x")
     path = folder / name
     with zipfile.ZipFile(book) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for info in old.infolist():
@@ -51,14 +51,14 @@ TABLE = (
     '<row r = "90000"><c r = "XFD90000"><v>1</v></c></row>',
 ])  # fmt: skip
 def test_a_stray_value_far_away_does_not_fill_memory(tmp_path: Path, stray: str) -> None:
-    error = refusal(sheet(tmp_path, TABLE + stray))
+    error = rejection(sheet(tmp_path, TABLE + stray))
     assert error.code == "unpacks-too-large"
     assert "XFD" in error.detail
 
 
 def test_formatted_blank_cells_far_away_do_no_harm(tmp_path: Path) -> None:
-    found = read(sheet(tmp_path, TABLE + '<row r="1048576"><c r="XFD1048576" s="0"/></row>'))
-    assert found.column("code") == ["A1"]
+    result = read(sheet(tmp_path, TABLE + '<row r="1048576"><c r="XFD1048576" s="0"/></row>'))
+    assert result.column("code") == ["A1"]
 
 
 def ods(folder: Path, rows: str) -> Path:
@@ -90,9 +90,9 @@ def test_an_opendocument_spreadsheet(tmp_path: Path) -> None:
         '<table:table-row table:number-rows-repeated="1048574">'
         '<table:table-cell table:number-columns-repeated="16384"/></table:table-row>'
     )
-    found = read(ods(tmp_path, rows))
-    assert (found.detected.format, found.detected.layer) == ("ods", "相机")
-    assert found.rows == [{"编号": "A1", "名称": "东门"}]
+    result = read(ods(tmp_path, rows))
+    assert (result.detected.format, result.detected.layer) == ("ods", "相机")
+    assert result.rows == [{"编号": "A1", "名称": "东门"}]
 
 
 @pytest.mark.parametrize("rows", [
@@ -102,7 +102,7 @@ def test_an_opendocument_spreadsheet(tmp_path: Path) -> None:
     "<table:table-row>" + cell("x", ' table:number-columns-repeated="16384"') + "</table:table-row>",
 ])  # fmt: skip
 def test_repeated_cells_do_not_fill_memory(tmp_path: Path, rows: str) -> None:
-    assert refusal(ods(tmp_path, rows)).code == "unpacks-too-large"
+    assert rejection(ods(tmp_path, rows)).code == "unpacks-too-large"
 
 
 DEEP = 200_000
@@ -117,8 +117,8 @@ DEEP = 200_000
     '{"type":"Point","coordinates":' + "[" * DEEP + "]" * DEEP + "}",
 ])  # fmt: skip
 def test_nested_shapes_in_a_cell_do_not_run_out_of_stack(text: str) -> None:
-    shapes, fault, _ = parse_shapes(pa.array([text, "POINT (1 2)"]))
-    assert ISSUE_CODES[fault[0]] == "bad-geometry"
+    shapes, issue, _ = parse_shapes(pa.array([text, "POINT (1 2)"]))
+    assert ISSUE_CODES[issue[0]] == "bad-geometry"
     assert shapes[1] == shapely.Point(1, 2)
 
 
@@ -127,7 +127,7 @@ def test_nested_shapes_in_a_cell_do_not_run_out_of_stack(text: str) -> None:
     shapely.box(0, 0, 9, 9) - shapely.box(1, 1, 2, 2), shapely.Point(), shapely.Point(1, 2, 3),
 ]), max_size=4), st.booleans(), st.booleans())  # fmt: skip
 def test_ordinary_shapes_pass_in_every_spelling_of_wkb(parts: list[BaseGeometry], mixed: bool, big: bool) -> None:
-    several: list[Any] = [part for part in parts if mixed or part.geom_type == "Polygon"]
+    several: list[Any] = [batch_items for batch_items in parts if mixed or batch_items.geom_type == "Polygon"]
     shape: BaseGeometry = shapely.GeometryCollection(several)
     if not mixed:
         shape = shapely.MultiPolygon(several)
@@ -148,4 +148,4 @@ def test_deep_values_of_properties_are_read_or_refused(tmp_path: Path) -> None:
     for deep in range(900, 1100, 20):
         with suppress(Invalid):
             read(written(tmp_path, begin + "[" * deep + "]" * deep + end))
-    assert refusal(written(tmp_path, begin + "[" * 5000 + "]" * 5000 + end)).code == "too-deep"
+    assert rejection(written(tmp_path, begin + "[" * 5000 + "]" * 5000 + end)).code == "too-deep"

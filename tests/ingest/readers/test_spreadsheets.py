@@ -34,18 +34,18 @@ def test_values_come_as_text(tmp_path: Path) -> None:
             ["A3", 1234567890123456, 1e-7, -5, "", ""],
         ],
     )
-    found = read(path)
-    assert found.numbers == [2, 3, 5]
-    assert found.column("编码") == [
+    result = read(path)
+    assert result.numbers == [2, 3, 5]
+    assert result.column("编码") == [
         "4.1080000000000E+19",
         "41080000001320000001",
         "1.2345678901235E+15",
     ]
-    assert found.column("经度") == ["113.25", "113", "1e-07"]
-    assert found.column("朝向") == ["90", "0.1", "-5"]
-    assert found.column("日期") == ["2024-03-01", None, None]
-    assert found.column("启用") == ["true", "false", None]
-    assert (found.detected.layer, found.detected.header_row) == ("数据", 1)
+    assert result.column("经度") == ["113.25", "113", "1e-07"]
+    assert result.column("朝向") == ["90", "0.1", "-5"]
+    assert result.column("日期") == ["2024-03-01", None, None]
+    assert result.column("启用") == ["true", "false", None]
+    assert (result.detected.layer, result.detected.header_row) == ("数据", 1)
 
 
 def test_titles_merged_cells_and_formulas(tmp_path: Path) -> None:
@@ -58,12 +58,12 @@ def test_titles_merged_cells_and_formulas(tmp_path: Path) -> None:
         sheet.write_column(3, 2, ["A1", "A2", "A3"])
         sheet.write_formula(3, 3, "=1+1", None, 2)
         sheet.write_formula(4, 3, '="x"&"y"', None, "xy")
-    found = read(path)
-    assert found.columns == ("单位", "编号", "车道数")
-    assert found.numbers == [4, 5, 6]
-    assert found.column("单位") == ["解放分局"] * 3
-    assert found.column("车道数") == ["2", "xy", None]
-    assert any("Merged" in note for note in found.detected.notes)
+    result = read(path)
+    assert result.columns == ("单位", "编号", "车道数")
+    assert result.numbers == [4, 5, 6]
+    assert result.column("单位") == ["解放分局"] * 3
+    assert result.column("车道数") == ["2", "xy", None]
+    assert any("Merged" in note for note in result.detected.notes)
 
 
 def test_two_header_rows_under_a_merged_group(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_two_header_rows_under_a_merged_group(tmp_path: Path) -> None:
         sheet.merge_range(0, 1, 0, 2, "坐标")
         sheet.write_row(1, 1, ["经度", "纬度"])
         sheet.write_row(2, 0, ["A1", 113.2, 35.1])
-    found = read(path)
-    assert (found.columns, found.numbers) == (("编号", "经度", "纬度"), [3])
+    result = read(path)
+    assert (result.columns, result.numbers) == (("编号", "经度", "纬度"), [3])
 
 
 def test_the_first_sheet_with_a_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
@@ -85,14 +85,14 @@ def test_the_first_sheet_with_a_table_is_read_unless_one_is_named(tmp_path: Path
         相机=[["code", "name"], ["A1", "x"]],
         other=[["id", "b"], ["B1", "y"]],
     )
-    found = read(path)
-    assert (found.detected.layer, found.column("code")) == ("相机", ["A1"])
-    assert found.detected.layers == ("说明", "相机", "other")
+    result = read(path)
+    assert (result.detected.layer, result.column("code")) == ("相机", ["A1"])
+    assert result.detected.layers == ("说明", "相机", "other")
     assert read(path, sheet="other").column("id") == ["B1"]
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path, sheet="none")
-    assert refusal.value.code == "unknown-layer"
-    assert "相机" in refusal.value.detail
+    assert rejection.value.code == "unknown-layer"
+    assert "相机" in rejection.value.detail
 
 
 def test_hidden_sheets_are_not_chosen(tmp_path: Path) -> None:
@@ -112,14 +112,14 @@ def test_hidden_sheets_are_not_chosen(tmp_path: Path) -> None:
 def test_a_broken_workbook_is_refused(tmp_path: Path) -> None:
     path = workbook(tmp_path, a=[["code"], ["A1"]])
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path)
-    assert refusal.value.code == "damaged-file"
+    assert rejection.value.code == "damaged-file"
 
 
 def test_formulas_without_a_value_are_no_blanks(tmp_path: Path) -> None:
-    made = tmp_path / "made.xlsx"
-    with xlsxwriter.Workbook(made) as book:
+    archive_file = tmp_path / "made.xlsx"
+    with xlsxwriter.Workbook(archive_file) as book:
         sheet = book.add_worksheet("点位 & 表")
         for row, cells in enumerate((("编码", "名称"), ("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"))):
             sheet.write_row(3 + row, 2, cells)
@@ -128,19 +128,19 @@ def test_formulas_without_a_value_are_no_blanks(tmp_path: Path) -> None:
         sheet.write_formula("D7", '=""', None, "blank")
         sheet.write_formula("D20", "=A1&A2", None, 987654)
     path = tmp_path / "file.xlsx"
-    with zipfile.ZipFile(made) as old, zipfile.ZipFile(path, "w") as new:
+    with zipfile.ZipFile(archive_file) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             content = old.read(name).replace(b"<v>blank</v>", b"<v></v>")
             new.writestr(name, content.replace(b"<v>987654</v>", b"<v></v>"))
-    found = read(path)
-    assert found.column("名称") == ["#N/A", "#CALC!", None, "d"]
-    assert any("no computed values" in note for note in found.detected.notes)
+    result = read(path)
+    assert result.column("名称") == ["#N/A", "#CALC!", None, "d"]
+    assert any("no computed values" in note for note in result.detected.notes)
 
 
 def test_a_workbook_without_a_cell_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as codes_of:
         read(workbook(tmp_path, one=[], two=[[]]))
-    assert told.value.code == "empty-file"
+    assert codes_of.value.code == "empty-file"
 
 
 def test_a_group_names_what_stands_under_two_and_the_datum_under_one(tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_a_group_names_what_stands_under_two_and_the_datum_under_one(tmp_path: P
         ],
         一组=[["编码", "百度坐标", None], [None, "经度", "纬度"], ["A", 113.2, 35.2]],
     )
-    one, two = "（WGS84坐标）", "（高德坐标）"
-    places = (f"经度{one}", f"纬度{one}", f"经度{two}", f"纬度{two}")
-    assert read(path).columns == ("序号", *places, "日期", "单位")
+    wgs84, gcj02 = "（WGS84坐标）", "（高德坐标）"
+    headers = (f"经度{wgs84}", f"纬度{wgs84}", f"经度{gcj02}", f"纬度{gcj02}")
+    assert read(path).columns == ("序号", *headers, "日期", "单位")
     assert read(path, sheet="一组").columns == ("编码", "经度（百度坐标）", "纬度（百度坐标）")
 
 
@@ -167,13 +167,13 @@ def test_a_workbook_packed_with_backslashes_is_one(tmp_path: Path) -> None:
         sheet.write_row(1, 0, ["A1", 2])
         sheet.write(2, 0, "A2")
         sheet.write_formula(2, 1, "=1/0", None, "#DIV/0!")
-    other = tmp_path / "windows.xlsx"
-    with zipfile.ZipFile(path) as packed, zipfile.ZipFile(other, "w") as again:
+    second = tmp_path / "windows.xlsx"
+    with zipfile.ZipFile(path) as packed, zipfile.ZipFile(second, "w") as again:
         for info in packed.infolist():
             again.writestr(info.filename.replace("/", "\\"), packed.read(info))
         again.writestr("xl\\", b"")
-    found = read(other)
-    assert (found.detected.format, found.column("车道数")) == ("xlsx", ["2", "#DIV/0!"])
+    result = read(second)
+    assert (result.detected.format, result.column("车道数")) == ("xlsx", ["2", "#DIV/0!"])
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -185,6 +185,6 @@ def test_days_counted_from_1904_are_told_of(tmp_path: Path, early: bool) -> None
         sheet.write(1, 0, "A1")
         day = dt.datetime(2024, 3, 5)  # noqa: DTZ001 - a spreadsheet has no zone
         sheet.write_datetime(1, 1, day, book.add_format({"num_format": "yyyy-mm-dd"}))
-    found = read(path)
-    assert found.column("安装日期") == ["2024-03-05"]
-    assert any("1904" in note for note in found.detected.notes) is early
+    result = read(path)
+    assert result.column("安装日期") == ["2024-03-05"]
+    assert any("1904" in note for note in result.detected.notes) is early

@@ -15,7 +15,7 @@ import app.ingest
 from app.ingest.values.text import clean_cell, clean_column, to_narrow
 from app.ingest.values.typed_text import format_double, format_integer, format_json_column, format_value
 
-MODULES = sorted(found.name for found in pkgutil.walk_packages(app.ingest.__path__, "app.ingest."))
+MODULES = sorted(result.name for result in pkgutil.walk_packages(app.ingest.__path__, "app.ingest."))
 _ODD = st.text(alphabet="a1 路\t\n\r\x00\x1f\x7f\x85\xa0\xad\u061c\u1680\u180e\u200b\u200f\u2028\u202e"
                "\u205f\u2060\u2800\u3000\u3164\ufeff\ufffb“”—", max_size=8)  # fmt: skip
 

@@ -36,54 +36,54 @@ FRENCH = "code,désignation,où\n" + "".join(
     ],
 )
 def test_an_encoding_is_found_and_told(tmp_path: Path, text: str, codec: str, reported: str | None) -> None:
-    found = read(written(tmp_path, text, codec=codec))
+    result = read(written(tmp_path, text, codec=codec))
     lines = [line.split(",") for line in text.splitlines()]
-    assert list(found.columns) == lines[0]
-    assert [list(row.values()) for row in found.rows] == lines[1:]
+    assert list(result.columns) == lines[0]
+    assert [list(row.values()) for row in result.rows] == lines[1:]
     if reported is not None:
-        assert found.detected.encoding == reported
+        assert result.detected.encoding == reported
 
 
 @pytest.mark.parametrize("text", ["编号,经度\nA1,113.2\n", "设备编码,名称\nA1,东门\n", "编号\n东\n"])
 def test_a_few_chinese_characters_are_enough(tmp_path: Path, text: str) -> None:
-    found = read(written(tmp_path, text, codec="gbk"))
-    assert found.detected.encoding == "gb18030"
-    assert list(found.columns) == text.split("\n")[0].split(",")
+    result = read(written(tmp_path, text, codec="gbk"))
+    assert result.detected.encoding == "gb18030"
+    assert list(result.columns) == text.split("\n")[0].split(",")
 
 
 def test_chinese_that_begins_late_is_not_mangled(tmp_path: Path) -> None:
     text = "code,name\n" + "A,plain\n" * 200_000 + "B,人民路与建设路交叉口\n" * 20
-    found = read(written(tmp_path, text, codec="gbk"))
-    assert found.column("name")[-1] == "人民路与建设路交叉口"
+    result = read(written(tmp_path, text, codec="gbk"))
+    assert result.column("name")[-1] == "人民路与建设路交叉口"
 
 
 def test_damage_late_in_utf8_is_named_with_byte_and_line(tmp_path: Path) -> None:
     good = CHINESE.encode() * 3
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, good + b"C,\xff\xfe,x\n"))
-    assert refusal.value.code == "wrong-encoding"
-    assert f"byte {len(good) + 2:,} (0xFF)" in refusal.value.detail
-    assert f"line {good.count(bytes([10])) + 1:,}" in refusal.value.detail
+    assert rejection.value.code == "wrong-encoding"
+    assert f"byte {len(good) + 2:,} (0xFF)" in rejection.value.detail
+    assert f"line {good.count(bytes([10])) + 1:,}" in rejection.value.detail
 
 
 def test_damage_late_in_gbk_is_named_with_byte_and_line(tmp_path: Path) -> None:
     good = (CHINESE * 400).encode("gbk")
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, good + b"C,\xff\xff,x\n"))
-    assert refusal.value.code == "wrong-encoding"
-    assert f"byte {len(good) + 2:,} (0xFF)" in refusal.value.detail
-    assert f"line {good.count(bytes([10])) + 1:,}" in refusal.value.detail
+    assert rejection.value.code == "wrong-encoding"
+    assert f"byte {len(good) + 2:,} (0xFF)" in rejection.value.detail
+    assert f"line {good.count(bytes([10])) + 1:,}" in rejection.value.detail
 
 
 def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
     path = written(tmp_path, "code,name\nA1,ÄÖ\n", codec="cp1252")
     assert read(path, encoding="windows-1252").column("name") == ["ÄÖ"]
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path, encoding="klingon")
-    assert refusal.value.code == "unknown-encoding"
-    with pytest.raises(Invalid) as refusal:
+    assert rejection.value.code == "unknown-encoding"
+    with pytest.raises(Invalid) as rejection:
         read(path, encoding="utf-8")
-    assert refusal.value.code == "wrong-encoding"
+    assert rejection.value.code == "wrong-encoding"
 
 
 @pytest.mark.parametrize("text", [
@@ -93,22 +93,22 @@ def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_formats_of_utf8_take_chinese_beside_it_and_nothing_else(tmp_path: Path, text: str) -> None:
     parts = ("utf-8", "人民路") if text.count("%s") == 2 else ("人民路",)
-    found = read(written(tmp_path, text % parts, codec="gbk"))
-    assert "人民路" in found.rows[0].values()
+    result = read(written(tmp_path, text % parts, codec="gbk"))
+    assert "人民路" in result.rows[0].values()
     broken = (text % parts).encode().replace("民".encode(), b"\xff")
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, broken))
-    assert refusal.value.code == "wrong-encoding"
-    assert "0xFF" in refusal.value.detail
+    assert rejection.value.code == "wrong-encoding"
+    assert "0xFF" in rejection.value.detail
 
 
 @pytest.mark.parametrize("first", [30, 60_000])
 def test_a_line_of_another_encoding_is_named(tmp_path: Path, first: int) -> None:
-    lines = ["编码,名称", *(f"A{at},解放路与民主路交叉口" for at in range(first))]
+    lines = ["编码,名称", *(f"A{index},解放路与民主路交叉口" for index in range(first))]
     content = "\n".join(lines).encode("gbk") + "\nB,山阳路口东\nC,塔南路口西\n".encode()
-    with pytest.raises(Invalid, match=f"line {first + 2:,} is UTF-8") as refused:
+    with pytest.raises(Invalid, match=f"line {first + 2:,} is UTF-8") as rejected:
         read(written(tmp_path, content))
-    assert refused.value.code == "wrong-encoding"
+    assert rejected.value.code == "wrong-encoding"
 
 
 def test_rare_characters_of_gbk_are_not_taken_for_utf8(tmp_path: Path) -> None:

@@ -20,17 +20,17 @@ from tests.ingest.readers.files import read, written
 CSV = "code,name\nA1,East\n"
 
 
-def refusal(path: Path, **stated: Any) -> Invalid:
-    with pytest.raises(Invalid) as refused:
+def rejection(path: Path, **stated: Any) -> Invalid:
+    with pytest.raises(Invalid) as rejected:
         read(path, **stated)
-    return refused.value
+    return rejected.value
 
 
 def zipped(folder: Path, *members: tuple[str, str | bytes], name: str = "x.zip") -> Path:
     path = folder / name
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive_file:
         for member, content in members:
-            made.writestr(member, content)
+            archive_file.writestr(member, content)
     return path
 
 
@@ -56,33 +56,33 @@ def zipped(folder: Path, *members: tuple[str, str | bytes], name: str = "x.zip")
     (b"\x00\x01\x00\x00Standard Jet DB\x00" + bytes(range(100)), "Access"),
 ])  # fmt: skip
 def test_something_else_is_named(tmp_path: Path, content: bytes, named: str) -> None:
-    error = refusal(written(tmp_path, content, "cameras.csv"))
+    error = rejection(written(tmp_path, content, "cameras.csv"))
     assert error.code == "unsupported-format"
     assert named in error.detail
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b" \r\n\r\n", b"\x00" * 50])
 def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    assert refusal(written(tmp_path, content)).code == "empty-file"
+    assert rejection(written(tmp_path, content)).code == "empty-file"
 
 
 def test_room_that_was_never_written_to_is_no_text(tmp_path: Path) -> None:
-    found = read(written(tmp_path, CSV.encode() + bytes(5000)))
-    assert (found.numbers, found.column("name")) == ([2], ["East"])
+    result = read(written(tmp_path, CSV.encode() + bytes(5000)))
+    assert (result.numbers, result.column("name")) == ([2], ["East"])
 
 
 def test_the_name_does_not_decide(tmp_path: Path) -> None:
     assert read(written(tmp_path, CSV, "x.xlsx")).detected.format == "csv"
     text = '{"type":"FeatureCollection","features":[]}'
-    found = read(written(tmp_path, text, "x.csv"))
-    assert (found.detected.format, found.rows) == ("geojson", [])
+    result = read(written(tmp_path, text, "x.csv"))
+    assert (result.detected.format, result.rows) == ("geojson", [])
 
 
 def test_a_stated_format_must_fit(tmp_path: Path) -> None:
     path = written(tmp_path, CSV)
     assert read(path, format="CSV").numbers == [2]
-    assert refusal(path, format="xlsx").code == "unsupported-format"
-    assert refusal(path, format="dwg").code == "unsupported-format"
+    assert rejection(path, format="xlsx").code == "unsupported-format"
+    assert rejection(path, format="dwg").code == "unsupported-format"
 
 
 def test_archives_of_one_file_count_as_that_file(tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_archives_of_one_file_count_as_that_file(tmp_path: Path) -> None:
     assert read(packed).column("code") == ["A1"]
     assert read(zipped(tmp_path, ("资料/相机.csv", CSV))).column("code") == ["A1"]
     book = io.BytesIO()
-    with xlsxwriter.Workbook(book) as made:
-        made.add_worksheet().write_row(0, 0, ["code", "name"])
-    found = read(zipped(tmp_path, ("book.xlsx", book.getvalue())))
-    assert (found.detected.format, found.columns) == ("xlsx", ("code", "name"))
+    with xlsxwriter.Workbook(book) as archive_file:
+        archive_file.add_worksheet().write_row(0, 0, ["code", "name"])
+    result = read(zipped(tmp_path, ("book.xlsx", book.getvalue())))
+    assert (result.detected.format, result.columns) == ("xlsx", ("code", "name"))
 
 
 def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,52 +103,52 @@ def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with open_source(path) as source:
         assert len(list(source.iter_batches())) == 1
         assert len(list(tmp_path.iterdir())) == 2
-    refusal(zipped(tmp_path, ("x.csv", b"%PDF")))
+    rejection(zipped(tmp_path, ("x.csv", b"%PDF")))
     assert [left.name for left in tmp_path.iterdir()] == ["x.zip"]
 
 
 def test_archives_of_other_things_are_refused(tmp_path: Path) -> None:
-    error = refusal(zipped(tmp_path, ("a.txt", "x"), ("b.doc", "y")))
+    error = rejection(zipped(tmp_path, ("a.txt", "x"), ("b.doc", "y")))
     assert (error.code, "a.txt" in error.detail) == ("unsupported-format", True)
-    assert "Word" in refusal(zipped(tmp_path, ("word/document.xml", "x"), ("y", "z"))).detail
-    assert refusal(zipped(tmp_path)).code == "empty-file"
+    assert "Word" in rejection(zipped(tmp_path, ("word/document.xml", "x"), ("y", "z"))).detail
+    assert rejection(zipped(tmp_path)).code == "empty-file"
     broken = zipped(tmp_path, ("a.csv", CSV))
     broken.write_bytes(broken.read_bytes()[:-30])
-    assert refusal(broken).code == "damaged-file"
+    assert rejection(broken).code == "damaged-file"
     cut = tmp_path / "x.gz"
     cut.write_bytes(gzip.compress(CSV.encode() * 100)[:-9])
-    assert refusal(cut).code == "damaged-file"
+    assert rejection(cut).code == "damaged-file"
 
 
 @pytest.mark.parametrize("name", ["../x.shp", "/etc/x.shp", "C:\\x.shp", "a/../../x.shp", "..\\x.shp"])
 def test_paths_out_of_an_archive_are_refused(tmp_path: Path, name: str) -> None:
-    assert refusal(zipped(tmp_path, (name, "x"), ("y", "z"))).code == "unsafe-file"
+    assert rejection(zipped(tmp_path, (name, "x"), ("y", "z"))).code == "unsafe-file"
 
 
 def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("x.csv")
     info.external_attr = 0o120777 << 16
     path = tmp_path / "x.zip"
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr(info, "/etc/passwd")
-    assert refusal(path).code == "unsafe-file"
+    with zipfile.ZipFile(path, "w") as archive_file:
+        archive_file.writestr(info, "/etc/passwd")
+    assert rejection(path).code == "unsafe-file"
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
     packed = zipped(tmp_path, ("x.csv", CSV + "A2,x\n" * 300_000))
     assert packed.stat().st_size < 20_000
-    assert refusal(packed).code == "unpacks-too-large"
+    assert rejection(packed).code == "unpacks-too-large"
     many = zipped(tmp_path, *((f"{at}.shp", "") for at in range(archive.MAX_MEMBERS + 1)))
-    assert refusal(many).code == "unpacks-too-large"
+    assert rejection(many).code == "unpacks-too-large"
 
 
 def test_what_comes_out_is_counted_and_not_what_is_claimed(tmp_path: Path) -> None:
     bomb = tmp_path / "x.gz"
     bomb.write_bytes(gzip.compress(b"x" * 3_000_000))
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(Invalid) as rejected:
         archive.unpack_gzip(bomb, tmp_path / "out", limit=1 << 20)
-    assert refused.value.code == "unpacks-too-large"
+    assert rejected.value.code == "unpacks-too-large"
     assert (tmp_path / "out").stat().st_size <= 1 << 20
 
 
@@ -159,7 +159,7 @@ def test_a_workbook_that_unpacks_too_large(tmp_path: Path, monkeypatch: pytest.M
         sheet = book.add_worksheet()
         for at in range(2_000):
             sheet.write_row(at, 0, ["code", "name"])
-    assert refusal(path).code == "unpacks-too-large"
+    assert rejection(path).code == "unpacks-too-large"
 
 
 def test_a_protected_archive_is_named(tmp_path: Path) -> None:
@@ -167,14 +167,14 @@ def test_a_protected_archive_is_named(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
-    assert refusal(path).code == "encrypted-file"
+    assert rejection(path).code == "encrypted-file"
 
 
 def test_a_row_without_end_does_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "LONGEST_ROW", 1 << 16)
     for row in ('A2,"never closed', 'A2,5" and then "'):
         path = written(tmp_path, CSV + row + "x" * 3_000_000)
-        assert refusal(path).code == "unclosed-quote"
+        assert rejection(path).code == "unclosed-quote"
 
 
 def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
@@ -198,21 +198,21 @@ def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
     )
     body = b"".join(b" " + row[: record - 1 - 12].ljust(record - 13) + row[-12:] for row in rows)
     path = written(tmp_path, head + b"\r" + body, "x.dbf")
-    columns, deleted, odd = open_dbf(path, None, None).read_cells(0, 9)
+    columns, deleted, issue = open_dbf(path, None, None).read_cells(0, 9)
     assert columns["DAY"].to_pylist() == ["2024-01-02", None, "bad day"]
     assert columns["WORKS"].to_pylist() == ["true", None, "false"]
     assert columns["I"].to_pylist() == ["-7", "0", "1"]
     assert columns["B"].to_pylist() == ["0.1", "4", "1.0000000000000E+20"]
     assert columns["N"].to_pylist()[0] == "12.5"
-    assert (deleted.tolist(), odd) == ([False] * 3, [])
-    with pytest.raises(Invalid) as refused:
+    assert (deleted.tolist(), issue) == ([False] * 3, [])
+    with pytest.raises(Invalid) as rejected:
         open_dbf(written(tmp_path, head[:20], "y.dbf"), None, None)
-    assert refused.value.code == "damaged-file"
+    assert rejected.value.code == "damaged-file"
 
 
 def test_a_workbook_with_a_password_is_told_as_that(tmp_path: Path) -> None:
     container = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)
     path = written(tmp_path, container + "EncryptedPackage".encode("utf-16-le") + bytes(2000), "a.xlsx")
-    assert refusal(path).code == "encrypted-file"
-    other = written(tmp_path, container + bytes(2000), "b.doc")
-    assert refusal(other).code == "unsupported-format"
+    assert rejection(path).code == "encrypted-file"
+    second = written(tmp_path, container + bytes(2000), "b.doc")
+    assert rejection(second).code == "unsupported-format"

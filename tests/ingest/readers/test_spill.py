@@ -34,34 +34,34 @@ _TEXTS = {"x": "x", 1: "1", None: None, "东\ud800": "东\\ud800", 2.5: "2.5"}
 
 @settings(max_examples=100, deadline=None)
 @given(_RECORDS, st.integers(1, 7), st.sampled_from([0, 900, 1 << 20]), st.integers(1, 9))
-def test_items_come_back(items: list[NamedItem], at_once: int, kept: int, together: int) -> None:
+def test_items_come_back(items: list[NamedItem], at_once: int, memory_bytes: int, together: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spill, "MAX_MEMORY_BYTES", kept)
+        patch.setattr(spill, "MAX_MEMORY_BYTES", memory_bytes)
         patch.setattr(named_items, "ROWS", together)
         patch.setattr(spill, "ROWS", together + 2)
         patch.setattr(named_items, "_MAX_ITEM_BYTES", 120)
-        found = collect_items(iter(items))
+        result = collect_items(iter(items))
     raw = list(dict.fromkeys(name for item in items for name in item.values))
-    assert (found.count, len(found.headers)) == (len(items), len(raw))
+    assert (result.count, len(result.headers)) == (len(items), len(raw))
     for _ in range(2):
-        at = 0
-        for batch in found.iter_batches(at_once):
-            part = items[at : at + len(batch.row_numbers)]
-            assert 0 < len(part) <= at_once
-            assert batch.row_numbers.tolist() == list(range(at + 1, at + 1 + len(part)))
-            for name, key in zip(found.headers, raw, strict=True):
-                values = [item.values.get(key) for item in part]
+        index = 0
+        for batch in result.iter_batches(at_once):
+            batch_items = items[index : index + len(batch.row_numbers)]
+            assert 0 < len(batch_items) <= at_once
+            assert batch.row_numbers.tolist() == list(range(index + 1, index + 1 + len(batch_items)))
+            for name, key in zip(result.headers, raw, strict=True):
+                values = [item.values.get(key) for item in batch_items]
                 assert batch.columns[name].to_pylist() == ["[1]" if value == [1] else _TEXTS[value] for value in values]
             shapes = [shapely.Point(item.shape) if isinstance(item.shape, tuple) else item.shape
-                      for item in part]  # fmt: skip
+                      for item in batch_items]  # fmt: skip
             assert (batch.geometry is not None) == any(item.shape is not None for item in items)
             assert batch.geometry is None or list(batch.geometry) == shapes
             assert [odd.row for odd in batch.issues] == [
-                at + 1 + place for place, item in enumerate(part) if item.issue
+                index + 1 + location for location, item in enumerate(batch_items) if item.issue
             ]
-            at += len(part)
-        assert at == len(items)
-    found.store.close()
+            index += len(batch_items)
+        assert index == len(items)
+    result.store.close()
 
 
 def test_stored_issues_keep_their_message_and_its_parameters() -> None:
@@ -80,6 +80,6 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     full: Any = type("Usage", (), {"free": 1 << 20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 0)
-    with pytest.raises(Invalid, match="disk space") as refusal:
+    with pytest.raises(Invalid, match="disk space") as rejection:
         collect_items(iter([NamedItem({"a": "x"})]))
-    assert refusal.value.code == "unpacks-too-large"
+    assert rejection.value.code == "unpacks-too-large"

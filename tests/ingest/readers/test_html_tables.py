@@ -33,19 +33,19 @@ xmlns:x="urn:schemas-microsoft-com:office:excel">
 @pytest.mark.parametrize(("charset", "codec"), [("gb2312", "gb18030"), ("utf-8", "utf-8"), ("gb2312", "utf-8")])
 @pytest.mark.parametrize("name", ["a.xls", "a.xlsx", "a.html"])
 def test_a_page_of_a_system_is_a_table(tmp_path: Path, charset: str, codec: str, name: str) -> None:
-    found = read(written(tmp_path, PAGE.format(charset=charset), name, codec))
-    assert found.columns == ("设备编码", "设备\n名称".replace("\n", " "), "经度", "纬度")
-    assert found.numbers == [4, 6, 7]
-    assert found.rows == [
-        dict(zip(found.columns, cells, strict=True))
+    result = read(written(tmp_path, PAGE.format(charset=charset), name, codec))
+    assert result.columns == ("设备编码", "设备\n名称".replace("\n", " "), "经度", "纬度")
+    assert result.numbers == [4, 6, 7]
+    assert result.rows == [
+        dict(zip(result.columns, cells, strict=True))
         for cells in (
             ("41080000001320000001", "解放路 与人民路&东口", "113.25", "35.2159123"),
             ("4.1080000001320E+19", "二号", "113.3", "35.3"),
             ("41080000001320000003", "二号", "113.4", "35.4"),
         )
     ]
-    told = found.detected
-    assert (told.format, told.encoding, told.layer, told.header_row) == ("html", codec, "台账", 3)
+    codes_of = result.detected
+    assert (codes_of.format, codes_of.encoding, codes_of.layer, codes_of.header_row) == ("html", codec, "台账", 3)
 
 
 def test_the_largest_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
@@ -53,24 +53,24 @@ def test_the_largest_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
     data = "<table><caption>点位</caption><tr><th>code<th>name<tr><td>A1<td>x<tr><td>A2<td>y</table>"
     page = f"<!DOCTYPE html><body>{menu}<table><tr><td>{data}</td></tr></table>{menu}"
     path = written(tmp_path, page, "x.xls")
-    found = read(path)
-    assert (found.detected.layer, found.column("code")) == ("点位", ["A1", "A2"])
-    assert found.detected.layers == ("table 1", "点位", "table 4")
-    assert any("the workbook also has" in note for note in found.detected.notes)
+    result = read(path)
+    assert (result.detected.layer, result.column("code")) == ("点位", ["A1", "A2"])
+    assert result.detected.layers == ("table 1", "点位", "table 4")
+    assert any("the workbook also has" in note for note in result.detected.notes)
     assert read(path, layer="table 1").columns == ("首页", "退出")
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(Invalid) as rejected:
         read(path, sheet="none")
-    assert refused.value.code == "unknown-layer"
+    assert rejected.value.code == "unknown-layer"
 
 
 def test_a_large_page_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 100)
     monkeypatch.setattr(html_tables, "_PIECE", 7)  # tags and references are cut anywhere
-    rows = "".join(f"<tr><td>A{at}</td><td>x &amp; y</td></tr>" for at in range(500))
+    rows = "".join(f"<tr><td>A{index}</td><td>x &amp; y</td></tr>" for index in range(500))
     path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
-    found = read(path, at_once=64)
-    assert found.column("code") == [f"A{at}" for at in range(500)]
-    assert set(found.column("name")) == {"x & y"}
+    result = read(path, at_once=64)
+    assert result.column("code") == [f"A{index}" for index in range(500)]
+    assert set(result.column("name")) == {"x & y"}
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_pages_that_are_no_tables_are_refused(
     tmp_path: Path, content: str, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(html_tables, "LONGEST_TAG", 1 << 20)
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(Invalid) as rejected:
         read(written(tmp_path, content, "x.xls"))
-    assert refused.value.code == code
+    assert rejected.value.code == code
 
 
 BOOK = """<?xml version="1.0"{encoding}?>
@@ -133,12 +133,12 @@ xmlns:ss="urn:schemas-microsoft-com:office:spreadsheet">
 
 @pytest.mark.parametrize(("encoding", "codec"), [("", "utf-8"), (' encoding="GB2312"', "gb18030")])
 def test_a_workbook_of_excel_2003_is_a_table(tmp_path: Path, encoding: str, codec: str) -> None:
-    found = read(written(tmp_path, BOOK.format(encoding=encoding), "x.xls", codec))
-    assert (found.detected.format, found.detected.layer) == ("xml-spreadsheet", "相机")
-    assert (found.detected.layers, found.detected.header_row) == (("相机",), 3)
-    assert found.columns == ("编码", "单位", "经度", "启用", "日期")
-    assert found.numbers == [4, 5, 9]
-    assert [list(row.values()) for row in found.rows] == [
+    result = read(written(tmp_path, BOOK.format(encoding=encoding), "x.xls", codec))
+    assert (result.detected.format, result.detected.layer) == ("xml-spreadsheet", "相机")
+    assert (result.detected.layers, result.detected.header_row) == (("相机",), 3)
+    assert result.columns == ("编码", "单位", "经度", "启用", "日期")
+    assert result.numbers == [4, 5, 9]
+    assert [list(row.values()) for row in result.rows] == [
         ["41080000001320000001", "解放分局", "113.25", "true", "2024-03-01"],
         ["4.1080000001320E+19", "解放分局", "#N/A", "#CALC!", "2024-03-01T08:30:00"],
         ["41080000001320000003", None, None, None, None],
@@ -158,9 +158,9 @@ def test_a_workbook_of_excel_2003_is_a_table(tmp_path: Path, encoding: str, code
     ],
 )
 def test_a_workbook_that_cannot_be_is_refused(tmp_path: Path, change: tuple[str, str], code: str) -> None:
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(Invalid) as rejected:
         read(written(tmp_path, BOOK.format(encoding="").replace(*change), "x.xls"))
-    assert refused.value.code == code
+    assert rejected.value.code == code
 
 
 def test_a_table_for_each_page_is_read_as_one(tmp_path: Path) -> None:
@@ -169,10 +169,10 @@ def test_a_table_for_each_page_is_read_as_one(tmp_path: Path) -> None:
         f"<table>{title}{head}<tr><td>{code}<td>x</tr></table>"
         for title, code in (("<tr><td colspan=2>台账</tr>", "A1"), ("", "A2"), ("", "A3"))
     ]
-    other = "<table><tr><th>id<th>b</tr><tr><td>B1<td>y</tr></table>"
-    found = read(written(tmp_path, pages[0] + other + "".join(pages[1:]), "x.xls"))
-    assert (found.column("code"), found.numbers) == (["A1", "A2", "A3"], [3, 5, 7])
-    assert any("same header" in note for note in found.detected.notes)
+    second = "<table><tr><th>id<th>b</tr><tr><td>B1<td>y</tr></table>"
+    result = read(written(tmp_path, pages[0] + second + "".join(pages[1:]), "x.xls"))
+    assert (result.column("code"), result.numbers) == (["A1", "A2", "A3"], [3, 5, 7])
+    assert any("same header" in note for note in result.detected.notes)
     assert read(tmp_path / "x.xls", layer="table 3").column("code") == ["A2"]
     nested = f"<table>{head}<tr><td>A1<td>x{pages[1]}</tr></table>"
     assert read(written(tmp_path, nested, "y.xls")).column("code") == ["A1"]
@@ -182,7 +182,7 @@ def test_what_programs_that_write_markup_by_hand_get_wrong(tmp_path: Path) -> No
     book = "\r\n" + BOOK.format(encoding="").replace("解放<B>", "A&B & C &amp; D\x0b<B>")
     assert read(written(tmp_path, book, "x.xls")).column("单位")[0] == "A&B & C & D分局"
     for cut in range(1, 8):
-        pieces = [book[at : at + cut] for at in range(0, len(book), cut)]
+        pieces = [book[index : index + cut] for index in range(0, len(book), cut)]
         text = "".join(xml_text.repair_text(iter(pieces)))
         assert text == "".join(xml_text.repair_text(iter([book])))
     page = "导出结果<br><TABLE><TR><TH>code<TH>name<TR><TD><input value='A1'><TD>x</TABLE>"
@@ -237,9 +237,9 @@ def test_plain_rows_are_what_the_parser_makes_of_them(tmp_path: Path, rows: list
     path = written(tmp_path, head + "".join(rows) + "</table>", "x.xls")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html_tables, "_PIECE", piece)
-        found = _read_or_refused(path)
+        result = _read_or_refused(path)
         patch.setattr(html_tables._PageParser, "parse_text", lambda page, text: page.feed(text) or "")
-        assert _read_or_refused(path) == found
+        assert _read_or_refused(path) == result
 
 
 def _read_or_refused(path: Path) -> object:
@@ -251,12 +251,12 @@ def _read_or_refused(path: Path) -> object:
 
 def test_plain_rows_do_not_reach_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = "<tr class=x><td nowrap>A{}</td>\n<td>x &amp; y</td></tr>\n"
-    rows = "".join(row.format(at) for at in range(300))
+    rows = "".join(row.format(index) for index in range(300))
     path = written(tmp_path, f"<table><tr><td>code</td><td>name</td></tr>{rows}</table>", "x.xls")
     met = _watched(monkeypatch, "begin_cell")
-    found = read(path)
-    assert found.column("code") == [f"A{at}" for at in range(300)]
-    assert set(found.column("name")) == {"x & y"}
+    result = read(path)
+    assert result.column("code") == [f"A{index}" for index in range(300)]
+    assert set(result.column("name")) == {"x & y"}
     assert len(met) <= 2
 
 
@@ -275,9 +275,9 @@ def _watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
     met: list[str] = []
     method = getattr(html_tables._PageParser, name)
 
-    def called(page: object, told: object) -> object:
+    def called(page: object, codes_of: object) -> object:
         met.append(name)
-        return method(page, told)
+        return method(page, codes_of)
 
     monkeypatch.setattr(html_tables._PageParser, name, called)
     return met

@@ -34,14 +34,14 @@ def _write(path: Path, rows: Sequence[tuple[int, list[Any]]], spans: list[Any], 
         book.add_worksheet("说明").write(0, 0, "请填写下表")
         sheet = book.add_worksheet("点位 & 表")
         sheet.write_row(1, left, ["编号", "名称", "日期", "值"])
-        at = 2
+        index = 2
         for gap, cells in rows:
-            at += gap
+            index += gap
             for column, cell in enumerate(cells):
                 if isinstance(cell, str) and cell.startswith("="):
-                    sheet.write_formula(at, left + column, cell, None, {"=NA()": "#N/A"}.get(cell, ""))
+                    sheet.write_formula(index, left + column, cell, None, {"=NA()": "#N/A"}.get(cell, ""))
                 elif cell is not None:
-                    sheet.write(at, left + column, cell)
+                    sheet.write(index, left + column, cell)
         for top, column, down, across in spans:
             try:
                 sheet.merge_range(top, left + column, top + down, left + column + across, "merged")
@@ -91,12 +91,12 @@ def test_parts_are_the_whole(
 
 def test_no_part_has_more_rows_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "book.xlsx"
-    _write(path, [(at > 0, [f"A{at}", "same", at, 1.5]) for at in range(400)], [], 0)
+    _write(path, [(index > 0, [f"A{index}", "same", index, 1.5]) for index in range(400)], [], 0)
     sizes: list[int] = []
-    part = workbook.read_part
+    batch_items = workbook.read_part
 
     def watched(packed: bytes, name: str) -> Any:
-        start, rows = part(packed, name)
+        start, rows = batch_items(packed, name)
         sizes.append(len(rows))
         return start, rows
 
@@ -108,12 +108,12 @@ def test_no_part_has_more_rows_than_it_may(tmp_path: Path, monkeypatch: pytest.M
     assert max(sizes) == 64
 
 
-def _changed(path: Path, part: str, *changes: tuple[str, str]) -> Path:
+def _changed(path: Path, batch_items: str, *changes: tuple[str, str]) -> Path:
     target = path.with_name("changed.xlsx")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             content = old.read(name).decode()
-            for before, after in changes if name == part else ():
+            for before, after in changes if name == batch_items else ():
                 assert before in content
                 content = content.replace(before, after)
             new.writestr(name, content)
@@ -131,7 +131,7 @@ def test_a_value_far_below_takes_no_memory_between(tmp_path: Path) -> None:
     assert parts.numbers == [4, 1_048_004]
 
 
-@pytest.mark.parametrize(("part", "change"), [
+@pytest.mark.parametrize(("batch_items", "change"), [
     (SHEET, ("<sheetData>", "<!-- <row r='7'> --><sheetData>")),
     (SHEET, ("</row></sheetData>", "</row><!-- </row> --></sheetData>")),
     (SHEET, ('<row r="4"', "<row")),
@@ -140,15 +140,15 @@ def test_a_value_far_below_takes_no_memory_between(tmp_path: Path) -> None:
     ("xl/sharedStrings.xml", ("<si><t>编号", "<si><!-- </si> --><t>编号")),
 ])  # fmt: skip
 def test_what_is_written_in_another_way_is_read_as_a_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, change: tuple[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_items: str, change: tuple[str, str]
 ) -> None:
     path = tmp_path / "book.xlsx"
     _write(path, [(1, ["A1", "x", 1, 2]), (1, ["A2", "y"])], [], 0)
     expected = read(path)
     monkeypatch.setattr(xlsx, "MIN_SPLIT_BYTES", 0)
     monkeypatch.setattr(xlsx, "_PART_ROWS", 1)
-    found = read(_changed(path, part, change))
-    assert (found.rows, found.columns) == (expected.rows, expected.columns)
+    result = read(_changed(path, batch_items, change))
+    assert (result.rows, result.columns) == (expected.rows, expected.columns)
 
 
 def test_a_string_that_is_not_there_is_a_broken_workbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,19 +157,19 @@ def test_a_string_that_is_not_there_is_a_broken_workbook(tmp_path: Path, monkeyp
     broken = _changed(path, SHEET, ('t="s"><v>5</v>', 't="s"><v>999</v>'))
     for large in (0, 1 << 30):
         monkeypatch.setattr(xlsx, "MIN_SPLIT_BYTES", large)
-        with pytest.raises(Invalid) as refusal:
+        with pytest.raises(Invalid) as rejection:
             read(broken)
-        assert refusal.value.code == "damaged-file"
+        assert rejection.value.code == "damaged-file"
 
 
 def test_a_large_sheet_is_not_held_to_the_size_of_one_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "book.xlsx"
-    _write(path, [(1, [f"A{at}", "x"]) for at in range(50)], [], 0)
+    _write(path, [(1, [f"A{index}", "x"]) for index in range(50)], [], 0)
     monkeypatch.setattr("app.ingest.readers.excel.workbook.MAX_BYTES", 1_000)
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path)
-    assert refusal.value.code == "unpacks-too-large"
+    assert rejection.value.code == "unpacks-too-large"
     monkeypatch.setattr(xlsx, "MIN_SPLIT_BYTES", 0)
     assert len(read(path).rows) == 50

@@ -34,15 +34,15 @@ def saved(folder: Path, content: Any) -> Path:
     ({"tags": ["x"], "rows": [EAST, WEST]}, "rows"),
 ])  # fmt: skip
 def test_lists_in_every_wrapper(tmp_path: Path, content: Any, layer: str | None) -> None:
-    found = read(saved(tmp_path, content), at_once=1)
-    assert (found.detected.format, found.detected.layer) == ("json", layer)
-    assert found.rows == ROWS
+    result = read(saved(tmp_path, content), at_once=1)
+    assert (result.detected.format, result.detected.layer) == ("json", layer)
+    assert result.rows == ROWS
 
 
 def test_a_list_larger_than_what_is_held(tmp_path: Path) -> None:
-    many = [{**EAST, "code": f"A{at}", "note": "\u8def" * 100} for at in range(20_000)]
-    found = read(saved(tmp_path, {"total": 1, "data": {"list": many}}))
-    assert found.column("code") == [row["code"] for row in many]
+    many = [{**EAST, "code": f"A{index}", "note": "\u8def" * 100} for index in range(20_000)]
+    result = read(saved(tmp_path, {"total": 1, "data": {"list": many}}))
+    assert result.column("code") == [row["code"] for row in many]
 
 
 def test_inner_members_keep_both_names_where_one_would_not_do(tmp_path: Path) -> None:
@@ -54,30 +54,30 @@ def test_geometries_are_shapes(tmp_path: Path) -> None:
     shapes = [
         {"type": "Point", "coordinates": [113.2, 35.1]}, None, {"type": "Point", "coordinates": "x"},
     ]  # fmt: skip
-    found = read(saved(tmp_path, {"items": [{"code": "A", "geometry": one} for one in shapes]}))
-    assert found.detected.crs == "EPSG:4326"
-    assert found.shapes == [shapely.Point(113.2, 35.1), None, None]
-    assert [(odd.row, odd.code) for odd in found.odd] == [(3, "bad-geometry")]
+    result = read(saved(tmp_path, {"items": [{"code": "A", "geometry": one} for one in shapes]}))
+    assert result.detected.crs == "EPSG:4326"
+    assert result.shapes == [shapely.Point(113.2, 35.1), None, None]
+    assert [(issue.row, issue.code) for issue in result.odd] == [(3, "bad-geometry")]
 
 
 def test_codes_keep_their_digits(tmp_path: Path) -> None:
-    found = read(saved(tmp_path, '[{"code": 41080000001320000001}, {"code": 4.108e19}]'))
-    assert found.column("code") == ["41080000001320000001", "4.1080000000000E+19"]
+    result = read(saved(tmp_path, '[{"code": 41080000001320000001}, {"code": 4.108e19}]'))
+    assert result.column("code") == ["41080000001320000001", "4.1080000000000E+19"]
 
 
 def test_what_is_no_object_is_told(tmp_path: Path) -> None:
-    found = read(saved(tmp_path, {"items": [EAST, 7, "x"]}))
-    assert [(odd.row, odd.code) for odd in found.odd] == [(2, "bad-item"), (3, "bad-item")]
+    result = read(saved(tmp_path, {"items": [EAST, 7, "x"]}))
+    assert [(issue.row, issue.code) for issue in result.odd] == [(2, "bad-item"), (3, "bad-item")]
 
 
 def test_the_named_list_is_read(tmp_path: Path) -> None:
     path = saved(tmp_path, {"gates": [{"a": 1}], "data": {"cameras": [{"b": 2}]}})
-    found = read(path, layer="data.cameras")
-    assert (found.rows, found.detected.layers) == ([{"b": "2"}], ("gates", "data.cameras"))
+    result = read(path, layer="data.cameras")
+    assert (result.rows, result.detected.layers) == ([{"b": "2"}], ("gates", "data.cameras"))
     assert read(path).rows == [{"a": "1"}]
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(path, layer="none")
-    assert refusal.value.code == "unknown-layer"
+    assert rejection.value.code == "unknown-layer"
 
 
 @pytest.mark.parametrize("content", [
@@ -85,9 +85,9 @@ def test_the_named_list_is_read(tmp_path: Path) -> None:
     {"meta": {"view": {"columns": [{"name": "x"}]}}, "data": [[1]]},
 ])  # fmt: skip
 def test_what_is_no_list_of_objects_is_refused(tmp_path: Path, content: Any) -> None:
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(Invalid) as rejection:
         read(saved(tmp_path, content))
-    assert refusal.value.code in ("unsupported-format", "damaged-file")
+    assert rejection.value.code in ("unsupported-format", "damaged-file")
 
 
 _JSON = st.recursive(
@@ -101,7 +101,7 @@ def _lists(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     if isinstance(value, list):
         return [path] if value and isinstance(value[0], dict) and len(path) <= 2 else []
     inner = value.items() if isinstance(value, dict) else ()
-    return [found for key, member in inner for found in _lists(member, (*path, key))]
+    return [result for key, member in inner for result in _lists(member, (*path, key))]
 
 
 @given(_JSON)

@@ -35,7 +35,7 @@ _BETWEEN = st.sampled_from([",", ", ", "\n", ",\n\t", "\x1e", "", ",,", "\ufeff"
 @st.composite
 def _text(draw: st.DrawFn) -> str:
     several = draw(st.lists(st.one_of(_OBJECTS, _OBJECTS, _VALUES), max_size=8))
-    text = "".join(json.dumps(one, ensure_ascii=draw(st.booleans())) + draw(_BETWEEN) for one in several)
+    text = "".join(json.dumps(item, ensure_ascii=draw(st.booleans())) + draw(_BETWEEN) for item in several)
     shape = draw(st.sampled_from(_AROUND))
     return shape.format(text.encode("utf-8", "replace").decode())
 
@@ -96,8 +96,8 @@ def test_whole_objects_end_where_their_list_does() -> None:
     cut = text.index(',{"d"')
     assert parse_whole_objects(text.encode()) == (expected, cut)
     for end in (']},{"x":1}', "}]", '],"crs":{}}'):
-        found, size = parse_whole_objects((text[:cut] + end).encode())
-        assert (found, size) == (expected, cut)
+        result, size = parse_whole_objects((text[:cut] + end).encode())
+        assert (result, size) == (expected, cut)
     escaped: list[Any] = [{"a": '"}'}, {"b": "\\"}, {"c": '\\"{'}]
     assert parse_whole_objects(",".join(map(json.dumps, escaped)).encode())[0] == escaped
     assert parse_whole_objects(b'{"a":}{}') == ([], 0)
@@ -107,6 +107,6 @@ def test_whole_objects_end_where_their_list_does() -> None:
 def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     text = '{"type":"Feature","geometry":null,"properties":{"a":' + "1" * 5_000 + "}}"
     for content in (text, f'{{"type":"FeatureCollection","features":[{text}]}}'):
-        with pytest.raises(Invalid) as refusal:
+        with pytest.raises(Invalid) as rejection:
             read(written(tmp_path, content, "x.geojson"))
-        assert refusal.value.code == "damaged-file"
+        assert rejection.value.code == "damaged-file"

@@ -19,17 +19,17 @@ CODES = ["41080000001320000001", "A2"]
 POINTS = [shapely.Point(430966.5, 3898808.5), shapely.Point(430967, 3898809)]
 
 
-def frame() -> geopandas.GeoDataFrame:
+def build_frame() -> geopandas.GeoDataFrame:
     columns = {"code": CODES, "名称": ["东门", "西门"], "azimuth": np.array([90, 180], np.int32)}
     return geopandas.GeoDataFrame(columns, geometry=POINTS, crs=4547)
 
 
 def zipped(folder: Path, name: str = "x.zip", within: str = "") -> Path:
     path = folder.parent / name
-    with zipfile.ZipFile(path, "w") as made:
-        for part in sorted(folder.rglob("*")):
-            if part.is_file():
-                made.write(part, within + str(part.relative_to(folder)))
+    with zipfile.ZipFile(path, "w") as archive_file:
+        for batch_items in sorted(folder.rglob("*")):
+            if batch_items.is_file():
+                archive_file.write(batch_items, within + str(batch_items.relative_to(folder)))
     return path
 
 
@@ -38,26 +38,26 @@ def zipped(folder: Path, name: str = "x.zip", within: str = "") -> Path:
 def test_mapinfo_tables(tmp_path: Path, ending: str, within: str) -> None:
     folder = tmp_path / "made"
     folder.mkdir()
-    frame().to_file(folder / f"cameras.{ending}", driver="MapInfo File", ENCODING="CP936")
-    found = read(zipped(folder, within=within), at_once=1)
-    assert (found.detected.format, found.detected.layer) == ("mapinfo", "cameras")
-    assert found.column("code") == CODES
-    assert found.column("名称") == ["东门", "西门"]
-    assert found.column("azimuth") == ["90", "180"]
+    build_frame().to_file(folder / f"cameras.{ending}", driver="MapInfo File", ENCODING="CP936")
+    result = read(zipped(folder, within=within), at_once=1)
+    assert (result.detected.format, result.detected.layer) == ("mapinfo", "cameras")
+    assert result.column("code") == CODES
+    assert result.column("名称") == ["东门", "西门"]
+    assert result.column("azimuth") == ["90", "180"]
     # Its projection is told by its numbers, which are those of several systems.
-    assert all(map(shapely.dwithin, found.shapes, POINTS, [0.1, 0.1]))
+    assert all(map(shapely.dwithin, result.shapes, POINTS, [0.1, 0.1]))
 
 
 def test_layers_of_a_file_geodatabase(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     folder.mkdir()
-    frame().to_file(folder / "city.gdb", driver="OpenFileGDB", layer="cameras")
-    frame().iloc[:1].to_file(folder / "city.gdb", driver="OpenFileGDB", layer="gates", mode="a")
+    build_frame().to_file(folder / "city.gdb", driver="OpenFileGDB", layer="cameras")
+    build_frame().iloc[:1].to_file(folder / "city.gdb", driver="OpenFileGDB", layer="gates", mode="a")
     path = zipped(folder)
-    found = read(path)
-    assert (found.detected.format, found.detected.crs) == ("filegdb", "EPSG:4547")
-    assert (found.detected.layer, found.detected.layers) == ("cameras", ("cameras", "gates"))
-    assert (found.column("code"), found.shapes) == (CODES, POINTS)
+    result = read(path)
+    assert (result.detected.format, result.detected.crs) == ("filegdb", "EPSG:4547")
+    assert (result.detected.layer, result.detected.layers) == ("cameras", ("cameras", "gates"))
+    assert (result.column("code"), result.shapes) == (CODES, POINTS)
     assert read(path, layer="gates").column("名称") == ["东门"]
     with pytest.raises(Invalid) as refusal:
         read(path, layer="none")
@@ -66,8 +66,8 @@ def test_layers_of_a_file_geodatabase(tmp_path: Path) -> None:
 
 def test_esri_json(tmp_path: Path) -> None:
     features = [
-        {"attributes": {"code": code, "on": 1704067200000}, "geometry": {"x": at.x, "y": at.y}}
-        for code, at in zip(CODES, POINTS, strict=True)
+        {"attributes": {"code": code, "on": 1704067200000}, "geometry": {"x": index.x, "y": index.y}}
+        for code, index in zip(CODES, POINTS, strict=True)
     ]
     content: dict[str, Any] = {
         "geometryType": "esriGeometryPoint",
@@ -78,10 +78,10 @@ def test_esri_json(tmp_path: Path) -> None:
         ],
         "features": features,
     }
-    found = read(written(tmp_path, json.dumps(content), "query.json"))
-    assert (found.detected.format, found.detected.crs) == ("esrijson", "EPSG:4547")
-    assert (found.column("code"), found.shapes) == (CODES, POINTS)
-    assert found.column("on") == ["2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"]
+    result = read(written(tmp_path, json.dumps(content), "query.json"))
+    assert (result.detected.format, result.detected.crs) == ("esrijson", "EPSG:4547")
+    assert (result.column("code"), result.shapes) == (CODES, POINTS)
+    assert result.column("on") == ["2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"]
 
 
 def test_topojson_is_rejected_with_what_to_do(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_a_number_too_large_for_gdal_shows_that_it_is_lost(tmp_path: Path, kind:
 ])  # fmt: skip
 def test_damaged_ones_are_refused(tmp_path: Path, members: dict[str, bytes], code: str) -> None:
     path = tmp_path / "x.zip"
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr("readme.txt", "")
+    with zipfile.ZipFile(path, "w") as archive_file:
+        archive_file.writestr("readme.txt", "")
         for name, content in members.items():
-            made.writestr(name, content)
+            archive_file.writestr(name, content)
     with pytest.raises(Invalid) as refusal:
         read(path)
     assert refusal.value.code == code
