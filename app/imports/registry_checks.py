@@ -142,9 +142,7 @@ class _BatchChecker:
         rules = partial_rows.find_partial_rules(self.kind, self.fields)
         if rules:
             broken = await partial_rows.fetch_broken_rules(self.connection, self.kind, rules, self.fields)
-            self.batch.add_issues(
-                row_errors.CONFLICTS[rule.code].to_issue(row, field=rule.member) for row, rule in broken
-            )
+            self.batch.add_issues(row_errors.broken_rule(row, rule) for row, rule in broken)
 
     async def check_references(self) -> None:
         """Refuse rows that refer to a record that does not exist."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from app.errors import Issue
 from app.ingest.validation.issues import RowIssue, shorten_value
 from app.messages import Message
+from app.models.cross_field_rules import Rule
 from app.records.drafts import MAX_LANES
 
 
@@ -122,49 +123,6 @@ REFUSED_TOGETHER: Final = RowError(
     "Row {first} of the same checkpoint is refused, so this row is refused too.",
     "Correct row {first}.",
 )
-CONFLICTS: Final = {
-    error.code: error
-    for error in (
-        RowError(
-            "dates-in-disorder",
-            None,
-            "removed_on is before the registered installed_on or in_use_on.",
-            "Correct the dates, or give all of them in the file.",
-        ),
-        RowError(
-            "sees-nothing",
-            None,
-            "The blind zone near_m reaches the registered range_m or reach_m.",
-            "Correct near_m, or give range_m and reach_m in the file.",
-        ),
-        RowError(
-            "owner-missing",
-            None,
-            "owner_reference needs owner_unit: one of them is registered without the other.",
-            "Give both fields.",
-        ),
-        RowError(
-            "view-elsewhere",
-            None,
-            "The view polygon is too far from the camera; one of the two is the registered value.",
-            "Give both the location and the view polygon.",
-        ),
-        RowError(
-            "level-and-scale",
-            None,
-            "required_level and level_scale must be registered together.",
-            "Give both fields.",
-        ),
-        RowError(
-            "level-of-other-scale",
-            None,
-            "The required level is not in its level scale; one of the two is the registered value.",
-            "Give both fields.",
-        ),
-    )
-}
-"""Errors by the code of a rule that a row breaks together with registered values."""
-
 OwnerKey = tuple[str, str]
 """Owner unit and its reference."""
 
@@ -196,6 +154,13 @@ def not_registered(
         return FIELDS_MISSING.to_issue(row, value, field=field, subject=subject, kind=kind, fields=", ".join(missing))
     error = NOT_REGISTERED_PARTIAL if missing else NOT_REGISTERED
     return error.to_issue(row, value, field=field, subject=subject)
+
+
+def broken_rule(row: int, rule: Rule) -> RowIssue:
+    """Return the error of a row that breaks a rule together with registered values."""
+    message = Message("{rule}; some of these values are registered.", rule=rule.message)
+    hint = Message("Correct the value, or give all of these fields: {fields}.", fields=", ".join(sorted(rule.fields)))
+    return RowIssue(row, None, rule.member, None, rule.code, message, hint)
 
 
 def wrong_location(row: int, issue: Issue, swap_hint: str) -> RowIssue:

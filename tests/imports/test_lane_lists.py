@@ -121,7 +121,7 @@ async def test_lanes_in_a_table_change_what_they_give(gates: httpx.AsyncClient) 
     assert "Lane 5" in told["message"]
     numberless = f"code,lane_direction\n{GATE},inbound\n".encode()
     answer = await send(gates, numberless, name="l.csv", kind="checkpoint", mode="update_only")
-    assert answer.json()["detail"].startswith("Nothing gives lane:")
+    assert answer.json()["detail"].startswith("Missing required fields: lane.")
 
 
 async def test_a_checkpoint_has_forty_lanes_at_most(gates: httpx.AsyncClient) -> None:

@@ -124,7 +124,7 @@ async def test_notes_hints_and_the_reason_are_chinese_for_those_who_ask(
     assert job["problem"]["detail"] == "2 行中有 1 行被拒绝，因此均未写入；请更正，或用 on_error=skip_rows。"
     assert job["notes"][0]["message"] == "文件不是 UTF-8，按 gb18030 读取；如不正确请指明编码。"
     (refused,) = await rows_of(city, job, "error", **asked)
-    assert refused["problems"][0]["hint"] == "写作 113.2418 这样的度数，或度分秒"
+    assert refused["problems"][0]["hint"] == "请写作 113.2418 这样的度数，或度分秒。"
     english = (await city.get(f"/v1/imports/{job['id']}")).json()
     assert english["problem"]["detail"] == (
         "1 of 2 rows are refused, so no row is written. Correct them, or use on_error=skip_rows."
@@ -138,14 +138,14 @@ async def test_a_file_refused_as_a_whole_is_told_in_chinese(city: httpx.AsyncCli
     told = answer.json()
     assert (answer.status_code, told["code"]) == (422, "forbidden-content")
     assert (told["title"], answer.headers["content-language"]) == ("内容无效", "zh")
-    assert told["detail"].startswith("文件因含有列 图片地址 被拒绝：")
-    assert told["errors"][0]["message"] == "列 '图片地址' 被拒绝"
+    assert told["detail"].startswith("文件因以下列被拒绝：图片地址。")
+    assert told["errors"][0]["message"] == "列“图片地址”被拒绝"
     picture = (await send(city, b"\x89PNG\r\n\x1a\n1234", headers=asked)).json()
     assert picture["detail"].startswith("文件是图片（PNG），不能读取。")
     missing = (await send(city, b"a,b\n1,2\n", headers=asked)).json()
-    assert missing["detail"].startswith("没有任何列提供 code")
+    assert missing["detail"].startswith("缺少必需字段：code")
     english = (await send(city, b"a,b\n1,2\n")).json()
-    assert (english["title"], english["detail"][:13]) == ("Not valid", "Nothing gives")
+    assert (english["title"], english["detail"][:23]) == ("Not valid", "Missing required fields")
 
 
 async def test_the_file_comes_back_with_its_errors(city: httpx.AsyncClient, tmp_path: Path) -> None:

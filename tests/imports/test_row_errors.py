@@ -9,12 +9,7 @@ from app.imports.row_errors import RowError
 from app.messages import load_translations
 
 ERRORS = [value for value in vars(row_errors).values() if isinstance(value, RowError)]
-TEXTS = [
-    text
-    for error in (*ERRORS, *row_errors.CONFLICTS.values())
-    for text in (error.message, error.hint)
-    if text is not None
-]
+TEXTS = [text for error in ERRORS for text in (error.message, error.hint) if text is not None]
 
 
 def list_parameters(template: str) -> set[str]:

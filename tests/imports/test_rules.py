@@ -300,7 +300,7 @@ async def test_tollgates_need_a_kind_and_lanes_their_tollgates(city: httpx.Async
     assert (alone.status_code, alone.json()["code"]) == (422, "fields-missing")
     assert "none of those is registered" in alone.json()["detail"]
     nothing = await send(city, _json(both), name="l.json", kind="checkpoint")
-    assert nothing.json()["detail"].startswith("Nothing gives kind:")
+    assert nothing.json()["detail"].startswith("Missing required fields: kind.")
     job = await brought(city, _json(both), name="l.json", kind="checkpoint", defaults="kind=vehicle")
     assert job["counts"]["created"] == 1
     (kept,) = (await city.get(f"/v1/checkpoints/{code}")).json()["lanes"]
@@ -321,7 +321,7 @@ async def test_rings_go_in_by_the_rules_of_rings(city: httpx.AsyncClient) -> Non
     wrong = await brought(city, _json(collection), name="rings.geojson", kind="ring")
     assert [code for _, code in await _codes(city, wrong)] == ["rings-not-nested"]
     (row,) = await rows_of(city, wrong, "error", **{"Accept-Language": "zh"})
-    assert "圈应包住" in row["problems"][0]["message"]
+    assert "圈必须包含" in row["problems"][0]["message"]
     bow = [[113.1, 35.1], [113.3, 35.3], [113.3, 35.1], [113.1, 35.3], [113.1, 35.1]]
     features[0]["geometry"] = {"type": "Polygon", "coordinates": [bow]}
     wrong = await brought(city, _json(collection), name="rings.geojson", kind="ring")

@@ -88,8 +88,8 @@ async def test_a_row_that_is_not_registered_is_refused_with_what_it_lacks(
     (refused,) = await rows_of(city, job, "error")
     (problem,) = refused["problems"]
     assert problem["code"] == "not-found"
-    assert "a new camera needs: functions, geometry" in problem["message"]
-    assert problem["hint"].startswith("check the code")
+    assert "fields that a new camera needs: functions, geometry" in problem["message"]
+    assert problem["hint"].startswith("Check the code")
     only = await brought(city, content, mode="update_only", on_error="skip_rows")
     assert await _codes(city, only) == [(3, "not-found")]
     chinese = (await rows_of(city, job, "error", **{"Accept-Language": "zh"}))[0]["problems"][0]
@@ -103,7 +103,8 @@ async def test_a_file_of_new_records_is_refused_as_a_whole(city: httpx.AsyncClie
     answer = await send(city, content)
     assert (answer.status_code, answer.json()["code"]) == (422, "fields-missing")
     assert answer.json()["detail"] == (
-        "Nothing gives functions, geometry: map a column to each, or give a default. Columns not used: 其他."
+        "Missing required fields: functions, geometry. Map a column to each, or give it a default. "
+        "Columns not used: 其他."
     )
     await brought(city, cameras(3))
     assert (await send(city, content, mode="create_only")).status_code == 422
@@ -115,7 +116,7 @@ async def test_rows_need_their_key_and_something_to_change(city: httpx.AsyncClie
     for mode in ("update_only", "upsert"):
         keyless = await send(city, _csv("azimuth_deg,notes", "10,x"), mode=mode)
         assert keyless.status_code == 422
-        assert keyless.json()["detail"].startswith("Nothing gives code")
+        assert keyless.json()["detail"].startswith("Missing required fields: code")
         alone = await send(city, _csv("code,somewhat", "cam-0,x"), mode="update_only")
         assert alone.json()["code"] == "fields-missing"
         assert "the key of its records alone" in alone.json()["detail"]
@@ -139,7 +140,7 @@ async def test_records_are_found_by_their_owners_reference(city: httpx.AsyncClie
     strange = _csv("owner_unit,owner_reference,azimuth_deg", "丙,A-1,10")
     assert (await send(city, strange, key="owner_reference")).status_code == 422
     nowhere = await send(city, content, mode="update_only", key="owner_reference", jurisdiction=None)
-    assert nowhere.json()["detail"].startswith("Nothing gives jurisdiction")
+    assert nowhere.json()["detail"].startswith("Missing required fields: jurisdiction")
 
 
 async def test_records_of_others_are_as_absent(city: httpx.AsyncClient, key_for: KeyFor) -> None:
