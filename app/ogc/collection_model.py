@@ -184,7 +184,6 @@ def build_sort_key(names: list[str]) -> Any:
 
 def build_kind_collection(kind: Kind) -> Collection:
     """Return the collection of a record kind."""
-    geometry = kind.view.model_json_schema()["properties"]["geometry"]
     names = kind.view.model_fields
     life = ("installed_on", "removed_on")
     interval = life if set(life) <= names.keys() else ("updated_at", "updated_at")
@@ -194,7 +193,7 @@ def build_kind_collection(kind: Kind) -> Collection:
         title_en=kind.label_en or kind.title.capitalize(),
         description=kind.description,
         properties=tuple(list_model_properties(kind.view, kind.draft, kind.restricted, kind.references)),
-        shapes=tuple(geometry["properties"]["type"]["enum"]),
+        shapes=kind.geometry_types,
         kind=kind,
         writes=("POST", "PUT", "PATCH", "DELETE"),
         interval=interval,

@@ -72,6 +72,11 @@ class Kind:
     """Fields that only editors of the jurisdiction see."""
 
     @cached_property
+    def geometry_types(self) -> tuple[str, ...]:
+        """GeoJSON types of its geometry."""
+        return tuple(self.draft.model_json_schema()["properties"]["geometry"]["properties"]["type"]["enum"])
+
+    @cached_property
     def view(self) -> type[BaseModel]:
         """The document that the API returns: the draft and what the registry adds."""
         added = (VersionFields, *((Placed,) if self.has_zone else ()), *((StateFields,) if self.is_device else ()))

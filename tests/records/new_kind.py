@@ -58,7 +58,7 @@ class BollardDraft(BollardFields, Draft):  # type: ignore[misc]  # pydantic merg
     """A bollard as a client sends it."""
 
     kind_name: ClassVar[str] = "bollard"
-    geometry: Point = Field(description="Where it is.")  # type: ignore[assignment]  # the table has a shape
+    geometry: Point = Field(description="Where it is.")
 
 
 BOLLARD = kinds.Kind(
@@ -79,13 +79,13 @@ kinds.BY_NAME["bollard"] = BOLLARD
 async def use(url: str, superuser_url: str, folder: Path) -> None:
     """Serve the kind and use it."""
     from app.db.engine import Database
-    from tests.conftest import _serving, make_key, settings_for
+    from tests.conftest import _open_client, make_key, settings_for
 
     superuser = Database(superuser_url, pool_size=2)
     database = Database(url, pool_size=2)
     try:
         await create_table(superuser)
-        async with _serving(settings_for(url, folder)) as client:
+        async with _open_client(settings_for(url, folder)) as client:
             client.headers.update(await make_key(database, "admin"))
             await use_routes(client)
             await use_gis_interface(client)
@@ -152,7 +152,7 @@ async def use_gis_interface(client: httpx.AsyncClient) -> None:
     items = (await client.get("/ogc/collections/bollards/items", params=query)).json()
     assert [feature["id"] for feature in items["features"]] == ["b-1"]
     tile = await client.get("/ogc/collections/bollards/tiles/WebMercatorQuad/0/0/0")
-    assert tile.status_code == 200
+    assert tile.status_code == 200, tile.text
     assert b"colour" in tile.content
 
 

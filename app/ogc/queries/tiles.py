@@ -58,7 +58,7 @@ async def fetch_change_marker(fetch: Fetch, scope: Sequence[str] | None) -> str:
 
 async def fetch_kind_tile(fetch: Fetch, kind: Kind, tile: TileQuery) -> bytes:
     """Return one tile of records, empty when nothing is in it."""
-    pointlike = kind.has_zone
+    pointlike = "Point" in kind.geometry_types
     if pointlike and tile.matrix < _SPARSE_FROM and await _is_dense(fetch, kind, tile):
         return await fetch_thinned_tile(fetch, kind, tile)
     rows = await fetch(
@@ -190,7 +190,7 @@ def build_size_condition(kind: Kind, tile: TileQuery) -> str:
         left_out = [name for name, minimum in _MINOR_FROM.items() if tile.matrix < minimum]
         words = ", ".join(f"'{name}'" for name in left_out)
         return f" AND t.road_class NOT IN ({words})" if words else ""
-    if kind.has_zone:
+    if "Point" in kind.geometry_types:
         return ""
     west, _, east, _ = tile.matrices.tile_bounds(tile.matrix, tile.row, tile.column)
     pixel = (east - west) / 256
