@@ -22,7 +22,7 @@ FIND_PYTHON = for python in python3.11 python3.12 python3.13 python3.14 python3;
 	&& command -v $$python && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: check check-lock help run migrate demo test lint fmt types bench lock clean postgis
+.PHONY: laws chaos check check-lock help run migrate demo test lint fmt types bench lock clean postgis
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,13 @@ check-lock: ## verify that the locks belong to pyproject.toml
 
 test: check postgis ## everything a change must pass (ARGS go to pytest)
 	$(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+laws: $(DEV) postgis ## property tests with new examples, three times (ARGS go to pytest)
+	for run in 1 2 3; do HYPOTHESIS_PROFILE=long $(PYTHON) -m pytest -m hypothesis --timeout 1200 \
+		--numprocesses auto --maxprocesses 4 $(ARGS) || exit 1; done
+
+chaos: $(DEV) postgis ## kill workers, servers and databases of real services (ARGS go to pytest)
+	$(PYTHON) -m pytest tests/e2e tests/db $(ARGS)
 
 lint: $(DEV) ## style, format and the direction of imports
 	$(PYTHON) -m ruff check .
