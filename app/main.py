@@ -21,7 +21,7 @@ from app.exports.service import ExportService
 from app.http import openapi, problems
 from app.http.middleware import RequestMiddleware
 from app.http.routing import Route, RouteTable
-from app.imports.jobs import Imports
+from app.imports.jobs import ImportService
 from app.logs import configure_logging
 from app.ogc.features import FeatureService
 from app.ogc.tiles import TileService
@@ -102,7 +102,7 @@ def _create_services(state: State, settings: Settings) -> None:
     state.exports = ExportService(database, state.analysis)
     state.features = FeatureService(database, state.analysis)
     state.tiles = TileService(database, state.analysis)
-    state.imports = Imports(
+    state.imports = ImportService(
         database,
         settings.import_dir,
         keep_days=settings.import_keep_days,

@@ -34,7 +34,7 @@ from app.db.engine import Database
 from app.demo.load import load_demo_city
 from app.imports import jobs as import_jobs
 from app.imports import preparation
-from app.imports.jobs import Imports
+from app.imports.jobs import ImportService
 from app.imports.schemas import ImportRequest
 
 ROWS = (100_000, 1_000_000)
@@ -76,7 +76,7 @@ def cameras(path: Path, count: int) -> None:
 
 async def _ours(url: str, path: Path, folder: Path) -> dict[str, Any]:
     database = Database(url, statement_timeout_s=600)
-    imports = Imports(database, folder, keep_days=1, max_vertices=1_000_000)
+    imports = ImportService(database, folder, keep_days=1, max_vertices=1_000_000)
     request = ImportRequest(kind="camera")
     start = time.perf_counter()
     prepared = await imports.prepare_import(preparation.read_upload(path), request, OPERATOR)

@@ -33,7 +33,7 @@ from app.db.engine import Database
 from app.errors import RegistryError
 from app.imports import job_results, preparation
 from app.imports import jobs as import_jobs
-from app.imports.jobs import Imports
+from app.imports.jobs import ImportService
 from app.imports.preparation import PreparedImport
 from app.imports.schemas import ImportJob, RowFilter
 from app.ingest.messages.chinese import in_chinese
@@ -137,7 +137,7 @@ async def _run_import(
     request = preparation.parse_request(preparation.parse_options(options))
     async with open_database(url) as database:
         await schema.migrate(database)
-        imports = Imports(
+        imports = ImportService(
             database,
             settings.import_dir,
             keep_days=settings.import_keep_days,
@@ -157,7 +157,7 @@ async def _run_import(
             await imports.stop()
 
 
-async def _show_progress(database: Database, imports: Imports, job_id: str, language: Language) -> ImportJob:
+async def _show_progress(database: Database, imports: ImportService, job_id: str, language: Language) -> ImportJob:
     """Show a progress bar until the job ends; return the job."""
     columns = (
         *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn()),

@@ -18,7 +18,7 @@ from app.db.engine import Database, WriteContext
 from app.errors import InvalidQuery, MalformedBody, UnsupportedMediaType
 from app.http import negotiation
 from app.http.negotiation import GEOJSON, JSON
-from app.imports.jobs import Imports
+from app.imports.jobs import ImportService
 from app.messages import Message
 from app.records.payloads import Precondition
 from app.settings import Settings
@@ -50,16 +50,16 @@ async def get_analysis_service(request: Request) -> AnalysisService:
     return service
 
 
-async def get_import_service(request: Request) -> Imports:
+async def get_import_service(request: Request) -> ImportService:
     """Return the imports of the process."""
-    service: Imports = request.app.state.imports
+    service: ImportService = request.app.state.imports
     return service
 
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
 AnalysisDep = Annotated[AnalysisService, Depends(get_analysis_service)]
-ImportsDep = Annotated[Imports, Depends(get_import_service)]
+ImportsDep = Annotated[ImportService, Depends(get_import_service)]
 
 
 async def get_disconnect_waiter(request: Request) -> DisconnectWaiter:

@@ -63,7 +63,7 @@ def _problem_of_error(error: RegistryError) -> dict[str, Any]:
     return _build_problem(error.code, error.detail) | {"errors": issues}
 
 
-class Imports:
+class ImportService:
     """The imports of one process."""
 
     def __init__(self, database: Database, folder: Path, *, keep_days: float, max_vertices: int) -> None:
