@@ -54,11 +54,12 @@ def database_url(settings: Settings, *, create: bool = True) -> Iterator[str]:
     with ExitStack() as stack:
         with server.defer_signals():
             cluster.start()
-            stack.callback(_close_cluster, cluster)
+            stack.callback(close_cluster, cluster)
         yield cluster.url
 
 
-def _close_cluster(cluster: LocalCluster) -> None:
+def close_cluster(cluster: LocalCluster) -> None:
+    """Stop the private cluster; a signal during that has no effect."""
     with server.defer_signals():
         cluster.close()
 
@@ -68,13 +69,14 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     """Yield a database after a test connection; raise DatabaseUnusable if that fails."""
     database = Database(url, pool_size=4, statement_timeout_s=3600)
     try:
-        await _test_connection(database, url)
+        await test_connection(database, url)
         yield database
     finally:
         await database.close()
 
 
-async def _test_connection(database: Database, url: str) -> None:
+async def test_connection(database: Database, url: str) -> None:
+    """Raise DatabaseUnusable if the database does not accept a connection."""
     try:
         async with database.engine.connect():
             pass

@@ -128,7 +128,7 @@ async def write_export(database: Database, request: "ExportRequest", output: Pat
     from app.exports.service import ExportService
 
     exports = ExportService(database, AnalysisService(database))
-    with _open_output(output) as file, _create_progress() as progress:
+    with open_output(output) as file, create_progress() as progress:
         export = await exports.open_export(request, OPERATOR)
         for note in export.notes:
             console.print(f"  note: {escape(note)}", soft_wrap=True)
@@ -138,24 +138,26 @@ async def write_export(database: Database, request: "ExportRequest", output: Pat
             async for chunk in chunks:
                 file.write(chunk)
                 size += len(chunk)
-                progress.update(task, summary=_format_progress(export, size, progress.tasks[0].elapsed))
+                progress.update(task, summary=format_progress(export, size, progress.tasks[0].elapsed))
                 await asyncio.sleep(0)
     console.print(f"{export.row_count[0]:,} rows, {size / 1e6:,.1f} MB: {escape(str(output))}", soft_wrap=True)
 
 
-def _format_progress(export: "Export", size: int, elapsed_s: float | None) -> str:
+def format_progress(export: "Export", size: int, elapsed_s: float | None) -> str:
+    """Return rows, rows per second and megabytes so far."""
     rows = export.row_count[0]
     rate = rows / elapsed_s if elapsed_s else 0.0
     return f"{rows:,} rows, {rate:,.0f}/s, {size / 1e6:,.1f} MB"
 
 
-def _create_progress() -> Progress:
+def create_progress() -> Progress:
+    """Return the progress display of an export."""
     columns = (SpinnerColumn(), TextColumn("{task.description}  {task.fields[summary]}"))
     return Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
 
 
 @contextmanager
-def _open_output(output: Path) -> Iterator[IO[bytes]]:
+def open_output(output: Path) -> Iterator[IO[bytes]]:
     """Yield a temporary file that is renamed to the output at the end, or standard output."""
     if output == STANDARD_OUTPUT:
         yield sys.stdout.buffer

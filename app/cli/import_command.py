@@ -117,7 +117,7 @@ def import_file(
     settings = Settings()
     with database_url(settings) as url:
         try:
-            job = asyncio.run(_run_import(settings, url, file, pairs, reason, show, cast(Language, lang)))
+            job = asyncio.run(run_import(settings, url, file, pairs, reason, show, cast(Language, lang)))
         except RegistryError as error:
             error.detail = in_chinese(error.detail) if lang == "zh" else error.detail
             raise
@@ -125,7 +125,7 @@ def import_file(
         sys.exit(1)
 
 
-async def _run_import(
+async def run_import(
     settings: Settings,
     url: str,
     file: Path,
@@ -134,6 +134,7 @@ async def _run_import(
     show: int,
     language: Language,
 ) -> ImportJob:
+    """Run an import with the rights of the operator, print its outcome, and return the job."""
     request = preparation.parse_request(preparation.parse_options(options))
     async with open_database(url) as database:
         await schema.migrate(database)
@@ -147,17 +148,17 @@ async def _run_import(
             with console.status(f"Opening {escape(file.name)} ..."):
                 upload = await asyncio.to_thread(preparation.read_upload, file)
                 prepared = await imports.prepare_import(upload, request, OPERATOR, reason)
-            _print_plan(prepared)
+            print_plan(prepared)
             await imports.start_job(prepared, lambda: None)
-            job = await _show_progress(database, imports, prepared.id, language)
-            _print_summary(job)
-            await _print_rows(database, job, show, language)
+            job = await show_progress(database, imports, prepared.id, language)
+            print_summary(job)
+            await print_rows(database, job, show, language)
             return job
         finally:
             await imports.stop()
 
 
-async def _show_progress(database: Database, imports: ImportService, job_id: str, language: Language) -> ImportJob:
+async def show_progress(database: Database, imports: ImportService, job_id: str, language: Language) -> ImportJob:
     """Show a progress bar until the job ends; return the job."""
     columns = (
         *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn()),
@@ -174,7 +175,7 @@ async def _show_progress(database: Database, imports: ImportService, job_id: str
                 return job
 
 
-def _print_plan(prepared: PreparedImport) -> None:
+def print_plan(prepared: PreparedImport) -> None:
     """Print the detected format, and the column of each field."""
     detected, plan = prepared.source.detected, prepared.plan.describe()
     properties = [detected.format, detected.encoding, detected.layer, detected.crs and format_crs_title(detected.crs)]
@@ -197,7 +198,7 @@ def _print_plan(prepared: PreparedImport) -> None:
         console.print(f"dropped: {escape(', '.join(plan['dropped']))}")
 
 
-def _print_summary(job: ImportJob) -> None:
+def print_summary(job: ImportJob) -> None:
     """Print the notes, the end and the counts of a job."""
     for note in job.notes:
         console.print(f"[yellow]note[/yellow] {escape(note.message)}", soft_wrap=True)
@@ -215,7 +216,7 @@ def _print_summary(job: ImportJob) -> None:
         console.print(escape(job.problem.detail), soft_wrap=True)
 
 
-async def _print_rows(database: Database, job: ImportJob, limit: int, language: Language) -> None:
+async def print_rows(database: Database, job: ImportJob, limit: int, language: Language) -> None:
     """Print rows with errors and warnings; after a dry run, rows with changes as well."""
     table = Table("row", "code", "column", "value", "what", box=None, pad_edge=False)
     statuses: list[RowFilter] = ["error", "warning", *(("updated",) if job.dry_run else ())]

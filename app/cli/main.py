@@ -57,10 +57,11 @@ def main() -> None:
     try:
         cli()
     except _ERRORS as error:
-        exit_with_error(_format_error(error))
+        exit_with_error(format_error(error))
 
 
-def _format_error(error: Exception) -> str:
+def format_error(error: Exception) -> str:
+    """Return the message of an expected error."""
     if isinstance(error, ValidationError):
         return "; ".join(
             ": ".join([*(f"REGISTRY_{name}".upper() for name in details["loc"]), details["msg"]])
@@ -88,13 +89,13 @@ def serve(
         ServiceLock(settings.data_dir),
         database_url(settings) as url,
     ):
-        admin_key = asyncio.run(_prepare_registry(settings, url, demo=demo))
-        _print_addresses(settings, admin_key, demo=demo)
-        _export_settings(settings, url)
+        admin_key = asyncio.run(prepare_registry(settings, url, demo=demo))
+        print_addresses(settings, admin_key, demo=demo)
+        export_settings(settings, url)
         server.run_server(settings, claimed)
 
 
-async def _prepare_registry(settings: Settings, url: str, *, demo: bool) -> str | None:
+async def prepare_registry(settings: Settings, url: str, *, demo: bool) -> str | None:
     """Migrate, load the demo city into an empty registry, create the first admin key; return that key."""
     async with open_database(url) as database:
         await schema.migrate(database)
@@ -105,7 +106,7 @@ async def _prepare_registry(settings: Settings, url: str, *, demo: bool) -> str 
                 return None
             _, key = await keys.create_key(
                 connection,
-                _read_secret(settings),
+                read_secret(settings),
                 label="first admin key",
                 role="admin",
                 jurisdictions=None,
@@ -125,15 +126,17 @@ async def _load_demo_city(database: Database) -> bool:
     return True
 
 
-def _read_secret(settings: Settings) -> bytes:
+def read_secret(settings: Settings) -> bytes:
+    """Return the secret of the service."""
     configured = settings.secret.get_secret_value() if settings.secret else None
     return keys.load_service_secret(configured, settings.data_dir)
 
 
-def _print_addresses(settings: Settings, admin_key: str | None, *, demo: bool) -> None:
-    base = f"http://{_format_host(settings.host)}:{settings.port}"
+def print_addresses(settings: Settings, admin_key: str | None, *, demo: bool) -> None:
+    """Print the addresses of the service, and the admin key if it is new."""
+    base = f"http://{format_host(settings.host)}:{settings.port}"
     summary = f"{base}/v1/jurisdictions/{DEMO_JURISDICTION}/coverage" if demo else f"{base}/v1/jurisdictions"
-    key = admin_key or f"created before; create another one with: {_format_key_command(settings)}"
+    key = admin_key or f"created before; create another one with: {format_key_command(settings)}"
     console.print(f"Checkpoint coverage registry {__version__} on {base}", soft_wrap=True)
     console.print(f"  Coverage   {summary}", soft_wrap=True)
     console.print(f"  API        {base}/docs", soft_wrap=True)
@@ -141,7 +144,7 @@ def _print_addresses(settings: Settings, admin_key: str | None, *, demo: bool) -
     console.print(f"  Admin key  {key}{' (shown once)' if admin_key else ''}", soft_wrap=True)
 
 
-def _format_key_command(settings: Settings) -> str:
+def format_key_command(settings: Settings) -> str:
     """Return the command that creates an admin key for this registry."""
     command = f"{sys.argv[0]} keys create --role admin"
     if settings.database_url is not None:
@@ -149,11 +152,12 @@ def _format_key_command(settings: Settings) -> str:
     return f"REGISTRY_DATA_DIR={settings.data_dir} {command}"
 
 
-def _format_host(host: str) -> str:
+def format_host(host: str) -> str:
+    """Return a host as it is written in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
-def _export_settings(settings: Settings, url: str) -> None:
+def export_settings(settings: Settings, url: str) -> None:
     """Set the environment of the worker processes."""
     os.environ["REGISTRY_DATABASE_URL"] = url
     os.environ["REGISTRY_DATA_DIR"] = str(Path(settings.data_dir).resolve())
@@ -196,18 +200,19 @@ def healthcheck(
     """Exit with 0 if the service is ready, else with 1; for containers and CI."""
     settings = Settings()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    target = f"{url or f'http://{_format_host(host)}:{settings.port}'}/readyz"
+    target = f"{url or f'http://{format_host(host)}:{settings.port}'}/readyz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(target, timeout=5) as response:
             console.print(json.load(response)["status"])
     except urllib.error.HTTPError as error:
-        exit_with_error(f"not ready: {_format_failed_checks(error)}")
+        exit_with_error(f"not ready: {format_failed_checks(error)}")
     except (OSError, ValueError) as error:
         exit_with_error(f"not ready: {target}: {getattr(error, 'reason', error)}")
 
 
-def _format_failed_checks(error: urllib.error.HTTPError) -> str:
+def format_failed_checks(error: urllib.error.HTTPError) -> str:
+    """Return the failed checks of a `/readyz` response."""
     try:
         checks = json.load(error)["checks"]
     except (ValueError, KeyError, TypeError):
@@ -242,7 +247,7 @@ def create_key(
             async with database.open_transaction(WriteContext(OPERATOR.name)) as connection:
                 _, key = await keys.create_key(
                     connection,
-                    _read_secret(settings),
+                    read_secret(settings),
                     label=label,
                     role=role,
                     jurisdictions=jurisdiction or None,
@@ -269,12 +274,13 @@ def list_keys() -> None:
             table.add_column(name, overflow="fold")
         for key in asyncio.run(run(url)):
             scope = ", ".join(key["jurisdictions"]) if key["jurisdictions"] else "all"
-            times = (_format_minute(key[name]) for name in ("last_used_at", "revoked_at"))
+            times = (format_minute(key[name]) for name in ("last_used_at", "revoked_at"))
             table.add_row(key["id"], key["role"], scope, key["label"], *times)
         Console().print(table)
 
 
-def _format_minute(instant: datetime | None) -> str:
+def format_minute(instant: datetime | None) -> str:
+    """Return an instant to the minute, "" for None."""
     return "" if instant is None else f"{instant:%Y-%m-%d %H:%M}"
 
 

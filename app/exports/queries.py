@@ -26,8 +26,8 @@ async def open_cursor(
 ) -> FetchRows:
     """Open a cursor over the records of a collection in code order; the last column is the geometry as WKB."""
     await connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{MAX_IDLE_S}s'"))
-    table, condition, values = _build_source(collection, filters)
-    columns = [_build_column(collection, item) for item in properties]
+    table, condition, values = build_source(collection, filters)
+    columns = [build_column(collection, item) for item in properties]
     geometry = "t.geometry" if srid == 4326 else f"ST_Transform(t.geometry, {int(srid)})"
     statement = (
         f"SELECT {', '.join([*columns, f'ST_AsBinary({geometry})'])} FROM {table} WHERE {condition} ORDER BY t.code"
@@ -38,7 +38,7 @@ async def open_cursor(
     return fetch
 
 
-def _build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[str, str, list[Any]]:
+def build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[str, str, list[Any]]:
     """Return the table, the condition and its values."""
     if collection.kind is not None:
         clause = FilterClause(collection.kind, filters)
@@ -53,7 +53,8 @@ def _build_source(collection: Collection, filters: Mapping[str, Any]) -> tuple[s
     return "ring AS t", " AND ".join(clauses), values
 
 
-def _build_column(collection: Collection, item: Property) -> str:
+def build_column(collection: Collection, item: Property) -> str:
+    """Return the SQL of a property in the type of its column."""
     sql = build_property_expression(collection, item.name)
     if item.type == "words":
         return f"array_to_json({sql})::text"
@@ -64,7 +65,7 @@ def _build_column(collection: Collection, item: Property) -> str:
 
 async def count_catalogued(connection: AsyncConnection, collection: Collection, filters: Mapping[str, Any]) -> int:
     """Return the number of records that a GB/T 28181 catalogue accepts: a 20-digit code, in use or in repair."""
-    table, condition, values = _build_source(collection, filters)
+    table, condition, values = build_source(collection, filters)
     raw: Any = (await connection.get_raw_connection()).driver_connection
     rows = await raw.fetch(
         f"SELECT count(*) FROM {table} WHERE {condition} "

@@ -107,20 +107,21 @@ def build_request(
     names = None if not fields else tuple(name.strip() for name in fields.split(","))
     for name in names or ():
         if name not in collection.by_name:
-            raise _unknown_field(collection, name, parameter="fields")
+            raise build_field_error(collection, name, parameter="fields")
     if collection.answer:
         # A filter that the features do not have would have no effect.
         for name, value in filters.items():
             if value is not None and name not in collection.by_name:
-                raise _unknown_field(collection, name, parameter=name)
-    system = _parse_crs(crs)
+                raise build_field_error(collection, name, parameter=name)
+    system = parse_crs(crs)
     if WRITERS[format_name].lonlat and system.srid != CRS84.srid:
         message = Message("Format {format} has longitude and latitude only. Remove crs.", format=format_name)
         raise InvalidQuery(message, parameter="crs")
     return ExportRequest(collection, format_name, dict(filters), system, language, names, bom)
 
 
-def _unknown_field(collection: Collection, name: str, *, parameter: str) -> InvalidQuery:
+def build_field_error(collection: Collection, name: str, *, parameter: str) -> InvalidQuery:
+    """Return the error of an unknown field."""
     message = Message(
         "Unknown field {name!r} of {collection}. Fields: {known}.",
         name=name,
@@ -130,7 +131,8 @@ def _unknown_field(collection: Collection, name: str, *, parameter: str) -> Inva
     return InvalidQuery(message, parameter=parameter)
 
 
-def _parse_crs(crs: str | None) -> Crs:
+def parse_crs(crs: str | None) -> Crs:
+    """Return a CRS by its name or EPSG code, CRS84 for None; raise InvalidQuery if it is unknown."""
     if crs is None:
         return CRS84
     system = find_crs(crs) or find_crs(f"EPSG:{crs}")
@@ -166,9 +168,9 @@ class ExportService:
             message = Message("This export needs one jurisdiction. Add ?jurisdiction=.")
             raise InvalidQuery(message, parameter="jurisdiction")
         request = replace(request, filters={**request.filters, "scope": scope})
-        properties = _select_properties(request, reveal=principal.sees_restricted)
-        layout = _build_layout(request, properties)
-        english_layout = _build_layout(replace(request, language="en"), properties)  # notes go into a header
+        properties = select_properties(request, reveal=principal.sees_restricted)
+        layout = build_layout(request, properties)
+        english_layout = build_layout(replace(request, language="en"), properties)  # notes go into a header
         notes = list(WRITERS[request.format].notes(english_layout))
         if request.collection.answer:
             notes += await self._list_not_assessed(request, principal)
@@ -176,10 +178,10 @@ class ExportService:
         chunks = self._write_chunks(request, principal, layout, properties, row_count)
         first = await anext(chunks, b"")  # a file may be empty
         return Export(
-            _build_file_name(request),
+            build_file_name(request),
             WRITERS[request.format].media_type,
             tuple(notes),
-            _prepend_chunk(first, chunks),
+            prepend_chunk(first, chunks),
             row_count,
         )
 
@@ -205,14 +207,14 @@ class ExportService:
         row_count: list[int],
     ) -> AsyncGenerator[bytes, None]:
         source: AbstractAsyncContextManager[tuple[Batches, int | None]]
-        async with self._turns, _create_folder() as folder:
+        async with self._turns, create_folder() as folder:
             if request.collection.answer:
                 source = self._open_result(request, principal, layout)
             else:
                 source = self._open_records(request, layout, properties)
             async with source as (batches, count):
                 chunks = WRITERS[request.format].write(
-                    replace(layout, count=count), _count_rows(batches, row_count), folder
+                    replace(layout, count=count), count_rows(batches, row_count), folder
                 )
                 while (chunk := await anyio.to_thread.run_sync(next, chunks, None)) is not None:
                     if chunk:
@@ -231,7 +233,7 @@ class ExportService:
             fetch = await export_queries.open_cursor(
                 connection, request.collection, properties, request.filters, request.crs.srid
             )
-            yield _iter_record_batches(layout, fetch), count
+            yield iter_record_batches(layout, fetch), count
 
     @asynccontextmanager
     async def _open_result(
@@ -239,12 +241,12 @@ class ExportService:
     ) -> AsyncIterator[tuple[Batches, int | None]]:
         """Yield the features of a result of the analysis in batches, and their number."""
         result = await self._load_result(request, principal)
-        features = await anyio.to_thread.run_sync(_filter_features, result, request)
-        yield _iter_feature_batches(layout, features, request), len(features)
+        features = await anyio.to_thread.run_sync(filter_features, result, request)
+        yield iter_feature_batches(layout, features, request), len(features)
 
 
 @asynccontextmanager
-async def _create_folder() -> AsyncIterator[Path]:
+async def create_folder() -> AsyncIterator[Path]:
     """Yield a temporary folder, which is deleted at the end even if the export is cancelled."""
     folder = await anyio.to_thread.run_sync(tempfile.mkdtemp, None, "export-")
     try:
@@ -254,39 +256,43 @@ async def _create_folder() -> AsyncIterator[Path]:
             await anyio.to_thread.run_sync(shutil.rmtree, folder)
 
 
-async def _prepend_chunk(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def prepend_chunk(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield a chunk and then the others."""
     async with aclosing(chunks):
         yield first
         async for chunk in chunks:
             yield chunk
 
 
-def _count_rows(batches: Batches, row_count: list[int]) -> Batches:
+def count_rows(batches: Batches, row_count: list[int]) -> Batches:
+    """Yield batches and add their rows to the count."""
     for batch in batches:
         row_count[0] += batch.num_rows
         yield batch
 
 
-async def _fetch_rows(fetch: export_queries.FetchRows) -> Sequence[Any]:
+async def fetch_rows(fetch: export_queries.FetchRows) -> Sequence[Any]:
+    """Return the next rows of a cursor."""
     return await fetch(BATCH_ROWS)
 
 
-def _iter_record_batches(layout: Layout, fetch: export_queries.FetchRows) -> Batches:
+def iter_record_batches(layout: Layout, fetch: export_queries.FetchRows) -> Batches:
     """Yield the rows of a cursor in batches; in a worker thread."""
-    while rows := anyio.from_thread.run(_fetch_rows, fetch):
+    while rows := anyio.from_thread.run(fetch_rows, fetch):
         columns = zip(*rows, strict=True)
-        arrays = [_build_array(column, item.type) for column, item in zip(columns, layout.schema, strict=True)]
+        arrays = [build_array(column, item.type) for column, item in zip(columns, layout.schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
 
 
-def _build_array(column: Sequence[Any], arrow_type: pa.DataType) -> pa.Array:
+def build_array(column: Sequence[Any], arrow_type: pa.DataType) -> pa.Array:
+    """Return an Arrow array of a column."""
     # Most columns of an inventory are empty, and an array of nulls costs nothing.
     if column[0] is None and all(value is None for value in column):
         return pa.nulls(len(column), arrow_type)
     return pa.array(column, arrow_type)
 
 
-def _filter_features(result: bytes, request: ExportRequest) -> list[dict[str, Any]]:
+def filter_features(result: bytes, request: ExportRequest) -> list[dict[str, Any]]:
     """Return the features of a result whose properties equal the filters."""
     features: list[dict[str, Any]] = orjson.loads(result)["features"]
     conditions = {
@@ -301,11 +307,12 @@ def _filter_features(result: bytes, request: ExportRequest) -> list[dict[str, An
     ]
 
 
-def _iter_feature_batches(layout: Layout, features: list[dict[str, Any]], request: ExportRequest) -> Batches:
+def iter_feature_batches(layout: Layout, features: list[dict[str, Any]], request: ExportRequest) -> Batches:
+    """Yield features in batches with the columns of a layout."""
     for start in range(0, len(features), BATCH_ROWS):
         batch = features[start : start + BATCH_ROWS]
         arrays = [
-            pa.array([_read_value(feature, column, request) for feature in batch], ARROW[column.type])
+            pa.array([read_value(feature, column, request) for feature in batch], ARROW[column.type])
             for column in layout.columns
         ]
         shapes = shapely.from_geojson([orjson.dumps(feature["geometry"]).decode() for feature in batch])
@@ -315,7 +322,7 @@ def _iter_feature_batches(layout: Layout, features: list[dict[str, Any]], reques
         yield pa.RecordBatch.from_arrays(arrays, schema=layout.schema)
 
 
-def _read_value(feature: Mapping[str, Any], column: Column, request: ExportRequest) -> Any:
+def read_value(feature: Mapping[str, Any], column: Column, request: ExportRequest) -> Any:
     """Return the value of a column in a feature, in the type of its Arrow array."""
     if column.name == "code":
         return str(feature["id"])
@@ -333,7 +340,7 @@ def _read_value(feature: Mapping[str, Any], column: Column, request: ExportReque
     return float(value) if column.type == "number" else value
 
 
-def _select_properties(request: ExportRequest, *, reveal: bool) -> list[Property]:
+def select_properties(request: ExportRequest, *, reveal: bool) -> list[Property]:
     """Return the properties that the caller may see and the request or the format selects."""
     visible = request.collection.visible_properties(reveal=reveal)
     if WRITERS[request.format].kinds:
@@ -344,7 +351,8 @@ def _select_properties(request: ExportRequest, *, reveal: bool) -> list[Property
     return [by_name[name] for name in request.fields if name in by_name]
 
 
-def _build_layout(request: ExportRequest, properties: Sequence[Property]) -> Layout:
+def build_layout(request: ExportRequest, properties: Sequence[Property]) -> Layout:
+    """Return the columns and headers of the file."""
     x, y = ("easting", "northing") if request.crs.metric else ("lon", "lat")
     names = [*(item.name for item in properties), x, y, "geometry"]
     headers = {name: build_heading(name, "zh") if request.language == "zh" else name for name in names}
@@ -359,7 +367,8 @@ def _build_layout(request: ExportRequest, properties: Sequence[Property]) -> Lay
     )
 
 
-def _build_file_name(request: ExportRequest) -> str:
+def build_file_name(request: ExportRequest) -> str:
+    """Return the file name: collection, jurisdiction, day and format."""
     name = request.collection.title_zh if request.language == "zh" else request.collection.id
     jurisdiction = f"-{request.jurisdiction}" if request.jurisdiction else ""
     return f"{name}{jurisdiction}-{datetime.now(UTC):%Y%m%d}.{request.format}"

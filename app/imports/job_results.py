@@ -51,11 +51,11 @@ async def load_rows(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return outcomes of rows in the order of the file, and the key that the next page starts after."""
     rolled_back = is_rolled_back(await fetch_visible_job(connection, job_id, principal))
-    page, start = _parse_position(after)
-    if _has_no_rows(status, rolled_back):
+    page, start = parse_position(after)
+    if has_no_rows(status, rolled_back):
         return [], None
     rows: list[dict[str, Any]] = []
-    stored_statuses = _list_stored_statuses(status)
+    stored_statuses = list_stored_statuses(status)
     while (stored := await job_queries.fetch_page(connection, job_id, page, stored_statuses)) is not None:
         number, results, _ = stored
         page_rows, next_start = await anyio.to_thread.run_sync(
@@ -74,19 +74,19 @@ async def load_rows(
     return rows, None
 
 
-def _has_no_rows(status: RowFilter | None, rolled_back: bool) -> bool:
+def has_no_rows(status: RowFilter | None, rolled_back: bool) -> bool:
     """Return whether no row can have a status, because of the end of the job."""
     return (status in WRITTEN and rolled_back) or (status == NOT_WRITTEN and not rolled_back)
 
 
-def _list_stored_statuses(status: RowFilter | None) -> Sequence[str] | None:
+def list_stored_statuses(status: RowFilter | None) -> Sequence[str] | None:
     """Return the stored statuses of rows that a filter selects."""
     if status is None:
         return None
     return WRITTEN if status == NOT_WRITTEN else (status,)
 
 
-def _parse_position(after: str | None) -> tuple[int, int]:
+def parse_position(after: str | None) -> tuple[int, int]:
     """Return the page number and the row index of a key ``page:row``."""
     if after is None:
         return 0, 0
@@ -106,7 +106,7 @@ def read_rows(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Return up to ``limit`` rows of a stored page from an index on, and the index of the next one."""
     table = read_table(results)
-    positions = _select_rows(table, status)
+    positions = select_rows(table, status)
     positions = positions[positions >= start]
     rows = []
     for row in table.take(pa.array(positions[:limit])).to_pylist():
@@ -116,7 +116,7 @@ def read_rows(
             {
                 "row": row["row"],
                 "code": row["code"],
-                "status": _name_status(row["status"], issues, rolled_back),
+                "status": name_status(row["status"], issues, rolled_back),
                 "problems": [localize_issue(issue, language) for issue in issues],
                 "changes": details.get("changes"),
             }
@@ -124,14 +124,15 @@ def read_rows(
     return rows, int(positions[limit]) if len(positions) > limit else None
 
 
-def _name_status(status: int, issues: Sequence[dict[str, Any]], rolled_back: bool) -> str:
+def name_status(status: int, issues: Sequence[dict[str, Any]], rolled_back: bool) -> str:
+    """Return the name of a stored status."""
     if status == NO_STATUS:
         return PASSED_OVER if any(issue["code"] in _NON_RECORD_CODES for issue in issues) else MERGED
     name = STATUSES[status]
     return NOT_WRITTEN if rolled_back and name in WRITTEN else name
 
 
-def _select_rows(table: Any, status: RowFilter | None) -> Ints:
+def select_rows(table: Any, status: RowFilter | None) -> Ints:
     """Return the indices of the rows with a status."""
     if status is None:
         return np.arange(table.num_rows)
@@ -166,11 +167,11 @@ async def stream_csv(
     database: Database, job_id: str, status: RowFilter | None, language: Language
 ) -> AsyncIterator[bytes]:
     """Yield the annotated file as CSV in UTF-8, with a byte order mark for Excel."""
-    headings = await _fetch_headings(database, job_id, language)
-    yield "\ufeff".encode() + _write_csv_lines([headings]) if headings else b""
-    async for results, cells in _stream_pages(database, job_id, status):
+    headings = await fetch_headings(database, job_id, language)
+    yield "\ufeff".encode() + write_csv_lines([headings]) if headings else b""
+    async for results, cells in stream_pages(database, job_id, status):
         lines = iter_annotated_rows(results, cells, status, language)
-        yield await anyio.to_thread.run_sync(_write_csv_lines, lines)
+        yield await anyio.to_thread.run_sync(write_csv_lines, lines)
 
 
 async def write_xlsx(database: Database, job_id: str, status: RowFilter | None, language: Language, path: Path) -> None:
@@ -178,17 +179,17 @@ async def write_xlsx(database: Database, job_id: str, status: RowFilter | None, 
     book = xlsxwriter.Workbook(path, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
     sheet = book.add_worksheet()
     try:
-        for column, heading in enumerate(await _fetch_headings(database, job_id, language)):
+        for column, heading in enumerate(await fetch_headings(database, job_id, language)):
             sheet.write_string(0, column, heading)
         row = 1
-        async for results, cells in _stream_pages(database, job_id, status):
+        async for results, cells in stream_pages(database, job_id, status):
             lines = iter_annotated_rows(results, cells, status, language)
-            row = await anyio.to_thread.run_sync(_write_sheet_rows, sheet, lines, row)
+            row = await anyio.to_thread.run_sync(write_sheet_rows, sheet, lines, row)
     finally:
         await anyio.to_thread.run_sync(book.close)
 
 
-async def _fetch_headings(database: Database, job_id: str, language: Language) -> list[str]:
+async def fetch_headings(database: Database, job_id: str, language: Language) -> list[str]:
     """Return the column headings of the annotated file; also if no row matches the filter."""
     async with database.open_connection() as connection:
         stored = await job_queries.fetch_page(connection, job_id, 0, None, cells=True)
@@ -198,18 +199,16 @@ async def _fetch_headings(database: Database, job_id: str, language: Language) -
     return [*names, translate_message(Message("errors"), language)]
 
 
-async def _stream_pages(
-    database: Database, job_id: str, status: RowFilter | None
-) -> AsyncIterator[tuple[bytes, bytes]]:
+async def stream_pages(database: Database, job_id: str, status: RowFilter | None) -> AsyncIterator[tuple[bytes, bytes]]:
     """Yield the stored outcomes and cells of each page that has rows of a status."""
     async with database.open_connection() as connection:
         job = await job_queries.fetch_job(connection, job_id)
-    if job is None or _has_no_rows(status, is_rolled_back(job)):
+    if job is None or has_no_rows(status, is_rolled_back(job)):
         return
     page = 0
     while True:
         async with database.open_connection() as connection:
-            stored = await job_queries.fetch_page(connection, job_id, page, _list_stored_statuses(status), cells=True)
+            stored = await job_queries.fetch_page(connection, job_id, page, list_stored_statuses(status), cells=True)
         if stored is None:
             return
         page = stored[0] + 1
@@ -222,18 +221,18 @@ def iter_annotated_rows(
 ) -> Iterator[list[str | None]]:
     """Yield the cells of each row of a page, and the issues of the row as the last cell."""
     outcomes, originals = read_table(results), read_table(cells)
-    columns = [_to_texts(originals[name]) for name in originals.column_names if name != "row"]
-    selected = outcomes.take(pa.array(_select_rows(outcomes, status)))
+    columns = [to_texts(originals[name]) for name in originals.column_names if name != "row"]
+    selected = outcomes.take(pa.array(select_rows(outcomes, status)))
     details_by_row = dict(zip(selected["row"].to_pylist(), selected[DETAILS].to_pylist(), strict=True))
     for index, row in enumerate(originals["row"].to_pylist()):
         if row not in details_by_row:
             continue
         issues = orjson.loads(details_by_row[row]).get(ISSUES, []) if details_by_row[row] else []
-        notes = "; ".join(_format_issue(issue, language) for issue in issues)
+        notes = "; ".join(format_issue(issue, language) for issue in issues)
         yield [*(column[index] for column in columns), notes or None]
 
 
-def _to_texts(column: Any) -> list[str | None]:
+def to_texts(column: Any) -> list[str | None]:
     """Return the cells of a column; geometries as WKT."""
     if pa.types.is_binary(column.type):
         shapes = shapely.from_wkb(np.asarray(column.to_pylist(), dtype=object))
@@ -243,7 +242,7 @@ def _to_texts(column: Any) -> list[str | None]:
     return cells
 
 
-def _format_issue(issue: dict[str, Any], language: Language) -> str:
+def format_issue(issue: dict[str, Any], language: Language) -> str:
     """Return an issue as one clause of a cell: without a final stop, because others may follow."""
     localized = localize_issue(issue, language)
     message = str(localized["message"]).rstrip(".。")
@@ -251,7 +250,8 @@ def _format_issue(issue: dict[str, Any], language: Language) -> str:
     return f"{column}: {message}" if column else message
 
 
-def _write_csv_lines(lines: Iterable[Sequence[str | None]]) -> bytes:
+def write_csv_lines(lines: Iterable[Sequence[str | None]]) -> bytes:
+    """Return lines as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     for cells in lines:
@@ -259,7 +259,7 @@ def _write_csv_lines(lines: Iterable[Sequence[str | None]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _write_sheet_rows(sheet: Any, lines: Iterable[Sequence[str | None]], row: int) -> int:
+def write_sheet_rows(sheet: Any, lines: Iterable[Sequence[str | None]], row: int) -> int:
     """Write rows from an index on and return the next index; rows beyond the size of a sheet are left out."""
     for cells in lines:
         if row > _MAX_SHEET_ROWS:
@@ -279,12 +279,13 @@ def escape_formula(cell: str | None) -> str:
     """
     if not cell:
         return ""
-    if cell.startswith(_FORMULA_STARTS) and not _is_number(cell):
+    if cell.startswith(_FORMULA_STARTS) and not is_number(cell):
         return "'" + cell
     return cell
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Return whether a cell is a number."""
     try:
         float(cell)
     except ValueError:

@@ -40,32 +40,34 @@ async def import_rings(transaction: ImportTransaction) -> None:
     async for batch, table, owners in transaction.iter_batches():
         records = table.to_pylist()
         rows = np.array([record["row"] for record in records], np.int64)
-        codes = [_code_of_ring(record) for record in records]
+        codes = [build_ring_code(record) for record in records]
         for index, first in duplicates.add_texts(codes, rows):
             batch.add_issues([row_errors.DUPLICATE_CODE.to_issue(int(rows[index]), codes[index], first=first)])
         refused = set(batch.refused)
         for record in sorted(records, key=lambda record: -LEVELS.index(record["level"])):
             if record["row"] not in refused:
-                await _import_ring(transaction, batch, record)
+                await import_ring(transaction, batch, record)
         batch.staged, batch.codes = rows, pa.array(codes, pa.string())
         transaction.outcome.jurisdictions = sorted({*transaction.outcome.jurisdictions, *owners})
         await transaction.record_batch(batch)
     transaction.check_refused_rows()
 
 
-def _code_of_ring(record: dict[str, Any]) -> str:
+def build_ring_code(record: dict[str, Any]) -> str:
+    """Return the code of a ring, such as ``410800/core``."""
     return f"{record['jurisdiction']}/{record['level']}"
 
 
-async def _import_ring(transaction: ImportTransaction, batch: RowOutcomes, record: dict[str, Any]) -> None:
+async def import_ring(transaction: ImportTransaction, batch: RowOutcomes, record: dict[str, Any]) -> None:
+    """Import one ring; add its issues or changes to the outcomes."""
     row, jurisdiction, level = record["row"], record["jurisdiction"], record["level"]
-    code = _code_of_ring(record)
+    code = build_ring_code(record)
     version = await record_queries.lock_version(transaction.connection, "ring", code)
-    registered = await _fetch_ring(transaction.connection, jurisdiction, level)
+    registered = await fetch_ring(transaction.connection, jurisdiction, level)
     if version is None and not transaction.prepared.plan.has_location:
         batch.add_issues([row_errors.not_registered(row, code, "ring", missing=("geometry",))])
         return
-    feature, datum = _build_ring(transaction, record, registered)
+    feature, datum = build_ring(transaction, record, registered)
     try:
         async with transaction.connection.begin_nested():
             saved = await ring_service.save_ring(
@@ -85,10 +87,10 @@ async def _import_ring(transaction: ImportTransaction, batch: RowOutcomes, recor
     if saved.version == version:
         batch.unchanged = np.append(batch.unchanged, row)
     elif version is not None:
-        batch.changes[row] = _dump_changes(registered, await _fetch_ring(transaction.connection, jurisdiction, level))
+        batch.changes[row] = dump_changes(registered, await fetch_ring(transaction.connection, jurisdiction, level))
 
 
-def _build_ring(
+def build_ring(
     transaction: ImportTransaction, record: dict[str, Any], registered: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
     """Return the GeoJSON feature of a ring, and the datum that its boundary was received in.
@@ -108,7 +110,7 @@ def _build_ring(
     return {"type": "Feature", "geometry": geometry, "properties": properties}, datum
 
 
-async def _fetch_ring(connection: AsyncConnection, jurisdiction: str, level: str) -> dict[str, Any]:
+async def fetch_ring(connection: AsyncConnection, jurisdiction: str, level: str) -> dict[str, Any]:
     """Return the properties and the geometry of a registered ring; empty if it is not registered."""
     for _, body in await ring_queries.fetch_ring_features(connection, jurisdiction, level):
         feature = orjson.loads(body)
@@ -117,17 +119,18 @@ async def _fetch_ring(connection: AsyncConnection, jurisdiction: str, level: str
     return {}
 
 
-def _dump_changes(before: dict[str, Any], after: dict[str, Any]) -> str:
+def dump_changes(before: dict[str, Any], after: dict[str, Any]) -> str:
     """Return the JSON of the changes of a ring; a long boundary is shown by its number of vertices."""
     changes = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
-    if "geometry" in changes and max(map(_count_vertices, changes["geometry"])) > _MAX_SHOWN_VERTICES:
+    if "geometry" in changes and max(map(count_vertices, changes["geometry"])) > _MAX_SHOWN_VERTICES:
         changes["geometry"] = [
-            {"type": shape["type"], "vertices": _count_vertices(shape)} for shape in changes["geometry"]
+            {"type": shape["type"], "vertices": count_vertices(shape)} for shape in changes["geometry"]
         ]
     return orjson.dumps(changes).decode()
 
 
-def _count_vertices(shape: dict[str, Any]) -> int:
+def count_vertices(shape: dict[str, Any]) -> int:
+    """Return the number of vertices of a polygon or multipolygon."""
     polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
     return sum(len(ring) for polygon in polygons for ring in polygon)
 
@@ -139,14 +142,14 @@ async def import_states(transaction: ImportTransaction) -> None:
     async for batch, table, _ in transaction.iter_batches():
         reports = table.to_pylist()
         rows = table["row"].to_numpy().astype(np.int64)
-        batch.add_issues(await _record_reports(transaction, reports, scope, now))
+        batch.add_issues(await record_reports(transaction, reports, scope, now))
         batch.staged, batch.codes = rows, pa.array([report["code"] for report in reports], pa.string())
         batch.changes = dict.fromkeys(np.setdiff1d(rows, batch.refused).tolist(), "{}")
         await transaction.record_batch(batch)
     transaction.check_refused_rows()
 
 
-async def _record_reports(
+async def record_reports(
     transaction: ImportTransaction, reports: list[dict[str, Any]], scope: list[str] | None, now: datetime
 ) -> list[RowIssue]:
     """Record reports; return the issues of reports in the future and of unknown devices."""

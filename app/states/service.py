@@ -108,10 +108,11 @@ def parse_json_lines(body: bytes) -> list[Any]:
         values = []
     if len(values) == len(lines):
         return values
-    return _parse_each_line(body)
+    return parse_each_line(body)
 
 
-def _parse_each_line(body: bytes) -> list[Any]:
+def parse_each_line(body: bytes) -> list[Any]:
+    """Return the values of the lines; raise MalformedBody for the first line that is not valid JSON."""
     values = []
     for number, line in enumerate(body.split(b"\n"), 1):
         try:
@@ -139,7 +140,7 @@ def parse_reports(payload: object) -> ReportColumns:
     if isinstance(payload, list):
         if len(payload) > MAX_REPORTS:
             raise TooLarge(Message("A batch has at most {limit:,} reports.", limit=MAX_REPORTS), MAX_REPORTS)
-        columns = _parse_usual_reports(payload, pointer)
+        columns = parse_usual_reports(payload, pointer)
         if columns is not None:
             return columns
     try:
@@ -161,7 +162,7 @@ def parse_reports(payload: object) -> ReportColumns:
     )
 
 
-def _parse_usual_reports(payload: list[Any], pointer: str) -> ReportColumns | None:
+def parse_usual_reports(payload: list[Any], pointer: str) -> ReportColumns | None:
     """Return reports that are certainly valid, None if one has another form.
 
     A code or a time has no newline. Joined by newlines, all of them are matched by one expression.
@@ -175,7 +176,7 @@ def _parse_usual_reports(payload: list[Any], pointer: str) -> ReportColumns | No
         times = [report["reported_at"] for report in payload]
         if not (_KINDS.issuperset(kinds) and _STATES.issuperset(states)):
             return None
-        if not (_all_match(_CODES, codes) and _all_match(_TIMES, times)):
+        if not (match_all(_CODES, codes) and match_all(_TIMES, times)):
             return None
         # Many reports of a batch have the same time: each text is parsed once.
         instants = {time: datetime.fromisoformat(time).astimezone(UTC) for time in set(times)}
@@ -184,7 +185,8 @@ def _parse_usual_reports(payload: list[Any], pointer: str) -> ReportColumns | No
     return ReportColumns(kinds, codes, states, [instants[time] for time in times], pointer)
 
 
-def _all_match(pattern: re.Pattern[str], texts: list[str]) -> bool:
+def match_all(pattern: re.Pattern[str], texts: list[str]) -> bool:
+    """Return whether all texts match a pattern, in one match of the joined texts."""
     joined = "\n".join(texts) + "\n" if texts else ""
     return joined.count("\n") == len(texts) and pattern.fullmatch(joined) is not None
 
@@ -198,7 +200,7 @@ async def save_reports(connection: AsyncConnection, reports: ReportColumns, prin
         if a report is in the future.
     """
     scope = principal.require_scope("editor")
-    _check_times(reports, await state_queries.fetch_now(connection) + FUTURE_TOLERANCE)
+    check_times(reports, await state_queries.fetch_now(connection) + FUTURE_TOLERANCE)
     columns = (reports.kind, reports.code, reports.state, reports.reported_at)
     applied, unknown = await state_queries.upsert_report_columns(await get_fetch(connection), columns, scope)
     unknown_devices = set(unknown)
@@ -213,7 +215,8 @@ async def save_reports(connection: AsyncConnection, reports: ReportColumns, prin
     )
 
 
-def _check_times(reports: ReportColumns, latest: datetime) -> None:
+def check_times(reports: ReportColumns, latest: datetime) -> None:
+    """Raise Invalid if reports are after the latest accepted time."""
     message = Message("The report time is in the future.")
     issues = [
         Issue(f"{reports.pointer}/{index}/reported_at", "future-time", message)
