@@ -180,7 +180,7 @@ def test_chinese_datums(datum: str) -> None:
 
 
 @pytest.mark.parametrize("system", ["EPSG:999999", "mars", "EPSG:5773", ""])
-def test_unknown_systems_are_refused(system: str) -> None:
+def test_unknown_systems_are_rejected(system: str) -> None:
     with pytest.raises(Invalid) as rejection:
         locations_to_lonlat(Locations(np.zeros((1, 2)), np.zeros(1, np.uint8)), system)
     assert rejection.value.code == "unknown-crs"

@@ -49,7 +49,7 @@ def test_the_same_grid_under_another_name_has_its_number() -> None:
     assert crs.parse_crs(grid(name="某市坐标系")) == "EPSG:4547"
 
 
-def test_what_says_of_no_place_is_no_crs() -> None:
+def test_a_definition_without_a_position_is_not_a_crs() -> None:
     for text in (
         'GEOGCS["Undefined geographic SRS",DATUM["unknown",SPHEROID["unknown",6378137,298.257223563]],'
         'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]',

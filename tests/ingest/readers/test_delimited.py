@@ -68,7 +68,7 @@ def test_the_header_row_may_be_stated(tmp_path: Path) -> None:
     assert rejection.value.code == "no-such-row"
 
 
-def test_ragged_rows_are_told_and_not_lost(tmp_path: Path) -> None:
+def test_ragged_rows_are_reported_and_not_lost(tmp_path: Path) -> None:
     text = "code,name,note\nA1,x\nA2,x,y,,\nA3,x,y,z\nA4,x,y\nA5\n"
     result = read(written(tmp_path, text))
     assert result.numbers == [2, 3, 4, 5, 6]
@@ -86,7 +86,7 @@ def test_blank_and_repeated_headers_get_names(tmp_path: Path) -> None:
     assert result.rows == [{"code": "A1", "column 2": "x", "note": "y", "note (2)": "z"}]
 
 
-def test_values_under_no_header_are_told(tmp_path: Path) -> None:
+def test_values_without_a_header_are_reported(tmp_path: Path) -> None:
     rows = "".join(f"A{number},x,,\n" for number in range(200)) + "B,x,,late\n"
     result = read(written(tmp_path, "code,name,,\n" + rows))
     assert result.columns == ("code", "name")
@@ -107,7 +107,7 @@ def test_codes_stay_text(tmp_path: Path) -> None:
     assert result.column("zeros") == ["007", "1e5"]
 
 
-def test_codes_that_are_kept_from_becoming_numbers(tmp_path: Path) -> None:
+def test_codes_that_are_forced_to_be_text(tmp_path: Path) -> None:
     text = 'code,name\n="41080000001320000001",x\n"=""41080000001320000002""",y\n'
     text += '\'41080000001320000003,\'s\n="",\'12a\n"4108\t",z\n'
     result = read(written(tmp_path, text))
@@ -121,7 +121,7 @@ def test_the_hint_of_a_spreadsheet_about_its_delimiter_is_followed(tmp_path: Pat
     assert (result.columns, result.numbers) == (("code", "name"), [3])
 
 
-def test_stray_quotes_are_kept(tmp_path: Path) -> None:
+def test_stray_quotes_stay(tmp_path: Path) -> None:
     text = 'code,name\nA1,5" pole\nA2,"quoted, well"\nA3,the "old" gate\n'
     result = read(written(tmp_path, text))
     assert result.column("name") == ['5" pole', "quoted, well", 'the "old" gate']
@@ -182,7 +182,7 @@ def test_what_python_writes_is_read_back(
 @pytest.mark.parametrize(
     "content", ["x" * 200_000, "a,b\n1,2\n" + "x" * 200_000 + "\n", "a,b\n1,2\n" + "x" * 5_000_000]
 )
-def test_a_line_without_end_is_refused_and_no_trouble_of_ours(tmp_path: Path, content: str) -> None:
+def test_a_line_without_end_is_rejected(tmp_path: Path, content: str) -> None:
     with pytest.raises(Invalid) as codes_of:
         read(written(tmp_path, content))
     assert codes_of.value.code == "damaged-file"
@@ -209,7 +209,7 @@ def test_marks_of_ordinary_text_cut_only_what_nothing_else_cuts(tmp_path: Path) 
         ('""', None),
     ],
 )
-def test_quotes_inside_quoted_cells_are_kept(tmp_path: Path, cell: str, meant: str | None) -> None:
+def test_quotes_inside_quoted_cells_stay(tmp_path: Path, cell: str, meant: str | None) -> None:
     path = written(tmp_path, f'code,name,n\n1,{cell},3\n2,"甲"乙",3\n')
     assert read(path).rows == [
         {"code": "1", "name": meant, "n": "3"},

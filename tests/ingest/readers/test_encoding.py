@@ -35,7 +35,7 @@ FRENCH = "code,désignation,où\n" + "".join(
         (FRENCH, "cp1252", "cp1252"),
     ],
 )
-def test_an_encoding_is_found_and_told(tmp_path: Path, text: str, codec: str, reported: str | None) -> None:
+def test_an_encoding_is_detected_and_reported(tmp_path: Path, text: str, codec: str, reported: str | None) -> None:
     result = read(written(tmp_path, text, codec=codec))
     lines = [line.split(",") for line in text.splitlines()]
     assert list(result.columns) == lines[0]
@@ -91,7 +91,7 @@ def test_a_stated_encoding_is_used(tmp_path: Path) -> None:
     '<?xml version="1.0" encoding="%s"?><kml><Placemark><name>%s</name></Placemark></kml>',
     "<Response><CmdType>Catalog</CmdType><Item><Name>%s</Name></Item></Response>",
 ])  # fmt: skip
-def test_formats_of_utf8_take_chinese_beside_it_and_nothing_else(tmp_path: Path, text: str) -> None:
+def test_formats_in_utf8_may_also_be_chinese_and_nothing_else(tmp_path: Path, text: str) -> None:
     parts = ("utf-8", "人民路") if text.count("%s") == 2 else ("人民路",)
     result = read(written(tmp_path, text % parts, codec="gbk"))
     assert "人民路" in result.rows[0].values()

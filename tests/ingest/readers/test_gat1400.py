@@ -46,7 +46,7 @@ def test_lanes_join_their_tollgates(tmp_path: Path) -> None:
     assert (lanes.detected.layer, lanes.column("LaneId")) == ("Lane", ["1", "2", "1"])
 
 
-def test_lanes_alone_are_rows(tmp_path: Path) -> None:
+def test_lanes_without_tollgates_are_rows(tmp_path: Path) -> None:
     result = read(saved(tmp_path, {"LaneListObject": {"LaneObject": LANES}}))
     assert result.detected.layer == "Lane"
     assert result.column("CityPass") == ["1", "1"]
@@ -58,7 +58,7 @@ def test_states_are_a_layer(tmp_path: Path) -> None:
     assert (result.detected.layer, result.rows) == ("APEStatus", [state])
 
 
-def test_other_objects_are_refused(tmp_path: Path) -> None:
+def test_other_objects_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as rejection:
         read(saved(tmp_path, [APE, {"PersonID": "1"}]))
     assert rejection.value.code == "unsupported-format"

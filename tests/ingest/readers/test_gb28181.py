@@ -64,12 +64,12 @@ def test_items_of_other_answers_are_not_taken(tmp_path: Path) -> None:
     assert any("2 items" in note and "recordinfo" in note for note in result.detected.notes)
 
 
-def test_a_missing_item_is_told(tmp_path: Path) -> None:
+def test_a_missing_item_is_reported(tmp_path: Path) -> None:
     result = read(written(tmp_path, build_response(1, 2, total=5), "x.xml"))
     assert any("announce 5 items; the file has 2" in note for note in result.detected.notes)
 
 
-def test_broken_items_are_told_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_broken_items_are_reported_and_the_others_are_read(tmp_path: Path) -> None:
     broken = ITEM.format(at=2).replace("</Name>", "</Nam>")
     careless = ITEM.format(at=3).replace("人民路3", "A & B \x01")
     text = ITEM.format(at=1) + broken + careless + ITEM.format(at=4)[:60]
@@ -81,14 +81,14 @@ def test_broken_items_are_told_and_the_rest_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "gbk"])
-def test_entities_are_refused(tmp_path: Path, codec: str) -> None:
+def test_entities_are_rejected(tmp_path: Path, codec: str) -> None:
     bomb = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
     with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, bomb + build_response(1), "x.xml", codec))
     assert rejection.value.code == "unsafe-file"
 
 
-def test_a_name_cut_in_the_middle_of_a_character_is_told_and_the_rest_read(
+def test_a_name_cut_in_the_middle_of_a_character_is_reported_and_the_item_is_read(
     tmp_path: Path,
 ) -> None:
     content = build_response(*range(1, 9), total=8).encode("gbk")
@@ -101,7 +101,7 @@ def test_a_name_cut_in_the_middle_of_a_character_is_told_and_the_rest_read(
     assert [(issue.row, issue.code, issue.severity) for issue in result.odd] == [(3, "bad-item", "error")]
 
 
-def test_text_of_another_encoding_is_no_heap_of_broken_names(tmp_path: Path) -> None:
+def test_text_of_another_encoding_is_rejected_as_a_whole(tmp_path: Path) -> None:
     content = build_response(*range(1, 9), total=8).replace("人民路", "人民路口").encode() + b"<!-- \xff -->"
     with pytest.raises(Invalid) as rejected:
         read(written(tmp_path, content, "catalog.xml"))

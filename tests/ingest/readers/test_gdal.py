@@ -225,7 +225,7 @@ def test_geoparquet_without_a_crs_is_lonlat(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["gpkg", "fgb", "parquet"])
-def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, ending: str) -> None:
+def test_a_file_that_is_cut_off_is_rejected(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"x.{ending}"
     table = geopandas.GeoDataFrame(
         {"code": [f"A{at}" * 50 for at in range(3000)]}, geometry=[POINTS[0]] * 3000, crs=4547
@@ -283,7 +283,7 @@ def test_shapes_of_parquet_without_their_metadata(tmp_path: Path, name: str, geo
     assert "Set the option crs" in result.detected.notes[0]
 
 
-def test_points_as_structures_and_bytes_that_are_no_shapes(tmp_path: Path) -> None:
+def test_points_as_structures_and_bytes_that_are_not_shapes(tmp_path: Path) -> None:
     points = [{"x": x, "y": y} for x, y in LOCATIONS]
     result = read(parquet(tmp_path / "x.parquet", {"geometry": points}))
     assert result.shapes == [shapely.Point(location) for location in LOCATIONS]
@@ -460,13 +460,13 @@ def test_shapefiles_of_one_name_in_two_folders(tmp_path: Path) -> None:
     assert (len(result.rows), len(read(path, layer="山阳区/a").rows)) == (1, 2)
 
 
-def test_what_a_macintosh_adds_is_no_shapefile(tmp_path: Path) -> None:
+def test_files_that_a_macintosh_adds_are_not_a_shapefile(tmp_path: Path) -> None:
     members = {f"a{end}": batch_items for end, batch_items in parts(tmp_path, 1, "one").items()}
     junk = {"._a.shp": b"x", "__MACOSX/._a.dbf": b"x", "资料/._a.shp": b"x"}
     assert read(zipped(tmp_path, members, **junk)).detected.layers == ("a",)
 
 
-def test_fewer_records_than_shapes_is_told(tmp_path: Path) -> None:
+def test_fewer_records_than_shapes_are_reported(tmp_path: Path) -> None:
     members = {f"a{end}": batch_items for end, batch_items in parts(tmp_path, 2, "two").items()}
     members["a.dbf"] = parts(tmp_path, 1, "one")[".dbf"]
     result = read(zipped(tmp_path, members))
@@ -474,7 +474,7 @@ def test_fewer_records_than_shapes_is_told(tmp_path: Path) -> None:
     assert any("2 shapes and 1 records" in note for note in result.detected.notes)
 
 
-def test_cut_names_of_columns_are_told(tmp_path: Path) -> None:
+def test_cut_column_names_are_reported(tmp_path: Path) -> None:
     table = build_frame().rename(columns={"code": "设备编"})[["设备编", "geometry"]]
     (tmp_path / "made").mkdir()
     table.to_file(tmp_path / "made" / "a.shp", encoding="UTF-8")
@@ -485,7 +485,7 @@ def test_cut_names_of_columns_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "curved"), [(8, True), (9, True), (3008, True), (99, False)])
-def test_a_curved_shape_is_told_as_that(tmp_path: Path, kind: int, curved: bool) -> None:
+def test_a_curved_shape_is_reported_as_curved(tmp_path: Path, kind: int, curved: bool) -> None:
     """As ArcGIS and QGIS keep arcs of roads in a GeoPackage."""
     path = tmp_path / "x.parquet"
     geo = {"primary_column": "g", "columns": {"g": {"encoding": "WKB"}}}

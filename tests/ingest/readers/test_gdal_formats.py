@@ -44,7 +44,7 @@ def test_mapinfo_tables(tmp_path: Path, ending: str, within: str) -> None:
     assert result.column("code") == CODES
     assert result.column("名称") == ["东门", "西门"]
     assert result.column("azimuth") == ["90", "180"]
-    # Its projection is told by its numbers, which are those of several systems.
+    # The parameters of its projection are those of several systems.
     assert all(map(shapely.dwithin, result.shapes, POINTS, [0.1, 0.1]))
 
 
@@ -109,7 +109,7 @@ def test_a_number_too_large_for_gdal_shows_that_it_is_lost(tmp_path: Path, kind:
     ({"a.tab": b"!table\n!version 300\nOpen table of nothing"}, "damaged-file"),
     ({"city.gdb/a00000001.gdbtable": b"\x00" * 40}, "damaged-file"),
 ])  # fmt: skip
-def test_damaged_ones_are_refused(tmp_path: Path, members: dict[str, bytes], code: str) -> None:
+def test_damaged_files_are_rejected(tmp_path: Path, members: dict[str, bytes], code: str) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive_file:
         archive_file.writestr("readme.txt", "")

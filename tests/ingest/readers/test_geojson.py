@@ -106,14 +106,14 @@ def test_broken_json_is_named_with_its_line(tmp_path: Path, text: str) -> None:
     assert f"line {text.count(chr(10)) or 1}" in rejection.value.detail
 
 
-def test_json_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_json_of_another_kind_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, '{"type":"Feature","properties":{}}\n{"state":"ON"}', "x.geojson"))
     assert rejection.value.code == "unsupported-format"
     assert "'state'" in rejection.value.detail
 
 
-def test_deep_json_is_refused(tmp_path: Path) -> None:
+def test_deep_json_is_rejected(tmp_path: Path) -> None:
     text = '{"type":"Feature","geometry":null,"properties":{"a":' + "[" * 100_000 + "]" * 100_000 + "}}"
     with pytest.raises(Invalid) as rejection:
         read(written(tmp_path, text, "x.geojson"))
@@ -143,7 +143,7 @@ def test_features_with_other_members_stand_in_one_table(tmp_path: Path) -> None:
     assert result.column("on") == [None, None, None, "false", "true", "false", None]
 
 
-def test_points_are_read_alike_alone_and_among_others(tmp_path: Path) -> None:
+def test_points_are_read_alike_with_and_without_other_shapes(tmp_path: Path) -> None:
     good: list[Any] = [[1, 2.5], [1, 2, 3], []]
     bad: list[Any] = [[True, 2], ["1", 2], [1], None, [10**400, 1], [[1, 2]], "x"]
     several = [{**feature(), "geometry": {"type": "Point", "coordinates": item}} for item in good + bad]

@@ -63,7 +63,7 @@ def test_the_largest_table_is_read_unless_one_is_named(tmp_path: Path) -> None:
     assert rejected.value.code == "unknown-layer"
 
 
-def test_a_large_page_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_page_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 100)
     monkeypatch.setattr(html_tables, "_PIECE", 7)  # tags and references are cut anywhere
     rows = "".join(f"<tr><td>A{index}</td><td>x &amp; y</td></tr>" for index in range(500))
@@ -84,7 +84,7 @@ def test_a_large_page_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.
         ("<table><tr><td>a<td>b<tr><td>" + "<!-- " + "x" * 3_000_000, "damaged-file"),
     ],
 )
-def test_pages_that_are_no_tables_are_refused(
+def test_pages_without_a_table_are_rejected(
     tmp_path: Path, content: str, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(html_tables, "LONGEST_TAG", 1 << 20)
@@ -157,7 +157,7 @@ def test_a_workbook_of_excel_2003_is_a_table(tmp_path: Path, encoding: str, code
         (("</Table></Worksheet></Workbook>", ""), "damaged-file"),
     ],
 )
-def test_a_workbook_that_cannot_be_is_refused(tmp_path: Path, change: tuple[str, str], code: str) -> None:
+def test_an_impossible_workbook_is_rejected(tmp_path: Path, change: tuple[str, str], code: str) -> None:
     with pytest.raises(Invalid) as rejected:
         read(written(tmp_path, BOOK.format(encoding="").replace(*change), "x.xls"))
     assert rejected.value.code == code
@@ -202,7 +202,7 @@ _BITS = st.sampled_from(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(_BITS, max_size=60))
-def test_any_heap_of_tags_is_read_or_refused(tmp_path: Path, bits: list[str]) -> None:
+def test_any_sequence_of_tags_is_read_or_rejected(tmp_path: Path, bits: list[str]) -> None:
     with suppress(Invalid):
         read(written(tmp_path, "<table><tr><td>a<td>b<tr><td>" + "".join(bits), "x.xls"))
 

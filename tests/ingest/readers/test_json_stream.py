@@ -104,7 +104,7 @@ def test_whole_objects_end_where_their_list_does() -> None:
     assert parse_whole_objects(b"") == ([], 0)
 
 
-def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+def test_a_number_of_thousands_of_digits_is_rejected(tmp_path: Path) -> None:
     text = '{"type":"Feature","geometry":null,"properties":{"a":' + "1" * 5_000 + "}}"
     for content in (text, f'{{"type":"FeatureCollection","features":[{text}]}}'):
         with pytest.raises(Invalid) as rejection:

@@ -65,7 +65,7 @@ def test_codes_keep_their_digits(tmp_path: Path) -> None:
     assert result.column("code") == ["41080000001320000001", "4.1080000000000E+19"]
 
 
-def test_what_is_no_object_is_told(tmp_path: Path) -> None:
+def test_members_that_are_not_objects_are_reported(tmp_path: Path) -> None:
     result = read(saved(tmp_path, {"items": [EAST, 7, "x"]}))
     assert [(issue.row, issue.code) for issue in result.odd] == [(2, "bad-item"), (3, "bad-item")]
 
@@ -84,7 +84,7 @@ def test_the_named_list_is_read(tmp_path: Path) -> None:
     {"error": "login required"}, [1, 2], [], '[{"code": "A1"},',
     {"meta": {"view": {"columns": [{"name": "x"}]}}, "data": [[1]]},
 ])  # fmt: skip
-def test_what_is_no_list_of_objects_is_refused(tmp_path: Path, content: Any) -> None:
+def test_json_without_a_list_of_objects_is_rejected(tmp_path: Path, content: Any) -> None:
     with pytest.raises(Invalid) as rejection:
         read(saved(tmp_path, content))
     assert rejection.value.code in ("unsupported-format", "damaged-file")

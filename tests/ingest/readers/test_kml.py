@@ -47,7 +47,7 @@ def test_placemarks(tmp_path: Path, codec: str) -> None:
     assert [(issue.row, issue.code) for issue in result.odd] == [(5, "bad-geometry")]
 
 
-def test_a_model_stands_at_its_location(tmp_path: Path) -> None:
+def test_a_model_is_at_its_location(tmp_path: Path) -> None:
     """``ogr2ogr -f LIBKML`` writes models for points that have a field called model."""
     model = "<Placemark><Model><Location>{}</Location><Link><href>M-1</href></Link></Model></Placemark>"
     locations = (
@@ -127,11 +127,11 @@ def test_a_table_in_a_description_is_read_as_what_it_says(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("text", ["plain", "<table><tr><td>a</td><td>1</td></tr></table>",
                                   "<table><tr><td>a</td><td>b</td><td>c</td></tr></table>"])  # fmt: skip
-def test_a_description_that_is_no_table_of_names_stays(tmp_path: Path, text: str) -> None:
+def test_a_description_that_is_not_a_table_of_names_stays(tmp_path: Path, text: str) -> None:
     assert read(written(tmp_path, placemark(text), "x.kml")).column("description") == [text]
 
 
-def test_links_are_told_of_and_never_followed(tmp_path: Path) -> None:
+def test_links_are_reported_and_never_followed(tmp_path: Path) -> None:
     notes = read(written(tmp_path, KML.format(codec="utf-8"))).detected.notes
     assert any("not fetched" in note for note in notes)
     alone = "<kml><NetworkLink><Link><href>http://127.0.0.1:1/a.kml</href></Link></NetworkLink></kml>"

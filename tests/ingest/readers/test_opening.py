@@ -62,11 +62,11 @@ def test_something_else_is_named(tmp_path: Path, content: bytes, named: str) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b" \r\n\r\n", b"\x00" * 50])
-def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_empty_file_is_rejected(tmp_path: Path, content: bytes) -> None:
     assert rejection(written(tmp_path, content)).code == "empty-file"
 
 
-def test_room_that_was_never_written_to_is_no_text(tmp_path: Path) -> None:
+def test_unwritten_blocks_at_the_end_are_not_text(tmp_path: Path) -> None:
     result = read(written(tmp_path, CSV.encode() + bytes(5000)))
     assert (result.numbers, result.column("name")) == ([2], ["East"])
 
@@ -107,7 +107,7 @@ def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [left.name for left in tmp_path.iterdir()] == ["x.zip"]
 
 
-def test_archives_of_other_things_are_refused(tmp_path: Path) -> None:
+def test_archives_of_other_files_are_rejected(tmp_path: Path) -> None:
     error = rejection(zipped(tmp_path, ("a.txt", "x"), ("b.doc", "y")))
     assert (error.code, "a.txt" in error.detail) == ("unsupported-format", True)
     assert "Word" in rejection(zipped(tmp_path, ("word/document.xml", "x"), ("y", "z"))).detail
@@ -121,11 +121,11 @@ def test_archives_of_other_things_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x.shp", "/etc/x.shp", "C:\\x.shp", "a/../../x.shp", "..\\x.shp"])
-def test_paths_out_of_an_archive_are_refused(tmp_path: Path, name: str) -> None:
+def test_paths_out_of_an_archive_are_rejected(tmp_path: Path, name: str) -> None:
     assert rejection(zipped(tmp_path, (name, "x"), ("y", "z"))).code == "unsafe-file"
 
 
-def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
+def test_links_in_an_archive_are_rejected(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("x.csv")
     info.external_attr = 0o120777 << 16
     path = tmp_path / "x.zip"
@@ -134,7 +134,7 @@ def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
     assert rejection(path).code == "unsafe-file"
 
 
-def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zip_bombs_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
     packed = zipped(tmp_path, ("x.csv", CSV + "A2,x\n" * 300_000))
     assert packed.stat().st_size < 20_000
@@ -210,7 +210,7 @@ def test_dates_and_flags_of_an_attribute_table(tmp_path: Path) -> None:
     assert rejected.value.code == "damaged-file"
 
 
-def test_a_workbook_with_a_password_is_told_as_that(tmp_path: Path) -> None:
+def test_a_workbook_with_a_password_is_reported_as_such(tmp_path: Path) -> None:
     container = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)
     path = written(tmp_path, container + "EncryptedPackage".encode("utf-16-le") + bytes(2000), "a.xlsx")
     assert rejection(path).code == "encrypted-file"

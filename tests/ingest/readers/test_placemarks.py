@@ -127,7 +127,7 @@ def test_a_placemark_in_another_is_one_too(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_shapes_nested_without_end_are_told(tmp_path: Path) -> None:
+def test_shapes_nested_too_deeply_are_reported(tmp_path: Path) -> None:
     point = "<Point><coordinates>1,2</coordinates></Point>"
     for deep, bad in ((3, 0), (5_000, 1)):
         shape = "<MultiGeometry>" * deep + point + "</MultiGeometry>" * deep
@@ -142,13 +142,13 @@ def test_shapes_nested_without_end_are_told(tmp_path: Path) -> None:
     ("<kml><Placemark></Placemark></kml>\n<kml/>", "line 2, character 1"),
     ("<kml><Placemark>", "line 1, character 17"),
 ])  # fmt: skip
-def test_what_is_no_xml_is_refused_with_its_place(tmp_path: Path, text: str, location: str) -> None:
+def test_invalid_xml_is_rejected_with_line_and_character(tmp_path: Path, text: str, location: str) -> None:
     with pytest.raises(Invalid, match=location) as rejection:
         read(written(tmp_path, text, "x.kml"))
     assert rejection.value.code == "damaged-file"
 
 
-def test_a_document_type_is_refused_wherever_a_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_type_is_rejected_wherever_a_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = b'<?xml version="1.0"?>\n<!dOcTyPe kml [<!ENTITY x "y">]><kml>&x;</kml>'
     file = SourceFile(written(tmp_path, text, "x.kml"), "x.kml")
     for cut in range(1, len(text)):

@@ -1,4 +1,4 @@
-"""Real files, when they are beside the repository: each opens as it is, with the right content."""
+"""Real files, if they are next to the repository: each opens as it is, with the right content."""
 
 import csv
 import gzip

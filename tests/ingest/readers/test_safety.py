@@ -141,7 +141,7 @@ def test_ordinary_shapes_pass_in_every_spelling_of_wkb(parts: list[BaseGeometry]
         assert (shapes[1], bad) == (None, [2])
 
 
-def test_deep_values_of_properties_are_read_or_refused(tmp_path: Path) -> None:
+def test_deep_values_of_properties_are_read_or_rejected(tmp_path: Path) -> None:
     begin, end = '{"type":"Feature","geometry":null,"properties":{"a":', "}}"
     path = written(tmp_path, begin + "[" * 200 + "]" * 200 + end)
     assert read(path).rows[0]["a"] == "[" * 200 + "]" * 200

@@ -1,4 +1,4 @@
-"""What is put aside comes back as it was, from memory and from the temporary file."""
+"""Stored rows come back as they were, from memory and from the temporary file."""
 
 import shutil
 from typing import Any
@@ -76,7 +76,7 @@ def test_stored_issues_keep_their_message_and_its_parameters() -> None:
     assert batch.geometry is None
 
 
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     full: Any = type("Usage", (), {"free": 1 << 20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 0)

@@ -109,7 +109,7 @@ def test_hidden_sheets_are_not_chosen(tmp_path: Path) -> None:
     assert read(path).column("code") == ["A1"]
 
 
-def test_a_broken_workbook_is_refused(tmp_path: Path) -> None:
+def test_a_broken_workbook_is_rejected(tmp_path: Path) -> None:
     path = workbook(tmp_path, a=[["code"], ["A1"]])
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(Invalid) as rejection:
@@ -117,14 +117,14 @@ def test_a_broken_workbook_is_refused(tmp_path: Path) -> None:
     assert rejection.value.code == "damaged-file"
 
 
-def test_formulas_without_a_value_are_no_blanks(tmp_path: Path) -> None:
+def test_formulas_without_a_value_are_not_blank(tmp_path: Path) -> None:
     archive_file = tmp_path / "made.xlsx"
     with xlsxwriter.Workbook(archive_file) as book:
         sheet = book.add_worksheet("点位 & 表")
         for row, cells in enumerate((("编码", "名称"), ("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"))):
             sheet.write_row(3 + row, 2, cells)
         sheet.write_formula("D5", "=VLOOKUP(1,A1,1)", None, "#N/A")
-        sheet.write_formula("D6", "=A1&A2", None, 987654)  # made one that nobody computed below
+        sheet.write_formula("D6", "=A1&A2", None, 987654)  # below: a formula without a computed value
         sheet.write_formula("D7", '=""', None, "blank")
         sheet.write_formula("D20", "=A1&A2", None, 987654)
     path = tmp_path / "file.xlsx"
@@ -143,7 +143,7 @@ def test_a_workbook_without_a_cell_is_empty(tmp_path: Path) -> None:
     assert codes_of.value.code == "empty-file"
 
 
-def test_a_group_names_what_stands_under_two_and_the_datum_under_one(tmp_path: Path) -> None:
+def test_a_group_name_is_added_to_repeated_names_and_a_datum_to_each(tmp_path: Path) -> None:
     path = workbook(
         tmp_path,
         台账=[
@@ -177,7 +177,7 @@ def test_a_workbook_packed_with_backslashes_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_days_counted_from_1904_are_told_of(tmp_path: Path, early: bool) -> None:
+def test_days_counted_from_1904_are_reported(tmp_path: Path, early: bool) -> None:
     path = tmp_path / "book.xlsx"
     with xlsxwriter.Workbook(path, {"date_1904": early}) as book:
         sheet = book.add_worksheet()

@@ -35,7 +35,7 @@ def test_a_column_is_cleaned_as_its_cells(cells: list[str | None], cut: int) -> 
     assert "" not in cleaned
 
 
-def test_what_is_kept_and_what_goes() -> None:
+def test_characters_that_stay_and_characters_that_go() -> None:
     assert clean_cell(" 人\u200b民\u3000路，“东” ") == "人民 路，“东”"
     assert clean_cell("two\r\nlines") == "two\nlines"
     assert clean_cell("\ufeff \u200b\u00a0\u3000") is None
