@@ -299,7 +299,7 @@ def _check_nesting(
         tolerance = max(tolerance_m, boundary.tolerance_m)
         error = validity.check_nesting(outer, inner, projection, tolerance)
         if error is not None:
-            lon, lat = error.where
+            lon, lat = error.location
             message = Message(
                 "The {outer} ring must cover the {inner} ring: it misses {excess_m:.1f} m at [{lon:.6f}, {lat:.6f}]; "
                 "the tolerance is {tolerance_m:g} m.",

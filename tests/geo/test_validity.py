@@ -71,7 +71,7 @@ def test_what_sticks_out_is_found_and_measured(one: MultiPolygon, other: MultiPo
     assert (fault is None) == (out.area == 0)
     if fault is None:
         return
-    place = Point(fault.where)
+    place = Point(fault.location)
     assert other.distance(place) < 1e-8  # a millimetre
     # Brute force: a dense lattice of places of what sticks out, measured by plain Shapely.
     xs = np.linspace(113, 113 + 6 / 64, 49)
@@ -100,7 +100,7 @@ def test_a_hole_under_the_inner_ring_is_found_although_its_rim_is_shared() -> No
     assert fault is not None
     # half of 0.01 degrees of longitude at 35.2 N: 455 m
     assert fault.excess_m == pytest.approx(455, abs=10)
-    assert fault.where == pytest.approx((113.205, 35.205), abs=0.002)
+    assert fault.location == pytest.approx((113.205, 35.205), abs=0.002)
 
 
 def test_rounding_is_no_fault() -> None:
@@ -112,7 +112,7 @@ def test_rounding_is_no_fault() -> None:
 def test_disjoint_rings_are_as_far_out_as_they_reach() -> None:
     fault = check_nesting(BOX, shapely.box(114.5, 35.2, 115.0, 35.4), FRAME, 0.0)
     assert fault is not None
-    assert fault.where[0] == pytest.approx(115.0)
+    assert fault.location[0] == pytest.approx(115.0)
     assert fault.excess_m == pytest.approx(91_000, abs=300)
 
 

@@ -1,7 +1,6 @@
-"""Chinese map datums: GCJ-02 and BD-09 to and from WGS 84.
+"""Chinese map datums: conversion of GCJ-02 and BD-09 to and from WGS 84, and detection of a wrong datum.
 
-Promises an inverse that returns within a micrometre, and says where no offset applies.
-Refuses unknown datums; guesses nothing about which datum a file has.
+The inverse conversion is exact to a micrometre. Outside China the datums have no offset.
 """
 
 from collections.abc import Sequence
@@ -14,24 +13,24 @@ from numpy.typing import ArrayLike
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
-from app.geo.arrays import Bools, Floats, positions
+from app.geo.arrays import Bools, Floats, validate_locations
 from app.geo.projection.local_projection import LocalProjection, choose_projection
+from app.messages import Message
 
 _G = TypeVar("_G", bound=BaseGeometry)
 
 DATUMS: Final = ("wgs84", "cgcs2000", "gcj02", "bd09")
-"""``cgcs2000`` is read as WGS 84: PROJ offers only a null operation between the two."""
+"""``cgcs2000`` is treated as WGS 84: PROJ has only a null operation between the two."""
 
 # Constants of the published GCJ-02 formula (eviltransform, github.com/googollee/eviltransform);
 # the semi-major axis and squared eccentricity are those of the Krasovsky 1940 ellipsoid.
 _A: Final = 6378245.0
 _EE: Final = 0.00669342162296594323
-# Rectangle of WGS 84 positions that are offset at all, from the same source: west, east, south,
-# north.
+# Rectangle of WGS 84 positions that have an offset, from the same source: west, east, south, north.
 OFFSET_BOX: Final = (72.004, 137.8347, 0.8293, 55.8271)
-# BD-09 rotates and scales GCJ-02 a little (same source).
+# BD-09 is GCJ-02, slightly rotated and scaled (same source).
 _X_PI: Final = np.pi * 3000.0 / 180.0
-# No offset exceeds this within the rectangle, so only positions this near to it need solving.
+# No offset within the rectangle exceeds this, so only positions this near to it are solved.
 _REACH_DEG: Final = 0.05
 _MAX_STEPS: Final = 40
 _CONVERGED_DEG: Final = 1e-13
@@ -39,7 +38,7 @@ _EDGE_DEG: Final = 1e-11
 
 
 def from_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
-    """Return WGS 84 positions as they read in another datum.
+    """Return WGS 84 positions converted to another datum.
 
     Parameters
     ----------
@@ -51,19 +50,19 @@ def from_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
     Returns
     -------
     ndarray, shape (n, 2)
-        A new array. Positions outside `OFFSET_BOX` are returned unchanged, for BD-09 too.
+        A new array. Positions outside `OFFSET_BOX` are unchanged, also for BD-09.
 
     Raises
     ------
     InvalidShape
-        Unknown datum, or a position that is no place on Earth.
+        Unknown datum, or a position that is not a location on Earth.
 
     Examples
     --------
     >>> from_wgs84([(116.404, 39.915)], "gcj02").round(8)
     array([[116.4102445 ,  39.91640428]])
     """
-    array = positions(lonlat)
+    array = validate_locations(lonlat)
     out = array.copy()
     if is_offset_datum(datum):
         inside = is_in_offset_box(array)
@@ -72,7 +71,7 @@ def from_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
 
 
 def to_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
-    """Return positions of another datum in WGS 84.
+    """Return positions of another datum converted to WGS 84.
 
     Parameters
     ----------
@@ -84,29 +83,30 @@ def to_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
     Returns
     -------
     ndarray, shape (n, 2)
-        A new array. Whether a position is offset is decided by where it *comes from*: the answer
-        is the WGS 84 position within `OFFSET_BOX` that reads as the input, and the input itself
-        where there is none. So ``from_wgs84(to_wgs84(p)) == p`` for every ``p`` that can occur,
-        and the other way round for every position inside the rectangle. (Outside it, within
-        about a kilometre of its edge, at sea or abroad, one reading has two origins; the one
-        inside is returned.)
+        A new array. Each result is the WGS 84 position within `OFFSET_BOX` that `from_wgs84`
+        converts to the input, or the input itself if there is none. So
+        ``from_wgs84(to_wgs84(p)) == p`` for every ``p`` that can occur, and
+        ``to_wgs84(from_wgs84(p)) == p`` for every position inside the rectangle. Within about a
+        kilometre outside its edge, at sea or abroad, two positions convert to the same input;
+        the one inside is returned.
 
     Raises
     ------
     InvalidShape
-        Unknown datum, or a position that is no place on Earth.
+        Unknown datum, or a position that is not a location on Earth.
 
     Notes
     -----
-    The offsets change by less than 2 % of the way moved, so subtracting the offset found at the
-    last estimate converges by two decimals a step or better; steps stop below 1e-13 degrees.
+    Fixed-point iteration: each step subtracts the offset at the last estimate. Over a distance d
+    the offset changes by less than 0.02 d, so a step gains two decimals or more. Steps stop when
+    the error is below 1e-13 degrees.
 
     Examples
     --------
     >>> to_wgs84(from_wgs84([(113.24, 35.21)], "bd09"), "bd09").round(9)
     array([[113.24,  35.21]])
     """
-    array = positions(lonlat)
+    array = validate_locations(lonlat)
     out = array.copy()
     if not is_offset_datum(datum):
         return out
@@ -118,7 +118,7 @@ def to_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
         guess -= error
         if not error.size or np.abs(error).max() < _CONVERGED_DEG:
             break
-    # A position on the very edge may be found a rounding error beside it.
+    # Rounding may move a position on the edge just outside it.
     origin = is_in_offset_box(guess, _EDGE_DEG)
     west, east, south, north = OFFSET_BOX
     target = target.copy()
@@ -128,7 +128,7 @@ def to_wgs84(lonlat: ArrayLike, datum: str) -> Floats:
 
 
 def geometry_to_wgs84(geometry: _G, datum: str) -> _G:
-    """Return a geometry with every vertex moved to WGS 84.
+    """Return a geometry with every vertex converted to WGS 84.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def geometry_to_wgs84(geometry: _G, datum: str) -> _G:
     Returns
     -------
     shapely geometry
-        Of the same type. Edges stay straight between the moved vertices.
+        Of the same type. Edges stay straight between the converted vertices.
 
     Raises
     ------
@@ -157,18 +157,21 @@ def geometry_to_wgs84(geometry: _G, datum: str) -> _G:
 
 
 def is_offset_datum(datum: str) -> bool:
+    """Return whether a datum has an offset from WGS 84; raise InvalidShape for an unknown datum."""
     if datum not in DATUMS:
-        raise InvalidShape(f"Unknown datum {datum!r}; known are {', '.join(DATUMS)}")
+        raise InvalidShape(Message("Unknown datum {datum!r}; datums: {known}", datum=datum, known=", ".join(DATUMS)))
     return datum in ("gcj02", "bd09")
 
 
 def is_in_offset_box(lonlat: Floats, margin: float = 0.0) -> Bools:
+    """Return which positions are in `OFFSET_BOX`, enlarged by a margin in degrees."""
     west, east, south, north = OFFSET_BOX
     lon, lat = lonlat[:, 0], lonlat[:, 1]
     return (lon >= west - margin) & (lon <= east + margin) & (lat >= south - margin) & (lat <= north + margin)
 
 
 def apply_offset(lonlat: Floats, datum: str) -> Floats:
+    """Return WGS 84 positions in GCJ-02 or BD-09."""
     gcj = lonlat + compute_gcj_offset(lonlat)
     return gcj if datum == "gcj02" else gcj_to_bd(gcj)
 
@@ -193,24 +196,23 @@ def compute_gcj_offset(lonlat: Floats) -> Floats:
 
 
 def gcj_to_bd(gcj: Floats) -> Floats:
+    """Return GCJ-02 positions in BD-09."""
     x, y = gcj[:, 0], gcj[:, 1]
     radius = np.hypot(x, y) + 0.00002 * np.sin(y * _X_PI)
     angle = np.arctan2(y, x) + 0.000003 * np.cos(x * _X_PI)
     return np.stack([radius * np.cos(angle) + 0.0065, radius * np.sin(angle) + 0.006], axis=1)
 
 
-# Whether a set of places reads as if it were in another Chinese datum.
-#
-# Promises to speak only on clear evidence, and with its numbers: the places are compared with roads
-# they should stand beside, or with an area they should lie in. Moves nothing; silence proves
-# nothing.
+# Detection of points in another datum than declared. The points are compared with the roads next to which
+# they should be, or with the area in which they should be. Only clear evidence is reported, with its numbers;
+# no evidence does not prove that the datum is correct.
 
 DETECTED_DATUMS: Final = ("gcj02", "bd09")
-"""Datums a set of places may be in without saying so."""
+"""Datums that points may be in without a declaration."""
 
 NEAR_ROAD_M: Final = 30.0
-"""A device or junction so near to a centreline stands beside that road."""
-_MAX_ROAD_DISTANCE_M: Final = 1_000.0  # farther from every road, the network says nothing of a place
+"""A device or junction within this distance of a centreline is next to that road."""
+_MAX_ROAD_DISTANCE_M: Final = 1_000.0  # a point farther from every road is not compared
 _MIN_POINTS: Final = 20
 _MAX_POINTS: Final = 2_000
 _GAIN: Final = 0.2
@@ -223,20 +225,20 @@ _MARGIN_DEG: Final = 0.02
 
 @dataclass(frozen=True)
 class DatumMismatch:
-    """Evidence that places are in another datum than stated."""
+    """Evidence that points are in another datum than declared."""
 
     datum: str
-    """What they seem to be in: one of `DATUMS`."""
+    """The detected datum: one of `DATUMS`."""
     shifted: Literal["points", "roads"]
-    """Whose datum it is: ``roads`` when the places fit better moved the other way."""
+    """What is in this datum: ``roads`` if the points match better after the opposite conversion."""
     basis: Literal["roads", "territory"]
-    """What the places were compared with."""
+    """What the points were compared with."""
     points: int
-    """Places that were judged."""
+    """Number of points compared."""
     fit_before: float
-    """Share of them beside a road (within the area), as they are."""
+    """Share of the points next to a road (within the area) before the conversion."""
     fit_after: float
-    """The same after the conversion from `datum`."""
+    """The same share after the conversion from `datum`."""
     median_after_m: float | None = None
     """Median distance to the nearest road in metres, after the conversion; None without roads."""
 
@@ -246,36 +248,36 @@ def detect_datum_mismatch(
     roads: Sequence[BaseGeometry] | None = None,
     territory: BaseGeometry | None = None,
 ) -> DatumMismatch | None:
-    """Tell whether places fit a reference clearly better once they are read in another datum.
+    """Return the evidence that points match a reference clearly better in another datum; None without.
 
     Parameters
     ----------
     points_lonlat : array_like, shape (n, 2)
-        Degrees as they were received, longitude first; a few thousand are enough.
+        Degrees as received, longitude first; a few thousand are enough.
     roads : sequence of LineString or MultiLineString, optional
         Centrelines in lon/lat.
     territory : Polygon or MultiPolygon, optional
-        Where all of the places should lie; asked when the roads say nothing.
+        Area in which all points should be; used if the roads give no evidence.
 
     Returns
     -------
-    Suspicion or None
-        None for fewer than 20 places, places outside `app.geo.projection.datum.OFFSET_BOX`, no reference,
-        or no clear difference.
+    DatumMismatch or None
+        None for fewer than 20 points, points outside `OFFSET_BOX`, no reference, or no clear
+        difference.
 
     Raises
     ------
     InvalidShape
-        A position is no place on Earth.
+        A position is not a location on Earth.
 
     Notes
     -----
-    Roads: the share of places within `NEAR_ROAD_M` of a road must rise by a fifth of all places to at
-    least a half, the median distance must shrink by two fifths, and the places that come nearer must
-    outnumber those that go away by four standard deviations of a fair coin (sign test). The offset is
-    about half a kilometre, so in a dense network a wrong datum leaves a share that chance explains.
+    Roads: the share of points within `NEAR_ROAD_M` of a road must rise by 0.2 to at least 0.5, the
+    median distance must shrink to 0.6 of itself, and the points that come nearer must outnumber
+    those that move away by four standard deviations of a fair coin (sign test). The offset is about
+    half a kilometre, so in a dense network points in a wrong datum are near a road only by chance.
 
-    Territory: at least ten places, a twentieth of all, must come in and hardly any may go out.
+    Territory: at least ten points and 5 % of all must enter it, and at most a tenth as many leave it.
 
     Examples
     --------
@@ -283,11 +285,11 @@ def detect_datum_mismatch(
     >>> along = [(113.2, 35.0 + step / 200) for step in range(60)]
     >>> detect_datum_mismatch(along, [road]) is None
     True
-    >>> found = detect_datum_mismatch(from_wgs84(along, "gcj02"), [road])
-    >>> found.datum, found.of, found.fit_before, found.fit_after
+    >>> mismatch = detect_datum_mismatch(from_wgs84(along, "gcj02"), [road])
+    >>> mismatch.datum, mismatch.shifted, mismatch.fit_before, mismatch.fit_after
     ('gcj02', 'points', 0.0, 1.0)
     """
-    points = sample_points(positions(points_lonlat))
+    points = sample_points(validate_locations(points_lonlat))
     if len(points) < _MIN_POINTS:
         return None
     mismatch = compare_with_roads(points, roads) if roads else None
@@ -297,7 +299,7 @@ def detect_datum_mismatch(
 
 
 def sample_points(points: Floats) -> Floats:
-    """Return places in China near to most others, evenly picked from many."""
+    """Return at most `_MAX_POINTS` points in China near the median of all, at even intervals."""
     west, east, south, north = OFFSET_BOX
     lon, lat = points[:, 0], points[:, 1]
     inside = points[(lon > west) & (lon < east) & (lat > south) & (lat < north)]
@@ -310,6 +312,7 @@ def sample_points(points: Floats) -> Floats:
 
 
 def compare_with_roads(points: Floats, roads: Sequence[BaseGeometry]) -> DatumMismatch | None:
+    """Return the evidence from distances to roads; None without."""
     lines = np.asarray(roads, dtype=object)
     west, south = points.min(axis=0) - _MARGIN_DEG
     east, north = points.max(axis=0) + _MARGIN_DEG
@@ -320,21 +323,23 @@ def compare_with_roads(points: Floats, roads: Sequence[BaseGeometry]) -> DatumMi
     tree = shapely.STRtree([projection.project(line) for line in lines])
     distance_before = measure_road_distance(points, tree, projection)
     candidates = [
-        evaluate_shift(distance_before, measure_road_distance(moved, tree, projection), datum, of)
+        evaluate_shift(distance_before, measure_road_distance(moved, tree, projection), datum, shifted)
         for datum in DETECTED_DATUMS
-        for of, moved in (("points", to_wgs84(points, datum)), ("roads", from_wgs84(points, datum)))
+        for shifted, moved in (("points", to_wgs84(points, datum)), ("roads", from_wgs84(points, datum)))
     ]
     mismatches = [mismatch for mismatch in candidates if mismatch is not None]
     return min(mismatches, key=lambda mismatch: mismatch.median_after_m or 0.0, default=None)
 
 
 def measure_road_distance(points: Floats, tree: shapely.STRtree, projection: LocalProjection) -> Floats:
+    """Return the distance in metres from each point to the nearest road."""
     metric_points = shapely.points(projection.to_metres(points))
     _, distance = tree.query_nearest(metric_points, return_distance=True, all_matches=False)
     return np.asarray(distance, dtype=np.float64)
 
 
 def evaluate_shift(distance_before: Floats, distance_after: Floats, datum: str, shifted: str) -> DatumMismatch | None:
+    """Return the evidence if the distances to roads shrink clearly after a conversion; None otherwise."""
     comparable: Bools = np.minimum(distance_before, distance_after) < _MAX_ROAD_DISTANCE_M
     distance_before, distance_after = distance_before[comparable], distance_after[comparable]
     count = len(distance_before)
@@ -356,6 +361,7 @@ def evaluate_shift(distance_before: Floats, distance_after: Floats, datum: str, 
 
 
 def compare_with_territory(points: Floats, territory: BaseGeometry) -> DatumMismatch | None:
+    """Return the evidence from points that enter an area after a conversion; None without."""
     shapely.prepare(territory)
     inside_before = shapely.intersects_xy(territory, points)
     mismatch = None

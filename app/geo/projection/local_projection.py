@@ -1,7 +1,7 @@
-"""The metric frame: one door between longitude/latitude and metres.
+"""Local projections: conversion between longitude/latitude and metres.
 
-Promises easting before northing, finite metres and transformers that are built once and may be
-used from many threads. Refuses coordinate systems that are not projected or do not count metres.
+Metres are easting before northing, and always finite. Transformers are built once and can be used from many
+threads. A coordinate system that is not projected, or whose unit is not the metre, is an error.
 """
 
 import math
@@ -17,12 +17,13 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
-from app.geo.arrays import Floats, positions
+from app.geo.arrays import Floats, validate_locations
+from app.messages import Message
 
 _G = TypeVar("_G", bound=BaseGeometry)
 
 # Extent in which the national zones are used; a little more than the land of China, so that a
-# border town and the sea beside it stay in one frame.
+# border town and the sea next to it are in one projection.
 CHINA_LON = (73.5, 136.5)
 CHINA_LAT = (3.0, 54.0)
 _FIRST_ZONE_EPSG, _FIRST_MERIDIAN, _LAST_MERIDIAN = 4534, 75, 135
@@ -30,14 +31,15 @@ _FIRST_ZONE_EPSG, _FIRST_MERIDIAN, _LAST_MERIDIAN = 4534, 75, 135
 
 @lru_cache(maxsize=64)
 def load_metric_crs(epsg: int) -> CRS:
+    """Return a projected system in metres; raise InvalidShape for any other EPSG number."""
     try:
         crs = CRS.from_epsg(epsg)
     except CRSError:
-        raise InvalidShape(f"EPSG:{epsg} is not a known coordinate system") from None
+        raise InvalidShape(Message("Unknown coordinate system EPSG:{epsg}", epsg=epsg)) from None
     if not crs.is_projected:
-        raise InvalidShape(f"EPSG:{epsg} is not a projected coordinate system")
+        raise InvalidShape(Message("EPSG:{epsg} is not a projected coordinate system", epsg=epsg))
     if any(axis.unit_conversion_factor != 1.0 for axis in crs.axis_info):
-        raise InvalidShape(f"EPSG:{epsg} does not count in metres")
+        raise InvalidShape(Message("The unit of EPSG:{epsg} is not the metre", epsg=epsg))
     return crs
 
 
@@ -52,13 +54,13 @@ def _load_transformer(epsg: int) -> Transformer:
 class LocalProjection:
     """A projected coordinate system in metres, named by its EPSG number.
 
-    WGS 84 and CGCS2000 are taken as the same datum: PROJ knows only a null operation between
-    them, and the difference is far below what a street registry records.
+    WGS 84 and CGCS2000 are treated as the same datum: PROJ has only a null operation between
+    them, and the difference is far below the accuracy of the registry.
 
     Parameters
     ----------
     epsg : int
-        EPSG number of a projected system that counts in metres.
+        EPSG number of a projected system in metres.
 
     Raises
     ------
@@ -74,7 +76,7 @@ class LocalProjection:
     epsg: int
 
     def __post_init__(self) -> None:
-        """Refuse what is not metric."""
+        """Raise InvalidShape if the system is not metric."""
         load_metric_crs(self.epsg)
 
     def to_metres(self, lonlat: ArrayLike) -> Floats:
@@ -92,14 +94,14 @@ class LocalProjection:
         Raises
         ------
         InvalidShape
-            A position is no place on Earth, or lies where this projection has no value.
+            A position is not a location on Earth, or the projection has no value there.
         """
-        array = positions(lonlat)
+        array = validate_locations(lonlat)
         metres = apply_transformer(_load_transformer(self.epsg), array, inverse=False)
         if not np.isfinite(metres).all():
             unprojectable = array[int(np.argmin(np.isfinite(metres).all(axis=1)))]
             raise InvalidShape(
-                f"Position is outside the reach of EPSG:{self.epsg}",
+                Message("Position is outside the area of EPSG:{epsg}", epsg=self.epsg),
                 (float(unprojectable[0]), float(unprojectable[1])),
             )
         return metres
@@ -119,12 +121,12 @@ class LocalProjection:
         Raises
         ------
         InvalidShape
-            A number is not finite or has no counterpart on Earth.
+            A number is not finite, or the coordinates have no longitude and latitude.
         """
         array = np.asarray(metres, dtype=np.float64).reshape(-1, 2)
         lonlat = apply_transformer(_load_transformer(self.epsg), array, inverse=True)
         if not np.isfinite(lonlat).all():
-            raise InvalidShape(f"Coordinates have no place in EPSG:{self.epsg}")
+            raise InvalidShape(Message("Coordinates are outside the area of EPSG:{epsg}", epsg=self.epsg))
         return lonlat
 
     @overload
@@ -135,7 +137,7 @@ class LocalProjection:
         """Return a geometry or an (n, 2) array in metres.
 
         Edges stay straight between their projected ends. A long edge of a ring is therefore not
-        the same line in both systems; see `app.geo.rings.outline` for boundaries that must be.
+        the same line in both systems; `app.geo.rings.outline` divides boundaries for this reason.
         """
         if isinstance(shape, BaseGeometry):
             return shapely.transform(shape, self.to_metres)
@@ -152,9 +154,9 @@ class LocalProjection:
         return self.to_lonlat(shape)
 
     def convergence_deg(self, lonlat: ArrayLike) -> Floats:
-        """Return by how much grid north lies clockwise of true north, in degrees.
+        """Return the meridian convergence: the angle from true north clockwise to grid north, in degrees.
 
-        A true azimuth *a* runs along the grid bearing ``a - convergence``.
+        The grid bearing of a true azimuth *a* is ``a - convergence``.
 
         Parameters
         ----------
@@ -172,7 +174,7 @@ class LocalProjection:
 
         Notes
         -----
-        PROJ computes it from the derivatives of the projection (``proj_factors``), so it holds
+        PROJ computes it from the derivatives of the projection (``proj_factors``), so it is valid
         for every kind of projection.
 
         Examples
@@ -180,17 +182,17 @@ class LocalProjection:
         >>> LocalProjection(4547).convergence_deg([(113.2418, 35.2159), (114, 35)]).round(2) + 0.0
         array([-0.44,  0.  ])
         """
-        array = positions(lonlat)
+        array = validate_locations(lonlat)
         if not len(array):
             return np.empty(0)
         factors = Proj(load_metric_crs(self.epsg)).get_factors(array[:, 0], array[:, 1])
         convergence = np.asarray(factors.meridian_convergence, dtype=np.float64)
         if not np.isfinite(convergence).all():
-            raise InvalidShape(f"Position is outside the reach of EPSG:{self.epsg}")
+            raise InvalidShape(Message("Position is outside the area of EPSG:{epsg}", epsg=self.epsg))
         return convergence
 
     def scale_error(self, lonlat: ArrayLike) -> Floats:
-        """Return by which share lengths are at most too long or too short at places.
+        """Return the largest relative error of lengths at locations.
 
         Parameters
         ----------
@@ -209,13 +211,14 @@ class LocalProjection:
         >>> LocalProjection(3857).scale_error([(113.2418, 35.2159)]).round(2)
         array([0.22])
         """
-        array = positions(lonlat)
+        array = validate_locations(lonlat)
         factors = Proj(load_metric_crs(self.epsg)).get_factors(array[:, 0], array[:, 1])
         scales = np.column_stack([factors.meridional_scale, factors.parallel_scale])
         return np.asarray(np.nan_to_num(np.abs(scales - 1), nan=np.inf).max(axis=1))
 
 
 def apply_transformer(transformer: Transformer, array: Floats, *, inverse: bool) -> Floats:
+    """Return the transformed positions, shape (n, 2)."""
     transformed = np.empty_like(array)
     transformed[:, 0], transformed[:, 1] = transformer.transform(
         array[:, 0], array[:, 1], direction="INVERSE" if inverse else "FORWARD"
@@ -224,7 +227,7 @@ def apply_transformer(transformer: Transformer, array: Floats, *, inverse: bool)
 
 
 def get_projection(epsg: int) -> LocalProjection:
-    """Return the frame with this EPSG number.
+    """Return the local projection with this EPSG number.
 
     Raises
     ------
@@ -243,12 +246,12 @@ system.
 
 
 def choose_projection(lon: float, lat: float) -> LocalProjection:
-    """Return the frame to measure in around a place.
+    """Return the local projection for measurements around a location.
 
     In China's extent the CGCS2000 3-degree Gauss-Kruger zone without zone number whose central
-    meridian is nearest (EPSG:4534 for 75 E up to EPSG:4554 for 135 E); a place exactly between
-    two meridians takes the eastern one. Elsewhere WGS 84 / UTM, by the plain 6-degree rule,
-    without the exceptions around Norway, which serve map sheets and not measuring.
+    meridian is nearest (EPSG:4534 for 75 E up to EPSG:4554 for 135 E); exactly between two
+    meridians it is the eastern one. Elsewhere WGS 84 / UTM, by the plain 6-degree rule, without
+    the exceptions around Norway, which are for map sheets and not for measurements.
 
     Parameters
     ----------
@@ -257,23 +260,23 @@ def choose_projection(lon: float, lat: float) -> LocalProjection:
 
     Returns
     -------
-    Frame
+    LocalProjection
 
     Raises
     ------
     InvalidShape
-        The place is not on Earth, or beyond 84 N or 80 S, where UTM ends.
+        The location is not on Earth, or beyond 84 N or 80 S, where UTM ends.
 
     Examples
     --------
     >>> choose_projection(113.2, 35.2), choose_projection(4.9, 52.4)
-    (Frame(epsg=4547), Frame(epsg=32631))
+    (LocalProjection(epsg=4547), LocalProjection(epsg=32631))
     """
-    positions([(lon, lat)])
+    validate_locations([(lon, lat)])
     if CHINA_LON[0] <= lon <= CHINA_LON[1] and CHINA_LAT[0] <= lat <= CHINA_LAT[1]:
         meridian = min(3 * math.floor(lon / 3 + 0.5), _LAST_MERIDIAN)
         return LocalProjection(_FIRST_ZONE_EPSG + (meridian - _FIRST_MERIDIAN) // 3)
     if not -80 <= lat <= 84:
-        raise InvalidShape("No metric frame is offered this close to a pole", (lon, lat))
+        raise InvalidShape(Message("UTM has no zone this close to a pole"), (lon, lat))
     zone = min(int((lon + 180) // 6) + 1, 60)
     return LocalProjection((32600 if lat >= 0 else 32700) + zone)

@@ -1,8 +1,7 @@
-"""The coordinate reference systems of the GIS interface: which there are, and which axis comes first.
+"""Coordinate reference systems of the GIS interface and their axis order.
 
-Promises that coordinates on the wire follow the axis order of the authority (latitude or northing
-first where EPSG says so, longitude first in CRS84) and that everything inside stays longitude first.
-Refuses every system that is not in the list.
+Coordinates in requests and responses follow the axis order of the authority: latitude or northing first
+where EPSG says so, longitude first in CRS84. Inside the service longitude is always first.
 """
 
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
 from app.geo.arrays import Floats
+from app.messages import Message
 
 _EPSG: Final = "http://www.opengis.net/def/crs/EPSG/0/"
 _FIRST_ZONE, _LAST_ZONE = 4534, 4554
@@ -30,32 +30,33 @@ class Crs:
 
     uri: str
     srid: int
-    """The number PostGIS knows it by."""
+    """SRID of the system in PostGIS."""
     swapped: bool
-    """Latitude or northing comes first on the wire."""
+    """Whether latitude or northing is the first axis in requests and responses."""
     metric: bool
 
     @property
     def decimals(self) -> int:
-        """Decimals that keep a place to a tenth of a millimetre."""
+        """Decimals that keep a location to a tenth of a millimetre."""
         return 4 if self.metric else 9
 
 
 def build_crs(srid: int) -> Crs:
+    """Return the system with this EPSG number."""
     system = CRS.from_epsg(srid)
     preferred = system.axis_info[0].direction
     return Crs(f"{_EPSG}{srid}", srid, preferred == "north", system.is_projected)
 
 
 CRS84: Final = Crs("http://www.opengis.net/def/crs/OGC/1.3/CRS84", 4326, False, False)
-"""WGS 84, longitude first: how everything is stored, and what is meant when nothing is said."""
+"""WGS 84, longitude first: the system of the database, and the default."""
 
 SYSTEMS: Final = (
     CRS84,
     *(build_crs(srid) for srid in (4326, 4490, 3857)),
     *(build_crs(srid) for srid in range(_FIRST_ZONE, _LAST_ZONE + 1)),
 )
-"""Every system offered: WGS 84, CGCS2000, web Mercator, and the national zones in metres."""
+"""All systems offered: WGS 84, CGCS2000, web Mercator, and the national zones in metres."""
 
 _BY_NAME: Final = {
     **{system.uri: system for system in SYSTEMS},
@@ -69,7 +70,7 @@ _BY_NAME: Final = {
 
 
 def find_crs(name: str) -> Crs | None:
-    """Return the system of a URI, a URN or a short name, None when it is not offered.
+    """Return the system of a URI, a URN or a short name; None if it is not offered.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def convert_to_lonlat(xy: ArrayLike, crs: Crs) -> Floats:
     Raises
     ------
     InvalidShape
-        A position lies outside what the projection can express.
+        A position is outside the area of the projection.
 
     Examples
     --------
@@ -128,19 +129,19 @@ def convert_to_lonlat(xy: ArrayLike, crs: Crs) -> Floats:
     degrees = _load_transformer(crs.srid).transform(east_first[:, 0], east_first[:, 1])
     converted = np.column_stack(degrees)
     if not np.isfinite(converted).all():
-        raise InvalidShape(f"a coordinate is no place in {crs.uri}")
+        raise InvalidShape(Message("a coordinate is outside the area of {crs}", crs=crs.uri))
     return converted
 
 
 def convert_from_lonlat(positions: ArrayLike, crs: Crs) -> Floats:
-    """Return positions in a system, x before y whatever the authority says, as files have it.
+    """Return positions in a system, always x before y, as in files.
 
     Parameters
     ----------
     positions : array_like, shape (n, 2)
         Degrees, longitude first.
     crs : Crs
-        The system they are wanted in.
+        The target system.
 
     Returns
     -------
@@ -164,20 +165,20 @@ def geometry_to_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
     Parameters
     ----------
     geometry : shapely geometry
-        Coordinates in the order of the system's axes. Empty stays empty; what is not valid stays so.
+        Coordinates in the order of the system's axes. It may be empty or not valid.
     crs : Crs
         The system they are in.
 
     Raises
     ------
     InvalidShape
-        A position has no longitude and latitude: it lies outside what the projection can express.
+        A position is outside the area of the projection.
 
     Examples
     --------
     >>> from shapely import Point
-    >>> place = geometry_to_lonlat(Point(3898808.80, 430966.92), find_crs("EPSG:4547"))
-    >>> [round(number, 6) for number in place.coords[0]]
+    >>> point = geometry_to_lonlat(Point(3898808.80, 430966.92), find_crs("EPSG:4547"))
+    >>> [round(number, 6) for number in point.coords[0]]
     [113.2418, 35.2159]
     """
     if crs == CRS84:
@@ -193,20 +194,20 @@ def parse_bbox(sides: Iterable[float], crs: Crs) -> BaseGeometry:
     ----------
     sides : iterable of four floats
         Lower first axis, lower second axis, upper first axis, upper second axis, in the order of the
-        system's axes. In degrees, a western side greater than the eastern crosses the antimeridian.
+        system's axes. In degrees, a box whose western side is greater than its eastern side crosses the antimeridian.
     crs : Crs
         The system they are in.
 
     Returns
     -------
     shapely geometry
-        A polygon; two of them across the antimeridian; a line or a point for a box without area.
-        Straight sides of a projected box are followed closely: they are bent in degrees.
+        A polygon; two polygons across the antimeridian; a line or a point for a box without area.
+        The sides of a projected box are divided first, because they are curves in degrees.
 
     Raises
     ------
     InvalidShape
-        As ``geometry_to_lonlat``.
+        As for `geometry_to_lonlat`.
     """
     low_1, low_2, high_1, high_2 = sides
     west, south, east, north = low_1, low_2, high_1, high_2

@@ -1,7 +1,7 @@
-"""Tile matrix sets: which piece of the world a tile is, and the documents that say so.
+"""Tile matrix sets: the extents of tiles, and the documents that describe the sets.
 
-Two well-known sets of OGC 17-083r4, in the order of that standard: matrix (zoom), row from the top,
-column from the left. Numbers only; what is drawn on a tile is decided elsewhere.
+Two well-known sets of OGC 17-083r4. Tiles are numbered as in the standard: matrix (zoom), row from the top,
+column from the left.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ Box: TypeAlias = tuple[float, float, float, float]
 PIXELS: Final = 256
 """Side of a tile in pixels, as the well-known sets define it."""
 MAX_MATRIX: Final = 24
-"""Last matrix that is served; a pixel is about a centimetre there."""
+"""Last matrix that is served; a pixel of it is about a centimetre."""
 _PIXEL_M: Final = 0.00028
-"""Side of the standard's rendering pixel, from which scale denominators follow."""
+"""Side of the rendering pixel of the standard, which defines scale denominators."""
 _EARTH_M: Final = 6378137.0
 _HALF_M: Final = pi * _EARTH_M
 
@@ -30,7 +30,7 @@ class TileMatrixSet:
     scale_set: str
     crs: str
     srid: int
-    """SRID in which the tile's envelope is given, x before y."""
+    """SRID of the extents of tiles, x before y."""
     west: float
     north: float
     side: float
@@ -40,7 +40,7 @@ class TileMatrixSet:
 
     @property
     def uri(self) -> str:
-        """Return the identifier the standard gives the set."""
+        """Return the identifier of the set in the standard."""
         return f"http://www.opengis.net/def/tilematrixset/OGC/1.0/{self.name}"
 
     def matrix_size(self, matrix: int) -> tuple[int, int]:
@@ -48,7 +48,7 @@ class TileMatrixSet:
         return self.columns << matrix, 1 << matrix
 
     def has_tile(self, matrix: int, row: int, column: int) -> bool:
-        """Tell whether there is such a tile."""
+        """Return whether the set has this tile."""
         if not 0 <= matrix <= MAX_MATRIX:
             return False
         columns, rows = self.matrix_size(matrix)
@@ -74,7 +74,7 @@ class TileMatrixSet:
         matrix, row, column : int
             The tile.
         margin : float, optional
-            Grow the tile on every side by this share of its side; what lies there reaches in.
+            Enlarge the tile on every side by this share of its side.
 
         Examples
         --------
@@ -86,6 +86,7 @@ class TileMatrixSet:
         return self.to_degrees((x0 - grown, y0 - grown, x1 + grown, y1 + grown))
 
     def to_degrees(self, box: Box) -> Box:
+        """Return a box in the CRS of the set as (west, south, east, north) in degrees."""
         if self.srid != _MERCATOR:
             return box
         x0, y0, x1, y1 = box
@@ -98,7 +99,7 @@ class TileMatrixSet:
         Parameters
         ----------
         box : (west, south, east, north)
-            Degrees; what lies beyond the set is cut off.
+            Degrees; clamped to the extent of the set.
         matrix : int
             The matrix.
 
@@ -111,11 +112,11 @@ class TileMatrixSet:
         side = self.side / (1 << matrix)
         columns, rows = self.matrix_size(matrix)
 
-        def place(units: float, count: int) -> int:
+        def to_index(units: float, count: int) -> int:
             return min(max(int(units // side), 0), count - 1)
 
-        left, right = (place(self._project_lon(lon) - self.west, columns) for lon in (west, east))
-        top, bottom = (place(self.north - self._project_lat(lat), rows) for lat in (north, south))
+        left, right = (to_index(self._project_lon(lon) - self.west, columns) for lon in (west, east))
+        top, bottom = (to_index(self.north - self._project_lat(lat), rows) for lat in (north, south))
         return top, bottom, left, right
 
     def _project_lon(self, lon: float) -> float:
@@ -144,6 +145,7 @@ class TileMatrixSet:
         }
 
     def build_matrix_document(self, matrix: int) -> dict[str, Any]:
+        """Return one matrix of the document."""
         columns, rows = self.matrix_size(matrix)
         return {
             "id": str(matrix),
@@ -181,4 +183,6 @@ WORLD_CRS84_QUAD: Final = TileMatrixSet(
     2,
     pi * _EARTH_M / 180,
 )
-MATRIX_SETS: Final[Mapping[str, TileMatrixSet]] = {found.name: found for found in (WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD)}
+MATRIX_SETS: Final[Mapping[str, TileMatrixSet]] = {
+    matrix_set.name: matrix_set for matrix_set in (WEB_MERCATOR_QUAD, WORLD_CRS84_QUAD)
+}

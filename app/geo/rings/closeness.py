@@ -1,7 +1,7 @@
-"""Where lines run close to a border: exact intervals along them, and where they cross it.
+"""Intervals of lines near a border, and the points where lines cross it.
 
-Works segment by segment on columns: what lies within a distance of a segment is a capsule, which is
-convex, so a straight piece of road has at most one interval in it.
+The points within a distance of a segment form a capsule. A capsule is convex, so a straight segment of a
+line has at most one interval in it.
 """
 
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.geo.arrays import Floats, Ints, spread
+from app.geo.arrays import Floats, Ints, expand_ranges
 
 Lines = NDArray[np.object_]
 TOUCH_M: Final = 1e-6
-"""Intervals nearer to each other, or to the end of a line, than this touch."""
+"""Intervals nearer than this to each other, or to the end of a line, touch."""
 
 
 @dataclass(frozen=True, eq=False)
 class BorderIntervals:
-    """Parts of lines that lie within a distance of a border; sorted by line, then along it."""
+    """Intervals of lines within a distance of a border; sorted by line, then along it."""
 
     line: Ints
     """Shape (k,): row of the line."""
     from_m: Floats
-    """Shape (k,): where the part starts, measured along the line."""
+    """Shape (k,): start of the interval, measured along the line."""
     to_m: Floats
-    """Shape (k,): where it ends; parts of a line do not touch."""
+    """Shape (k,): end of the interval; intervals of a line do not touch."""
     hit_line: Ints
-    """Shape (h,): row of the line of every place where a line crosses or touches the border."""
+    """Shape (h,): row of the line of every point where a line crosses or touches the border."""
     hit_m: Floats
-    """Shape (h,): where that is along the line."""
+    """Shape (h,): distance of that point along the line."""
     hit_xy: Floats
     """Shape (h, 2)."""
 
@@ -39,7 +39,7 @@ class BorderIntervals:
 def find_border_intervals(
     lines: Lines, length_m: Floats, tree: shapely.STRtree, border: shapely.Geometry, within_m: float
 ) -> BorderIntervals:
-    """Return which parts of lines lie within a distance of a border.
+    """Return the intervals of lines within a distance of a border.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def find_border_intervals(
     --------
     >>> lines = shapely.from_wkt(["LINESTRING (0 -50, 0 50)", "LINESTRING (9 9, 99 9)"])
     >>> border = shapely.LineString([(-100, 0), (100, 0)])
-    >>> found = find_border_intervals(lines, shapely.length(lines), shapely.STRtree(lines), border, 5.0)
+    >>> intervals = find_border_intervals(lines, shapely.length(lines), shapely.STRtree(lines), border, 5.0)
     >>> (
-    ...     found.line.tolist(),
-    ...     found.from_m.tolist(),
-    ...     found.to_m.round(9).tolist(),
-    ...     found.hit_m.tolist(),
+    ...     intervals.line.tolist(),
+    ...     intervals.from_m.tolist(),
+    ...     intervals.to_m.round(9).tolist(),
+    ...     intervals.hit_m.tolist(),
     ... )
     ([0], [45.0], [55.0], [50.0])
     """
@@ -75,14 +75,14 @@ def find_border_intervals(
         shapely.linestrings(np.stack([start, end], axis=1)), predicate="dwithin", distance=within_m
     )
     if not len(row):
-        nothing, nowhere = np.empty(0, np.int64), np.empty(0)
-        return BorderIntervals(nothing, nowhere, nowhere, nothing, nowhere, np.empty((0, 2)))
+        no_rows, no_offsets = np.empty(0, np.int64), np.empty(0)
+        return BorderIntervals(no_rows, no_offsets, no_offsets, no_rows, no_offsets, np.empty((0, 2)))
     rows, where = np.unique(row, return_inverse=True)
     xy, of = shapely.get_coordinates(lines[rows], return_index=True)
     vertices = np.bincount(of, minlength=len(rows))
     segment_start = np.cumsum(vertices) - vertices
-    # Every segment of a line against every segment of the border that the line is near.
-    pair, _, vertex = spread((vertices - 1)[where], segment_start[where])
+    # Every segment of a line, paired with every segment of the border that the line is near.
+    pair, _, vertex = expand_ranges((vertices - 1)[where], segment_start[where])
     p, d = xy[vertex], xy[vertex + 1] - xy[vertex]
     a, b = start[capsule[pair]], end[capsule[pair]]
     along = np.append(0.0, np.hypot(*np.diff(xy, axis=0).T))
@@ -110,16 +110,16 @@ def find_border_intervals(
 
 
 def list_segments(border: shapely.Geometry) -> tuple[Floats, Floats]:
-    """Return the starts and ends of the segments of all parts of a border."""
+    """Return the starts and ends of the segments of a border."""
     xy, of = shapely.get_coordinates(shapely.get_parts(border), return_index=True)
     within = np.flatnonzero(of[1:] == of[:-1])
     return xy[within], xy[within + 1]
 
 
 def intersect_capsule(p: Floats, d: Floats, a: Floats, b: Floats, r: float) -> tuple[Floats, Floats]:
-    """Return from where to where (shares of 0 to 1) p + u d lies within r of the segment a b.
+    """Return the first and last u in [0, 1] for which p + u d is within r of the segment a b.
 
-    Empty intervals have the first above the second.
+    For an empty interval the first is greater than the last.
     """
     along = b - a
     size = np.hypot(along[:, 0], along[:, 1])
@@ -139,7 +139,7 @@ def intersect_capsule(p: Floats, d: Floats, a: Floats, b: Floats, r: float) -> t
 def solve_linear_range(
     value: Floats, slope: Floats, low: Floats | float, high: Floats | float
 ) -> tuple[Floats, Floats]:
-    """Return for which u the value at + u slope lies between two numbers."""
+    """Return the first and last u for which value + u slope is between two numbers."""
     with np.errstate(divide="ignore", invalid="ignore"):
         lower_root, upper_root = (low - value) / slope, (high - value) / slope
     flat = slope == 0
@@ -150,7 +150,7 @@ def solve_linear_range(
 
 
 def intersect_disc(p: Floats, d: Floats, r: float) -> tuple[Floats, Floats]:
-    """Return for which u the place p + u d lies within r of the origin."""
+    """Return the first and last u for which the point p + u d is within r of the origin."""
     a, b, c = _dot(d, d), _dot(p, d), _dot(p, p) - r * r
     under = b * b - a * c
     root = np.sqrt(np.maximum(under, 0.0))
@@ -165,22 +165,22 @@ def merge_intervals(line: Ints, low: Floats, high: Floats) -> tuple[Ints, Floats
         return line, low, high
     order = np.lexsort((low, line))
     line, low, high = line[order], low[order], high[order]
-    # Lines are laid end to end, far enough apart, so that one running maximum serves all.
-    is_separate = line * (float(high.max()) + 1.0)
-    reach = np.maximum.accumulate(high + is_separate)
-    new = np.append(True, (low + is_separate)[1:] > reach[:-1] + TOUCH_M)
+    # Lines are put end to end with gaps, so that one running maximum is enough for all.
+    line_offset = line * (float(high.max()) + 1.0)
+    reach = np.maximum.accumulate(high + line_offset)
+    new = np.append(True, (low + line_offset)[1:] > reach[:-1] + TOUCH_M)
     first = np.flatnonzero(new)
     return line[first], low[first], np.maximum.reduceat(high, first)
 
 
 def find_segment_crossings(p: Floats, d: Floats, a: Floats, b: Floats) -> tuple[Ints, Floats]:
-    """Return which segments p d meet the segment a b beside them, and at which share of p d."""
+    """Return the rows in which the segments p d and a b meet, and the share of p d at which they meet."""
     e = b - a
     turn = _cross(d, e)
     with np.errstate(divide="ignore", invalid="ignore"):
         u, v = _cross(a - p, e) / turn, _cross(a - p, d) / turn
-    hair = 1e-9
-    meets = (turn != 0) & (u >= -hair) & (u <= 1 + hair) & (v >= -hair) & (v <= 1 + hair)
+    tolerance = 1e-9
+    meets = (turn != 0) & (u >= -tolerance) & (u <= 1 + tolerance) & (v >= -tolerance) & (v <= 1 + tolerance)
     return np.flatnonzero(meets), np.clip(np.where(meets, u, 0.0), 0.0, 1.0)
 
 

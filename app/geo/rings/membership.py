@@ -1,10 +1,10 @@
-"""In which ring a point lies, and how far it is from each border.
+"""Membership: the zone of a location, the rings that contain it, and its distance to each boundary.
 
-Promises one answer, however it is found. Inside is decided in longitude and latitude, on the
-boundary as registered, by exact predicates; distances are metres in the frame, to the same line.
-**Tie rule:** a ring is closed: a point exactly on its line, also on the line of a hole, belongs
-to it, at distance 0. A point within a ring's tolerance of its line is on the boundary besides.
-Refuses positions that are no place on Earth.
+Inside and outside are decided in longitude and latitude, on the boundary as registered, by exact predicates.
+Distances are metres in the local projection, to the same line. All functions give the same result.
+
+**Tie rule:** a ring is a closed set. A point exactly on its line, or on the line of a hole, belongs to it, at
+distance 0. A point within the tolerance of the line is also on the boundary.
 """
 
 import threading
@@ -17,30 +17,30 @@ import shapely
 from numpy.typing import ArrayLike
 from shapely.geometry import MultiPolygon
 
-from app.geo.arrays import Bools, Bytes, Floats, Ints, Shapes, positions
+from app.geo.arrays import Bools, Bytes, Floats, Ints, Shapes, validate_locations
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.rings.outline import Outline, divide_edges
 
 Level = Literal["core", "urban", "city"]
 LEVELS: Final[tuple[Level, ...]] = ("core", "urban", "city")
-"""From the inside out; place i has bit ``1 << i`` in sets of levels."""
+"""From the inside out; the level with index i has bit ``1 << i`` in sets of levels."""
 ZONES: Final = (*LEVELS, "outside")
-"""Zone codes are places in this tuple."""
+"""Zone codes are indices of this tuple."""
 OUTSIDE: Final = len(LEVELS)
 
 MAX_TOLERANCE_M: Final = 10_000.0
 GRID_FROM: Final = 20_000
-"""How many points at once pay for building the grid."""
+"""From this number of points in one call, building the grid is faster than exact tests."""
 _SIDE: Final = 512
 _CHUNK: Final = 1 << 16
 _NEVER_M: Final = 1e-9
-"""A place off the line is never reported nearer to it than this."""
+"""Least distance that is reported for a point that is not on the line."""
 _TOUCH_M: Final = 0.01
-"""Farther from the line than this in the frame, no place lies exactly on it in lon/lat."""
+"""A point farther from the line than this in the projection is not exactly on it in lon/lat."""
 _ROUNDED_DEG: Final = 1e-9
-"""More than dividing an edge moves it by rounding, less than anybody surveys."""
+"""More than the rounding error of dividing an edge, less than the accuracy of any survey."""
 _HOME_DEG: Final = 3.0
-"""How far around the rings the frame is used to measure; farther out the ellipsoid is."""
+"""Distance around the rings within which the projection measures; farther out the ellipsoid does."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,21 @@ class Boundary:
     tolerance_m: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be asked."""
+        """Raise ValueError for an unknown level or a tolerance out of range."""
         if self.level not in LEVELS:
-            raise ValueError(f"unknown level {self.level!r}")
+            raise ValueError(f"unknown level {self.level!r}; levels: {', '.join(LEVELS)}")
         if not 0 <= self.tolerance_m <= MAX_TOLERANCE_M:
-            raise ValueError(f"tolerance_m must lie in [0, {MAX_TOLERANCE_M:g}]")
+            raise ValueError(f"tolerance_m must be in [0, {MAX_TOLERANCE_M:g}]")
 
 
 @dataclass(frozen=True, eq=False)
 class Membership:
-    """Answers for n points and k rings, innermost ring first."""
+    """Membership of n points in k rings, innermost ring first."""
 
     levels: tuple[Level, ...]
-    """The k rings that were asked."""
+    """Levels of the k rings."""
     zone: list[str]
-    """n of `ZONES`: the innermost ring that holds the point."""
+    """n of `ZONES`: the innermost ring that contains the point."""
     inside: Bools
     """Shape (n, k)."""
     on_boundary: Bools
@@ -90,14 +90,14 @@ class Membership:
 
 
 class RingIndex:
-    """The rings of one jurisdiction, prepared to be asked many times and from many threads.
+    """The rings of one jurisdiction, prepared for many queries from many threads.
 
     Parameters
     ----------
     boundaries : sequence of Boundary
         At least one, at most one of a level, in any order.
-    frame : Frame
-        Where distances and tolerances are measured.
+    projection : LocalProjection
+        Projection in which distances and tolerances are measured.
 
     Attributes
     ----------
@@ -112,16 +112,16 @@ class RingIndex:
 
     Notes
     -----
-    Many points are answered through a grid. A cell that no border, widened by its tolerance,
-    enters lies wholly in or out of every ring, and one test decides for all its points; only the
-    points in the few remaining cells are tested one by one. The answer is the same.
+    Many points are classified through a grid. A cell that no boundary, widened by its tolerance,
+    enters is wholly inside or outside every ring, so one test decides for all its points. Only the
+    points in the few remaining cells are tested one by one. The result is the same.
 
     Examples
     --------
     >>> square = MultiPolygon([shapely.box(113, 35, 114, 36)])
     >>> index = RingIndex([Boundary("city", square, tolerance_m=150)], LocalProjection(4547))
-    >>> found = index.locate_points([(113.5, 35.001), (112.9, 35.5)])
-    >>> found.zone, found.on_boundary[:, 0].tolist(), found.distance_m[:, 0].round(1).tolist()
+    >>> membership = index.locate_points([(113.5, 35.001), (112.9, 35.5)])
+    >>> membership.zone, membership.on_boundary[:, 0].tolist(), membership.distance_m[:, 0].round(1).tolist()
     (['city', 'outside'], [True, False], [-110.9, 9074.0])
     >>> codes, bits = index.classify_points([(113.5, 35.001), (112.9, 35.5)])
     >>> [ZONES[code] for code in codes], bits
@@ -129,19 +129,19 @@ class RingIndex:
     """
 
     def __init__(self, boundaries: Sequence[Boundary], projection: LocalProjection) -> None:
-        self.boundaries = tuple(sorted(boundaries, key=lambda rings: LEVELS.index(rings.level)))
+        self.boundaries = tuple(sorted(boundaries, key=lambda boundary: LEVELS.index(boundary.level)))
         self.levels = tuple(boundary.level for boundary in self.boundaries)
         if not self.levels or len(set(self.levels)) != len(self.levels):
-            raise ValueError("an index needs at least one boundary and at most one of a level")
-        self.frame = projection
+            raise ValueError("an index has at least one boundary, and at most one boundary of each level")
+        self.projection = projection
         self._lock = threading.RLock()
         self._rings = tuple(_PreparedRing(boundary, projection, self._lock) for boundary in self.boundaries)
-        west, south, east, north = shapely.total_bounds([boundary_level.polygon for boundary_level in self.boundaries])
+        west, south, east, north = shapely.total_bounds([boundary.polygon for boundary in self.boundaries])
         self._home = (west - _HOME_DEG, south - _HOME_DEG, east + _HOME_DEG, north + _HOME_DEG)
         self._grid: _CellGrid | None = None
 
     def locate_points(self, lonlat: ArrayLike) -> Membership:
-        """Return zone, rings, border flags and signed distances of points.
+        """Return zones, rings, boundary flags and signed distances of points.
 
         Parameters
         ----------
@@ -151,39 +151,39 @@ class RingIndex:
         Returns
         -------
         Membership
-            Distances beyond 3 degrees around the rings are geodesics on the ellipsoid; nearer
-            they are lengths in the frame, whose scale they share.
+            Within 3 degrees around the rings, distances are lengths in the projection; beyond, they
+            are geodesics on the ellipsoid.
 
         Raises
         ------
         InvalidShape
-            A position is no place on Earth.
+            A position is not a location on Earth.
         """
-        points = positions(lonlat)
+        points = validate_locations(lonlat)
         n, k = len(points), len(self._rings)
         inside, distance = np.empty((n, k), np.bool_), np.empty((n, k))
         west, south, east, north = self._home
         lon, lat = points[:, 0], points[:, 1]
         home = (lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)
-        near_boundary, far_rows = np.flatnonzero(home), np.flatnonzero(~home)
-        xy = self.frame.to_metres(points[near_boundary])
+        near_rows, far_rows = np.flatnonzero(home), np.flatnonzero(~home)
+        xy = self.projection.to_metres(points[near_rows])
         metric_points = np.asarray(shapely.points(xy), dtype=object)
         codes = np.full(n, OUTSIDE)
-        for metric_point in reversed(range(k)):
-            ring = self._rings[metric_point]
-            inside[:, metric_point] = ring.covers_points(points)
-            distance[near_boundary, metric_point] = ring.signed_distance(
-                points[near_boundary], xy, inside[near_boundary, metric_point], metric_points
+        for column in reversed(range(k)):  # the innermost ring is the last to set the zone
+            ring = self._rings[column]
+            inside[:, column] = ring.covers_points(points)
+            distance[near_rows, column] = ring.signed_distance(
+                points[near_rows], xy, inside[near_rows, column], metric_points
             )
-            distance[far_rows, metric_point] = ring.outline.geodesic_distance(points[far_rows])
-            codes[inside[:, metric_point]] = ring.bit_place
+            distance[far_rows, column] = ring.outline.geodesic_distance(points[far_rows])
+            codes[inside[:, column]] = ring.level_index
         tolerances = [boundary.tolerance_m for boundary in self.boundaries]
         on_boundary = np.abs(distance) <= tolerances
         zone = np.array(ZONES, dtype=object)[codes].tolist()
         return Membership(self.levels, zone, inside, on_boundary, distance)
 
     def classify_points(self, lonlat: ArrayLike) -> tuple[Bytes, Bytes]:
-        """Return zone codes and border bits of points, without distances; for millions of them.
+        """Return zone codes and boundary bits of points, without distances; fast for millions of points.
 
         Parameters
         ----------
@@ -193,16 +193,16 @@ class RingIndex:
         Returns
         -------
         codes : ndarray of uint8, shape (n,)
-            Places in `ZONES`.
+            Indices of `ZONES`.
         bits : ndarray of uint8, shape (n,)
-            Set of the levels, as bits ``1 << place`` in `LEVELS`, on whose boundary the point is.
+            Levels on whose boundary the point is, as bits ``1 << index`` in `LEVELS`.
 
         Raises
         ------
         InvalidShape
-            A position is no place on Earth.
+            A position is not a location on Earth.
         """
-        points = positions(lonlat)
+        points = validate_locations(lonlat)
         if self._grid is None and len(points) < GRID_FROM:
             rows = np.arange(len(points))
             inside, on_boundary = np.zeros(len(points), np.uint8), np.zeros(len(points), np.uint8)
@@ -212,9 +212,10 @@ class RingIndex:
         return self.classify_by_grid(points, self.load_grid())
 
     def classify_by_grid(self, points: Floats, grid: "_CellGrid") -> tuple[Bytes, Bytes]:
+        """Return zone codes and boundary bits; points in mixed cells are tested exactly."""
         codes, bits = np.empty(len(points), np.uint8), np.zeros(len(points), np.uint8)
         unsure, cells_of_unsure = [], []
-        for start in range(0, len(points), _CHUNK):  # chunks stay in the processor's cache
+        for start in range(0, len(points), _CHUNK):  # a chunk fits into the cache of the processor
             chunk = slice(start, start + _CHUNK)
             cells = grid.classify_cells(points[chunk])
             codes[chunk] = _ZONE_OF_CELL[cells]
@@ -226,8 +227,8 @@ class RingIndex:
         inside, on_boundary = cells & np.uint8(_ALL), np.zeros(len(rows), np.uint8)
         undecided = points[rows]
         for ring in self._rings:
-            mine = np.flatnonzero(cells & np.uint8(ring.bit << _MIXED_SHIFT))
-            self.classify_exactly(ring, undecided, mine, inside, on_boundary)
+            ring_rows = np.flatnonzero(cells & np.uint8(ring.bit << _MIXED_SHIFT))
+            self.classify_exactly(ring, undecided, ring_rows, inside, on_boundary)
         codes[rows], bits[rows] = _INNERMOST[inside], on_boundary
         return codes, bits
 
@@ -241,9 +242,10 @@ class RingIndex:
         on_boundary[rows] |= ring.is_on_boundary(subset, covered) * np.uint8(ring.bit)
 
     def load_grid(self) -> "_CellGrid":
+        """Return the grid, built at first use."""
         with self._lock:
             if self._grid is None:
-                self._grid = _CellGrid.build_grid(self._rings, self.frame)
+                self._grid = _CellGrid.build_grid(self._rings, self.projection)
             return self._grid
 
 
@@ -255,16 +257,16 @@ _ZONE_OF_CELL: Final = _INNERMOST[np.arange(256) & _ALL]
 
 
 class _PreparedRing:
-    """One boundary: its polygon prepared in lon/lat and, when first needed, its line in metres."""
+    """One boundary: its polygon prepared in lon/lat, and its line in metres, built at first use."""
 
     def __init__(self, boundary: Boundary, projection: LocalProjection, lock: threading.RLock) -> None:
         self.polygon, self.tolerance_m = boundary.polygon, boundary.tolerance_m
-        self.bit_place = LEVELS.index(boundary.level)
-        self.bit = 1 << self.bit_place
-        self._frame, self._lock = projection, lock
+        self.level_index = LEVELS.index(boundary.level)
+        self.bit = 1 << self.level_index
+        self._projection, self._lock = projection, lock
         self._outline: Outline | None = None
-        # GEOS builds the index of a prepared polygon at its second question, and not in a way
-        # that two threads could do together; so it is asked here.
+        # GEOS builds the index of a prepared polygon at the second query, and this is not safe in two
+        # threads at once; so the queries are made here.
         shapely.prepare(self.polygon)
         west, south, east, north = self.polygon.bounds
         x, y = np.full(3, (west + east) / 2), np.full(3, (south + north) / 2)
@@ -273,19 +275,19 @@ class _PreparedRing:
 
     @property
     def outline(self) -> Outline:
-        """The line in metres."""
+        """The boundary line in metres."""
         if self._outline is None:
             with self._lock:
                 if self._outline is None:
-                    self._outline = Outline(self.polygon, self._frame)
+                    self._outline = Outline(self.polygon, self._projection)
         return self._outline
 
     def covers_points(self, points: Floats) -> Bools:
-        """Tell which points are inside or on the line."""
+        """Return which points are inside or on the line."""
         return np.asarray(shapely.intersects_xy(self.polygon, points[:, 0], points[:, 1]))
 
     def touches_points(self, points: Floats, covered: Bools) -> Bools:
-        """Tell which points are exactly on the line."""
+        """Return which points are exactly on the line."""
         return covered & ~np.asarray(shapely.contains_xy(self.polygon, points[:, 0], points[:, 1]))
 
     def signed_distance(
@@ -298,19 +300,19 @@ class _PreparedRing:
         return np.where(covered, -away, away) + 0.0
 
     def is_on_boundary(self, points: Floats, covered: Bools) -> Bools:
-        """Tell which points are within the tolerance of the line, as `signed` measures it."""
+        """Return which points are within the tolerance of the line, as `signed_distance` measures it."""
         if self.tolerance_m == 0:
             return self.touches_points(points, covered)
         on_boundary = np.zeros(len(points), np.bool_)
         rows = np.flatnonzero(self.is_measurable(points))
-        xy = self._frame.to_metres(points[rows])
+        xy = self._projection.to_metres(points[rows])
         close = self.outline.is_within(xy, self.tolerance_m + _TOUCH_M)
         rows, xy = rows[close], xy[close]
         on_boundary[rows] = np.abs(self.signed_distance(points[rows], xy, covered[rows])) <= self.tolerance_m
         return on_boundary
 
     def is_measurable(self, points: Floats) -> Bools:
-        """Tell which points are near enough to be measured in the frame."""
+        """Return which points are near enough for the projection to measure them."""
         west, south, east, north = self.polygon.bounds
         lon, lat = points[:, 0], points[:, 1]
         return (
@@ -323,11 +325,11 @@ class _PreparedRing:
 
 @dataclass(frozen=True, eq=False)
 class _CellGrid:
-    """Cells over all rings; low bits: inside, high bits: a widened line enters.
+    """Grid of cells over all rings; low bits of a cell: inside; high bits: a widened line enters it.
 
-    `cells` finds a point's cell by products and sums that never decrease with the coordinate, and
-    lines are entered with the same arithmetic. So a cell without a line is a rectangle of floats
-    without a line, whatever was rounded.
+    `classify_cells` finds the cell of a point by arithmetic that is monotonic in the coordinate, and
+    `find_line_cells` uses the same arithmetic. So rounding cannot put a point and a line that are in
+    the same cell into different cells.
     """
 
     west: float
@@ -347,7 +349,7 @@ class _CellGrid:
         low, high = bounds[:2] - margin, bounds[2:] + margin
         cell = np.maximum((high - low) / _SIDE, margin / 2)
         counts = np.ceil((high - low) / cell).astype(np.int64) + 4
-        low -= 2 * cell  # a rim of cells that no line enters, where all points beyond end up
+        low -= 2 * cell  # outer cells that no line enters; all points beyond the grid are in them
         per_lon, per_lat = 1 / cell
         width, height = counts.tolist()
         kinds = np.zeros(width * height, np.uint8)
@@ -372,7 +374,7 @@ class _CellGrid:
         return to_cell_index(lat, self.south, self.per_lat, self.height)
 
     def find_line_cells(self, ring: _PreparedRing, widened: Floats, cell: Floats) -> Bools:
-        """Return the cells that the boxes around short pieces of the line enter, widened."""
+        """Return the cells that the widened boxes around short segments of the line enter."""
         border = shapely.segmentize(divide_edges(ring.polygon.boundary), float(cell.min()) * 2)
         xy, line = shapely.get_coordinates(shapely.get_parts(border), return_index=True)
         same = np.flatnonzero(line[1:] == line[:-1])
@@ -380,7 +382,7 @@ class _CellGrid:
         high = np.maximum(xy[same], xy[same + 1]) + widened
         west, east = self.to_column(low[:, 0]), self.to_column(high[:, 0])
         south, north = self.to_row(low[:, 1]), self.to_row(high[:, 1])
-        # Corners of boxes, summed along both axes, count the boxes over each cell.
+        # The cumulative sums of the signed corners of boxes along both axes count the boxes over each cell.
         size = (self.height + 1) * (self.width + 1)
         count = np.zeros(size, np.int64)
         for row, column, sign in (
@@ -394,7 +396,7 @@ class _CellGrid:
         return np.asarray(summed[:-1, :-1] > 0)
 
     def find_inside_cells(self, ring: _PreparedRing, entered: Bools) -> Bools:
-        """Return which cells are inside, by one test for every run of cells without a line."""
+        """Return which cells are inside, by one test for each run of cells without a line."""
         free = ~entered
         first = free.copy()
         first[:, 1:] &= entered[:, :-1]
@@ -412,16 +414,17 @@ class _CellGrid:
 
 
 def to_cell_index(values: Floats, origin: float, per_degree: float, count: int) -> Ints:
+    """Return the indices of cells along one axis, clamped to the grid."""
     scaled = (values - origin) * per_degree
     np.clip(scaled, 0, count - 1, out=scaled)
     return scaled.astype(np.int64)
 
 
 def compute_tolerance_deg(ring: _PreparedRing, projection: LocalProjection) -> Floats:
-    """Return a ring's tolerance in degrees of longitude and latitude, never too small.
+    """Return an upper bound of the tolerance of a ring in degrees of longitude and latitude.
 
-    From the derivatives of the projection at places all over the ring's bounds: a step of one
-    metre in the frame changes longitude and latitude by the rows of the inverse Jacobian.
+    It is computed from the derivatives of the projection at points all over the bounds of the ring: a
+    step of one metre in the projection changes longitude and latitude by the rows of the inverse Jacobian.
     """
     if ring.tolerance_m == 0:
         return np.full(2, _ROUNDED_DEG)

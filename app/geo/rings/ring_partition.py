@@ -1,12 +1,13 @@
-"""Roads cut at the rings: which pieces of road lie inside, outside or on the line of each ring.
+"""Ring partition: the road network divided by each ring into inside, outside and the band along the boundary.
 
-Promises that every way from one side of a ring to the other leads over a listed passage. What lies
-within the ring's band (a few metres either side of its line) is *on* the line, and so is a stub:
-road that leaves the band and, with all it leads to, ends within `STUB_M`. Connected road that is on
-the line is one *place*, and a place belongs to one side, whichever makes fewer road groups pass;
-when equal, and where no road leaves it, the inside, for a ring is closed. So a road along the line
-passes it at most where it comes and goes, weaving and touching are nothing, and a road that ends on
-the line passes it when another leads on.
+- Every path from one side of a ring to the other uses a listed passage.
+- Road within the band of the ring (a few metres on both sides of its line) is *on* the line. So is a stub: road
+  that leaves the band and, with all road connected to it, ends within `STUB_M`.
+- Connected road on the line is one *border component*. A component belongs to one side: to the side that gives
+  fewer road groups that pass. If the numbers are equal, or no road leaves it, it belongs to the inside, because
+  a ring is a closed set.
+- So a road along the line passes it at most where it joins and leaves the line; a road that weaves around the line
+  or touches it does not pass; a road that ends on the line passes it if another road leads on.
 """
 
 from collections.abc import Sequence
@@ -20,16 +21,16 @@ from scipy.sparse.csgraph import connected_components
 
 from app.geo.arrays import Bools, Floats, Ints
 from app.geo.rings.closeness import BorderIntervals, find_border_intervals
-from app.geo.roads.network import Network
+from app.geo.roads.network import NodedNetwork
 
 STUB_M: Final = 30.0
 LEAST_BAND_M, MOST_BAND_M = 0.5, 25.0
-"""The band is the ring's tolerance, kept within these limits."""
+"""The band is the tolerance of the ring, clamped to these limits."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """A network cut where bands of rings begin and end; m pieces, n nodes, r rings."""
+    """A network cut where the bands of rings begin and end; m pieces, n nodes, r rings."""
 
     node_xy: Floats
     """Shape (n, 2); the nodes of the network come first, in their order."""
@@ -40,7 +41,7 @@ class Pieces:
     edge: Ints
     """Shape (m,): row of the edge of the network."""
     from_m: Floats
-    """Shape (m,): where the piece starts, measured along the edge."""
+    """Shape (m,): start of the piece, measured along the edge."""
     to_m: Floats
     group: Ints
 
@@ -51,13 +52,13 @@ class Pieces:
 
     @property
     def drivable(self) -> Bools:
-        """Which pieces may be driven at all."""
+        """Whether traffic can use the piece in at least one direction."""
         return np.asarray(self.forward | self.backward)
 
 
 @dataclass(frozen=True, eq=False)
 class RingBand:
-    """A ring to cut by: polygon and band, in the metres of the network's frame."""
+    """Polygon and band of a ring, in the projection of the network."""
 
     polygon: shapely.Polygon | shapely.MultiPolygon
     band_m: float
@@ -65,57 +66,59 @@ class RingBand:
 
 @dataclass(frozen=True, eq=False)
 class RingSide:
-    """The roads as one ring sees them; columns of pieces and nodes as in `Pieces`."""
+    """The road network divided by one ring; rows of pieces and nodes as in `Pieces`."""
 
     inside: Bools
-    """Shape (n,): side of each node; nodes on the line have the side of their place."""
+    """Shape (n,): whether the node is inside; a node on the line has the side of its border component."""
     on_line: Bools
     """Shape (n,)."""
-    border_node: Ints
-    """Shape (n,): number of the place of each node on the line, -1 elsewhere."""
+    border_component: Ints
+    """Shape (n,): border component of each node on the line, -1 for other nodes."""
     passage: Ints
-    """Shape (p,): pieces that lead from a place on the line to the side it does not belong to."""
+    """Shape (p,): pieces that lead from a border component to the side to which it does not belong."""
     end: Ints
-    """Shape (p,): the node on the line at which each passage meets its place."""
+    """Shape (p,): node on the line at which each passage meets its border component."""
     inbound: Bools
-    """Shape (p,): traffic can take it inward."""
+    """Shape (p,): whether traffic can use it inbound."""
     outbound: Bools
     hit_piece: Ints
-    """Shape (h,): piece of every place where a road meets the line itself."""
+    """Shape (h,): piece of every point where a road meets the line itself."""
     hit_xy: Floats
     """Shape (h, 2)."""
 
 
 def compute_band_m(tolerance_m: float) -> float:
-    """Return how far from its line a ring with this tolerance counts as the line."""
+    """Return the half-width in metres of the band of a ring with this tolerance."""
     return float(min(max(tolerance_m, LEAST_BAND_M), MOST_BAND_M))
 
 
-def cut_network(network: Network, rings: Sequence[RingBand], tree: shapely.STRtree) -> tuple[Pieces, list[RingSide]]:
-    """Return the network cut at the bands of rings, and what each ring sees of it.
+def cut_network(
+    network: NodedNetwork, rings: Sequence[RingBand], tree: shapely.STRtree
+) -> tuple[Pieces, list[RingSide]]:
+    """Return the network cut at the bands of rings, and its partition by each ring.
 
     Parameters
     ----------
-    network : Network
-    rings : sequence of Ring
-        Each is judged for itself; they may share borders.
+    network : NodedNetwork
+    rings : sequence of RingBand
+        Each is evaluated separately; they may share boundaries.
     tree : STRtree
-        Over ``found.line``.
+        Over ``network.line``.
 
     Returns
     -------
-    tuple of Pieces and list of Side
-        A side for each ring, in their order.
+    tuple of Pieces and list of RingSide
+        One for each ring, in their order.
 
     Examples
     --------
     Two roads into a square; the second only touches its corner.
 
-    >>> from app.geo.roads.network import network
+    >>> from app.geo.roads.network import build_network
     >>> lines = shapely.from_wkt(["LINESTRING (50 -90, 50 50)", "LINESTRING (190 90, 90 190)"])
     >>> none = [0, 0]
-    >>> roads, _ = network(lines, oneway=none, layer=none, road_class=none, group=[0, 1])
-    >>> ring = RingBand(shapely.box(0, 0, 140, 140), compute_band_m=5)
+    >>> roads, _ = build_network(lines, oneway=none, layer=none, road_class=none, group=[0, 1])
+    >>> ring = RingBand(shapely.box(0, 0, 140, 140), band_m=5)
     >>> pieces, (side,) = cut_network(roads, [ring], shapely.STRtree(roads.line))
     >>> pieces.edge[side.passage].tolist(), side.inbound.tolist()
     ([0], [True])
@@ -128,7 +131,8 @@ def cut_network(network: Network, rings: Sequence[RingBand], tree: shapely.STRtr
     return pieces, [build_side(network, pieces, ring, of) for ring, of in zip(rings, intervals, strict=True)]
 
 
-def split_edges(network: Network, intervals: Sequence[BorderIntervals]) -> Pieces:
+def split_edges(network: NodedNetwork, intervals: Sequence[BorderIntervals]) -> Pieces:
+    """Return the pieces of the edges, cut where bands begin and end."""
     cuts = [find_cut_offsets(of) for of in intervals]
     edge = np.concatenate([edge for edge, _ in cuts] or [np.empty(0, np.int64)])
     offset_m = np.concatenate([offset_m for _, offset_m in cuts] or [np.empty(0)])
@@ -163,9 +167,9 @@ def split_edges(network: Network, intervals: Sequence[BorderIntervals]) -> Piece
 
 
 def find_cut_offsets(intervals: BorderIntervals) -> tuple[Ints, Floats]:
-    """Return where the band of a ring begins and ends, and the middles of what lies between.
+    """Return edges and offsets at which the band of a ring begins and ends, and the middles between two bands.
 
-    The middle is a node off the line on an edge that leaves it and comes back.
+    The middle is a node off the line on an edge that leaves the line and comes back.
     """
     again = np.flatnonzero(intervals.line[1:] == intervals.line[:-1])
     middle = (intervals.to_m[again] + intervals.from_m[again + 1]) / 2
@@ -173,7 +177,8 @@ def find_cut_offsets(intervals: BorderIntervals) -> tuple[Ints, Floats]:
     return edge, np.concatenate([intervals.from_m, intervals.to_m, middle])
 
 
-def build_side(network: Network, pieces: Pieces, ring: RingBand, intervals: BorderIntervals) -> RingSide:
+def build_side(network: NodedNetwork, pieces: Pieces, ring: RingBand, intervals: BorderIntervals) -> RingSide:
+    """Return the partition of the network by one ring."""
     shapely.prepare(ring.polygon)
     middle = (pieces.from_m + pieces.to_m) / 2
     in_band = is_in_band(intervals, pieces.edge, middle)
@@ -189,23 +194,23 @@ def build_side(network: Network, pieces: Pieces, ring: RingBand, intervals: Bord
         on_line,
     )
     piece_inside = find_inside_pieces(network, pieces, ring, off, middle, on_line, inside)
-    count, border_node = connected_components(
+    count, component = connected_components(
         coo_matrix((np.ones(len(on), np.int8), (pieces.tail[on], pieces.head[on])), shape=(n, n)),
         directed=False,
     )
-    border_node = border_node.astype(np.int64)  # it becomes part of keys
-    # What leaves the line: a piece, the node it leaves from, and the side it leads to.
+    component = component.astype(np.int64)  # it becomes a part of 64-bit keys
+    # Pieces that leave the line, the node from which each leaves, and the side to which it leads.
     leaving = np.concatenate([off[on_line[pieces.tail[off]]], off[on_line[pieces.head[off]]]])
     at_tail = np.arange(len(leaving)) < int(on_line[pieces.tail[off]].sum())
     leads_in = piece_inside[leaving]
     end = np.where(at_tail, pieces.tail[leaving], pieces.head[leaving])
     away = np.where(at_tail, pieces.forward[leaving], pieces.backward[leaving])
     towards = np.where(at_tail, pieces.backward[leaving], pieces.forward[leaving])
-    of = border_node[end]
+    of = component[end]
     groups_in = count_distinct_groups(of[leads_in], pieces.group[leaving[leads_in]], count)
     groups_out = count_distinct_groups(of[~leads_in], pieces.group[leaving[~leads_in]], count)
     belongs_in = (groups_in > 0) & (groups_out <= groups_in) | (groups_out == 0)
-    inside = np.where(on_line, belongs_in[border_node], inside)
+    inside = np.where(on_line, belongs_in[component], inside)
     can_enter = any_by_node(of[~leads_in], towards[~leads_in], count) & any_by_node(of[leads_in], away[leads_in], count)
     can_leave = any_by_node(of[leads_in], towards[leads_in], count) & any_by_node(of[~leads_in], away[~leads_in], count)
     inbound = np.where(leads_in, away, towards) & can_enter[of]
@@ -215,7 +220,7 @@ def build_side(network: Network, pieces: Pieces, ring: RingBand, intervals: Bord
     return RingSide(
         inside,
         on_line,
-        np.where(on_line, border_node, -1),
+        np.where(on_line, component, -1),
         leaving[passes],
         end[passes],
         inbound[passes],
@@ -226,7 +231,7 @@ def build_side(network: Network, pieces: Pieces, ring: RingBand, intervals: Bord
 
 
 def is_in_band(intervals: BorderIntervals, edge: Ints, offset_m: Floats) -> Bools:
-    """Tell which places along edges lie in a band."""
+    """Return which offsets along edges are in a band."""
     inside = np.zeros(len(edge), np.bool_)
     rows = np.flatnonzero(np.isin(edge, intervals.line))
     if not len(rows):
@@ -241,13 +246,13 @@ def is_in_band(intervals: BorderIntervals, edge: Ints, offset_m: Floats) -> Bool
 
 
 def add_stubs(pieces: Pieces, on: Ints, off: Ints, on_line: Bools) -> tuple[Ints, Ints, Bools]:
-    """Return the pieces on the line, those off it, and the nodes on it, stubs counted to the line."""
+    """Return the pieces on the line, the pieces off it, and the nodes on it; stubs are on the line."""
     n = len(pieces.node_xy)
     tail, head = pieces.tail[off], pieces.head[off]
     free = ~on_line[tail] & ~on_line[head]
     graph = coo_matrix((np.ones(int(free.sum()), np.int8), (tail[free], head[free])), shape=(n, n))
     count, stub_piece = connected_components(graph, directed=False)
-    # A piece between two nodes on the line leads nowhere else: a part of its own.
+    # A piece between two nodes on the line has no node off the line: it is a component of its own.
     alone = on_line[tail] & on_line[head]
     of = np.where(on_line[tail], stub_piece[head], stub_piece[tail])
     of[alone] = count + np.arange(int(alone.sum()))
@@ -263,7 +268,7 @@ def add_stubs(pieces: Pieces, on: Ints, off: Ints, on_line: Bools) -> tuple[Ints
 
 
 def find_inside_pieces(
-    network: Network,
+    network: NodedNetwork,
     pieces: Pieces,
     ring: RingBand,
     off: Ints,
@@ -271,7 +276,7 @@ def find_inside_pieces(
     on_line: Bools,
     inside: Bools,
 ) -> Bools:
-    """Return the side of pieces off the line: that of an end off it, or of the middle."""
+    """Return whether pieces off the line are inside: decided by an end off the line, else by the middle."""
     inside_flags = inside[np.where(on_line[pieces.tail], pieces.head, pieces.tail)]
     both = off[on_line[pieces.tail[off]] & on_line[pieces.head[off]]]
     if len(both):
@@ -281,7 +286,7 @@ def find_inside_pieces(
 
 
 def count_distinct_groups(node: Ints, group: Ints, count: int) -> Ints:
-    """Return how many groups leave each place."""
+    """Return the number of road groups that leave each border component."""
     if not len(node):
         return np.zeros(count, np.int64)
     width = int(group.max()) + 1
@@ -289,13 +294,14 @@ def count_distinct_groups(node: Ints, group: Ints, count: int) -> Ints:
 
 
 def any_by_node(node: Ints, flag: Bools, count: int) -> Bools:
+    """Return which border components have at least one flagged row."""
     flagged = np.zeros(count, np.bool_)
     flagged[node[flag]] = True
     return flagged
 
 
 def find_piece_at(pieces: Pieces, edge: Ints, offset_m: Floats) -> Ints:
-    """Return the piece that holds a place along an edge."""
+    """Return the pieces that contain offsets along edges."""
     if not len(edge):
         return np.empty(0, np.int64)
     piece_start = np.searchsorted(pieces.edge, edge)

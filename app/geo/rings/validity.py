@@ -1,7 +1,7 @@
-"""Whether a boundary can be used: a valid polygon, and rings that lie one inside the other.
+"""Validation of boundaries: valid polygons, and rings nested one inside the next.
 
-Promises a reason and a place for every refusal. Rings may share border, and real ones share tens
-of kilometres; only what sticks out by more than a tolerance is a fault.
+Every error has a reason and a location. Rings may share boundaries, and real ones share tens of kilometres; only
+an inner ring that leaves the outer one by more than a tolerance is an error.
 """
 
 import re
@@ -14,12 +14,13 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from app.errors import InvalidShape
-from app.geo.arrays import Floats, Ints, Shapes, positions
+from app.geo.arrays import Floats, Ints, Shapes, validate_locations
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.rings.outline import STEP_DEG, Outline
+from app.messages import Message
 
 NOISE_M: Final = 0.001
-"""Less than this cannot be told from rounding and is never a fault."""
+"""Less than this may be rounding and is not an error."""
 _PRECISION: Final = 0.02
 _PRECISION_M: Final = 0.1
 _MAX_CELLS: Final = 5_000
@@ -27,7 +28,7 @@ _REASON: Final = re.compile(r"(?P<reason>[^\[]+)\[(?P<x>\S+) (?P<y>\S+)\]")
 
 
 def check_polygonal(geometry: BaseGeometry) -> MultiPolygon:
-    """Return a polygon or multipolygon as a valid MultiPolygon, or say what is wrong and where.
+    """Return a polygon or multipolygon as a valid MultiPolygon.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ def check_polygonal(geometry: BaseGeometry) -> MultiPolygon:
     ------
     InvalidShape
         Another type; an empty geometry or part; a third or measured coordinate; a coordinate that
-        is not finite or no longitude and latitude; or not valid in the sense of OGC Simple
-        Features, with GEOS's reason (self-intersection, hole outside its shell, ...).
+        is not finite or not a longitude and latitude; or not valid in the sense of OGC Simple
+        Features, with the reason of GEOS (self-intersection, hole outside its shell, ...).
 
     Examples
     --------
@@ -57,19 +58,20 @@ def check_polygonal(geometry: BaseGeometry) -> MultiPolygon:
 35.500000].
     """
     if not isinstance(geometry, Polygon | MultiPolygon):
-        raise InvalidShape(f"Not a Polygon or MultiPolygon but a {geometry.geom_type}")
+        raise InvalidShape(Message("{type} is not a Polygon or MultiPolygon", type=geometry.geom_type))
     polygons = shapely.get_parts(geometry)
     if geometry.is_empty or shapely.is_empty(polygons).any():
-        raise InvalidShape("Empty geometry")
+        raise InvalidShape(Message("Empty geometry"))
     if geometry.has_z or geometry.has_m:
-        raise InvalidShape("More than two dimensions")
-    positions(shapely.get_coordinates(geometry))
+        raise InvalidShape(Message("More than two dimensions"))
+    validate_locations(shapely.get_coordinates(geometry))
     if not shapely.is_valid(geometry):
         raise build_validity_error(shapely.is_valid_reason(geometry))
     return MultiPolygon(polygons.tolist())
 
 
 def build_validity_error(reason: str) -> InvalidShape:
+    """Return the error for a reason of GEOS, with the location if GEOS reports one."""
     match = _REASON.match(reason)
     if match is None:
         return InvalidShape(reason)
@@ -78,13 +80,13 @@ def build_validity_error(reason: str) -> InvalidShape:
 
 @dataclass(frozen=True)
 class NestingError:
-    """How an inner ring leaves an outer one."""
+    """The point at which an inner ring is farthest outside an outer one."""
 
     excess_m: float
-    """Distance from the outer ring of the farthest place found; short of the greatest by at most
-    2 % or a tenth of a metre, unless thousands of places come equally close to it."""
-    where: tuple[float, float]
-    """This place, longitude and latitude."""
+    """Distance of this point from the outer ring; below the true maximum by at most 2 % or a tenth of
+    a metre, unless thousands of points are equally far."""
+    location: tuple[float, float]
+    """Longitude and latitude of the point."""
 
 
 def check_nesting(
@@ -93,42 +95,42 @@ def check_nesting(
     projection: LocalProjection,
     tolerance_m: float,
 ) -> NestingError | None:
-    """Return where an inner ring leaves an outer one by more than a tolerance, None when nowhere.
+    """Return where an inner ring leaves an outer one by more than a tolerance; None if it does not.
 
     Parameters
     ----------
     outer, inner : Polygon or MultiPolygon
-        Valid, in lon/lat. Shared borders are no fault; a hole of the outer ring under the inner
-        ring is one when a circle wider than the tolerance fits into it.
-    projection : Frame
-        Where the excess is measured.
+        Valid, in lon/lat. Shared boundaries are not an error; a hole of the outer ring under the
+        inner ring is one if a circle with the tolerance as radius fits into it.
+    projection : LocalProjection
+        Projection in which the excess is measured.
     tolerance_m : float
         At least 0; less than a millimetre counts as a millimetre.
 
     Returns
     -------
-    NestingFault or None
+    NestingError or None
 
     Raises
     ------
     InvalidShape
-        A vertex is out of the frame's reach.
+        A vertex is outside the area of the projection.
     ValueError
         A negative tolerance.
 
     Notes
     -----
-    What sticks out is the difference of the two. Its farthest place from the outer ring may lie
-    anywhere in it, so it is looked for by halving cells (as in mapbox's polylabel): no place of a
-    cell can be farther out than its middle by more than half its diagonal, and cells that cannot
-    beat the tolerance and the best so far by a tenth of a metre are dropped. An excess that is
-    less than this beyond the tolerance, and at no vertex, may therefore pass.
+    The excess is the difference of the two polygons. Its point farthest from the outer ring may be
+    anywhere in it, so the search divides cells (as Mapbox's polylabel does): no point of a cell is
+    farther out than its middle by more than half its diagonal, and cells that cannot exceed the
+    tolerance and the best point so far by a tenth of a metre are dropped. So an excess that is less
+    than this above the tolerance, and not at a vertex, may be missed.
 
     Examples
     --------
     >>> city, core = shapely.box(113, 35, 114, 36), shapely.box(113, 35, 113.5, 36.001)
-    >>> fault = check_nesting(city, core, LocalProjection(4547), tolerance_m=50)
-    >>> round(fault.excess_m), round(fault.where[1], 4)
+    >>> error = check_nesting(city, core, LocalProjection(4547), tolerance_m=50)
+    >>> round(error.excess_m), round(error.location[1], 4)
     (111, 36.001)
     >>> check_nesting(city, core, LocalProjection(4547), tolerance_m=150) is None
     True
@@ -153,13 +155,13 @@ def check_nesting(
 
 
 def find_farthest_point(pieces: Shapes, outline: Outline, least_m: float) -> tuple[float, Floats]:
-    """Return distance and place of what lies farthest from the outline."""
+    """Return distance and position of the point of polygons that is farthest from the outline."""
     borders = shapely.boundary(pieces)
     shapely.prepare(pieces)
     shapely.prepare(borders)
     vertices = shapely.get_coordinates(pieces)
     away = outline.distance(vertices)
-    best, where = float(away.max()), vertices[int(np.argmax(away))]
+    best, position = float(away.max()), vertices[int(np.argmax(away))]
     middles, halves, of = build_start_cells(pieces)
     while len(of):
         reach = halves * np.sqrt(2.0)
@@ -177,19 +179,20 @@ def find_farthest_point(pieces: Shapes, outline: Outline, least_m: float) -> tup
         if len(cell_points):
             away = outline.distance(cell_points)
             if away.max() > best:
-                best, where = float(away.max()), cell_points[int(np.argmax(away))]
+                best, position = float(away.max()), cell_points[int(np.argmax(away))]
         middles, halves, of = quarter_cells(middles[best_distance], halves[best_distance], of[best_distance])
-    return best, where
+    return best, position
 
 
 def build_start_cells(pieces: Shapes) -> tuple[Floats, Floats, Ints]:
-    """Return one square around each piece: middle, half its side, and the piece."""
+    """Return one square around each polygon: its middle, half its side, and the row of the polygon."""
     west, south, east, north = shapely.bounds(pieces).T
     middles = np.column_stack([(west + east) / 2, (south + north) / 2])
     return middles, np.maximum(east - west, north - south) / 2, np.arange(len(pieces))
 
 
 def quarter_cells(middles: Floats, halves: Floats, of: Ints) -> tuple[Floats, Floats, Ints]:
+    """Return four cells for each cell."""
     quarter = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])
     moved = middles[:, np.newaxis] + quarter * halves[:, np.newaxis, np.newaxis]
     return moved.reshape(-1, 2), np.repeat(halves / 2, 4), np.repeat(of, 4)

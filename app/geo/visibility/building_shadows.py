@@ -1,7 +1,7 @@
-"""What buildings leave of fields of view: exact visibility on the ground, many cameras at once.
+"""Fields of view cut by buildings: exact visibility on the ground, for many cameras at once.
 
-Promises that obstacles only take away, and that what is left of a camera without obstacles is the
-very polygon it had. Metres of one frame throughout; nothing here knows why a camera looks anywhere.
+Buildings only make fields of view smaller. The field of view of a camera without obstacles is returned as it is.
+All coordinates are metres in one projection.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,19 @@ import shapely
 from numpy.typing import NDArray
 
 from app.errors import TooLarge
-from app.geo.arrays import Bools, Floats, Ints, spread
-from app.geo.coverage.layers import areas
+from app.geo.arrays import Bools, Floats, Ints, expand_ranges
+from app.geo.coverage.overlap import keep_areas
 from app.geo.visibility.field_of_view import build_sectors
 from app.geo.visibility.obstacles import INDOORS, ON_ROOF, Footing, Obstacles, compute_footing
 from app.geo.visibility.radial_visibility import WallSpans, compute_envelope
+from app.messages import Message
 
 TARGET_M: Final = 1.5
-"""Height of what must be seen (a face or a plate), as for `app.geo.visibility.field_of_view.near_blind_m`."""
+"""Height of the target (a face or a plate), as for `app.geo.visibility.field_of_view.near_blind_m`."""
 BLOCK: Final = 400_000
-"""Walls that are looked at in one go, so that memory stays bounded."""
+"""Walls that are evaluated in one block, which bounds the memory."""
 MAX_PAIRS: Final = 10_000_000
-"""More pairs of camera and building than this are refused; a city has about a million."""
+"""Limit of pairs of camera and building; a city has about a million."""
 _MAX_TILT_STEPS: Final = 50_000_000
 _MAX_STRETCH: Final = 1e6
 _SLIVER_M: Final = 0.0005
@@ -33,16 +34,16 @@ _SWEEP_DEG: Final = 30.0
 
 @dataclass(frozen=True, eq=False)
 class CameraViews:
-    """How cameras look, one row each.
+    """Directions and ranges of cameras, one row each.
 
     Parameters
     ----------
     xy : ndarray, shape (n, 2)
     bearing_deg : ndarray, shape (n,)
-        Middle of the view, clockwise from grid north; anything where the opening is 360.
+        Middle of the view, clockwise from grid north; ignored if the opening is 360.
     opening_deg, range_m : ndarray, shape (n,)
     mount_height_m : ndarray, shape (n,)
-        NaN where it is not known.
+        NaN if it is not known.
     indoor : ndarray of bool, shape (n,)
     """
 
@@ -54,20 +55,20 @@ class CameraViews:
     indoor: Bools
 
     def take_rows(self, rows: Ints) -> "CameraViews":
-        """Return some of the cameras."""
+        """Return the cameras of these rows."""
         return CameraViews(*(column[rows] for column in vars(self).values()))
 
 
 @dataclass(frozen=True, eq=False)
 class ShadowedViews:
-    """Fields of view after the buildings have cut them."""
+    """Fields of view cut by buildings."""
 
     shape: NDArray[np.object_]
-    """Polygon or MultiPolygon, shape (n,); the object that came in where nothing cut it."""
+    """Polygon or MultiPolygon, shape (n,); the input object if no building cuts it."""
     standing: Ints
     """See `app.geo.visibility.obstacles.STANDING`."""
     by: tuple[Ints, Ints]
-    """Camera and building of every pair in which the building takes something away, sorted."""
+    """Camera and building of every pair in which the building cuts the field of view, sorted."""
 
 
 def cut_views(
@@ -76,30 +77,30 @@ def cut_views(
     obstacles: Obstacles,
     spared: tuple[Ints, Ints] | None = None,
 ) -> ShadowedViews:
-    """Return what buildings leave of fields of view.
+    """Return fields of view cut by buildings.
 
     Parameters
     ----------
     shape : ndarray of Polygon, shape (n,)
-        Fields of view on open ground, as `app.geo.visibility.field_of_view.sectors` makes them.
-    views : Looks
-        What they were made from.
+        Fields of view on open ground, as `app.geo.visibility.field_of_view.build_sectors` returns them.
+    views : CameraViews
+        Directions and ranges of the same cameras.
     obstacles : Obstacles
     spared : tuple of ndarray, optional
-        Camera and building of pairs in which the building does not stand in the way.
+        Camera and building of pairs in which the building does not block the view.
 
     Returns
     -------
-    Cut
+    ShadowedViews
 
     Notes
     -----
-    A building as high as the camera or higher, and one of which either height is unknown, ends
-    every line of sight at its first wall. A lower one of height H hides, from a camera at height h,
-    the ground it stands on and its shadow: everything between each of its places at distance d and
+    A building ends every line of sight at its first wall if it is at least as high as the camera, or
+    if one of the two heights is not known. A building of height H below the height h of the camera
+    hides its footprint and its shadow: for each point of the footprint at distance d, the ground up to
     ``d (h - t) / (h - H)``, where the line over its edge comes down to a target of height t =
-    `TARGET_M` (similar triangles; the ground is taken as flat). Beyond, the camera sees again.
-    For cameras on or in a footprint see `app.geo.visibility.obstacles.footing`.
+    `TARGET_M` (similar triangles; flat ground). Beyond the shadow the camera sees the ground.
+    For cameras on or in a footprint see `app.geo.visibility.obstacles.compute_footing`.
     """
     n = len(shape)
     if not len(obstacles) or not n:
@@ -126,14 +127,14 @@ def cut_views(
 
 
 def find_camera_building_pairs(views: CameraViews, obstacles: Obstacles, feet: Footing) -> tuple[Ints, Ints]:
-    """Return camera and building of all pairs that may matter, sorted by camera.
+    """Return camera and building of all pairs in which the building may block the view, sorted by camera.
 
     Raises
     ------
     TooLarge
         More than `MAX_PAIRS` pairs.
     """
-    # With its blind zone: what stands in it hides what lies beyond.
+    # The blind zone is included: a building in it hides the ground beyond.
     whole = build_sectors(views.xy, views.bearing_deg, views.opening_deg, views.range_m)
     m = len(obstacles)
     pairs, count, step = [np.empty((2, 0), np.int64)], 0, max(_MAX_TILT_STEPS // m, 1)
@@ -142,8 +143,11 @@ def find_camera_building_pairs(views: CameraViews, obstacles: Obstacles, feet: F
         count += chunk.shape[1]
         if count > MAX_PAIRS:
             raise TooLarge(
-                "Too many buildings lie within the range of too many cameras to be looked at: "
-                f"more than {MAX_PAIRS:,} pairs.",
+                Message(
+                    "More than {limit:,} pairs of a camera and a building within its range. "
+                    "Reduce the cameras, their ranges or the buildings.",
+                    limit=MAX_PAIRS,
+                ),
                 MAX_PAIRS,
             )
         pairs.append(chunk + np.array([[start], [0]]))
@@ -163,12 +167,12 @@ def cut_by_walls(
     camera: Ints,
     building: Ints,
 ) -> tuple[Ints, Ints]:
-    """Cut shapes in place at the first walls; return camera and building of what cut."""
+    """Cut shapes in place at the first walls; return camera and building of each pair that cuts."""
     walls = obstacles.walls
     counts = np.diff(walls.first)[building]
-    radial_envelope = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    cuts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for block in iter_blocks(camera, counts):
-        pair, _, row = spread(counts[block], walls.first[:-1][building[block]])
+        pair, _, row = expand_ranges(counts[block], walls.first[:-1][building[block]])
         viewers, owner = camera[block][pair], building[block][pair]
         spans = build_spans(views, feet, walls.start[row], walls.end[row], viewers, owner)
         rows = np.unique(spans.viewer)
@@ -179,15 +183,15 @@ def cut_by_walls(
         wall = np.unique(wall[nearest])
         hit = np.unique(spans.viewer[wall])
         open_to = seen.visible_polygons(rows)
-        shape[hit] = areas(shapely.intersection(shape[hit], open_to[np.searchsorted(rows, hit)]))
-        radial_envelope.append((spans.viewer[wall], spans.owner[wall]))
-    return np.concatenate([cut_camera for cut_camera, _ in radial_envelope]), np.concatenate(
-        [cut_building for _, cut_building in radial_envelope]
+        shape[hit] = keep_areas(shapely.intersection(shape[hit], open_to[np.searchsorted(rows, hit)]))
+        cuts.append((spans.viewer[wall], spans.owner[wall]))
+    return np.concatenate([cut_camera for cut_camera, _ in cuts]), np.concatenate(
+        [cut_building for _, cut_building in cuts]
     )
 
 
 def iter_blocks(camera: Ints, counts: Ints) -> Iterator[slice]:
-    """Yield runs of pairs of about `BLOCK` walls; the pairs of a camera stay together."""
+    """Yield blocks of pairs with about `BLOCK` walls; all pairs of a camera are in one block."""
     if not len(camera):
         return
     block = np.cumsum(counts) // BLOCK
@@ -198,14 +202,14 @@ def iter_blocks(camera: Ints, counts: Ints) -> Iterator[slice]:
 
 
 def compute_view_radius(views: CameraViews, feet: Footing) -> Floats:
-    """Return how far each camera may see from where it looks, shape (n,)."""
+    """Return the range of each camera from its viewpoint, shape (n,)."""
     return np.asarray(views.range_m + np.hypot(*(feet.xy - views.xy).T))
 
 
 def build_spans(views: CameraViews, feet: Footing, start: Floats, end: Floats, viewer: Ints, owner: Ints) -> WallSpans:
-    """Return the walls that face a camera and lie within its range, as spans of angles."""
+    """Return the walls that face a camera and are within its range, as spans of angles."""
     a, b = start - feet.xy[viewer], end - feet.xy[viewer]
-    # Indoors the walls are seen from behind.
+    # A camera indoors sees the inner side of the walls.
     turned = (feet.code[viewer] == INDOORS)[:, np.newaxis]
     a, b = np.where(turned, b, a), np.where(turned, a, b)
     facing = b[:, 0] * a[:, 1] - b[:, 1] * a[:, 0]  # clockwise from a to b: positive
@@ -238,7 +242,7 @@ def subtract_shadows(
     camera: Ints,
     building: Ints,
 ) -> tuple[Ints, Ints]:
-    """Take low buildings and their shadows out of shapes, in place; return what cut."""
+    """Subtract low buildings and their shadows from shapes in place; return the pairs that cut."""
     if not len(camera):
         return camera, building
     shadows = build_shadows(views, feet, obstacles, camera, building)
@@ -249,12 +253,12 @@ def subtract_shadows(
     rows = camera[first]
     together = np.array([shapely.union_all(group) for group in groups], dtype=object)
     if len(rows):
-        shape[rows] = remove_slivers(areas(shapely.difference(shape[rows], together)))
+        shape[rows] = remove_slivers(keep_areas(shapely.difference(shape[rows], together)))
     return camera, building
 
 
 def remove_slivers(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Return shapes without slivers, which rounding leaves between shadows that share an edge."""
+    """Return shapes without the slivers that rounding leaves between shadows with a common edge."""
     less = shapely.buffer(shapes, -_SLIVER_M, join_style="mitre", mitre_limit=50.0)
     back = shapely.buffer(less, _SLIVER_M, join_style="mitre", mitre_limit=50.0)
     return np.asarray(back)
@@ -263,13 +267,13 @@ def remove_slivers(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 def build_shadows(
     views: CameraViews, feet: Footing, obstacles: Obstacles, camera: Ints, building: Ints
 ) -> NDArray[np.object_]:
-    """Return footprint and shadow of the building of each pair: where its walls are swept to."""
+    """Return the union of footprint and shadow of the building of each pair."""
     walls = obstacles.walls
     mount, height = views.mount_height_m[camera], obstacles.height_m[building]
     stretch = np.where((height > TARGET_M) & (mount > TARGET_M), (mount - TARGET_M) / (mount - height), 1.0)
     stretch = np.minimum(stretch, _MAX_STRETCH)
     counts = np.diff(walls.first)[building]
-    pair, _, row = spread(counts, walls.first[:-1][building])
+    pair, _, row = expand_ranges(counts, walls.first[:-1][building])
     eye = feet.xy[camera[pair]]
     a, b = walls.start[row] - eye, walls.end[row] - eye
     k = stretch[pair, np.newaxis]

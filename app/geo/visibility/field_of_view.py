@@ -1,8 +1,7 @@
-"""What a camera sees on the ground: angles, ranges, pixel densities and sectors.
+"""Field of view of a camera on the ground: angles, ranges, pixel densities and sectors.
 
-Azimuths run clockwise from true north, bearings clockwise from grid north (a frame's convergence
-lies between them); openings lie in (0, 360] degrees. Shapes are conservative: a sector never
-holds a place the formula behind it does not.
+Azimuths are clockwise from true north, bearings clockwise from grid north; the meridian convergence is the
+difference. Openings are in (0, 360] degrees. Polygons are conservative: they are within the exact sector.
 """
 
 from collections.abc import Mapping
@@ -17,15 +16,15 @@ from shapely.geometry import Polygon
 from app.geo.arrays import Bools, Floats, Ints
 
 _THIN_M: Final = 0.001
-"""Rings and blind zones thinner than this are nothing; GEOS could not tell their sides apart."""
+"""Sectors and blind zones thinner than this are empty; GEOS cannot separate their sides."""
 _ROUND_DEG: Final = 1e-6
-"""An opening that lacks less than this to 360 degrees is all round."""
+"""An opening within this of 360 degrees is 360 degrees."""
 PANORAMIC_FROM_DEG: Final = 120.0
-"""Opening from which a lens is treated as panoramic: the tangent overstates the width beyond it."""
+"""Opening from which a lens is treated as panoramic: from there on the tangent overstates the width."""
 
 SCALES: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
     {
-        # IEC 62676-4:2014 (EN 62676-4:2015); "inspect" was not confirmed by a text at hand.
+        # IEC 62676-4:2014 (EN 62676-4:2015); "inspect" is not verified against the text of the standard.
         "iec2014": MappingProxyType(
             {
                 "monitor": 12.5,
@@ -36,7 +35,7 @@ SCALES: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
                 "inspect": 1000.0,
             }
         ),
-        # IEC 62676-4:2025, numbers as published by makers (jvsg.com/?p=11243), not from the text.
+        # IEC 62676-4:2025, as published by manufacturers (jvsg.com/?p=11243), not verified against the text.
         "iec2025": MappingProxyType(
             {
                 "overview": 20.0,
@@ -54,7 +53,7 @@ SCALES: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
 
 
 def find_level(px_per_m: float, scale: str) -> str | None:
-    """Return the finest level of a scale that a pixel density reaches, None below the first.
+    """Return the finest level of a scale that a pixel density reaches; None below the first level.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def find_level(px_per_m: float, scale: str) -> str | None:
     ('recognise', 'perceive', None)
     """
     if scale not in SCALES:
-        raise ValueError(f"unknown scale {scale!r}; known are {', '.join(SCALES)}")
+        raise ValueError(f"unknown scale {scale!r}; scales: {', '.join(SCALES)}")
     reached = [level for level, minimum in SCALES[scale].items() if px_per_m >= minimum]
     return reached[-1] if reached else None
 
@@ -98,9 +97,9 @@ def width_per_m(opening_deg: ArrayLike) -> Floats:
 
     Notes
     -----
-    Below `PANORAMIC_FROM_DEG` the plane at right angles to the axis, ``2 tan(opening / 2)``, as
-    for a rectilinear lens; from there on the arc, ``opening`` in radians. The second is smaller,
-    so the density found for one distance steps up by 1.65 at the change.
+    Below `PANORAMIC_FROM_DEG` it is the width of the plane at right angles to the axis,
+    ``2 tan(opening / 2)``, as for a rectilinear lens; from there on the length of the arc, ``opening``
+    in radians. The arc is shorter, so the density at one distance rises by a factor of 1.65 at the change.
 
     Examples
     --------
@@ -108,23 +107,23 @@ def width_per_m(opening_deg: ArrayLike) -> Floats:
     array([2.    , 6.2832])
     """
     opening = np.asarray(opening_deg, dtype=np.float64)
-    raise_if_any((opening <= 0) | (opening > 360), "opening_deg must lie in (0, 360]")
+    raise_if_any((opening <= 0) | (opening > 360), "opening_deg must be in (0, 360]")
     flat = opening < PANORAMIC_FROM_DEG
     narrow = 2.0 * np.tan(np.radians(np.where(flat, opening, 0.0)) / 2.0)
     return np.where(flat, narrow, np.radians(opening))
 
 
 def range_for_density(h_pixels: ArrayLike, opening_deg: ArrayLike, px_per_m: ArrayLike) -> Floats:
-    """Return the distance up to which a pixel density is reached, in metres.
+    """Return the greatest distance at which a pixel density is reached, in metres.
 
     Parameters
     ----------
     h_pixels : array_like
-        Pixels across the picture.
+        Pixels across the image.
     opening_deg : array_like
         Horizontal opening in (0, 360] degrees.
     px_per_m : array_like
-        Density needed, see `SCALES`.
+        Required density, see `SCALES`.
 
     Returns
     -------
@@ -138,9 +137,9 @@ def range_for_density(h_pixels: ArrayLike, opening_deg: ArrayLike, px_per_m: Arr
 
     Notes
     -----
-    Density is picture width over view width (IEC 62676-4:2014 annex on pixel density); see
-    `width_per_m` for the view width. The distance is the one on the axis; off the axis a
-    rectilinear lens reaches further, so a sector of this radius understates.
+    Density is image width divided by view width (IEC 62676-4:2014 annex on pixel density); see
+    `width_per_m` for the view width. The distance is on the axis; off the axis a rectilinear lens
+    reaches farther, so a sector of this radius is an underestimate.
 
     Examples
     --------
@@ -201,7 +200,7 @@ def opening_from_lens(sensor_width_mm: ArrayLike, focal_mm: ArrayLike) -> Floats
 
     Notes
     -----
-    ``2 atan(width / (2 focal))``, the pinhole model. Sensor widths are nominal; makers differ.
+    ``2 atan(width / (2 focal))``, the pinhole model. Sensor widths are nominal; manufacturers differ.
 
     Examples
     --------
@@ -220,7 +219,7 @@ def near_blind_m(
     vertical_opening_deg: ArrayLike,
     target_height_m: ArrayLike = 1.5,
 ) -> Floats:
-    """Return the ground distance within which a camera looks over its target, in metres.
+    """Return the radius of the blind zone, within which a camera looks over its target, in metres.
 
     Parameters
     ----------
@@ -231,13 +230,13 @@ def near_blind_m(
     vertical_opening_deg : array_like
         Vertical opening of the lens.
     target_height_m : array_like, optional
-        Height of what must be seen; 1.5 m is a face or a plate.
+        Height of the target; 1.5 m is a face or a plate.
 
     Returns
     -------
     ndarray, of the broadcast shape
-        0 when the lower edge of the view points straight down or the lens is not above the
-        target; infinite when the lower edge never comes down to the target; NaN for NaN.
+        0 if the lower edge of the view points straight down or the lens is not above the target;
+        infinite if the lower edge never reaches the target height; NaN for NaN.
 
     Notes
     -----
@@ -267,7 +266,7 @@ def sector(
     near_m: float = 0.0,
     step_deg: float = 5.0,
 ) -> Polygon:
-    """Return the ground seen by one device, in metres of the frame.
+    """Return the sector that one device sees on the ground, in metres.
 
     Parameters
     ----------
@@ -276,18 +275,18 @@ def sector(
     bearing_deg : float
         Middle of the view, clockwise from grid north.
     opening_deg : float
-        In (0, 360]. 360 is a disc, or an annulus when `near_m` is above 0.
+        In (0, 360]. 360 is a disc, or an annulus if `near_m` is above 0.
     range_m, near_m : float
-        Outer and inner radius, to the millimetre; an inner radius not below the outer gives an
-        empty polygon, as does a sector less than a millimetre wide.
+        Outer and inner radius, to the millimetre. If the inner radius is not below the outer one, or
+        the sector is less than a millimetre wide, the polygon is empty.
     step_deg : float, optional
         Greatest angle between vertices on an arc, in (0, 30].
 
     Returns
     -------
     Polygon
-        Lies within the true sector: the outer arc is replaced by chords, the inner one by
-        tangents. See `sector_area` for its area and `build_sectors` for many at once.
+        Within the exact sector: the outer arc is replaced by chords, the inner one by tangents. See
+        `sector_area` for the exact area and `build_sectors` for many devices.
 
     Raises
     ------
@@ -309,7 +308,7 @@ def sector(
 
 
 def sector_area(opening_deg: float, range_m: float, near_m: float = 0.0) -> float:
-    """Return the area of the true sector, in square metres.
+    """Return the area of the exact sector, in square metres.
 
     Examples
     --------
@@ -327,7 +326,7 @@ def build_sectors(
     near_m: ArrayLike = 0.0,
     step_deg: float = 5.0,
 ) -> NDArray[np.object_]:
-    """Return the ground seen by many devices, in metres of the frame.
+    """Return the sectors that many devices see on the ground, in metres.
 
     Parameters
     ----------
@@ -341,12 +340,12 @@ def build_sectors(
     Returns
     -------
     ndarray of Polygon, shape (n,)
-        The same polygons `sector` gives one by one.
+        The same polygons as `sector` returns for each device.
 
     Raises
     ------
     ValueError
-        As for `sector`, naming the rule broken.
+        As for `sector`; the message names the rule.
 
     Examples
     --------
@@ -359,11 +358,11 @@ def build_sectors(
         np.broadcast_to(np.asarray(column, dtype=np.float64), n)
         for column in (bearing_deg, opening_deg, range_m, near_m)
     )
-    raise_if_any(~((opening > 0) & (opening <= 360)), "opening_deg must lie in (0, 360]")
+    raise_if_any(~((opening > 0) & (opening <= 360)), "opening_deg must be in (0, 360]")
     raise_if_any(~(np.isfinite(outer) & (outer >= 0)), "range_m must be 0 or more")
     raise_if_any(~(np.isfinite(near_limit) & (near_limit >= 0)), "near_m must be 0 or more")
     raise_if_any(~np.isfinite(bearing) | ~np.isfinite(centre).all(axis=1), "positions must be finite")
-    raise_if_any(np.asarray(not 0 < step_deg <= 30), "step_deg must lie in (0, 30]")
+    raise_if_any(np.asarray(not 0 < step_deg <= 30), "step_deg must be in (0, 30]")
 
     near_limit = np.where(near_limit < _THIN_M, 0.0, near_limit)
     opening = np.where(opening > 360 - _ROUND_DEG, 360.0, opening)
@@ -397,7 +396,7 @@ def build_sectors(
 
 
 _Ragged = tuple[Floats, Ints]
-"""Coordinates of all rows one after the other, and how many belong to each row."""
+"""Coordinates of all rows, concatenated, and the number of each row."""
 
 
 class _Arcs:
@@ -408,18 +407,18 @@ class _Arcs:
         self._first, self._step = bearing - opening / 2.0, opening / steps
 
     def apex_vertices(self, rows: Ints) -> _Ragged:
-        """Return the device itself, one vertex a row."""
+        """Return the position of the device, one vertex for each row."""
         return self._centre[rows], np.ones(len(rows), dtype=np.int64)
 
     def arc_vertices(self, rows: Ints, radius: Floats, *, backwards: bool = False) -> _Ragged:
-        """Return the vertices on an arc, clockwise from its first end unless backwards."""
+        """Return the vertices on arcs, clockwise, or counterclockwise if `backwards`."""
         counts = self._steps[rows] + 1
         row = np.repeat(rows, counts)
         vertex = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
         if backwards:
             vertex = self._steps[row] - vertex
         angle = np.radians(self._first[row] + self._step[row] * vertex)
-        # The last vertex of a closed arc repeats the first exactly; rings are closed by it.
+        # The last vertex of a closed arc repeats the first one exactly and closes the ring.
         closing = (vertex == self._steps[row]) & (self._step[row] * self._steps[row] == 360)
         angle = np.where(closing, np.radians(self._first[row]), angle)
         spokes = np.stack([np.sin(angle), np.cos(angle)], axis=1) * radius[row, np.newaxis]
@@ -427,7 +426,7 @@ class _Arcs:
 
 
 def build_vertex_rings(sections: list[_Ragged]) -> NDArray[np.object_]:
-    """Return one ring a row, made of the parts of the row one after the other."""
+    """Return one ring for each row, from its sections in their order."""
     totals = np.sum([counts for _, counts in sections], axis=0)
     xy = np.empty((int(totals.sum()), 2))
     starts = np.cumsum(totals) - totals
@@ -440,9 +439,11 @@ def build_vertex_rings(sections: list[_Ragged]) -> NDArray[np.object_]:
 
 
 def build_polygons(sections: list[_Ragged]) -> NDArray[np.object_]:
+    """Return one polygon for each row, from its sections in their order."""
     return np.asarray(shapely.polygons(build_vertex_rings(sections)))
 
 
 def raise_if_any(broken: Bools, rule: str) -> None:
+    """Raise ValueError with the rule if any row breaks it."""
     if np.any(broken):
         raise ValueError(rule)

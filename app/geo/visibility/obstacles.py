@@ -1,7 +1,7 @@
-"""Buildings as obstacles to looking, in the metres of one frame.
+"""Buildings as obstacles of lines of sight: their walls, and cameras mounted on buildings.
 
-Promises walls that cross nowhere (where footprints overlap they are divided), each with its building
-on its left, and one stated rule for a camera that hangs on a building or stands on its roof.
+Walls do not cross: where footprints overlap, walls are divided. The building is on the left of each of its walls.
+All coordinates are metres in one projection.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.geo.arrays import Bools, Floats, Ints, spread
+from app.geo.arrays import Bools, Floats, Ints, expand_ranges
 
 WALL_M: Final = 3.0
-"""A camera that lies inside a footprint, but no deeper than this, hangs on its nearest wall."""
+"""A camera in a footprint, at most this far from the nearest wall, is mounted on that wall."""
 CLEAR_M: Final = 0.05
-"""How far in front of its wall such a camera is taken to be."""
+"""Distance of the viewpoint of such a camera in front of its wall."""
 STOREY_M: Final = 4.0
-"""Height of a storey where only their number is known: rather too much than too little."""
+"""Height of a storey if only the number of storeys is known; a high estimate."""
 _STRAIGHT: Final = 1e-9
 _SHORT_M: Final = 1e-9
 FREE, ON_WALL, ON_ROOF, INDOORS = range(4)
 STANDING: Final = ("free", "wall", "roof", "indoors")
-"""Names of the codes that say where a camera is in relation to the buildings."""
+"""Names of the codes of where a camera is in relation to buildings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,23 +40,23 @@ class Walls:
 
 @dataclass(frozen=True, eq=False)
 class PreviousObstacles:
-    """Buildings as they were, of which most are still there as they were."""
+    """Buildings of the previous analysis, most of them unchanged."""
 
     obstacles: "Obstacles"
     row: Ints
-    """Shape (m,): the row that each building of now had then, -1: it is new."""
+    """Shape (m,): previous row of each current building; -1 for a new building."""
 
 
 @dataclass(frozen=True, eq=False)
 class Obstacles:
-    """Footprints of buildings and how high they rise.
+    """Footprints and heights of buildings.
 
     Parameters
     ----------
     shape : ndarray of Polygon or MultiPolygon, shape (m,)
         Valid, in metres; courtyards are holes.
     height_m : ndarray, shape (m,)
-        NaN where it is not known: then nobody looks over it.
+        NaN if it is not known; then the building blocks every view.
 
     Raises
     ------
@@ -71,9 +71,10 @@ class Obstacles:
     def update_from(
         cls, shape: NDArray[np.object_], height_m: Floats, earlier: PreviousObstacles | None
     ) -> "Obstacles":
-        """Return buildings with the walls of those that are as before, and that nothing new touches.
+        """Return buildings with the walls of unchanged buildings that no changed building touches.
 
-        The same as made from nothing; only what changed and what it touches is looked at again.
+        The result is the same as without `earlier`; only changed buildings and those that they touch are
+        computed.
         """
         obstacles = cls(shape, height_m)
         if earlier is None or "walls" not in vars(earlier.obstacles):
@@ -90,7 +91,7 @@ class Obstacles:
         return obstacles
 
     def update_walls(self, again: Bools, earlier: PreviousObstacles) -> Walls:
-        """Return the walls of all, made anew for some and taken over for the others."""
+        """Return the walls of all buildings: computed for some rows, copied from `earlier` for the others."""
         new_walls = again.copy()
         new_walls[self.tree.query(self.shape[again], predicate="intersects")[1]] = True
         rows = np.flatnonzero(new_walls)
@@ -105,7 +106,7 @@ class Obstacles:
         start[again] = created.first[order[again]] + len(old.start)
         size[retained] = np.diff(old.first)[earlier.row[retained]]
         start[retained] = old.first[earlier.row[retained]]
-        _, _, wall = spread(size, start)
+        _, _, wall = expand_ranges(size, start)
         return Walls(
             np.concatenate([old.start, created.start])[wall],
             np.concatenate([old.end, created.end])[wall],
@@ -113,9 +114,9 @@ class Obstacles:
         )
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not fit together."""
+        """Raise ValueError if the columns have unequal lengths."""
         if len(self.shape) != len(self.height_m):
-            raise ValueError("columns of buildings have unequal lengths")
+            raise ValueError("the columns of buildings have unequal lengths")
 
     def __len__(self) -> int:
         """Return the number of buildings."""
@@ -123,13 +124,13 @@ class Obstacles:
 
     @cached_property
     def tree(self) -> shapely.STRtree:
-        """Index of the footprints."""
+        """Spatial index of the footprints."""
         shapely.prepare(self.shape)
         return shapely.STRtree(self.shape)
 
     @cached_property
     def walls(self) -> Walls:
-        """Walls of all buildings, divided where they cross those of another."""
+        """Walls of all buildings, divided where they cross walls of another building."""
         rings, building = list_rings(self.shape)
         start, end, ring = list_segments(rings)
         start, end, owner = divide_segments(start, end, building[ring], self.find_overlapping())
@@ -137,7 +138,7 @@ class Obstacles:
         return Walls(start, end, np.concatenate([[0], np.cumsum(counts)]))
 
     def find_overlapping(self) -> Bools:
-        """Return which buildings share ground with another."""
+        """Return which buildings overlap another building."""
         first, _ = self.tree.query(self.shape, predicate="overlaps")
         flags = np.zeros(len(self), np.bool_)
         flags[first] = True
@@ -145,7 +146,7 @@ class Obstacles:
 
 
 def compute_heights(height_m: Floats, levels: Floats) -> Floats:
-    """Return heights: as stated, else `STOREY_M` for every storey, else NaN.
+    """Return heights: as registered, else `STOREY_M` for each storey, else NaN.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def compute_heights(height_m: Floats, levels: Floats) -> Floats:
 
 
 def list_rings(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], Ints]:
-    """Return all rings, the inside to their left, and the row each belongs to."""
+    """Return all rings with the building on their left, and the row of the building of each."""
     polygons, of_part = shapely.get_parts(shapes, return_index=True)
     turned = shapely.orient_polygons(polygons, exterior_cw=False)
     rings, of_ring = shapely.get_rings(turned, return_index=True)
@@ -164,14 +165,14 @@ def list_rings(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], Ints]:
 
 
 def list_segments(rings: NDArray[np.object_]) -> tuple[Floats, Floats, Ints]:
-    """Return start, end and ring of every segment that has a length."""
+    """Return start, end and ring of every segment with a length above 0."""
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     same = (ring[1:] == ring[:-1]) & (np.hypot(*np.diff(xy, axis=0).T) > _SHORT_M)
     return xy[:-1][same], xy[1:][same], np.asarray(ring[:-1][same], dtype=np.int64)
 
 
 def divide_segments(start: Floats, end: Floats, owner: Ints, overlapping: Bools) -> tuple[Floats, Floats, Ints]:
-    """Return the segments, those of overlapping buildings divided where they cross."""
+    """Return the segments; those of overlapping buildings are divided where they cross."""
     rows = np.flatnonzero(overlapping[owner])
     if not len(rows):
         return start, end, owner
@@ -181,12 +182,12 @@ def divide_segments(start: Floats, end: Floats, owner: Ints, overlapping: Bools)
     along, across = end[first_segment] - start[first_segment], end[second_segment] - start[second_segment]
     away = start[second_segment] - start[first_segment]
     turn = cross_product(along, across)
-    # Walls in one line do not cross, whatever rounding makes of them.
+    # Collinear walls do not cross; with rounding they may seem to.
     real = np.abs(turn) > _STRAIGHT * np.hypot(*along.T) * np.hypot(*across.T)
-    first_segment, row_order = first_segment[real], np.clip(cross_product(away, across)[real] / turn[real], 0.0, 1.0)
-    # Every segment begins at its start and at each of its crossings, in order.
+    first_segment, cut_fraction = first_segment[real], np.clip(cross_product(away, across)[real] / turn[real], 0.0, 1.0)
+    # New segments begin at the start and at each crossing of a segment, in order.
     row = np.concatenate([np.arange(len(start)), first_segment])
-    cut_share = np.concatenate([np.zeros(len(start)), row_order])
+    cut_share = np.concatenate([np.zeros(len(start)), cut_fraction])
     order = np.lexsort((cut_share, row))
     row, cut_share = row[order], cut_share[order]
     begin = start[row] + cut_share[:, np.newaxis] * (end[row] - start[row])
@@ -197,42 +198,43 @@ def divide_segments(start: Floats, end: Floats, owner: Ints, overlapping: Bools)
 
 
 def cross_product(first: Floats, second: Floats) -> Floats:
+    """Return the z component of the cross products of vectors, row by row."""
     return np.asarray(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
 class Footing:
-    """Where cameras are in relation to the buildings, one row each."""
+    """Viewpoints of cameras in relation to buildings, one row each."""
 
     code: Ints
     """One of `FREE`, `ON_WALL`, `ON_ROOF`, `INDOORS`."""
     xy: Floats
-    """Where each looks from: in front of its wall when it hangs on one."""
+    """Viewpoint of each camera: in front of its wall if it is mounted on one."""
     carrier: tuple[Ints, Ints]
-    """Camera and building of all pairs in which the camera lies in the footprint."""
+    """Camera and building of all pairs in which the camera is in the footprint."""
 
 
 def compute_footing(xy: Floats, mount_height_m: Floats, indoor: Bools, obstacles: Obstacles) -> Footing:
-    """Return where each camera looks from.
+    """Return the viewpoint of each camera.
 
     Parameters
     ----------
     xy : ndarray, shape (n, 2)
     mount_height_m : ndarray, shape (n,)
-        NaN where it is not known.
+        NaN if it is not known.
     indoor : ndarray of bool, shape (n,)
     obstacles : Obstacles
 
     Notes
     -----
-    A camera outside every footprint is free. One inside (or within `CLEAR_M` of a wall) is
+    A camera outside all footprints is free. A camera in a footprint, or within `CLEAR_M` of a wall, is
 
-    - indoors, when it says so: it sees what lies inside this building;
-    - on the roof, when building and mount heights are known and the camera is higher, or when the
-      nearest wall is more than `WALL_M` away: the building under it does not block it;
-    - on the wall otherwise: it looks from `CLEAR_M` in front of the nearest wall, so that its own
-      building blocks what lies behind it and nothing else. When there is no free place in front of
-      that wall (a wall two houses share), it counts as on the roof.
+    - indoors, if it is registered as indoor: it sees the inside of this building;
+    - on the roof, if building and mount heights are known and the camera is higher, or if the nearest
+      wall is more than `WALL_M` away: the building under it does not block it;
+    - on the wall otherwise: its viewpoint is `CLEAR_M` in front of the nearest wall, so that its
+      building blocks only the view behind it. If no point in front of that wall is free (two
+      buildings share the wall), the camera is on the roof.
     """
     code, xy_free = np.full(len(xy), FREE), np.array(xy, dtype=np.float64)
     points = np.asarray(shapely.points(xy))
@@ -248,13 +250,13 @@ def compute_footing(xy: Floats, mount_height_m: Floats, indoor: Bools, obstacles
     hangs = ~indoors & ~roof & ~(above & ~inside)
     code[camera[roof]] = ON_ROOF
     code[camera[indoors]] = INDOORS
-    # The nearest wall of a camera that lies on several footprints comes last, and stays.
+    # For a camera in several footprints the nearest wall is assigned last.
     order = np.flatnonzero(hangs & (code[camera] == FREE))
     order = order[np.argsort(-depth[order], kind="stable")]
     xy_free[camera[order]] = move_off_walls(wall[order], xy[camera[order]], depth[order], inside[order], obstacles)
     code[camera[order]] = ON_WALL
-    nowhere = np.isnan(xy_free[:, 0])
-    code[nowhere], xy_free[nowhere] = ON_ROOF, xy[nowhere]
+    unplaced = np.isnan(xy_free[:, 0])
+    code[unplaced], xy_free[unplaced] = ON_ROOF, xy[unplaced]
     return Footing(code, xy_free, (camera[inside], building[inside]))
 
 
@@ -262,9 +264,9 @@ _AROUND: Final = np.radians(np.arange(0.0, 360.0, 22.5))
 
 
 def move_off_walls(wall: Floats, xy: Floats, depth: Floats, inside: Bools, obstacles: Obstacles) -> Floats:
-    """Return free places `CLEAR_M` from places on walls: straight on, else in some direction.
+    """Return free points `CLEAR_M` from points on walls: perpendicular if possible, else in any direction.
 
-    NaN where there is none.
+    NaN if no direction is free.
     """
     n = len(wall)
     on_the_line = depth < 1e-6
@@ -278,5 +280,5 @@ def move_off_walls(wall: Floats, xy: Floats, depth: Floats, inside: Bools, obsta
     free.reshape(-1)[taken] = False
     free[on_the_line, 0] = False
     candidates = free_xy[np.arange(n), np.argmax(free, axis=1)]
-    blocked = np.asarray(free.any(axis=1))
-    return np.where(blocked[:, np.newaxis], candidates, np.nan)
+    has_free = np.asarray(free.any(axis=1))
+    return np.where(has_free[:, np.newaxis], candidates, np.nan)

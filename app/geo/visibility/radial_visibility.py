@@ -1,8 +1,8 @@
 """The nearest wall in every direction, for many viewers at once.
 
-Promises the lower envelope of segments that do not cross, in O(n log n) steps for n walls: a
-segment tree over the angles at which walls begin or end, each of whose nodes keeps the one wall
-that is nearest wherever it covers the node. All viewers share one tree; no wall spans two of them.
+The lower envelope of segments that do not cross, in O(n log n) steps for n walls. It uses a segment tree over the
+angles at which walls begin or end; each node keeps the nearest of the walls that cover it. All viewers share one
+tree; each wall belongs to one viewer.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from app.geo.arrays import Floats, Ints, spread
+from app.geo.arrays import Floats, Ints, expand_ranges
 
 _THIN_RAD: Final = 1e-10
-"""A wall seen under a smaller angle than this hides nothing."""
+"""A wall with a smaller angle of view than this is ignored."""
 _THIN_DEG: Final = 1e-8
-"""Between directions that differ by less there is nothing to be seen."""
+"""Intervals of directions smaller than this are ignored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +27,17 @@ class WallSpans:
     Parameters
     ----------
     viewer, owner : ndarray of int, shape (k,)
-        Row of the viewer, and of the building.
+        Rows of the viewer and of the building.
     a, b : ndarray, shape (k, 2)
-        Ends of the wall seen from the viewer, b clockwise of a by less than 180 degrees.
+        Ends of the wall relative to the viewer, b clockwise of a by less than 180 degrees.
     nearest_m : ndarray, shape (k,)
-        How near the wall comes.
+        Distance of the nearest point of the wall.
     xy : ndarray, shape (n, 2)
-        Viewers.
+        Positions of the viewers.
     first_deg, opening_deg : ndarray, shape (n,)
-        Bearing at which each begins to look, and how far round.
+        Bearing of the first edge of each view, and its width.
     radius_m : ndarray, shape (n,)
-        How far each is asked about.
+        Radius of each view.
     """
 
     viewer: Ints
@@ -51,13 +51,13 @@ class WallSpans:
     radius_m: Floats
 
     def distance(self, wall: Ints, angle_deg: Floats) -> Floats:
-        """Return how far walls are in directions, as degrees from where their viewers begin."""
+        """Return distances of walls in directions, in degrees from the first edge of the view."""
         bearing = np.radians(self.first_deg[self.viewer[wall]] + angle_deg)
         east, north = np.sin(bearing), np.cos(bearing)
         a, along = self.a[wall], self.b[wall] - self.a[wall]
         with np.errstate(divide="ignore", invalid="ignore"):
             distance_m = (a[:, 0] * along[:, 1] - a[:, 1] * along[:, 0]) / (east * along[:, 1] - north * along[:, 0])
-        # Seen nearly along its length, a wall is as far as one of its ends at least.
+        # If the direction is nearly parallel to the wall, the farther end is the distance.
         farthest = np.maximum(np.hypot(*a.T), np.hypot(*self.b[wall].T))
         distance_m = np.where(np.isfinite(distance_m), distance_m, farthest)
         return np.clip(distance_m, self.nearest_m[wall], farthest)
@@ -65,23 +65,23 @@ class WallSpans:
 
 @dataclass(frozen=True, eq=False)
 class RadialEnvelope:
-    """What is nearest, by intervals of direction, sorted by viewer and clockwise."""
+    """The nearest walls in intervals of directions, sorted by viewer, then clockwise."""
 
     spans: WallSpans
     viewer: Ints
     first_deg: Floats
     last_deg: Floats
     wall: Ints
-    """Row of the nearest wall, -1 where there is none."""
+    """Row of the nearest wall; -1 if there is none."""
 
     @property
     def nearest_m(self) -> Floats:
-        """How near the wall comes within its interval; infinite without a wall, shape (k,)."""
+        """Least distance of the wall in its interval, shape (k,); infinite without a wall."""
         nearest_wall_m = np.full(len(self.wall), np.inf)
         rows = np.flatnonzero(self.wall >= 0)
         wall, spans = self.wall[rows], self.spans
         ends = np.minimum(spans.distance(wall, self.first_deg[rows]), spans.distance(wall, self.last_deg[rows]))
-        # A wall comes nearest where it is at right angles to the line of sight, if it is there.
+        # The nearest point of the line of the wall is the foot of the perpendicular, if the interval contains it.
         along = spans.b[wall] - spans.a[wall]
         foot = np.degrees(np.arctan2(-along[:, 1], along[:, 0]))
         foot = (foot - spans.first_deg[spans.viewer[wall]]) % 360.0
@@ -90,9 +90,9 @@ class RadialEnvelope:
         return nearest_wall_m
 
     def visible_polygons(self, viewers: Ints) -> NDArray[np.object_]:
-        """Return what viewers, all of which are in the envelope, can see: star-shaped polygons.
+        """Return the star-shaped polygons that viewers see; all viewers must be in the envelope.
 
-        Without a wall they reach a little beyond the radius asked about.
+        In directions without a wall a polygon reaches slightly beyond the radius of the view.
         """
         spans = self.spans
         out = spans.radius_m[self.viewer] * 1.1 + 1.0
@@ -102,7 +102,7 @@ class RadialEnvelope:
         for end in (0, 1):
             reach[end, rows] = spans.distance(self.wall[rows], interval[end, rows])
         selected = np.stack([np.ones_like(self.wall, dtype=np.bool_)] * 2)
-        # Where one wall goes on there is no corner.
+        # Between two intervals of the same wall there is no corner.
         on = (self.wall[1:] == self.wall[:-1]) & (self.wall[1:] >= 0)
         on &= self.viewer[1:] == self.viewer[:-1]
         selected[0, 1:][on] = False
@@ -116,7 +116,7 @@ class RadialEnvelope:
 
 
 def build_star_polygons(spans: WallSpans, viewers: Ints, viewer: Ints, corners: Floats) -> NDArray[np.object_]:
-    """Return polygons from corners; who does not look all round is a corner itself."""
+    """Return polygons from corners; a viewer with an opening below 360 degrees is itself a corner."""
     corner_rows = np.flatnonzero(spans.opening_deg[viewers] < 360.0)
     row = np.concatenate([np.searchsorted(viewers, viewer), corner_rows])
     order = np.argsort(row, kind="stable")
@@ -132,26 +132,26 @@ def compute_envelope(spans: WallSpans, step_deg: float) -> RadialEnvelope:
 
     Parameters
     ----------
-    spans : Spans
-        Walls that cross nowhere.
+    spans : WallSpans
+        Walls that do not cross.
     step_deg : float
         No interval is wider than this.
     """
     wall, low, high = split_spans(spans)
     viewers = np.unique(spans.viewer)
     steps = np.ceil(spans.opening_deg[viewers] / step_deg - 1e-9).astype(np.int64)
-    row, interval, _ = spread(steps + 1, np.zeros(len(steps), np.int64))
+    row, interval, _ = expand_ranges(steps + 1, np.zeros(len(steps), np.int64))
     even = np.minimum(interval * step_deg, spans.opening_deg[viewers][row])
     viewer = np.concatenate([viewers[row], spans.viewer[wall], spans.viewer[wall]])
     angle = np.concatenate([even, low, high])
     order = np.lexsort((angle, viewer))
     viewer, angle = viewer[order], angle[order]
-    # Equal angles may stand in any order: a piece begins at the first interval at its angle.
+    # Equal angles may be in any order: a span begins at the first interval with its angle.
     new = np.append(True, (viewer[1:] != viewer[:-1]) | (angle[1:] != angle[:-1]))
     interval = np.empty(len(order), dtype=np.int64)
     interval[order] = np.maximum.accumulate(np.where(new[: len(order)], np.arange(len(order)), 0))
     first, stop = np.split(interval[len(row) :], 2)
-    # Interval i runs from angle i to angle i + 1; the one after a viewer's last angle is empty.
+    # Interval i is from angle i to angle i + 1; the interval after the last angle of a viewer is empty.
     last = np.append(viewer[1:] != viewer[:-1], True)
     end = np.where(last[: len(angle)], angle, np.append(angle[1:], 0.0)[: len(angle)])
     winner = find_nearest_walls(spans, wall, first, stop, angle, end)
@@ -160,7 +160,7 @@ def compute_envelope(spans: WallSpans, step_deg: float) -> RadialEnvelope:
 
 
 def split_spans(spans: WallSpans) -> tuple[Ints, Floats, Floats]:
-    """Return walls and the angles they span, in two pieces where they reach past the beginning."""
+    """Return walls and the angles that they span; a span across the first edge of the view gives two rows."""
     cross = spans.b[:, 0] * spans.a[:, 1] - spans.b[:, 1] * spans.a[:, 0]
     width = np.arctan2(cross, (spans.a * spans.b).sum(axis=1))
     first = spans.first_deg[spans.viewer]
@@ -182,11 +182,11 @@ def split_spans(spans: WallSpans) -> tuple[Ints, Floats, Floats]:
 def find_nearest_walls(
     spans: WallSpans, wall: Ints, first: Ints, stop: Ints, start_deg: Floats, end_deg: Floats
 ) -> Ints:
-    """Return the nearest wall of every interval; pieces cover intervals from first to stop."""
+    """Return the nearest wall of every interval; each wall covers the intervals from first to stop."""
     n = len(start_deg)
     height = max(n - 1, 0).bit_length()
     size = 1 << height
-    # Walls do not cross, so of those that cover a node one is nearest in all of it.
+    # Walls do not cross, so one of the walls that cover a node is nearest in the whole node.
     node, piece, level = cover_ranges(first + size, stop + size)
     begin = (node << level) - size
     finish = np.minimum(begin + (1 << level), n) - 1
@@ -209,7 +209,7 @@ def find_nearest_walls(
 
 
 def cover_ranges(first: Ints, stop: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return the nodes of a segment tree that make up ranges of leaves, with range and level."""
+    """Return the nodes of a segment tree that cover ranges of leaves, with the row of the range and the level."""
     nodes, pieces, levels = [], [], []
     piece = np.arange(len(first))
     level = 0

@@ -1,7 +1,7 @@
-"""Which devices lie near which sites, how far, and whether they look at them.
+"""Reach of devices: which devices are near which sites, at what distance, and whether they look at them.
 
-Works on plain columns in the metres of one frame. A site is a point or an area; the distance to
-an area is the distance to its nearest place, 0 inside. Knows nothing of states or requirements.
+All coordinates are metres in one projection. A site is a point or an area; the distance to an area is the distance
+to its nearest point, 0 inside.
 """
 
 from dataclasses import dataclass
@@ -14,27 +14,27 @@ from scipy.spatial import cKDTree
 
 from app.errors import TooLarge
 from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.coverage.needs import Units
-from app.geo.coverage.tables import DeviceTable, Parameters
+from app.geo.coverage.tables import DeviceTable, NeedTable, Parameters
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility.field_of_view import build_sectors, range_for_density
+from app.messages import Message
 
 MAX_PAIRS: Final = 10_000_000
-"""More pairs of site and device than this are refused; a city of 10,000 sites has about 200,000."""
+"""Limit of pairs of site and device; a city of 10,000 sites has about 200,000."""
 _SLACK_DEG: Final = 1e-9
 _WEDGE_STEP_DEG: Final = 30.0
 
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """Places to be watched.
+    """Control points as points or areas.
 
     Parameters
     ----------
     xy : ndarray, shape (n, 2)
         A point of each site in metres.
     area : ndarray of bool, shape (n,)
-        Which sites are areas.
+        Whether each site is an area.
     shape : ndarray of object, shape (n,)
         Their polygons in metres; None for points.
     radius_m : ndarray, shape (n,)
@@ -48,7 +48,7 @@ class Sites:
 
     @classmethod
     def from_points(cls, xy: Floats, shapes: dict[int, shapely.Geometry]) -> "Sites":
-        """Return sites from their points and the polygons, in metres, of those that are areas."""
+        """Return sites from their points and, for those that are areas, their polygons in metres by row."""
         n = len(xy)
         area, shape, radius = np.zeros(n, np.bool_), np.full(n, None, dtype=object), np.zeros(n)
         for row, polygon in shapes.items():
@@ -60,7 +60,7 @@ class Sites:
         return cls(xy, area, shape, radius)
 
     def distance(self, site: Ints, xy: Floats) -> Floats:
-        """Return the distance in metres from each site, shape (k,), to the place beside it."""
+        """Return the distance in metres from each site, shape (k,), to the position in the same row."""
         away = xy - self.xy[site]
         distance = np.hypot(away[:, 0], away[:, 1])
         rows = np.flatnonzero(self.area[site])
@@ -70,7 +70,7 @@ class Sites:
 
 
 def find_pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
-    """Return site and device of every pair that is near enough, sorted by site, then device.
+    """Return site and device of every pair within reach, sorted by site, then device.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def find_pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, In
     xy : ndarray, shape (m, 2)
         Devices in metres.
     reach_m : ndarray, shape (m,)
-        Distance from the site up to which each device is wanted.
+        Greatest distance of each device from a site.
     always : tuple of ndarray
-        Sites and devices of pairs that are wanted at any distance.
+        Sites and devices of pairs that are included at any distance.
 
     Returns
     -------
     tuple of ndarray of int64, shape (k,)
-        A little more than what lies within reach: areas are taken by the circle around them.
+        All pairs within reach and a few more, because areas are replaced by the circles around them.
 
     Raises
     ------
@@ -94,8 +94,8 @@ def find_pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, In
 
     Notes
     -----
-    Devices are searched in classes of reach that double, so that one camera with a range of
-    kilometres does not widen the search for all.
+    Devices are searched in classes of reach, each twice as wide as the one before it, so that one
+    camera with a range of kilometres does not widen the search for all.
     """
     m = max(len(xy), 1)
     keys = [always[0] * m + always[1]]
@@ -110,8 +110,11 @@ def find_pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, In
         count += int(tree.count_neighbors(nearby, radius)) + int(np.sum(lengths))
         if count > MAX_PAIRS:
             raise TooLarge(
-                "Too many devices are near too many control points, or see too far, to be "
-                f"compared: more than {MAX_PAIRS:,} pairs.",
+                Message(
+                    "More than {limit:,} pairs of a control point and a device within its range. "
+                    "Reduce the control points, the devices or their ranges.",
+                    limit=MAX_PAIRS,
+                ),
                 MAX_PAIRS,
             )
         neighbours = tree.sparse_distance_matrix(nearby, radius, output_type="ndarray")
@@ -123,7 +126,7 @@ def find_pairs(sites: Sites, xy: Floats, reach_m: Floats, always: tuple[Ints, In
         away = np.hypot(*(xy[device] - sites.xy[site]).T)
         inside = away <= reach_m[device] + sites.radius_m[site] + 1e-6
         keys.append(site[inside] * m + device[inside])
-    # numpy.unique hashes since 2.3, which takes ten times as long here
+    # numpy.unique uses hashing since 2.3, which is ten times as slow for these keys
     key = np.sort(np.concatenate(keys))
     site, device = np.divmod(key[np.diff(key, prepend=-1) > 0], m)
     return site, device
@@ -135,17 +138,17 @@ def group_by_reach(reach_m: Floats) -> list[Ints]:
         return []
     shortest = max(float(reach_m.min()), 1.0)
     classes = np.ceil(np.log2(np.maximum(reach_m / shortest, 1.0)))
-    return [np.flatnonzero(classes == remaining) for remaining in sorted(set(classes.tolist()))]
+    return [np.flatnonzero(classes == reach_class) for reach_class in sorted(set(classes.tolist()))]
 
 
 def flatten_lists(lists: NDArray[np.object_]) -> Ints:
-    """Return what `scipy.spatial.cKDTree.query_ball_point` found for many, one after the other."""
+    """Return the lists of `scipy.spatial.cKDTree.query_ball_point`, concatenated."""
     flattened = [np.asarray(items, dtype=np.int64) for items in lists]
     return np.concatenate(flattened) if flattened else np.empty(0, np.int64)
 
 
 def distance_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, near_m: Floats) -> Floats:
-    """Return how near the nearest place of a site is that a device looking all round sees.
+    """Return the distance to the nearest point of a site that a device with an opening of 360 degrees sees.
 
     Parameters
     ----------
@@ -156,12 +159,12 @@ def distance_all_round(sites: Sites, site: Ints, xy: Floats, distance: Floats, n
     distance : ndarray, shape (k,)
         From the device to the site.
     near_m : ndarray, shape (k,)
-        What is nearer than this is not seen.
+        Radius of the blind zone.
 
     Returns
     -------
     ndarray, shape (k,)
-        Metres; infinite when the whole site lies in the blind zone.
+        Metres; infinite if the whole site is in the blind zone.
     """
     seen = np.where(distance >= near_m, distance, np.inf)
     rows = np.flatnonzero(sites.area[site] & (distance < near_m))
@@ -179,35 +182,35 @@ def distance_in_sector(
     bearing_deg: Floats,
     opening_deg: Floats,
 ) -> Floats:
-    """Return the same for a device that looks one way, without limit of range.
+    """Return the same distance for a device with an azimuth, without limit of range.
 
     Parameters
     ----------
-    sites, site, xy, near
+    sites, site, xy, near_m
         As for `distance_all_round`.
     all_round : ndarray, shape (k,)
-        What `distance_all_round` returned for them.
+        Result of `distance_all_round` for the same rows.
     bearing_deg, opening_deg : ndarray, shape (k,)
-        Middle, clockwise from grid north, and width of the view. The edges belong to it.
+        Middle, clockwise from grid north, and width of the view. The edges are in view.
 
     Returns
     -------
     ndarray, shape (k,)
-        Metres; infinite when no place of the site is seen.
+        Metres; infinite if no point of the site is seen.
     """
     towards = sites.xy[site] - xy
     off, half = off_axis_deg(towards, bearing_deg), opening_deg / 2 + _SLACK_DEG
     seen = np.where(off <= half, all_round, np.inf)
     rows = np.flatnonzero(sites.area[site])
     if len(rows):
-        # Most areas lie wholly in or out of view with the circle around them.
+        # For most areas the circle around them is wholly in view or wholly out of view.
         away, radius = np.hypot(*towards[rows].T), sites.radius_m[site[rows]]
         spread = np.where(away > radius, np.degrees(np.arcsin(radius / np.maximum(away, radius))) + 1e-6, 180.0)
         whole, none = off[rows] + spread <= half[rows], off[rows] - spread > half[rows]
         seen[rows] = np.where(whole, all_round[rows], np.inf)
         rows = rows[~(whole | none)]
         shape, apex = sites.shape[site[rows]], xy[rows]
-        # A fan with chords 30 degrees wide holds the whole area when its radius is this long.
+        # With this radius a sector with chords of 30 degrees contains the whole area.
         away = np.hypot(*towards[rows].T) + sites.radius_m[site[rows]]
         radius = away / np.cos(np.radians(_WEDGE_STEP_DEG / 2)) * 1.01 + 1.0
         wedge = build_sectors(apex, bearing_deg[rows], opening_deg[rows], radius, 0, _WEDGE_STEP_DEG)
@@ -216,16 +219,16 @@ def distance_in_sector(
 
 
 def off_axis_deg(towards: Floats, bearing_deg: Floats) -> Floats:
-    """Return the angle between a bearing and a direction given as (east, north), in [0, 180]."""
+    """Return the angle between a bearing and the direction of a vector (east, north), in [0, 180]."""
     to = np.degrees(np.arctan2(towards[:, 0], towards[:, 1]))
     return np.abs((to - bearing_deg + 180.0) % 360.0 - 180.0)
 
 
 def nearest_visible_distance(shape: NDArray[np.object_], apex: Floats, near_m: Floats) -> Floats:
-    """Return the nearest place of each shape not nearer than `near_m`.
+    """Return the distance to the nearest point of each shape that is not nearer than `near_m`.
 
-    A connected part reaches from its nearest to its farthest place without a gap, so what is left
-    of it beyond the blind zone begins at the zone's edge or at the part's nearest place.
+    A connected polygon has points at every distance between its nearest and its farthest point, so its
+    nearest visible point is at the edge of the blind zone or at the nearest point of the polygon.
     """
     seen = np.full(len(shape), np.inf)
     components, of = shapely.get_parts(shape, return_index=True)
@@ -238,31 +241,29 @@ def nearest_visible_distance(shape: NDArray[np.object_], apex: Floats, near_m: F
     return seen
 
 
-# Devices as far as looking is concerned.
-#
-# Promises metres of one frame, and a number wherever the parameters say what to assume: what a
-# device left open is filled in here and nowhere else. A checkpoint has no optics, whatever it states.
+# Optics of devices. This is the only code that fills in missing values from the assumptions of the parameters.
+# A checkpoint has no optics, also if its record has optical fields.
 
 ALWAYS_WITHIN_M: Final = 1.0
-"""Nearer than this every device reaches: a bearing over such a distance means nothing."""
+"""Every device covers a site within this distance, because a bearing over such a distance is not exact."""
 
 
 @dataclass(frozen=True, eq=False)
 class DeviceOptics:
-    """Devices as far as looking is concerned: in metres, with what was left open filled in."""
+    """Optics of devices, in metres; missing values are filled in from the parameters."""
 
     xy: Floats
     azimuth_deg: Floats
-    """NaN: looks all round."""
+    """NaN: all directions."""
     opening_deg: Floats
     range_m: Floats
     near_m: Floats
     pixels_at_1m: Floats
-    """Pixel density at one metre, NaN where pixels or opening are unknown."""
+    """Pixel density at one metre; NaN if pixels or opening are not known."""
 
     @classmethod
     def from_devices(cls, devices: DeviceTable, parameters: Parameters, projection: LocalProjection) -> "DeviceOptics":
-        """Return what all devices look with, in the metres of the frame."""
+        """Return the optics of all devices, in metres of the projection."""
         blank = np.where(devices.is_checkpoint, np.nan, 0.0)
         azimuth = devices.azimuth_deg % 360.0 + blank
         opening = devices.opening_deg + blank
@@ -276,7 +277,7 @@ class DeviceOptics:
             range_for_density(devices.h_pixels + blank, opening, 1.0),
         )
 
-    def farthest_m(self, units: Units, parameters: Parameters) -> Floats:
+    def farthest_m(self, units: NeedTable, parameters: Parameters) -> Floats:
         """Return the distance at which each device may still be a candidate, shape (m,)."""
         lowest_density = np.nanmin(units.density, initial=np.inf)
         derived = np.nan_to_num(self.pixels_at_1m / lowest_density, nan=0.0)
@@ -286,7 +287,7 @@ class DeviceOptics:
     def compute_range(
         self, device: Ints, density: Floats, assigned: Bools, parameters: Parameters
     ) -> tuple[Floats, Bytes]:
-        """Return range in metres and its basis (place in `RANGE_BASES`) of device rows."""
+        """Return range in metres and its basis (index of `RANGE_BASES`) of device rows."""
         stated = self.range_m[device]
         derived = self.pixels_at_1m[device] / density
         otherwise = np.where(assigned, parameters.assigned_range_m, parameters.assumed_range_m)

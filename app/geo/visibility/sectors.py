@@ -1,7 +1,7 @@
-"""Fields of view of many cameras: from what they state to polygons in metres, with their basis.
+"""Fields of view of many cameras: from their registered optics to polygons in metres, with their basis.
 
-Promises one stated rule for every number a camera left open, polygons that lie within the true
-field of view, and that what was drawn by hand is taken as it is. See docs/fields-of-view.md.
+Every missing value has one documented rule. Polygons are within the exact field of view. A view drawn by hand is
+used as it is. See docs/fields-of-view.md.
 """
 
 from collections.abc import Mapping
@@ -21,27 +21,27 @@ from app.geo.visibility.field_of_view import build_sectors, range_for_density
 from app.geo.visibility.obstacles import Obstacles
 
 VIEW_BASES: Final = ("stated", "optics", "assumed", "drawn")
-"""Names of the codes that say where the extent of a field of view comes from."""
+"""Names of the codes of what determines the extent of a field of view."""
 STATED, OPTICS, ASSUMED, DRAWN = range(4)
 MAX_RANGE_M: Final = 100_000.0
-"""No field of view reaches farther, whatever a lens of a thousandth of a degree would give."""
+"""Upper limit of derived ranges, which matters for lenses with a very small opening."""
 
 
 @dataclass(frozen=True, eq=False)
 class CameraOptics:
-    """What cameras state of their view, one row each; NaN where nothing is stated.
+    """Registered optics of cameras, one row each; NaN if a value is not registered.
 
     Parameters
     ----------
     lonlat : ndarray, shape (n, 2)
     azimuth_deg : ndarray, shape (n,)
-        Clockwise from true north; NaN looks all round.
+        Clockwise from true north; NaN: all directions.
     opening_deg, range_m, near_m, h_pixels, mount_height_m : ndarray, shape (n,)
     indoor : ndarray of bool, shape (n,)
     px_per_m : ndarray, shape (n,)
-        Pixel density the view must have; NaN where pixels say nothing.
+        Required pixel density of the view; NaN if pixels do not limit the range.
     binding : ndarray of bool, shape (n,)
-        Whether a stated range ends where this density does.
+        Whether a stated range is limited to the range of this density.
     drawn : mapping of int to Polygon or MultiPolygon
         Views drawn by hand, in lon/lat, by row.
 
@@ -64,11 +64,11 @@ class CameraOptics:
     drawn: Mapping[int, Polygon | MultiPolygon]
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not fit together."""
+        """Raise ValueError if the columns do not match."""
         n = len(self.lonlat)
         columns = (value for name, value in vars(self).items() if name != "drawn")
         if any(len(column) != n for column in columns):
-            raise ValueError("columns of cameras have unequal lengths")
+            raise ValueError("the columns of cameras have unequal lengths")
         if any(not 0 <= row < n for row in self.drawn):
             raise ValueError("a drawn view belongs to no camera")
 
@@ -82,26 +82,26 @@ class Views:
     """Fields of view, one row for each camera."""
 
     shape: NDArray[np.object_]
-    """Polygon or MultiPolygon in metres; empty where nothing is seen."""
+    """Polygon or MultiPolygon in metres; empty if nothing is seen."""
     open_m2: Floats
-    """Area before buildings cut it."""
+    """Area before it is cut by buildings."""
     basis: Bytes
-    """Place in `VIEW_BASES`."""
+    """Index of `VIEW_BASES`."""
     xy: Floats
     bearing_deg: Floats
-    """Middle of the view, clockwise from grid north; NaN looks all round."""
+    """Middle of the view, clockwise from grid north; NaN: all directions."""
     opening_deg: Floats
     opening_assumed: Bools
     range_m: Floats
-    """For a drawn view the distance to its farthest place."""
+    """For a drawn view, the distance to its farthest point."""
     near_m: Floats
     standing: Ints
     """See `app.geo.visibility.obstacles.STANDING`."""
     cut_by: tuple[Ints, Ints]
-    """Camera and building of each pair in which the building takes something away."""
+    """Camera and building of each pair in which the building cuts the field of view."""
 
     def take_rows(self, rows: Ints) -> "Views":
-        """Return some of the rows, in their order."""
+        """Return the views of these rows, in their order."""
         taken_row = np.full(len(self.shape), -1, dtype=np.int64)
         taken_row[rows] = np.arange(len(rows))
         camera, building = self.cut_by
@@ -111,7 +111,7 @@ class Views:
         return Views(**columns, cut_by=pairs)
 
     def concatenate(self, second: "Views") -> "Views":
-        """Return these rows and those of another table after them."""
+        """Return these views, followed by those of a second table."""
         columns: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(second, name)]) for name in _COLUMNS
         }
@@ -133,19 +133,19 @@ def compute_views(
 
     Parameters
     ----------
-    optics : Optics
+    optics : CameraOptics
     parameters : Parameters
-        What is assumed where a camera states nothing.
-    projection : Frame
+        Values to assume if a camera has none.
+    projection : LocalProjection
     obstacles : Obstacles, optional
-        Buildings, in metres of the frame.
+        Buildings, in metres of the projection.
 
     Notes
     -----
-    The range is the stated one; where the density is binding, no more than the distance at which it
-    ends; where none is stated, that distance; else ``parameters.assumed_range_m``. A camera without
-    an azimuth, or with an opening of 360 degrees, sees a disc, less its blind zone; one with an
-    azimuth a sector of its opening, or of ``parameters.assumed_opening_deg``.
+    The range is the stated range; if the density is binding, at most the range of that density. Without
+    a stated range it is the range of the density, else ``parameters.assumed_range_m``. A camera without
+    an azimuth, or with an opening of 360 degrees, sees a disc without its blind zone; a camera with an
+    azimuth sees a sector of its opening, or of ``parameters.assumed_opening_deg``.
     """
     xy = projection.to_metres(optics.lonlat)
     azimuth = np.where(optics.opening_deg == 360.0, np.nan, optics.azimuth_deg % 360.0)
@@ -189,7 +189,7 @@ def compute_views(
 
 
 def compute_ranges(optics: CameraOptics, opening: Floats, parameters: Parameters) -> tuple[Floats, Bytes]:
-    """Return range in metres and its basis."""
+    """Return ranges in metres and their bases."""
     stated = optics.range_m
     derived = range_for_density(optics.h_pixels, opening, optics.px_per_m)
     derived = np.minimum(derived, MAX_RANGE_M)
@@ -210,12 +210,12 @@ def apply_drawn_views(
     range_m: Floats,
     open_m2: Floats,
 ) -> None:
-    """Put what was drawn in the place of what was computed."""
+    """Replace computed views by drawn views, in place."""
     if not drawn:
         return
     rows = np.array(list(drawn), dtype=np.int64)
     metric = shapely.transform(np.array(list(drawn.values()), dtype=object), projection.to_metres)
-    # A drawing that is valid in degrees may touch itself by a hair in metres.
+    # A drawing that is valid in degrees may touch itself in metres after rounding.
     broken = ~shapely.is_valid(metric)
     metric[broken] = shapely.make_valid(metric[broken])
     shape[rows], open_m2[rows] = metric, shapely.area(metric)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from app.errors import InvalidShape
-from app.geo.arrays import positions
+from app.geo.arrays import validate_locations
 from app.geo.projection.local_projection import LocalProjection, choose_projection, get_projection
 
 GEOD = Geod(ellps="WGS84")
@@ -103,7 +103,7 @@ def test_threads_share_a_frame() -> None:
 
 
 def test_out_of_reach_is_refused_with_the_place() -> None:
-    with pytest.raises(InvalidShape, match="outside the reach") as refused:
+    with pytest.raises(InvalidShape, match="outside the area") as refused:
         LocalProjection(4547).to_metres([(113.0, 35.0), (-156.0, 0.0)])
     assert refused.value.location == (-156.0, 0.0)
     with pytest.raises(InvalidShape):
@@ -125,10 +125,10 @@ def test_out_of_reach_is_refused_with_the_place() -> None:
 )
 def test_what_is_no_position_is_refused(wrong: list[object]) -> None:
     with pytest.raises(InvalidShape):
-        positions(wrong)  # type: ignore[arg-type]  # on purpose
+        validate_locations(wrong)  # type: ignore[arg-type]  # on purpose
 
 
 def test_refusal_names_the_place() -> None:
     with pytest.raises(InvalidShape, match="out of range") as refused:
-        positions([(113.0, 35.0), (35.0, 113.0)])
+        validate_locations([(113.0, 35.0), (35.0, 113.0)])
     assert refused.value.location == (35.0, 113.0)

@@ -19,8 +19,8 @@ from app.geo.coverage.assessment import (
     Need,
     Parameters,
     PointTable,
-    assess,
-    reasons_of,
+    assess_coverage,
+    name_reasons,
 )
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility.line_of_sight import LinesOfSight
@@ -76,12 +76,12 @@ def looked(
     shapes = np.array([moved(shape) for shape in buildings], dtype=object)
     by_hand = {row: moved(shape) for row, shape in (drawn or {}).items()}
     sight = LinesOfSight(Obstacles(shapes, high), one * camera.mount_m, np.array([camera.indoor]), by_hand)
-    return assess(points, devices, Parameters(), FRAME, sight=sight)
+    return assess_coverage(points, devices, Parameters(), FRAME, sight=sight)
 
 
 def reasons(*arguments: Any, **more: Any) -> tuple[str, ...]:
     found = looked(*arguments, **more)
-    return reasons_of(int(found.best_reasons[0])) if not found.met[0] else ()
+    return name_reasons(int(found.best_reasons[0])) if not found.met[0] else ()
 
 
 EAST = Camera(0, 0, 90, 60, 100)
@@ -91,9 +91,9 @@ WALL = shapely.box(20, -50, 22, 50)
 def test_a_building_in_the_way_puts_a_place_out_of_view_and_is_named() -> None:
     assert reasons(EAST, (50, 0)) == ()
     found = looked(EAST, (50, 0), shapely.box(60, -9, 70, 9), shapely.box(40, -9, 42, 9), WALL)
-    assert reasons_of(int(found.best_reasons[0])) == ("out_of_view",)
-    assert found.explain(0)[0].candidates[0].hidden_by == 2  # the first on the way
-    assert looked(EAST, (50, 0)).explain(0)[0].candidates[0].hidden_by is None
+    assert name_reasons(int(found.best_reasons[0])) == ("out_of_view",)
+    assert found.explain_point(0)[0].candidates[0].hidden_by == 2  # the first on the way
+    assert looked(EAST, (50, 0)).explain_point(0)[0].candidates[0].hidden_by is None
 
 
 def test_the_building_that_is_the_place_does_not_hide_it() -> None:
