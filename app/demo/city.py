@@ -1,8 +1,7 @@
-"""The demo city: a made-up Jiaozuo with 409 control points, as drafts the public services take.
+"""The demo city: an invented Jiaozuo with 409 control points, as drafts for the public services.
 
-Promises the same data on every call, in under two seconds, marked synthetic throughout, and
-nothing about people. No clock and no files: a device without ``reported_at`` is meant to have
-reported when it is loaded, one without ``state`` has never reported.
+Every call returns the same data in less than two seconds, marked as synthetic, without data about people. Nothing reads
+a clock or a file: a device without ``reported_at`` reports when it is loaded, one without ``state`` has never reported.
 """
 
 from collections.abc import Sequence
@@ -22,15 +21,14 @@ from app.demo.rings import Rings
 from app.demo.streets import TILT
 from app.models.vocabulary import LEVELS, Level
 
-# Houses at some crossroads of the core, so that the demo shows views that buildings cut.
-#
-# Promises that no house stands between a crossroads and the devices that watch it: houses keep off
-# both streets, and the poles stand nearer. So nothing here changes what is covered.
+# Houses at some crossroads of the core, so that the demo shows fields of view that buildings cut. No house is between a
+# crossroads and the devices that observe it: houses keep a distance from both streets, and the poles are nearer. So the
+# houses do not change what is covered.
 
 HOUSES_SEED: Final = 4108_01
 _CROSSROADS: Final = 12
 _SETBACK_M: Final = 18.0
-"""Poles at a corner stand up to 22 m from the middle: 15.6 m off each street."""
+"""Poles at a corner are up to 22 m from the middle: 15.6 m from each street."""
 _PAVEMENT_M: Final = 4.0
 
 
@@ -47,32 +45,32 @@ def build_houses(demo_points: Sequence[DemoPoint], jurisdiction: str) -> list[di
 
 def build_house(rng: np.random.Generator, demo_point: DemoPoint, quarter: int, jurisdiction: str) -> dict[str, Any]:
     """Return one house, its walls along the streets; every other one with a courtyard."""
-    near = _SETBACK_M + rng.uniform(0, _PAVEMENT_M, 2)
-    far = near + rng.uniform(18, 40, 2)
+    inner = _SETBACK_M + rng.uniform(0, _PAVEMENT_M, 2)
+    outer = inner + rng.uniform(18, 40, 2)
     levels = int(rng.integers(1, 8))
-    known = {"height_m": round(levels * 3.2, 1)} if rng.random() < 0.7 else {}
-    rings = [build_wall_ring(demo_point, quarter, near, far)]
+    height = {"height_m": round(levels * 3.2, 1)} if rng.random() < 0.7 else {}
+    rings = [build_wall_ring(demo_point, quarter, inner, outer)]
     if quarter % 2:
-        rings.append(build_wall_ring(demo_point, quarter, near + 6, far - 6)[::-1])
+        rings.append(build_wall_ring(demo_point, quarter, inner + 6, outer - 6)[::-1])
     return {
         "code": f"DEMO-H-{demo_point.code}-{quarter + 1}",
         "jurisdiction": jurisdiction,
         "levels": levels,
-        **known,
+        **height,
         "geometry": {"type": "Polygon", "coordinates": rings},
     }
 
 
 def build_wall_ring(
-    demo_point: DemoPoint, quarter: int, near: np.ndarray[Any, Any], far: np.ndarray[Any, Any]
+    demo_point: DemoPoint, quarter: int, inner: np.ndarray[Any, Any], outer: np.ndarray[Any, Any]
 ) -> list[list[float]]:
     """Return a closed ring of lon/lat, anticlockwise, from two corners seen from the crossroads."""
-    (x0, y0), (x1, y1) = near, far
+    (x0, y0), (x1, y1) = inner, outer
     corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
     turn = TILT + np.radians(90.0 * quarter)
     cos, sin = np.cos(turn), np.sin(turn)
-    placed = demo_point.xy + corners @ np.array([[cos, sin], [-sin, cos]])
-    return [[float(lon), float(lat)] for lon, lat in to_lonlat(placed)]
+    corners_xy = demo_point.xy + corners @ np.array([[cos, sin], [-sin, cos]])
+    return [[float(lon), float(lat)] for lon, lat in to_lonlat(corners_xy)]
 
 
 CODE: Final = "410800"
@@ -86,7 +84,7 @@ Draft = dict[str, Any]
 
 @dataclass(frozen=True)
 class DemoCity:
-    """Everything the demo loads, in the order it is loaded, and what it must lead to."""
+    """Everything that the demo loads, in this order, and the gaps that it must lead to."""
 
     jurisdiction: Draft
     rings: dict[Level, Draft]
@@ -98,9 +96,9 @@ class DemoCity:
     faults: list[PlantedFault]
 
 
-def build_jurisdiction(drawn: Rings) -> Draft:
+def build_jurisdiction(ring_lines: Rings) -> Draft:
     """Return the draft of the jurisdiction, with an extent around the city line."""
-    line = to_lonlat(drawn.city.vertices)
+    line = to_lonlat(ring_lines.city.vertices)
     west, south = (line.min(axis=0) - _MARGIN_DEG).round(3).tolist()
     east, north = (line.max(axis=0) + _MARGIN_DEG).round(3).tolist()
     return {
@@ -116,7 +114,7 @@ def build_jurisdiction(drawn: Rings) -> Draft:
 
 
 def find_shared_points(demo_points: list[DemoPoint]) -> list[tuple[str, str]]:
-    """Return the codes of core and urban points that are one place, on the shared border."""
+    """Return the codes of core and urban points at the same location, on the shared boundary."""
     urban = {tuple(demo_point.xy): demo_point.code for demo_point in demo_points if demo_point.category == "urban_road"}
     core = [demo_point for demo_point in demo_points if demo_point.category == "core_road"]
     return [(demo_point.code, urban[tuple(demo_point.xy)]) for demo_point in core if tuple(demo_point.xy) in urban]
@@ -125,7 +123,7 @@ def find_shared_points(demo_points: list[DemoPoint]) -> list[tuple[str, str]]:
 def install_devices(
     factory: DeviceFactory, demo_points: list[DemoPoint], planned: dict[str, planted_faults.Recipe]
 ) -> None:
-    """Put devices at every point; what stands on the shared border serves both its points."""
+    """Install devices at every point; devices on the shared boundary serve both of its points."""
     served = {urban for _, urban in find_shared_points(demo_points)}
     for number, demo_point in enumerate(demo_points):
         if demo_point.code in served:
@@ -139,7 +137,7 @@ def install_devices(
 def watch_exits(
     factory: DeviceFactory, demo_points: list[DemoPoint], planned: dict[str, planted_faults.Recipe]
 ) -> None:
-    """Have two devices, which do not fail together, see all who leave the core, but at `CRITICAL`."""
+    """Let two devices of different failure groups observe each exit of the core, except at `CRITICAL`."""
     for number, demo_point in enumerate(demo_points):
         twice = demo_point.code not in planned and number % _BACKED_UP_EVERY == 0
         if demo_point.category != "core_road" or twice or "outbound" not in demo_point.directions:
@@ -152,17 +150,17 @@ def watch_exits(
 def build_city() -> DemoCity:
     """Return the demo city."""
     rng = np.random.default_rng(SEED)
-    drawn = rings.build_rings(rng)
-    network, grid = roads.build_network(rng, drawn, radial_roads.build_radial_roads(rng, drawn))
-    demo_points = points.build_control_points(rng, drawn, network, grid)
+    ring_lines = rings.build_rings(rng)
+    network, grid = roads.build_network(rng, ring_lines, radial_roads.build_radial_roads(rng, ring_lines))
+    demo_points = points.build_control_points(rng, ring_lines, network, grid)
     planned = planted_faults.choose_recipes(demo_points, find_shared_points(demo_points))
     factory = DeviceFactory(rng, CODE)
     install_devices(factory, demo_points, planned)
     watch_exits(factory, demo_points, planned)
     checkpoints, cameras = factory.build_drafts()
     return DemoCity(
-        jurisdiction=build_jurisdiction(drawn),
-        rings={level: rings.build_ring_feature(drawn, level) for level in LEVELS},
+        jurisdiction=build_jurisdiction(ring_lines),
+        rings={level: rings.build_ring_feature(ring_lines, level) for level in LEVELS},
         roads=roads.build_road_drafts(network, CODE),
         control_points=[points.build_control_point_draft(demo_point, CODE) for demo_point in demo_points],
         checkpoints=checkpoints,

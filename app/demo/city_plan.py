@@ -1,6 +1,6 @@
-"""The door between the demo city's plan, in metres from its centre, and longitude, latitude.
+"""Conversion between the plan of the demo city, in metres from its centre, and longitude and latitude.
 
-Metres are those of EPSG:4547 (CGCS2000, 3-degree zone, 114 E) counted from the city's centre.
+The metres are those of EPSG:4547 (CGCS2000, 3-degree zone, 114 E), counted from the centre of the city.
 """
 
 from functools import cache
@@ -14,8 +14,8 @@ from app.geo.projection.local_projection import get_projection
 Floats = NDArray[np.float64]
 
 EPSG: Final = 4547
-PLACE: Final = (113.2418, 35.2159)
-"""Longitude and latitude of the centre: the place of Jiaozuo."""
+CENTRE: Final = (113.2418, 35.2159)
+"""Longitude and latitude of the centre, in Jiaozuo."""
 _DECIMALS: Final = 7
 """About a centimetre."""
 
@@ -23,14 +23,14 @@ _DECIMALS: Final = 7
 @cache
 def compute_centre() -> tuple[float, float]:
     """Return the centre in metres of the metric CRS."""
-    x, y = get_projection(EPSG).to_metres([PLACE])[0].round(3).tolist()
+    x, y = get_projection(EPSG).to_metres([CENTRE])[0].round(3).tolist()
     return x, y
 
 
 @cache
 def compute_convergence_deg() -> float:
     """Return the convergence of the metric CRS at the centre, in degrees."""
-    return float(get_projection(EPSG).convergence_deg([PLACE])[0])
+    return float(get_projection(EPSG).convergence_deg([CENTRE])[0])
 
 
 def to_lonlat(xy: Floats) -> Floats:
@@ -41,7 +41,7 @@ def to_lonlat(xy: Floats) -> Floats:
 def compute_azimuth(direction: Floats) -> float:
     """Return the azimuth, degrees clockwise from true north, of a vector (east, north) in metres.
 
-    The grid's convergence at the centre serves for the whole city: right to 0.2 degrees.
+    The convergence at the centre is used for the whole city; the error is less than 0.2 degrees.
     """
     grid = np.degrees(np.arctan2(direction[0], direction[1]))
     return normalize_azimuth(float(grid) + compute_convergence_deg())

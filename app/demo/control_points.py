@@ -1,7 +1,7 @@
-"""The 409 control points of the demo city: where roads pass the rings, crossroads, and sites.
+"""The 409 control points of the demo city: where roads cross the rings, at crossroads, and at sites.
 
-Promises 129 + 39 + 47 points exactly on the line at each crossing, 177 on crossroads of the core's
-grid and 17 sites in the middle of its blocks: no two share devices unless they share a place.
+129 + 39 + 47 points are exactly on the line at each crossing, 177 are at crossroads of the grid of the core, and 17
+sites are in the middle of its blocks. Two points share devices only if they have the same location.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _ROADS: Final[tuple[tuple[Level, Category, str, str, str], ...]] = (
 
 @dataclass(frozen=True, eq=False)
 class DemoPoint:
-    """A control point in metres; ``directions`` are those of the traffic it sees."""
+    """A control point in metres; ``directions`` are the directions of its traffic."""
 
     code: str
     category: Category
@@ -51,7 +51,7 @@ class DemoPoint:
 
 
 def find_division(rings: Rings, xy: Floats) -> str:
-    """Return the division code (GB/T 2260) a place is filed under; boundaries are made up."""
+    """Return the division code (GB/T 2260) of a location; the boundaries of the divisions are invented."""
     angle = float(np.arctan2(xy[1], xy[0]))
     if float(np.hypot(*xy)) > float(rings.urban.compute_radius(angle)) + 1:
         turn = np.degrees(angle) % 360
@@ -71,12 +71,12 @@ def find_directions(streets: Sequence[Street]) -> tuple[str, ...]:
 
 
 def find_crossings(network: Sequence[Street], level: Level) -> list[tuple[float, list[int]]]:
-    """Return the crossings of a ring clockwise from north: angle, and the streets that make it."""
-    found: dict[float, list[int]] = {}
+    """Return the crossings of a ring clockwise from north: angle, and indices of the streets."""
+    by_angle: dict[float, list[int]] = {}
     for number, street in enumerate(network):
         if level in street.crosses:
-            found.setdefault(street.angle, []).append(number)
-    return sorted(found.items(), key=lambda item: float(np.mod(np.pi / 2 - item[0], 2 * np.pi)))
+            by_angle.setdefault(street.angle, []).append(number)
+    return sorted(by_angle.items(), key=lambda item: float(np.mod(np.pi / 2 - item[0], 2 * np.pi)))
 
 
 def build_road_points(rings: Rings, network: Sequence[Street]) -> list[DemoPoint]:
@@ -125,12 +125,12 @@ def build_junction_points(rng: np.random.Generator, rings: Rings, junctions: Seq
 
 
 def choose_distant_points(points: Sequence[Floats], count: int) -> list[Floats]:
-    """Return ``count`` of the points, each as far as can be from those before it."""
+    """Return ``count`` of the points, each as far as possible from those before it."""
     candidates = np.array(points)
     chosen = [int(np.argmin(np.hypot(candidates[:, 0], candidates[:, 1])))]
     while len(chosen) < count:
-        gaps = np.linalg.norm(candidates[:, None] - candidates[chosen][None], axis=2).min(axis=1)
-        chosen.append(int(np.argmax(gaps)))
+        distances = np.linalg.norm(candidates[:, None] - candidates[chosen][None], axis=2).min(axis=1)
+        chosen.append(int(np.argmax(distances)))
     return [candidates[index] for index in chosen]
 
 
@@ -179,7 +179,7 @@ def build_geometry(demo_point: DemoPoint) -> dict[str, Any]:
 
 
 def build_control_point_draft(demo_point: DemoPoint, jurisdiction: str) -> dict[str, Any]:
-    """Return the control point draft of a place; a one-way street needs its own direction only."""
+    """Return the draft of a control point; a one-way street needs only its own direction."""
     fields: dict[str, Any] = {
         "code": demo_point.code,
         "jurisdiction": jurisdiction,

@@ -1,7 +1,7 @@
-"""The kit installations are built from: checkpoint and camera drafts with codes and accountability.
+"""Builds the drafts of checkpoints and cameras of the demo city.
 
-Promises unique GB/T 28181 codes, an owner that is always an organisation, purpose, legal basis,
-retention, sign and filing on every device, and never anything about people.
+Every device has a unique GB/T 28181 code, an organisation as owner, purpose, legal basis, retention, sign and filing.
+Nothing is about people.
 """
 
 from dataclasses import dataclass, field
@@ -38,14 +38,28 @@ PURPOSES: Final[dict[str, str]] = {
     "electronic": "道路交通秩序管理",
 }
 OPTICS: Final[dict[str, Fields]] = {
-    "vehicle": {"horizontal_pixels": 4096, "vertical_pixels": 2160, "mount_height_m": 6.2,
-                "tilt_deg": -14.0, "near_m": 8.0, "structure": "fixed", "point_class": 1},
-    "face": {"horizontal_pixels": 2560, "vertical_pixels": 1440, "mount_height_m": 3.0,
-             "tilt_deg": -10.0, "near_m": 2.0, "structure": "fixed", "point_class": 1},
+    "vehicle": {
+        "horizontal_pixels": 4096,
+        "vertical_pixels": 2160,
+        "mount_height_m": 6.2,
+        "tilt_deg": -14.0,
+        "near_m": 8.0,
+        "structure": "fixed",
+        "point_class": 1,
+    },
+    "face": {
+        "horizontal_pixels": 2560,
+        "vertical_pixels": 1440,
+        "mount_height_m": 3.0,
+        "tilt_deg": -10.0,
+        "near_m": 2.0,
+        "structure": "fixed",
+        "point_class": 1,
+    },
     "overview": {"range_m": 80.0, "mount_height_m": 8.0, "structure": "dome", "point_class": 2},
     "electronic": {"range_m": 60.0, "mount_height_m": 6.0, "structure": "other", "point_class": 9},
-}  # fmt: skip
-"""Optics by first function; a dome and an electronic collector see all round."""
+}
+"""Optics by first function; a dome and an electronic collector observe all directions."""
 
 
 CAMERA_LABELS: Final[dict[str, tuple[str, str]]] = {
@@ -62,15 +76,15 @@ CHECKPOINT_LABELS: Final[dict[str, tuple[str, str]]] = {
 
 @dataclass
 class DeviceFactory:
-    """Drafts as they are built; positions stay in metres until ``finish``."""
+    """Collects the drafts of devices; their locations are in metres until `build_drafts`."""
 
     rng: np.random.Generator
     jurisdiction: str
     checkpoints: list[Fields] = field(default_factory=list)
     cameras: list[Fields] = field(default_factory=list)
 
-    def add_checkpoint(self, kind: CheckpointKind, demo_point: DemoPoint, xy: Floats, **more: Any) -> Fields:
-        """Add a checkpoint assigned to a place and return its draft."""
+    def add_checkpoint(self, kind: CheckpointKind, demo_point: DemoPoint, xy: Floats, **fields: Any) -> Fields:
+        """Add a checkpoint that is assigned to a control point, and return its draft."""
         serial = len(self.checkpoints) + 1
         draft = {
             "code": f"{demo_point.division}00051210{serial:06d}",
@@ -78,15 +92,15 @@ class DeviceFactory:
             "tollgate_usage": "80" if kind == "vehicle" else "81",
             **self.build_common_fields(demo_point, CHECKPOINT_LABELS[kind], serial, kind),
             "geometry": np.asarray(xy),
-            **more,
+            **fields,
         }
         if kind == "vehicle":
             draft |= {"tollgate_category": "31", "capture_side": "front"}
         self.checkpoints.append(draft)
         return draft
 
-    def add_camera(self, functions: list[Function], demo_point: DemoPoint, xy: Floats, **more: Any) -> Fields:
-        """Add a camera assigned to a place and return its draft."""
+    def add_camera(self, functions: list[Function], demo_point: DemoPoint, xy: Floats, **fields: Any) -> Fields:
+        """Add a camera that is assigned to a control point, and return its draft."""
         serial, first = len(self.cameras) + 1, functions[0]
         industry = "05" if first in {"vehicle", "electronic"} else "00"
         kind = 131 if first == "electronic" else 132
@@ -97,13 +111,13 @@ class DeviceFactory:
             **self.build_common_fields(demo_point, CAMERA_LABELS[first], serial, first),
             "serial_number": f"DEMO-{serial:06d}",
             "geometry": np.asarray(xy),
-            **more,
+            **fields,
         }
         self.cameras.append(draft)
         return draft
 
     def add_aimed_camera(
-        self, function: Function, demo_point: DemoPoint, xy: Floats, target: Floats, **more: Any
+        self, function: Function, demo_point: DemoPoint, xy: Floats, target: Floats, **fields: Any
     ) -> Fields:
         """Add a camera at ``xy`` that looks at ``target`` from just within its range."""
         distance = float(np.hypot(*(target - xy)))
@@ -114,10 +128,10 @@ class DeviceFactory:
             "opening_deg": round(float(self.rng.uniform(*narrow)), 1),
             "range_m": round(max(float(self.rng.uniform(*wide)), distance + 2), 1),
         }
-        return self.add_camera([function], demo_point, xy, **{**optics, **more})
+        return self.add_camera([function], demo_point, xy, **{**optics, **fields})
 
     def build_drafts(self) -> tuple[list[Fields], list[Fields]]:
-        """Return the checkpoint and camera drafts with their positions as GeoJSON."""
+        """Return the drafts of checkpoints and cameras with their locations as GeoJSON."""
         for drafts in (self.checkpoints, self.cameras):
             lonlat = to_lonlat(np.array([draft["geometry"] for draft in drafts])).tolist()
             for draft, point in zip(drafts, lonlat, strict=True):

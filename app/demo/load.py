@@ -1,4 +1,4 @@
-"""Loads the demo city through the same services as everybody else: no SQL of its own."""
+"""Loads the demo city through the public services, without SQL."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,14 +20,14 @@ _MAX_VERTICES: Final = 1_000_000
 
 
 async def is_empty(database: Database) -> bool:
-    """Tell whether the registry holds no jurisdiction."""
-    everyone = Principal("demo", "admin")
-    page = await record_service.load_record_page(database.fetch, JURISDICTION, {}, everyone, limit=1, after=None)
+    """Return whether the registry has no jurisdiction."""
+    principal = Principal("demo", "admin")
+    page = await record_service.load_record_page(database.fetch, JURISDICTION, {}, principal, limit=1, after=None)
     return page.count == 0
 
 
 async def load_demo_city(database: Database, principal: Principal) -> None:
-    """Register the whole city in one transaction: it is there entirely, or not at all."""
+    """Register the whole city in one transaction."""
     city = build_city()
     code = city.jurisdiction["code"]
     async with database.open_transaction(WriteContext(principal.name, "demo", REASON)) as connection:
@@ -36,9 +36,15 @@ async def load_demo_city(database: Database, principal: Principal) -> None:
         )
         for level in reversed(LEVELS):
             await ring_service.save_ring(
-                connection, code, level, city.rings[level], principal, Precondition(),
-                datum="wgs84", max_vertices=_MAX_VERTICES,
-            )  # fmt: skip
+                connection,
+                code,
+                level,
+                city.rings[level],
+                principal,
+                Precondition(),
+                datum="wgs84",
+                max_vertices=_MAX_VERTICES,
+            )
         for kind, items in (
             (ROAD, city.roads),
             (BUILDING, city.buildings),
@@ -54,5 +60,5 @@ async def register_records(
 ) -> None:
     """Write records of one kind in batches."""
     for start in range(0, len(items), batches.MAX_ITEMS):
-        part = list(items[start : start + batches.MAX_ITEMS])
-        await batches.run_batch(connection, kind, part, principal, "atomic")
+        batch = list(items[start : start + batches.MAX_ITEMS])
+        await batches.run_batch(connection, kind, batch, principal, "atomic")

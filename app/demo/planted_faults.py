@@ -1,7 +1,7 @@
-"""The gaps planted in the demo city, and what a coverage answer must say about each.
+"""The gaps that are planted in the demo city, and the coverage result that each must lead to.
 
-Promises that every reason a coverage answer can give occurs at least twice, alone at its point, so
-that the answer is beyond doubt. A fault is one need (function and direction) that is not met.
+Every reason of a coverage result occurs at least twice, as the only reason at its control point, so that the result is
+certain. A planted fault is one need (function and direction) that is not met.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,9 +25,16 @@ from app.demo.devices import (
 from app.models.vocabulary import Category, Direction, Function, Level, Status
 
 Reason = Literal[
-    "none", "not_in_use", "offline", "stale", "wrong_function", "wrong_direction",
-    "too_far", "out_of_view", "too_coarse",
-]  # fmt: skip
+    "none",
+    "not_in_use",
+    "offline",
+    "stale",
+    "wrong_function",
+    "wrong_direction",
+    "too_far",
+    "out_of_view",
+    "too_coarse",
+]
 Need = tuple[Function, Direction | None]
 
 LONG_AGO: Final = "2020-01-01T00:00:00Z"
@@ -48,7 +55,7 @@ _OVERVIEW: Final[tuple[Need, ...]] = (("overview", None),)
 
 @dataclass(frozen=True)
 class PlantedFault:
-    """One need of one control point that the coverage answer must call unmet, and why."""
+    """One need of one control point that the coverage result must list as not met, with the reason."""
 
     control_point: str
     function: Function
@@ -59,14 +66,14 @@ class PlantedFault:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a gap is made at a point, and what it must be called."""
+    """The devices that lead to a gap at a control point, and its reason."""
 
     install: Callable[[DeviceFactory, DemoPoint], None]
     needs: tuple[Need, ...]
     reason: Reason
     story: str
     add_exit_device: Callable[[DeviceFactory, DemoPoint], None] = add_exit_camera
-    """How a second device comes to watch who leaves, without mending the gap."""
+    """Adds a second device for outbound traffic that does not close the gap."""
 
 
 def install_nothing(factory: DeviceFactory, demo_point: DemoPoint) -> None:
@@ -75,16 +82,18 @@ def install_nothing(factory: DeviceFactory, demo_point: DemoPoint) -> None:
 
 
 def plan_failed_checkpoint(**state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
-    """Return the recipe of a road checkpoint that is there with its cameras and does not count."""
+    """Return the recipe of a road checkpoint that does not count, with its cameras."""
     return lambda factory, demo_point: discard(add_gantry(factory, demo_point, **state))
 
 
-def plan_half_failed(good: str, bad: str, **state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
-    """Return the recipe of two checkpoints, one per direction, of which one does not count."""
+def plan_half_failed(
+    working_direction: str, failed_direction: str, **state: Any
+) -> Callable[[DeviceFactory, DemoPoint], None]:
+    """Return the recipe of two checkpoints, one for each direction, of which one does not count."""
 
     def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
-        add_gantry(factory, demo_point, (bad,), ahead_m=2, **state)
-        add_gantry(factory, demo_point, (good,), ahead_m=9)
+        add_gantry(factory, demo_point, (failed_direction,), ahead_m=2, **state)
+        add_gantry(factory, demo_point, (working_direction,), ahead_m=9)
 
     return install
 
@@ -100,7 +109,7 @@ def discard(draft: object) -> None:
 
 
 def install_other_kinds(factory: DeviceFactory, demo_point: DemoPoint) -> None:
-    """Put an overview dome and an electronic collector where a vehicle checkpoint is needed."""
+    """Install an overview dome and an electronic collector where a vehicle checkpoint is needed."""
     add_dome(factory, demo_point)
     factory.add_camera(["electronic"], demo_point, demo_point.xy + rotate_right(get_inbound_vector(demo_point)) * 9)
 
@@ -125,7 +134,7 @@ def plan_road_cameras(
 def plan_junction_cameras(
     function: Function, distance_m: float, turn: float = 0.0, **optics: Any
 ) -> Callable[[DeviceFactory, DemoPoint], None]:
-    """Return the recipe of cameras that do not serve; the rest of the point is in order."""
+    """Return the recipe of cameras that do not count; the other need of the point is met."""
 
     def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
         for quarter in (2, 3):
@@ -138,9 +147,9 @@ def plan_junction_cameras(
 
 
 def install_other_need(factory: DeviceFactory, demo_point: DemoPoint, missing: Function) -> None:
-    """Cover the other need of a point by devices that see it without being assigned to it.
+    """Cover the other need of a point by devices that see it and are not assigned to it.
 
-    An assigned device that merely has another function would be as good an explanation.
+    An assigned device with another function would be a second possible reason for the gap.
     """
     if missing == "vehicle":
         add_face_checkpoint(factory, demo_point, 1, control_point=None)
@@ -152,6 +161,7 @@ def install_other_need(factory: DeviceFactory, demo_point: DemoPoint, missing: F
 
 def plan_failed_face(**state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
     """Return the recipe of a face checkpoint that does not count."""
+
     def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
         add_face_checkpoint(factory, demo_point, **state)
         install_other_need(factory, demo_point, "face")
@@ -161,6 +171,7 @@ def plan_failed_face(**state: Any) -> Callable[[DeviceFactory, DemoPoint], None]
 
 def plan_failed_vehicle(**state: Any) -> Callable[[DeviceFactory, DemoPoint], None]:
     """Return the recipe of vehicle cameras that do not count."""
+
     def install(factory: DeviceFactory, demo_point: DemoPoint) -> None:
         add_vehicle_cameras(factory, demo_point, **state)
         install_other_need(factory, demo_point, "vehicle")
@@ -175,7 +186,7 @@ def install_without_power(factory: DeviceFactory, demo_point: DemoPoint) -> None
 
 
 def install_without_face(factory: DeviceFactory, demo_point: DemoPoint) -> None:
-    """Leave a point without any face device: domes at a site, vehicle cameras at a crossroads."""
+    """Install no face device: only domes at a site, and vehicle cameras at a crossroads."""
     if demo_point.category != "core_site":
         add_vehicle_cameras(factory, demo_point)
     add_dome(factory, demo_point)
@@ -196,85 +207,134 @@ RECIPES: Final[dict[Category, tuple[Recipe, ...]]] = {
         Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
         Recipe(plan_failed_checkpoint(**_DARK), _BOTH_WAYS, "offline", "the whole checkpoint lost its link"),
         Recipe(plan_one_sided("inbound"), _OUT, "wrong_direction", "lanes only for inbound traffic"),
-        Recipe(plan_half_failed("inbound", "outbound", **_PLANNED), _OUT, "not_in_use",
-               "the outbound checkpoint is planned, not built"),
-        Recipe(plan_failed_checkpoint(**_SILENT), _BOTH_WAYS, "stale", "last heard of in January 2020"),
+        Recipe(
+            plan_half_failed("inbound", "outbound", **_PLANNED),
+            _OUT,
+            "not_in_use",
+            "the outbound checkpoint is planned, not built",
+        ),
+        Recipe(plan_failed_checkpoint(**_SILENT), _BOTH_WAYS, "stale", "last report in January 2020"),
         Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
         Recipe(install_other_kinds, _BOTH_WAYS, "wrong_function", "a dome and a collector, no checkpoint"),
         Recipe(plan_half_failed("outbound", "inbound", **_DARK), _IN, "offline", "the inbound gantry is dark"),
-        Recipe(plan_road_cameras(75, 0, opening_deg=9.0, range_m=35.0), _BOTH_WAYS, "too_far",
-               "both cameras stand 75 m away and see 35 m"),
+        Recipe(
+            plan_road_cameras(75, 0, opening_deg=9.0, range_m=35.0),
+            _BOTH_WAYS,
+            "too_far",
+            "both cameras stand 75 m away and see 35 m",
+        ),
         Recipe(plan_failed_checkpoint(**_REPAIR), _BOTH_WAYS, "not_in_use", "taken out for repair"),
         Recipe(plan_road_cameras(22, 140), _BOTH_WAYS, "out_of_view", "both cameras look away"),
         Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
         Recipe(plan_one_sided("outbound"), _IN, "wrong_direction", "lanes only for outbound traffic"),
-        Recipe(plan_road_cameras(30, 0, **_COARSE_ROAD), _BOTH_WAYS, "too_coarse",
-               "wide lenses: under 50 px/m on the road"),
-        Recipe(plan_half_failed("inbound", "outbound", **_SILENT), _OUT, "stale",
-               "the outbound gantry was last heard of in January 2020"),
+        Recipe(
+            plan_road_cameras(30, 0, **_COARSE_ROAD), _BOTH_WAYS, "too_coarse", "wide lenses: under 50 px/m on the road"
+        ),
+        Recipe(
+            plan_half_failed("inbound", "outbound", **_SILENT),
+            _OUT,
+            "stale",
+            "the outbound gantry last reported in January 2020",
+        ),
         Recipe(plan_failed_checkpoint(**_BROKEN), _BOTH_WAYS, "offline", "the checkpoint reports a fault"),
     ),
     "urban_road": (
         Recipe(plan_one_sided("inbound"), _OUT, "wrong_direction", "lanes only for inbound traffic"),
         Recipe(plan_failed_checkpoint(**_REMOVED), _BOTH_WAYS, "not_in_use", "removed and not replaced"),
-        Recipe(plan_half_failed("inbound", "outbound", **_SILENT), _OUT, "stale",
-               "the outbound gantry was last heard of in January 2020"),
+        Recipe(
+            plan_half_failed("inbound", "outbound", **_SILENT),
+            _OUT,
+            "stale",
+            "the outbound gantry last reported in January 2020",
+        ),
         Recipe(plan_road_cameras(22, 180), _BOTH_WAYS, "out_of_view", "both cameras look away"),
         Recipe(install_nothing, _BOTH_WAYS, "none", "nothing was ever built here"),
     ),
     "core_road": (
-        Recipe(plan_half_failed("outbound", "inbound", **_BROKEN), _IN, "offline",
-               "the inbound gantry reports a fault"),
-        Recipe(plan_road_cameras(60, 0, opening_deg=9.0, range_m=25.0), _BOTH_WAYS, "too_far",
-               "the cameras stand 60 m away and see 25 m",
-               plan_road_cameras(66, 0, ways=_LEAVING, opening_deg=9.0, range_m=25.0)),
-        Recipe(plan_road_cameras(24, 180), _BOTH_WAYS, "out_of_view",
-               "the cameras look away from the line, along the road",
-               plan_road_cameras(32, 180, ways=_LEAVING)),
-        Recipe(plan_road_cameras(45, 0, opening_deg=9.0, range_m=20.0), _BOTH_WAYS, "too_far",
-               "the cameras stand 45 m away and see 20 m",
-               plan_road_cameras(51, 0, ways=_LEAVING, opening_deg=9.0, range_m=20.0)),
-        Recipe(plan_road_cameras(30, 180), _BOTH_WAYS, "out_of_view",
-               "the cameras look away from the line, along the road",
-               plan_road_cameras(38, 180, ways=_LEAVING)),
+        Recipe(
+            plan_half_failed("outbound", "inbound", **_BROKEN), _IN, "offline", "the inbound gantry reports a fault"
+        ),
+        Recipe(
+            plan_road_cameras(60, 0, opening_deg=9.0, range_m=25.0),
+            _BOTH_WAYS,
+            "too_far",
+            "the cameras stand 60 m away and see 25 m",
+            plan_road_cameras(66, 0, ways=_LEAVING, opening_deg=9.0, range_m=25.0),
+        ),
+        Recipe(
+            plan_road_cameras(24, 180),
+            _BOTH_WAYS,
+            "out_of_view",
+            "the cameras look away from the line, along the road",
+            plan_road_cameras(32, 180, ways=_LEAVING),
+        ),
+        Recipe(
+            plan_road_cameras(45, 0, opening_deg=9.0, range_m=20.0),
+            _BOTH_WAYS,
+            "too_far",
+            "the cameras stand 45 m away and see 20 m",
+            plan_road_cameras(51, 0, ways=_LEAVING, opening_deg=9.0, range_m=20.0),
+        ),
+        Recipe(
+            plan_road_cameras(30, 180),
+            _BOTH_WAYS,
+            "out_of_view",
+            "the cameras look away from the line, along the road",
+            plan_road_cameras(38, 180, ways=_LEAVING),
+        ),
     ),
     "core_junction": (
         Recipe(install_without_face, _FACE, "wrong_function", "vehicle cameras and a dome, no face device"),
         Recipe(plan_failed_face(**_DARK), _FACE, "offline", "the face checkpoint lost its link"),
-        Recipe(plan_junction_cameras("face", 12, **_COARSE_FACE), _FACE, "too_coarse",
-               "wide lenses: under 100 px/m at the crossing"),
+        Recipe(
+            plan_junction_cameras("face", 12, **_COARSE_FACE),
+            _FACE,
+            "too_coarse",
+            "wide lenses: under 100 px/m at the crossing",
+        ),
         Recipe(install_nothing, _VEHICLE + _FACE, "none", "nothing was ever built here"),
-        Recipe(plan_failed_vehicle(**_SILENT), _VEHICLE, "stale",
-               "the vehicle cameras were last heard of in January 2020"),
-        Recipe(plan_junction_cameras("face", 9, 150), _FACE, "out_of_view",
-               "both face cameras look away"),
+        Recipe(plan_failed_vehicle(**_SILENT), _VEHICLE, "stale", "the vehicle cameras last reported in January 2020"),
+        Recipe(plan_junction_cameras("face", 9, 150), _FACE, "out_of_view", "both face cameras look away"),
         Recipe(plan_failed_face(**_PLANNED), _FACE, "not_in_use", "the face checkpoint is planned"),
-        Recipe(plan_junction_cameras("face", 48, opening_deg=9.0, range_m=20.0), _FACE, "too_far",
-               "both face cameras stand 48 m away and see 20 m"),
+        Recipe(
+            plan_junction_cameras("face", 48, opening_deg=9.0, range_m=20.0),
+            _FACE,
+            "too_far",
+            "both face cameras stand 48 m away and see 20 m",
+        ),
         Recipe(install_without_power, _VEHICLE + _FACE, "offline", "the crossroads has no power"),
-        Recipe(plan_junction_cameras("vehicle", 58, opening_deg=9.0, range_m=30.0), _VEHICLE, "too_far",
-               "both vehicle cameras stand 58 m away and see 30 m"),
+        Recipe(
+            plan_junction_cameras("vehicle", 58, opening_deg=9.0, range_m=30.0),
+            _VEHICLE,
+            "too_far",
+            "both vehicle cameras stand 58 m away and see 30 m",
+        ),
     ),
     "core_site": (
         Recipe(install_dark_dome, _OVERVIEW, "offline", "the dome lost its link"),
         Recipe(install_nothing, _FACE + _OVERVIEW, "none", "nothing was ever built here"),
         Recipe(install_without_face, _FACE, "wrong_function", "a dome, no face device"),
-        Recipe(plan_junction_cameras("face", 10, **_COARSE_FACE), _FACE, "too_coarse",
-               "wide lenses: under 120 px/m at the entrance"),
-        Recipe(plan_failed_face(**_SILENT), _FACE, "stale",
-               "the face checkpoint was last heard of in January 2020"),
+        Recipe(
+            plan_junction_cameras("face", 10, **_COARSE_FACE),
+            _FACE,
+            "too_coarse",
+            "wide lenses: under 120 px/m at the entrance",
+        ),
+        Recipe(plan_failed_face(**_SILENT), _FACE, "stale", "the face checkpoint last reported in January 2020"),
     ),
-}  # fmt: skip
+}
 """Gaps by category, spread evenly over its points."""
 
 SHARED: Final = Recipe(
-    plan_half_failed("outbound", "inbound", **_DARK), _IN, "offline",
+    plan_half_failed("outbound", "inbound", **_DARK),
+    _IN,
+    "offline",
     "the inbound gantry is dark, on the border that core and urban ring share",
-)  # fmt: skip
+)
 
 
 def is_plain(demo_point: DemoPoint, shared: frozenset[str]) -> bool:
-    """Say whether a point has nothing special about it that a fault would obscure."""
+    """Return whether a point is ordinary: not shared, not one-way and with one carriageway."""
     road = demo_point.inbound is not None
     return demo_point.code not in shared and (
         not road or (len(demo_point.directions) == 2 and demo_point.carriageways == 1)
@@ -282,9 +342,12 @@ def is_plain(demo_point: DemoPoint, shared: frozenset[str]) -> bool:
 
 
 def choose_recipes(demo_points: Sequence[DemoPoint], shared: Sequence[tuple[str, str]]) -> dict[str, Recipe]:
-    """Return the recipe of every control point that is to have a gap, by code.
+    """Return the recipe of every control point with a gap, by code.
 
-    ``shared`` holds the codes of core and urban points that are one place.
+    Parameters
+    ----------
+    shared : sequence of tuple of str
+        Codes of core and urban points at the same location.
     """
     special = frozenset(code for pair in shared for code in pair)
     planned: dict[str, Recipe] = {}
@@ -319,10 +382,8 @@ def render_faults_table(planted: Sequence[PlantedFault]) -> str:
     return "\n".join([*head, *rows])
 
 
-# What the answers on the freshly loaded demo city must say, as data.
-#
-# Promises the numbers of the coverage summary by status and category, and of the three rings; the tests
-# hold them against the city, against an evaluation of it and against the running service.
+# Expected results of the loaded demo city: the coverage summary by status and category, and the three rings. Tests
+# compare them with the city, with an evaluation of it and with the running service.
 
 Counts = dict[Status, int]
 
@@ -386,10 +447,10 @@ EXPECTED_RINGS: Final[dict[Level, ExpectedRing]] = {
     },
 }
 LEAKS: Final = ("CP-KR-008", "CP-KR-044")
-"""Where one drives into the core unseen: the only two places."""
+"""The only two control points where a vehicle can enter the core without a guard."""
 CRITICAL: Final = "CP-KR-008"
-"""Where the outbound checkpoint stands whose failure alone opens the core outward: the only one."""
+"""The only control point whose outbound checkpoint is critical: its failure alone opens the core outward."""
 SHARED_BORDER: Final = ("CP-KR-044", "CP-UR-036")
-"""One road, one place, two rings."""
+"""Two control points of two rings at one location of one road."""
 ALONG: Final = "RG-ALONG"
-"""The road along the urban line, which crosses nothing."""
+"""The road along the urban line, which does not cross it."""

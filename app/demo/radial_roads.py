@@ -1,7 +1,7 @@
-"""Where roads pass the rings of the demo city: angles, and the roads that go through them.
+"""The radial roads of the demo city: roads that leave it and cross the rings.
 
-Promises 47 roads out of the core, 39 of them on through the urban line and the city line, and 90
-more that pass the city line only: 129. Eight of the 39 leave through the shared northern stretch.
+47 roads leave the core; 39 of them continue through the urban line and the city line, and 90 more roads cross only the
+city line, 129 in all. Eight of the 39 leave through the shared northern arc.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ URBAN_RADIALS: Final = 39
 CITY_RADIALS: Final = 129
 _IN_STRETCH: Final = 8
 THICK_M: Final = 900.0
-"""Width between core and urban line from which streets are drawn in between."""
+"""Width between core and urban line from which there are streets between them."""
 _FULL_TURN: Final = 2 * np.pi
 
 
 @dataclass(frozen=True)
 class RadialRoad:
-    """A direction in which a road leaves; ``core``, ``urban``, ``city`` say which lines it passes.
+    """A road that leaves the city; ``core``, ``urban``, ``city`` are the lines that it crosses.
 
-    Angles are radians counter-clockwise from east, ascending from the end of the shared stretch.
+    Angles are radians counter-clockwise from east, ascending from the end of the shared arc.
     """
 
     angle: float
@@ -38,7 +38,7 @@ class RadialRoad:
 
 
 def choose_core_angles(rng: np.random.Generator) -> Floats:
-    """Return 39 angles off the shared stretch and, after them, 8 on it; ascending, unwrapped."""
+    """Return 39 angles outside the shared arc and, after them, 8 inside it; ascending, not reduced to one turn."""
     low, high = SHARED_ARC
     off, on = CORE_RADIALS - _IN_STRETCH, _IN_STRETCH
     start, end = high + np.radians(5), low - np.radians(5) + _FULL_TURN
@@ -50,7 +50,7 @@ def choose_core_angles(rng: np.random.Generator) -> Floats:
 
 
 def choose_early_ends(rings: Rings, angles: Floats) -> set[int]:
-    """Return the eight core gates whose roads stop before the urban line; two are neighbours."""
+    """Return the indices of the eight roads that end before the urban line; two are neighbours."""
     wide = np.flatnonzero(rings.compute_gap(angles) > THICK_M)
     picked = np.linspace(3, len(wide) - 4, CORE_RADIALS - URBAN_RADIALS - 1).astype(int)
     return {int(wide[picked[0] + 1]), *(int(wide[index]) for index in picked)}
@@ -73,7 +73,7 @@ def build_village_road(index: int) -> DemoRoad:
 
 
 def choose_gap_angles(rng: np.random.Generator, rings: Rings, angles: list[float], count: int) -> list[float]:
-    """Return ``count`` more angles, each put into what is then the widest gap on the city line."""
+    """Return ``count`` additional angles, each in the gap that is then the widest on the city line."""
     all_angles, added = sorted(angles), []
     for _ in range(count):
         ends = np.array([*all_angles, all_angles[0] + _FULL_TURN])
@@ -87,7 +87,7 @@ def choose_gap_angles(rng: np.random.Generator, rings: Rings, angles: list[float
 
 
 def build_radial_roads(rng: np.random.Generator, rings: Rings) -> list[RadialRoad]:
-    """Return all gates by ascending angle."""
+    """Return all radial roads by ascending angle."""
     core = choose_core_angles(rng)
     early = choose_early_ends(rings, core)
     radials = [
@@ -96,9 +96,9 @@ def build_radial_roads(rng: np.random.Generator, rings: Rings) -> list[RadialRoa
         for through in [index not in early]
     ]
     through_angles = [radial.angle for radial in radials if radial.city]
-    more = choose_gap_angles(rng, rings, through_angles, CITY_RADIALS - URBAN_RADIALS)
+    village_angles = choose_gap_angles(rng, rings, through_angles, CITY_RADIALS - URBAN_RADIALS)
     radials += [
         RadialRoad(angle, build_village_road(index), core=False, urban=False, city=True)
-        for index, angle in enumerate(more)
+        for index, angle in enumerate(village_angles)
     ]
     return sorted(radials, key=lambda radial: radial.angle)

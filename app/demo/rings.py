@@ -1,9 +1,9 @@
-"""The three rings of the demo city, and the plane its roads are drawn on.
+"""The three rings of the demo city, and the (angle, band) coordinates of its roads.
 
-Promises three star-shaped lines around one centre, nested, in metres of EPSG:4547 from that centre;
-core and urban share their northern stretch vertex by vertex. A place outside the core is written as
-(angle, band): the band is 1 on the core line, 2 on the urban, 3 on the city line, and in between a
-share of the way. A line of constant band between two whole numbers therefore never meets a ring.
+The three lines are nested and star-shaped around one centre, in metres of EPSG:4547 from that centre. Core and
+urban line share their northern arc vertex by vertex. A location outside the core has an angle and a band: the band
+is 1 on the core line, 2 on the urban line and 3 on the city line, and linear between them. So a line of constant
+band between two whole numbers never meets a ring.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from app.models.vocabulary import LEVELS, Level
 Floats = NDArray[np.float64]
 
 SHARED_ARC: Final = (np.radians(52.0), np.radians(128.0))
-"""Angles, counter-clockwise from east, between which core and urban are one line."""
+"""Angles, counter-clockwise from east, between which core and urban line are the same."""
 
 VERTICES: Final[dict[Level, int]] = {"core": 300, "urban": 400, "city": 900}
 TOLERANCE_M: Final[dict[Level, float]] = {"core": 5.0, "urban": 5.0, "city": 10.0}
@@ -31,7 +31,7 @@ NAMES: Final[dict[Level, tuple[str, str]]] = {
 SOURCE: Final = "synthetic demo data, drawn by app.demo; not a surveyed boundary"
 _TURN: Final = 2 * np.pi
 _BEYOND_M: Final = 8000.0
-"""Metres that one band takes outside the city line."""
+"""Width of one band outside the city line."""
 
 
 def unit_vector(angle: Floats | float) -> Floats:
@@ -78,7 +78,7 @@ class Rings:
         return np.subtract(self.urban.compute_radius(angle), self.core.compute_radius(angle))
 
     def to_xy(self, angle: Floats | float, band: Floats | float) -> Floats:
-        """Return points (n, 2) in metres from the centre of places given as (angle, band)."""
+        """Return points (n, 2) in metres from the centre of (angle, band) coordinates."""
         angles, bands = np.broadcast_arrays(np.atleast_1d(angle), np.atleast_1d(band))
         lines = [self.get_line(level).compute_radius(angles) for level in LEVELS]
         knots = np.stack([np.zeros_like(lines[0]), *lines, lines[-1] + _BEYOND_M])
@@ -144,14 +144,14 @@ def build_core_line(rng: np.random.Generator, urban: PolarLine) -> PolarLine:
 
 
 def build_rings(rng: np.random.Generator) -> Rings:
-    """Return the rings drawn by ``rng``."""
+    """Return the three rings."""
     city = build_rough_line(rng, build_oval(22_500, 15_000, 2.5), VERTICES["city"], 0.06, 0.0012)
     urban = build_rough_line(rng, build_oval(7000, 5000, 3, -2400), VERTICES["urban"], 0.03, 0.0015)
     return Rings(build_core_line(rng, urban), urban, city)
 
 
 def build_ring_feature(rings: Rings, level: Level) -> dict[str, Any]:
-    """Return the GeoJSON Feature that is put as the ring of ``level``."""
+    """Return the GeoJSON Feature of the ring of a level."""
     vertices = rings.get_line(level).vertices
     line = to_lonlat(np.vstack([vertices, vertices[:1]]))
     name_zh, name_en = NAMES[level]

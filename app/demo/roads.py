@@ -1,9 +1,9 @@
-"""The road network of the demo city: the core's grid, rings of roads around it, and ways out.
+"""The road network of the demo city: the grid of the core, orbital roads around it, and radial roads.
 
-Promises a connected network noded at its junctions in which exactly 47, 39 and 129 roads cross the
-core, urban and city line, each once. On purpose it also holds what makes crossings hard: a motorway
-of two carriageways, a bridge and a tunnel on the city line, a pair of one-way streets, a lane that
-weaves across the line within a few metres, and a service road on the urban line that never crosses.
+The network is connected and noded at its junctions. Exactly 47, 39 and 129 roads cross the core, urban and city
+line, each once. It also has difficult crossings: a motorway of two carriageways, a bridge and a tunnel on the city
+line, a pair of one-way streets, a lane that crosses the line several times within a few metres, and a service road
+on the urban line that never crosses it.
 """
 
 from collections.abc import Sequence
@@ -43,13 +43,13 @@ class RoadNode:
     xy: Floats
 
     def turn_once(self) -> "RoadNode":
-        """Return the same junction one full turn further."""
+        """Return the same junction, its angle increased by a full turn."""
         return replace(self, angle=self.angle + _TURN)
 
 
 @dataclass
 class NetworkBuilder:
-    """The network while it is drawn."""
+    """Collects the streets of the network."""
 
     rng: np.random.Generator
     rings: Rings
@@ -65,7 +65,7 @@ class NetworkBuilder:
         return RoadNode(angle, band, streets.compute_loop_points(self.rings, angle)[0])
 
     def add_street(self, start: RoadNode, end: RoadNode, road: DemoRoad, spacing_m: float = 300) -> None:
-        """Add the street between two junctions, following the rings' shape."""
+        """Add the street between two junctions; it follows the shape of the rings."""
         length = float(np.hypot(*(end.xy - start.xy)))
         count = max(int(length / spacing_m), 1)
         share = np.arange(1, count) / count
@@ -79,12 +79,12 @@ class NetworkBuilder:
     def add_crossing_street(
         self, start: RoadNode, end: RoadNode, radial: RadialRoad, levels: tuple[Level, ...]
     ) -> None:
-        """Add the straight street with which a gate's road crosses ``levels``, outward."""
+        """Add the straight street with which a radial road crosses the lines of ``levels``, outward."""
         xy = np.vstack([start.xy, end.xy])
         self.streets.append(Street(xy, radial.road, crosses=levels, angle=radial.angle))
 
     def build_node_rows(self, angles: Sequence[float], bands: Sequence[float], closed: bool) -> list[list[RoadNode]]:
-        """Return rows of junctions, one per angle; the ends of a row stay on its ray."""
+        """Return one row of junctions for each angle; the ends of a row are exactly on its ray."""
         ends = np.array(angles)
         before = np.mod(ends - np.roll(ends, 1), _TURN)
         gap = np.minimum(before, np.roll(before, -1))
@@ -99,7 +99,7 @@ class NetworkBuilder:
         ]
 
     def add_orbital_road(self, row: Sequence[RoadNode], road: DemoRoad, keep: float, closed: bool) -> None:
-        """Add a road through a row of junctions, leaving out a share of its pieces."""
+        """Add a road through a row of junctions; each street of it is built with the probability ``keep``."""
         ends = [*row, row[0].turn_once()] if closed else list(row)
         for start, end in pairwise(ends):
             if keep >= 1 or self.rng.random() < keep:
@@ -132,12 +132,12 @@ def list_spokes(builder: NetworkBuilder, radials: Sequence[RadialRoad]) -> list[
         if following:
             share = np.array([1, 2]) / 3 + builder.rng.uniform(-0.05, 0.05, 2)
             gap = following.angle - radial.angle
-            spokes += [(float(radial.angle + part * gap), None) for part in share]
+            spokes += [(float(radial.angle + fraction * gap), None) for fraction in share]
     return spokes
 
 
 def add_urban_streets(builder: NetworkBuilder, radials: Sequence[RadialRoad]) -> dict[str, list[RoadNode]]:
-    """Draw the streets between core and urban line; return each gate's junctions there."""
+    """Add the streets between core and urban line; return the junctions of each radial road there, by group."""
     spokes = list_spokes(builder, radials)
     fan = builder.build_node_rows([angle for angle, _ in spokes], URBAN_BANDS, closed=False)
     for index, band in enumerate(URBAN_BANDS):
@@ -179,8 +179,8 @@ def add_radial_streets(
 ) -> list[list[RoadNode]]:
     """Lead the roads out of the core and through the urban line; return their junctions outside."""
     through = [radial for radial in radials if radial.urban]
-    near = builder.build_node_rows([radial.angle for radial in through], NEAR_BANDS, closed=True)
-    outside = {radial.road.group: row[0] for radial, row in zip(through, near, strict=True)}
+    outside_nodes = builder.build_node_rows([radial.angle for radial in through], NEAR_BANDS, closed=True)
+    outside = {radial.road.group: row[0] for radial, row in zip(through, outside_nodes, strict=True)}
     for radial in (radial for radial in radials if radial.core):
         start, row = builder.build_loop_node(radial.angle), urban.get(radial.road.group)
         if row:
@@ -190,8 +190,8 @@ def add_radial_streets(
         else:
             add_direct_street(builder, radial, start, outside[radial.road.group])
     for index, road in enumerate((BYPASS, build_band_road(NEAR_BANDS[1]))):
-        builder.add_orbital_road([row[index] for row in near], road, 1.0, True)
-    return near
+        builder.add_orbital_road([row[index] for row in outside_nodes], road, 1.0, True)
+    return outside_nodes
 
 
 def add_direct_street(builder: NetworkBuilder, radial: RadialRoad, start: RoadNode, end: RoadNode) -> None:
@@ -206,9 +206,9 @@ def add_direct_street(builder: NetworkBuilder, radial: RadialRoad, start: RoadNo
 
 
 def add_country_roads(
-    builder: NetworkBuilder, radials: Sequence[RadialRoad], near: Sequence[Sequence[RoadNode]]
+    builder: NetworkBuilder, radials: Sequence[RadialRoad], outside_nodes: Sequence[Sequence[RoadNode]]
 ) -> None:
-    """Draw the country roads up to the city line and across it."""
+    """Add the country roads up to the city line and across it."""
     leaving = [radial for radial in radials if radial.city]
     fan = builder.build_node_rows([radial.angle for radial in leaving], FAR_BANDS, closed=True)
     motorway = choose_motorway(leaving)
@@ -216,7 +216,7 @@ def add_country_roads(
         row = [spots[index] for number, spots in enumerate(fan) if index == 0 or number != motorway]
         builder.add_orbital_road(row, build_band_road(band), 1.0 if index in {0, 3} else 0.7, True)
     through = [radial.road.group for radial in radials if radial.urban]
-    starts = dict(zip(through, near, strict=True))
+    starts = dict(zip(through, outside_nodes, strict=True))
     outer = []
     for number, (radial, spots) in enumerate(zip(leaving, fan, strict=True)):
         outer.append(builder.build_node(radial.angle, OUTER_BAND))
@@ -231,8 +231,8 @@ def add_country_roads(
 
 def choose_motorway(leaving: Sequence[RadialRoad]) -> int:
     """Return which of the roads out is the motorway: a village road in the south-east."""
-    wanted = np.radians(330)
-    choices = [(abs(radial.angle - wanted), i) for i, radial in enumerate(leaving) if not radial.core]
+    direction = np.radians(330)
+    choices = [(abs(radial.angle - direction), i) for i, radial in enumerate(leaving) if not radial.core]
     return min(choices)[1]
 
 
@@ -244,8 +244,8 @@ def add_motorway(builder: NetworkBuilder, angle: float, start: RoadNode, end: Ro
     for side in (-1, 1):
         offsets = [builder.build_node(angle, band).xy + side * _HALF_MEDIAN_M * normal for band in bands]
         points = [start.xy, *offsets]
-        for number, (here, there) in enumerate(pairwise(points)):
-            xy = np.vstack([here, there] if side > 0 else [there, here])
+        for number, (start_xy, end_xy) in enumerate(pairwise(points)):
+            xy = np.vstack([start_xy, end_xy] if side > 0 else [end_xy, start_xy])
             builder.streets.append(Street(xy, MOTORWAY, "forward", min(number, 1)))
         tail = [points[-1], builder.build_node(angle, 3.06).xy + side * _HALF_MEDIAN_M * normal, end.xy]
         xy = np.vstack(tail if side > 0 else tail[::-1])
@@ -254,8 +254,9 @@ def add_motorway(builder: NetworkBuilder, angle: float, start: RoadNode, end: Ro
 
 def add_hard_cases(builder: NetworkBuilder) -> None:
     """Make one-way, bridge, tunnel and weaving crossings of ordinary ones."""
-    oneway = [n for n, s in enumerate(builder.streets) if s.crosses == ("core",)
-              and s.road.road_class == "urban_minor"][:2]  # fmt: skip
+    oneway = [
+        n for n, s in enumerate(builder.streets) if s.crosses == ("core",) and s.road.road_class == "urban_minor"
+    ][:2]
     builder.streets[oneway[0]] = replace(builder.streets[oneway[0]], oneway="backward")
     builder.streets[oneway[1]] = replace(builder.streets[oneway[1]], oneway="forward")
     county = [n for n, s in enumerate(builder.streets) if s.crosses and s.road.road_class == "county"]
@@ -268,8 +269,8 @@ def add_hard_cases(builder: NetworkBuilder) -> None:
 
 def find_street_towards(builder: NetworkBuilder, numbers: Sequence[int], degrees: float) -> int:
     """Return which of the streets lies nearest to a direction, in degrees counter-clockwise from east."""
-    wanted = np.radians(degrees)
-    return min(numbers, key=lambda n: abs(np.angle(np.exp(1j * (builder.streets[n].angle - wanted)))))
+    direction = np.radians(degrees)
+    return min(numbers, key=lambda n: abs(np.angle(np.exp(1j * (builder.streets[n].angle - direction)))))
 
 
 def bend_street(rings: Rings, street: Street) -> Street:
@@ -288,14 +289,14 @@ def build_network(rng: np.random.Generator, rings: Rings, radials: Sequence[Radi
     grid = streets.build_grid(rng, rings, core)
     builder.streets += grid.streets
     add_inner_loop(builder, grid, radials)
-    near = add_radial_streets(builder, radials, add_urban_streets(builder, radials))
-    add_country_roads(builder, radials, near)
+    outside_nodes = add_radial_streets(builder, radials, add_urban_streets(builder, radials))
+    add_country_roads(builder, radials, outside_nodes)
     add_hard_cases(builder)
     return builder.streets, grid
 
 
 def build_road_drafts(network: Sequence[Street], jurisdiction: str) -> list[dict[str, Any]]:
-    """Return the road drafts of a network, codes in the order of drawing."""
+    """Return the road drafts of a network, with codes in the order of the network."""
     lonlat = to_lonlat(np.vstack([street.xy for street in network]))
     ends = np.cumsum([len(street.xy) for street in network])
     lines = np.split(lonlat, ends[:-1])
@@ -319,5 +320,5 @@ def build_road_drafts(network: Sequence[Street], jurisdiction: str) -> list[dict
 
 
 def build_road_code(number: int) -> str:
-    """Return the code of the street with this place in the network."""
+    """Return the code of the street with this index in the network."""
     return f"R-{number + 1:05d}"

@@ -1,7 +1,7 @@
-"""The pieces of the road network, and the street grid inside the core.
+"""The streets of the road network, and the grid of streets inside the core.
 
-Promises streets that meet only at their ends: every end is a junction, and streets that meet share
-its coordinates exactly. Metres from the city's centre.
+Streets meet only at their ends: every end is a junction, and streets that meet share its coordinates exactly. All is in
+metres from the centre of the city.
 """
 
 from dataclasses import dataclass, field
@@ -125,7 +125,7 @@ def bend_line(rng: np.random.Generator, start: Floats, end: Floats) -> Floats:
 
 
 def choose_oneway(cell: Cell, along_row: bool) -> OneWay:
-    """Return the rule of a street: two neighbouring columns are one-way, against each other."""
+    """Return the rule of a street: two neighbouring columns are one-way, against each next_cell."""
     if along_row:
         return "no"
     return {-3: "forward", -2: "backward"}.get(cell[0], "no")  # type: ignore[return-value]  # OneWay words
@@ -134,33 +134,33 @@ def choose_oneway(cell: Cell, along_row: bool) -> OneWay:
 def count_neighbours(nodes: dict[Cell, Floats], cell: Cell) -> int:
     """Return the number of neighbouring crossroads."""
     i, j = cell
-    return sum(near in nodes for near in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)))
+    return sum(neighbour in nodes for neighbour in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)))
 
 
 def add_block_streets(rng: np.random.Generator, grid: Grid) -> None:
     """Add the streets between neighbouring crossroads, leaving out a few in the inside."""
     closed: set[Cell] = set()
     for cell in sorted(grid.nodes):
-        for along_row, other in ((True, (cell[0] + 1, cell[1])), (False, (cell[0], cell[1] + 1))):
-            if other not in grid.nodes:
+        for along_row, next_cell in ((True, (cell[0] + 1, cell[1])), (False, (cell[0], cell[1] + 1))):
+            if next_cell not in grid.nodes:
                 continue
-            full = min(count_neighbours(grid.nodes, end) for end in (cell, other)) == 4
-            if full and not closed & {cell, other} and rng.random() < 0.08:
-                closed |= {cell, other}
+            full = min(count_neighbours(grid.nodes, end) for end in (cell, next_cell)) == 4
+            if full and not closed & {cell, next_cell} and rng.random() < 0.08:
+                closed |= {cell, next_cell}
                 continue
             road = build_row_road(cell[1]) if along_row else build_column_road(cell[0])
-            xy = bend_line(rng, grid.nodes[cell], grid.nodes[other])
+            xy = bend_line(rng, grid.nodes[cell], grid.nodes[next_cell])
             grid.streets.append(Street(xy, road, choose_oneway(cell, along_row)))
-            for end in (cell, other):
+            for end in (cell, next_cell):
                 grid.degree[end] = grid.degree.get(end, 0) + 1
 
 
 def choose_link_angle(rings: Rings, node: Floats, radial_angles: Floats) -> float:
-    """Return the angle at which a crossroads meets the ring road, at a gate if one is near."""
+    """Return the angle at which a crossroads meets the ring road, at a radial road if one is near."""
     angle = float(np.mod(np.arctan2(node[1], node[0]), 2 * np.pi))
     nearest = float(radial_angles[np.argmin(np.abs(np.angle(np.exp(1j * (radial_angles - angle)))))])
-    apart = np.hypot(*(compute_loop_points(rings, nearest)[0] - compute_loop_points(rings, angle)[0]))
-    return nearest if apart < _SNAP_M else angle
+    distance_m = np.hypot(*(compute_loop_points(rings, nearest)[0] - compute_loop_points(rings, angle)[0]))
+    return nearest if distance_m < _SNAP_M else angle
 
 
 def add_links(rings: Rings, grid: Grid, radial_angles: Floats) -> None:
@@ -189,7 +189,7 @@ def add_links(rings: Rings, grid: Grid, radial_angles: Floats) -> None:
 
 
 def build_grid(rng: np.random.Generator, rings: Rings, radial_angles: Floats) -> Grid:
-    """Return the grid of the core, linked to the inner ring road, which has ``gates`` at angles."""
+    """Return the grid of the core, linked to the inner ring road, where radial roads begin at ``radial_angles``."""
     grid = Grid(nodes=choose_crossroads(rng, rings))
     add_block_streets(rng, grid)
     add_links(rings, grid, radial_angles)

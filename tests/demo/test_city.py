@@ -1,4 +1,4 @@
-"""The demo city keeps its promises: plan, rings, network, and faults that are what they say."""
+"""The demo city: plan, rings, network, and planted faults with the documented reasons."""
 
 import json
 import re
@@ -67,19 +67,19 @@ class Device:
     """A checkpoint or camera as the rules see it."""
 
     draft: dict[str, Any]
-    place: shapely.Point
+    location: shapely.Point
     functions: frozenset[str]
     directions: frozenset[str]
     group: str
 
     def failing(self) -> list[str]:
         """Return what keeps it from working at all."""
-        found = [] if self.draft["lifecycle"] == "in_use" else ["not_in_use"]
+        actual = [] if self.draft["lifecycle"] == "in_use" else ["not_in_use"]
         if self.draft["state"] in {"offline", "fault"}:
-            found.append("offline")
+            actual.append("offline")
         elif self.draft["state"] is None or self.draft.get("reported_at"):
-            found.append("stale")
-        return found
+            actual.append("stale")
+        return actual
 
 
 def served(words: list[str | None]) -> frozenset[str]:
@@ -87,14 +87,14 @@ def served(words: list[str | None]) -> frozenset[str]:
     if None in words or not words:
         return frozenset({"inbound", "outbound"})
     ways = {"both": {"inbound", "outbound"}, "none": set[str]()}
-    return frozenset(way for word in words for way in ways.get(str(word), {str(word)}))
+    return frozenset(travel for word in words for travel in ways.get(str(word), {str(word)}))
 
 
 @cache
 def devices() -> list[Device]:
     """Return all devices."""
     lanes = {c["code"]: [lane["direction"] for lane in c["lanes"]] for c in city().checkpoints}
-    found = []
+    actual = []
     for draft in city().checkpoints + city().cameras:
         functions = draft.get("functions") or [draft["kind"]]
         words = lanes.get(draft["code"]) if "kind" in draft else None
@@ -102,9 +102,9 @@ def devices() -> list[Device]:
             words = [draft["direction"]] if draft.get("direction") else []
             words = words or lanes.get(draft.get("checkpoint") or "", [])
         group = draft.get("checkpoint") or draft.get("failure_group") or draft["code"]
-        place = shapely.Point(metric(draft).coords[0])
-        found.append(Device(draft, place, frozenset(functions), served(words), group))
-    return found
+        location = shapely.Point(metric(draft).coords[0])
+        actual.append(Device(draft, location, frozenset(functions), served(words), group))
+    return actual
 
 
 def reach(device: Device, away: np.ndarray[Any, Any], function: str, assigned: bool) -> list[str]:
@@ -114,14 +114,14 @@ def reach(device: Device, away: np.ndarray[Any, Any], function: str, assigned: b
         return []
     if "kind" in draft or (draft.get("range_m") is None and draft.get("azimuth_deg") is None):
         return ["too_far"] if distance > (ASSIGNED_M if assigned else ASSUMED_M) else []
-    found = ["too_far"] if distance > draft["range_m"] else []
+    actual = ["too_far"] if distance > draft["range_m"] else []
     if draft.get("azimuth_deg") is not None:
         grid = np.degrees(np.arctan2(away[0], away[1]))
         true = grid + FRAME.convergence_deg([draft["geometry"]["coordinates"]])[0]
         off = abs((true - draft["azimuth_deg"] + 180) % 360 - 180)
-        found += ["out_of_view"] if off > draft.get("opening_deg", 60) / 2 else []
-        found += ["too_coarse"] if density(draft, distance) < PIXELS.get(function, 0) else []
-    return found
+        actual += ["out_of_view"] if off > draft.get("opening_deg", 60) / 2 else []
+        actual += ["too_coarse"] if density(draft, distance) < PIXELS.get(function, 0) else []
+    return actual
 
 
 def density(draft: dict[str, Any], distance: float) -> float:
@@ -133,13 +133,13 @@ def density(draft: dict[str, Any], distance: float) -> float:
 @cache
 def nearby(code: str) -> list[tuple[Device, np.ndarray[Any, Any]]]:
     """Return the devices assigned to a point or near it, with the way to it in metres."""
-    place = metric(next(point for point in city().control_points if point["code"] == code))
-    found = []
+    location = metric(next(point for point in city().control_points if point["code"] == code))
+    actual = []
     for device in devices():
-        if device.draft["control_point"] == code or place.distance(device.place) <= SEARCH_M:
-            nearest = shapely.shortest_line(device.place, place).coords
-            found.append((device, np.subtract(nearest[-1], nearest[0])))
-    return found
+        if device.draft["control_point"] == code or location.distance(device.location) <= SEARCH_M:
+            nearest = shapely.shortest_line(device.location, location).coords
+            actual.append((device, np.subtract(nearest[-1], nearest[0])))
+    return actual
 
 
 def candidates(
@@ -173,10 +173,10 @@ def evaluated() -> dict[str, tuple[str, dict[tuple[str, str | None], list[str]]]
     for point in city().control_points:
         counts, unmet = [], {}
         for need in needs(point):
-            found = sorted(candidates(point, *need), key=lambda item: item[1])
-            counts.append(len({device.group for device, _, failing in found if not failing}))
+            actual = sorted(candidates(point, *need), key=lambda item: item[1])
+            counts.append(len({device.group for device, _, failing in actual if not failing}))
             if not counts[-1]:
-                unmet[need] = found[0][2] if found else ["none"]
+                unmet[need] = actual[0][2] if actual else ["none"]
         met = sum(count > 0 for count in counts)
         status = "partial" if met else "uncovered"
         if met == len(counts):
@@ -220,19 +220,19 @@ def device_table() -> assessment.DeviceTable:
 
 def bits(of: Mapping[Any, int], words: list[frozenset[str]]) -> np.ndarray[Any, Any]:
     """Return sets of words as sets of bits."""
-    return np.array([sum(of[word] for word in some) for some in words], np.uint8)
+    return np.array([sum(of[word] for word in selection) for selection in words], np.uint8)
 
 
 @cache
 def answered() -> tuple[dict[str, str], dict[tuple[str, str, str | None], str]]:
     """Return the engine's status of every point, and the reason of every need that is not met."""
-    made = city().control_points
-    shapes = [shape(point["geometry"]) for point in made]
+    built = city().control_points
+    shapes = [shape(point["geometry"]) for point in built]
     table = assessment.PointTable(
-        code=[point["code"] for point in made],
+        code=[point["code"] for point in built],
         lonlat=shapely.get_coordinates(shapely.point_on_surface(shapes)),
         shape={row: area for row, area in enumerate(shapes) if isinstance(area, shapely.Polygon)},
-        needs=[tuple(assessment.Need(*need, 1, None) for need in needs(point)) for point in made],
+        needs=[tuple(assessment.Need(*need, 1, None) for need in needs(point)) for point in built],
     )
     answer = assessment.assess_coverage(table, device_table(), assessment.Parameters(), FRAME)
     status = {code: assessment.STATUSES[n] for code, n in zip(table.code, answer.status, strict=True)}
@@ -256,29 +256,29 @@ def test_the_same_city_every_time_and_soon() -> None:
 
 
 def test_every_draft_is_accepted() -> None:
-    made = city()
-    JurisdictionDraft.model_validate(made.jurisdiction)
+    built = city()
+    JurisdictionDraft.model_validate(built.jurisdiction)
     for model, drafts in (
-        (RoadDraft, made.roads),
-        (ControlPointDraft, made.control_points),
-        (CheckpointDraft, made.checkpoints),
-        (CameraDraft, made.cameras),
+        (RoadDraft, built.roads),
+        (ControlPointDraft, built.control_points),
+        (CheckpointDraft, built.checkpoints),
+        (CameraDraft, built.cameras),
     ):
         for draft in drafts:
             model.model_validate(draft)
 
 
 def test_codes_are_unique_and_references_lead_somewhere() -> None:
-    made = city()
+    built = city()
     codes = {}
     for name in ("roads", "control_points", "checkpoints", "cameras"):
-        codes[name] = {draft["code"] for draft in getattr(made, name)}
-        assert len(codes[name]) == len(getattr(made, name))
-    for device in made.checkpoints + made.cameras:
+        codes[name] = {draft["code"] for draft in getattr(built, name)}
+        assert len(codes[name]) == len(getattr(built, name))
+    for device in built.checkpoints + built.cameras:
         assert device["control_point"] in codes["control_points"] | {None}
-    assert {c["road"] for c in made.checkpoints if c.get("road")} <= codes["roads"]
-    assert {c["checkpoint"] for c in made.cameras if "checkpoint" in c} <= codes["checkpoints"]
-    lanes = [lane for checkpoint in made.checkpoints for lane in checkpoint["lanes"]]
+    assert {c["road"] for c in built.checkpoints if c.get("road")} <= codes["roads"]
+    assert {c["checkpoint"] for c in built.cameras if "checkpoint" in c} <= codes["checkpoints"]
+    lanes = [lane for checkpoint in built.checkpoints for lane in checkpoint["lanes"]]
     assert {lane["camera"] for lane in lanes} <= codes["cameras"]
 
 
@@ -295,10 +295,10 @@ def test_control_points_are_numbered_by_category(category: str) -> None:
 
 
 def test_sizes_are_those_of_a_city() -> None:
-    made = city()
-    assert 2500 <= len(made.roads) <= 4000
-    assert 1350 <= len(made.cameras) <= 1650
-    per_checkpoint = Counter(c["checkpoint"] for c in made.cameras if "checkpoint" in c)
+    built = city()
+    assert 2500 <= len(built.roads) <= 4000
+    assert 1350 <= len(built.cameras) <= 1650
+    per_checkpoint = Counter(c["checkpoint"] for c in built.cameras if "checkpoint" in c)
     assert {1, 2, 4} <= set(per_checkpoint.values()) <= {1, 2, 3, 4}
 
 
@@ -313,10 +313,10 @@ def test_rings_are_valid_and_nested_and_share_the_north() -> None:
 
 
 def test_everything_lies_in_the_extent() -> None:
-    made = city()
-    west, south, east, north = made.jurisdiction["extent"]
+    built = city()
+    west, south, east, north = built.jurisdiction["extent"]
     extent = shapely.box(west, south, east, north)
-    drafts = made.roads + made.control_points + made.checkpoints + made.cameras
+    drafts = built.roads + built.control_points + built.checkpoints + built.cameras
     assert all(extent.contains(shape(draft["geometry"])) for draft in drafts)
 
 
@@ -330,8 +330,8 @@ def test_as_many_roads_cross_a_ring_as_the_plan_says_each_once(level: str, count
     }
     assert len(crossing) == count
     for lines in crossing.values():
-        near = shapely.union_all(lines.intersection(line)).buffer(40)
-        assert len(shapely.get_parts(near)) == 1
+        neighbours = shapely.union_all(lines.intersection(line)).buffer(40)
+        assert len(shapely.get_parts(neighbours)) == 1
 
 
 def test_one_road_runs_along_the_urban_line_and_never_crosses() -> None:
@@ -366,7 +366,7 @@ def test_roads_meet_only_at_their_ends_and_form_one_network() -> None:
     for a, b in shapely.STRtree(lines).query(lines, predicate="intersects").T:
         if a < b and layers[a] == layers[b]:
             parts = shapely.get_parts(lines[a].intersection(lines[b]))
-            assert {part.coords[0] for part in parts} <= ends[a] & ends[b]
+            assert {piece.coords[0] for piece in parts} <= ends[a] & ends[b]
         if ends[a] & ends[b]:
             parent[root(a)] = root(b)
     assert len({root(n) for n in range(len(lines))}) == 1
@@ -379,9 +379,9 @@ def test_road_points_lie_on_their_line_and_on_a_road(category: str) -> None:
     tree = shapely.STRtree(list(groups().values()))
     for point in city().control_points:
         if point["category"] == category:
-            place = metric(point)
-            assert place.distance(ring(level).boundary) <= tolerance
-            assert tree.query_nearest(place, max_distance=15).size
+            location = metric(point)
+            assert location.distance(ring(level).boundary) <= tolerance
+            assert tree.query_nearest(location, max_distance=15).size
             assert "inbound_bearing_deg" in point
 
 
@@ -389,8 +389,8 @@ def test_inbound_bearings_lead_inside() -> None:
     for point in city().control_points:
         if point["category"] in LEVEL_OF:
             turn = np.radians(point["inbound_bearing_deg"])
-            way = 30 * np.array([np.sin(turn), np.cos(turn)])
-            ahead = shapely.Point(np.array(metric(point).coords[0]) + way)
+            travel = 30 * np.array([np.sin(turn), np.cos(turn)])
+            ahead = shapely.Point(np.array(metric(point).coords[0]) + travel)
             assert ring(LEVEL_OF[point["category"]]).contains(ahead)
 
 
@@ -450,7 +450,7 @@ def test_no_device_is_near_a_point_where_nothing_is() -> None:
     for point in city().control_points:
         if point["code"] in bare:
             functions = {function for function, _ in needs(point)}
-            rivals = [device.place for device in devices() if device.functions & functions]
+            rivals = [device.location for device in devices() if device.functions & functions]
             assert shapely.distance(metric(point), rivals).min() > 250
 
 
@@ -467,7 +467,7 @@ def test_status_by_category_is_as_expected(judge: str) -> None:
     assert {status: total[status] for status in EXPECTED["total"]} == EXPECTED["total"]
 
 
-def test_the_document_tells_the_faults_and_the_numbers() -> None:
+def test_the_document_lists_the_faults_and_the_numbers() -> None:
     text = DOC.read_text(encoding="utf-8")
     assert render_faults_table(city().faults) in text
     for category, expected in EXPECTED["by_category"].items():

@@ -1,4 +1,4 @@
-"""The service, loaded with the demo city through the public services, says what docs/demo.md says."""
+"""The responses of a service with the demo city are those in docs/demo.md."""
 
 import json
 import re
@@ -36,25 +36,25 @@ async def test_the_loaded_city_answers_as_documented(city: httpx.AsyncClient, da
     points = summary["control_points"]
     assert {status: points[status] for status in EXPECTED["total"]} == EXPECTED["total"]
     for category, counts in EXPECTED["by_category"].items():
-        told = points["by_category"][category]
-        assert {status: told[status] for status in counts} == counts
-        assert told["planned"] == told["registered"]
+        document = points["by_category"][category]
+        assert {status: document[status] for status in counts} == counts
+        assert document["planned"] == document["registered"]
     assert summary["plan"]["total"] == points["registered"] == 409
     assert sum(zone["registered"] for zone in summary["by_zone"].values()) == 409
 
     gaps = await _json(city, f"{COVERAGE}/gaps?type=control_point")
-    found = {
+    actual = {
         (feature["id"], need["function"], need["direction"], need["reason"])
         for feature in gaps["features"]
         for need in feature["properties"]["missing"]
     }
     planted = {(f.control_point, f.function, f.direction, f.reason) for f in build_city().faults}
-    assert found == planted
+    assert actual == planted
 
     listed = await _json(city, f"{COVERAGE}/control-points")
     assert len(listed["items"]) == 409
-    one = await _json(city, f"{COVERAGE}/control-points/{listed['items'][0]['code']}")
-    assert one["needs"][0]["candidates"] is not None
+    first_item = await _json(city, f"{COVERAGE}/control-points/{listed['items'][0]['code']}")
+    assert first_item["needs"][0]["candidates"] is not None
 
     history = await _json(city, "/v1/jurisdictions/410800/history")
     assert history["items"][0]["reason"] == "synthetic demo city"
@@ -63,10 +63,10 @@ async def test_the_loaded_city_answers_as_documented(city: httpx.AsyncClient, da
 async def test_a_camera_closes_a_gap_and_its_silence_opens_it_again(
     city: httpx.AsyncClient,
 ) -> None:
-    place = await _json(city, "/v1/control-points/CP-CR-005")
+    location = await _json(city, "/v1/control-points/CP-CR-005")
     camera = {
         "jurisdiction": "410800", "functions": ["vehicle"], "direction": "both", "state": "online",
-        "control_point": "CP-CR-005", "geometry": place["geometry"],
+        "control_point": "CP-CR-005", "geometry": location["geometry"],
     }  # fmt: skip
     status = f"{COVERAGE}/control-points/CP-CR-005"
     assert (await _json(city, status))["status"] == "uncovered"
@@ -103,9 +103,9 @@ CORDON = "/v1/jurisdictions/410800/cordon"
 
 async def test_the_rings_of_the_loaded_city_answer_as_documented(city: httpx.AsyncClient) -> None:
     summary = await _json(city, COVERAGE)
-    told = {ring.pop("level"): ring for ring in summary["rings"]}
-    assert told == EXPECTED_RINGS
-    assert [one["what"] for one in summary["not_assessed"] if one["what"] != "area"] == []
+    document = {ring.pop("level"): ring for ring in summary["rings"]}
+    assert document == EXPECTED_RINGS
+    assert [first_item["what"] for first_item in summary["not_assessed"] if first_item["what"] != "area"] == []
 
     listed = await _json(city, f"{COVERAGE}/crossings")
     crossing_of = {point: item for item in listed["items"] for point in item["control_points"]}
@@ -134,10 +134,10 @@ async def test_the_rings_of_the_loaded_city_answer_as_documented(city: httpx.Asy
     outbound = (await _json(city, f"{CORDON}/core"))["outbound"]
     (only,) = outbound["critical"]
     assert only["leak"]["crossings"] == [{"level": "core", "id": crossing_of[CRITICAL]["id"]}]
-    assert sorted(one["kind"] for one in only["groups"][0]["devices"]) == ["camera", "checkpoint"]
+    assert sorted(first_item["kind"] for first_item in only["groups"][0]["devices"]) == ["camera", "checkpoint"]
     through = await _json(city, f"{CORDON}/through")
     assert through["inbound"]["depth"] == 0
-    _document_says(DEMO, told)
+    _document_says(DEMO, document)
 
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -145,50 +145,49 @@ DEMO = (DOCS / "demo.md").read_text(encoding="utf-8")
 
 
 def _document_says(text: str, rings: Any) -> None:
-    """Hold the table of the rings, and what stands below it, to what the service answered."""
+    """Check the table of the rings, and the text below it, against the response of the service."""
     for level, ring in rings.items():
         counts = ring["crossings"]
-        ways = [_way(ring[way]) for way in ("inbound", "outbound")]
+        ways = [_describe_direction(ring[direction]) for direction in ("inbound", "outbound")]
         row = [level, *(str(counts[name]) for name in ("total", "guarded", "open")), *ways]
         assert f"| {' | '.join(row)} |" in text
-    told = " ".join(text.split())
-    assert (
-        "**Two leaks.** One drives into the core unseen at " + " and at ".join(f"`{point}`" for point in LEAKS) in told
-    )
-    assert "**One critical checkpoint.**" in told
-    assert f"but at `{CRITICAL}`, where there is one" in told
-    assert f"`{SHARED_BORDER[0]}` and `{SHARED_BORDER[1]}` are one place" in told
-    assert f"**A road along the line.** `{ALONG}` runs on the urban line" in told
+    prose = " ".join(text.split())
+    leaks = " and at ".join(f"`{point}`" for point in LEAKS)
+    assert f"**Two leaks.** A vehicle can enter the core without a guard at {leaks}" in prose
+    assert "**One critical checkpoint.**" in prose
+    assert f"except at `{CRITICAL}`, which has only the outbound checkpoint" in prose
+    assert f"`{SHARED_BORDER[0]}` and `{SHARED_BORDER[1]}` are at one location" in prose
+    assert f"**A road along the line.** `{ALONG}` follows the urban line" in prose
 
 
-def _way(told: Any) -> str:
-    if not told["sealed"]:
-        return f"leaks, {told['to_seal']} places to seal"
-    critical = {1: "one critical failure"}.get(told["critical"], f"{told['critical']} critical failures")
-    return f"sealed, depth {told['depth']}, {critical}"
+def _describe_direction(document: Any) -> str:
+    if not document["sealed"]:
+        return f"leaks, {document['to_seal']} checkpoints to seal"
+    critical = {1: "one critical checkpoint"}.get(document["critical"], f"{document['critical']} critical failures")
+    return f"sealed, depth {document['depth']}, {critical}"
 
 
-async def test_the_documented_rehearsal(city: httpx.AsyncClient) -> None:
+async def test_the_documented_what_if(city: httpx.AsyncClient) -> None:
     text = (DOCS / "cordon.md").read_text(encoding="utf-8")
-    asked, failed = re.search(
+    query, failed = re.search(
         r"-d '(\{\"changes\": \[\{\"fail\".*?)' \| jq \.applied\.failed\n(\{.*?\})", text, re.DOTALL
     ).groups()  # type: ignore[union-attr]  # it is there
-    answer = await city.post(f"{COVERAGE}/what-if", json=json.loads(asked))
-    told = answer.json()
-    assert told["applied"]["failed"] == json.loads(failed)
-    counts = told["control_points"]["counts"]
+    answer = await city.post(f"{COVERAGE}/what-if", json=json.loads(query))
+    document = answer.json()
+    assert document["applied"]["failed"] == json.loads(failed)
+    counts = document["control_points"]["counts"]
     assert (
         f"There {counts['after']['uncovered']} control points are uncovered instead of "
         f"{counts['before']['uncovered']}" in text
     )
-    core = next(r for r in told["rings"] if (r["level"], r["direction"]) == ("core", "inbound"))
+    core = next(r for r in document["rings"] if (r["level"], r["direction"]) == ("core", "inbound"))
     assert (
         f"the core takes {core['after']['to_seal']} places to seal inward instead of "
         f"{core['before']['to_seal']}." in text
     )
 
 
-async def test_crossings_agree_with_the_control_points_that_stand_for_them(
+async def test_crossings_agree_with_their_control_points(
     city: httpx.AsyncClient,
 ) -> None:
     """A covered control point has a guarded crossing; an open crossing has an uncovered need."""
