@@ -38,7 +38,7 @@ async def equipped(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
         model="@x", manufacturer="+x", horizontal_pixels=1920, vertical_pixels=1080,
         structure="half_dome", indoor=True,
     )  # fmt: skip
-    gate = checkpoint(
+    tollgate = checkpoint(
         "41080000001210000001", tollgate_category="31", tollgate_usage="80", in_use_on="2024-03-01",
         lanes=[{"lane": 1, "direction": "inbound", "bearing_deg": 45},
                {"lane": 2, "direction": "both", "bearing_deg": 225, "camera": CODE},
@@ -47,17 +47,17 @@ async def equipped(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
     for plural, draft in (
         ("cameras", first), ("cameras", camera("c-2", lifecycle="repair")),
         ("cameras", camera("41080000001320000003", lifecycle="planned")),
-        ("checkpoints", gate), ("control-points", control_point()),
+        ("checkpoints", tollgate), ("control-points", control_point()),
     ):  # fmt: skip
-        answer = await ringed.put(f"/v1/{plural}/{draft['code']}", json=draft)
-        assert answer.status_code == 201, answer.text
+        response = await ringed.put(f"/v1/{plural}/{draft['code']}", json=draft)
+        assert response.status_code == 201, response.text
     return ringed
 
 
 async def _export(client: httpx.AsyncClient, path: str, **asked: Any) -> httpx.Response:
-    answer = await client.get(f"/v1/exports/{path}", params=asked)
-    assert answer.status_code == 200, answer.text
-    return answer
+    response = await client.get(f"/v1/exports/{path}", params=asked)
+    assert response.status_code == 200, response.text
+    return response
 
 
 async def _saved(client: httpx.AsyncClient, folder: Path, path: str, **asked: Any) -> Path:
@@ -71,16 +71,16 @@ def _table(content: bytes) -> list[dict[str, str]]:
 
 
 async def test_csv_is_text_for_people_and_programs(equipped: httpx.AsyncClient) -> None:
-    answer = await _export(equipped, "cameras.csv", bom="true", lang="zh")
-    assert answer.content.startswith(b"\xef\xbb\xbf")
-    rows = _table(answer.content[3:])
+    response = await _export(equipped, "cameras.csv", bom="true", lang="zh")
+    assert response.content.startswith(b"\xef\xbb\xbf")
+    rows = _table(response.content[3:])
     assert [row["编码"] for row in rows] == [CODE, "41080000001320000003", "c-2"]
     assert rows[0]["功能类型"] == '["face","vehicle"]'
     assert [float(rows[0][name]) for name in ("经度", "纬度")] == [LON, LAT]
     assert rows[0]["安装日期"] == "2020-02-29"
-    assert unquote(answer.headers["content-disposition"]).endswith(".csv")
-    assert "摄像机" in unquote(answer.headers["content-disposition"])
-    assert "20-digit codes" in answer.headers["export-notes"]
+    assert unquote(response.headers["content-disposition"]).endswith(".csv")
+    assert "摄像机" in unquote(response.headers["content-disposition"])
+    assert "20-digit codes" in response.headers["export-notes"]
 
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx"])
@@ -97,7 +97,7 @@ async def test_no_cell_is_a_formula(equipped: httpx.AsyncClient, tmp_path: Path,
 
 @given(st.text(st.sampled_from("'=+-@a1"), max_size=4))
 def test_guarding_can_be_undone(text: str) -> None:
-    """Cleaned text comes back as it was; what stands in between is no formula."""
+    """Exported text comes back unchanged, and is not a formula in the file."""
     shown = guard_formulas(pa.array([text]))
     assert shown[0].as_py()[:1] not in tuple("=+-@")
     assert remove_guards(shown)[0].as_py() == text
@@ -124,8 +124,8 @@ async def test_other_programs_find_the_places(
     number = 4326 if crs is None else int(crs.removeprefix("EPSG:"))
     if ending == "parquet":
         table = pq.read_table(path)
-        told = orjson.loads(table.schema.metadata[b"geo"])["columns"]["geometry"]
-        system = pyproj.CRS.from_json_dict(told["crs"]) if "crs" in told else pyproj.CRS(4326)
+        reported = orjson.loads(table.schema.metadata[b"geo"])["columns"]["geometry"]
+        system = pyproj.CRS.from_json_dict(reported["crs"]) if "crs" in reported else pyproj.CRS(4326)
         shapes = shapely.from_wkb(np.array(table["geometry"].to_pylist(), dtype=object))
         codes = table["code"].to_pylist()
     else:
@@ -140,17 +140,17 @@ async def test_other_programs_find_the_places(
     assert np.allclose(lonlat, [[LON] * 3, [LAT] * 3], atol=1e-8)
 
 
-async def test_a_shapefile_has_long_texts_whole_beside_it(equipped: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_shapefile_has_long_texts_in_a_file_next_to_it(equipped: httpx.AsyncClient, tmp_path: Path) -> None:
     long = camera("c-long", notes="长" * 100)
     assert (await equipped.put("/v1/cameras/c-long", json=long)).status_code == 201
     path = await _saved(equipped, tmp_path, "cameras.shp.zip")
     with zipfile.ZipFile(path) as archive:
-        told = archive.read("README.txt").decode()
+        reported = archive.read("README.txt").decode()
         assert archive.read("cameras.cpg") == b"UTF-8"
         archive.extractall(tmp_path)
         assert orjson.loads(archive.read("texts.jsonl")) == "长" * 100
-    assert "Texts that go on in texts.jsonl: 1." in told
-    assert "azimuth     azimuth_deg" in told
+    assert "Texts that go on in texts.jsonl: 1." in reported
+    assert "azimuth     azimuth_deg" in reported
     meta, _, _, fields = pyogrio.raw.read(tmp_path / "cameras.shp")
     names = list(meta["fields"])
     assert len({name.lower() for name in names}) == len(names)
@@ -168,29 +168,29 @@ async def test_points_and_polygons_are_a_shapefile_each(ringed: httpx.AsyncClien
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path)
     for shape in ("Point", "Polygon"):
-        told = pyogrio.read_info(tmp_path / f"control-points-{shape.lower()}.shp")
-        assert (told["geometry_type"], told["features"]) == (shape, 1)
+        reported = pyogrio.read_info(tmp_path / f"control-points-{shape.lower()}.shp")
+        assert (reported["geometry_type"], reported["features"]) == (shape, 1)
 
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx", "geojson", "geojsonl", "gpkg", "fgb", "parquet", "shp.zip", "kml"])
 async def test_nothing_is_a_file_too(city: httpx.AsyncClient, ending: str) -> None:
     for plural in ("cameras", "control-points", "rings"):
-        answer = await _export(city, f"{plural}.{ending}")
-        assert len(answer.content) > (0 if ending != "geojsonl" else -1)
+        response = await _export(city, f"{plural}.{ending}")
+        assert len(response.content) > (0 if ending != "geojsonl" else -1)
 
 
 async def test_filters_and_fields_are_those_of_the_list(equipped: httpx.AsyncClient) -> None:
     async def codes(**asked: Any) -> list[str]:
-        found = _table((await _export(equipped, "cameras.csv", fields="code", **asked)).content)
-        return [row["code"] for row in found]
+        result = _table((await _export(equipped, "cameras.csv", fields="code", **asked)).content)
+        return [row["code"] for row in result]
 
     assert await codes(lifecycle="repair") == ["c-2"]
     assert await codes(state="online") == [CODE]
     assert await codes(q="000003") == ["41080000001320000003"]
     assert await codes(bbox="0,0,1,1") == []
     assert len(await codes(function="face", zone="core", jurisdiction=CITY)) == 3
-    one = (await _export(equipped, "rings.geojson", level="core", fields="level")).json()
-    assert [feature["properties"] for feature in one["features"]] == [{"level": "core"}]
+    item = (await _export(equipped, "rings.geojson", level="core", fields="level")).json()
+    assert [feature["properties"] for feature in item["features"]] == [{"level": "core"}]
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ async def test_filters_and_fields_are_those_of_the_list(equipped: httpx.AsyncCli
 async def test_what_cannot_be_exported_is_said(
     equipped: httpx.AsyncClient, path: str, asked: dict[str, str], at: str
 ) -> None:
-    answer = await equipped.get(f"/v1/exports/{path}", params=asked)
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, at)
+    response = await equipped.get(f"/v1/exports/{path}", params=asked)
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, at)
 
 
 async def test_rights_and_scope_hold_for_files(equipped: httpx.AsyncClient, key_for: KeyFor) -> None:
@@ -226,11 +226,11 @@ async def test_rights_and_scope_hold_for_files(equipped: httpx.AsyncClient, key_
     assert seen["editor"][0]["network_address"] == "198.51.100.7"
     for ending in ("gb28181.xml", "gat1400.json"):
         params = {"jurisdiction": CITY}
-        told = [
+        reported = [
             (await equipped.get(f"/v1/exports/cameras.{ending}", params=params, headers=keys[role]))
             for role in ("analyst", "editor")
         ]
-        assert ["198.51.100.7" in answer.text for answer in told] == [False, True]
+        assert ["198.51.100.7" in response.text for response in reported] == [False, True]
     outside = await equipped.get(f"{url}?jurisdiction={OTHER}", headers=keys["analyst"])
     assert outside.status_code == 404
     gaps = await equipped.get(f"/v1/exports/gaps.csv?jurisdiction={OTHER}", headers=keys["editor"])
@@ -238,19 +238,19 @@ async def test_rights_and_scope_hold_for_files(equipped: httpx.AsyncClient, key_
 
 
 async def test_gaps_are_what_the_analysis_answers(equipped: httpx.AsyncClient) -> None:
-    told = (await equipped.get(f"/v1/jurisdictions/{CITY}/coverage/gaps")).json()["features"]
+    reported = (await equipped.get(f"/v1/jurisdictions/{CITY}/coverage/gaps")).json()["features"]
     rows = _table((await _export(equipped, "gaps.csv", jurisdiction=CITY)).content)
-    assert len(told) > 0
-    assert [row["code"] for row in rows] == [str(feature["id"]) for feature in told]
+    assert len(reported) > 0
+    assert [row["code"] for row in rows] == [str(feature["id"]) for feature in reported]
     there = (await _export(equipped, "gaps.geojson", jurisdiction=CITY, crs="EPSG:4547")).json()
     x, _ = there["features"][0]["geometry"]["coordinates"]
     assert 400_000 < x < 600_000  # east of the central meridian at 114 degrees: 500 km and less
 
 
 def _item(xml: str) -> dict[str, str]:
-    found = ET.fromstring(xml).find("DeviceList/Item")  # our own file
-    assert found is not None
-    return {element.tag: element.text or "" for element in found.iter() if not len(element)}
+    result = ET.fromstring(xml).find("DeviceList/Item")  # our own file
+    assert result is not None
+    return {element.tag: element.text or "" for element in result.iter() if not len(element)}
 
 
 async def test_an_answer_refuses_filters_it_would_pass_over(equipped: httpx.AsyncClient) -> None:
@@ -261,8 +261,8 @@ async def test_an_answer_refuses_filters_it_would_pass_over(equipped: httpx.Asyn
     ):
         url = f"/v1/exports/{collection}.csv?jurisdiction={CITY}"
         value = {"zone": "core", "level": "core", "category": "core_site"}[name]
-        answer = await equipped.get(f"{url}&{name}={value}")
-        assert (answer.status_code, answer.json()["code"]) == (422, "invalid-query")
+        response = await equipped.get(f"{url}&{name}={value}")
+        assert (response.status_code, response.json()["code"]) == (422, "invalid-query")
         assert (await equipped.get(url)).status_code == 200
 
 
@@ -281,29 +281,29 @@ async def test_answers_are_narrowed_as_their_lists_are(
 ) -> None:
     line = {"type": "LineString", "coordinates": [[LON, LAT], [LON + 0.5, LAT]]}
     body = road("r", geometry=line)
-    answer = await equipped.put("/v1/roads/r", json=body)
-    assert answer.status_code == 201, answer.text
+    response = await equipped.put("/v1/roads/r", json=body)
+    assert response.status_code == 201, response.text
     url = f"/v1/jurisdictions/{CITY}/coverage/{path}"
     listed = (await equipped.get(url, params=asked, headers={"Accept": "application/geo+json"})).json()
     params = {"jurisdiction": CITY, **asked}
     filed = (await _export(equipped, f"{collection}.geojson", **params)).json()
-    assert [one["id"] for one in filed["features"]] == [one["id"] for one in listed["features"]]
+    assert [item["id"] for item in filed["features"]] == [item["id"] for item in listed["features"]]
     whole = (await _export(equipped, f"{collection}.geojson", jurisdiction=CITY)).json()
     assert len(whole["features"]) > 0
 
 
 async def test_a_file_says_what_was_not_assessed(city: httpx.AsyncClient) -> None:
-    answer = await city.get(f"/v1/exports/crossings.csv?jurisdiction={CITY}")
-    assert answer.status_code == 200
-    assert "Not assessed: crossings city: this ring is not registered." in answer.headers["export-notes"]
+    response = await city.get(f"/v1/exports/crossings.csv?jurisdiction={CITY}")
+    assert response.status_code == 200
+    assert "Not assessed: crossings city: this ring is not registered." in response.headers["export-notes"]
 
 
 async def test_a_catalogue_speaks_gb28181(equipped: httpx.AsyncClient) -> None:
-    answer = await _export(equipped, "cameras.gb28181.xml", jurisdiction=CITY)
-    root = ET.fromstring(answer.text)
+    response = await _export(equipped, "cameras.gb28181.xml", jurisdiction=CITY)
+    root = ET.fromstring(response.text)
     assert (root.findtext("CmdType"), root.findtext("SumNum")) == ("Catalog", "1")
     assert len(root.findall("DeviceList/Item")) == 1  # planned ones and other codes are left out
-    item = _item(answer.text)
+    item = _item(response.text)
     expected = {
         "DeviceID": CODE, "CivilCode": CITY, "Parental": "0", "Status": "ON", "PTZType": "2",
         "DirectionType": "5", "RoomType": "2", "Resolution": "6", "FunctionType": "01/03",
@@ -322,27 +322,27 @@ async def test_objects_speak_gat1400(equipped: httpx.AsyncClient) -> None:
     assert {name: device[name] for name in expected} == expected
     assert not {"Password", "UserId"} & device.keys()
     gates = (await _export(equipped, "checkpoints.gat1400.json")).json()
-    gate = gates["TollgateListObject"]["TollgateObject"][0]
-    assert (gate["TollgateCat"], gate["TollgateUsage"], gate["Status"]) == ("31", 80, "1")
-    assert (gate["LaneNum"], gate["ActiveTime"]) == (3, "20240301000000")
+    tollgate = gates["TollgateListObject"]["TollgateObject"][0]
+    assert (tollgate["TollgateCat"], tollgate["TollgateUsage"], tollgate["Status"]) == ("31", 80, "1")
+    assert (tollgate["LaneNum"], tollgate["ActiveTime"]) == (3, "20240301000000")
     lanes: list[Json] = gates["LaneListObject"]["LaneObject"]
-    told = [(lane["LaneId"], lane["LaneNo"], lane["Direction"], lane["CityPass"]) for lane in lanes]
-    assert told == [(1, 1, "5", 1), (2, 1, "6", 4), (3, 2, "9", 1)]
+    reported = [(lane["LaneId"], lane["LaneNo"], lane["Direction"], lane["CityPass"]) for lane in lanes]
+    assert reported == [(1, 1, "5", 1), (2, 1, "6", 4), (3, 2, "9", 1)]
     assert lanes[1]["ApeID"] == CODE
 
 
 @pytest.mark.parametrize("ending", ["gb28181.xml", "gat1400.json"])
-async def test_what_a_platform_is_told_reads_back(equipped: httpx.AsyncClient, ending: str) -> None:
+async def test_what_a_platform_gets_reads_back(equipped: httpx.AsyncClient, ending: str) -> None:
     """The import of the same file finds the same direction, functions, place and state."""
     content = (await _export(equipped, f"cameras.{ending}", jurisdiction=CITY)).content
-    answer = await equipped.post(
+    response = await equipped.post(
         "/v1/imports",
         params={"kind": "camera", "wait": 60, "name": f"x.{ending.rpartition('.')[2]}",
                 "jurisdiction": CITY, "dry_run": "true"},
         content=content,
         headers={"Content-Type": "application/octet-stream"},
     )  # fmt: skip
-    job = answer.json()
+    job = response.json()
     assert job["problem"] is None, job
     rows = (await equipped.get(f"/v1/imports/{job['id']}/rows")).json()["items"]
     changes = rows[0]["changes"] or {}
@@ -358,11 +358,11 @@ async def test_an_export_sees_one_moment(equipped: httpx.AsyncClient) -> None:
     from app.access.roles import OPERATOR
     from app.exports import service as export_service
 
-    asked = export_service.build_request("cameras", "geojsonl", {"jurisdiction": CITY}, fields="code,name_en")
-    made = await app.state.exports.open_export(asked, OPERATOR)
-    gone = await equipped.delete("/v1/cameras/m05999")
-    assert gone.status_code == 204
-    content = b"".join([piece async for piece in made.chunks])
+    headers = export_service.build_request("cameras", "geojsonl", {"jurisdiction": CITY}, fields="code,name_en")
+    created = await app.state.exports.open_export(headers, OPERATOR)
+    removed = await equipped.delete("/v1/cameras/m05999")
+    assert removed.status_code == 204
+    content = b"".join([piece async for piece in created.chunks])
     codes = [orjson.loads(line)["id"] for line in content.splitlines()]
     assert len(codes) == 6003
     assert "m05999" in codes

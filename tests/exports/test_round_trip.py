@@ -77,8 +77,8 @@ async def filled(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
     """Return a client of a city with rich and with bare records of every kind."""
     for plural, drafts in RICH.items():
         for draft in drafts:
-            answer = await ringed.put(f"/v1/{plural}/{draft['code']}", json=draft)
-            assert answer.status_code == 201, answer.text
+            response = await ringed.put(f"/v1/{plural}/{draft['code']}", json=draft)
+            assert response.status_code == 201, response.text
     states = [{"code": "c-1", "state": "fault"}]
     assert (await ringed.post("/v1/states", json=states)).json()["applied"] == 1
     return ringed
@@ -86,30 +86,30 @@ async def filled(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
 
 async def _stored(client: httpx.AsyncClient, plural: str) -> list[Json]:
     if plural == "rings":
-        answer = await client.get(f"/v1/jurisdictions/{CITY}/rings")
-        found: list[Json] = answer.json()["features"]
-        return found
+        response = await client.get(f"/v1/jurisdictions/{CITY}/rings")
+        result: list[Json] = response.json()["features"]
+        return result
     items: list[Json] = (await client.get(f"/v1/{plural}?limit=1000")).json()["items"]
     return items
 
 
 async def _exported(client: httpx.AsyncClient, path: str, **asked: Any) -> bytes:
-    answer = await client.get(f"/v1/exports/{path}", params=asked)
-    assert answer.status_code == 200, answer.text
-    return answer.content
+    response = await client.get(f"/v1/exports/{path}", params=asked)
+    assert response.status_code == 200, response.text
+    return response.content
 
 
 async def _imported(client: httpx.AsyncClient, plural: str, name: str, content: bytes, **options: Any) -> Json:
-    told = {key: value if isinstance(value, str) else orjson.dumps(value).decode()
+    reported = {key: value if isinstance(value, str) else orjson.dumps(value).decode()
             for key, value in options.items()}  # fmt: skip
-    answer = await client.post(
+    response = await client.post(
         "/v1/imports",
-        params={"kind": NAMES[plural], "wait": 60, "name": name, "jurisdiction": CITY, **told},
+        params={"kind": NAMES[plural], "wait": 60, "name": name, "jurisdiction": CITY, **reported},
         content=content,
         headers={"Content-Type": "application/octet-stream"},
     )
-    job: Json = answer.json()
-    assert answer.status_code == 200, answer.text
+    job: Json = response.json()
+    assert response.status_code == 200, response.text
     return job
 
 
@@ -130,7 +130,7 @@ async def test_what_is_exported_comes_back_the_same(filled: httpx.AsyncClient, l
 
 
 _OWN = ("id", "version", "created_at", "updated_at", "state", "reported_at", "in_service")
-"""What the registry counts or derives anew."""
+"""Columns that the registry counts or derives again."""
 
 
 def _sent(records: list[Json]) -> list[Json]:
@@ -148,13 +148,13 @@ async def test_an_export_brings_everything_back_that_was_removed(
     files = {plural: await _exported(filled, f"{plural}.{ending}", lang=language) for plural in RICH}
     for plural in reversed(RICH):
         for record in before[plural]:
-            gone = await filled.delete(f"/v1/{plural}/{record['code']}")
-            if gone.status_code == 409:  # lanes name cameras, which name checkpoints
+            removed = await filled.delete(f"/v1/{plural}/{record['code']}")
+            if removed.status_code == 409:  # lanes name cameras, which name checkpoints
                 bare: Json = {"lanes": []}
                 await filled.patch("/v1/checkpoints/41080000001210000001", json=bare,
                                    headers=MERGE_PATCH)  # fmt: skip
-                gone = await filled.delete(f"/v1/{plural}/{record['code']}")
-            assert gone.status_code == 204, gone.text
+                removed = await filled.delete(f"/v1/{plural}/{record['code']}")
+            assert removed.status_code == 204, removed.text
     for plural, content in files.items():
         job = await _imported(filled, plural, f"{plural}.{ending}", content)
         assert _told(job["counts"]) == ["created"], (plural, job["counts"], job["problem"])

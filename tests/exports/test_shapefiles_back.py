@@ -18,9 +18,9 @@ LANES = [{"lane": at, "direction": "both", "name": f"第{at}车道", "max_speed_
 
 
 async def _exported(client: httpx.AsyncClient, name: str) -> dict[str, bytes]:
-    answer = await client.get(f"/v1/exports/{name}.shp.zip")
-    assert answer.status_code == 200, answer.text
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+    response = await client.get(f"/v1/exports/{name}.shp.zip")
+    assert response.status_code == 200, response.text
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         return {member: archive.read(member) for member in archive.namelist()}
 
 
@@ -33,8 +33,8 @@ def _zip(members: dict[str, bytes]) -> bytes:
 
 
 async def _back(client: httpx.AsyncClient, members: dict[str, bytes], **options: Any) -> Json:
-    asked: Json = {"name": "back.zip", "kind": "checkpoint", **options}
-    return await brought(client, _zip(members), **asked)
+    headers: Json = {"name": "back.zip", "kind": "checkpoint", **options}
+    return await brought(client, _zip(members), **headers)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def gates(city: httpx.AsyncClient) -> httpx.AsyncClient:
     return city
 
 
-async def test_the_mapping_of_the_zip_is_used_and_told(gates: httpx.AsyncClient) -> None:
+async def test_the_mapping_of_the_zip_is_used_and_reported(gates: httpx.AsyncClient) -> None:
     members = await _exported(gates, "checkpoints")
     job = await _back(gates, members)
     assert job["counts"]["unchanged"] == 2
@@ -126,7 +126,7 @@ async def test_points_and_areas_of_one_export_come_back_together(city: httpx.Asy
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "GB18030"])
-async def test_a_gis_may_save_the_shapefile_anew(gates: httpx.AsyncClient, tmp_path: Path, encoding: str) -> None:
+async def test_a_gis_may_save_the_shapefile_again(gates: httpx.AsyncClient, tmp_path: Path, encoding: str) -> None:
     """Other widths, another order, another encoding, a record less: what stays finds its texts."""
     members = await _exported(gates, "checkpoints")
     for name, content in members.items():

@@ -23,7 +23,7 @@ def row(number: int, **changed: str) -> dict[str, str]:
 
 def table(rows: list[dict[str, str]], header: tuple[str, ...] | None = None) -> bytes:
     """Return rows as CSV."""
-    names = header or tuple(dict.fromkeys([*HEADER, *(name for found in rows for name in found)]))
+    names = header or tuple(dict.fromkeys([*HEADER, *(name for result in rows for name in result)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, extrasaction="ignore")
     writer.writeheader()
@@ -55,9 +55,9 @@ async def send(
 
 async def brought(client: httpx.AsyncClient, content: bytes, **more: Any) -> builders.Json:
     """Send a file and return the job at its end."""
-    answer = await send(client, content, **more)
-    assert answer.status_code == 200, answer.text
-    job: builders.Json = answer.json()
+    response = await send(client, content, **more)
+    assert response.status_code == 200, response.text
+    job: builders.Json = response.json()
     return job
 
 
@@ -65,11 +65,11 @@ async def rows_of(
     client: httpx.AsyncClient, job: builders.Json, status: str | None = None, **headers: str
 ) -> list[builders.Json]:
     """Return what became of the rows, page by page."""
-    found: list[builders.Json] = []
+    result: list[builders.Json] = []
     url = job["links"]["rows"] + "?limit=3" + (f"&status={status}" if status else "")
     while url:
-        answer = await client.get(url, headers=headers)
-        assert answer.status_code == 200, answer.text
-        found += answer.json()["items"]
-        url = answer.json()["next"]
-    return found
+        response = await client.get(url, headers=headers)
+        assert response.status_code == 200, response.text
+        result += response.json()["items"]
+        url = response.json()["next"]
+    return result

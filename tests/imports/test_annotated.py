@@ -1,4 +1,4 @@
-"""The annotated file has the rows that the list of rows has, whatever they are asked for by."""
+"""The annotated file has the rows that the list of rows has, for every filter."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ _ROWS = [row(0, name_zh="新"), row(1), row(2), row(3, lon="x"), row(4, address=
 
 
 async def _codes(client: httpx.AsyncClient, url: str) -> list[str]:
-    answer = await client.get(url)
-    assert answer.status_code == 200, answer.text
+    response = await client.get(url)
+    assert response.status_code == 200, response.text
     if "xlsx" in url:
-        book = CalamineWorkbook.from_filelike(io.BytesIO(answer.content))
+        book = CalamineWorkbook.from_filelike(io.BytesIO(response.content))
         rows: list[list[Any]] = book.get_sheet_by_index(0).to_python()
     else:
-        rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+        rows = list(csv.reader(io.StringIO(response.text.removeprefix("\ufeff"))))
     header, *cells = rows
     assert (header[0], header[-1]) == ("code", "errors"), url
     return [str(line[0]) for line in cells]
@@ -33,17 +33,17 @@ async def test_a_filter_means_the_same_of_rows_and_of_the_file(
 ) -> None:
     await brought(city, cameras(2))
     job = await brought(city, table(_ROWS), **options)
-    found = {}
+    result = {}
     for status in (None, *get_args(RowFilter)):
-        told = [item["code"] for item in await rows_of(city, job, status) if item["row"]]
+        reported = [item["code"] for item in await rows_of(city, job, status) if item["row"]]
         query = f"?status={status}" if status else "?"
         for more in ("&format=csv", "&format=xlsx"):
             codes = await _codes(city, job["links"]["file"] + query + more)
             refused = [code for code in codes if code == "cam-3"]  # its code was not judged
-            assert [code for code in codes if code not in refused] == [c for c in told if c]
-            assert len(codes) == len(told)
-        found[status] = len(told)
+            assert [code for code in codes if code not in refused] == [c for c in reported if c]
+            assert len(codes) == len(reported)
+        result[status] = len(reported)
     unwritten = 3 if not options or "max_remove_share" in options else 0
-    assert found["not_written"] == unwritten
-    assert found["created"] == (0 if unwritten else 2)
-    assert (found["refused"], found[None]) == (1, 5)
+    assert result["not_written"] == unwritten
+    assert result["created"] == (0 if unwritten else 2)
+    assert (result["refused"], result[None]) == (1, 5)

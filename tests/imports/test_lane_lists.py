@@ -37,9 +37,9 @@ async def gates(city: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def _lanes(client: httpx.AsyncClient, code: str) -> list[Json]:
-    found = (await client.get(f"/v1/checkpoints/{code}")).json()
-    assert found["name_zh"] == "卡口"
-    return [{k: v for k, v in lane.items() if v is not None} for lane in found["lanes"]]
+    result = (await client.get(f"/v1/checkpoints/{code}")).json()
+    assert result["name_zh"] == "卡口"
+    return [{k: v for k, v in lane.items() if v is not None} for lane in result["lanes"]]
 
 
 async def _brought(client: httpx.AsyncClient, content: bytes, **more: Any) -> Json:
@@ -84,7 +84,7 @@ async def test_lanes_of_a_stranger_are_refused_by_name_all_of_them(
     job = await _brought(gates, content, on_error="skip_rows")
     assert (job["counts"]["updated"], job["counts"]["refused"]) == (1, 2)
     refused = {item["row"]: item["problems"][0] for item in await rows_of(gates, job, "error")}
-    assert {row: told["code"] for row, told in refused.items()} == {
+    assert {row: reported["code"] for row, reported in refused.items()} == {
         1: "not-found", 3: "refused-together",
     }  # fmt: skip
     assert STRANGER in refused[1]["message"]
@@ -97,11 +97,11 @@ async def test_lanes_of_a_stranger_are_refused_by_name_all_of_them(
 async def test_a_bad_lane_refuses_its_checkpoint_and_says_where(gates: httpx.AsyncClient) -> None:
     content = _list(_lane(GATE, 1), _lane(GATE, None), _lane(OTHER_GATE, 7), _lane(OTHER_GATE, 7))
     job = await _brought(gates, content, on_error="skip_rows")
-    told = {item["row"]: item["problems"] for item in await rows_of(gates, job, "error")}
-    assert {row: [p["code"] for p in problems] for row, problems in told.items()} == {
+    reported = {item["row"]: item["problems"] for item in await rows_of(gates, job, "error")}
+    assert {row: [p["code"] for p in problems] for row, problems in reported.items()} == {
         1: ["refused-together"], 2: ["missing"], 3: ["duplicate-lane"], 4: ["refused-together"],
     }  # fmt: skip
-    assert "lane" in told[2][0]["field"]
+    assert "lane" in reported[2][0]["field"]
     assert await _lanes(gates, OTHER_GATE) == []
 
 
@@ -116,12 +116,12 @@ async def test_lanes_in_a_table_change_what_they_give(gates: httpx.AsyncClient) 
     ]  # fmt: skip
     new = f"code,lane,lane_max_speed_kmh\n{GATE},5,30\n".encode()
     refused = await _brought(gates, new, name="l.csv", mode="update_only")
-    ((told,),) = [item["problems"] for item in await rows_of(gates, refused, "error")]
-    assert (told["code"], told["field"]) == ("missing", "lane_direction")
-    assert "Lane 5" in told["message"]
+    ((reported,),) = [item["problems"] for item in await rows_of(gates, refused, "error")]
+    assert (reported["code"], reported["field"]) == ("missing", "lane_direction")
+    assert "Lane 5" in reported["message"]
     numberless = f"code,lane_direction\n{GATE},inbound\n".encode()
-    answer = await send(gates, numberless, name="l.csv", kind="checkpoint", mode="update_only")
-    assert answer.json()["detail"].startswith("Missing required fields: lane.")
+    response = await send(gates, numberless, name="l.csv", kind="checkpoint", mode="update_only")
+    assert response.json()["detail"].startswith("Missing required fields: lane.")
 
 
 async def test_a_checkpoint_has_forty_lanes_at_most(gates: httpx.AsyncClient) -> None:

@@ -13,22 +13,22 @@ from tests.builders import KeyFor
 from tests.imports.files import brought, cameras, row, rows_of, send, table
 
 
-def _told(job: builders.Json) -> dict[str, int]:
+def count_rows(job: builders.Json) -> dict[str, int]:
     return {name: count for name, count in job["counts"].items() if count}
 
 
 async def test_a_file_goes_in_and_again_changes_nothing(ringed: httpx.AsyncClient) -> None:
     job = await brought(ringed, cameras(7))
     assert (job["state"], job["written"], job["problem"]) == ("done", True, None)
-    assert _told(job) == {"rows": 7, "created": 7}
+    assert count_rows(job) == {"rows": 7, "created": 7}
     assert job["created_at"] <= job["started_at"] <= job["finished_at"]
-    found = (await ringed.get("/v1/cameras/cam-3")).json()
-    assert (found["name_zh"], found["zone"], found["rings"]) == (
+    result = (await ringed.get("/v1/cameras/cam-3")).json()
+    assert (result["name_zh"], result["zone"], result["rings"]) == (
         "摄像机3", "core", ["core", "urban", "city"],
     )  # fmt: skip
-    assert list(found["distance_m"]) == ["city", "core", "urban"]
+    assert list(result["distance_m"]) == ["city", "core", "urban"]
     again = await brought(ringed, cameras(7))
-    assert _told(again) == {"rows": 7, "unchanged": 7}
+    assert count_rows(again) == {"rows": 7, "unchanged": 7}
     assert (await ringed.get("/v1/cameras/cam-3")).json()["version"] == 1
 
 
@@ -57,15 +57,15 @@ async def test_an_update_tells_what_changes_and_keeps_what_the_file_does_not_giv
 ) -> None:
     await brought(city, table([row(0, range_m="20", address="旧址"), row(1)]))
     job = await brought(city, table([row(0, name_zh="新名"), row(1)]))
-    assert _told(job) == {"rows": 2, "updated": 1, "unchanged": 1}
+    assert count_rows(job) == {"rows": 2, "updated": 1, "unchanged": 1}
     changed = await rows_of(city, job, "updated")
     assert [(item["row"], item["code"], item["changes"]) for item in changed] == [
         (2, "cam-0", {"name_zh": ["摄像机0", "新名"]})
     ]
-    found = (await city.get("/v1/cameras/cam-0")).json()
-    assert (found["name_zh"], found["range_m"], found["address"]) == ("新名", 20, "旧址")
+    result = (await city.get("/v1/cameras/cam-0")).json()
+    assert (result["name_zh"], result["range_m"], result["address"]) == ("新名", 20, "旧址")
     blank = await brought(city, table([row(0, name_zh="新名", address="")]))
-    assert _told(blank) == {"rows": 1, "updated": 1}
+    assert count_rows(blank) == {"rows": 1, "updated": 1}
     assert (await city.get("/v1/cameras/cam-0")).json()["address"] is None
 
 
@@ -75,7 +75,7 @@ async def test_a_dry_run_tells_the_same_and_writes_nothing(city: httpx.AsyncClie
     rows = [row(0, name_zh="新名"), row(1), row(2), row(3, functions="nonsense")]
     job = await brought(city, table(rows), dry_run=True)
     assert (job["state"], job["written"], job["dry_run"]) == ("done", False, True)
-    assert _told(job) == {
+    assert count_rows(job) == {
         "rows": 4, "created": 1, "updated": 1, "unchanged": 1, "refused": 1, "errors": 1,
     }  # fmt: skip
     assert job["problem"]["code"] == "rows-refused"
@@ -95,7 +95,7 @@ async def test_one_bad_row_refuses_the_file_unless_rows_may_be_skipped(
     assert await builders.contents(database) == before
     taken = await brought(city, content, on_error="skip_rows")
     assert (taken["state"], taken["written"], taken["problem"]) == ("done", True, None)
-    assert _told(taken) == {"rows": 3, "created": 2, "refused": 1, "errors": 1}
+    assert count_rows(taken) == {"rows": 3, "created": 2, "refused": 1, "errors": 1}
     codes = [item["code"] for item in (await city.get("/v1/cameras")).json()["items"]]
     assert codes == ["cam-0", "cam-2"]
 
@@ -103,7 +103,7 @@ async def test_one_bad_row_refuses_the_file_unless_rows_may_be_skipped(
 async def test_every_fault_of_every_row_in_two_languages(city: httpx.AsyncClient) -> None:
     rows = [row(0), row(0), row(1, lon="0", lat="0"), row(2, functions="", retention_days="7")]
     job = await brought(city, table(rows))
-    assert _told(job)["refused"] == 3
+    assert count_rows(job)["refused"] == 3
     english = await rows_of(city, job, "error")
     assert [item["row"] for item in english] == [3, 4, 5]
     codes = [[problem["code"] for problem in item["problems"]] for item in english]
@@ -119,11 +119,11 @@ async def test_notes_hints_and_the_reason_are_chinese_for_those_who_ask(
     city: httpx.AsyncClient,
 ) -> None:
     content = table([row(0), row(1, lon="about")]).decode().encode("gb18030")
-    asked = {"Accept-Language": "zh"}
-    job = await brought(city, content, headers=asked)
+    headers = {"Accept-Language": "zh"}
+    job = await brought(city, content, headers=headers)
     assert job["problem"]["detail"] == "2 行中有 1 行被拒绝，因此均未写入；请更正，或用 on_error=skip_rows。"
     assert job["notes"][0]["message"] == "文件不是 UTF-8，按 gb18030 读取；如不正确请指明编码。"
-    (refused,) = await rows_of(city, job, "error", **asked)
+    (refused,) = await rows_of(city, job, "error", **headers)
     assert refused["problems"][0]["hint"] == "请写作 113.2418 这样的度数，或度分秒。"
     english = (await city.get(f"/v1/imports/{job['id']}")).json()
     assert english["problem"]["detail"] == (
@@ -132,17 +132,17 @@ async def test_notes_hints_and_the_reason_are_chinese_for_those_who_ask(
     assert english["notes"][0]["message"].startswith("The file is not UTF-8")
 
 
-async def test_a_file_refused_as_a_whole_is_told_in_chinese(city: httpx.AsyncClient) -> None:
-    asked = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"}
-    answer = await send(city, table([row(0, 图片地址="x")]), headers=asked)
-    told = answer.json()
-    assert (answer.status_code, told["code"]) == (422, "forbidden-content")
-    assert (told["title"], answer.headers["content-language"]) == ("内容无效", "zh")
-    assert told["detail"].startswith("文件因以下列被拒绝：图片地址。")
-    assert told["errors"][0]["message"] == "列“图片地址”被拒绝"
-    picture = (await send(city, b"\x89PNG\r\n\x1a\n1234", headers=asked)).json()
+async def test_a_rejected_file_has_chinese_texts(city: httpx.AsyncClient) -> None:
+    headers = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"}
+    response = await send(city, table([row(0, 图片地址="x")]), headers=headers)
+    reported = response.json()
+    assert (response.status_code, reported["code"]) == (422, "forbidden-content")
+    assert (reported["title"], response.headers["content-language"]) == ("内容无效", "zh")
+    assert reported["detail"].startswith("文件因以下列被拒绝：图片地址。")
+    assert reported["errors"][0]["message"] == "列“图片地址”被拒绝"
+    picture = (await send(city, b"\x89PNG\r\n\x1a\n1234", headers=headers)).json()
     assert picture["detail"].startswith("文件是图片（PNG），不能读取。")
-    missing = (await send(city, b"a,b\n1,2\n", headers=asked)).json()
+    missing = (await send(city, b"a,b\n1,2\n", headers=headers)).json()
     assert missing["detail"].startswith("缺少必需字段：code")
     english = (await send(city, b"a,b\n1,2\n")).json()
     assert (english["title"], english["detail"][:23]) == ("Not valid", "Missing required fields")
@@ -151,9 +151,9 @@ async def test_a_file_refused_as_a_whole_is_told_in_chinese(city: httpx.AsyncCli
 async def test_the_file_comes_back_with_its_errors(city: httpx.AsyncClient, tmp_path: Path) -> None:
     rows = [row(0, notes="=1+1"), row(1, lon="200"), row(2, notes="-12.5")]
     job = await brought(city, table(rows), on_error="skip_rows")
-    answer = await city.get(job["links"]["file"], headers={"Accept-Language": "zh"})
-    assert answer.headers["content-type"].startswith("text/csv")
-    lines = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    response = await city.get(job["links"]["file"], headers={"Accept-Language": "zh"})
+    assert response.headers["content-type"].startswith("text/csv")
+    lines = list(csv.reader(io.StringIO(response.content.decode("utf-8-sig"))))
     assert lines[0][-1] == "错误"
     assert [bool(line[-1]) for line in lines[1:]] == [False, True, False]
     notes = lines[0].index("notes")
@@ -172,9 +172,9 @@ async def test_dropped_columns_are_kept_nowhere(city: httpx.AsyncClient, databas
     assert (refused.status_code, refused.json()["code"]) == (422, "forbidden-content")
     job = await brought(city, table(rows), drop_columns="联系人姓名", on_error="skip_rows")
     assert job["plan"]["dropped"] == ["联系人姓名"]
-    shown = (await city.get(job["links"]["file"])).text + str(await rows_of(city, job))
-    assert "张三丰" not in shown
-    assert "李四光" not in shown
+    text = (await city.get(job["links"]["file"])).text + str(await rows_of(city, job))
+    assert "张三丰" not in text
+    assert "李四光" not in text
     history = (await city.get("/v1/cameras/cam-0/history")).text
     assert "张三丰" not in history
 
@@ -187,8 +187,8 @@ async def test_jobs_are_listed_newest_first_and_seen_by_their_jurisdiction_only(
     second = await brought(city, cameras(2))
     page = (await city.get("/v1/imports?limit=1")).json()
     assert [job["id"] for job in page["items"]] == [second["id"]]
-    rest = (await city.get(page["next"])).json()
-    assert [job["id"] for job in rest["items"]] == [first["id"]]
+    remaining = (await city.get(page["next"])).json()
+    assert [job["id"] for job in remaining["items"]] == [first["id"]]
     stranger = await key_for("editor", [builders.OTHER])
     assert (await city.get("/v1/imports", headers=stranger)).json()["items"] == []
     for path in (first["links"]["self"], first["links"]["rows"], first["links"]["file"]):
@@ -199,13 +199,13 @@ async def test_jobs_are_listed_newest_first_and_seen_by_their_jurisdiction_only(
 
 async def test_without_waiting_the_answer_tells_where_to_ask(city: httpx.AsyncClient) -> None:
     url = f"/v1/imports?kind=camera&jurisdiction={builders.CITY}&name=raw.csv"
-    answer = await city.post(url, content=cameras(3), headers={"Content-Type": "text/csv"})
-    assert answer.status_code in (200, 202)
-    job = answer.json()
+    response = await city.post(url, content=cameras(3), headers={"Content-Type": "text/csv"})
+    assert response.status_code in (200, 202)
+    job = response.json()
     for _ in range(600):
         if job["finished_at"]:
             break
-        job = (await city.get(answer.headers["location"])).json()
+        job = (await city.get(response.headers["location"])).json()
     assert (job["state"], job["file"]["name"], job["counts"]["created"]) == ("done", "raw.csv", 3)
 
 
@@ -227,8 +227,8 @@ async def test_profiles_are_saved_used_and_removed(city: httpx.AsyncClient) -> N
 
 async def test_templates_go_in_as_they_come(ringed: httpx.AsyncClient) -> None:
     for extension in ("csv", "xlsx"):
-        answer = await ringed.get(f"/v1/import-templates/camera.{extension}?lang=zh")
-        assert answer.status_code == 200
-        job = await brought(ringed, answer.content, name=f"t.{extension}", dry_run=True)
+        response = await ringed.get(f"/v1/import-templates/camera.{extension}?lang=zh")
+        assert response.status_code == 200
+        job = await brought(ringed, response.content, name=f"t.{extension}", dry_run=True)
         assert (job["problem"], job["counts"]["created"]) == (None, 2), job
     assert (await ringed.get("/v1/import-templates/unknown.csv")).status_code == 404

@@ -19,8 +19,8 @@ async def test_a_page_with_totals_goes_in_and_comes_back(city: httpx.AsyncClient
     counts = job["counts"]
     assert (job["file"]["format"], job["state"]) == ("html", "done")
     assert (counts["created"], counts["refused"], counts["warned"]) == (3, 1, 3)
-    told = await rows_of(city, job)
-    assert [(one["row"], one["status"]) for one in told] == [
+    reported = await rows_of(city, job)
+    assert [(item["row"], item["status"]) for item in reported] == [
         (3, "created"), (4, "created"), (5, "created"), (6, "passed_over"), (7, "refused"),
         (8, "passed_over"), (9, "passed_over"),
     ]  # fmt: skip

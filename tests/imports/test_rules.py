@@ -69,8 +69,8 @@ async def test_rows_outside_the_rights_of_the_key_are_refused_like_absent_ones(
     rows = [row(0, jurisdiction=builders.CITY), row(1, jurisdiction=builders.OTHER)]
     job = await brought(city, table(rows), jurisdiction=None, headers=key, on_error="skip_rows")
     assert job["counts"]["created"] == 1
-    found = await city.get(job["links"]["rows"] + "?status=error", headers=key)
-    assert found.json()["items"][0]["problems"][0]["code"] == "unknown-reference"
+    result = await city.get(job["links"]["rows"] + "?status=error", headers=key)
+    assert result.json()["items"][0]["problems"][0]["code"] == "unknown-reference"
     refused = await send(city, cameras(1), jurisdiction=builders.OTHER, headers=key)
     assert refused.status_code == 404
     reader = await key_for("analyst")
@@ -109,7 +109,7 @@ async def test_places_outside_and_swapped_axes(city: httpx.AsyncClient) -> None:
         ),
     ],
 )
-async def test_the_hint_for_swapped_axes_fits_where_the_place_stands(
+async def test_the_hint_for_swapped_axes_fits_the_columns_of_the_location(
     city: httpx.AsyncClient, name: str, content: bytes, hint: str
 ) -> None:
     job = await brought(city, content, name=name)
@@ -128,22 +128,22 @@ def test_swapped_axes_have_the_hint_of_their_columns() -> None:
         assert in_chinese(hint) != hint
 
 
-async def test_shifted_coordinates_are_told_of_and_not_moved(city: httpx.AsyncClient) -> None:
+async def test_shifted_coordinates_are_reported_and_not_moved(city: httpx.AsyncClient) -> None:
     await city.post("/v1/roads", json=builders.road())  # along builders.LAT
-    places = [(builders.LON - 0.09 + 0.008 * number, builders.LAT) for number in range(22)]
-    right = await brought(city, table([row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(places)]))
+    locations = [(builders.LON - 0.09 + 0.008 * number, builders.LAT) for number in range(22)]
+    right = await brought(city, table([row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(locations)]))
     assert "datum-suspected" not in [note["code"] for note in right["notes"]]
-    moved = [(float(x), float(y)) for x, y in datum.from_wgs84(places, "gcj02")]
+    moved = [(float(x), float(y)) for x, y in datum.from_wgs84(locations, "gcj02")]
     rows = [row(n, lon=f"{x:.6f}", lat=f"{y:.6f}") for n, (x, y) in enumerate(moved)]
     job = await brought(city, table(rows))
     note = next(note for note in job["notes"] if note["code"] == "datum-suspected")
     assert "crs=gcj02" in note["message"]
-    kept = (await city.get("/v1/cameras/cam-3")).json()["geometry"]["coordinates"]
-    assert kept == [round(moved[3][0], 6), round(moved[3][1], 6)]
-    said = await brought(city, table(rows), crs="gcj02")
-    assert "datum-suspected" not in [note["code"] for note in said["notes"]]
+    stored = (await city.get("/v1/cameras/cam-3")).json()["geometry"]["coordinates"]
+    assert stored == [round(moved[3][0], 6), round(moved[3][1], 6)]
+    stated = await brought(city, table(rows), crs="gcj02")
+    assert "datum-suspected" not in [note["code"] for note in stated["notes"]]
     back = (await city.get("/v1/cameras/cam-3")).json()["geometry"]["coordinates"]
-    assert back == pytest.approx(places[3], abs=2e-6)
+    assert back == pytest.approx(locations[3], abs=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ async def test_what_the_file_does_not_have_is_removed_within_a_limit(
     assert "10 of 20" in few["problem"]["detail"]
     meant = await brought(city, cameras(10), replace_missing="remove", max_remove_share=0.5)
     assert (meant["counts"]["unchanged"], meant["counts"]["removed"]) == (10, 10)
-    gone = [item["code"] for item in await rows_of(city, meant, "removed")]
-    assert gone == sorted(f"cam-{number}" for number in range(10, 20))
+    removed = [item["code"] for item in await rows_of(city, meant, "removed")]
+    assert removed == sorted(f"cam-{number}" for number in range(10, 20))
     assert (await city.get("/v1/cameras/cam-15")).status_code == 404
     back = await brought(city, cameras(11))
     assert (back["counts"]["created"], back["counts"]["unchanged"]) == (1, 10)
@@ -286,16 +286,16 @@ async def test_a_catalogue_over_own_data_can_leave_out_what_is_coarser(
     (row,) = await rows_of(city, trial, "updated")
     assert row["changes"]["azimuth_deg"] == [137, 135]
     await brought(city, xml, name="c.xml", drop_columns="DirectionType")
-    found = (await city.get(f"/v1/cameras/{code}")).json()
-    assert (found["azimuth_deg"], found["name_zh"] or found["name_en"]) == (137, "n")
+    result = (await city.get(f"/v1/cameras/{code}")).json()
+    assert (result["azimuth_deg"], result["name_zh"] or result["name_en"]) == (137, "n")
 
 
 async def test_tollgates_need_a_kind_and_lanes_their_tollgates(city: httpx.AsyncClient) -> None:
     code = "41080000001210000001"
     lane = {"TollgateID": code, "LaneId": 1, "LaneNo": 1, "CityPass": "1", "Direction": "7"}
-    gate = {"TollgateID": code, "Name": "卡口", "Longitude": builders.LON, "Latitude": builders.LAT}
+    tollgate = {"TollgateID": code, "Name": "卡口", "Longitude": builders.LON, "Latitude": builders.LAT}
     lanes = {"LaneListObject": {"LaneObject": [lane]}}
-    both = lanes | {"TollgateListObject": {"TollgateObject": [gate]}}
+    both = lanes | {"TollgateListObject": {"TollgateObject": [tollgate]}}
     alone = await send(city, _json(lanes), name="l.json", kind="checkpoint", defaults="kind=vehicle")
     assert (alone.status_code, alone.json()["code"]) == (422, "fields-missing")
     assert "none of those is registered" in alone.json()["detail"]
@@ -303,8 +303,8 @@ async def test_tollgates_need_a_kind_and_lanes_their_tollgates(city: httpx.Async
     assert nothing.json()["detail"].startswith("Missing required fields: kind.")
     job = await brought(city, _json(both), name="l.json", kind="checkpoint", defaults="kind=vehicle")
     assert job["counts"]["created"] == 1
-    (kept,) = (await city.get(f"/v1/checkpoints/{code}")).json()["lanes"]
-    assert (kept["lane"], kept["direction"], kept["bearing_deg"]) == (1, "inbound", 135)
+    (stored,) = (await city.get(f"/v1/checkpoints/{code}")).json()["lanes"]
+    assert (stored["lane"], stored["direction"], stored["bearing_deg"]) == (1, "inbound", 135)
 
 
 async def test_rings_go_in_by_the_rules_of_rings(city: httpx.AsyncClient) -> None:
@@ -318,17 +318,17 @@ async def test_rings_go_in_by_the_rules_of_rings(city: httpx.AsyncClient) -> Non
     again = await brought(city, _json(collection), name="rings.geojson", kind="ring")
     assert again["counts"]["unchanged"] == 3
     features[0]["geometry"] = builders.square(0.5)
-    wrong = await brought(city, _json(collection), name="rings.geojson", kind="ring")
-    assert [code for _, code in await _codes(city, wrong)] == ["rings-not-nested"]
-    (row,) = await rows_of(city, wrong, "error", **{"Accept-Language": "zh"})
+    invalid = await brought(city, _json(collection), name="rings.geojson", kind="ring")
+    assert [code for _, code in await _codes(city, invalid)] == ["rings-not-nested"]
+    (row,) = await rows_of(city, invalid, "error", **{"Accept-Language": "zh"})
     assert "圈必须包含" in row["problems"][0]["message"]
     bow = [[113.1, 35.1], [113.3, 35.3], [113.3, 35.1], [113.1, 35.3], [113.1, 35.1]]
     features[0]["geometry"] = {"type": "Polygon", "coordinates": [bow]}
-    wrong = await brought(city, _json(collection), name="rings.geojson", kind="ring")
-    (row,) = await rows_of(city, wrong, "error", **{"Accept-Language": "zh"})
+    invalid = await brought(city, _json(collection), name="rings.geojson", kind="ring")
+    (row,) = await rows_of(city, invalid, "error", **{"Accept-Language": "zh"})
     assert row["problems"][0]["message"] == "几何图形无效：边线自相交，位于 [113.2 35.2]"
-    kept = (await city.get(f"/v1/jurisdictions/{builders.CITY}/rings/core")).json()
-    assert kept["geometry"]["coordinates"][0][0][0] == [113.18, 35.18]
+    stored = (await city.get(f"/v1/jurisdictions/{builders.CITY}/rings/core")).json()
+    assert stored["geometry"]["coordinates"][0][0][0] == [113.18, 35.18]
 
 
 def _json(value: object) -> bytes:
@@ -349,8 +349,8 @@ async def test_areas_and_lines_go_in_like_points(ringed: httpx.AsyncClient) -> N
         assert (job["state"], job["counts"]["created"]) == ("done", 1), (job, kind)
         again = await brought(ringed, content, name="f.geojson", kind=kind)
         assert again["counts"]["unchanged"] == 1, kind
-        answer = await ringed.get(again["links"]["file"])
-        assert "geometry (WKT)" in answer.text
+        response = await ringed.get(again["links"]["file"])
+        assert "geometry (WKT)" in response.text
     assert (await ringed.get("/v1/control-points/s")).json()["zone"] == "core"
 
 
@@ -384,10 +384,10 @@ async def test_device_states_at_volume(city: httpx.AsyncClient) -> None:
         ({"kind": "ring", "replace_missing": "remove"}, None),
     ],
 )
-async def test_what_is_asked_for_wrongly(city: httpx.AsyncClient, options: dict[str, Any], code: str | None) -> None:
-    answer = await send(city, cameras(1), **options)
-    assert answer.status_code in (404, 422), answer.text
-    assert answer.json()["code"] == code or code is None
+async def test_invalid_options(city: httpx.AsyncClient, options: dict[str, Any], code: str | None) -> None:
+    response = await send(city, cameras(1), **options)
+    assert response.status_code in (404, 422), response.text
+    assert response.json()["code"] == code or code is None
     assert (await city.get("/v1/imports")).json()["items"] == []
 
 
@@ -406,20 +406,20 @@ async def test_what_is_asked_for_wrongly(city: httpx.AsyncClient, options: dict[
 async def test_an_option_that_would_be_passed_over_is_refused(
     city: httpx.AsyncClient, options: dict[str, Any], code: str
 ) -> None:
-    answer = await send(city, cameras(1), **options)
-    told = answer.json()
-    assert (answer.status_code, told["code"]) == (422, code)
+    response = await send(city, cameras(1), **options)
+    reported = response.json()
+    assert (response.status_code, reported["code"]) == (422, code)
     name, value = next(iter(options.items()))
     where = f"/{name}/{value.partition('=')[0]}" if name == "defaults" else f"/{name}"
-    assert told["errors"][0]["pointer"] == where
+    assert reported["errors"][0]["pointer"] == where
 
 
 @pytest.mark.parametrize("options", [{"delimiter": ";"}, {"header_row": 1}, {"layer": "x"}, {"sheet": "x"}])
 async def test_geojson_has_no_table(city: httpx.AsyncClient, options: dict[str, Any]) -> None:
     feature = {"type": "Feature", "geometry": builders.point(), "properties": {"code": "c"}}
     content = _json({"type": "FeatureCollection", "features": [feature]})
-    answer = await send(city, content, name="f.geojson", defaults="functions=face", **options)
-    assert (answer.status_code, answer.json()["code"]) == (422, "not-for-this-format")
+    response = await send(city, content, name="f.geojson", defaults="functions=face", **options)
+    assert (response.status_code, response.json()["code"]) == (422, "not-for-this-format")
     assert (await brought(city, content, name="f.geojson", defaults="functions=face"))["written"]
 
 
@@ -442,8 +442,8 @@ async def test_what_a_kind_cannot_do(
 ) -> None:
     feature = {"type": "Feature", "geometry": geometry, "properties": properties}
     content = _json({"type": "FeatureCollection", "features": [feature]})
-    answer = await send(city, content, name="f.geojson", **options)
-    assert (answer.status_code, answer.json()["code"]) == (422, "not-for-this-kind")
+    response = await send(city, content, name="f.geojson", **options)
+    assert (response.status_code, response.json()["code"]) == (422, "not-for-this-kind")
 
 
 @pytest.mark.parametrize(
@@ -451,8 +451,8 @@ async def test_what_a_kind_cannot_do(
     [(b"", "empty-file"), (b"\x89PNG\r\n\x1a\n1234", "unsupported-format")],
 )
 async def test_files_that_are_none(city: httpx.AsyncClient, content: bytes, code: str) -> None:
-    answer = await send(city, content)
-    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    response = await send(city, content)
+    assert (response.status_code, response.json()["code"]) == (422, code)
 
 
 async def test_a_header_alone_is_a_file_without_rows(city: httpx.AsyncClient) -> None:
@@ -461,8 +461,8 @@ async def test_a_header_alone_is_a_file_without_rows(city: httpx.AsyncClient) ->
 
 
 async def test_a_form_without_its_file(city: httpx.AsyncClient) -> None:
-    answer = await city.post("/v1/imports", data={"kind": "camera"}, files={"other": b"x"})
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "file-missing")
+    response = await city.post("/v1/imports", data={"kind": "camera"}, files={"other": b"x"})
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "file-missing")
 
 
 @pytest.mark.parametrize(
@@ -471,8 +471,8 @@ async def test_a_form_without_its_file(city: httpx.AsyncClient) -> None:
 )
 async def test_a_broken_form(city: httpx.AsyncClient, body: bytes) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    answer = await city.post("/v1/imports", content=body, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (422, "malformed-json")
+    response = await city.post("/v1/imports", content=body, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (422, "malformed-json")
 
 
 def _form(name: bytes, **fields: str) -> bytes:
@@ -481,7 +481,7 @@ def _form(name: bytes, **fields: str) -> bytes:
     parts = [f'name="{field}"\r\n\r\n{text}'.encode() for field, text in known.items()]
     parts.append(b'name="file"; filename="' + name + b'"\r\n\r\n' + table([row(1)]))
     start = b"--b\r\nContent-Disposition: form-data; "
-    return b"".join(start + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    return b"".join(start + section + b"\r\n" for section in parts) + b"--b--\r\n"
 
 
 @pytest.mark.parametrize(
@@ -497,25 +497,25 @@ def _form(name: bytes, **fields: str) -> bytes:
 )
 async def test_the_name_of_a_file_is_never_in_the_way(city: httpx.AsyncClient, sent: bytes, kept: str) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    answer = await city.post("/v1/imports?wait=60", content=_form(sent), headers=headers)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["file"]["name"] == kept
+    response = await city.post("/v1/imports?wait=60", content=_form(sent), headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.json()["file"]["name"] == kept
 
 
 @pytest.mark.parametrize("option", ["values", "defaults", "mapping"])
 async def test_an_option_cannot_hold_a_nul(city: httpx.AsyncClient, option: str) -> None:
     fields = {option: '{"name_zh": "a\\u0000"}'}
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    answer = await city.post("/v1/imports", content=_form(b"a.csv", **fields), headers=headers)
-    assert answer.status_code == 422, answer.text
+    response = await city.post("/v1/imports", content=_form(b"a.csv", **fields), headers=headers)
+    assert response.status_code == 422, response.text
     body = {"columns": {"a\x00": "code"}}
     assert (await city.put("/v1/import-profiles/odd", json=body)).status_code == 422
 
 
 async def test_another_kind_of_multipart(city: httpx.AsyncClient) -> None:
     headers = {"Content-Type": "multipart/mixed; boundary=b"}
-    answer = await city.post("/v1/imports", content=b"--b--", headers=headers)
-    assert answer.status_code == 415
+    response = await city.post("/v1/imports", content=b"--b--", headers=headers)
+    assert response.status_code == 415
 
 
 async def test_a_file_over_the_limit_leaves_nothing_behind(
@@ -525,15 +525,15 @@ async def test_a_file_over_the_limit_leaves_nothing_behind(
         client.headers.update(await key_for("admin"))
         body = builders.jurisdiction()
         await client.put(f"/v1/jurisdictions/{builders.CITY}", json=body)
-        answer = await send(client, cameras(100))
-        assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+        response = await send(client, cameras(100))
+        assert (response.status_code, response.json()["code"]) == (413, "too-large")
         assert (await client.get("/v1/imports")).json()["items"] == []
 
 
 async def test_an_ended_import_cannot_be_cancelled(city: httpx.AsyncClient) -> None:
     job = await brought(city, cameras(1))
-    answer = await city.post(job["links"]["self"] + ":cancel")
-    assert (answer.status_code, answer.json()["code"]) == (409, "import-ended")
+    response = await city.post(job["links"]["self"] + ":cancel")
+    assert (response.status_code, response.json()["code"]) == (409, "import-ended")
     unknown = "/v1/imports/00000000-0000-0000-0000-000000000000"
     assert (await city.post(unknown + ":cancel")).status_code == 404
     assert (await city.get(unknown)).status_code == 404
@@ -552,11 +552,11 @@ async def test_profiles_of_the_product_stay(city: httpx.AsyncClient, name: str) 
 async def test_profiles_that_speak_of_nothing(city: httpx.AsyncClient) -> None:
     bodies: list[Any] = [{"kind": "camera", "columns": {"a": "nothing"}}, {"colour": 1}, []]
     for body in bodies:
-        answer = await city.put("/v1/import-profiles/ours", json=body)
-        assert answer.status_code == 422, body
+        response = await city.put("/v1/import-profiles/ours", json=body)
+        assert response.status_code == 422, body
 
 
-async def test_somebody_registers_a_code_meanwhile(city: httpx.AsyncClient, database: Database) -> None:
+async def test_a_code_is_registered_concurrently(city: httpx.AsyncClient, database: Database) -> None:
     """The file loses, whole; the writer who was first wins."""
     real = staging_queries.write_records
 
@@ -580,15 +580,15 @@ async def test_somebody_registers_a_code_meanwhile(city: httpx.AsyncClient, data
 async def test_the_sheet_that_gives_what_is_needed_is_read(city: httpx.AsyncClient) -> None:
     def book(*sheets: str) -> bytes:
         sink = io.BytesIO()
-        with xlsxwriter.Workbook(sink) as made:
+        with xlsxwriter.Workbook(sink) as created:
             for name in sheets:
-                sheet = made.add_worksheet(name)
+                sheet = created.add_worksheet(name)
                 lines = [["代码", "含义"], ["1", "车辆"], ["2", "人脸"]]
                 if name == "点位":
-                    found = row(1)
-                    lines = [list(found), list(found.values())]
-                for at, line in enumerate(lines):
-                    sheet.write_row(at, 0, line)
+                    result = row(1)
+                    lines = [list(result), list(result.values())]
+                for index, line in enumerate(lines):
+                    sheet.write_row(index, 0, line)
         return sink.getvalue()
 
     job = await brought(city, book("字典", "点位", "旧"), name="a.xlsx")

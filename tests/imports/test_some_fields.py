@@ -24,8 +24,8 @@ _SERVER = ("version", "updated_at")
 
 
 async def _record(client: httpx.AsyncClient, code: str, plural: str = "cameras") -> Json:
-    found: Json = (await client.get(f"/v1/{plural}/{code}")).json()
-    return found
+    result: Json = (await client.get(f"/v1/{plural}/{code}")).json()
+    return result
 
 
 async def _codes(client: httpx.AsyncClient, job: Json) -> list[tuple[int, str]]:
@@ -40,8 +40,8 @@ def _csv(*lines: str) -> bytes:
 
 async def _register(client: httpx.AsyncClient, *cameras: Json) -> None:
     for camera in cameras:
-        answer = await client.put(f"/v1/cameras/{camera['code']}", json=camera)
-        assert answer.status_code == 201, answer.text
+        response = await client.put(f"/v1/cameras/{camera['code']}", json=camera)
+        assert response.status_code == 201, response.text
 
 
 @pytest.mark.parametrize("mode", ["update_only", "upsert"])
@@ -55,8 +55,8 @@ async def test_only_what_the_file_gives_changes(ringed: httpx.AsyncClient, mode:
     assert before["c1"]["zone"] == "core"
     content = _csv("编码,维护单位,方位角", "c1,新单位,275.5", "c2,新单位,")
     trial = await brought(ringed, content, mode=mode, jurisdiction=None, dry_run=True)
-    told_of = {item["code"]: item["changes"] for item in await rows_of(ringed, trial, "updated")}
-    assert told_of == {
+    reported = {item["code"]: item["changes"] for item in await rows_of(ringed, trial, "updated")}
+    assert reported == {
         "c1": {"maintenance_unit": [None, "新单位"], "azimuth_deg": [10, 275.5]},
         "c2": {"maintenance_unit": ["旧单位", "新单位"]},
     }
@@ -98,11 +98,11 @@ async def test_a_row_that_is_not_registered_is_refused_with_what_it_lacks(
 
 
 async def test_a_file_of_new_records_is_refused_as_a_whole(city: httpx.AsyncClient) -> None:
-    """Nobody wants a refusal of every row where a column was forgotten."""
+    """One error for the file is clearer than one for each row if a column was forgotten."""
     content = _csv("code,azimuth_deg,其他", "cam-1,10,x", "cam-2,20,y")
-    answer = await send(city, content)
-    assert (answer.status_code, answer.json()["code"]) == (422, "fields-missing")
-    assert answer.json()["detail"] == (
+    response = await send(city, content)
+    assert (response.status_code, response.json()["code"]) == (422, "fields-missing")
+    assert response.json()["detail"] == (
         "Missing required fields: functions, geometry. Map a column to each, or give it a default. "
         "Columns not used: 其他."
     )
@@ -152,8 +152,8 @@ async def test_records_of_others_are_as_absent(city: httpx.AsyncClient, key_for:
     key = await key_for("editor", [CITY])
     job = await brought(city, content, jurisdiction=None, mode="update_only", headers=key, on_error="skip_rows")
     assert (job["counts"]["updated"], job["counts"]["refused"]) == (1, 2)
-    found = await city.get(job["links"]["rows"] + "?status=error", headers=key)
-    messages = [item["problems"][0]["message"] for item in found.json()["items"]]
+    result = await city.get(job["links"]["rows"] + "?status=error", headers=key)
+    messages = [item["problems"][0]["message"] for item in result.json()["items"]]
     assert messages[0].replace("cam-2", "cam-8") == messages[1]
     assert (await _record(city, "cam-2"))["notes"] is None
     every = await brought(city, content, jurisdiction=None, mode="update_only", on_error="skip_rows")
@@ -184,8 +184,8 @@ async def test_blank_cells_empty_what_may_be_empty(city: httpx.AsyncClient) -> N
 
 async def test_a_place_that_is_given_is_judged(ringed: httpx.AsyncClient) -> None:
     await _register(ringed, builders.camera("c1"))
-    far = await brought(ringed, _csv("code,lon,lat", "c1,120.5,35.2"), mode="update_only")
-    assert await _codes(ringed, far) == [(2, "outside-extent")]
+    distant = await brought(ringed, _csv("code,lon,lat", "c1,120.5,35.2"), mode="update_only")
+    assert await _codes(ringed, distant) == [(2, "outside-extent")]
     moved = await brought(ringed, _csv("code,lon,lat", f"c1,{LON + 0.03},{LAT}"), mode="update_only")
     assert moved["counts"]["updated"] == 1
     after = await _record(ringed, "c1")
@@ -196,10 +196,10 @@ async def test_a_place_that_is_given_is_judged(ringed: httpx.AsyncClient) -> Non
 async def test_half_a_place_is_not_passed_over(city: httpx.AsyncClient, mode: str) -> None:
     await brought(city, cameras(1))
     content = _csv("code,lon,纬度值,notes", f"cam-0,{LON + 0.1},{LAT},x")
-    answer = await send(city, content, mode=mode)
-    assert (answer.status_code, answer.json()["code"]) == (422, "fields-missing")
-    kept = await brought(city, content, mode=mode, drop_columns="lon")
-    assert kept["counts"]["updated"] == 1
+    response = await send(city, content, mode=mode)
+    assert (response.status_code, response.json()["code"]) == (422, "fields-missing")
+    stored = await brought(city, content, mode=mode, drop_columns="lon")
+    assert stored["counts"]["updated"] == 1
 
 
 async def test_places_outside_the_extent_of_today_do_not_matter_to_other_fields(
@@ -207,13 +207,13 @@ async def test_places_outside_the_extent_of_today_do_not_matter_to_other_fields(
 ) -> None:
     await _register(city, builders.camera("c1"))
     narrow = {"extent": [112.5, 34.5, 112.6, 34.6]}
-    answer = await city.patch(f"/v1/jurisdictions/{CITY}", json=narrow, headers=MERGE_PATCH)
-    assert answer.status_code == 200
+    response = await city.patch(f"/v1/jurisdictions/{CITY}", json=narrow, headers=MERGE_PATCH)
+    assert response.status_code == 200
     job = await brought(city, _csv("code,notes", "c1,x"), mode="update_only")
     assert job["counts"]["updated"] == 1
 
 
-async def test_states_alone_are_no_change_of_the_record(city: httpx.AsyncClient) -> None:
+async def test_states_alone_do_not_change_the_record(city: httpx.AsyncClient) -> None:
     await brought(city, cameras(2))
     content = _csv("code,在线状态", "cam-0,在线", "cam-1,离线")
     job = await brought(city, content, mode="update_only")
@@ -242,8 +242,8 @@ async def test_a_sheet_of_whole_records_is_found_before_parts_are_thought_of(
     }
     for name, rows in sheets.items():
         sheet = book.add_worksheet(name)
-        for at, cells in enumerate(rows):
-            sheet.write_row(at, 0, cells)
+        for index, cells in enumerate(rows):
+            sheet.write_row(index, 0, cells)
     book.close()
     job = await brought(city, file.getvalue(), name="c.xlsx")
     assert job["counts"]["created"] == 1
@@ -260,8 +260,8 @@ async def test_what_a_built_in_profile_assumes_is_for_new_records(city: httpx.As
     assert (job["counts"]["created"], job["counts"]["updated"]) == (1, 1)
     assert (await _record(city, code))["functions"] == ["face"]
     assert (await _record(city, "41080000001320000002"))["functions"] == ["overview"]
-    said = await brought(city, xml.encode(), name="c.xml", defaults="functions=vehicle")
-    assert said["counts"]["updated"] == 2
+    stated = await brought(city, xml.encode(), name="c.xml", defaults="functions=vehicle")
+    assert stated["counts"]["updated"] == 2
 
 
 async def test_two_records_never_come_to_one_reference(city: httpx.AsyncClient) -> None:
@@ -327,9 +327,9 @@ def _whole(chance: random.Random, number: int) -> Json:
     """Return a random camera that may be registered."""
     while True:
         drawn = _drawn(chance, tuple(_DOMAINS), number)
-        place = {"geometry": chance.choice(_DOMAINS["geometry"][:2])}
+        location = {"geometry": chance.choice(_DOMAINS["geometry"][:2])}
         with suppress(ValidationError):
-            record = builders.camera(f"m-{number}", **(drawn | place))
+            record = builders.camera(f"m-{number}", **(drawn | location))
             CameraDraft.model_validate(record)
             return record
 
@@ -347,29 +347,29 @@ async def test_a_row_comes_to_what_a_patch_comes_to(ringed: httpx.AsyncClient, s
     assert (await ringed.put(f"/v1/jurisdictions/{OTHER}", json=twin)).status_code == 201
     rows = []
     for number in range(30):
-        mine = _whole(chance, number)
-        await _register(ringed, mine, {**mine, "code": f"t-{number}", "jurisdiction": OTHER})
+        actual = _whole(chance, number)
+        await _register(ringed, actual, {**actual, "code": f"t-{number}", "jurisdiction": OTHER})
         drawn = _drawn(chance, sheet, number)
         rows.append({"number": number, **{name: drawn[name] for name in sheet}})
     lines = [",".join(["code", *sheet])]
     lines += [",".join([f"m-{r['number']}", *(_cell(r[n]) for n in sheet)]) for r in rows]
     job = await brought(ringed, _csv(*lines), mode="update_only", on_error="skip_rows")
     refused = {item["row"] for item in await rows_of(ringed, job, "error")}
-    for at, given in enumerate(rows):
-        number = given.pop("number")
-        answer = await ringed.patch(f"/v1/cameras/t-{number}", json=given, headers=MERGE_PATCH)
-        assert (answer.status_code != 200) is (at + 2 in refused), (given, answer.text)
-        mine, other = await _record(ringed, f"m-{number}"), await _record(ringed, f"t-{number}")
+    for index, arguments in enumerate(rows):
+        number = arguments.pop("number")
+        response = await ringed.patch(f"/v1/cameras/t-{number}", json=arguments, headers=MERGE_PATCH)
+        assert (response.status_code != 200) is (index + 2 in refused), (arguments, response.text)
+        actual, expected = await _record(ringed, f"m-{number}"), await _record(ringed, f"t-{number}")
         for name in ("geometry", *_DOMAINS):
-            assert mine[name] == other[name], (number, name)
+            assert actual[name] == expected[name], (number, name)
     assert 0 < len(refused) < len(rows)
 
 
 def _session() -> tuple[str, str]:
     """Return the file and the output of the session in docs/import.md."""
     page = (Path(__file__).parents[2] / "docs/import.md").read_text()
-    part = page.split("$ cat units.csv\n")[1].split("```")[0]
-    file, _, output = part.partition("$ coverage-registry import")
+    section = page.split("$ cat units.csv\n")[1].split("```")[0]
+    file, _, output = section.partition("$ coverage-registry import")
     return file, " ".join(output.split())
 
 
@@ -382,12 +382,12 @@ async def test_the_documented_session(city: httpx.AsyncClient) -> None:
     assert "--mode update_only --dry-run" in output
     assert f"note {job['notes'][0]['message']} " in output
     counts = {name: count for name, count in job["counts"].items() if count}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    assert f"done {told} (dry run, nothing written) {job['problem']['detail']} " in output
+    reported = ", ".join(f"{count} {name}" for name, count in counts.items())
+    assert f"done {reported} (dry run, nothing written) {job['problem']['detail']} " in output
     for item in await rows_of(city, job):
         for problem in item["problems"]:
-            shown = f"{problem['message']} ({problem['hint']})"
-            assert f"{item['row']} {problem['field']} {problem['value']} {shown}" in output
+            text = f"{problem['message']} ({problem['hint']})"
+            assert f"{item['row']} {problem['field']} {problem['value']} {text}" in output
         for name, (before, after) in (item["changes"] or {}).items():
             assert f"{item['row']} {item['code']} {name} {before!r} -> {after!r}" in output
 
@@ -398,8 +398,8 @@ async def test_rings_keep_what_a_file_does_not_give(city: httpx.AsyncClient) -> 
     body = {"type": "Feature", "geometry": builders.square(0.02), "properties": properties}
     assert (await city.put(url, json=body)).status_code == 201
     before = (await city.get(url)).json()
-    other = {"type": "Feature", "geometry": builders.square(0.03), "properties": {"level": "core"}}
-    moved = await brought(city, orjson.dumps(other), name="r.geojson", kind="ring")
+    expected = {"type": "Feature", "geometry": builders.square(0.03), "properties": {"level": "core"}}
+    moved = await brought(city, orjson.dumps(expected), name="r.geojson", kind="ring")
     assert moved["counts"]["updated"] == 1, moved
     after = (await city.get(url)).json()
     ((row_of_ring,),) = [await rows_of(city, moved)]

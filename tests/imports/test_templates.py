@@ -23,10 +23,10 @@ def test_a_template_imports_as_it_is_sent(kind: str, form: Any, tmp_path: Path) 
     with open_source(file) as source:
         batch = next(iter(source.iter_batches()))
         plan = build_plan(Options(find_record_spec(kind)), source.detected, source.columns, batch)
-    answer = validate_batch(plan, batch)
-    assert (answer.valid.num_rows, answer.issues) == (2, [])
+    response = validate_batch(plan, batch)
+    assert (response.valid.num_rows, response.issues) == (2, [])
 
 
-def test_there_is_no_template_of_what_is_not_imported() -> None:
+def test_only_kinds_that_are_imported_have_a_template() -> None:
     with pytest.raises(NotFound):
         build_template("persons", "csv", "zh")

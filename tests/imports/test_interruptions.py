@@ -1,4 +1,4 @@
-"""Imports in trouble: cancelled, cut off, side by side, on a full disk. Nothing is ever half written."""
+"""Imports that are cancelled, interrupted, concurrent or without disk space: all or nothing is written."""
 
 import asyncio
 import errno
@@ -39,16 +39,16 @@ async def held(
     monkeypatch.setattr("app.imports.transaction.BATCH_ROWS", 5)
     monkeypatch.setattr(staging_queries, "write_records", waiting)
     url = f"/v1/imports?kind=camera&jurisdiction={builders.CITY}&name=held.csv"
-    answer = await client.post(url, content=cameras(count))
-    assert answer.status_code == 202, answer.text
+    response = await client.post(url, content=cameras(count))
+    assert response.status_code == 202, response.text
     await asyncio.wait_for(reached.wait(), 30)
     monkeypatch.setattr(staging_queries, "write_records", real)
-    yield answer.json()["links"]["self"], going
+    yield response.json()["links"]["self"], going
     going.set()
 
 
 async def at_row(client: httpx.AsyncClient, url: str, count: int) -> builders.Json:
-    """Return a job when so many rows are told of; that is a little after they are written."""
+    """Return a job once a number of rows is counted, shortly after they are written."""
     job: builders.Json = {}
     for _ in range(300):
         job = (await client.get(url)).json()
@@ -87,7 +87,7 @@ async def test_cancelled_in_the_middle_nothing_is_written(
     counts = job["counts"]
     assert counts["created"] == counts["updated"] == counts["removed"] == 0
     assert counts["not_written"] == counts["rows"] >= 5
-    assert {one["status"] for one in await rows_of(city, job)} == {"not_written"}
+    assert {item["status"] for item in await rows_of(city, job)} == {"not_written"}
     assert len(await rows_of(city, job, "not_written")) == counts["rows"]
     assert await rows_of(city, job, "created") == []
     assert await builders.contents(database) == before
@@ -117,8 +117,8 @@ async def test_the_next_import_of_the_jurisdiction_waits_its_turn(
     city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with held(city, 20, monkeypatch) as (url, going):
-        answer = await city.post(f"/v1/imports?kind=camera&jurisdiction={builders.CITY}", content=cameras(20))
-        second = answer.json()["links"]["self"]
+        response = await city.post(f"/v1/imports?kind=camera&jurisdiction={builders.CITY}", content=cameras(20))
+        second = response.json()["links"]["self"]
         await asyncio.sleep(0.5)
         assert (await city.get(second)).json()["state"] == "received"
         going.set()
@@ -129,8 +129,8 @@ async def test_the_next_import_of_the_jurisdiction_waits_its_turn(
 async def test_an_import_that_waits_can_be_cancelled(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async with held(city, 20, monkeypatch) as (url, going):
         rows = [row(0, jurisdiction=builders.CITY)]  # any jurisdiction: waits for all others
-        answer = await city.post("/v1/imports?kind=camera&name=x.csv", content=table(rows))
-        waiting = answer.json()["links"]["self"]
+        response = await city.post("/v1/imports?kind=camera&name=x.csv", content=table(rows))
+        waiting = response.json()["links"]["self"]
         assert (await city.post(waiting + ":cancel")).status_code == 200
         assert (await ended(city, waiting))["state"] == "cancelled"
         going.set()
@@ -140,14 +140,14 @@ async def test_an_import_that_waits_can_be_cancelled(city: httpx.AsyncClient, mo
 async def test_another_worker_answers_for_it_and_lets_it_live(
     city: httpx.AsyncClient, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with held(city, 20, monkeypatch) as (url, going), serve() as other:
-        other.headers.update(city.headers)
-        seen = (await other.get(url)).json()
+    async with held(city, 20, monkeypatch) as (url, going), serve() as expected:
+        expected.headers.update(city.headers)
+        seen = (await expected.get(url)).json()
         assert (seen["state"], seen["problem"]) == ("applying", None)
-        assert len(await rows_of(other, seen)) == 5
-        assert (await other.post(url + ":cancel")).status_code == 200
+        assert len(await rows_of(expected, seen)) == 5
+        assert (await expected.post(url + ":cancel")).status_code == 200
         going.set()
-        assert (await ended(other, url))["state"] == "cancelled"
+        assert (await ended(expected, url))["state"] == "cancelled"
 
 
 async def test_a_worker_that_stops_leaves_a_failed_import(
@@ -171,8 +171,8 @@ async def test_a_job_whose_worker_vanished_is_found_dead(city: httpx.AsyncClient
     job = await brought(city, cameras(1))
     async with database.engine.begin() as connection:
         await connection.execute(text("UPDATE import_job SET state = 'applying', finished_at = NULL, worker = 'gone'"))
-    found = (await city.get(job["links"]["self"])).json()
-    assert (found["state"], found["problem"]["code"]) == ("failed", "interrupted")
+    result = (await city.get(job["links"]["self"])).json()
+    assert (result["state"], result["problem"]["code"]) == ("failed", "interrupted")
 
 
 async def test_a_full_disk(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -180,8 +180,8 @@ async def test_a_full_disk(city: httpx.AsyncClient, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(uploads._UploadFile, "_write_bytes", full)
-    answer = await send(city, cameras(1))
-    assert (answer.status_code, answer.json()["code"]) == (507, "no-space")
+    response = await send(city, cameras(1))
+    assert (response.status_code, response.json()["code"]) == (507, "no-space")
     assert list((tmp_path / "imports").iterdir()) == []
 
 
