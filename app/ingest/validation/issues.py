@@ -6,7 +6,7 @@ dropped column.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pyarrow as pa
 from pydantic_core import ErrorDetails

@@ -1,8 +1,8 @@
-"""Rows that are certainly good, told by whole columns at once.
+"""Columnwise validation: which rows surely pass the draft, and what they store.
 
-Conservative: a row is certain only when every cell passes a test at least as strict as the draft's,
-and every rule between fields is known here. Anything else is left to the draft. What a certain row
-stores is what the draft would store; a law of the tests.
+A row is certain only if every cell passes a test that is at least as strict as the draft, and no rule over several
+fields may be broken. Every other row is left to the draft. A certain row stores what the draft would store; the laws of
+the tests compare both.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,43 +28,43 @@ from app.models.cross_field_rules import All, Compare, Condition, FarFrom, Given
 Array = Any
 """An Arrow array of text."""
 
-_RARE: Final = 0.5
-"""Share of distinct cells above which a column is not worth remembering cell by cell."""
-
 
 def validate_columns(plan: ImportPlan, batch: Batch, placed: Bools) -> tuple[Bools, dict[str, Array]]:
-    """Return which rows are certainly good, and their columns as text.
+    """Return which rows are certain, and their columns as text.
 
     Parameters
     ----------
     placed : bool array
-        Rows that are worth looking at: their place is good.
+        Rows with a valid location and no issue so far.
     """
     count = len(batch.row_numbers)
-    if plan.groups_lanes or not _rules_known(plan.spec) or not placed.any():
-        return np.zeros(count, dtype=bool), _nothing(plan.spec)
+    if plan.groups_lanes or not _has_known_validators(plan.spec) or not placed.any():
+        return np.zeros(count, dtype=bool), _build_empty_columns(plan.spec)
     sure = placed.copy()
     columns: dict[str, Array] = {}
-    for feed in plan.sources:
-        for name, array, good in _column(plan.spec, feed, batch):
+    for source in plan.sources:
+        for name, array, is_valid in _read_column(plan.spec, source, batch):
             columns[name] = array
-            sure &= good
-    sure &= _fill(plan, columns, count)
-    given = plan.fields if plan.options.some_fields else None
+            sure &= is_valid
+    sure &= _add_defaults(plan, columns, count)
+    given_fields = plan.fields if plan.options.some_fields else None
     for rule in plan.spec.rules:
-        if is_checked(rule, given):
+        if is_checked(rule, given_fields):
             sure &= ~find_doubtful(rule.broken, columns, plan.spec, count)
-    kept = {name: columns[name].filter(pa.array(sure)) if name in columns else None for name in plan.spec.fields}
-    left = int(sure.sum())
-    return sure, {name: pa.nulls(left, pa.string()) if array is None else array for name, array in kept.items()}
+    count_of_sure = int(sure.sum())
+    stored = {
+        name: columns[name].filter(pa.array(sure)) if name in columns else pa.nulls(count_of_sure, pa.string())
+        for name in plan.spec.fields
+    }
+    return sure, stored
 
 
-def _nothing(kind: RecordSpec) -> dict[str, Array]:
-    return {name: pa.array([], pa.string()) for name in kind.fields}
+def _build_empty_columns(spec: RecordSpec) -> dict[str, Array]:
+    return {name: pa.array([], pa.string()) for name in spec.fields}
 
 
-def _fill(plan: ImportPlan, columns: dict[str, Array], count: int) -> Bools:
-    """Put in defaults; return the rows that have every required field."""
+def _add_defaults(plan: ImportPlan, columns: dict[str, Array], count: int) -> Bools:
+    """Add the defaults; return the rows that have every required field."""
     _derive_codes(plan, columns)
     full = np.ones(count, dtype=bool)
     for name, target in plan.spec.fields.items():
@@ -77,7 +77,7 @@ def _fill(plan: ImportPlan, columns: dict[str, Array], count: int) -> Bools:
             columns[name] = pc.fill_null(columns[name], constant) if name in columns else pa.repeat(constant, count)
         if target.required:
             present = columns.get(name)
-            full &= False if present is None else _mask(pc.is_valid(present))
+            full &= False if present is None else _to_mask(pc.is_valid(present))
     return full
 
 
@@ -92,79 +92,79 @@ def _derive_codes(plan: ImportPlan, columns: dict[str, Array]) -> None:
 # Columns
 
 
-def _column(kind: RecordSpec, feed: FieldSource, batch: Batch) -> list[tuple[str, Array, Bools]]:
+def _read_column(spec: RecordSpec, source: FieldSource, batch: Batch) -> list[tuple[str, Array, Bools]]:
     """Return the stored text of the fields a feed gives, and where it is certain."""
-    arrays = [batch.columns[name] for name in feed.columns]
+    arrays = [batch.columns[name] for name in source.columns]
     array = arrays[0]
     if len(arrays) > 1:
-        array = pc.binary_join_element_wise(*arrays, feed.separator, null_handling="skip")
+        array = pc.binary_join_element_wise(*arrays, source.separator, null_handling="skip")
         array = pc.if_else(pc.equal(array, ""), None, array)
-    if feed.spec.name == "resolution":
-        return _resolution(feed, array)
-    if feed.spec.form == "code" and pc.any(pc.match_substring(array, "/")).as_py():
+    if source.spec.name == "resolution":
+        return _read_resolutions(source, array)
+    if source.spec.form == "code" and pc.any(pc.match_substring(array, "/")).as_py():
         array = pc.replace_substring_regex(array, r"^(node|way|relation)/([0-9]+)$", r"\1:\2")
-    good, simple = _simple(kind, feed, array)
+    good, simple = _test_cells(spec, source, array)
     if not simple:
-        return [_cell_by_cell(kind, feed, array)]
-    return [(feed.spec.name, array, good)]
+        return [_parse_distinct_cells(spec, source, array)]
+    return [(source.spec.name, array, good)]
 
 
-def _simple(kind: RecordSpec, feed: FieldSource, array: Array) -> tuple[Bools, bool]:
+def _test_cells(spec: RecordSpec, source: FieldSource, array: Array) -> tuple[Bools, bool]:
     """Return where cells are stored as they stand, and whether that is the way to go at all."""
-    reader, target = feed.parser, feed.spec
+    reader, target = source.parser, source.spec
     test = _TESTS.get(target.form)
-    coded = target.name in TOPICS["direction"].fields and feed.code_list not in (None, "degrees")
-    if test is None or reader.values or feed.has_other_unit or coded or feed.code_list == "down":
+    coded = target.name in TOPICS["direction"].fields and source.code_list not in (None, "degrees")
+    if test is None or reader.values or source.has_other_unit or coded or source.code_list == "down":
         return np.zeros(len(array), dtype=bool), False
     if target.form == "code":
-        return _codes(kind, target, array) & ~_nothing_said(target, array), True
+        return _test_codes(spec, target, array) & ~_is_no_value(target, array), True
     return test(target, array), True
 
 
-def _nothing_said(target: FieldSpec, array: Array) -> Bools:
+def _is_no_value(target: FieldSpec, array: Array) -> Bools:
     """Tell cells with a word or sign for nothing, which are not kept as they stand."""
     words = pa.array(sorted(find_no_value_words(target)), pa.string())
-    return _mask(pc.is_in(array, value_set=words))
+    return _to_mask(pc.is_in(array, value_set=words))
 
 
-def _cell_by_cell(kind: RecordSpec, feed: FieldSource, array: Array) -> tuple[str, Array, Bools]:
+def _parse_distinct_cells(spec: RecordSpec, source: FieldSource, array: Array) -> tuple[str, Array, Bools]:
     """Read each distinct cell once, through the reader and the rules of its field."""
     coded = array.dictionary_encode()
     texts, good = [], []
     for cell in coded.dictionary.to_pylist():
-        text, fine = _read(kind, feed, cell)
+        text, fine = _parse_cell(spec, source, cell)
         texts.append(text)
         good.append(fine)
     places = coded.indices
     stored = pa.array(texts, pa.string()).take(places)
     fine = pa.array(good, pa.bool_()).take(places)
-    return feed.spec.name, stored, _mask(pc.fill_null(fine, True))
+    return source.spec.name, stored, _to_mask(pc.fill_null(fine, True))
 
 
-def _read(kind: RecordSpec, feed: FieldSource, cell: str) -> tuple[str | None, bool]:
-    name = feed.spec.name
+def _parse_cell(spec: RecordSpec, source: FieldSource, cell: str) -> tuple[str | None, bool]:
+    name = source.spec.name
     try:
-        value = feed.parser.parse(cell)
-        if name in kind.fields:
-            rules = field_validator(kind, name)
+        value = source.parser.parse(cell)
+        if name in spec.fields:
+            rules = field_validator(spec, name)
             value = rules.dump_python(rules.validate_python(value), mode="json")
     except (CellError, ValidationError):
         return None, False
     return format_value(value), True
 
 
-def _resolution(feed: FieldSource, array: Array) -> list[tuple[str, Array, Bools]]:
+def _read_resolutions(source: FieldSource, array: Array) -> list[tuple[str, Array, Bools]]:
     coded = array.dictionary_encode()
     pairs: list[tuple[str | None, str | None]] = []
     good = []
     for cell in coded.dictionary.to_pylist():
         try:
-            width, height = feed.parser.parse(cell)
+            width, height = source.parser.parse(cell)
         except CellError:
             width = height = None
         pairs.append((format_value(width), format_value(height)))
         good.append(width is not None)
-    fine = _mask(pc.fill_null(pa.array(good, pa.bool_()).take(coded.indices), True))
+    fine = _to_mask(pc.fill_null(pa.array(good, pa.bool_()).take(coded.indices), True))
     return [
         (name, pa.array([pair[at] for pair in pairs], pa.string()).take(coded.indices), fine)
         for at, name in enumerate(("horizontal_pixels", "vertical_pixels"))
@@ -174,32 +174,32 @@ def _resolution(feed: FieldSource, array: Array) -> list[tuple[str, Array, Bools
 # Tests of whole columns: where is a cell stored as it stands? Blank cells pass.
 
 
-def _numbers(target: FieldSpec, array: Array) -> Bools:
-    values = _parsed(array, pa.float64())
+def _test_numbers(target: FieldSpec, array: Array) -> Bools:
+    values = _try_cast(array, pa.float64())
     if values is None:
         plain = pc.match_substring_regex(array, r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$")
-        values = _parsed(pc.if_else(plain, array, None), pa.float64())
-        sure = _within(target, values) & _mask(pc.fill_null(plain, True))
+        values = _try_cast(pc.if_else(plain, array, None), pa.float64())
+        sure = _test_bounds(target, values) & _to_mask(pc.fill_null(plain, True))
         return np.asarray(sure, dtype=bool)
-    return _within(target, values)
+    return _test_bounds(target, values)
 
 
-def _integers(target: FieldSpec, array: Array) -> Bools:
+def _test_integers(target: FieldSpec, array: Array) -> Bools:
     plain = pc.match_substring_regex(array, r"^-?[0-9]{1,9}$")
-    values = _parsed(pc.if_else(plain, array, None), pa.float64())
-    return np.asarray(_within(target, values) & _mask(pc.fill_null(plain, True)), dtype=bool)
+    values = _try_cast(pc.if_else(plain, array, None), pa.float64())
+    return np.asarray(_test_bounds(target, values) & _to_mask(pc.fill_null(plain, True)), dtype=bool)
 
 
-def _parsed(array: Array, kind: Any) -> Array | None:
+def _try_cast(array: Array, kind: Any) -> Array | None:
     try:
         return pc.cast(array, kind)
     except pa.ArrowInvalid:
         return None
 
 
-def _within(target: FieldSpec, values: Array) -> Bools:
+def _test_bounds(target: FieldSpec, values: Array) -> Bools:
     numbers = values.to_numpy(zero_copy_only=False)
-    blank = _mask(pc.is_null(values))
+    blank = _to_mask(pc.is_null(values))
     with np.errstate(invalid="ignore"):
         inside = np.isfinite(numbers)
         if target.least is not None:
@@ -217,20 +217,20 @@ _STRANGE: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}\x{202a}-\x{202e}\x{206
 """What the draft refuses or takes away in a line of text; an @ may be a login in an address."""
 
 
-def _texts(target: FieldSpec, array: Array) -> Bools:
+def _test_texts(target: FieldSpec, array: Array) -> Bools:
     longest = target.longest or 0
-    short = _mask(pc.fill_null(pc.less_equal(pc.utf8_length(array), longest), True))
-    structured = _mask(pc.fill_null(pc.starts_with(array, "{"), False))
-    return short & ~_strange(array) & ~_nothing_said(target, array) & ~structured
+    short = _to_mask(pc.fill_null(pc.less_equal(pc.utf8_length(array), longest), True))
+    structured = _to_mask(pc.fill_null(pc.starts_with(array, "{"), False))
+    return short & ~_has_strange_sign(array) & ~_is_no_value(target, array) & ~structured
 
 
-def _strange(array: Array) -> Bools:
-    if not _suspicious(array):
+def _has_strange_sign(array: Array) -> Bools:
+    if not _may_have_strange_sign(array):
         return np.zeros(len(array), dtype=bool)
-    return _mask(pc.fill_null(pc.match_substring_regex(array, _STRANGE), False))
+    return _to_mask(pc.fill_null(pc.match_substring_regex(array, _STRANGE), False))
 
 
-def _suspicious(array: Array) -> bool:
+def _may_have_strange_sign(array: Array) -> bool:
     """Tell whether a column has a byte that could be of a strange sign at all."""
     _, places, data = array.buffers()
     if data is None or places is None:
@@ -252,18 +252,18 @@ _ODD_SIGNS: Final = (b"\xe1\x9a", b"\xe2\x80", b"\xe2\x81", b"\xe3\x80\x80")
 """What begins the bytes of odd spaces, line separators and marks of direction."""
 
 
-def _codes(kind: RecordSpec, target: FieldSpec, array: Array) -> Bools:
+def _test_codes(spec: RecordSpec, target: FieldSpec, array: Array) -> Bools:
     if target.pattern is None:
         return np.zeros(len(array), dtype=bool)
     sure = pc.match_substring_regex(array, target.pattern)
     counted = pc.match_substring_regex(array, r"^[0-9](\.[0-9]+)?[eE]")
-    fine = _mask(pc.fill_null(sure, True)) & ~_mask(pc.fill_null(counted, False))
+    fine = _to_mask(pc.fill_null(sure, True)) & ~_to_mask(pc.fill_null(counted, False))
     if target.name != "code":
         return fine
-    return fine & _gb_codes(kind, array)
+    return fine & _test_gb_codes(spec, array)
 
 
-def _gb_codes(kind: RecordSpec, array: Array) -> Bools:
+def _test_gb_codes(spec: RecordSpec, array: Array) -> Bools:
     """Return where a code that reads as of GB/T 28181 fits the kind; others pass.
 
     Twenty signs with letters that look like digits are the draft's, which warns of them.
@@ -271,8 +271,8 @@ def _gb_codes(kind: RecordSpec, array: Array) -> Bools:
     if _has_letters(array):
         misread = pc.match_substring_regex(array, f"^{MISREAD.pattern}$")
         letters = pc.match_substring_regex(array, "[OoIl]")
-        return ~_mask(pc.fill_null(pc.and_(misread, letters), False)) & _digits_fit(kind, array)
-    return _digits_fit(kind, array)
+        return ~_to_mask(pc.fill_null(pc.and_(misread, letters), False)) & _digits_fit(spec, array)
+    return _digits_fit(spec, array)
 
 
 def _has_letters(array: Array) -> bool:
@@ -282,8 +282,8 @@ def _has_letters(array: Array) -> bool:
     return any(sign in content for sign in (b"O", b"o", b"I", b"l"))
 
 
-def _digits_fit(kind: RecordSpec, array: Array) -> Bools:
-    digits = _mask(pc.fill_null(pc.match_substring_regex(array, "^[0-9]{17,23}$"), False))
+def _digits_fit(spec: RecordSpec, array: Array) -> Bools:
+    digits = _to_mask(pc.fill_null(pc.match_substring_regex(array, "^[0-9]{17,23}$"), False))
     if not digits.any():
         return np.ones(len(array), dtype=bool)
     long = np.asarray(pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False))
@@ -292,10 +292,10 @@ def _digits_fit(kind: RecordSpec, array: Array) -> Bools:
         pc.is_in(pc.utf8_slice_codeunits(array, 0, 2), pa.array(sorted(gb_codes.PROVINCES))),
         pc.is_in(
             pc.utf8_slice_codeunits(array, 10, 13),
-            pa.array(_types(kind.name)),
+            pa.array(_find_types(spec.name)),
         ),
     )
-    fine = twenty & _mask(pc.fill_null(fit, False)) & ~find_possibly_rounded(array)
+    fine = twenty & _to_mask(pc.fill_null(fit, False)) & ~find_possibly_rounded(array)
     return np.asarray(~digits | fine, dtype=bool)
 
 
@@ -310,15 +310,15 @@ def find_possibly_rounded(array: Array) -> Bools:
     return np.asarray((numbers % 2048 == 0) | (numbers % 100_000 == 0), dtype=bool)
 
 
-def _types(kind: str) -> list[str]:
+def _find_types(kind: str) -> list[str]:
     fitting = gb_codes.TYPES_OF.get(kind) or set(range(1000)) - set(gb_codes.PERSON_TYPES)
     return [f"{number:03d}" for number in sorted(fitting)]
 
 
 _TESTS: Final[dict[str, Callable[[FieldSpec, Array], Bools]]] = {
-    "number": _numbers,
-    "integer": _integers,
-    "text": _texts,
+    "number": _test_numbers,
+    "integer": _test_integers,
+    "text": _test_texts,
     "code": lambda target, array: np.zeros(len(array), dtype=bool),
 }
 
@@ -336,9 +336,9 @@ def find_doubtful(condition: Condition, columns: Mapping[str, Array], spec: Reco
     """
     match condition:
         case Given(field) | FarFrom(field):
-            return _mask(pc.is_valid(columns[field])) if field in columns else np.zeros(count, dtype=bool)
+            return _to_mask(pc.is_valid(columns[field])) if field in columns else np.zeros(count, dtype=bool)
         case Missing(field):
-            return _mask(pc.is_null(columns[field])) if field in columns else np.ones(count, dtype=bool)
+            return _to_mask(pc.is_null(columns[field])) if field in columns else np.ones(count, dtype=bool)
         case OneOf(field, values):
             return _is_in(columns.get(field), values, count)
         case NoneOf(field, values):
@@ -348,11 +348,11 @@ def find_doubtful(condition: Condition, columns: Mapping[str, Array], spec: Reco
                 return np.zeros(count, dtype=bool)
             pair: list[Array | None] = [columns[left], columns[right]]
             if spec.fields[left].form == "number":
-                pair = [_parsed(array, pa.float64()) for array in pair]
+                pair = [_try_cast(array, pa.float64()) for array in pair]
             if pair[0] is None or pair[1] is None:  # a number that only the draft can read
                 return find_doubtful(Given(left), columns, spec, count)
             compare = pc.less if operator == "<" else pc.greater_equal
-            return _mask(pc.fill_null(compare(*pair), False))
+            return _to_mask(pc.fill_null(compare(*pair), False))
         case All(conditions):
             masks = [find_doubtful(member, columns, spec, count) for member in conditions]
             return np.asarray(np.logical_and.reduce(masks), dtype=bool)
@@ -361,18 +361,18 @@ def find_doubtful(condition: Condition, columns: Mapping[str, Array], spec: Reco
 def _is_in(array: Array | None, values: tuple[str, ...], count: int) -> Bools:
     if array is None:
         return np.zeros(count, dtype=bool)
-    return _mask(pc.is_in(array, value_set=pa.array(values, pa.string())))
+    return _to_mask(pc.is_in(array, value_set=pa.array(values, pa.string())))
 
 
 _KNOWN_VALIDATORS: Final = frozenset({"_flatten", "_code_fits", "_check_rules"})
 """Validators of whole drafts that are evaluated by columns, too. A draft with another one is validated row by row."""
 
 
-def _rules_known(kind: RecordSpec) -> bool:
-    rules = kind.draft.__pydantic_decorators__
+def _has_known_validators(spec: RecordSpec) -> bool:
+    rules = spec.draft.__pydantic_decorators__
     others = (rules.field_validators, rules.root_validators, rules.validators)
     return rules.model_validators.keys() <= _KNOWN_VALIDATORS and not any(others)
 
 
-def _mask(array: Array) -> Bools:
+def _to_mask(array: Array) -> Bools:
     return np.asarray(array.to_numpy(zero_copy_only=False), dtype=bool)
