@@ -1,4 +1,4 @@
-"""Column types and mixins every table shares: the Shapely column, constraint names, record keeping."""
+"""Column types and mixins of the tables: the Shapely column, constraint names, the columns of every record."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -31,7 +31,7 @@ SQLModel.metadata.naming_convention = {
 }
 
 Code = Text(collation="C")
-"""Codes compare byte by byte, so that paging order is the same on every machine."""
+"""Codes are compared byte by byte, so that the order of pages does not depend on the locale of the machine."""
 
 TextArray = ARRAY(Text)
 
@@ -40,7 +40,7 @@ DECIMALS: Final = 9
 
 
 class Shape(TypeDecorator[BaseGeometry]):
-    """A PostGIS geometry in SRID 4326: Shapely in, Shapely out, lon/lat order."""
+    """A PostGIS geometry in SRID 4326 as a Shapely geometry, longitude first."""
 
     impl = Geometry
     cache_ok = True
@@ -51,24 +51,24 @@ class Shape(TypeDecorator[BaseGeometry]):
 
     @override
     def process_bind_param(self, value: BaseGeometry | None, dialect: Dialect) -> str | None:
-        """Send a shape as EWKT."""
+        """Return a geometry as EWKT."""
         return None if value is None else f"SRID=4326;{shapely.to_wkt(value, rounding_precision=-1)}"
 
     @override
     def process_result_value(self, value: Any, dialect: Dialect) -> BaseGeometry | None:
-        """Receive a shape."""
+        """Return a Shapely geometry."""
         return None if value is None else to_shape(value)
 
     @override
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
-        """Bind through ``process_bind_param`` alone: GeoAlchemy2's own processor expects elements."""
+        """Return ``process_bind_param``; the processor of GeoAlchemy2 expects its own elements."""
         return lambda value: self.process_bind_param(value, dialect)
 
 
-def one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
-    """Return the CHECK that keeps a text column to a closed word list."""
-    listed = ", ".join(f"'{word}'" for word in words)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+def build_value_check(column: str, allowed: tuple[str, ...]) -> CheckConstraint:
+    """Return the CHECK that a text column has one of the values."""
+    values = ", ".join(f"'{word}'" for word in allowed)
+    return CheckConstraint(f"{column} IN ({values})", name=column)
 
 
 class RecordKeeping(SQLModel):

@@ -1,6 +1,6 @@
-"""The tables of imports: jobs, what became of each row, and the profiles of sources.
+"""The tables of imports: jobs, the result of each row, and profiles.
 
-Apart from the records on purpose: a job tells what happened also when nothing was written.
+They are independent of the records: a job exists also if its import wrote nothing.
 """
 
 from datetime import datetime
@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from app.models.columns import Code, TextArray, one_of
+from app.models.columns import Code, TextArray, build_value_check
 
 _TIME: Any = DateTime(timezone=True)
 JOB_STATES = ("received", "parsing", "validating", "applying", "done", "failed", "cancelled")
@@ -28,17 +28,17 @@ FINISHED = ("done", "failed", "cancelled")
 
 
 class ImportJob(SQLModel, table=True):
-    """One file on its way in: who sent it, how it is read, how far it is, what came of it."""
+    """An import job: sender, options, plan, progress and outcome."""
 
     __tablename__ = "import_job"
     __table_args__ = (
-        one_of("state", JOB_STATES),
+        build_value_check("state", JOB_STATES),
         Index("ix_import_job_created", "created_at", "id"),
     )
 
     id: str = Field(primary_key=True, sa_type=Code)
     worker: str = Field(sa_type=Text)
-    """Who runs it: the process that holds the advisory lock of this name."""
+    """The process that runs it; it holds the advisory lock of this name."""
     state: str = Field(sa_type=Text)
     kind: str = Field(sa_type=Text)
     jurisdictions: list[str] = Field(sa_type=TextArray)
@@ -57,7 +57,7 @@ class ImportJob(SQLModel, table=True):
 
 
 class ImportPage(SQLModel, table=True):
-    """Some rows of a file: what became of each, and its cells without the dropped columns."""
+    """Some rows of a file: the result of each, and its cells without the dropped columns."""
 
     __tablename__ = "import_page"
     __table_args__ = (ForeignKeyConstraint(["job"], ["import_job.id"], ondelete="CASCADE"),)
@@ -66,13 +66,13 @@ class ImportPage(SQLModel, table=True):
     page: int = Field(primary_key=True, sa_type=Integer)
     rows: int = Field(sa_type=BigInteger)
     has: list[str] = Field(sa_type=TextArray)
-    """Statuses that occur, to pass over pages without any row that is asked for."""
+    """Statuses that occur, so that a filter can skip pages without a match."""
     results: bytes = Field(sa_type=LargeBinary)
     cells: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
 class ImportProfile(SQLModel, table=True):
-    """How the files of one source are read."""
+    """Named reading rules for the files of one source."""
 
     __tablename__ = "import_profile"
 

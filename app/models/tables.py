@@ -1,4 +1,4 @@
-"""The tables of the registry: what is registered, what devices report, and what changed."""
+"""The tables of the registry: records, decisions, device states, history, revisions, cached results and API keys."""
 
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
-from app.models.columns import Code, WithDocument, RecordKeeping, ZoneColumns, Shape, one_of
+from app.models.columns import Code, RecordKeeping, Shape, WithDocument, ZoneColumns, build_value_check
 from app.models.cross_field_rules import build_checks
 from app.models.fields import (
     BuildingFields,
@@ -34,20 +34,57 @@ from app.models.fields import (
 )
 from app.models.vocabulary import CATEGORIES, FUNCTIONS, LEVELS
 
-# What the analysis keeps: waivers, which are records with a history, and answers, which are a cache.
+_INSTANT: Any = DateTime(timezone=True)
 
-_TIME: Any = DateTime(timezone=True)
+
+def build_jurisdiction_key() -> ForeignKeyConstraint:
+    """Return the foreign key to the jurisdiction of a row."""
+    return ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"])
+
+
+def build_record_constraints(table: str) -> tuple[Any, ...]:
+    """Return the constraints and indexes of every located record: identity, jurisdiction, location, pages."""
+    return (
+        UniqueConstraint("code"),
+        # `registry_touch` checks once for each statement that the jurisdiction exists (ADR 12).
+        UniqueConstraint("jurisdiction", "code"),
+        Index(f"ix_{table}_geometry", "geometry", postgresql_using="gist"),
+        Index(f"ix_{table}_updated", "jurisdiction", "updated_at"),
+        # A bounded repeat in the pattern would cost ten times as much for every row.
+        CheckConstraint("code !~ '[^A-Za-z0-9._:-]' AND length(code) BETWEEN 1 AND 64", name="code"),
+        CheckConstraint("NOT ST_IsEmpty(geometry) AND ST_IsValid(geometry)", name="geometry"),
+    )
+
+
+def build_owner_constraints(table: str) -> tuple[Any, ...]:
+    """Return the cross-field rules, and the index that makes the owner reference of a unit unique."""
+    return (
+        Index(
+            f"uq_{table}_owner_reference",
+            "jurisdiction",
+            "owner_unit",
+            "owner_reference",
+            unique=True,
+            postgresql_where=text("owner_reference IS NOT NULL AND removed_at IS NULL"),
+        ),
+        *build_checks(table),
+    )
+
+
+def build_reference_index(table: str, column: str) -> Index:
+    """Return the index of a reference column; it leaves out the rows without a reference."""
+    return Index(f"ix_{table}_{column}", column, postgresql_where=text(f"{column} IS NOT NULL"))
 
 
 class Waiver(RecordKeeping, table=True):
-    """A crossing that a person decided need not be guarded; found again by ring, road and place."""
+    """A decision that a crossing needs no guard; it is matched to a crossing by ring, road and location."""
 
     __tablename__ = "waiver"
     __table_args__ = (
         UniqueConstraint("code"),
-        ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"]),
+        build_jurisdiction_key(),
         Index("ix_waiver_jurisdiction", "jurisdiction"),
-        one_of("level", LEVELS),
+        build_value_check("level", LEVELS),
         CheckConstraint("code = jurisdiction || '/' || crossing", name="code"),
         CheckConstraint("length(reason) > 0", name="reason"),
     )
@@ -58,38 +95,35 @@ class Waiver(RecordKeeping, table=True):
     level: str = Field(sa_type=Text)
     road: str = Field(sa_type=Text)
     reason: str = Field(sa_type=Text)
-    expires_at: datetime = Field(sa_type=_TIME)
+    expires_at: datetime = Field(sa_type=_INSTANT)
     waived_by: str = Field(sa_type=Text)
     geometry: BaseGeometry = Field(sa_type=Shape("POINT"))
 
     model_config = {"arbitrary_types_allowed": True}
 
 
-class AnalysisAnswer(SQLModel, table=True):
-    """An answer already computed by some worker; safe to lose at any time."""
+class CachedResponse(SQLModel, table=True):
+    """A cached response that a worker has computed; it may be deleted at any time."""
 
     __tablename__ = "analysis_answer"
-    __table_args__ = (ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"]),)
+    __table_args__ = (build_jurisdiction_key(),)
 
     jurisdiction: str = Field(primary_key=True, sa_type=Code)
     name: str = Field(primary_key=True, sa_type=Code)
     revision: int = Field(sa_type=BigInteger)
-    holds_until: datetime | None = Field(default=None, sa_type=_TIME)
+    holds_until: datetime | None = Field(default=None, sa_type=_INSTANT)
     made_by: str = Field(sa_type=Text)
-    made_at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.now()})
+    made_at: datetime = Field(sa_type=_INSTANT, sa_column_kwargs={"server_default": func.now()})
     body: bytes = Field(sa_type=LargeBinary)
 
 
-# What planning keeps: scenarios, which are records with a history like any other.
-
-
 class Scenario(RecordKeeping, table=True):
-    """Imagined changes under a name, to be shared, compared and carried out."""
+    """An overlay that is stored under a name."""
 
     __tablename__ = "scenario"
     __table_args__ = (
         UniqueConstraint("code"),
-        ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"]),
+        build_jurisdiction_key(),
         Index("ix_scenario_jurisdiction", "jurisdiction", "name"),
         CheckConstraint("code = jurisdiction || '/' || name", name="code"),
         CheckConstraint("jsonb_typeof(changes) = 'array'", name="changes"),
@@ -103,46 +137,11 @@ class Scenario(RecordKeeping, table=True):
     changes: list[Any] = Field(sa_type=JSONB)
 
 
-_NOW_TIME: Any = DateTime(timezone=True)
-
-
-def _of_jurisdiction() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(["jurisdiction"], ["jurisdiction.code"])
-
-
-def _record_rules(table: str) -> tuple[Any, ...]:
-    """Return the rules every located record has: identity, owner, spatial index, paging indexes."""
-    return (
-        UniqueConstraint("code"),
-        # That the jurisdiction is there is asked once a statement, by `registry_touch` (ADR 12).
-        UniqueConstraint("jurisdiction", "code"),
-        Index(f"ix_{table}_geometry", "geometry", postgresql_using="gist"),
-        Index(f"ix_{table}_updated", "jurisdiction", "updated_at"),
-        # A bounded repeat in the pattern would cost ten times as much for every row.
-        CheckConstraint("code !~ '[^A-Za-z0-9._:-]' AND length(code) BETWEEN 1 AND 64", name="code"),
-        CheckConstraint("NOT ST_IsEmpty(geometry) AND ST_IsValid(geometry)", name="geometry"),
-    )
-
-
-def _owner_rules(table: str) -> tuple[Any, ...]:
-    """Return the rules of what a unit calls its own: one record a reference, no reference alone."""
-    return (
-        Index(
-            f"uq_{table}_owner_reference", "jurisdiction", "owner_unit", "owner_reference",
-            unique=True,
-            postgresql_where=text("owner_reference IS NOT NULL AND removed_at IS NULL"),
-        ),
-        *build_checks(table),
-    )  # fmt: skip
-
-
-def _assigned(table: str, column: str) -> Index:
-    """Return the index that finds what points to a record; most rows point to none."""
-    return Index(f"ix_{table}_{column}", column, postgresql_where=text(f"{column} IS NOT NULL"))
+_NOW_INSTANT: Any = DateTime(timezone=True)
 
 
 class Jurisdiction(JurisdictionFields, RecordKeeping, table=True):
-    """The area one registry answers for."""
+    """The area that the registry is responsible for."""
 
     __tablename__ = "jurisdiction"
     __table_args__ = (
@@ -153,13 +152,13 @@ class Jurisdiction(JurisdictionFields, RecordKeeping, table=True):
 
 
 class Ring(RingFields, RecordKeeping, table=True):
-    """The boundary in force of one level; earlier ones stay in ``change``."""
+    """The ring of one level that is in force; the history has earlier ones."""
 
     __tablename__ = "ring"
     __table_args__ = (
         UniqueConstraint("code"),
-        _of_jurisdiction(),
-        one_of("level", LEVELS),
+        build_jurisdiction_key(),
+        build_value_check("level", LEVELS),
         CheckConstraint("code = jurisdiction || '/' || level", name="code"),
         CheckConstraint("tolerance_m >= 0", name="tolerance_m"),
         CheckConstraint("NOT ST_IsEmpty(geometry) AND ST_IsValid(geometry)", name="geometry"),
@@ -172,14 +171,14 @@ class Ring(RingFields, RecordKeeping, table=True):
 
 
 class ControlPoint(ControlPointFields, ZoneColumns, RecordKeeping, WithDocument, table=True):
-    """A place that must be covered."""
+    """A road, junction or site that must be covered."""
 
     __tablename__ = "control_point"
     __table_args__ = (
-        *_record_rules("control_point"),
-        *_owner_rules("control_point"),
+        *build_record_constraints("control_point"),
+        *build_owner_constraints("control_point"),
         Index("ix_control_point_zone", "jurisdiction", "zone", "code"),
-        one_of("category", CATEGORIES),
+        build_value_check("category", CATEGORIES),
     )
 
     geometry: BaseGeometry = Field(sa_type=Shape())
@@ -191,7 +190,7 @@ class Road(RoadFields, RecordKeeping, WithDocument, table=True):
     """A centreline."""
 
     __tablename__ = "road"
-    __table_args__ = _record_rules("road")
+    __table_args__ = build_record_constraints("road")
 
     geometry: BaseGeometry = Field(sa_type=Shape("LINESTRING"))
 
@@ -199,11 +198,11 @@ class Road(RoadFields, RecordKeeping, WithDocument, table=True):
 
 
 class Building(BuildingFields, RecordKeeping, WithDocument, table=True):
-    """What stands in the way of looking."""
+    """A building that can block the line of sight."""
 
     __tablename__ = "building"
     __table_args__ = (
-        *_record_rules("building"),
+        *build_record_constraints("building"),
         CheckConstraint("ST_Dimension(geometry) = 2", name="area"),
         CheckConstraint("height_m > 0 AND height_m < 'Infinity'", name="height_m"),
     )
@@ -218,12 +217,12 @@ class Checkpoint(CheckpointFields, ZoneColumns, RecordKeeping, WithDocument, tab
 
     __tablename__ = "checkpoint"
     __table_args__ = (
-        *_record_rules("checkpoint"),
-        *_owner_rules("checkpoint"),
+        *build_record_constraints("checkpoint"),
+        *build_owner_constraints("checkpoint"),
         Index("ix_checkpoint_zone", "jurisdiction", "zone", "code"),
-        _assigned("checkpoint", "control_point"),
-        one_of("lifecycle", ("planned", "in_use", "repair", "removed")),
-        one_of("kind", ("face", "vehicle")),
+        build_reference_index("checkpoint", "control_point"),
+        build_value_check("lifecycle", ("planned", "in_use", "repair", "removed")),
+        build_value_check("kind", ("face", "vehicle")),
         CheckConstraint("jsonb_typeof(lanes) = 'array'", name="lanes"),
         CheckConstraint("retention_days >= 30", name="retention_days"),
         ForeignKeyConstraint(
@@ -240,16 +239,16 @@ class Checkpoint(CheckpointFields, ZoneColumns, RecordKeeping, WithDocument, tab
 
 
 class Camera(CameraFields, ZoneColumns, RecordKeeping, WithDocument, table=True):
-    """One device."""
+    """A camera with its functions and optics."""
 
     __tablename__ = "camera"
     __table_args__ = (
-        *_record_rules("camera"),
-        *_owner_rules("camera"),
+        *build_record_constraints("camera"),
+        *build_owner_constraints("camera"),
         Index("ix_camera_zone", "jurisdiction", "zone", "code"),
-        _assigned("camera", "control_point"),
-        _assigned("camera", "checkpoint"),
-        one_of("lifecycle", ("planned", "in_use", "repair", "removed")),
+        build_reference_index("camera", "control_point"),
+        build_reference_index("camera", "checkpoint"),
+        build_value_check("lifecycle", ("planned", "in_use", "repair", "removed")),
         CheckConstraint(
             f"cardinality(functions) > 0 AND functions <@ ARRAY{list(FUNCTIONS)!r}",
             name="functions",
@@ -278,13 +277,13 @@ class Camera(CameraFields, ZoneColumns, RecordKeeping, WithDocument, table=True)
 
 
 class DeviceState(SQLModel, table=True):
-    """What a device said last. Small, written often, versioned by nobody."""
+    """The last reported state of a device; it has no version."""
 
     __tablename__ = "device_state"
     __table_args__ = (
-        one_of("kind", ("camera", "checkpoint")),
-        one_of("state", ("online", "offline", "fault", "unknown")),
-        _of_jurisdiction(),
+        build_value_check("kind", ("camera", "checkpoint")),
+        build_value_check("state", ("online", "offline", "fault", "unknown")),
+        build_jurisdiction_key(),
         {"postgresql_with": {"fillfactor": "50"}},
     )
 
@@ -292,23 +291,22 @@ class DeviceState(SQLModel, table=True):
     code: str = Field(primary_key=True, sa_type=Code)
     jurisdiction: str = Field(sa_type=Code)
     state: str = Field(sa_type=Text)
-    reported_at: datetime = Field(sa_type=_NOW_TIME)
-    received_at: datetime = Field(sa_type=_NOW_TIME, sa_column_kwargs={"server_default": func.now()})
+    reported_at: datetime = Field(sa_type=_INSTANT)
+    received_at: datetime = Field(sa_type=_INSTANT, sa_column_kwargs={"server_default": func.now()})
 
 
 class ChangeLog(SQLModel, table=True):
-    """The history: one row per record and change, written by triggers, never altered.
+    """The history: one row for each change of a record. Triggers write it, and nothing changes it.
 
-    ``before`` and ``after`` hold the JSON of the record as it was stored, as text, because reading
-    it into jsonb is half of what a write costs. The view ``change`` reads it, and is what everybody
-    else asks.
+    ``before`` and ``after`` are the JSON of the record as text: parsing it into jsonb would double the cost of a
+    write. Other code reads the view ``change``, which parses it.
     """
 
     __tablename__ = "change_log"
     __table_args__ = (
         Index("ix_change_log_record", "kind", "code", "seq"),
         Index("ix_change_log_jurisdiction", "jurisdiction", "seq"),
-        # Rows come in the order of their transactions, nearly: a summary of each stretch is enough.
+        # Rows are nearly in the order of their transactions, so a block range index is enough.
         Index("ix_change_log_transaction", "transaction", postgresql_using="brin"),
     )
 
@@ -317,7 +315,7 @@ class ChangeLog(SQLModel, table=True):
         sa_type=BigInteger,
         sa_column_kwargs={"server_default": text("pg_current_xact_id()::text::bigint")},
     )
-    at: datetime = Field(sa_type=_NOW_TIME, sa_column_kwargs={"server_default": func.now()})
+    at: datetime = Field(sa_type=_INSTANT, sa_column_kwargs={"server_default": func.now()})
     actor: str = Field(sa_type=Text)
     request_id: str | None = Field(default=None, sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)
@@ -331,17 +329,17 @@ class ChangeLog(SQLModel, table=True):
 
 
 class Revision(SQLModel, table=True):
-    """The number of committed changes of a jurisdiction: what caches and answers go by."""
+    """The number of committed changes of a jurisdiction; caches depend on it."""
 
     __tablename__ = "revision"
-    __table_args__ = (_of_jurisdiction(), {"postgresql_with": {"fillfactor": "10"}})
+    __table_args__ = (build_jurisdiction_key(), {"postgresql_with": {"fillfactor": "10"}})
 
     jurisdiction: str = Field(primary_key=True, sa_type=Code)
     revision: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class Touched(SQLModel, table=True):
-    """Jurisdictions the running transaction has changed; emptied again when it commits."""
+    """Jurisdictions that a transaction has changed; a trigger deletes them when it commits."""
 
     __tablename__ = "touched"
 
@@ -350,10 +348,10 @@ class Touched(SQLModel, table=True):
 
 
 class ApiKey(SQLModel, table=True):
-    """A program's key: visible id, keyed hash of the secret, roles, expiry."""
+    """An API key: public id, keyed hash of the secret, role, scope and expiry."""
 
     __tablename__ = "api_key"
-    __table_args__ = (one_of("role", ("public", "reader", "analyst", "editor", "admin")),)
+    __table_args__ = (build_value_check("role", ("public", "reader", "analyst", "editor", "admin")),)
 
     id: str = Field(primary_key=True, sa_type=Code)
     hash: str = Field(sa_type=Text)
@@ -361,11 +359,11 @@ class ApiKey(SQLModel, table=True):
     role: str = Field(sa_type=Text)
     jurisdictions: list[str] | None = Field(default=None, sa_type=ARRAY(Text))
     created_at: datetime | None = Field(
-        default=None, nullable=False, sa_type=_NOW_TIME, sa_column_kwargs={"server_default": func.now()}
+        default=None, nullable=False, sa_type=_INSTANT, sa_column_kwargs={"server_default": func.now()}
     )
-    expires_at: datetime | None = Field(default=None, sa_type=_NOW_TIME)
-    revoked_at: datetime | None = Field(default=None, sa_type=_NOW_TIME)
-    last_used_at: datetime | None = Field(default=None, sa_type=_NOW_TIME)
+    expires_at: datetime | None = Field(default=None, sa_type=_INSTANT)
+    revoked_at: datetime | None = Field(default=None, sa_type=_INSTANT)
+    last_used_at: datetime | None = Field(default=None, sa_type=_INSTANT)
 
 
-from app.models import import_tables  # noqa: E402, F401  # tables of their own topic, one metadata
+from app.models import import_tables  # noqa: E402, F401  # registers its tables in the same metadata

@@ -1,7 +1,7 @@
-"""The field's closed word lists and the defaults that are data: one place, used by tables and wire.
+"""Closed lists of values, and the default requirements; tables and schemas use the same ones.
 
-Requirements say what a category of control point demands; each jurisdiction keeps its own copy
-of the defaults below and each control point may override it.
+A requirement is what a category of control points demands. Each jurisdiction stores its own copy of the defaults, and
+each control point may have its own requirements.
 """
 
 from typing import Final, Literal, get_args
@@ -52,7 +52,7 @@ PictureLevel = Literal[
     "validate",
     "scrutinise",
 ]
-"""Levels of IEC 62676-4, six of 2014 and seven of 2025; no name stands in both."""
+"""Levels of IEC 62676-4, six of 2014 and seven of 2025; no name is in both editions."""
 Status = Literal["backed_up", "covered", "partial", "uncovered"]
 
 LEVELS: Final[tuple[Level, ...]] = ("core", "urban", "city")

@@ -44,7 +44,7 @@ class Bollard(BollardFields, RecordKeeping, WithDocument, table=True):
     """A bollard."""
 
     __tablename__ = "bollard"
-    __table_args__ = tables._record_rules("bollard")
+    __table_args__ = tables.build_record_constraints("bollard")
 
     geometry: BaseGeometry = Field(sa_type=Shape("POINT"))
 
@@ -79,13 +79,13 @@ kinds.BY_NAME["bollard"] = BOLLARD
 async def use(url: str, superuser_url: str, folder: Path) -> None:
     """Serve the kind and use it."""
     from app.db.engine import Database
-    from tests.conftest import _open_client, make_key, settings_for
+    from tests.conftest import open_client, make_key, settings_for
 
     superuser = Database(superuser_url, pool_size=2)
     database = Database(url, pool_size=2)
     try:
         await create_table(superuser)
-        async with _open_client(settings_for(url, folder)) as client:
+        async with open_client(settings_for(url, folder)) as client:
             client.headers.update(await make_key(database, "admin"))
             await use_routes(client)
             await use_gis_interface(client)
