@@ -31,10 +31,10 @@ SERVER_SET = frozenset(
 _FEATURE_MEMBERS = frozenset({"type", "id", "bbox", "geometry", "properties"})
 
 
-def flatten_payload(data: object, known: Container[str] = ()) -> object:
+def flatten_payload(data: object, field_names: Container[str] = ()) -> object:
     """Return the flat record of a payload, without the fields that the registry sets.
 
-    The payload may be a GeoJSON Feature. A name that is not ``known`` is checked for content that the registry
+    The payload may be a GeoJSON Feature. A name that is not in ``field_names`` is checked for content that the registry
     never holds.
     """
     if not isinstance(data, Mapping):
@@ -56,7 +56,7 @@ def flatten_payload(data: object, known: Container[str] = ()) -> object:
         if feature_id is not None:
             record.setdefault("code", feature_id)
     for name in record:
-        if name not in known and is_forbidden_name(str(name)):
+        if name not in field_names and is_forbidden_name(str(name)):
             member = str(name)[:80]
             raise to_pydantic_error(
                 "forbidden-content",
@@ -78,7 +78,7 @@ class Draft(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _flatten(cls, data: object) -> object:
+    def _flatten_payload(cls, data: object) -> object:
         return flatten_payload(data, cls.model_fields)
 
     @model_validator(mode="after")
@@ -91,6 +91,13 @@ class Draft(BaseModel):
     def _check_rules(self) -> "Draft":
         check_rules(self.kind_name, self)
         return self
+
+
+def validate_no_repeats(values: list[str]) -> list[str]:
+    """Return the values, or raise an error if a value occurs twice."""
+    if len(set(values)) != len(values):
+        raise to_pydantic_error("duplicate-value", Message("values must not repeat"))
+    return values
 
 
 class Requirement(BaseModel):

@@ -33,9 +33,10 @@ from app.records.drafts import (
     ReportedState,
     Requirement,
     Requirements,
+    validate_no_repeats,
 )
 from app.records.geojson import AnyPlace, Area, Line, Point
-from app.records.views import VersionFields, Placed, StateFields
+from app.records.views import Placed, StateFields, VersionFields
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,9 @@ class Kind:
         if not self.has_zone:
             return self.view
         lost = "where it lay and its state are not kept" if self.is_device else "where it lay is not kept"
-        return self._create_model("Past", (VersionFields,), f"{self._with_article} as it was registered at an instant; {lost}.")
+        return self._create_model(
+            "Past", (VersionFields,), f"{self._with_article} as it was registered at an instant; {lost}."
+        )
 
     @property
     def _with_article(self) -> str:
@@ -217,7 +220,7 @@ ROAD = Kind(
 
 
 class BuildingDraft(BuildingFields, Draft):  # type: ignore[misc]  # pydantic merges the configurations
-    """What stands in the way of looking."""
+    """A building that can block the line of sight."""
 
     kind_name: ClassVar[str] = "building"
     geometry: Area = Field(description="Footprint; courtyards are holes.")
@@ -240,12 +243,6 @@ def _validate_lane_numbers(lanes: list[Lane]) -> list[Lane]:
     if len(set(numbers)) != len(numbers):
         raise to_pydantic_error("duplicate-lane", Message("lane numbers must be unique in a checkpoint"))
     return lanes
-
-
-def _validate_no_repeats(values: list[str]) -> list[str]:
-    if len(set(values)) != len(values):
-        raise to_pydantic_error("duplicate-value", Message("values must not repeat"))
-    return values
 
 
 class CheckpointDraft(CheckpointFields, ReportedState, Draft):  # type: ignore[misc]  # pydantic merges the configurations
@@ -279,7 +276,7 @@ class CameraDraft(CameraFields, ReportedState, Draft):  # type: ignore[misc]  # 
     """One device."""
 
     kind_name: ClassVar[str] = "camera"
-    functions: Annotated[list[Function], AfterValidator(_validate_no_repeats)] = Field(
+    functions: Annotated[list[Function], AfterValidator(validate_no_repeats)] = Field(
         min_length=1, description="What the device can do."
     )
     view_polygon: Area | None = Field(

@@ -79,7 +79,7 @@ kinds.BY_NAME["bollard"] = BOLLARD
 async def use(url: str, superuser_url: str, folder: Path) -> None:
     """Serve the kind and use it."""
     from app.db.engine import Database
-    from tests.conftest import open_client, make_key, settings_for
+    from tests.conftest import make_key, open_client, settings_for
 
     superuser = Database(superuser_url, pool_size=2)
     database = Database(url, pool_size=2)

@@ -230,8 +230,15 @@ async def lock_references(
 def _list_referring_columns(kind: Kind) -> list[tuple[str, str]]:
     """Return the tables and columns that refer to records of a kind."""
     if kind.name == "jurisdiction":
-        return [(other.name, "jurisdiction") for other in KINDS if other is not kind] + [("ring", "jurisdiction")]
-    return [(other.name, field) for other in KINDS for field, target in other.references.items() if target == kind.name]
+        return [(referring.name, "jurisdiction") for referring in KINDS if referring is not kind] + [
+            ("ring", "jurisdiction")
+        ]
+    return [
+        (referring.name, field)
+        for referring in KINDS
+        for field, target in referring.references.items()
+        if target == kind.name
+    ]
 
 
 async def fetch_dependents(
