@@ -104,7 +104,7 @@ def parse_filters(collection: Collection, texts: list[str]) -> dict[str, Any]:
     names = {"level"}
     if collection.kind is not None:
         names = {"q", *collection.kind.filters}
-    elif collection.answer:
+    elif collection.computed:
         names = set(_RESULT_FILTERS) & set(collection.by_name)
     filters: dict[str, Any] = {}
     for text in texts:

@@ -108,7 +108,7 @@ def build_request(
     for name in names or ():
         if name not in collection.by_name:
             raise build_field_error(collection, name, parameter="fields")
-    if collection.answer:
+    if collection.computed:
         # A filter that the features do not have would have no effect.
         for name, value in filters.items():
             if value is not None and name not in collection.by_name:
@@ -164,7 +164,7 @@ class ExportService:
         scope = principal.require_scope("analyst")
         if request.jurisdiction is not None:
             principal.require_role_in("analyst", [request.jurisdiction])
-        elif request.collection.answer or request.format == _CATALOGUE:
+        elif request.collection.computed or request.format == _CATALOGUE:
             message = Message("This export needs one jurisdiction. Add ?jurisdiction=.")
             raise InvalidQuery(message, parameter="jurisdiction")
         request = replace(request, filters={**request.filters, "scope": scope})
@@ -172,7 +172,7 @@ class ExportService:
         layout = build_layout(request, properties)
         english_layout = build_layout(replace(request, language="en"), properties)  # notes go into a header
         notes = list(WRITERS[request.format].notes(english_layout))
-        if request.collection.answer:
+        if request.collection.computed:
             notes += await self._list_not_assessed(request, principal)
         row_count = [0]
         chunks = self._write_chunks(request, principal, layout, properties, row_count)
@@ -208,7 +208,7 @@ class ExportService:
     ) -> AsyncGenerator[bytes, None]:
         source: AbstractAsyncContextManager[tuple[Batches, int | None]]
         async with self._turns, create_folder() as folder:
-            if request.collection.answer:
+            if request.collection.computed:
                 source = self._open_result(request, principal, layout)
             else:
                 source = self._open_records(request, layout, properties)

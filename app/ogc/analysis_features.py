@@ -1,9 +1,8 @@
-"""Results of the analysis as OGC features: computed once per snapshot of a jurisdiction, queried like records.
+"""Results of the analysis as OGC features.
 
-An answer is a function that returns a GeoJSON FeatureCollection as bytes, the same bytes as long as
-nothing changes. To show another answer, describe its collection in ``app.ogc.collections``
-and name its function in ``SOURCES``. PostgreSQL is handed the rows a page may need, so that the same
-compiler filters, sorts and converts for records and answers alike.
+A source is a function that returns a GeoJSON FeatureCollection as bytes, the same object while nothing changes. To
+add a computed collection, describe it in ``app.ogc.collections`` and add its source to `SOURCES`. PostgreSQL receives
+the rows that a page may need, so one compiler filters, sorts and converts records and results.
 """
 
 from bisect import bisect_right
@@ -30,6 +29,7 @@ from app.analysis.metadata import build_result
 from app.analysis.results import Analysis
 from app.analysis.service import AnalysisService
 from app.errors import BadQuery, Conflict
+from app.messages import Message
 from app.models.vocabulary import LEVELS, Level
 from app.ogc.collection_model import Collection
 from app.ogc.collections import BY_ID
@@ -39,7 +39,7 @@ Source = Callable[[AnalysisService, str, Principal], Awaitable[bytes]]
 """Returns the features of one jurisdiction."""
 
 MAX_LEAKS: Final = 20
-"""Leaks shown of each ring and direction."""
+"""Leaks of each ring and direction."""
 
 
 async def read_coverage(service: AnalysisService, jurisdiction: str, principal: Principal) -> bytes:
@@ -94,8 +94,8 @@ def list_leaks(analysis: Analysis) -> dict[str, Any]:
             query = CordonQuery(level, direction, limit=MAX_LEAKS)
             with suppress(Conflict):
                 features += build_leak_route(analysis, query).get("features", [])
-    features_value = build_result(analysis)["not_assessed"]
-    return name_by_jurisdiction(analysis, features) | {"not_assessed": features_value}
+    not_assessed = build_result(analysis)["not_assessed"]
+    return name_by_jurisdiction(analysis, features) | {"not_assessed": not_assessed}
 
 
 def name_by_jurisdiction(analysis: Analysis, features: list[dict[str, Any]]) -> dict[str, Any]:
@@ -105,20 +105,26 @@ def name_by_jurisdiction(analysis: Analysis, features: list[dict[str, Any]]) -> 
 
 
 SOURCES: Final[Mapping[str, Source]] = {
-    "coverage": read_coverage, "crossings": read_crossings, "gaps": read_gaps, "fields-of-view": read_fields_of_view,
-    "area-gaps": read_area, "leaks": read_leaks,
-}  # fmt: skip
-"""Where the features of each collection of answers come from."""
+    "coverage": read_coverage,
+    "crossings": read_crossings,
+    "gaps": read_gaps,
+    "fields-of-view": read_fields_of_view,
+    "area-gaps": read_area,
+    "leaks": read_leaks,
+}
+"""Source of the features of each computed collection."""
 
 _NOT_ASSESSED_TOPICS: Final[Mapping[str, frozenset[str]]] = {
-    "coverage": frozenset({"zone"}), "crossings": frozenset({"crossings"}),
-    "gaps": frozenset({"zone", "crossings"}), "area-gaps": frozenset({"area"}),
+    "coverage": frozenset({"zone"}),
+    "crossings": frozenset({"crossings"}),
+    "gaps": frozenset({"zone", "crossings"}),
+    "area-gaps": frozenset({"area"}),
     "leaks": frozenset({"cordon"}),
-}  # fmt: skip
-"""Which parts of the analysis a collection is empty without, for want of rings or roads."""
+}
+"""Topics of the analysis that a collection needs: without rings or roads they are not assessed."""
 
 MAX_JURISDICTIONS: Final = 32
-"""AnalysisService of so many jurisdictions are shown side by side; a province names the one it means."""
+"""Jurisdictions that one request can compute; a client with more selects one."""
 _MAX_TABLES: Final = 64
 
 
@@ -126,18 +132,18 @@ _MAX_TABLES: Final = 64
 class _FeatureTable:
     """The features of one result, sorted by code."""
 
-    answer: bytes
+    result: bytes
     codes: list[str]
     rows: list[str]
     tree: shapely.STRtree
     not_assessed: list[dict[str, Any]]
 
-    def select_rows(self, asked: FeatureQuery, code: str | None) -> Sequence[int]:
+    def select_rows(self, query: FeatureQuery, code: str | None) -> Sequence[int]:
         """Return a superset of the requested row indices."""
         if code is not None:
             return self.find_code_range(code, code)
-        if asked.area is not None:
-            indices = np.sort(self.tree.query(asked.area, predicate="intersects"))
+        if query.area is not None:
+            indices = np.sort(self.tree.query(query.area, predicate="intersects"))
             return [int(index) for index in indices]
         return range(len(self.codes))
 
@@ -160,7 +166,7 @@ class _FeatureTable:
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Rows for PostgreSQL, the total number of features where known, and what was not assessed."""
+    """Rows for PostgreSQL, the total number of features if known, and what was not assessed."""
 
     text: str
     total: int | None
@@ -172,14 +178,14 @@ class AnalysisFeatures:
 
     def __init__(self, service: AnalysisService) -> None:
         self._service = service
-        self._kept: OrderedDict[tuple[str, str], _FeatureTable] = OrderedDict()
+        self._tables: OrderedDict[tuple[str, str], _FeatureTable] = OrderedDict()
 
     async def select_features(
         self,
         collection: str,
         jurisdictions: Sequence[str],
         principal: Principal,
-        asked: FeatureQuery,
+        query: FeatureQuery,
         code: str | None,
     ) -> FeatureRows:
         """Return the features that a page, or a single code, may need from several jurisdictions.
@@ -187,63 +193,61 @@ class AnalysisFeatures:
         Raises
         ------
         BadQuery
-            when there are too many jurisdictions to compute at once.
+            if there are too many jurisdictions.
         """
         if len(jurisdictions) > MAX_JURISDICTIONS:
             raise BadQuery(
-                f"This is computed for at most {MAX_JURISDICTIONS} jurisdictions at once: name one "
-                "with ?jurisdiction=.",
+                Message(
+                    "This collection is computed for at most {limit} jurisdictions at once. "
+                    "Select one with ?jurisdiction=.",
+                    limit=MAX_JURISDICTIONS,
+                ),
                 parameter="jurisdiction",
                 code="bad-query",
             )
         layers = [await self.load_table(collection, owner, principal) for owner in jurisdictions]
-        chosen = [(layer, layer.select_rows(asked, code)) for layer in layers]
-        is_plain = not asked.order and asked.tree is None and asked.between is None
-        is_plain = is_plain and asked.equal.keys() <= {"jurisdiction"}
+        chosen = [(layer, layer.select_rows(query, code)) for layer in layers]
+        is_plain = not query.order and query.tree is None and query.between is None
+        is_plain = is_plain and query.equal.keys() <= {"jurisdiction"}
         total = sum(len(indices) for _, indices in chosen) if is_plain else None
         if is_plain and code is None:
-            chosen = [(layer, layer.select_page_rows(indices, asked)) for layer, indices in chosen]
+            chosen = [(layer, layer.select_page_rows(indices, query)) for layer, indices in chosen]
         rows = [layer.rows[index] for layer, indices in chosen for index in indices]
-        missing = [features for layer in layers for features in layer.not_assessed]
+        missing = [topic for layer in layers for topic in layer.not_assessed]
         return FeatureRows(f"[{','.join(rows)}]", total, missing)
 
     async def load_table(self, collection: str, jurisdiction: str, principal: Principal) -> _FeatureTable:
         """Return the feature table of one jurisdiction, from the cache while its result is unchanged."""
-        answer = await SOURCES[collection](self._service, jurisdiction, principal)
-        cached = self._kept.get((collection, jurisdiction))
-        if cached is not None and cached.answer is answer:
-            self._kept.move_to_end((collection, jurisdiction))
+        result = await SOURCES[collection](self._service, jurisdiction, principal)
+        cached = self._tables.get((collection, jurisdiction))
+        if cached is not None and cached.result is result:
+            self._tables.move_to_end((collection, jurisdiction))
             return cached
-        layer = await anyio.to_thread.run_sync(build_table, BY_ID[collection], answer, jurisdiction)
-        self._kept[collection, jurisdiction] = layer
-        while len(self._kept) > _MAX_TABLES:
-            self._kept.popitem(last=False)
+        layer = await anyio.to_thread.run_sync(build_table, BY_ID[collection], result, jurisdiction)
+        self._tables[collection, jurisdiction] = layer
+        while len(self._tables) > _MAX_TABLES:
+            self._tables.popitem(last=False)
         return layer
 
 
-def build_table(collection: Collection, answer: bytes, jurisdiction: str) -> _FeatureTable:
+def build_table(collection: Collection, result: bytes, jurisdiction: str) -> _FeatureTable:
     """Return features as rows: the properties of the collection, the same as text, and the geometry."""
-    answered = orjson.loads(answer)
-    features = sorted(answered["features"], key=lambda feature: str(feature["id"]))
+    parsed = orjson.loads(result)
+    features = sorted(parsed["features"], key=lambda feature: str(feature["id"]))
     shapes = shapely.from_geojson([encode_geometry(feature["geometry"]) for feature in features])
     rows = []
     for feature, wkb in zip(features, shapely.to_wkb(shapes, hex=True).tolist(), strict=True):
-        features_value = flatten_properties(feature["properties"])
-        features_value |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
-        properties = {
-            properties_value.name: features_value.get(properties_value.name)
-            for properties_value in collection.properties
-        }
+        values = flatten_properties(feature["properties"])
+        values |= {"code": str(feature["id"]), "jurisdiction": jurisdiction}
+        properties = {field.name: values.get(field.name) for field in collection.properties}
         document = orjson.dumps(properties).decode()
         rows.append(orjson.dumps(properties | {"document": document, "wkb": wkb}).decode())
     codes = [str(feature["id"]) for feature in features]
-    concerned = _NOT_ASSESSED_TOPICS.get(collection.id, frozenset())
+    topics = _NOT_ASSESSED_TOPICS.get(collection.id, frozenset())
     missing = [
-        {"jurisdiction": jurisdiction, **features_value}
-        for features_value in answered.get("not_assessed", ())
-        if features_value["what"] in concerned
+        {"jurisdiction": jurisdiction, **topic} for topic in parsed.get("not_assessed", ()) if topic["what"] in topics
     ]
-    return _FeatureTable(answer, codes, rows, shapely.STRtree(shapes), missing)
+    return _FeatureTable(result, codes, rows, shapely.STRtree(shapes), missing)
 
 
 def encode_geometry(geometry: dict[str, Any] | None) -> str | None:

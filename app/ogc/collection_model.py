@@ -12,23 +12,47 @@ from app.models.titles import find_title
 from app.records.kinds import BY_NAME, Kind
 
 Type = Literal["text", "integer", "number", "boolean", "day", "instant", "words", "json"]
-"""``words`` is a list of texts; ``json`` is anything nested, shown and never asked about."""
+"""``words`` is a list of texts; ``json`` is a nested value, which filters cannot use."""
 
 _SIMPLE: Final[frozenset[Type]] = frozenset({"text", "integer", "number", "boolean", "day", "instant"})
 _UNITS: Final = {"_deg": "deg", "_mm": "mm", "_m": "m", "_days": "d", "_pixels": "px"}
 _ZH: Final = {
-    "rings": "所在控制圈", "on_boundary": "位于边界", "distance_m": "到边界距离", "vertices": "顶点数",
-    "status": "覆盖状态", "needs": "需求明细", "type": "缺口类型", "reason": "主要原因",
-    "reasons": "全部原因", "missing": "未满足需求", "nearest_code": "最近设备",
-    "nearest_distance_m": "最近设备距离", "fix": "整改建议", "road_group": "道路组",
-    "missing_directions": "缺失方向", "guarded": "已把守", "grade": "穿越方式", "passages": "通道数",
-    "directions": "可通行方向", "basis": "视域依据", "opening_assumed": "视场角为假定",
-    "px_per_m": "像素密度", "standing": "安装环境", "area_m2": "可视面积", "open_area_m2": "无遮挡面积",
-    "cut_ratio": "遮挡比例", "cut_by": "遮挡建筑", "rank": "序号", "length_m": "路线长度",
-    "roads": "途经道路", "crossings": "途经路口",
-    "control_points": "控制点", "same_place": "同位路口", "waiver": "豁免",
-}  # fmt: skip
-"""Chinese titles of what is computed."""
+    "rings": "所在控制圈",
+    "on_boundary": "位于边界",
+    "distance_m": "到边界距离",
+    "vertices": "顶点数",
+    "status": "覆盖状态",
+    "needs": "需求明细",
+    "type": "缺口类型",
+    "reason": "主要原因",
+    "reasons": "全部原因",
+    "missing": "未满足需求",
+    "nearest_code": "最近设备",
+    "nearest_distance_m": "最近设备距离",
+    "fix": "整改建议",
+    "road_group": "道路组",
+    "missing_directions": "缺失方向",
+    "guarded": "已把守",
+    "grade": "穿越方式",
+    "passages": "通道数",
+    "directions": "可通行方向",
+    "basis": "视域依据",
+    "opening_assumed": "视场角为假定",
+    "px_per_m": "像素密度",
+    "standing": "安装环境",
+    "area_m2": "可视面积",
+    "open_area_m2": "无遮挡面积",
+    "cut_ratio": "遮挡比例",
+    "cut_by": "遮挡建筑",
+    "rank": "序号",
+    "length_m": "路线长度",
+    "roads": "途经道路",
+    "crossings": "途经路口",
+    "control_points": "控制点",
+    "same_place": "同位路口",
+    "waiver": "豁免",
+}
+"""Chinese titles of computed properties."""
 _KEPT: Final = frozenset({"version", "created_at", "updated_at"})
 
 
@@ -40,17 +64,17 @@ class Property:
     type: Type
     description: str = ""
     words: tuple[Any, ...] = ()
-    """The closed list of values, empty when it is open."""
+    """The closed list of values; empty if any value is valid."""
     role: str | None = None
     restricted: bool = False
-    """Shown to editors only."""
+    """Only editors see it."""
     kept: bool = False
-    """Set by the registry, never by a writer."""
+    """The registry sets it; a value from a client is ignored."""
     required: bool = False
     refers_to: str | None = None
     """Collection of the feature whose id this is."""
     timely: bool = False
-    """Changes by time passing, without a write."""
+    """Its value can change with time, without a write."""
 
     @property
     def title(self) -> str:
@@ -61,8 +85,8 @@ class Property:
     @property
     def unit(self) -> str | None:
         """Return the unit that the property name contains, as a UCUM code."""
-        unit_value = next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), None)
-        return None if self.type == "json" else unit_value
+        unit = next((code for end, code in _UNITS.items() if self.name.endswith(end)), None)
+        return None if self.type == "json" else unit
 
     @property
     def queryable(self) -> bool:
@@ -87,13 +111,13 @@ class Collection:
     shapes: tuple[str, ...]
     """GeoJSON types of the geometries."""
     kind: Kind | None = None
-    """The records it shows; None for rings and for answers."""
-    answer: bool = False
-    """Its features are computed; needs the role of an analyst."""
+    """Kind of its records; None for rings and computed features."""
+    computed: bool = False
+    """Its features are results of the analysis; requires the role analyst."""
     writes: tuple[str, ...] = ()
-    """Methods that change it, POST on the collection and the others on an item."""
+    """Methods that change it: POST on the collection, the others on an item."""
     interval: tuple[str | None, str | None] = (None, None)
-    """Properties between which a feature holds, for ``datetime``; equal names: an instant."""
+    """Properties for ``datetime``: start and end of the validity of a feature; equal names: an instant."""
 
     @property
     def title(self) -> str:
@@ -103,7 +127,7 @@ class Collection:
     @property
     def role(self) -> Literal["reader", "analyst"]:
         """Return the role required to read it."""
-        return "analyst" if self.answer else "reader"
+        return "analyst" if self.computed else "reader"
 
     @cached_property
     def by_name(self) -> Mapping[str, Property]:

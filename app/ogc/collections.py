@@ -1,7 +1,6 @@
 """The collections of the OGC interface, as data.
 
-A collection of records takes its properties from the kind's own view: a field declared once shows here
-too. A collection of answers says what its features carry; whoever adds an answer adds one entry.
+A collection of records has the fields of the view of its kind. A computed collection lists its properties here.
 """
 
 from typing import Final, get_args
@@ -12,9 +11,9 @@ from app.records import kinds
 from app.records.drafts import RingDraft
 from app.records.views import VersionFields
 
-# The collections of answers: what the analysis says, feature by feature, as a GIS asks about it.
+# Computed collections: results of the analysis as features.
 
-_POINT_ANSWER: Final = (
+_CONTROL_POINT_PROPERTIES: Final = (
     Property("code", "text", "Code of the control point.", role="id", refers_to="control-points"),
     Property("jurisdiction", "text", "Division code of the jurisdiction."),
     Property("name_zh", "text", "Name in Chinese."),
@@ -37,11 +36,11 @@ COVERAGE: Final = Collection(
     title_en="Coverage of control points",
     description="Every control point with its coverage status and, for each need, what counts and what does not.",
     properties=(
-        *_POINT_ANSWER,
+        *_CONTROL_POINT_PROPERTIES,
         Property("needs", "json", "What it needs, what counts, and what does not."),
     ),
     shapes=("Point", "Polygon", "MultiPolygon"),
-    answer=True,
+    computed=True,
 )
 
 GAPS: Final = Collection(
@@ -50,7 +49,7 @@ GAPS: Final = Collection(
     title_en="Coverage gaps",
     description="What is not covered, each with its reasons and what would fix it.",
     properties=(
-        *_POINT_ANSWER,
+        *_CONTROL_POINT_PROPERTIES,
         Property("type", "text", "Kind of gap.", ("control_point", "crossing", "area")),
         Property("level", "text", "Ring of an open crossing.", LEVELS),
         *_OF_ROAD,
@@ -63,7 +62,7 @@ GAPS: Final = Collection(
         Property("fix", "text", "What would fix it."),
     ),
     shapes=("Point", "LineString", "Polygon", "MultiPolygon"),
-    answer=True,
+    computed=True,
 )
 
 CROSSINGS: Final = Collection(
@@ -85,13 +84,13 @@ CROSSINGS: Final = Collection(
         Property("missing_directions", "words", "Directions nothing guards.", DIRECTIONS),
         Property("inbound_bearing_deg", "number", "Travel bearing of inbound traffic."),
         Property("passages", "integer", "Carriageways and slip roads that pass there."),
-        Property("control_points", "words", "Control points that stand for it."),
+        Property("control_points", "words", "Control points that represent it."),
         Property("same_place", "words", "Crossings of other rings in the same place."),
         Property("needs", "json", "For each direction what guards it, or why nothing does."),
         Property("waiver", "json", "Why it need not be guarded, and until when."),
     ),
     shapes=("Point",),
-    answer=True,
+    computed=True,
 )
 
 FIELDS_OF_VIEW: Final = Collection(
@@ -122,7 +121,7 @@ FIELDS_OF_VIEW: Final = Collection(
         Property("working", "boolean", "In use, online, and reported recently enough."),
     ),
     shapes=("Polygon", "MultiPolygon"),
-    answer=True,
+    computed=True,
 )
 
 AREA_GAPS: Final = Collection(
@@ -139,7 +138,7 @@ AREA_GAPS: Final = Collection(
         Property("fix", "text", "What would fix it."),
     ),
     shapes=("Polygon", "MultiPolygon"),
-    answer=True,
+    computed=True,
 )
 
 LEAKS: Final = Collection(
@@ -158,10 +157,10 @@ LEAKS: Final = Collection(
         Property("crossings", "json", "Crossings it uses."),
     ),
     shapes=("LineString",),
-    answer=True,
+    computed=True,
 )
 
-ANSWERS: Final = (COVERAGE, CROSSINGS, GAPS, FIELDS_OF_VIEW, AREA_GAPS, LEAKS)
+COMPUTED_COLLECTIONS: Final = (COVERAGE, CROSSINGS, GAPS, FIELDS_OF_VIEW, AREA_GAPS, LEAKS)
 """Every collection of answers; ``app.ogc.analysis_features`` says where their features come from."""
 
 
@@ -190,7 +189,7 @@ RINGS: Final = Collection(
 COLLECTIONS: Final[tuple[Collection, ...]] = (
     *(build_kind_collection(kind) for kind in kinds.KINDS if kind.has_geometry),
     RINGS,
-    *ANSWERS,
+    *COMPUTED_COLLECTIONS,
 )
 """Every collection, in the order they are listed."""
 

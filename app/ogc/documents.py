@@ -1,12 +1,13 @@
-"""Documents of the OGC API: landing page, conformance, collections, schemas.
+"""Documents of the OGC API: landing page, conformance, collections, schemas, tile sets, TileJSON.
 
-Pure: from the collections' description to documents. Addresses are absolute, below a given base.
+All functions are pure. URLs are absolute and start with the base URL.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from app.geo.projection.reference_systems import CRS84, SYSTEMS
+from app.geo.projection.tile_matrix import MATRIX_SETS, MAX_MATRIX, TileMatrixSet
 from app.ogc.collection_model import Collection, Property
 
 _OGC: Final = "http://www.opengis.net/spec"
@@ -173,18 +174,18 @@ def build_collection(base: str, of: Collection, extent: Sequence[float] | None) 
 def build_schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return the JSON Schema of a collection's features."""
     visible = of.visible_properties(reveal=reveal)
-    properties = {property_.name: describe_property(base, property_) for property_ in visible}
+    properties = {field.name: describe_property(base, field) for field in visible}
     for number, described in enumerate(properties.values(), start=1):
         described["x-ogc-propertySeq"] = number
     document = build_schema_document(f"{base}/collections/{of.id}/schema", of, properties | describe_geometry(of))
-    document["required"] = [property_.name for property_ in visible if property_.required] if of.writes else []
+    document["required"] = [field.name for field in visible if field.required] if of.writes else []
     document["additionalProperties"] = False
     return document
 
 
 def build_feature_schema(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return the JSON Schema of a feature as GeoJSON; GDAL takes its field types from it."""
-    visible = {property_.name: describe_property(base, property_) for property_ in of.visible_properties(reveal=reveal)}
+    visible = {field.name: describe_property(base, field) for field in of.visible_properties(reveal=reveal)}
     members = {
         "type": {"type": "string", "enum": ["Feature"]},
         "id": {"type": "string"},
@@ -198,8 +199,8 @@ def build_feature_schema(base: str, of: Collection, *, reveal: bool) -> dict[str
 
 def build_queryables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return the JSON Schema of the properties that filters may use."""
-    visible = [property_ for property_ in of.visible_properties(reveal=reveal) if property_.queryable]
-    properties = {property_.name: describe_property(base, property_, query=True) for property_ in visible}
+    visible = [field for field in of.visible_properties(reveal=reveal) if field.queryable]
+    properties = {field.name: describe_property(base, field, query=True) for field in visible}
     position = describe_geometry(of)
     # QGIS sends spatial filters to those only that say so with this address.
     position["geometry"]["$ref"] = f"https://geojson.org/schema/{_GEOJSON.get(of.shapes, 'Geometry')}.json"
@@ -213,12 +214,8 @@ def build_queryables(base: str, of: Collection, *, reveal: bool) -> dict[str, An
 
 def build_sortables(base: str, of: Collection, *, reveal: bool) -> dict[str, Any]:
     """Return the JSON Schema of the properties that features can be sorted by."""
-    visible = [
-        property_
-        for property_ in of.visible_properties(reveal=reveal)
-        if property_.sortable and not property_.restricted
-    ]
-    properties = {property_.name: describe_property(base, property_, query=True) for property_ in visible}
+    visible = [field for field in of.visible_properties(reveal=reveal) if field.sortable and not field.restricted]
+    properties = {field.name: describe_property(base, field, query=True) for field in visible}
     return build_schema_document(f"{base}/collections/{of.id}/sortables", of, properties, additionalProperties=False)
 
 
@@ -237,24 +234,24 @@ def build_schema_document(
     }
 
 
-def describe_property(base: str, property_: Property, *, query: bool = False) -> dict[str, Any]:
+def describe_property(base: str, field: Property, *, query: bool = False) -> dict[str, Any]:
     """Return the JSON Schema of a property."""
-    described: dict[str, Any] = {"title": property_.title, **_TYPES[property_.type]}
-    if property_.description:
-        described["description"] = property_.description
-    if property_.words:
-        if property_.type == "words":
-            described["items"] = {"type": "string", "enum": list(property_.words)}
+    described: dict[str, Any] = {"title": field.title, **_TYPES[field.type]}
+    if field.description:
+        described["description"] = field.description
+    if field.words:
+        if field.type == "words":
+            described["items"] = {"type": "string", "enum": list(field.words)}
         else:
-            described["enum"] = list(property_.words)
-    if property_.unit:
-        described["x-ogc-unit"] = property_.unit
-    if property_.role:
-        described["x-ogc-role"] = property_.role
-    if property_.refers_to:
-        described["x-ogc-role"] = property_.role or "reference"
-        described["x-ogc-collectionId"] = property_.refers_to
-    if property_.kept and not query:
+            described["enum"] = list(field.words)
+    if field.unit:
+        described["x-ogc-unit"] = field.unit
+    if field.role:
+        described["x-ogc-role"] = field.role
+    if field.refers_to:
+        described["x-ogc-role"] = field.role or "reference"
+        described["x-ogc-collectionId"] = field.refers_to
+    if field.kept and not query:
         described["readOnly"] = True
     return described
 
@@ -280,4 +277,123 @@ def describe_geometry(of: Collection) -> dict[str, Any]:
             "x-ogc-role": "primary-geometry",
             "format": geometry_schema,
         }
+    }
+
+
+# Documents for tile clients (OGC API Tiles 1.0, TileJSON 3.0.0).
+
+MVT: Final = "application/vnd.mapbox-vector-tile"
+_TILING_SCHEME: Final = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
+_TILE_EXTENT: Final = (-180.0, -85.051129, 180.0, 85.051129)
+Extent = Sequence[float] | None
+
+
+def build_matrix_set_list(base: str) -> dict[str, Any]:
+    """Return the list of tile matrix sets."""
+    return {
+        "tileMatrixSets": [
+            {
+                "id": matrix_set.name,
+                "title": matrix_set.name,
+                "uri": matrix_set.uri,
+                "crs": matrix_set.crs,
+                "links": [build_link(f"{base}/tileMatrixSets/{matrix_set.name}", "self", JSON, "The matrix set")],
+            }
+            for matrix_set in MATRIX_SETS.values()
+        ]
+    }
+
+
+def build_tileset_list(base: str, collection: Collection, extent: Extent) -> dict[str, Any]:
+    """Return the tile sets of a collection."""
+    home = f"{base}/collections/{collection.id}"
+    return {
+        "links": [
+            build_link(f"{home}/tiles", "self", JSON, "This document"),
+            build_link(home, "collection", JSON, "The collection"),
+        ],
+        "tilesets": [build_tileset(base, collection, matrix_set, extent) for matrix_set in MATRIX_SETS.values()],
+    }
+
+
+def build_tileset(base: str, collection: Collection, matrices: TileMatrixSet, extent: Extent) -> dict[str, Any]:
+    """Return the description of one tile set; its URL template has the order of the standard, row first."""
+    home = f"{base}/collections/{collection.id}/tiles/{matrices.name}"
+    scheme = f"{base}/tileMatrixSets/{matrices.name}"
+    members: dict[str, Any] = {
+        "title": f"{collection.title} ({matrices.name})",
+        "dataType": "vector",
+        "crs": matrices.crs,
+        "tileMatrixSetURI": matrices.uri,
+        "links": [
+            build_link(home, "self", JSON, "This document"),
+            build_link(scheme, _TILING_SCHEME, JSON, "The tile matrix set"),
+            build_link(f"{home}/tilejson.json", "describedby", JSON, "TileJSON"),
+            build_link(
+                build_tile_template(base, collection, matrices, "tileMatrix", "tileRow", "tileCol"),
+                "item",
+                MVT,
+                "Tiles",
+            )
+            | {"templated": True},
+        ],
+        "layers": [describe_layer(collection)],
+    }
+    if extent is not None:
+        west, south, east, north = extent
+        members["boundingBox"] = {
+            "lowerLeft": [west, south],
+            "upperRight": [east, north],
+            "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+        }
+        members["tileMatrixSetLimits"] = [
+            describe_limits(matrices, matrix, (west, south, east, north)) for matrix in range(MAX_MATRIX + 1)
+        ]
+    return members
+
+
+def build_tile_template(base: str, collection: Collection, matrices: TileMatrixSet, z: str, y: str, x: str) -> str:
+    """Return the URL template of a tile with these placeholder names."""
+    home = f"{base}/collections/{collection.id}/tiles/{matrices.name}"
+    return f"{home}/{{{z}}}/{{{y}}}/{{{x}}}.mvt"
+
+
+def build_tilejson(base: str, collection: Collection, matrices: TileMatrixSet, extent: Extent) -> dict[str, Any]:
+    """Return the TileJSON of a tile set."""
+    return {
+        "tilejson": "3.0.0",
+        "name": collection.id,
+        "description": collection.title,
+        "scheme": "xyz",
+        "tiles": [build_tile_template(base, collection, matrices, "z", "y", "x")],
+        "minzoom": 0,
+        "maxzoom": MAX_MATRIX,
+        "bounds": [*(extent or _TILE_EXTENT)],
+        "vector_layers": [
+            {"id": collection.id, "description": collection.title, "fields": {"code": "id"}, "minzoom": 0}
+        ],
+    }
+
+
+def describe_layer(collection: Collection) -> dict[str, Any]:
+    """Return the description of a vector layer."""
+    dimension = 0 if "Point" in collection.shapes else 1 if "LineString" in collection.shapes else 2
+    return {
+        "id": collection.id,
+        "title": collection.title,
+        "description": collection.description,
+        "dataType": "vector",
+        "geometryDimension": dimension,
+    }
+
+
+def describe_limits(matrices: TileMatrixSet, matrix: int, box: tuple[float, float, float, float]) -> dict[str, Any]:
+    """Return the tile limits of one matrix for a bounding box."""
+    first_row, last_row, first_column, last_column = matrices.tile_limits(box, matrix)
+    return {
+        "tileMatrix": str(matrix),
+        "minTileRow": first_row,
+        "maxTileRow": last_row,
+        "minTileCol": first_column,
+        "maxTileCol": last_column,
     }

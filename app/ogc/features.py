@@ -1,7 +1,7 @@
-"""Reads of OGC features: checks rights, then runs one SQL statement per page or item.
+"""Reads of OGC features: check the rights, then run one SQL statement per page or item.
 
-Pages come in code order or in the order asked for, by key and not by offset: the last page costs what
-the first one does. ``numberMatched`` is exact or absent.
+Pages are sorted by code or by `sortby`, with keyset pagination: the last page is as fast as the first.
+``numberMatched`` is exact or absent.
 """
 
 from collections import OrderedDict
@@ -18,6 +18,7 @@ from app.analysis.service import AnalysisService
 from app.db.engine import Database, Fetch
 from app.errors import BadQuery, NotFound
 from app.geo.projection.reference_systems import CRS84
+from app.messages import Message
 from app.ogc import parameters
 from app.ogc.analysis_features import AnalysisFeatures
 from app.ogc.collection_model import Collection
@@ -27,19 +28,19 @@ from app.ogc.queries.features import FeaturePage as FeaturePage
 from app.ogc.queries.features import FeatureQuery as FeatureQuery
 
 PIECE: Final = 1000
-"""Features fetched at once; a longer page is sent piece by piece."""
+"""Features fetched by one statement; a longer page is sent in pieces."""
 QUERY_TIMEOUT_S: Final = 15.0
-"""How long a filter may take."""
-_COUNTS_KEPT: Final = 1000
-_MAX_CONCURRENT: Final = 10_000
-"""A count that cannot be kept is made up to this many."""
+"""Time limit of a filter."""
+_MAX_CACHED_COUNTS: Final = 1000
+_MAX_UNCACHED_COUNT: Final = 10_000
+"""Counts that cannot be cached stop at this number."""
 _MAX_COUNT: Final = 200_000
-"""Any count is; a client that asks for more than that pages anyway."""
+"""All other counts stop at this number."""
 
 
 @dataclass(frozen=True)
 class FeatureItem:
-    """One feature as JSON, with its version where it has one."""
+    """One feature as JSON, with its version if it has one."""
 
     body: bytes
     version: int | None
@@ -53,7 +54,7 @@ class FeatureService:
         self._rows = AnalysisFeatures(service)
         self._counts: OrderedDict[Any, tuple[str, int | None]] = OrderedDict()
 
-    async def fetch_page(self, collection: Collection, asked: FeatureQuery, principal: Principal) -> FeaturePage:
+    async def fetch_page(self, collection: Collection, query: FeatureQuery, principal: Principal) -> FeaturePage:
         """Return one page of at most ``PIECE`` features.
 
         Raises
@@ -61,7 +62,7 @@ class FeatureService:
         BadQuery
             when the filter cannot be evaluated, or takes too long.
         """
-        scoped = await self.apply_scope(collection, asked, principal)
+        scoped = await self.apply_scope(collection, query, principal)
         return await self.fetch_piece(collection, scoped)
 
     async def fetch_piece(self, collection: Collection, scoped: FeatureQuery) -> FeaturePage:
@@ -88,7 +89,7 @@ class FeatureService:
         if scoped.total is not None:
             return scoped.total
         if scoped.is_filtered and depends_on_time(collection, scoped):
-            return None if scoped.after else await self.count_up_to(collection, scoped, _MAX_CONCURRENT)
+            return None if scoped.after else await self.count_up_to(collection, scoped, _MAX_UNCACHED_COUNT)
         key = _key(collection, scoped)
         cached = self._counts.get(key)
         if cached is not None and cached[0] == page.revision:
@@ -96,24 +97,24 @@ class FeatureService:
             return cached[1]
         if scoped.after is not None:
             return None
-        limit_count = _MAX_COUNT if scoped.tree is None else _MAX_CONCURRENT
-        counted = await self.count_up_to(collection, scoped, limit_count)
+        limit = _MAX_COUNT if scoped.tree is None else _MAX_UNCACHED_COUNT
+        counted = await self.count_up_to(collection, scoped, limit)
         self._counts[key] = (page.revision, counted)
-        while len(self._counts) > _COUNTS_KEPT:
+        while len(self._counts) > _MAX_CACHED_COUNTS:
             self._counts.popitem(last=False)
         return counted
 
-    async def count_up_to(self, collection: Collection, scoped: FeatureQuery, limit_count: int) -> int | None:
-        """Return the number of matching features, None if there are more than ``limit_count``."""
+    async def count_up_to(self, collection: Collection, scoped: FeatureQuery, limit: int) -> int | None:
+        """Return the number of matching features, None if there are more than ``limit``."""
         scoped_query = without_paging(scoped)
         with translate_query_errors():
             result = await feature_queries.count_features(
-                self.choose_fetch(scoped), collection, scoped_query, most=limit_count + 1
+                self.choose_fetch(scoped), collection, scoped_query, most=limit + 1
             )
-        return result if result <= limit_count else None
+        return result if result <= limit else None
 
     async def fetch_item(
-        self, collection: Collection, code: str, asked: FeatureQuery, principal: Principal
+        self, collection: Collection, code: str, query: FeatureQuery, principal: Principal
     ) -> FeatureItem:
         """Return one feature.
 
@@ -122,7 +123,7 @@ class FeatureService:
         NotFound
             when there is none in the caller's scope.
         """
-        scoped = await self.apply_scope(collection, asked, principal, code)
+        scoped = await self.apply_scope(collection, query, principal, code)
         with translate_query_errors():
             result = await feature_queries.fetch_feature(self._fetch, collection, code, scoped)
         if result is None:
@@ -130,22 +131,22 @@ class FeatureService:
         return FeatureItem(result[1], result[0])
 
     async def apply_scope(
-        self, collection: Collection, asked: FeatureQuery, principal: Principal, code: str | None = None
+        self, collection: Collection, query: FeatureQuery, principal: Principal, code: str | None = None
     ) -> FeatureQuery:
-        """Return the query restricted to the caller's rights."""
+        """Return the query restricted to the scope of the principal."""
         scope = principal.require_scope(collection.role)
-        if not collection.answer:
-            return asked if scope is None else replace(asked, scope=scope)
-        feature_queries.check_filter(collection, asked)
-        named = asked.equal.get("jurisdiction")
-        owners = await feature_queries.fetch_jurisdictions(self._database.fetch, scope)
-        scoped_query = owners if named is None else [owner for owner in owners if owner in named]
-        rows = await self._rows.select_features(collection.id, scoped_query, principal, asked, code)
+        if not collection.computed:
+            return query if scope is None else replace(query, scope=scope)
+        feature_queries.check_filter(collection, query)
+        named = query.equal.get("jurisdiction")
+        jurisdictions = await feature_queries.fetch_jurisdictions(self._database.fetch, scope)
+        selected = jurisdictions if named is None else [owner for owner in jurisdictions if owner in named]
+        rows = await self._rows.select_features(collection.id, selected, principal, query, code)
         missing = rows.not_assessed
-        return replace(asked, features=rows.text, total=rows.total, not_assessed=missing)
+        return replace(query, features=rows.text, total=rows.total, not_assessed=missing)
 
     async def fetch_extent(self, principal: Principal) -> tuple[float, float, float, float] | None:
-        """Return the bounding box of everything the caller may see."""
+        """Return the bounding box of all records in the scope of the principal."""
         return await feature_queries.fetch_extent(self._database.fetch, principal.require_scope("reader"))
 
     async def _fetch(self, statement: str, *values: Any) -> Any:
@@ -163,14 +164,14 @@ READS: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def list_allowed_methods(principal: Principal, collection: Collection, *, on_item: bool) -> tuple[str, ...]:
-    """Return the methods a caller may use on a collection, or on one of its features."""
+    """Return the methods that a principal may use on a collection, or on one of its features."""
     if not principal.has_role("editor"):
         return READS
-    return READS + tuple(m for m in collection.writes if (m != "POST") == on_item)
+    return READS + tuple(method for method in collection.writes if (method != "POST") == on_item)
 
 
 def list_readable_collections(principal: Principal) -> list[Collection]:
-    """Return the collections a caller may read."""
+    """Return the collections that a principal may read."""
     principal.require_role("reader")
     return [collection for collection in COLLECTIONS if principal.has_role(collection.role)]
 
@@ -181,9 +182,9 @@ def find_collection(collection_id: str, principal: Principal) -> Collection:
     Raises
     ------
     NotFound
-        when there is none of that name.
+        if no collection has this id.
     Forbidden
-        when the caller's role is too low for it.
+        if the collection requires a higher role.
     """
     principal.require_role("reader")
     result = BY_ID.get(collection_id)
@@ -196,7 +197,7 @@ def find_collection(collection_id: str, principal: Principal) -> Collection:
 def depends_on_time(collection: Collection, query: FeatureQuery) -> bool:
     """Return whether the number of features can change without a write."""
     named = query.equal.keys() | set(iter_property_names(query.tree))
-    return any(name in named for name, property_ in collection.by_name.items() if property_.timely)
+    return any(name in named for name, field in collection.by_name.items() if field.timely)
 
 
 def iter_property_names(tree: Any) -> Iterator[str]:
@@ -216,15 +217,15 @@ def without_paging(query: FeatureQuery) -> FeatureQuery:
     return replace(query, after=None, limit=0, order=(), crs=CRS84, names=None)
 
 
-def _key(collection: Collection, asked: FeatureQuery) -> Any:
+def _key(collection: Collection, query: FeatureQuery) -> Any:
     """Return what a count depends on, except the revision."""
-    if not asked.is_filtered and not collection.answer:
-        return collection.id, None if asked.scope is None else tuple(asked.scope)
-    area = None if asked.area is None else asked.area.wkb
+    if not query.is_filtered and not collection.computed:
+        return collection.id, None if query.scope is None else tuple(query.scope)
+    area = None if query.area is None else query.area.wkb
     options = orjson.OPT_SORT_KEYS
-    question = orjson.dumps([asked.equal, asked.tree, asked.filter_crs.uri], option=options)
-    scope = None if asked.scope is None else tuple(asked.scope)
-    return collection.id, area, question, asked.between, scope, asked.reveal, hash(asked.features)
+    conditions = orjson.dumps([query.equal, query.tree, query.filter_crs.uri], option=options)
+    scope = None if query.scope is None else tuple(query.scope)
+    return collection.id, area, conditions, query.between, scope, query.reveal, hash(query.features)
 
 
 @contextmanager
@@ -233,7 +234,5 @@ def translate_query_errors() -> Iterator[None]:
     try:
         yield
     except (asyncpg.DataError, asyncpg.InternalServerError) as error:
-        error_text = str(error).splitlines()[0][:200]
-        raise BadQuery(
-            f"The query cannot be evaluated: {error_text}.", parameter="filter", code="bad-filter"
-        ) from error
+        message = Message("The query cannot be evaluated: {error}.", error=str(error).splitlines()[0][:200])
+        raise BadQuery(message, parameter="filter", code="bad-filter") from error

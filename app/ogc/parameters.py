@@ -14,8 +14,8 @@ import orjson
 
 from app.errors import BadQuery
 from app.geo.projection.reference_systems import CRS84, Crs, find_crs
+from app.messages import Message
 from app.ogc import cql2
-from app.ogc import cql2 as cql2_values
 from app.ogc.collection_model import Collection, Property
 from app.ogc.queries.features import FeatureQuery, SortKey
 
@@ -23,10 +23,18 @@ DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 10_000
 ITEM_PARAMETERS: Final = frozenset({"f", "crs", "properties", "skipGeometry"})
 ITEMS_PARAMETERS: Final = ITEM_PARAMETERS | {
-    "limit", "cursor", "bbox", "bbox-crs", "datetime", "filter", "filter-lang", "filter-crs", "sortby",
-}  # fmt: skip
+    "limit",
+    "cursor",
+    "bbox",
+    "bbox-crs",
+    "datetime",
+    "filter",
+    "filter-lang",
+    "filter-crs",
+    "sortby",
+}
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?")
-_MOST_VALUES: Final = 1000
+_MAX_PARAMETER_VALUES: Final = 1000
 
 Parameters = Mapping[str, str]
 
@@ -37,7 +45,7 @@ def parse_items_query(collection: Collection, parameters: Parameters, *, reveal:
     Raises
     ------
     BadQuery
-        naming the parameter that is wrong, and what would be right.
+        if a parameter is not valid; the message says which one, and what is valid.
     """
     simple = list_equality_parameters(collection, reveal=reveal)
     for name in parameters:
@@ -67,16 +75,19 @@ def parse_item_query(collection: Collection, parameters: Parameters, *, reveal: 
 def list_equality_parameters(collection: Collection, *, reveal: bool) -> frozenset[str]:
     """Return the names of the properties that are also query parameters."""
     visible = collection.visible_properties(reveal=reveal)
-    return frozenset(property_.name for property_ in visible if property_.queryable)
+    return frozenset(field.name for field in visible if field.queryable)
 
 
-def check_parameters(parameters: Parameters, property_: frozenset[str]) -> None:
+def check_parameters(parameters: Parameters, known_names: frozenset[str]) -> None:
     """Raise BadQuery for an unknown parameter, and list the known ones."""
     for name in parameters:
-        if name not in property_:
-            has = ", ".join(sorted(property_)) or "none"
+        if name not in known_names:
             raise BadQuery(
-                f"Unknown query parameter {name[:60]!r}; known here: {has}.",
+                Message(
+                    "Unknown query parameter {name!r}. Parameters of this route: {names}.",
+                    name=name[:60],
+                    names=", ".join(sorted(known_names)) or "-",
+                ),
                 parameter=name[:60],
                 code="unknown-parameter",
             )
@@ -101,7 +112,7 @@ def parse_flag(parameters: Parameters, name: str) -> bool:
     """Return the value of a boolean parameter."""
     value = parameters.get(name, "false").lower()
     if value not in ("true", "false"):
-        raise build_parameter_error(name, f"{name} is true or false.")
+        raise build_parameter_error(name, Message("{parameter} must be true or false.", parameter=name))
     return value == "true"
 
 
@@ -110,7 +121,7 @@ def parse_limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) >= 1):
-        raise build_parameter_error("limit", "limit is a whole number, 1 or more.")
+        raise build_parameter_error("limit", Message("limit must be a whole number, 1 or more."))
     return min(int(text), MAX_LIMIT)
 
 
@@ -122,7 +133,12 @@ def parse_crs(parameters: Parameters, parameter: str) -> Crs:
     if parsed is None:
         raise build_parameter_error(
             parameter,
-            f"{parameter}: {parameters[parameter][:120]!r} is not offered; a collection lists its systems in `crs`.",
+            Message(
+                "{parameter}: the coordinate system {name!r} is not available. "
+                "A collection lists its systems in `crs`.",
+                parameter=parameter,
+                name=parameters[parameter][:120],
+            ),
         )
     return parsed
 
@@ -133,7 +149,15 @@ def parse_content_crs(header: str | None) -> Crs:
         return CRS84
     parsed = find_crs(header)
     if parsed is None:
-        raise build_parameter_error("Content-Crs", f"Content-Crs: {header[:120]!r} is not offered.")
+        raise build_parameter_error(
+            "Content-Crs",
+            Message(
+                "{parameter}: the coordinate system {name!r} is not available. "
+                "A collection lists its systems in `crs`.",
+                parameter="Content-Crs",
+                name=header[:120],
+            ),
+        )
     return parsed
 
 
@@ -141,11 +165,15 @@ def parse_area(text: str, crs: Crs) -> Any:
     """Return the polygon of a bbox parameter."""
     numbers = text.split(",")
     if len(numbers) not in (4, 6) or not all(_NUMBER.fullmatch(number.strip()) for number in numbers):
-        raise build_parameter_error("bbox", "bbox is four numbers, or six with heights: lower corner, upper corner.")
+        raise build_parameter_error(
+            "bbox", Message("bbox must be four numbers, or six with heights: lower corner, then upper corner.")
+        )
     try:
-        return cql2_values.parse_box([float(number) for number in numbers], crs)
+        return cql2.parse_box([float(number) for number in numbers], crs)
     except BadQuery as error:
-        raise build_parameter_error("bbox", f"bbox: {error.detail}") from error
+        raise build_parameter_error(
+            "bbox", Message("{parameter}: {detail}", parameter="bbox", detail=error.detail)
+        ) from error
 
 
 def parse_interval_end(text: str, *, is_last: bool) -> datetime | None:
@@ -153,9 +181,11 @@ def parse_interval_end(text: str, *, is_last: bool) -> datetime | None:
     if text in ("", ".."):
         return None
     try:
-        parsed = cql2_values.parse_date_or_instant(text)
+        parsed = cql2.parse_date_or_instant(text)
     except BadQuery as error:
-        raise build_parameter_error("datetime", f"datetime: {error.detail}") from error
+        raise build_parameter_error(
+            "datetime", Message("{parameter}: {detail}", parameter="datetime", detail=error.detail)
+        ) from error
     if isinstance(parsed, datetime):
         return parsed
     begins = datetime.combine(parsed, time(), UTC)
@@ -164,14 +194,16 @@ def parse_interval_end(text: str, *, is_last: bool) -> datetime | None:
 
 def parse_interval(text: str) -> tuple[datetime | None, datetime | None]:
     """Return both ends of a datetime parameter."""
-    start_value, separator, second = text.partition("/")
+    first, separator, second = text.partition("/")
     if not separator:
         if text in ("", ".."):
-            raise build_parameter_error("datetime", "datetime is an instant, or two with a slash between.")
+            raise build_parameter_error(
+                "datetime", Message("datetime must be a date or an instant, or two of them with a slash between.")
+            )
         return parse_interval_end(text, is_last=False), parse_interval_end(text, is_last=True)
-    start, end = parse_interval_end(start_value, is_last=False), parse_interval_end(second, is_last=True)
+    start, end = parse_interval_end(first, is_last=False), parse_interval_end(second, is_last=True)
     if start is not None and end is not None and start > end:
-        raise build_parameter_error("datetime", "datetime: the interval ends before it begins.")
+        raise build_parameter_error("datetime", Message("datetime: the end of the interval is before its start."))
     return start, end
 
 
@@ -179,7 +211,7 @@ def parse_filter_parameter(parameters: Parameters) -> Any:
     """Return the tree of the filter parameter, None without one."""
     language = parameters.get("filter-lang", "cql2-text")
     if language not in cql2.LANGUAGES:
-        raise build_parameter_error("filter-lang", f"filter-lang is {' or '.join(cql2.LANGUAGES)}.")
+        raise build_parameter_error("filter-lang", Message("filter-lang must be cql2-text or cql2-json."))
     if "filter" not in parameters:
         return None
     return cql2.parse_filter(parameters["filter"], language)
@@ -192,13 +224,18 @@ def parse_sortby(collection: Collection, text: str | None) -> tuple[SortKey, ...
     parsed: dict[str, SortKey] = {}
     for word in text.split(","):
         name = word.strip().removeprefix("-").removeprefix("+").strip()
-        property_ = collection.by_name.get(name)
-        if property_ is None or not property_.sortable or property_.restricted:
+        field = collection.by_name.get(name)
+        if field is None or not field.sortable or field.restricted:
             names = ", ".join(p.name for p in collection.visible_properties(reveal=False) if p.sortable)
-            raise build_parameter_error("sortby", f"{name[:60]!r} cannot be sorted by; there are {names}.")
+            raise build_parameter_error(
+                "sortby",
+                Message(
+                    "sortby: {name!r} is not a sortable property. Use one of: {names}.", name=name[:60], names=names
+                ),
+            )
         if name in parsed:
-            raise build_parameter_error("sortby", f"{name!r} is named twice.")
-        parsed[name] = SortKey(property_, descending=word.strip().startswith("-"))
+            raise build_parameter_error("sortby", Message("sortby: {name!r} is named twice.", name=name))
+        parsed[name] = SortKey(field, descending=word.strip().startswith("-"))
     return tuple(parsed.values())
 
 
@@ -206,92 +243,114 @@ def parse_property_names(collection: Collection, text: str | None, *, reveal: bo
     """Return the property names of the properties parameter."""
     if text is None:
         return None
-    visible = [property_.name for property_ in collection.visible_properties(reveal=reveal)]
+    visible = [field.name for field in collection.visible_properties(reveal=reveal)]
     requested = [name.strip() for name in text.split(",") if name.strip()]
     for name in requested:
         if name not in visible and name != "geometry":
             raise build_parameter_error(
-                "properties", f"There is no property {name[:60]!r}; there are {', '.join(visible)}."
+                "properties",
+                Message(
+                    "Unknown property {name!r}. Properties of this collection: {names}.",
+                    name=name[:60],
+                    names=", ".join(visible),
+                ),
             )
     return tuple(sorted(set(requested)))
 
 
 def parse_values(collection: Collection, name: str, text: str) -> list[Any]:
     """Return the values of an equality parameter."""
-    property_ = collection.by_name[name]
-    numbers = text.split(",")
-    if len(numbers) > _MOST_VALUES:
-        raise build_parameter_error(name, f"{name} takes at most {_MOST_VALUES:,} values.")
-    return [parse_value(property_, number) for number in numbers]
+    field = collection.by_name[name]
+    values = text.split(",")
+    if len(values) > _MAX_PARAMETER_VALUES:
+        raise build_parameter_error(
+            name, Message("{parameter} can have at most {limit:,} values.", parameter=name, limit=_MAX_PARAMETER_VALUES)
+        )
+    return [parse_value(field, value) for value in values]
 
 
-def parse_value(property_: Property, text: str) -> Any:
+_TYPE_NAMES: Final[Mapping[str, Message]] = {
+    "text": Message("text"),
+    "words": Message("list of texts"),
+    "integer": Message("integer"),
+    "number": Message("number"),
+    "boolean": Message("boolean"),
+    "day": Message("date (YYYY-MM-DD)"),
+    "instant": Message("instant (RFC 3339)"),
+    "json": Message("object"),
+}
+
+
+def parse_value(field: Property, text: str) -> Any:
     """Return one value of an equality parameter, in the type of its property."""
     try:
-        return convert_value(property_, text)
+        return convert_value(field, text)
     except (BadQuery, ValueError, KeyError) as error:
-        kind = {"day": "a day, YYYY-MM-DD", "instant": "an instant, RFC 3339"}.get(
-            property_.type, f"a {property_.type}"
+        message = Message(
+            "{parameter}: {value!r} is not of the type {type}.",
+            parameter=field.name,
+            value=text[:60],
+            type=_TYPE_NAMES[field.type],
         )
-        raise build_parameter_error(property_.name, f"{property_.name}: {text[:60]!r} is not {kind}.") from error
+        raise build_parameter_error(field.name, message) from error
 
 
-def convert_value(property_: Property, text: str) -> Any:
+def convert_value(field: Property, text: str) -> Any:
     """Return a value of a property from its text."""
-    if property_.type in ("text", "words"):
+    if field.type in ("text", "words"):
         return text
-    if property_.type == "boolean":
+    if field.type == "boolean":
         return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
-    if property_.type == "day":
-        return cql2_values.parse_date(text.strip())
-    if property_.type == "instant":
-        return cql2_values.parse_filter_instant(text.strip())
+    if field.type == "day":
+        return cql2.parse_date(text.strip())
+    if field.type == "instant":
+        return cql2.parse_filter_instant(text.strip())
     if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
         raise ValueError(text)
     return float(text)
 
 
-def encode_cursor(after_values: str, sortby: str | None) -> str:
+def encode_cursor(after: str, sortby: str | None) -> str:
     """Return the opaque cursor of a page start; it contains the sort order it belongs to."""
-    decoded = orjson.dumps([sortby, orjson.Fragment(after_values)])
-    return base64.urlsafe_b64encode(decoded).decode().rstrip("=")
+    document = orjson.dumps([sortby, orjson.Fragment(after)])
+    return base64.urlsafe_b64encode(document).decode().rstrip("=")
 
 
 def parse_page_start(cursor: str | None, sortby: str | None, order: Sequence[SortKey]) -> tuple[Any, ...] | None:
     """Return the sort values after which the page starts."""
     if cursor is None:
         return None
-    refused = build_parameter_error("cursor", "The cursor is not one of ours: follow the `next` link as it is.")
+    error = build_parameter_error("cursor", Message("The cursor is not valid. Use the `next` link unchanged."))
     try:
         decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        told_sortby, values = orjson.loads(decoded)
+        cursor_sortby, values = orjson.loads(decoded)
         *keys, code = values
-        if told_sortby != sortby or len(keys) != len(order) or not isinstance(code, str):
-            raise refused
+        if cursor_sortby != sortby or len(keys) != len(order) or not isinstance(code, str):
+            raise error
         if "\x00" in code:
-            raise refused
-        placed = [convert_cursor_value(sort.property, key) for sort, key in zip(order, keys, strict=True)]
-    except (binascii.Error, ValueError, TypeError, UnicodeError, BadQuery) as error:
-        raise refused from error
-    return (*placed, code)
+            raise error
+        sort_values = [convert_cursor_value(sort.property, key) for sort, key in zip(order, keys, strict=True)]
+    except (binascii.Error, ValueError, TypeError, UnicodeError, BadQuery) as cause:
+        raise error from cause
+    return (*sort_values, code)
 
 
-def convert_cursor_value(property_: Property, value: Any) -> Any:
+def convert_cursor_value(field: Property, value: Any) -> Any:
     """Return a sort value of a cursor in the type of its property."""
     if value is None:
         return None
-    if property_.type == "boolean" and isinstance(value, bool):
+    if field.type == "boolean" and isinstance(value, bool):
         return value
-    if property_.type in ("integer", "number") and isinstance(value, int | float):
-        if property_.type == "integer" and not -(2**63) <= value < 2**63:
+    if field.type in ("integer", "number") and isinstance(value, int | float):
+        if field.type == "integer" and not -(2**63) <= value < 2**63:
             raise ValueError(value)
-        return int(value) if property_.type == "integer" else float(value)
+        return int(value) if field.type == "integer" else float(value)
     if isinstance(value, str):
-        if property_.type == "text" and "\x00" not in value:
+        if field.type == "text" and "\x00" not in value:
             return value
-        if property_.type == "day":
+        if field.type == "day":
             return date.fromisoformat(value)
-        if property_.type == "instant":
+        if field.type == "instant":
             return datetime.fromisoformat(value)
     raise ValueError(value)
 
@@ -299,8 +358,8 @@ def convert_cursor_value(property_: Property, value: Any) -> Any:
 def continue_from(query: FeatureQuery, after: str, limit: int) -> FeatureQuery:
     """Return the query for the page after a cursor."""
     *keys, code = orjson.loads(after)
-    placed = [convert_cursor_value(sort.property, key) for sort, key in zip(query.order, keys, strict=True)]
-    return replace(query, after=(*placed, code), limit=limit)
+    sort_values = [convert_cursor_value(sort.property, key) for sort, key in zip(query.order, keys, strict=True)]
+    return replace(query, after=(*sort_values, code), limit=limit)
 
 
 def with_limit(query: FeatureQuery, limit: int) -> FeatureQuery:

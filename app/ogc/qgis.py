@@ -78,49 +78,71 @@ class Style:
 
 
 _STATUS_WORDS: Final = {
-    "backed_up": "双重覆盖 backed up", "covered": "已覆盖 covered", "partial": "部分覆盖 partial",
+    "backed_up": "双重覆盖 backed up",
+    "covered": "已覆盖 covered",
+    "partial": "部分覆盖 partial",
     "uncovered": "未覆盖 uncovered",
-}  # fmt: skip
+}
 _LEVEL_WORDS: Final = {"core": "核心区 core", "urban": "城区 urban", "city": "市域 city"}
 _WIDTHS: Final = {"core": 1.0, "urban": 0.8, "city": 0.6}
 
 STYLES: Final[Sequence[Style]] = (
     Style(
-        "gaps", "覆盖缺口 Gaps", "Point", {"": build_marker("215,48,39,255", 3.4, "diamond")},
-        label="coalesce(\"name_zh\", \"code\") || '\\n' || coalesce(\"reason\", '')",
-        role="analyst", labels_from_scale=40_000,
+        "gaps",
+        "覆盖缺口 Gaps",
+        "Point",
+        {"": build_marker("215,48,39,255", 3.4, "diamond")},
+        label='coalesce("name_zh", "code") || \'\\n\' || coalesce("reason", \'\')',
+        role="analyst",
+        labels_from_scale=40_000,
     ),
     Style(
-        "coverage", "控制点 Control points by status", "Point",
+        "coverage",
+        "控制点 Control points by status",
+        "Point",
         {status: build_marker(colour, 2.6) for status, colour in STATUS_COLOURS.items()},
-        "status", role="analyst", words=_STATUS_WORDS,
+        "status",
+        role="analyst",
+        words=_STATUS_WORDS,
     ),
     Style(
-        "leaks", "漏洞路线 Leaks", "LineString", {"": build_line("215,48,39,255", 1.2, "dash")},
+        "leaks",
+        "漏洞路线 Leaks",
+        "LineString",
+        {"": build_line("215,48,39,255", 1.2, "dash")},
         role="analyst",
     ),
     Style(
-        "crossings", "过圈路口 Crossings", "Point",
+        "crossings",
+        "过圈路口 Crossings",
+        "Point",
         {
             "guarded": build_marker("26,152,80,255", 2.2, "square"),
             "open": build_marker("215,48,39,255", 2.6, "square"),
             "waived": build_marker(_GREY, 2.2, "square"),
         },
-        "status", role="analyst",
+        "status",
+        role="analyst",
     ),
     Style("checkpoints", "卡口 Checkpoints", "Point", {"": build_marker(_BLUE, 2.2, "triangle")}),
     Style("cameras", "摄像机 Cameras", "Point", {"": build_marker("106,61,154,255", 1.4)}, shown=False),
     Style(
-        "rings", "控制圈 Rings", "MultiPolygon",
+        "rings",
+        "控制圈 Rings",
+        "MultiPolygon",
         {level: build_fill(_CLEAR, "35,35,35,255", _WIDTHS[level]) for level in LEVELS},
-        "level", words=_LEVEL_WORDS,
+        "level",
+        words=_LEVEL_WORDS,
     ),
     Style("roads", "道路 Roads", "LineString", {"": build_line("170,170,170,255", 0.35)}),
     Style(
-        "fields-of-view", "视域 Fields of view", "MultiPolygon",
-        {"": build_fill("31,120,180,60", "31,120,180,140", 0.1)}, role="analyst",
+        "fields-of-view",
+        "视域 Fields of view",
+        "MultiPolygon",
+        {"": build_fill("31,120,180,60", "31,120,180,140", 0.1)},
+        role="analyst",
     ),
-)  # fmt: skip
+)
 """The layers from the top of the map down."""
 
 

@@ -1,8 +1,8 @@
-"""Vector tiles: built once per registry revision and scope, then served from memory.
+"""Vector tiles, cached in memory for each registry revision and scope.
 
-A tile is kept under everything it depends on: the revisions of the jurisdictions its reader may see,
-and for what ages without a write, the half minute. So two readers with different rights never share a
-tile, and an outdated one is never given again.
+The key of a cached tile contains everything that the tile depends on: the revisions of the jurisdictions in the
+scope of the client and, for properties that depend on the time, the half minute. So clients with different scopes
+never share a tile, and an outdated tile is never served.
 """
 
 import hashlib
@@ -21,32 +21,33 @@ from app.analysis.service import AnalysisService
 from app.db.engine import Database
 from app.errors import BadQuery, NotFound
 from app.geo.projection.tile_matrix import MATRIX_SETS, TileMatrixSet
+from app.messages import Message
 from app.ogc.analysis_features import MAX_JURISDICTIONS, SOURCES
 from app.ogc.collection_model import Collection
 from app.ogc.queries import features as feature_queries
 from app.ogc.queries import tiles as tile_queries
 
 AGES_WITHIN_S: Final = 30
-"""What changes by time passing shows on tiles after this time at the latest."""
-_KEPT_BYTES: Final = 64 * 2**20
-_KEPT_ANSWERS: Final = 64
+"""Greatest age of properties that change with time, such as stale states."""
+_CACHE_BYTES: Final = 64 * 2**20
+_CACHED_LAYERS: Final = 64
 TileAddress = tuple[int, int, int]
 """Matrix, row, column."""
 
 
 @dataclass(frozen=True)
 class TileResponse:
-    """A tile and its entity tag; the body is empty when nothing is in the tile."""
+    """A tile and its entity tag; the body is empty if the tile has no features."""
 
     etag: str
     body: bytes
 
 
 @dataclass(frozen=True)
-class _AnswerLayer:
+class _ResultLayer:
     """A result prepared for tiles: its geometries with a spatial index, and the properties of each."""
 
-    answer: bytes
+    result: bytes
     shapes: Sequence[bytes]
     properties: Sequence[str]
     tree: shapely.STRtree
@@ -58,42 +59,42 @@ class TileService:
     def __init__(self, database: Database, service: AnalysisService) -> None:
         self._database = database
         self._service = service
-        self._drawn: OrderedDict[tuple[str, str], _AnswerLayer] = OrderedDict()
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._layers: OrderedDict[tuple[str, str], _ResultLayer] = OrderedDict()
+        self._tiles: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
 
     async def fetch_tile(
         self, collection: Collection, matrices: str, address: TileAddress, principal: Principal, known_tags: str
     ) -> TileResponse | None:
-        """Return one tile, None when its entity tag is among the ``known_tags`` of the caller.
+        """Return one tile; None if its entity tag is among the ``known_tags`` of the client.
 
         Raises
         ------
         NotFound
-            when there is no such matrix set or tile.
+            if the matrix set or the tile does not exist.
         """
-        drawn = find_matrix_set(matrices)
-        if not drawn.has_tile(*address):
+        matrix_set = find_matrix_set(matrices)
+        if not matrix_set.has_tile(*address):
             raise NotFound("tile", "/".join(map(str, address)))
         scope = principal.require_scope(collection.role)
         etag = await self.compute_etag(collection, matrices, address, scope)
         if etag in known_tags:
             return None
-        if etag in self._kept:
-            self._kept.move_to_end(etag)
-            return TileResponse(etag, self._kept[etag])
-        body = await self.build_tile(collection, tile_queries.TileQuery(drawn, *address, scope), principal)
+        if etag in self._tiles:
+            self._tiles.move_to_end(etag)
+            return TileResponse(etag, self._tiles[etag])
+        body = await self.build_tile(collection, tile_queries.TileQuery(matrix_set, *address, scope), principal)
         self._cache_tile(etag, body)
         return TileResponse(etag, body)
 
     async def compute_etag(
         self, collection: Collection, matrices: str, address: TileAddress, scope: list[str] | None
     ) -> str:
-        """Return the entity tag: a digest of all the tile depends on."""
-        ages = collection.answer or any(known_tags.timely for known_tags in collection.properties)
+        """Return the entity tag: a digest of everything that the tile depends on."""
+        ages = collection.computed or any(field.timely for field in collection.properties)
         moment = int(time.time()) // AGES_WITHIN_S if ages else 0
-        pulse = await tile_queries.fetch_change_marker(self._database.fetch, scope)
-        digest_parts = (collection.id, matrices, address, scope, moment, pulse)
+        marker = await tile_queries.fetch_change_marker(self._database.fetch, scope)
+        digest_parts = (collection.id, matrices, address, scope, moment, marker)
         return f'"{hashlib.blake2b(repr(digest_parts).encode(), digest_size=12).hexdigest()}"'
 
     async def build_tile(self, collection: Collection, tile: tile_queries.TileQuery, principal: Principal) -> bytes:
@@ -101,12 +102,16 @@ class TileService:
         fetch = self._database.fetch
         if collection.kind is not None:
             return await tile_queries.fetch_kind_tile(fetch, collection.kind, tile)
-        if not collection.answer:
+        if not collection.computed:
             return await tile_queries.fetch_ring_tile(fetch, tile)
         owners = await feature_queries.fetch_jurisdictions(fetch, tile.scope)
         if len(owners) > MAX_JURISDICTIONS:
             raise BadQuery(
-                f"This is computed for at most {MAX_JURISDICTIONS} jurisdictions at once.",
+                Message(
+                    "This collection is computed for at most {limit} jurisdictions at once. "
+                    "Use a key with fewer jurisdictions.",
+                    limit=MAX_JURISDICTIONS,
+                ),
                 parameter="",
                 code="bad-query",
             )
@@ -114,40 +119,40 @@ class TileService:
         properties: list[str] = []
         box = shapely.box(*tile_queries.compute_tile_bounds(tile))
         for owner in owners:
-            drawn = await self.load_answer_layer(collection.id, owner, principal)
-            rows = drawn.tree.query(box)
-            shapes += [drawn.shapes[row] for row in rows]
-            properties += [drawn.properties[row] for row in rows]
+            layer = await self.load_result_layer(collection.id, owner, principal)
+            rows = layer.tree.query(box)
+            shapes += [layer.shapes[row] for row in rows]
+            properties += [layer.properties[row] for row in rows]
         return await tile_queries.build_feature_tile(fetch, collection.id, tile, shapes, properties)
 
-    async def load_answer_layer(self, collection: str, jurisdiction: str, principal: Principal) -> _AnswerLayer:
+    async def load_result_layer(self, collection: str, jurisdiction: str, principal: Principal) -> _ResultLayer:
         """Return the layer of a result, from the cache while the result is unchanged."""
-        answer = await SOURCES[collection](self._service, jurisdiction, principal)
-        cached = self._drawn.get((collection, jurisdiction))
-        if cached is not None and cached.answer is answer:
+        result = await SOURCES[collection](self._service, jurisdiction, principal)
+        cached = self._layers.get((collection, jurisdiction))
+        if cached is not None and cached.result is result:
             return cached
-        drawn = await anyio.to_thread.run_sync(build_answer_layer, answer, jurisdiction)
-        self._drawn[collection, jurisdiction] = drawn
-        while len(self._drawn) > _KEPT_ANSWERS:
-            self._drawn.popitem(last=False)
-        return drawn
+        layer = await anyio.to_thread.run_sync(build_result_layer, result, jurisdiction)
+        self._layers[collection, jurisdiction] = layer
+        while len(self._layers) > _CACHED_LAYERS:
+            self._layers.popitem(last=False)
+        return layer
 
     def _cache_tile(self, etag: str, body: bytes) -> None:
-        if etag in self._kept:
-            return  # another request made it meanwhile
-        self._kept[etag] = body
+        if etag in self._tiles:
+            return  # a concurrent request built it
+        self._tiles[etag] = body
         self._size += len(body) + len(etag)
-        while self._size > _KEPT_BYTES:
-            removed, old = self._kept.popitem(last=False)
-            self._size -= len(old) + len(removed)
+        while self._size > _CACHE_BYTES:
+            old_etag, old_body = self._tiles.popitem(last=False)
+            self._size -= len(old_body) + len(old_etag)
 
 
-def build_answer_layer(answer: bytes, jurisdiction: str) -> _AnswerLayer:
+def build_result_layer(result: bytes, jurisdiction: str) -> _ResultLayer:
     """Return a result prepared for tiles: tiles hold plain values without nesting."""
-    features = orjson.loads(answer)["features"]
-    shapes = shapely.from_geojson([orjson.dumps(drawn["geometry"]) for drawn in features])
-    features_value = [encode_properties(drawn, jurisdiction) for drawn in features]
-    return _AnswerLayer(answer, shapely.to_wkb(shapes).tolist(), features_value, shapely.STRtree(shapes))
+    features = orjson.loads(result)["features"]
+    shapes = shapely.from_geojson([orjson.dumps(feature["geometry"]) for feature in features])
+    properties = [encode_properties(feature, jurisdiction) for feature in features]
+    return _ResultLayer(result, shapely.to_wkb(shapes).tolist(), properties, shapely.STRtree(shapes))
 
 
 def encode_properties(feature: dict[str, Any], jurisdiction: str) -> str:
@@ -167,7 +172,7 @@ def find_matrix_set(name: str) -> TileMatrixSet:
     Raises
     ------
     NotFound
-        when there is none of this name.
+        if no set has this name.
     """
     if name not in MATRIX_SETS:
         raise NotFound("tile matrix set", name[:80])

@@ -1,7 +1,7 @@
-"""Writes through the OGC interface: the same services, rights and history as the native API.
+"""Writes through the OGC interface, with the same services, rights and history as the native API.
 
-What differs is how a GIS sends things: in another coordinate reference system, with every property it
-read, nulls for what was left empty, and as text whatever its table has no type for.
+A GIS sends records in a different form: in another coordinate reference system, with all properties that it read,
+with null for empty ones, and with text for types that its tables do not have.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.access.roles import Principal
 from app.errors import Conflict, Invalid, Issue, NotFound, PreconditionFailed
 from app.geo.projection.reference_systems import CRS84, Crs, convert_to_lonlat
+from app.messages import Message
 from app.models.vocabulary import LEVELS, Level
 from app.ogc.collection_model import Collection, Property, Type
 from app.records import geojson, payloads
@@ -26,21 +27,22 @@ from app.rings import service as ring_service
 _MEMBERS = frozenset({"type", "id", "geometry", "properties", "links", "bbox"})
 
 
-def build_feature_error(message: str, pointer: str = "") -> Invalid:
+def build_feature_error(message: Message, pointer: str = "") -> Invalid:
     """Return the error for a feature that is not valid."""
-    return Invalid(f"The feature is not valid: {message}.", issues=(Issue(pointer, "feature", message),))
+    detail = Message("The feature is not valid: {message}.", message=message)
+    return Invalid(detail, issues=(Issue(pointer, "feature", message),))
 
 
 def parse_feature(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
     """Return the members of a feature, with its geometry in longitude and latitude."""
     if not isinstance(payload, Mapping) or not all(isinstance(name, str) for name in payload):
-        raise build_feature_error("a GeoJSON Feature is needed")
+        raise build_feature_error(Message("the body must be a GeoJSON Feature"))
     foreign = sorted(payload.keys() - _MEMBERS)
     if foreign:
-        raise build_feature_error(f"unknown member {foreign[0][:60]!r}", f"/{foreign[0][:60]}")
+        raise build_feature_error(Message("unknown member {name!r}", name=foreign[0][:60]), f"/{foreign[0][:60]}")
     properties = payload.get("properties")
     if not isinstance(properties, Mapping | None):
-        raise build_feature_error("its properties are an object", "/properties")
+        raise build_feature_error(Message("`properties` must be an object"), "/properties")
     feature = {**payload, "properties": select_writable(collection, properties or {})}
     geometry = payload.get("geometry")
     if isinstance(geometry, Mapping) and crs != CRS84:
@@ -54,36 +56,39 @@ def select_writable(collection: Collection, properties: Mapping[str, Any]) -> di
     """Return the properties that a client may set; each may be sent as text."""
     values = {}
     for name, value in properties.items():
-        known_level = collection.by_name.get(name)
-        if known_level is not None and known_level.kept and name != "code":
+        field = collection.by_name.get(name)
+        if field is not None and field.kept and name != "code":
             continue
-        values[name] = convert_text(known_level, value) if known_level and isinstance(value, str) else value
+        values[name] = convert_text(field, value) if field and isinstance(value, str) else value
     return values
 
 
-_MEANT: Final[Mapping[Type, tuple[type, ...]]] = {
-    "integer": (int, float), "number": (int, float), "boolean": (bool,),
-    "words": (list,), "json": (dict, list),
-}  # fmt: skip
-"""What a text may stand for; a bool is no number here, though Python says so."""
+_JSON_TYPES: Final[Mapping[Type, tuple[type, ...]]] = {
+    "integer": (int, float),
+    "number": (int, float),
+    "boolean": (bool,),
+    "words": (list,),
+    "json": (dict, list),
+}
+"""Python types of the values that a text can represent; a bool does not count as a number."""
 
 
-def convert_text(known_level: Property, text: str) -> Any:
+def convert_text(field: Property, text: str) -> Any:
     """Return the value of a text for a property that is not text; a text that cannot be converted stays as it is.
 
-    A column that was empty in the first rows a GIS read is a text to it, and so is a list or an object
-    to those that have no such type. No text there is nothing there.
+    A GIS treats a column as text if its first rows are empty, or if it has no type for lists and objects. An
+    empty text is null.
     """
-    if known_level.type == "text":
+    if field.type == "text":
         return text
     if not text.strip():
         return None
-    meant = _MEANT.get(known_level.type, ())
+    accepted_types = _JSON_TYPES.get(field.type, ())
     with suppress(orjson.JSONDecodeError):
         value = orjson.loads(text)
-        if type(value) in meant:
+        if type(value) in accepted_types:
             return value
-    if known_level.type == "words" and not text.lstrip().startswith(("[", "{")):
+    if field.type == "words" and not text.lstrip().startswith(("[", "{")):
         return [word.strip() for word in text.split(",")]
     return text
 
@@ -91,15 +96,15 @@ def convert_text(known_level: Property, text: str) -> Any:
 def build_record(collection: Collection, payload: object, crs: Crs) -> dict[str, Any]:
     """Return a complete record; null properties are left out.
 
-    Except the life cycle, whose default would put a removed device back into service.
+    A null lifecycle is not left out, because its default would put a removed device back into service.
     """
     feature = parse_feature(collection, payload, crs)
     if feature.get("type") != "Feature":
-        raise build_feature_error("a GeoJSON Feature is needed", "/type")
+        raise build_feature_error(Message('the type must be "Feature"'), "/type")
     record = {name: value for name, value in feature["properties"].items() if value is not None or name == "lifecycle"}
-    complete = feature.get("id")
-    if complete is not None and record.setdefault("code", complete) != complete:
-        raise build_feature_error("the id is not the code", "/id")
+    feature_id = feature.get("id")
+    if feature_id is not None and record.setdefault("code", feature_id) != feature_id:
+        raise build_feature_error(Message("the id must equal the property `code`"), "/id")
     record["geometry"] = feature.get("geometry")
     return record
 
@@ -132,7 +137,7 @@ async def create_feature(
         condition = Precondition(if_none_match="*")
         return await put_ring_feature(connection, code, record, principal, condition, max_vertices)
     except PreconditionFailed as error:
-        raise Conflict(f"The ring {code!r} exists.", code="already-exists") from error
+        raise Conflict(Message("The ring {code!r} already exists.", code=code), code="already-exists") from error
 
 
 async def put_feature(
@@ -149,8 +154,8 @@ async def put_feature(
     """Create or replace one feature."""
     record = build_record(collection, payload, crs)
     if collection.kind is not None:
-        record_value = payloads.parse_draft(collection.kind, record, code=code)
-        return await record_service.save_record(connection, collection.kind, record_value, principal, condition)
+        draft = payloads.parse_draft(collection.kind, record, code=code)
+        return await record_service.save_record(connection, collection.kind, draft, principal, condition)
     return await put_ring_feature(connection, code, record, principal, condition, max_vertices)
 
 
@@ -198,7 +203,7 @@ async def remove_feature(
 def parse_ring_id(code: str) -> tuple[str, Level]:
     """Return jurisdiction and level of the id of a ring."""
     jurisdiction, _, word = code.partition("-")
-    level = next((known_level for known_level in LEVELS if known_level == word), None)
+    level = next((field for field in LEVELS if field == word), None)
     if level is None:
         raise NotFound("ring", code)
     return jurisdiction, level
@@ -215,13 +220,12 @@ async def put_ring_feature(
     """Create or replace a ring boundary."""
     properties = {name: value for name, value in record.items() if name not in ("geometry", "code")}
     properties.pop("datum_received", None)
-    ring_feature = f"{properties.get('jurisdiction')}-{properties.get('level')}"
-    if record.get("jurisdiction") is not None and ring_feature != code:
-        raise build_feature_error("jurisdiction and level are not those of its id", "/properties")
+    ring_id = f"{properties.get('jurisdiction')}-{properties.get('level')}"
+    if record.get("jurisdiction") is not None and ring_id != code:
+        raise build_feature_error(Message("jurisdiction and level must match the id of the feature"), "/properties")
     jurisdiction, level = parse_ring_id(code)
     feature = {"type": "Feature", "geometry": record.get("geometry"), "properties": properties}
     written = await ring_service.save_ring(
-        connection, jurisdiction, level, feature, principal, condition,
-        datum="wgs84", max_vertices=max_vertices,
-    )  # fmt: skip
+        connection, jurisdiction, level, feature, principal, condition, datum="wgs84", max_vertices=max_vertices
+    )
     return WriteResult(code, written.version, written.created)

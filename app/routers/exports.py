@@ -109,7 +109,7 @@ def _choose_filters(collection: Collection) -> tuple[ReadFilters, ReadFilters]:
     """Return what reads the filters that a collection shares with others, and its own."""
     if collection.kind is not None:
         return read_record_filters, create_filter_dependency(collection.kind)
-    return read_result_filters if collection.answer else read_ring_filters, read_no_filters
+    return read_result_filters if collection.computed else read_ring_filters, read_no_filters
 
 
 def _describe_file(formats: dict[str, str]) -> dict[str, Any]:

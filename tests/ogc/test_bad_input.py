@@ -74,7 +74,7 @@ async def test_an_unknown_parameter(gis: httpx.AsyncClient) -> None:
     ):
         told = await refused(gis, f"{url}?colour=red")
         assert told["code"] == "unknown-parameter"
-        assert "f" in told["detail"].partition("known here: ")[2].rstrip(".").split(", ")
+        assert "f" in told["detail"].partition("Parameters of this route: ")[2].rstrip(".").split(", ")
 
 
 async def test_a_parameter_given_twice(gis: httpx.AsyncClient) -> None:

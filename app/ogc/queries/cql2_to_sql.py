@@ -1,8 +1,8 @@
-"""Compiles CQL2 to SQL: names come from an allow-list, values are bound, types are checked.
+"""Compilation of CQL2 to SQL: names come from an allow-list, values are bound, types are checked.
 
-The tree is that of CQL2 JSON. Nothing of a filter ever becomes SQL text: operators and properties are
-looked up, literals become parameters. Geometries are converted to the system the column is in, so that
-the spatial index serves.
+The tree is that of CQL2 JSON. No text of a filter becomes SQL text: operators and properties are looked up in tables,
+literals are bound as parameters. Geometries are converted to the coordinate system of the column, so that PostgreSQL
+can use the spatial index.
 """
 
 import math
@@ -15,18 +15,18 @@ from shapely.geometry.base import BaseGeometry
 
 from app.db.queries import StatementParameters
 from app.geo.projection.reference_systems import CRS84, Crs
+from app.messages import Message
 from app.ogc.collection_model import Type
 from app.ogc.cql2 import (
     MAX_DEPTH,
     MAX_OPERANDS,
     MAX_VALUES,
     build_filter_error,
+    build_size_error,
     parse_date,
     parse_filter_instant,
     parse_geometry,
 )
-
-# What the CQL2 compiler is made of: the tables of operators, typed SQL, and small conversions.
 
 COMPARISONS: Final = {"=": "=", "<>": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">="}
 ARITHMETIC: Final = {
@@ -41,9 +41,16 @@ ARITHMETIC: Final = {
 SPATIAL: Final = {
     f"s_{name}": f"ST_{name.capitalize()}"
     for name in (
-        "intersects", "equals", "disjoint", "touches", "within", "overlaps", "crosses", "contains",
+        "intersects",
+        "equals",
+        "disjoint",
+        "touches",
+        "within",
+        "overlaps",
+        "crosses",
+        "contains",
     )
-}  # fmt: skip
+}
 LISTS: Final = {
     "a_contains": "({0} @> {1})",
     "a_containedby": "({0} <@ {1})",
@@ -61,21 +68,21 @@ class Term:
     sql: str
     type: Type | str
     shape: BaseGeometry | None = None
-    """The geometry when it is a literal."""
+    """The geometry, if it is a literal."""
 
 
 Vocabulary = Mapping[str, Term]
-"""What a filter may speak of: property name to SQL."""
+"""Properties that a filter can use: name to SQL."""
 
 
-def build_box_condition(left_term: Term, right: Term, metres: float, bound: StatementParameters) -> str:
+def build_box_condition(left: Term, right: Term, metres: float, bound: StatementParameters) -> str:
     """Return a condition on boxes in degrees, so that the spatial index is used, where possible."""
-    operation = [side.shape for side in (left_term, right)]
-    if (operation[0] is None) == (operation[1] is None):
+    shapes = [side.shape for side in (left, right)]
+    if (shapes[0] is None) == (shapes[1] is None):
         return ""
-    point = operation[0] if operation[0] is not None else operation[1]
-    assert point is not None  # noqa: S101  # one of them is known
-    west, south, east, north = point.bounds
+    literal = shapes[0] if shapes[0] is not None else shapes[1]
+    assert literal is not None  # noqa: S101  # exactly one side is a literal
+    west, south, east, north = literal.bounds
     up = metres / _METRES_PER_DEGREE
     widest = max(abs(south), abs(north)) + up
     if widest >= 85:
@@ -85,14 +92,21 @@ def build_box_condition(left_term: Term, right: Term, metres: float, bound: Stat
     if sides[0] < -180 or sides[2] > 180:
         return ""
     corners = ", ".join(bound.bind_value(side, "float8") for side in sides)
-    column = left_term.sql if left_term.shape is None else right.sql
+    column = left.sql if left.shape is None else right.sql
     return f"{column} && ST_MakeEnvelope({corners}, 4326) AND "
 
 
 def check_argument_count(name: str, args: Sequence[Any], count: int) -> None:
     """Raise BadQuery if a function has the wrong number of arguments."""
     if len(args) != count:
-        raise build_filter_error(f"{name[:60]} takes {count} argument{'s' * (count > 1)}, not {len(args)}.")
+        raise build_filter_error(
+            Message(
+                "The number of arguments of {name} must be {expected}, not {actual}.",
+                name=name[:60],
+                expected=count,
+                actual=len(args),
+            )
+        )
 
 
 def date_to_instant(term: Term) -> Term:
@@ -102,20 +116,27 @@ def date_to_instant(term: Term) -> Term:
     return Term(f"(({term.sql})::timestamp AT TIME ZONE 'UTC')", "instant")
 
 
-def describe_type(kind: str) -> str:
-    """Return the name of a type for a message."""
-    names = {"words": "a list", "day": "a day", "instant": "an instant", "json": "an object"}
-    return names.get(kind, f"a {kind}")
+_TYPE_NAMES: Final[Mapping[str, Message]] = {
+    "text": Message("text"),
+    "words": Message("list"),
+    "integer": Message("integer"),
+    "number": Message("number"),
+    "boolean": Message("boolean"),
+    "day": Message("date"),
+    "instant": Message("instant"),
+    "json": Message("object"),
+    "geometry": Message("geometry"),
+}
 
 
 def check_text(text: str) -> str:
     """Return a text that PostgreSQL can store, or raise BadQuery."""
     if "\x00" in text:
-        raise build_filter_error("The filter has a NUL character.")
+        raise build_filter_error(Message("The filter has a NUL character. Remove it."))
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise build_filter_error("The filter has half a character.") from error
+        raise build_filter_error(Message("The filter has an incomplete character (an unpaired surrogate).")) from error
     return text
 
 
@@ -201,7 +222,7 @@ def compile_filter(tree: Any, vocabulary: Vocabulary, bound: StatementParameters
     Raises
     ------
     BadQuery
-        when a name is not known, types do not fit, or it is too large.
+        when a name is not known, types do not match, or it is too large.
     """
     return FilterCompiler(vocabulary, bound, crs).compile_predicate(tree)
 
@@ -222,7 +243,7 @@ class FilterCompiler:
         """Return the SQL of a node that must be boolean."""
         term = self.compile_term(node)
         if term.type != "boolean":
-            raise build_filter_error(f"A condition is needed where {self.find_property_name(node)} stands.")
+            raise build_filter_error(Message("{value} is not a condition.", value=self.find_property_name(node)))
         return term.sql
 
     def compile_term(self, node: Any) -> Term:
@@ -238,13 +259,13 @@ class FilterCompiler:
             return self.compile_text(node)
         if isinstance(node, list):
             return self.compile_text_list(node)
-        raise build_filter_error("null is not a value: ask with IS NULL.")
+        raise build_filter_error(Message("null is not a value. Use IS NULL."))
 
     def count_values(self, extra_members: int) -> None:
         """Raise BadQuery if the filter contains too many values."""
         self._values += extra_members
         if self._values > MAX_VALUES:
-            raise build_filter_error(f"The filter is too large: more than {MAX_VALUES:,} values.", "filter-too-large")
+            raise build_size_error(Message("it has more than {limit:,} values", limit=MAX_VALUES))
 
     def compile_nested(self, node: Mapping[str, Any]) -> Term:
         """Return the SQL of an object node."""
@@ -255,26 +276,24 @@ class FilterCompiler:
         if "timestamp" in node:
             return Term(self._bound.bind_value(parse_filter_instant(node["timestamp"]), "timestamptz"), "instant")
         if "interval" in node:
-            raise build_filter_error("An interval stands in temporal functions only, such as T_INTERSECTS.")
+            raise build_filter_error(Message("An interval is valid only in a temporal function such as T_INTERSECTS."))
         if "bbox" in node or "type" in node:
             built = parse_geometry(node, self._crs, self._vertices)
             return Term(self._bound.bind_geometry(built), "geometry", built)
         if "op" in node:
             return self.compile_operation(node["op"], node.get("args"))
-        raise build_filter_error("A part of the filter is neither an operation, a property nor a value.")
+        raise build_filter_error(Message("An object of the filter must be an operation, a property or a value."))
 
     def compile_operation(self, name: Any, args: Any) -> Term:
         """Return the SQL of an operation."""
         if not isinstance(name, str) or not isinstance(args, list):
-            raise build_filter_error("An operation has a name in `op` and a list in `args`.")
+            raise build_filter_error(Message("An operation must have a name in `op` and a list in `args`."))
         self._parts += 1
         if self._parts > MAX_OPERANDS:
-            raise build_filter_error(
-                f"The filter is too large: more than {MAX_OPERANDS:,} operations.", "filter-too-large"
-            )
+            raise build_size_error(Message("it has more than {limit:,} operators", limit=MAX_OPERANDS))
         self._depth += 1
         if self._depth > 2 * MAX_DEPTH:
-            raise build_filter_error(f"The filter is nested deeper than {2 * MAX_DEPTH} levels.", "filter-too-large")
+            raise build_size_error(Message("it is nested deeper than {limit} levels", limit=2 * MAX_DEPTH))
         built = self.dispatch_operation(name, args)
         self._depth -= 1
         return built
@@ -292,13 +311,13 @@ class FilterCompiler:
             (LISTS, 2, self.compile_list_comparison),
             (_SINGLE, 0, self.compile_single_argument),
         )
-        for family, count, make in families:
+        for family, count, compile_family in families:
             if low in family:
                 if count:
                     check_argument_count(name, args, count)
-                return make(low, args)
-        operation = "withinDistance, distance, CASEI, ACCENTI, S_..., T_... and A_..."
-        raise build_filter_error(f"There is no function {name[:60]!r}; there are {operation}.")
+                return compile_family(low, args)
+        names = "withinDistance, distance, CASEI, ACCENTI, S_..., T_..., A_..."
+        raise build_filter_error(Message("Unknown function {name!r}. Functions: {names}.", name=name[:60], names=names))
 
     def compile_single_argument(self, name: str, args: list[Any]) -> Term:
         """Return the SQL of a function of one argument."""
@@ -311,7 +330,7 @@ class FilterCompiler:
         """Return the name of the property of a node, for messages."""
         if isinstance(node, Mapping) and isinstance(node.get("property"), str):
             return repr(node["property"][:60])
-        return "another value"
+        return Message("a value")
 
     # -- names and literals ---------------------------------------------------------------------
 
@@ -319,15 +338,20 @@ class FilterCompiler:
         """Return the SQL of a property."""
         terms = self._vocabulary.get(name) if isinstance(name, str) else None
         if terms is None:
-            operation = ", ".join(self._vocabulary)
-            raise build_filter_error(f"There is no property {str(name)[:60]!r} to ask about; there are {operation}.")
+            raise build_filter_error(
+                Message(
+                    "Unknown property {name!r}. Properties of this collection: {names}.",
+                    name=str(name)[:60],
+                    names=", ".join(self._vocabulary),
+                )
+            )
         return terms
 
     def compile_number(self, value: float) -> Term:
         """Return a bound number."""
         number = float(value) if abs(value) < 1e308 else math.inf
         if not math.isfinite(number):
-            raise build_filter_error("A number is out of range.")
+            raise build_filter_error(Message("A number is out of range."))
         return Term(self._bound.bind_value(number, "float8"), "number")
 
     def compile_text(self, value: str) -> Term:
@@ -338,7 +362,7 @@ class FilterCompiler:
         """Return a bound list of texts."""
         self.count_values(len(values))
         if not all(isinstance(value, str) for value in values):
-            raise build_filter_error("A list in an array function holds texts.")
+            raise build_filter_error(Message("A list in an array function must contain texts only."))
         return Term(self._bound.bind_value([check_text(value) for value in values], "text[]"), "words")
 
     # -- logic and comparison -------------------------------------------------------------------
@@ -346,7 +370,7 @@ class FilterCompiler:
     def compile_and_or(self, name: str, args: list[Any]) -> Term:
         """Return the SQL of AND or OR."""
         if not args:
-            raise build_filter_error(f"{name.upper()} needs conditions.")
+            raise build_filter_error(Message("{name} needs one condition or more.", name=name.upper()))
         operands = [self.compile_predicate(arg) for arg in args]
         return Term("(" + f" {name.upper()} ".join(operands) + ")", "boolean")
 
@@ -366,14 +390,22 @@ class FilterCompiler:
             self.compile_time_text(node, timed) if timed and isinstance(node, str) else self.compile_term(node)
             for node in nodes
         ]
-        terms_value = {"number" if term.type == "integer" else term.type for term in terms}
-        if terms_value == {"day", "instant"}:
+        term_types = {"number" if term.type == "integer" else term.type for term in terms}
+        if term_types == {"day", "instant"}:
             return [date_to_instant(term) for term in terms]
-        if len(terms_value) > 1:
-            types_value = " and ".join(describe_type(term.type) for term in terms[:2])
-            raise build_filter_error(f"{self.find_property_name(nodes[0])}: {types_value} cannot be compared.")
-        if terms_value <= {"geometry", "words", "json"}:
-            raise build_filter_error("Geometries and lists are compared by functions (S_EQUALS, A_EQUALS).")
+        if len(term_types) > 1:
+            raise build_filter_error(
+                Message(
+                    "{value}: the types {first} and {second} cannot be compared.",
+                    value=self.find_property_name(nodes[0]),
+                    first=_TYPE_NAMES[terms[0].type],
+                    second=_TYPE_NAMES[terms[1].type],
+                )
+            )
+        if term_types <= {"geometry", "words", "json"}:
+            raise build_filter_error(
+                Message("Compare geometries and lists with functions such as S_EQUALS and A_EQUALS.")
+            )
         return terms
 
     def find_type(self, node: Any) -> str | None:
@@ -392,8 +424,8 @@ class FilterCompiler:
 
     def compile_comparison(self, name: str, args: list[Any]) -> Term:
         """Return the SQL of a comparison."""
-        left_term, right = self.compile_comparable(*args)
-        return Term(f"({left_term.sql} {COMPARISONS[name]} {right.sql})", "boolean")
+        left, right = self.compile_comparable(*args)
+        return Term(f"({left.sql} {COMPARISONS[name]} {right.sql})", "boolean")
 
     def compile_between(self, args: list[Any]) -> Term:
         """Return the SQL of BETWEEN."""
@@ -404,7 +436,7 @@ class FilterCompiler:
         """Return the SQL of IN."""
         items = args[1]
         if not isinstance(items, list) or not items:
-            raise build_filter_error("IN needs a list of values.")
+            raise build_filter_error(Message("IN needs a list of values."))
         if all(isinstance(item, str) for item in items) and self.find_type(args[0]) == "text":
             listed = self.compile_text_list(items)
             return Term(f"({self.compile_term(args[0]).sql} = ANY({listed.sql}))", "boolean")
@@ -415,9 +447,9 @@ class FilterCompiler:
         """Return the SQL of LIKE."""
         value, pattern = (self.compile_term(arg) for arg in args)
         if (value.type, pattern.type) != ("text", "text"):
-            raise build_filter_error("LIKE compares a text with a pattern in quotes.")
+            raise build_filter_error(Message("LIKE compares a text with a pattern in quotes."))
         if isinstance(args[1], str) and (len(args[1]) - len(args[1].rstrip("\\"))) % 2:
-            raise build_filter_error("A pattern cannot end with a backslash that has nothing to escape.")
+            raise build_filter_error(Message("A pattern cannot end with a backslash that escapes nothing."))
         return Term(f"({value.sql} LIKE {pattern.sql})", "boolean")
 
     def compile_casei(self, args: list[Any]) -> Term:
@@ -434,58 +466,56 @@ class FilterCompiler:
         """Return the SQL of an argument that must be text."""
         term = self.compile_term(node)
         if term.type != "text":
-            raise build_filter_error(f"{function} is for texts.")
+            raise build_filter_error(Message("The argument of {function} must be a text.", function=function))
         return term.sql
 
     def compile_arithmetic(self, name: str, args: list[Any]) -> Term:
         """Return the SQL of an arithmetic operation."""
-        left_term, right = (self.parse_distance(arg) for arg in args)
-        return Term(ARITHMETIC[name].format(left_term, right), "number")
+        left, right = (self.parse_distance(arg) for arg in args)
+        return Term(ARITHMETIC[name].format(left, right), "number")
 
     def parse_distance(self, node: Any) -> str:
         """Return the distance in metres of an argument."""
         term = self.compile_term(node)
         if term.type not in ("number", "integer"):
-            raise build_filter_error(f"{self.find_property_name(node)}: arithmetic is for numbers.")
+            raise build_filter_error(Message("{value}: arithmetic needs numbers.", value=self.find_property_name(node)))
         return f"({term.sql})::float8" if term.type == "integer" else term.sql
 
-    # -- places, times, lists -------------------------------------------------------------------
+    # -- geometries, times, lists -------------------------------------------------------------------
 
     def compile_geometry(self, node: Any) -> Term:
         """Return the SQL of a geometry argument."""
         term = self.compile_term(node)
         if term.type != "geometry":
-            raise build_filter_error(f"{self.find_property_name(node)}: a geometry is needed.")
+            raise build_filter_error(Message("{value} is not a geometry.", value=self.find_property_name(node)))
         return term
 
     def compile_spatial(self, name: str, args: list[Any]) -> Term:
         """Return the SQL of a spatial relation."""
-        left_term, right = (self.compile_geometry(arg) for arg in args)
-        mixed = any(
-            side.shape is not None and side.shape.geom_type == "GeometryCollection" for side in (left_term, right)
-        )
+        left, right = (self.compile_geometry(arg) for arg in args)
+        mixed = any(side.shape is not None and side.shape.geom_type == "GeometryCollection" for side in (left, right))
         if mixed and name not in ("s_intersects", "s_disjoint"):
-            raise build_filter_error(f"{name.upper()} cannot take a GEOMETRYCOLLECTION.")
+            raise build_filter_error(Message("{function} does not support GEOMETRYCOLLECTION.", function=name.upper()))
         if name == "s_disjoint":
-            return Term(f"(NOT ST_Intersects({left_term.sql}, {right.sql}))", "boolean")
-        return Term(f"{SPATIAL[name]}({left_term.sql}, {right.sql})", "boolean")
+            return Term(f"(NOT ST_Intersects({left.sql}, {right.sql}))", "boolean")
+        return Term(f"{SPATIAL[name]}({left.sql}, {right.sql})", "boolean")
 
     def compile_distance(self, args: list[Any]) -> Term:
         """Return the SQL of a distance in metres."""
-        left_term, right = (self.compile_geometry(arg) for arg in args)
-        return Term(f"ST_Distance(({left_term.sql})::geography, ({right.sql})::geography)", "number")
+        left, right = (self.compile_geometry(arg) for arg in args)
+        return Term(f"ST_Distance(({left.sql})::geography, ({right.sql})::geography)", "number")
 
     def compile_within_distance(self, args: list[Any]) -> Term:
         """Return the SQL of a distance condition, with a box condition for the index."""
-        left_term, right = (self.compile_geometry(arg) for arg in args[:2])
+        left, right = (self.compile_geometry(arg) for arg in args[:2])
         metres = args[2]
         if isinstance(metres, bool) or not isinstance(metres, int | float):
-            raise build_filter_error("withinDistance needs a number of metres.")
+            raise build_filter_error(Message("withinDistance needs a number of metres."))
         if not 0 <= metres <= 1_000_000:
-            raise build_filter_error("withinDistance takes 0 to 1,000,000 metres.")
+            raise build_filter_error(Message("The distance of withinDistance must be 0 to 1,000,000 metres."))
         reach = self._bound.bind_value(float(metres), "float8")
-        exact = f"ST_DWithin(({left_term.sql})::geography, ({right.sql})::geography, {reach})"
-        box_condition = build_box_condition(left_term, right, float(metres), self._bound)
+        exact = f"ST_DWithin(({left.sql})::geography, ({right.sql})::geography, {reach})"
+        box_condition = build_box_condition(left, right, float(metres), self._bound)
         return Term(f"({box_condition}{exact})", "boolean")
 
     def compile_temporal(self, name: str, args: list[Any]) -> Term:
@@ -497,11 +527,11 @@ class FilterCompiler:
         if isinstance(node, Mapping) and "interval" in node:
             ends = node["interval"]
             if not isinstance(ends, list) or len(ends) != 2:
-                raise build_filter_error("An interval has two ends.")
+                raise build_filter_error(Message("An interval must have two ends."))
             return Interval(self.compile_interval_end(ends[0]), self.compile_interval_end(ends[1]))
         terms = self.compile_interval_end(node)
         if terms is None:
-            raise build_filter_error("'..' is an end of an interval, not an instant.")
+            raise build_filter_error(Message("'..' is not an instant; it is valid only as an end of an interval."))
         return Interval(terms, terms)
 
     def compile_interval_end(self, node: Any) -> End:
@@ -517,15 +547,19 @@ class FilterCompiler:
             return IntervalEnd("instant", partial(self._bound.bind_value, when, "timestamptz"))
         term = self.compile_term(node)
         if term.type not in ("day", "instant"):
-            raise build_filter_error(f"{self.find_property_name(node)}: a time is needed.")
+            raise build_filter_error(
+                Message("{value} is not a date or an instant.", value=self.find_property_name(node))
+            )
         return IntervalEnd(term.type, lambda: term.sql)
 
     def compile_list_comparison(self, name: str, args: list[Any]) -> Term:
         """Return the SQL of a comparison of lists."""
-        left_term, right = (self.compile_term(arg) for arg in args)
-        if (left_term.type, right.type) != ("words", "words"):
-            raise build_filter_error(f"{name.upper()} is for lists of texts.")
-        return Term(LISTS[name].format(left_term.sql, right.sql), "boolean")
+        left, right = (self.compile_term(arg) for arg in args)
+        if (left.type, right.type) != ("words", "words"):
+            raise build_filter_error(
+                Message("The arguments of {function} must be lists of texts.", function=name.upper())
+            )
+        return Term(LISTS[name].format(left.sql, right.sql), "boolean")
 
 
 _SINGLE: Final[dict[str, tuple[int, Callable[..., Term]]]] = {

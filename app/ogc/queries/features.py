@@ -1,7 +1,7 @@
-"""All SQL of OGC features: PostgreSQL builds pages and items of any collection as JSON text.
+"""SQL of OGC features: PostgreSQL builds pages and items of any collection as JSON text.
 
-A collection is a FROM clause, an expression for each property, and a way to write its properties as
-JSON. Names come from the collection's description; what callers say is bound.
+A collection has a FROM clause, an expression for each property, and an expression for its properties as JSON. Names
+come from the description of the collection; values of clients are bound.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,33 @@ from app.ogc.queries.cql2_to_sql import Term
 from app.records.queries.documents import EFFECTIVE_STATE, build_document_head, build_record_source, quote_identifier
 
 _RING: Final = {"code": "replace(t.code, '/', '-')", "vertices": "ST_NPoints(t.geometry)"}
-"""A ring is named 410800-core here: a slash has no place in the last part of an address."""
+"""The id of a ring is 410800-core here, because an id in a URL path cannot contain a slash."""
 _STATED: Final = {
     "state": f"({EFFECTIVE_STATE})",
     "reported_at": "s.reported_at",
     "working": f"(t.lifecycle = 'in_use' AND ({EFFECTIVE_STATE}) = 'online')",
 }
 _COLUMN: Final[Mapping[Type, str]] = {
-    "text": "text", "integer": "bigint", "number": "float8", "boolean": "boolean", "day": "date",
-    "instant": "timestamptz", "words": "text[]", "json": "json",
-}  # fmt: skip
+    "text": "text",
+    "integer": "bigint",
+    "number": "float8",
+    "boolean": "boolean",
+    "day": "date",
+    "instant": "timestamptz",
+    "words": "text[]",
+    "json": "json",
+}
 _EQUAL: Final[Mapping[Type, str]] = {
-    "text": "text[]", "integer": "float8[]", "number": "float8[]", "boolean": "boolean[]",
-    "day": "date[]", "instant": "timestamptz[]", "words": "text[]",
-}  # fmt: skip
+    "text": "text[]",
+    "integer": "float8[]",
+    "number": "float8[]",
+    "boolean": "boolean[]",
+    "day": "date[]",
+    "instant": "timestamptz[]",
+    "words": "text[]",
+}
 _FEW: Final = 250
-"""Rows that are put in order whole; of more only their places are."""
+"""Up to this number complete rows are sorted; above it only their keys and row ids are."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +75,27 @@ class FeatureQuery:
     limit: int = 100
     area: BaseGeometry | None = None
     equal: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Property name to the values it may have."""
+    """Property name to accepted values."""
     between: tuple[datetime | None, datetime | None] | None = None
     tree: Any = None
     """A CQL2 filter."""
     filter_crs: Crs = CRS84
     order: tuple[SortKey, ...] = ()
     after: tuple[Any, ...] | None = None
-    """The sort values and the code the page starts after."""
+    """Sort values and code after which the page starts."""
     crs: Crs = CRS84
     names: tuple[str, ...] | None = None
-    """Properties to show, None for all."""
+    """Properties in the response; None for all."""
     shapes: bool = True
-    """Whether geometries are shown."""
+    """Whether the response contains geometries."""
     reveal: bool = False
     scope: Sequence[str] | None = None
     features: str | None = None
-    """The features of an answer that may be needed, as JSON rows."""
+    """Candidates of a computed collection, as JSON rows."""
     total: int | None = None
-    """How many features there are in all, where that is known before."""
+    """Total number of features, if it is already known."""
     not_assessed: Sequence[Mapping[str, Any]] = ()
-    """What of an answer could not be assessed, and why."""
+    """What could not be assessed, and why."""
 
     @property
     def representation(self) -> Representation:
@@ -105,18 +116,18 @@ class FeaturePage:
     count: int
     bodies: bytes
     after: str | None
-    """JSON of the last feature's sort values and code, None when there is no next page."""
+    """JSON of the sort values and the code of the last feature; None without a next page."""
     revision: str
-    """What the registry stood at; equal when nothing was written in between."""
+    """Marker of the registry; equal if nothing was written in between."""
 
 
 @cache
 def build_vocabulary(collection: Collection, reveal: bool) -> Mapping[str, Term]:
     """Return the SQL of every property that a filter may use."""
     terms = {
-        property_.name: Term(build_property_expression(collection, property_.name), property_.type)
-        for property_ in collection.visible_properties(reveal=reveal)
-        if property_.queryable
+        prop.name: Term(build_property_expression(collection, prop.name), prop.type)
+        for prop in collection.visible_properties(reveal=reveal)
+        if prop.queryable
     }
     return terms | {"geometry": Term("t.geometry", "geometry")}
 
@@ -131,20 +142,18 @@ def build_property_expression(collection: Collection, name: str) -> str:
 
 
 def build_from_clause(collection: Collection, *, stated: bool, query: FeatureQuery, bound: StatementParameters) -> str:
-    """Return the FROM clause; the joins of a device's state only where they are needed."""
+    """Return the FROM clause; the joins of device states only if needed."""
     if collection.kind is not None:
         return build_record_source(collection.kind) if stated else f"{collection.kind.name} AS t"
-    if collection.answer:
-        return build_answer_columns(collection).format(rows=bound.bind_value(query.features or "[]", "json"))
+    if collection.computed:
+        return build_computed_columns(collection).format(rows=bound.bind_value(query.features or "[]", "json"))
     return "ring AS t"
 
 
 @cache
-def build_answer_columns(collection: Collection) -> str:
+def build_computed_columns(collection: Collection) -> str:
     """Return the column list of a result passed as JSON."""
-    columns = ", ".join(
-        f"{quote_identifier(property_.name)} {_COLUMN[property_.type]}" for property_ in collection.properties
-    )
+    columns = ", ".join(f"{quote_identifier(prop.name)} {_COLUMN[prop.type]}" for prop in collection.properties)
     return (
         "(SELECT r.*, ST_GeomFromWKB(decode(r.wkb, 'hex'), 4326) AS geometry "
         f"FROM json_to_recordset({{rows}}) AS r({columns}, document text, wkb text)) AS t"
@@ -156,12 +165,12 @@ def build_properties_json(collection: Collection, names: tuple[str, ...] | None,
     """Return the SQL of a feature's properties as JSON text."""
     if names is None and collection.kind is not None:
         return f"{build_document_head(collection.kind, reveal=reveal)} || '}}'"
-    if names is None and collection.answer:
+    if names is None and collection.computed:
         return "t.document"
     visible = [
-        f"{build_property_expression(collection, property_.name)} AS {quote_identifier(property_.name)}"
-        for property_ in collection.visible_properties(reveal=reveal)
-        if names is None or property_.name in names
+        f"{build_property_expression(collection, prop.name)} AS {quote_identifier(prop.name)}"
+        for prop in collection.visible_properties(reveal=reveal)
+        if names is None or prop.name in names
     ]
     if not visible:
         return "'{}'"
@@ -184,7 +193,7 @@ def build_geometry_json(query: FeatureQuery, bound: StatementParameters, *, null
 def build_feature_json(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> str:
     """Return the SQL of a feature as JSON text."""
     code = build_property_expression(collection, "code")
-    shape = build_geometry_json(query, bound, nullable=collection.answer)
+    shape = build_geometry_json(query, bound, nullable=collection.computed)
     return (
         f"""'{{"type":"Feature","id":"' || {code} || '","geometry":' || {shape} """
         f"""|| ',"properties":' || {build_properties_json(collection, query.names, query.reveal)} || '}}'"""
@@ -193,14 +202,14 @@ def build_feature_json(collection: Collection, query: FeatureQuery, bound: State
 
 def build_conditions(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> list[str]:
     """Return the SQL conditions of a query."""
-    segments = [] if collection.answer else ["t.removed_at IS NULL"]
+    segments = [] if collection.computed else ["t.removed_at IS NULL"]
     if query.scope is not None:
         segments.append(f"t.jurisdiction = ANY({bound.bind_value(list(query.scope), 'text[]')})")
     for name, values in query.equal.items():
-        property_ = collection.by_name[name]
-        scoped_query = bound.bind_value(list(values), _EQUAL[property_.type])
+        prop = collection.by_name[name]
+        accepted = bound.bind_value(list(values), _EQUAL[prop.type])
         sql = build_property_expression(collection, name)
-        segments.append(f"{sql} && {scoped_query}" if property_.type == "words" else f"{sql} = ANY({scoped_query})")
+        segments.append(f"{sql} && {accepted}" if prop.type == "words" else f"{sql} = ANY({accepted})")
     if query.area is not None:
         segments.append(f"ST_Intersects(t.geometry, {bound.bind_geometry(query.area)})")
     if query.between is not None:
@@ -217,7 +226,7 @@ def check_filter(collection: Collection, query: FeatureQuery) -> None:
     Raises
     ------
     BadQuery
-        as ``cql2.condition``.
+        as for `compile_filter`.
     """
     if query.tree is not None:
         cql2_to_sql.compile_filter(
@@ -245,9 +254,9 @@ def build_interval_conditions(
 def build_keyset_condition(collection: Collection, query: FeatureQuery, bound: StatementParameters) -> str:
     """Return the condition that a feature comes after the last one of the previous page.
 
-    In ascending order nulls come last, in descending order first, as PostgreSQL has it.
+    In ascending order nulls come last, in descending order first, as in PostgreSQL.
     """
-    assert query.after is not None  # noqa: S101  # asked for by callers that have one
+    assert query.after is not None  # noqa: S101  # callers check it
     *values, code = query.after
     condition = f"{_key(collection)} > {bound.bind_value(code, 'text')}"
     for sort, value in reversed(list(zip(query.order, values, strict=True))):
@@ -256,9 +265,9 @@ def build_keyset_condition(collection: Collection, query: FeatureQuery, bound: S
             beyond = f"{sql} IS NOT NULL" if sort.descending else "FALSE"
             condition = f"({beyond} OR ({sql} IS NULL AND {condition}))"
             continue
-        placed = bound.bind_value(value, _COLUMN[sort.property.type])
-        beyond = f"{sql} < {placed}" if sort.descending else f"({sql} > {placed} OR {sql} IS NULL)"
-        condition = f"({beyond} OR ({sql} = {placed} AND {condition}))"
+        bound_value = bound.bind_value(value, _COLUMN[sort.property.type])
+        beyond = f"{sql} < {bound_value}" if sort.descending else f"({sql} > {bound_value} OR {sql} IS NULL)"
+        condition = f"({beyond} OR ({sql} = {bound_value} AND {condition}))"
     return condition
 
 
@@ -266,7 +275,7 @@ def _key(collection: Collection) -> str:
     """Return the default sort column, which also breaks ties."""
     if collection.id == "rings":
         return f"({_RING['code']})"
-    return 't.code COLLATE "C"' if collection.answer else "t.code"
+    return 't.code COLLATE "C"' if collection.computed else "t.code"
 
 
 def list_sort_keys(collection: Collection, query: FeatureQuery) -> list[tuple[str, str]]:
@@ -285,7 +294,7 @@ def uses_device_state(segments: Sequence[str]) -> bool:
 
 def build_page_statement(collection: Collection, query: FeatureQuery) -> tuple[str, list[Any]]:
     """Return the statement of a page and its values."""
-    if query.is_filtered or query.order or query.after is not None or collection.answer:
+    if query.is_filtered or query.order or query.after is not None or collection.computed:
         return _build_any_page_statement(collection, query)
     statement = _build_first_page_statement(collection, query.representation, query.scope is not None)
     return statement, [*list_first_page_values(query), query.limit + 1]
@@ -306,9 +315,9 @@ def list_first_page_values(query: FeatureQuery) -> list[Any]:
 def _build_any_page_statement(collection: Collection, query: FeatureQuery) -> tuple[str, list[Any]]:
     """Return the statement of any page and its values.
 
-    Where something narrows, the rows of the page are found first, without their JSON and without the
-    joins of device states that a filter does not speak of. Of a long page, or a sorted one, only their
-    places (`ctid`) are: many short rows are put in order faster than many long ones.
+    With a filter or a sort order, the rows of the page are selected first, without their JSON and without
+    joins that the filter does not need. For a long or sorted page only keys and row ids (`ctid`) are
+    selected, because short rows are sorted faster.
     """
     bound = StatementParameters()
     table = build_from_clause(collection, stated=True, query=query, bound=bound)
@@ -320,27 +329,26 @@ def _build_any_page_statement(collection: Collection, query: FeatureQuery) -> tu
     keys = list_sort_keys(collection, query)
     in_order = ", ".join(key + direction for key, direction in keys)
     chosen = f"WHERE {' AND '.join(segments) or 'TRUE'} ORDER BY {in_order} LIMIT {limit_count}"
-    if (query.is_filtered or query.order) and not collection.answer:
+    if (query.is_filtered or query.order) and not collection.computed:
         narrow = build_from_clause(collection, stated=uses_device_state(segments), query=query, bound=bound)
         name, _, joins = table.partition(" AS t")
         if query.order or query.limit > _FEW:
-            members = ", ".join(f"{key} AS key_{column_index}" for column_index, (key, _) in enumerate(keys))
-            table = f"(SELECT t.ctid AS row, {members} FROM {narrow} {chosen}) AS k JOIN {name} AS t ON t.ctid = k.row{joins}"
-            # By the keys as they were found, so that nothing is put in order twice.
-            chosen = "ORDER BY " + ", ".join(
-                f"k.key_{column_index}{direction}" for column_index, (_, direction) in enumerate(keys)
-            )
+            members = ", ".join(f"{key} AS key_{index}" for index, (key, _) in enumerate(keys))
+            subquery = f"SELECT t.ctid AS row, {members} FROM {narrow} {chosen}"
+            table = f"({subquery}) AS k JOIN {name} AS t ON t.ctid = k.row{joins}"
+            # Sorts by the keys of the subquery, so that expressions are not evaluated twice.
+            chosen = "ORDER BY " + ", ".join(f"k.key_{index}{direction}" for index, (_, direction) in enumerate(keys))
         else:
             table = f"(SELECT t.* FROM {narrow} {chosen}) AS t{joins}"
             chosen = f"ORDER BY {in_order}"
-    visible = f"FILTER (WHERE place < {limit_count})"
-    members = f"max(last) FILTER (WHERE place = {limit_count} - 1)" if query.order else f"max(last) {visible}"
+    visible = f"FILTER (WHERE row_index < {limit_count})"
+    members = f"max(last) FILTER (WHERE row_index = {limit_count} - 1)" if query.order else f"max(last) {visible}"
     return (
         f"SELECT count(*) {visible}, convert_to(string_agg(body, ',') {visible}, 'UTF8'), {members}, "
         "count(*), (SELECT count(*) || '.' || coalesce(sum(revision), 0) FROM revision) "
-        "FROM (SELECT body, last, row_number() OVER () AS place FROM ("
+        "FROM (SELECT body, last, row_number() OVER () AS row_index FROM ("
         f"SELECT {body} AS body, {is_last} AS last FROM {table} {chosen}"
-        ") AS found) AS numbered",
+        ") AS selected) AS numbered",
         bound.values,
     )
 
@@ -358,20 +366,20 @@ async def fetch_feature_page(fetch: Fetch, collection: Collection, query: Featur
     """Return up to ``limit`` features; one more row is read to know whether there is a next page."""
     statement, values = build_page_statement(collection, query)
     count, bodies, is_last, result, revision = (await fetch(statement, *values))[0]
-    after_value = None
+    after = None
     if result > count:
-        after_value = is_last if query.order else orjson.dumps([is_last]).decode()
-    return FeaturePage(count, bodies or b"", after_value, revision)
+        after = is_last if query.order else orjson.dumps([is_last]).decode()
+    return FeaturePage(count, bodies or b"", after, revision)
 
 
 async def count_features(fetch: Fetch, collection: Collection, query: FeatureQuery, *, most: int | None = None) -> int:
-    """Return the number of features, or ``limit_count`` when there are more."""
+    """Return the number of features, or ``most`` if there are more."""
     bound = StatementParameters()
     segments = build_conditions(collection, query, bound)
     table = build_from_clause(collection, stated=uses_device_state(segments), query=query, bound=bound)
     result = f"FROM {table} WHERE {' AND '.join(segments) or 'TRUE'}"
     if most is not None:
-        result = f"FROM (SELECT {result} LIMIT {bound.bind_value(most, 'bigint')}) AS found"
+        result = f"FROM (SELECT {result} LIMIT {bound.bind_value(most, 'bigint')}) AS selected"
     rows = await fetch(f"SELECT count(*) {result}", *bound.values)
     return int(rows[0][0])
 
@@ -379,7 +387,7 @@ async def count_features(fetch: Fetch, collection: Collection, query: FeatureQue
 async def fetch_feature(
     fetch: Fetch, collection: Collection, code: str, query: FeatureQuery
 ) -> tuple[int | None, bytes] | None:
-    """Return version and JSON of one feature, None when there is none."""
+    """Return version and JSON of one feature, None if it does not exist."""
     statement, values = build_item_statement(collection, code, query)
     rows = await fetch(statement, *values)
     return (rows[0][0], rows[0][1]) if rows else None
@@ -387,7 +395,7 @@ async def fetch_feature(
 
 def build_item_statement(collection: Collection, code: str, query: FeatureQuery) -> tuple[str, list[Any]]:
     """Return the statement of one feature and its values."""
-    if collection.answer:
+    if collection.computed:
         return _build_any_item_statement(collection, code, query)
     statement = _build_simple_item_statement(collection, query.representation, query.scope is not None)
     return statement, [*list_first_page_values(query), code]
@@ -407,7 +415,7 @@ def _build_any_item_statement(collection: Collection, code: str, query: FeatureQ
     body = build_feature_json(collection, query, bound)
     segments = build_conditions(collection, query, bound)
     segments.append(f"{build_property_expression(collection, 'code')} = {bound.bind_value(code, 'text')}")
-    version = "NULL::integer" if collection.answer else "t.version"
+    version = "NULL::integer" if collection.computed else "t.version"
     return (
         f"SELECT {version}, convert_to({body}, 'UTF8') FROM {table} WHERE {' AND '.join(segments)}",
         bound.values,

@@ -1,7 +1,7 @@
-"""All SQL of vector tiles: PostGIS clips, scales and encodes, and the bytes pass through.
+"""SQL of vector tiles: PostGIS clips, scales and encodes them.
 
-Where a tile would hold more points than it has room for, one point for each cell of a grid is drawn:
-the index finds it, so that a million points cost no more than a few thousand.
+A tile with too many points is thinned to one point per cell of a grid. An index scan finds the point of each cell,
+so a million points take as long as a few thousand.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from app.records.kinds import Kind
 from app.records.queries.documents import EFFECTIVE_STATE, build_record_source, quote_identifier
 
 EXTENT: Final = 4096
-"""Units along a tile's side."""
+"""Units along the side of a tile."""
 BUFFER: Final = 64
-"""Units drawn beyond a tile's side, so that symbols are not cut."""
+"""Units beyond the side of a tile that are included, so that symbols are not cut."""
 MAX_POINTS: Final = 3000
-"""Points a tile holds before it is thinned."""
+"""A tile with more points is thinned."""
 _SPARSE_FROM: Final = 13
-"""Matrix from which a tile is seldom crowded: it is made first and counted after."""
+"""From this matrix on few tiles are thinned: the full tile is built first and counted afterwards."""
 MAX_SHAPES: Final = 20_000
-"""Lines or areas a tile holds; the largest of them are beyond what a screen can show."""
+"""Limit of lines or areas in a tile."""
 _CELLS: Final = 48
-"""Cells along the side of a thinned tile: one for about every five pixels, the size of a symbol."""
+"""Cells along the side of a thinned tile: about one every five pixels, the size of a symbol."""
 _MINOR_FROM: Final = {
     "county": 9,
     "urban_arterial": 10,
@@ -32,12 +32,12 @@ _MINOR_FROM: Final = {
     "service": 13,
     "path": 13,
 }
-"""Matrix from which a class of road is drawn; larger roads always are."""
+"""First matrix that contains a class of road; all matrices contain larger roads."""
 
 
 @dataclass(frozen=True)
 class TileQuery:
-    """One tile of one layer, for the scope of one caller."""
+    """One tile of one layer, for one scope."""
 
     matrices: TileMatrixSet
     matrix: int
@@ -57,7 +57,7 @@ async def fetch_change_marker(fetch: Fetch, scope: Sequence[str] | None) -> str:
 
 
 async def fetch_kind_tile(fetch: Fetch, kind: Kind, tile: TileQuery) -> bytes:
-    """Return one tile of records, empty when nothing is in it."""
+    """Return one tile of records, empty without features."""
     pointlike = "Point" in kind.geometry_types
     if pointlike and tile.matrix < _SPARSE_FROM and await _is_dense(fetch, kind, tile):
         return await fetch_thinned_tile(fetch, kind, tile)
@@ -96,7 +96,7 @@ async def build_feature_tile(
         layer,
         f"SELECT {build_tile_geometry(tile)} AS geom, t.properties FROM (SELECT "
         "ST_SetSRID(ST_GeomFromWKB(shape), 4326) AS geometry, properties::jsonb AS properties "
-        "FROM unnest($9::bytea[], $10::text[]) AS given(shape, properties)) AS t "
+        "FROM unnest($9::bytea[], $10::text[]) AS input(shape, properties)) AS t "
         "WHERE t.geometry && ST_MakeEnvelope($5, $6, $7, $8, 4326)",
     )
     west, south, east, north = compute_tile_bounds(tile)

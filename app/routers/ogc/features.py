@@ -78,7 +78,7 @@ def _limit_query(query: FeatureQuery, limit: int) -> FeatureQuery:
 def _build_members(collection: Collection, scoped: FeatureQuery, matched: int | None) -> dict[str, Any]:
     """Return the number of all features, and what could not be assessed: unknown is not zero."""
     members: dict[str, Any] = {} if matched is None else {"numberMatched": matched}
-    return members | {"not_assessed": scoped.not_assessed} if collection.answer else members
+    return members | {"not_assessed": scoped.not_assessed} if collection.computed else members
 
 
 async def _stream_features(

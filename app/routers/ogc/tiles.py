@@ -6,8 +6,7 @@ from fastapi import APIRouter, Response
 
 from app.errors import NotFound
 from app.http.routing import Route
-from app.ogc import features, qgis
-from app.ogc import tile_documents as documents
+from app.ogc import documents, features, qgis
 from app.ogc.collection_model import Collection
 from app.ogc.documents import HTML, JSON
 from app.ogc.tiles import TileAddress, TileService, find_matrix_set
