@@ -1,4 +1,4 @@
-"""Strategies for cameras among buildings, and a slow way to say what they see: ray by ray."""
+"""Strategies for cameras among buildings, and a slow reference that casts rays one by one."""
 
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ def first_hits(camera: Camera, lines: NDArray[np.object_], *shapes: BaseGeometry
 
 
 quarters = st.integers(-160, 160).map(lambda number: number / 4)
-"""Places on a lattice, so that corners touch and walls stand in one line."""
+"""Places on a lattice, so that corners touch and walls are collinear."""
 
 
 @st.composite

@@ -54,7 +54,7 @@ polygons = stars() | blocks()
 
 @st.composite
 def places(draw: st.DrawFn, shape: BaseGeometry, count: int = 60) -> np.ndarray:
-    """Return points in and around a shape, on its vertices and edges, and a hair beside them."""
+    """Return points in and around a shape, on its vertices and edges, and very close to them."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     west, south, east, north = shape.bounds
     wide, high = east - west, north - south

@@ -1,4 +1,4 @@
-"""What buildings leave of a view: examples with their numbers, laws, and rays cast one by one."""
+"""Fields of view cut by buildings: examples with numbers, laws, and rays cast one by one."""
 
 from typing import Any
 

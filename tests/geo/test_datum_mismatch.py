@@ -1,4 +1,4 @@
-"""Places in another datum are suspected on clear evidence, and honest ones are left alone."""
+"""Detection of a wrong datum: reported on clear evidence, not reported for correct points."""
 
 import numpy as np
 import pytest

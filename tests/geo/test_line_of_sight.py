@@ -1,4 +1,4 @@
-"""Buildings between devices and control points, and views drawn by hand, in the coverage engine."""
+"""Lines of sight in the coverage engine: buildings between devices and control points, and drawn views."""
 
 from collections.abc import Mapping
 from typing import Any

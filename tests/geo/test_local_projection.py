@@ -1,4 +1,4 @@
-"""The metric frame against pyproj's geodesics, and its choice."""
+"""Local projections: lengths compared with geodesics of pyproj, and the choice of a projection."""
 
 from concurrent.futures import ThreadPoolExecutor
 

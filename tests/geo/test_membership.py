@@ -1,4 +1,4 @@
-"""Ring membership: laws, brute force, and pyproj's ellipsoid."""
+"""Ring membership: laws, brute force, and geodesics of pyproj."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -134,7 +134,7 @@ def test_distances_agree_with_the_ellipsoid(shape: MultiPolygon, data: st.DataOb
         n = len(border)
         lon, lat = np.full(n, point[0]), np.full(n, point[1])
         _, _, away = GEOD.inv(lon, lat, border[:, 0], border[:, 1])
-        # Vertices stand at most 15 m apart, so the nearest is at most that much too far: with
+        # Vertices are at most 15 m apart, so the nearest is at most that much too far: with
         # half a step aside at most hypot(d, 7.5). Scale of the zone here: up to 1.00021.
         assert abs(distance) <= away.min() * 1.00022 + 1e-6
         assert np.hypot(distance, 7.5) >= away.min() * (1 - 1e-6)

@@ -1,4 +1,4 @@
-"""Fields of view from what cameras state: each rule with its number, and many as one by one."""
+"""Fields of view from registered optics: each rule with its numbers; many cameras equal one by one."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Laws of the tile pyramids, and the numbers the standard prints for them."""
+"""Tile matrix sets: laws of the pyramids, and the numbers in the standard."""
 
 from math import isclose
 

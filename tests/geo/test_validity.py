@@ -1,4 +1,4 @@
-"""Which polygons are refused and why, and how rings must lie in each other."""
+"""Validation of boundaries: invalid polygons with their reasons, and nesting of rings."""
 
 import time
 
@@ -103,7 +103,7 @@ def test_a_hole_under_the_inner_ring_is_found_although_its_rim_is_shared() -> No
     assert fault.location == pytest.approx((113.205, 35.205), abs=0.002)
 
 
-def test_rounding_is_no_fault() -> None:
+def test_rounding_is_not_an_error() -> None:
     rough = Polygon([(113, 35), (114, 35), (114, 36), (113 + 1 / 3, 36), (113, 36)])
     inner = Polygon([(113, 35), (113.7, 35), (113.7, 36), (113 + 1e-13, 35.5)])
     assert check_nesting(rough, inner, FRAME, 0.0) is None
