@@ -36,9 +36,8 @@ from app.imports import jobs as import_jobs
 from app.imports.jobs import ImportService
 from app.imports.preparation import PreparedImport
 from app.imports.schemas import ImportJob, RowFilter
-from app.ingest.messages.chinese import in_chinese
 from app.ingest.values.crs import format_crs_title
-from app.messages import Language
+from app.messages import Language, translate_message
 from app.settings import Settings
 
 _REFRESH_INTERVAL_S: Final = 0.2
@@ -119,7 +118,7 @@ def import_file(
         try:
             job = asyncio.run(run_import(settings, url, file, pairs, reason, show, cast(Language, lang)))
         except RegistryError as error:
-            error.detail = in_chinese(error.detail) if lang == "zh" else error.detail
+            error.detail = translate_message(error.detail, "zh" if lang == "zh" else "en")
             raise
     if job.state != "done" or job.counts.refused:
         sys.exit(1)

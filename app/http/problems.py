@@ -16,7 +16,6 @@ from app.db.engine import is_unreachable
 from app.errors import Issue, RegistryError, build_pointer
 from app.http.negotiation import choose_language
 from app.http.routing import iter_routes
-from app.ingest.messages.chinese import in_chinese
 from app.messages import Message, translate_message
 from app.records.payloads import format_etag
 
@@ -82,11 +81,11 @@ def build_problem(
     title: str = TITLES.get(status, Message("Error"))
     entries = [vars(issue) for issue in issues[:_MAX_ISSUES]]
     if choose_language(request.headers.get("accept-language")) == "zh":
-        translated = _translate(detail)
+        translated = translate_message(detail, "zh")
         if translated != detail:
             all_headers["Content-Language"] = "zh"
-            title, detail = _translate(title), translated
-            entries = [{**entry, "message": _translate(entry["message"])} for entry in entries]
+            title, detail = translate_message(title, "zh"), translated
+            entries = [{**entry, "message": translate_message(entry["message"], "zh")} for entry in entries]
     body: dict[str, Any] = {
         "type": f"urn:coverage-registry:problem:{code}",
         "title": title,
@@ -99,11 +98,6 @@ def build_problem(
         **(extra or {}),
     }
     return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=all_headers)
-
-
-def _translate(text: str) -> str:
-    translated = translate_message(text, "zh")
-    return in_chinese(text) if translated == text else translated
 
 
 def _shorten(text: str) -> str:

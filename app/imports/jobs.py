@@ -30,10 +30,9 @@ from app.imports.schemas import Counts, ImportFile, ImportJob, ImportNote, Impor
 from app.imports.transaction import Cancelled, ImportOutcome, JobRecorder, RowImporter, import_records, import_upload
 from app.ingest.columns import import_plan
 from app.ingest.columns.planner import ImportPlan
-from app.ingest.messages.chinese import in_chinese
 from app.ingest.readers.opening import TableReader
 from app.instants import format_instant, parse_instant
-from app.messages import Language, Message
+from app.messages import Language, Message, translate_message
 from app.models.import_tables import FINISHED
 from app.records.queries import memberships as membership_queries
 
@@ -55,11 +54,13 @@ _UNEXPECTED: Final = Message(
 
 
 def _build_problem(code: str, detail: str) -> dict[str, Any]:
-    return {"code": code, "detail": detail, "detail_zh": in_chinese(detail), "errors": []}
+    return {"code": code, "detail": detail, "detail_zh": translate_message(detail, "zh"), "errors": []}
 
 
 def _problem_of_error(error: RegistryError) -> dict[str, Any]:
-    issues = [vars(issue) | {"message_zh": in_chinese(issue.message)} for issue in error.issues[:_MAX_ISSUES]]
+    issues = [
+        vars(issue) | {"message_zh": translate_message(issue.message, "zh")} for issue in error.issues[:_MAX_ISSUES]
+    ]
     return _build_problem(error.code, error.detail) | {"errors": issues}
 
 

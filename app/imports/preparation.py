@@ -22,11 +22,10 @@ from app.ingest.columns.options import Options
 from app.ingest.columns.planner import ImportPlan, Note, build_plan
 from app.ingest.columns.profiles import Profile
 from app.ingest.formats import FORMATS, Option
-from app.ingest.messages.chinese import in_chinese
 from app.ingest.readers.opening import Batch, DetectedFormat, TableReader, open_source
 from app.ingest.validation.batch_validation import validate_batch
 from app.ingest.validation.redaction import redact_cells
-from app.messages import Message
+from app.messages import Message, translate_message
 from app.records.kinds import BY_NAME
 
 _SAMPLE_ROWS: Final = 2000
@@ -104,7 +103,7 @@ class PreparedImport:
 
 def build_note(code: str, message: str) -> dict[str, str]:
     """Return a note of a job with its text in both languages: a reader's language is not known yet."""
-    return {"code": code, "message": message, "message_zh": in_chinese(message)}
+    return {"code": code, "message": message, "message_zh": translate_message(message, "zh")}
 
 
 def _describe_file(file: Upload, detected: DetectedFormat) -> dict[str, Any]:

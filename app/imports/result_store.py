@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from app.geo.arrays import Ints
 from app.imports import row_errors
-from app.ingest.messages.chinese import in_chinese
 from app.ingest.validation.issues import RowIssue
+from app.messages import translate_message
 
 STATUSES: Final = ("created", "updated", "unchanged", "removed", "refused")
 CREATED, UPDATED, UNCHANGED, REMOVED, REFUSED = range(5)
@@ -170,7 +170,7 @@ def _dump_details(issues: Iterable[RowIssue], changes: str | None = None) -> str
 def _build_issue(issue: RowIssue) -> dict[str, Any]:
     """Return an issue with its texts in both languages: a reader's language is not known yet."""
     document = {name: value for name, value in vars(issue).items() if name != "row" and value is not None}
-    texts = {f"{name}_zh": in_chinese(document[name]) for name in ("message", "hint") if name in document}
+    texts = {f"{name}_zh": translate_message(document[name], "zh") for name in ("message", "hint") if name in document}
     return texts | document
 
 

@@ -25,11 +25,10 @@ from app.imports.queries import staging as staging_queries
 from app.imports.result_store import RowOutcomes
 from app.imports.staging import BatchStager, StagedBatch
 from app.ingest.columns.planner import ImportPlan
-from app.ingest.messages.chinese import in_chinese
 from app.ingest.readers.opening import Batch
 from app.ingest.validation.batch_validation import iter_batches, validate_batch
 from app.ingest.validation.location import SWAP_HINTS
-from app.messages import Message
+from app.messages import Message, translate_message
 from app.records import ring_membership, writing
 from app.records.kinds import BY_NAME, Kind
 from app.records.queries import records as record_queries
@@ -178,7 +177,7 @@ class ImportTransaction:
         self.outcome.problem = {
             "code": "rows-refused",
             "detail": detail,
-            "detail_zh": in_chinese(detail),
+            "detail_zh": translate_message(detail, "zh"),
             "errors": [],
         }
 

@@ -1,1 +1,0 @@
-"""Texts of errors and notes in Chinese and English."""
