@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from app.analysis.crossings.road_network import RING_NOT_REGISTERED, explain_not_assessed
 from app.analysis.results import Analysis
 from app.geo.coverage import assessment as engine
-from app.instants import format_instant
 from app.messages import Message
 from app.models.vocabulary import LEVELS, Level
 
@@ -66,7 +65,7 @@ def build_result(analysis: Analysis, **members: Any) -> dict[str, Any]:
     return {
         "jurisdiction": analysis.snapshot.jurisdiction,
         "revision": analysis.snapshot.revision,
-        "computed_at": format_instant(analysis.snapshot.taken_at),
+        "computed_at": analysis.snapshot.taken_at,
         **members,
         "parameters": _build_parameters(analysis),
         "not_assessed": list(_iter_not_assessed(analysis)),

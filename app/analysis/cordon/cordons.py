@@ -117,7 +117,7 @@ def build_guarded_road_graph(analysis: Analysis) -> GuardedRoadGraph | None:
         )
         return GuardedRoadGraph(guards.network, graph, arcs, analysis.devices)
 
-    return analysis.derived.get_or_compute("watch", compute_guarded)
+    return analysis.derived.get_or_compute("guarded road graph", compute_guarded)
 
 
 def _build_road_graph(network: RoadNetwork) -> RoadGraph:

@@ -86,7 +86,7 @@ def compute_fields_of_view(analysis: Analysis, function: Function | None) -> Fie
         return None
     buildings = compute_obstacles(analysis.snapshot, projection, analysis.derived)
     return analysis.derived.get_or_compute(
-        f"seen:{function}", lambda earlier: _compute_changed(analysis, function, projection, buildings, earlier)
+        f"fields of view: {function}", lambda earlier: _compute_changed(analysis, function, projection, buildings, earlier)
     )
 
 

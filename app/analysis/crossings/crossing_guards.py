@@ -58,7 +58,7 @@ def match_devices(analysis: Analysis, network: RoadNetwork) -> MatchedDevices:
             analysis, network, earlier if earlier is not None and earlier.network is network else None
         )
 
-    return analysis.derived.get_or_compute("posts", compute_matches)
+    return analysis.derived.get_or_compute("matched devices", compute_matches)
 
 
 def _match_devices(analysis: Analysis, network: RoadNetwork, earlier: MatchedDevices | None) -> MatchedDevices:
@@ -387,7 +387,7 @@ def compute_crossing_statuses(analysis: Analysis) -> dict[Level, CrossingStatuse
             if guards.network.explain_not_assessed(level) is None
         }
 
-    return analysis.derived.get_or_compute("crossings", compute_by_ring)
+    return analysis.derived.get_or_compute("crossing statuses", compute_by_ring)
 
 
 def _compute_statuses(analysis: Analysis, guards: CrossingGuards, index: int, level: Level) -> CrossingStatuses:

@@ -155,7 +155,7 @@ def compute_road_network(analysis: Analysis) -> RoadNetwork | None:
                 return earlier if earlier.rings is snapshot.rings else _cut_by_rings(roads, snapshot.rings)
         return _cut_by_rings(_node_roads(snapshot.roads, snap_m, projection), snapshot.rings)
 
-    return analysis.derived.get_or_compute("roads", compute_network)
+    return analysis.derived.get_or_compute("road network", compute_network)
 
 
 def explain_not_assessed(analysis: Analysis, level: Level) -> Message | None:
@@ -348,4 +348,4 @@ def match_control_points(analysis: Analysis, network: RoadNetwork) -> dict[Level
             crossing_of[level][rows] = matched(xy[rows], point_names, of_ring.xy, group_names)
         return _PointCrossings(network, table, crossing_of)
 
-    return analysis.derived.get_or_compute("matches", compute_matches).crossing
+    return analysis.derived.get_or_compute("point crossings", compute_matches).crossing
