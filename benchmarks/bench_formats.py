@@ -1,8 +1,8 @@
-"""Reading cameras in each format, beside what the format's usual reader takes for the same file.
+"""Time to read cameras in each format, compared with the usual reader of the format.
 
-Ours gives every cell as cleaned text with its row number, and shapes; the peer gives what it gives:
+Our readers give every cell as cleaned text with its row number, and shapes; the others give their own types:
 GDAL through pyogrio for files of GIS and JSON, Arrow for CSV and Parquet, calamine for workbooks.
-Best of three, in one process. Rows: ``FORMATS_ROWS`` in the environment, 100,000 by default.
+The best of three runs, in one process. Rows: ``FORMATS_ROWS`` in the environment, 100,000 by default.
 """
 
 import os
