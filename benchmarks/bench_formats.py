@@ -59,7 +59,7 @@ def _batches() -> Iterator[pa.RecordBatch]:
             "address": [f"解放区民主路{at}号 东侧灯杆" for at in numbers],
             "model": [f"X-{at % 200}" for at in numbers],
         }
-        arrays = [pa.array(values[name], ARROW[kind]) for name, kind in _COLUMNS]  # type: ignore[index]
+        arrays = [pa.array(values[name], ARROW[kind]) for name, kind in _COLUMNS]
         arrays.append(pa.array(shapely.to_wkb(places), pa.binary()))
         names = [*(name for name, _ in _COLUMNS), GEOMETRY]
         yield pa.RecordBatch.from_arrays(arrays, names)
