@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from app.errors import NotFound
@@ -30,3 +31,10 @@ def test_a_template_imports_as_it_is_sent(kind: str, form: Any, tmp_path: Path) 
 def test_only_kinds_that_are_imported_have_a_template() -> None:
     with pytest.raises(NotFound):
         build_template("persons", "csv", "zh")
+
+
+async def test_a_message_about_a_profile_keeps_the_words_of_its_sender(city: httpx.AsyncClient) -> None:
+    body = {"name": "mine", "columns": {"SBBM": "code"}}
+    response = await city.put("/v1/import-profiles/other", json=body)
+    assert response.status_code == 422
+    assert "URL, 'other'" in response.json()["detail"]

@@ -1,6 +1,6 @@
-"""Which field a column heading means: plain forms, units, datums, and the names of each kind.
+"""Headings of columns and the fields that they mean; the table is ``headings.toml``.
 
-Promises one answer per heading or none; two headings for one field are the plan's to report.
+A heading means one field or none. Two headings for one field are an issue for the planner.
 """
 
 import re
@@ -71,7 +71,7 @@ def to_plain_form(text: str) -> str:
 
 
 def parse_heading(column: str) -> Heading:
-    """Return a heading without the unit and the datum that stand beside it.
+    """Return a heading without its unit and datum.
 
     >>> parse_heading("安装高度/米"), parse_heading("Range (km)").unit
     (Heading(name='安装高度', unit='m', datum=None), 'km')
@@ -115,26 +115,26 @@ def find_datum(text: str) -> str | None:
 def match_heading(column: str, spec: RecordSpec) -> HeadingMatch | None:
     """Return the field of a kind that a heading means, None when it is not known."""
     names = _names(spec)
-    found = parse_heading(column)
-    for name, datum in ((found.name, found.datum), *_without_datum(found)):
+    heading = parse_heading(column)
+    for name, datum in ((heading.name, heading.datum), *_without_datum(heading)):
         if name in names:
             target, rank = names[name]
             field, _, code_list = target.partition("@")
-            return HeadingMatch(field, code_list or None, found.unit, datum, rank)
+            return HeadingMatch(field, code_list or None, heading.unit, datum, rank)
     return None
 
 
-def _without_datum(found: Heading) -> tuple[tuple[str, str], ...]:
+def _without_datum(heading: Heading) -> tuple[tuple[str, str], ...]:
     """Return the name without a datum in it: ``gcj02_lng`` is a longitude."""
-    datum = _DATUM.search(found.name)
+    datum = _DATUM.search(heading.name)
     if datum is None:
         return ()
-    rest = found.name.replace(datum[0], "", 1)
-    if rest in ("坐标", "坐标系"):
+    remaining = heading.name.replace(datum[0], "", 1)
+    if remaining in ("坐标", "坐标系"):
         return (("坐标", _DATUMS[datum[0]]),)
-    rest = rest.replace("坐标", "")
-    known = rest in _places()
-    return ((rest, _DATUMS[datum[0]]),) if known else ()
+    remaining = remaining.replace("坐标", "")
+    is_location = remaining in _places()
+    return ((remaining, _DATUMS[datum[0]]),) if is_location else ()
 
 
 @cache
@@ -169,14 +169,14 @@ _SHARED: Final = frozenset({"direction"})
 
 
 def _own_names(field: str) -> set[str]:
-    told = {field, find_title(field, "zh"), find_title(field), build_heading(field)}
-    return {parse_heading(name).name for name in told} | {to_plain_form(field)}
+    names = {field, find_title(field, "zh"), find_title(field), build_heading(field)}
+    return {parse_heading(name).name for name in names} | {to_plain_form(field)}
 
 
 def find_candidates(name: str, spec: RecordSpec) -> tuple[str, ...]:
     """Return the fields of a kind among which the cells below a heading decide."""
-    found = UNDECIDED.get(name, ())
-    return tuple(target for target in found if spec.field(target.partition("@")[0]) is not None)
+    targets = UNDECIDED.get(name, ())
+    return tuple(target for target in targets if spec.field(target.partition("@")[0]) is not None)
 
 
 def find_known_names(spec: RecordSpec) -> dict[str, list[str]]:

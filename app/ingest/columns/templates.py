@@ -89,7 +89,7 @@ def build_template(spec: RecordSpec, language: Language = "zh") -> Template:
         spec.name,
         language,
         tuple(build_heading(field.name, language) for field in fields),
-        tuple(tuple(_example(spec, field, at, zh) for field in fields) for at in (0, 1)),
+        tuple(tuple(_example(spec, field, index, zh) for field in fields) for index in (0, 1)),
         tuple((build_heading(f.name, language), f.name, _need(spec, f, zh), _takes(f, zh)) for f in fields),
         ("列", "字段", "必填", "说明") if zh else ("Column", "Field", "Needed", "What it takes"),
     )
@@ -119,14 +119,14 @@ def _columns(kind: RecordSpec) -> list[FieldSpec]:
     return [*head, *place, *(field for field in fields if field.name not in needed), *lanes]
 
 
-def _example(kind: RecordSpec, field: FieldSpec, at: int, zh: bool) -> str:
+def _example(kind: RecordSpec, field: FieldSpec, index: int, zh: bool) -> str:
     if field.name == "code":
-        return _CODES.get(kind.name, ("C-0001", "C-0002"))[at]
+        return _CODES.get(kind.name, ("C-0001", "C-0002"))[index]
     if field.name == "geometry":
-        return _SHAPES["LineString" if "LineString" in kind.shapes else "Polygon"][at]
+        return _SHAPES["LineString" if "LineString" in kind.shapes else "Polygon"][index]
     if field.name == "kind" and kind.name == "state":
         return "camera"
-    text = _EXAMPLES.get(field.name, ("", ""))[at]
+    text = _EXAMPLES.get(field.name, ("", ""))[index]
     return _CHINESE.get(text, text) if zh else text
 
 
@@ -138,14 +138,14 @@ def _need(kind: RecordSpec, field: FieldSpec, zh: bool) -> str:
 
 
 def _takes(field: FieldSpec, zh: bool) -> str:
-    told = [find_title(field.name, "zh") if zh else field.description.rstrip(".")]
+    texts = [find_title(field.name, "zh") if zh else field.description.rstrip(".")]
     if words := _spoken(field, zh):
-        told.append(("取值：" if zh else "one of ") + words)
+        texts.append(("取值：" if zh else "one of ") + words)
     if bounds := _bounds(field):
-        told.append(("范围：" if zh else "range ") + bounds)
+        texts.append(("范围：" if zh else "range ") + bounds)
     if field.form in _FORMS:
-        told.append(_FORMS[field.form][0 if zh else 1])
-    return ("；" if zh else "; ").join(told)
+        texts.append(_FORMS[field.form][0 if zh else 1])
+    return ("；" if zh else "; ").join(texts)
 
 
 _FORMS: Final[dict[str, tuple[str, str]]] = {
@@ -193,7 +193,7 @@ _HEAD: Final = """# What an import recognises
 Made from the code by `python -m app.imports.record_specs`; a test compares this page with it.
 
 A heading is compared in its plain form: fullwidth letters narrowed, lower case, without spaces, marks,
-and the unit or datum beside it (`经度(度)`, `Range (km)`, `安装高度/米`, `经度(GCJ-02)`). The sender's mapping
+its unit and its datum (`经度(度)`, `Range (km)`, `安装高度/米`, `经度(GCJ-02)`). The sender's mapping
 comes first, then the profile, then the field's own name and title, then the names below. Two headings
 for one field are reported and, for a code or a coordinate, refused. Headings that are not recognised are
 listed in the report and not read. Headings that tell of people, images, plates or logins refuse the file
@@ -243,8 +243,8 @@ def _undecided() -> Iterator[str]:
         yield f"| {name} | {', '.join(f'`{target}`' for target in targets)} |"
     yield ""
     yield "## Understood, and not kept\n"
-    told = [f"`{name}` ({why})" for name, why in headings.KNOWN_BUT_NOT_KEPT.items()]
-    yield "; ".join(told) + ".\n"
+    texts = [f"`{name}` ({why})" for name, why in headings.KNOWN_BUT_NOT_KEPT.items()]
+    yield "; ".join(texts) + ".\n"
 
 
 def _profiles() -> Iterator[str]:
@@ -263,8 +263,8 @@ def _lists() -> Iterator[str]:
     for topic in TOPICS.values():
         for name, table in topic.lists.items():
             mark = " *" if topic.default == name else ""
-            told = ", ".join(f"{code} = {value}" for code, value in table.items())
-            yield f"| {topic.name} | `{name}`{mark} | {told} |"
+            texts = ", ".join(f"{code} = {value}" for code, value in table.items())
+            yield f"| {topic.name} | `{name}`{mark} | {texts} |"
     yield ""
 
 

@@ -364,7 +364,7 @@ def _is_in(array: Array | None, values: tuple[str, ...], count: int) -> Bools:
     return _to_mask(pc.is_in(array, value_set=pa.array(values, pa.string())))
 
 
-_KNOWN_VALIDATORS: Final = frozenset({"_flatten", "_code_fits", "_check_rules"})
+_KNOWN_VALIDATORS: Final = frozenset({"_flatten_payload", "_code_fits", "_check_rules"})
 """Validators of whole drafts that are evaluated by columns, too. A draft with another one is validated row by row."""
 
 
