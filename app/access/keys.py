@@ -103,7 +103,7 @@ class Authenticator:
         self._anonymous = anonymous
         self._cache: dict[str, _CachedPrincipal] = {}
 
-    async def authenticate(self, authorization: str | None) -> Principal:
+    async def authenticate_request(self, authorization: str | None) -> Principal:
         """Return the principal of an Authorization header; raise Unauthenticated if its key is not valid."""
         if authorization is None:
             return self._anonymous

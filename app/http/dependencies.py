@@ -83,7 +83,7 @@ async def get_principal(
 ) -> Principal:
     """Return the principal of a request; every route but the health checks depends on it."""
     authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.authenticate(authorization)
+    return await authenticator.authenticate_request(authorization)
 
 
 PrincipalDep = Annotated[Principal, Depends(get_principal)]

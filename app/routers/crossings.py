@@ -44,7 +44,7 @@ _OR_GEOJSON: dict[str, Any] = {"content": GEOJSON_CONTENT}
 
 @router.get(
     "",
-    summary="Where roads cross the rings: guarded, open or waived, and beside the plan",
+    summary="Where roads cross the rings: guarded, open or waived, and compared with the plan",
     responses={200: {"model": CrossingList, **_OR_GEOJSON}, **describe_problems(401, 403, 404, 409, 422)},
 )
 async def list_crossings(

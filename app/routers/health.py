@@ -12,17 +12,18 @@ router = APIRouter(tags=["health"], route_class=Route)
 _FRESH = {"Cache-Control": "no-store"}
 
 
-@router.get("/livez", summary="The process lives", response_model=dict[str, str])
-async def livez() -> Response:
+@router.get("/livez", operation_id="livez_livez_get", summary="The process lives", response_model=dict[str, str])
+async def check_life() -> Response:
     return build_value_response({"status": "alive"}, headers=_FRESH)
 
 
 @router.get(
     "/readyz",
+    operation_id="readyz_readyz_get",
     summary="The service can answer: database, PostGIS, migrations",
     responses={503: {"description": "Not ready; the failed checks are named."}},
 )
-async def readyz(database: DatabaseDep) -> Response:
+async def check_readiness(database: DatabaseDep) -> Response:
     checks = await health.run_checks(database)
     if all(check["ok"] for check in checks.values()):
         return build_value_response({"status": "ready", "checks": checks}, headers=_FRESH)

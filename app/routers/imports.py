@@ -191,7 +191,7 @@ async def list_import_rows(
 
 @router.get(
     "/imports/{job}/file",
-    summary="Read the file back with what is wrong beside each row, as CSV or XLSX",
+    summary="Read the file back with the errors of each row, as CSV or XLSX",
     responses={
         200: {"content": {"text/csv": {}, _XLSX: {}}, "description": "The annotated file."},
         **describe_problems(401, 403, 404, 422),

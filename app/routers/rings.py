@@ -109,7 +109,7 @@ async def list_ring_history(
 
 @router.put(
     "/rings/{level}",
-    summary="Put a boundary in force; every record is placed anew",
+    summary="Put a boundary in force; the zone of every record is computed again",
     responses={200: _FEATURE, 201: _FEATURE, **describe_problems(401, 403, 404, 409, 412, 413, 415, 422)},
     openapi_extra=describe_body(RingBody),
 )
@@ -158,11 +158,12 @@ async def remove_ring(
 
 @router.post(
     "/membership",
+    operation_id="membership_v1_jurisdictions__code__membership_post",
     summary="Zone, rings and signed distances of up to 100,000 points",
     responses={200: {"model": MembershipAnswer}, **describe_problems(401, 403, 404, 413, 415, 422)},
     openapi_extra=describe_body(MembershipBody),
 )
-async def membership(
+async def compute_membership(
     code: JurisdictionPath, principal: PrincipalDep, payload: BodyDep, connection: ReadDep
 ) -> Response:
     return build_value_response(await ring_service.compute_membership(connection, code, payload, principal, MAX_POINTS))

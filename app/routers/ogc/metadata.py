@@ -67,9 +67,9 @@ async def get_api(request: RequestDep) -> Response:
     responses=describe_responses("The collections", JSON, HTML),
 )
 async def list_collections(request: RequestDep) -> Response:
-    known = features.list_readable_collections(request.principal)
+    visible = features.list_readable_collections(request.principal)
     extent = await request.features.fetch_extent(request.principal)
-    document = documents.build_collection_list(request.base_url, known, extent)
+    document = documents.build_collection_list(request.base_url, visible, extent)
     return build_document_or_page(request, document, "collections.html")
 
 

@@ -173,7 +173,11 @@ def _build_operation(route: Route, collection: Collection | None) -> dict[str, A
     names = {"id": collection.id, "title": collection.title} if collection else {}
     declared = dict(route.openapi_extra or FORMAT_QUERY)
     if declared == PAGE_QUERY and collection is not None:
-        queryable = [known for known in collection.visible_properties(reveal=False) if known.queryable]
+        queryable = [
+            declared_property
+            for declared_property in collection.visible_properties(reveal=False)
+            if declared_property.queryable
+        ]
         declared["parameters"] = [*declared["parameters"], *map(_build_property_parameter, queryable)]
     return {
         "operationId": (route.operation_id or "").format(**names),
@@ -192,9 +196,9 @@ def _fill_in_description(response: dict[str, Any], names: Mapping[str, str]) -> 
     return {**response, "description": response["description"].format(**names)}
 
 
-def _build_property_parameter(known: Property) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": known.type if known.type in _SIMPLE_TYPES else "string"}
-    if known.words and known.type == "text":
-        schema["enum"] = list(known.words)
-    description = known.description or known.title
-    return _build_parameter(known.name, f"{description} Several values, with commas: any of them.", schema)
+def _build_property_parameter(declared_property: Property) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": declared_property.type if declared_property.type in _SIMPLE_TYPES else "string"}
+    if declared_property.words and declared_property.type == "text":
+        schema["enum"] = list(declared_property.words)
+    description = declared_property.description or declared_property.title
+    return _build_parameter(declared_property.name, f"{description} Several values, with commas: any of them.", schema)
