@@ -1,4 +1,4 @@
-"""Merge patches as RFC 7396 has them, and pointers as RFC 6901 has them."""
+"""Merge patches (RFC 7396) and JSON Pointers (RFC 6901)."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ VECTORS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
     ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
 ]
-"""Appendix A of RFC 7396, as far as targets and patches are objects."""
+"""Appendix A of RFC 7396, where targets and patches are objects."""
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -40,7 +40,7 @@ def test_vectors_of_the_standard(target: dict[str, Any], patch: dict[str, Any], 
 
 @settings(deadline=None)
 @given(objects, objects)
-def test_a_patch_applied_twice_is_applied_once(target: dict[str, Any], patch: dict[str, Any]) -> None:
+def test_a_patch_applied_twice_changes_as_much_as_once(target: dict[str, Any], patch: dict[str, Any]) -> None:
     once = payloads.apply_merge_patch(target, patch)
     assert payloads.apply_merge_patch(once, patch) == once
 
@@ -51,7 +51,7 @@ def test_an_empty_patch_changes_nothing(target: dict[str, Any]) -> None:
     assert payloads.apply_merge_patch(target, {}) == target
 
 
-def test_a_patch_leaves_its_target_as_it_was() -> None:
+def test_a_patch_does_not_change_its_target() -> None:
     target = {"a": {"b": 1}}
     payloads.apply_merge_patch(target, {"a": {"b": 2}})
     assert target == {"a": {"b": 1}}
@@ -69,7 +69,7 @@ def test_a_feature_patches_its_properties_and_geometry() -> None:
 
 
 @pytest.mark.parametrize("patch", [None, 5, "x", [], [{}]])
-def test_a_patch_is_an_object(patch: object) -> None:
+def test_a_patch_must_be_an_object(patch: object) -> None:
     with pytest.raises(Invalid):
         payloads.apply_merge_patch({}, patch)
 
@@ -79,12 +79,12 @@ def test_pointers_are_escaped() -> None:
 
 
 @pytest.mark.parametrize("stated", ["other", 5, ["camera-1"], {}])
-def test_the_code_of_the_body_is_the_code_of_the_url(stated: object) -> None:
+def test_the_code_of_the_body_must_be_the_code_of_the_url(stated: object) -> None:
     with pytest.raises(Invalid) as refused:
         payloads.parse_draft(CAMERA, {**camera(), "code": stated}, code="camera-1")
     assert refused.value.issues[0].code == "code-mismatch"
 
 
 @pytest.mark.parametrize("body", [camera(), {k: v for k, v in camera().items() if k != "code"}])
-def test_the_code_may_stand_in_the_url_alone(body: dict[str, Any]) -> None:
+def test_the_code_may_be_in_the_url_only(body: dict[str, Any]) -> None:
     assert getattr(payloads.parse_draft(CAMERA, body, code="camera-1"), "code") == "camera-1"  # noqa: B009

@@ -1,4 +1,4 @@
-"""What the database itself promises of versions, changes and revisions, whoever writes."""
+"""Versions, changes and revisions that the database writes, for every writer."""
 
 import asyncio
 import re
@@ -78,7 +78,7 @@ async def test_an_update_makes_a_version_and_keeps_before_and_after(database: Da
     assert [(row[0], row[1].get("name_en"), row[2]["name_en"]) for row in rows] == [(2, None, "north gate")]
 
 
-async def test_a_write_that_changes_nothing_is_silent(database: Database) -> None:
+async def test_a_write_without_a_change_is_not_logged(database: Database) -> None:
     await _do(database, CAMERA, count=1)
     before = await _revision(database)
     await _do(database, "UPDATE camera SET name_en = NULL, lifecycle = 'in_use'")
@@ -86,7 +86,7 @@ async def test_a_write_that_changes_nothing_is_silent(database: Database) -> Non
     assert await _revision(database) == before
 
 
-async def test_placing_a_record_makes_no_version(database: Database) -> None:
+async def test_a_new_membership_is_not_a_new_version(database: Database) -> None:
     await _do(database, CAMERA, count=1)
     await _do(database, "UPDATE camera SET zone = 'core', rings = '{core}', distance_m = '{}'")
     assert await _rows(database, "SELECT version, zone FROM camera") == [(1, "core")]
@@ -98,7 +98,7 @@ async def test_the_version_cannot_be_set_by_hand(database: Database) -> None:
     assert await _rows(database, "SELECT version FROM camera") == [(1,)]
 
 
-async def test_removing_and_coming_back_continues_the_versions(database: Database) -> None:
+async def test_a_record_that_is_created_again_continues_its_versions(database: Database) -> None:
     await _do(database, CAMERA, count=1)
     await _do(database, "UPDATE camera SET removed_at = now()")
     await _do(database, "UPDATE camera SET removed_at = NULL")
@@ -119,7 +119,7 @@ async def test_removing_and_coming_back_continues_the_versions(database: Databas
         "DELETE FROM jurisdiction",
     ],
 )
-async def test_history_and_records_cannot_be_lost(database: Database, sql: str) -> None:
+async def test_history_and_records_cannot_be_deleted(database: Database, sql: str) -> None:
     await _do(database, CAMERA, count=1)
     with pytest.raises(DBAPIError, match="refused"):
         await _do(database, sql)
@@ -127,12 +127,12 @@ async def test_history_and_records_cannot_be_lost(database: Database, sql: str) 
 
 
 @pytest.mark.parametrize("code", ["", "a" * 65, "a b", "é", "a\n"])
-async def test_the_database_refuses_what_is_not_a_code(database: Database, code: str) -> None:
+async def test_the_database_rejects_an_invalid_code(database: Database, code: str) -> None:
     with pytest.raises(DBAPIError, match="ck_camera_code"):
         await _do(database, CAMERA.replace("'c' || n", ":code"), count=1, code=code)
 
 
-async def test_a_session_that_writes_days_its_own_way_writes_the_same_document(
+async def test_the_date_style_of_a_session_does_not_change_the_document(
     database: Database,
 ) -> None:
     async with database.open_transaction(WHO) as connection:
@@ -140,16 +140,16 @@ async def test_a_session_that_writes_days_its_own_way_writes_the_same_document(
         await connection.execute(text("SET LOCAL timezone = 'Asia/Shanghai'"))
         await connection.execute(text(CAMERA), {"count": 1})
         await connection.execute(text("UPDATE camera SET installed_on = '31.12.2025'"))
-    found = await record_queries.fetch_record(database.fetch, CAMERA_RECORD, "c1", scope=None)
-    assert found is not None
-    body = orjson.loads(found.body)
+    record = await record_queries.fetch_record(database.fetch, CAMERA_RECORD, "c1", scope=None)
+    assert record is not None
+    body = orjson.loads(record.body)
     assert body["installed_on"] == "2025-12-31"
     assert body["updated_at"].endswith("+00:00")
     at = await _rows(database, "SELECT updated_at FROM camera")
     assert datetime.fromisoformat(body["updated_at"]) == at[0][0]
 
 
-async def test_history_written_through_the_view_is_history(database: Database) -> None:
+async def test_a_change_written_through_the_view_is_in_the_history(database: Database) -> None:
     await _do(
         database,
         "INSERT INTO change (actor, jurisdiction, kind, code, operation, after) "
@@ -159,7 +159,7 @@ async def test_history_written_through_the_view_is_history(database: Database) -
     assert rows == [({"x": 1}, True)]
 
 
-async def test_states_are_logged_when_they_change_and_only_then(database: Database) -> None:
+async def test_only_changed_states_are_logged(database: Database) -> None:
     await _do(database, CAMERA, count=1)
     insert = "INSERT INTO device_state VALUES ('camera', 'c1', '410800', 'online', now(), now())"
     await _do(database, insert)
@@ -176,7 +176,7 @@ async def test_states_are_logged_when_they_change_and_only_then(database: Databa
     assert logged == [(None, "online"), ("online", "offline")]
 
 
-async def test_a_device_that_speaks_again_after_silence_is_a_change(database: Database) -> None:
+async def test_a_report_after_a_stale_state_is_a_change(database: Database) -> None:
     await _do(database, CAMERA, count=1)
     await _do(
         database,
@@ -187,8 +187,8 @@ async def test_a_device_that_speaks_again_after_silence_is_a_change(database: Da
     assert await _revision(database) == first + 1
 
 
-async def test_a_slow_writer_is_never_hidden_behind_a_fast_one(database: Database) -> None:
-    """The slow one writes first and commits last: its commit must still be a new revision."""
+async def test_a_slow_transaction_is_a_new_revision(database: Database) -> None:
+    """The slow transaction writes first and commits last; its commit must still be a new revision."""
     async with database.open_transaction(WHO) as slow:
         await slow.execute(text(CAMERA), {"count": 1})
         await _do(database, "UPDATE jurisdiction SET name_en = 'fast'")
@@ -197,14 +197,14 @@ async def test_a_slow_writer_is_never_hidden_behind_a_fast_one(database: Databas
 
 
 async def test_two_long_transactions_do_not_wait_for_each_other(database: Database) -> None:
-    async with database.open_transaction(WHO) as one:
-        await one.execute(text(CAMERA), {"count": 1})
-        async with asyncio.timeout(5), database.open_transaction(WHO) as other:
-            await other.execute(text(CAMERA.replace("'c'", "'d'")), {"count": 1})
+    async with database.open_transaction(WHO) as first:
+        await first.execute(text(CAMERA), {"count": 1})
+        async with asyncio.timeout(5), database.open_transaction(WHO) as second:
+            await second.execute(text(CAMERA.replace("'c'", "'d'")), {"count": 1})
     assert len(await _rows(database, "SELECT 1 FROM camera")) == 2
 
 
-async def test_a_rolled_back_write_leaves_nothing(database: Database) -> None:
+async def test_a_rolled_back_write_leaves_no_trace(database: Database) -> None:
     before = await _revision(database)
 
     async def fails_half_way() -> None:
@@ -235,7 +235,7 @@ async def test_a_reference_stays_inside_the_jurisdiction(database: Database) -> 
 
 @pytest.mark.parametrize("kind", [CONTROL_POINT, ROAD, BUILDING, CHECKPOINT, CAMERA_RECORD], ids=lambda k: k.name)
 async def test_documents_have_the_columns_of_their_table(database: Database, kind: Kind) -> None:
-    """A migration that adds a column must renew the trigger that writes the document."""
+    """A migration that adds a column must replace the trigger that writes the document."""
     rows = await _rows(
         database,
         "SELECT prosrc FROM pg_proc WHERE proname = :name",
@@ -259,18 +259,18 @@ async def test_a_document_escapes_every_character_that_json_does(database: Datab
         assert (body["notes"], body["model"]) == (odd, "plain"), number
 
 
-async def test_a_record_of_no_jurisdiction_is_refused(database: Database) -> None:
+async def test_a_record_of_an_unknown_jurisdiction_is_rejected(database: Database) -> None:
     with pytest.raises(DBAPIError, match="999999 is not registered"):
         await _do(database, CAMERA.replace("410800", "999999"), count=1)
 
 
-async def test_a_document_is_the_record_whatever_is_in_it(database: Database) -> None:
+async def test_a_document_has_all_values_of_its_record(database: Database) -> None:
     await _do(database, CAMERA, count=1)
     odd = 'quote " backslash \\ newline \n 摄像机'
     await _do(database, "UPDATE camera SET name_zh = :odd, network_address = :odd", odd=odd)
-    found = await record_queries.fetch_record(database.fetch, CAMERA_RECORD, "c1", scope=None, reveal=True)
-    assert found is not None
-    body = orjson.loads(found.body)
+    record = await record_queries.fetch_record(database.fetch, CAMERA_RECORD, "c1", scope=None, reveal=True)
+    assert record is not None
+    body = orjson.loads(record.body)
     assert (body["name_zh"], body["network_address"], body["state"]) == (odd, odd, "unknown")
     logged = await _rows(database, "SELECT after FROM change WHERE operation = 'update'")
     assert logged[0][0]["network_address"] == odd

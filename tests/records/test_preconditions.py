@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match as RFC 9110 has them."""
+"""If-Match and If-None-Match (RFC 9110)."""
 
 import pytest
 
@@ -7,19 +7,19 @@ from app.records.payloads import Precondition, format_etag, is_unchanged
 
 
 @pytest.mark.parametrize("header", ['"7"', ' "7" ', '"1", "7"', '"1","7","9"', "*", " * "])
-def test_if_match_holds(header: str) -> None:
+def test_if_match_matches(header: str) -> None:
     Precondition(if_match=header).check_version(7)
 
 
 @pytest.mark.parametrize("header", ["", "7", '"8"', 'W/"7"', '"1", W/"7"', '"07"', "7, 8", '""', '"*"'])
-def test_if_match_does_not_hold(header: str) -> None:
+def test_if_match_does_not_match(header: str) -> None:
     with pytest.raises(PreconditionFailed) as refused:
         Precondition(if_match=header).check_version(7)
     assert refused.value.current_version == 7
 
 
 @pytest.mark.parametrize("header", ["*", '"1"', '"None"'])
-def test_if_match_never_holds_for_what_is_not_there(header: str) -> None:
+def test_if_match_does_not_match_a_missing_record(header: str) -> None:
     with pytest.raises(PreconditionFailed, match="the record does not exist"):
         Precondition(if_match=header).check_version(None)
 
@@ -31,7 +31,7 @@ def test_if_none_match_star_is_create_only() -> None:
         create.check_version(7)
 
 
-def test_another_if_none_match_asks_nothing_of_a_write() -> None:
+def test_other_if_none_match_allows_every_write() -> None:
     Precondition(if_none_match='"7"').check_version(7)
     Precondition().check_version(None)
 

@@ -1,4 +1,4 @@
-"""The database has the last word: what slips past the drafts is refused in our words."""
+"""The database checks the rules too; its errors become conflicts with the field."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whether a place fits its jurisdiction: swapped axes are told from places elsewhere."""
+"""Locations in the extent of a jurisdiction, outside it, and with swapped axes; the cache of rings."""
 
 from contextlib import suppress
 
@@ -17,11 +17,11 @@ from app.rings import service as ring_service
 from tests.builders import CITY, LAT, LON, jurisdiction, square
 
 FAR_WEST = JurisdictionRings("650100", (86.0, 42.0, 89.0, 45.0), None, None, ())
-"""Here both readings of a pair of numbers are places on Earth."""
+"""An extent in which both orders of a pair of numbers are locations on Earth."""
 
 
 @pytest.mark.parametrize("shape", [Point(87.6, 43.8), Point(86, 42), box(86, 42, 89, 45)])
-def test_what_lies_in_the_extent_fits(shape: Point) -> None:
+def test_a_location_in_the_extent_has_no_issue(shape: Point) -> None:
     assert find_location_issue(FAR_WEST, shape) is None
 
 
@@ -36,13 +36,13 @@ def test_what_lies_in_the_extent_fits(shape: Point) -> None:
         (LineString([(87, 43), (43, 87)]), "outside-extent"),
     ],
 )
-def test_what_lies_elsewhere_is_told_why(shape: Point, code: str) -> None:
+def test_a_location_outside_the_extent_has_an_issue(shape: Point, code: str) -> None:
     fault = find_location_issue(FAR_WEST, shape)
     assert fault is not None
     assert (fault.pointer, fault.code) == ("/geometry", code)
 
 
-def test_without_an_extent_everything_fits() -> None:
+def test_without_an_extent_no_location_has_an_issue() -> None:
     assert find_location_issue(JurisdictionRings("650100", None, None, None, ()), Point(0, 0)) is None
 
 
@@ -53,8 +53,8 @@ async def _put_ring(connection: AsyncConnection, half_deg: float) -> None:
     )  # fmt: skip
 
 
-async def test_a_ring_that_was_rolled_back_places_nothing(database: Database) -> None:
-    """Its version number is given again, to another boundary."""
+async def test_a_rolled_back_ring_is_not_used(database: Database) -> None:
+    """Another boundary gets the same version number after the rollback."""
     who = WriteContext("tests")
     async with database.open_transaction(who) as connection:
         await record_service.create_record(
