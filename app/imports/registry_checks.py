@@ -89,7 +89,7 @@ async def check_batch(
     if registered_count:
         await checker.check_rules()
     await checker.check_references()
-    await checker.check_owner_references()
+    await checker.check_owner_references(registered_count)
     await checker.check_report_times()
     refused = np.intersect1d(batch.staged, batch.refused)
     if len(refused):
@@ -156,13 +156,15 @@ class _BatchChecker:
                     for row, owner, code in unknown
                 )
 
-    async def check_owner_references(self) -> None:
+    async def check_owner_references(self, registered_count: int) -> None:
         """Refuse rows with the owner reference of another record."""
         key_fields = self.fields & {"owner_unit", "owner_reference"}
         if "owner_reference" not in self.kind.draft.model_fields or not key_fields:
             return
         if len(key_fields) == 2:
             taken = await staging_queries.fetch_taken_references(self.connection, self.kind)
+        elif not registered_count:
+            return  # a new record without one of the two fields has no key
         else:
             taken = await partial_rows.fetch_taken_references(self.connection, self.kind, self.fields)
         self.batch.add_issues(row_errors.REFERENCE_TAKEN.to_issue(row, code=code) for row, code in taken)

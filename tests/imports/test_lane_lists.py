@@ -91,7 +91,7 @@ async def test_lanes_of_a_stranger_are_refused_by_name_all_of_them(
     assert "fields that a new checkpoint needs" in refused[1]["message"]
     strange = await send(gates, _list(_lane(STRANGER, 1)), name="l.json", kind="checkpoint")
     assert (strange.status_code, strange.json()["code"]) == (422, "fields-missing")
-    assert "none of those is registered" in strange.json()["detail"]
+    assert "none of the checkpoints is registered" in strange.json()["detail"]
 
 
 async def test_a_bad_lane_refuses_its_checkpoint_and_says_where(gates: httpx.AsyncClient) -> None:

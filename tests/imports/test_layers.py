@@ -27,4 +27,4 @@ async def test_the_layer_with_the_shapes_of_the_kind_is_read(city: httpx.AsyncCl
     assert "layer-chosen" in [note["code"] for note in job["notes"]]
     refused = await send(city, path.read_bytes(), name="a.gpkg", layer="areas")
     assert (refused.status_code, refused.json()["code"]) == (422, "fields-missing")
-    assert "'areas' holds Polygon" in refused.json()["detail"]
+    assert "layer 'areas' has geometries of type Polygon" in refused.json()["detail"]

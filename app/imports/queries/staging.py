@@ -50,18 +50,20 @@ async def create_staging_table(connection: AsyncConnection, kind: Kind) -> None:
         ("idle_in_transaction_session_timeout", "600000"),
     ):
         await connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": setting, "value": value})
-    columns = ", ".join(quote_identifier(name) for name in list_written_columns(kind))
-    report = "".join(
-        f', CAST(NULL AS {sql_type}) AS "{name}"' for name, sql_type in _REPORT_COLUMNS.items() if kind.is_device
-    )
-    await connection.execute(
-        text(
-            f'CREATE TEMP TABLE import_stage ON COMMIT DROP AS SELECT CAST(NULL AS bigint) AS "row", '
-            f"{columns}{report} FROM {kind.name} WITH NO DATA"
-        )
-    )
+    await connection.execute(text(_build_staging_table(kind)))
     await connection.execute(
         text('CREATE TEMP TABLE import_seen (jurisdiction text COLLATE "C", code text COLLATE "C") ON COMMIT DROP')
+    )
+
+
+@cache
+def _build_staging_table(kind: Kind) -> str:
+    columns = ", ".join(quote_identifier(name) for name in list_written_columns(kind))
+    report_columns = _REPORT_COLUMNS if kind.is_device else {}
+    report = "".join(f', CAST(NULL AS {sql_type}) AS "{name}"' for name, sql_type in report_columns.items())
+    return (
+        f'CREATE TEMP TABLE import_stage ON COMMIT DROP AS SELECT CAST(NULL AS bigint) AS "row", '
+        f"{columns}{report} FROM {kind.name} WITH NO DATA"
     )
 
 
