@@ -100,7 +100,7 @@ class ScenarioPlan(BaseModel):
     scenario: ScenarioName
     planned: list[PlanStep] = Field(description="To register now: new places, and new devices as `planned`.")
     carried_out: list[PlanStep] = Field(description="To send when the work is done: everything as it was imagined.")
-    left_out: int = Field(description="States and failures, which are no records.")
+    left_out: int = Field(description="States and failures, because they are not records.")
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,7 @@ class RoadFields(Identified):
 
 
 class BuildingFields(Identified):
-    """What stands in the way of looking: a footprint and how high it rises."""
+    """A building that can block the line of sight: its footprint and height."""
 
     height_m: Annotated[Metres, Rule(gt=0, le=1000)] | None = Field(
         default=None, sa_type=Double, description="Height above the ground. Not given: from levels."

@@ -72,18 +72,18 @@ async def run_batch(
         with ``atomic``, if any item is not valid: the issues of all items; nothing is written.
     """
     principal.require_role(kind.write_role)
-    items = [_parse_item(kind, index, item) for index, item in enumerate(_list_items(payload))]
+    items = [parse_item(kind, index, item) for index, item in enumerate(_list_items(payload))]
     _reject_duplicates(items)
     owners = {writing.get_owner(kind, item.draft) for item in items if item.draft is not None}
     await writing.lock_jurisdictions(connection, kind, owners)
     codes = sorted({item.code for item in items if item.code})
     existing = await record_queries.lock_records(connection, kind.name, codes)
-    _reject_outside_scope(kind, items, existing, principal)
+    reject_outside_scope(kind, items, existing, principal)
     await _validate_items(connection, kind, items)
     if semantics == "atomic":
         _check_all_valid(items)
     else:
-        await _reject_referenced(connection, kind, items)
+        await reject_referenced(connection, kind, items)
     await _remove_records(connection, kind, items)
     await _upsert_records(connection, kind, items, existing, principal)
     results = [item.build_result() for item in items]
@@ -106,10 +106,10 @@ def _list_items(payload: object) -> Sequence[object]:
     return items
 
 
-def _parse_item(kind: Kind, index: int, value: object) -> BatchItem:
+def parse_item(kind: Kind, index: int, value: object) -> BatchItem:
     """Parse one item: {"upsert": record}, {"delete": code}, or a record to upsert."""
     if isinstance(value, dict) and set(value) == {"delete"}:
-        item = BatchItem(index, "delete", code=_parse_code(value["delete"]))
+        item = BatchItem(index, "delete", code=parse_code(value["delete"]))
         if item.code is None:
             item.reject("", "string-pattern-mismatch", Message("must be the code of a record"))
         return item
@@ -117,7 +117,7 @@ def _parse_item(kind: Kind, index: int, value: object) -> BatchItem:
     record = value["upsert"] if has_upsert and isinstance(value, dict) else value
     item = BatchItem(index, "upsert", "/upsert" if has_upsert else "")
     if isinstance(record, dict):
-        item.code = _parse_code(record.get("code"))
+        item.code = parse_code(record.get("code"))
     try:
         item.draft = payloads.parse_draft(kind, record)
         item.code = writing.get_code(item.draft)
@@ -126,7 +126,7 @@ def _parse_item(kind: Kind, index: int, value: object) -> BatchItem:
     return item
 
 
-def _parse_code(value: object) -> str | None:
+def parse_code(value: object) -> str | None:
     """Return a value that can be a code, else None: the response does not repeat other values."""
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
@@ -143,7 +143,7 @@ def _reject_duplicates(items: Sequence[BatchItem]) -> None:
             first_index[item.code] = item.index
 
 
-def _reject_outside_scope(
+def reject_outside_scope(
     kind: Kind, items: Sequence[BatchItem], existing: Mapping[str, LockedRecord], principal: Principal
 ) -> None:
     """Reject items outside the scope of the principal, and codes of other jurisdictions."""
@@ -170,14 +170,14 @@ def _is_in_scope(principal: Principal, jurisdiction: str) -> bool:
     return principal.jurisdictions is None or jurisdiction in principal.jurisdictions
 
 
-def _select_drafts(items: Sequence[BatchItem]) -> tuple[list[BatchItem], list[Draft]]:
+def select_drafts(items: Sequence[BatchItem]) -> tuple[list[BatchItem], list[Draft]]:
     """Return the items with a valid draft, and the drafts."""
     pairs = [(item, item.draft) for item in items if item.draft is not None and not item.issues]
     return [item for item, _ in pairs], [draft for _, draft in pairs]
 
 
 async def _validate_items(connection: AsyncConnection, kind: Kind, items: Sequence[BatchItem]) -> None:
-    valid_items, drafts = _select_drafts(items)
+    valid_items, drafts = select_drafts(items)
     for item, issues in zip(valid_items, await writing.validate_drafts(connection, kind, drafts), strict=True):
         item.issues.extend(issue.with_prefix(item.prefix) for issue in issues)
 
@@ -197,7 +197,7 @@ def _check_all_valid(items: Sequence[BatchItem]) -> None:
     raise Invalid(message, code="batch-refused", issues=issues[:_MAX_ISSUES])
 
 
-async def _reject_referenced(connection: AsyncConnection, kind: Kind, items: Sequence[BatchItem]) -> None:
+async def reject_referenced(connection: AsyncConnection, kind: Kind, items: Sequence[BatchItem]) -> None:
     """Reject the removals of records that other records refer to, and only these."""
     removals = {item.code: item for item in items if item.action == "delete" and not item.issues}
     codes = [code for code in removals if code is not None]
@@ -225,7 +225,7 @@ async def _upsert_records(
     existing: Mapping[str, LockedRecord],
     principal: Principal,
 ) -> None:
-    valid_items, drafts = _select_drafts(items)
+    valid_items, drafts = select_drafts(items)
     if not drafts:
         return
     versions = await writing.apply_drafts(connection, kind, drafts, principal)

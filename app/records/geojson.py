@@ -51,7 +51,7 @@ def parse_geometry(value: object, types: Sequence[str]) -> BaseGeometry:
     if unknown:
         raise to_pydantic_error("geometry-member", Message("unknown geometry member {name!r}", name=min(unknown)))
     coordinates = value.get("coordinates")
-    for position in _iter_positions(coordinates, _NESTING[str(geometry_type)]):
+    for position in iter_positions(coordinates, _NESTING[str(geometry_type)]):
         _validate_position(position)
     if geometry_type == "Polygon":
         _validate_rings(coordinates)  # type: ignore[arg-type]  # nesting is valid
@@ -65,7 +65,7 @@ def parse_geometry(value: object, types: Sequence[str]) -> BaseGeometry:
     return shapely.transform(geometry, lambda lonlat: np.round(lonlat, DECIMALS))
 
 
-def _iter_positions(coordinates: object, nesting: int) -> Iterable[Sequence[float]]:
+def iter_positions(coordinates: object, nesting: int) -> Iterable[Sequence[float]]:
     """Yield every position of an array that must be nested exactly ``nesting`` deep."""
     if not isinstance(coordinates, list):
         raise to_pydantic_error(
@@ -77,7 +77,7 @@ def _iter_positions(coordinates: object, nesting: int) -> Iterable[Sequence[floa
     if not coordinates:
         raise to_pydantic_error("geometry-empty", Message("the geometry is empty"))
     for element in coordinates:
-        yield from _iter_positions(element, nesting - 1)
+        yield from iter_positions(element, nesting - 1)
 
 
 def _validate_position(position: Sequence[object]) -> None:

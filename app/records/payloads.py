@@ -32,16 +32,16 @@ def parse_draft(kind: Kind, payload: object, *, code: str | None = None) -> Draf
         with every issue of the payload.
     """
     if code is not None and isinstance(payload, Mapping):
-        payload = _add_code(payload, code)
+        payload = add_code(payload, code)
     try:
         return kind.draft.model_validate(payload)
     except ValidationError as error:
         issues = to_issues(error)
         subject = Message("The {kind} is not valid", kind=kind.title)
-        raise build_invalid(subject, issues, _choose_problem_code({issue.code for issue in issues})) from error
+        raise build_invalid(subject, issues, choose_problem_code({issue.code for issue in issues})) from error
 
 
-def _choose_problem_code(codes: set[str]) -> str:
+def choose_problem_code(codes: set[str]) -> str:
     """Return the code of a problem with such issues: that of the issues where clients react to it."""
     if "forbidden-content" in codes:
         return "forbidden-content"
@@ -52,7 +52,7 @@ def _choose_problem_code(codes: set[str]) -> str:
     return code if specific else "invalid"
 
 
-def _add_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:
+def add_code(payload: Mapping[str, Any], code: str) -> Mapping[str, Any]:
     """Return a payload with the code in the URL; raise Invalid if it has another code."""
     is_feature = payload.get("type") == "Feature"
     properties = payload.get("properties") if is_feature else payload
@@ -133,7 +133,7 @@ class Precondition:
 
     def check_version(self, version: int | None) -> None:
         """Raise PreconditionFailed if the version of a record does not match; None: the record does not exist."""
-        if self.if_match is not None and not _matches_version(self.if_match, version):
+        if self.if_match is not None and not matches_version(self.if_match, version):
             if version is None:
                 detail = Message("If-Match {header} does not match: the record does not exist.", header=self.if_match)
             else:
@@ -148,7 +148,7 @@ class Precondition:
             raise PreconditionFailed(detail, version)
 
 
-def _matches_version(header: str, version: int | None) -> bool:
+def matches_version(header: str, version: int | None) -> bool:
     """Return whether If-Match matches; the comparison is strong, so a weak tag does not match."""
     if version is None:
         return False

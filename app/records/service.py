@@ -126,7 +126,7 @@ async def save_record(
     if existing is not None and existing.removed:
         existing = None
     if existing is not None and existing.jurisdiction != owner:
-        raise _build_owner_conflict(kind, code, principal, existing.jurisdiction)
+        raise build_owner_conflict(kind, code, principal, existing.jurisdiction)
     precondition.check_version(None if existing is None else existing.version)
     try:
         versions = await writing.save_drafts(connection, kind, [draft], principal, create_only=precondition.create_only)
@@ -151,7 +151,7 @@ def _build_code_conflict(kind: Kind, code: str) -> Conflict:
     return Conflict(message, code="already-exists", issues=(Issue("/code", "already-exists", message),))
 
 
-def _build_owner_conflict(kind: Kind, code: str, principal: Principal, owner: str) -> Conflict:
+def build_owner_conflict(kind: Kind, code: str, principal: Principal, owner: str) -> Conflict:
     """Return the conflict for a record of another jurisdiction; its owner is named only inside the scope."""
     if principal.jurisdictions is not None and owner not in principal.jurisdictions:
         return _build_code_conflict(kind, code)

@@ -131,7 +131,7 @@ async def apply_drafts(
     rows = [draft.model_dump(mode="json", exclude=_STATE_FIELDS) for draft in drafts]
     if kind.has_zone:
         await _add_memberships(connection, kind, drafts, rows)
-    projections = await _load_projections(connection, kind, drafts)
+    projections = await load_projections(connection, kind, drafts)
     versions = await record_queries.upsert_records(connection, kind, rows, create_only=create_only)
     if kind.is_device:
         await _record_states(connection, kind, drafts, versions, principal)
@@ -143,7 +143,7 @@ async def apply_drafts(
     return versions
 
 
-async def _load_projections(
+async def load_projections(
     connection: AsyncConnection, kind: Kind, drafts: Sequence[Draft]
 ) -> dict[str, LocalProjection | None]:
     """Return the current projections of jurisdictions that are about to change; a new one changes every distance."""

@@ -131,10 +131,10 @@ async def save_ring(
     principal.require_role_in("editor", [jurisdiction])
     await membership_queries.lock_rings(connection, [jurisdiction], exclusive=True)
     rings = await ring_membership.load_jurisdiction_rings(connection, jurisdiction)
-    geometry_json, properties = _split_payload(payload)
+    geometry_json, properties = split_payload(payload)
     _check_size(geometry_json, max_vertices)
     draft = _parse_ring_draft({**properties, "jurisdiction": jurisdiction, "level": level}, received or datum)
-    polygon = await anyio.to_thread.run_sync(_parse_polygon, geometry_json, datum)
+    polygon = await anyio.to_thread.run_sync(parse_polygon, geometry_json, datum)
     if issue := ring_membership.find_location_issue(rings, polygon):
         raise build_invalid(_INVALID_GEOMETRY, [issue], issue.code)
     code = f"{jurisdiction}/{level}"
@@ -175,7 +175,7 @@ async def compute_membership(
         if a point is not a longitude and a latitude.
     """
     principal.require_role_in("reader", [jurisdiction])
-    lonlat = _parse_points(payload, limit)
+    lonlat = parse_points(payload, limit)
     rings = await ring_membership.load_jurisdiction_rings(connection, jurisdiction)
     document: dict[str, Any] = {"jurisdiction": jurisdiction, "levels": list(rings.levels)}
     if rings.index is None:
@@ -192,7 +192,7 @@ async def compute_membership(
     return document
 
 
-def _parse_points(payload: object, limit: int) -> NDArray[np.float64]:
+def parse_points(payload: object, limit: int) -> NDArray[np.float64]:
     """Return the points of a payload whose only member is ``points``, shape (n, 2)."""
     if isinstance(payload, Mapping) and (unknown := sorted(set(payload) - {"points"})):
         raise _build_point_error(f"/{unknown[0]}", Message("unknown member; the only member is points"))
@@ -223,7 +223,7 @@ def _build_point_error(pointer: str, message: Message) -> Invalid:
     return build_invalid(Message("The points are not valid"), [Issue(pointer, "invalid-point", message)])
 
 
-def _split_payload(payload: object) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def split_payload(payload: object) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Return geometry and properties of a Feature, a collection of one feature, or a geometry."""
     if isinstance(payload, Mapping) and payload.get("type") == "FeatureCollection":
         features = payload.get("features")
@@ -241,7 +241,7 @@ def _split_payload(payload: object) -> tuple[Mapping[str, Any], dict[str, Any]]:
 
 
 def _check_size(geometry: Mapping[str, Any], limit: int) -> None:
-    count = _count_positions(geometry.get("coordinates"))
+    count = count_positions(geometry.get("coordinates"))
     if count > limit:
         message = Message(
             "The ring has {count:,} vertices; at most {limit:,} are allowed. Simplify it.", count=count, limit=limit
@@ -249,7 +249,7 @@ def _check_size(geometry: Mapping[str, Any], limit: int) -> None:
         raise TooLarge(message, limit)
 
 
-def _count_positions(coordinates: object, nesting: int = _MULTIPOLYGON_NESTING) -> int:
+def count_positions(coordinates: object, nesting: int = _MULTIPOLYGON_NESTING) -> int:
     """Return the number of positions in an array that is at most as nested as that of a MultiPolygon."""
     if not isinstance(coordinates, list) or not coordinates:
         return 0
@@ -257,7 +257,7 @@ def _count_positions(coordinates: object, nesting: int = _MULTIPOLYGON_NESTING) 
         return 1
     if coordinates[0] and not isinstance(coordinates[0][0], list):
         return len(coordinates)
-    return sum(_count_positions(element, nesting - 1) for element in coordinates)
+    return sum(count_positions(element, nesting - 1) for element in coordinates)
 
 
 def _parse_ring_draft(properties: dict[str, Any], datum: Datum) -> RingDraft:
@@ -268,7 +268,7 @@ def _parse_ring_draft(properties: dict[str, Any], datum: Datum) -> RingDraft:
         raise build_invalid(Message("The ring is not valid"), issues) from error
 
 
-def _parse_polygon(geometry: Mapping[str, Any], datum: Datum) -> MultiPolygon:
+def parse_polygon(geometry: Mapping[str, Any], datum: Datum) -> MultiPolygon:
     """Return the valid MultiPolygon in WGS 84 of a GeoJSON geometry in any datum."""
     try:
         received = parse_geometry(geometry, _POLYGON_TYPES)
