@@ -38,6 +38,6 @@ async def gis(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
             [control_point(), control_point("point-2", geometry=point(113.21, 35.21))],
         ),
     ):
-        answer = await ringed.post(f"/v1/{kind}:batch", json={"items": items})
-        assert answer.status_code == 200, answer.text
+        response = await ringed.post(f"/v1/{kind}:batch", json={"items": items})
+        assert response.status_code == 200, response.text
     return ringed

@@ -27,10 +27,10 @@ CHECKS = (
 @pytest.fixture
 async def document(client: httpx.AsyncClient) -> Json:
     """Return the description."""
-    answer = await client.get("/ogc/api")
-    assert answer.headers["content-type"] == "application/vnd.oai.openapi+json;version=3.0"
-    told: Json = answer.json()
-    return told
+    response = await client.get("/ogc/api")
+    assert response.headers["content-type"] == "application/vnd.oai.openapi+json;version=3.0"
+    content: Json = response.json()
+    return content
 
 
 async def test_it_is_openapi_3_0(document: Json) -> None:
@@ -54,16 +54,16 @@ async def test_qgis_finds_its_page_size_and_its_filters(document: Json) -> None:
 async def test_qgis_learns_which_queryable_is_the_geometry(gis: httpx.AsyncClient) -> None:
     """It sends spatial filters only where one is a reference to a GeoJSON schema without a type."""
     for collection in COLLECTIONS:
-        answer = await gis.get(f"/ogc/collections/{collection.id}/queryables")
-        told = answer.json()["properties"]["geometry"]
-        assert told["$ref"].startswith("https://geojson.org/schema/")
-        assert "type" not in told
+        response = await gis.get(f"/ogc/collections/{collection.id}/queryables")
+        content = response.json()["properties"]["geometry"]
+        assert content["$ref"].startswith("https://geojson.org/schema/")
+        assert "type" not in content
 
 
 async def test_no_client_is_refused_the_description(client: httpx.AsyncClient) -> None:
     for accept in ("application/openapi+json;version=3.1", "text/csv", "application/json"):
-        answer = await client.get("/ogc/api", headers={"Accept": accept})
-        assert answer.status_code == 200, accept
+        response = await client.get("/ogc/api", headers={"Accept": accept})
+        assert response.status_code == 200, accept
     page = await client.get("/ogc/api", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
 

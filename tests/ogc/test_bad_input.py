@@ -8,19 +8,19 @@ import pytest
 from app.http.problems import MEDIA_TYPE
 from app.ogc import analysis_features
 from tests.builders import CITY, Json
-from tests.ogc.asking import CAMERAS
+from tests.ogc.feature_requests import CAMERAS
 
 HOME = "/ogc/collections/cameras"
 
 
-async def refused(client: httpx.AsyncClient, url: str, status: int = 400, **headers: str) -> Json:
+async def fetch_problem(client: httpx.AsyncClient, url: str, status: int = 400, **headers: str) -> Json:
     """Return the problem that answers a request."""
-    answer = await client.get(url, headers=headers)
-    assert answer.status_code == status, (url, answer.text)
-    assert answer.headers["content-type"] == MEDIA_TYPE
-    told: Json = answer.json()
-    assert told["request_id"] == answer.headers["x-request-id"]
-    return told
+    response = await client.get(url, headers=headers)
+    assert response.status_code == status, (url, response.text)
+    assert response.headers["content-type"] == MEDIA_TYPE
+    document: Json = response.json()
+    assert document["request_id"] == response.headers["x-request-id"]
+    return document
 
 
 BOXES = [
@@ -44,14 +44,14 @@ BOXES = [
 
 async def test_a_bad_bbox(gis: httpx.AsyncClient) -> None:
     for box in BOXES:
-        told = await refused(gis, f"{CAMERAS}?bbox={box}")
-        assert (told["code"], told["errors"][0]["pointer"]) == ("bad-query", "?bbox")
+        document = await fetch_problem(gis, f"{CAMERAS}?bbox={box}")
+        assert (document["code"], document["errors"][0]["pointer"]) == ("bad-query", "?bbox")
 
 
 async def test_a_bbox_outside_its_system(gis: httpx.AsyncClient) -> None:
-    await refused(gis, f"{CAMERAS}?bbox=113,35,114,36&bbox-crs=EPSG:4326")
-    await refused(gis, f"{CAMERAS}?bbox=1e30,1e30,2e30,2e30&bbox-crs=EPSG:4547")
-    await refused(gis, f"{CAMERAS}?bbox=4,3,2,5&bbox-crs=EPSG:3857")
+    await fetch_problem(gis, f"{CAMERAS}?bbox=113,35,114,36&bbox-crs=EPSG:4326")
+    await fetch_problem(gis, f"{CAMERAS}?bbox=1e30,1e30,2e30,2e30&bbox-crs=EPSG:4547")
+    await fetch_problem(gis, f"{CAMERAS}?bbox=4,3,2,5&bbox-crs=EPSG:3857")
 
 
 LIMITS = ["0", "-1", "1.5", "ten", "", "1e3", "٣", "0x10", "1" * 21]
@@ -59,8 +59,8 @@ LIMITS = ["0", "-1", "1.5", "ten", "", "1e3", "٣", "0x10", "1" * 21]
 
 async def test_a_bad_limit(gis: httpx.AsyncClient) -> None:
     for limit in LIMITS:
-        told = await refused(gis, f"{CAMERAS}?limit={limit}")
-        assert told["errors"][0]["pointer"] == "?limit"
+        document = await fetch_problem(gis, f"{CAMERAS}?limit={limit}")
+        assert document["errors"][0]["pointer"] == "?limit"
 
 
 async def test_an_unknown_parameter(gis: httpx.AsyncClient) -> None:
@@ -72,15 +72,15 @@ async def test_an_unknown_parameter(gis: httpx.AsyncClient) -> None:
         CAMERAS,
         f"{CAMERAS}/cam-01",
     ):
-        told = await refused(gis, f"{url}?colour=red")
-        assert told["code"] == "unknown-parameter"
-        assert "f" in told["detail"].partition("Parameters of this route: ")[2].rstrip(".").split(", ")
+        document = await fetch_problem(gis, f"{url}?colour=red")
+        assert document["code"] == "unknown-parameter"
+        assert "f" in document["detail"].partition("Parameters of this route: ")[2].rstrip(".").split(", ")
 
 
 async def test_a_parameter_given_twice(gis: httpx.AsyncClient) -> None:
-    await refused(gis, f"{CAMERAS}?limit=1&limit=2")
-    await refused(gis, f"{CAMERAS}?" + "&".join(f"a{number}=1" for number in range(300)))
-    await refused(gis, f"{CAMERAS}?code=%00")
+    await fetch_problem(gis, f"{CAMERAS}?limit=1&limit=2")
+    await fetch_problem(gis, f"{CAMERAS}?" + "&".join(f"a{number}=1" for number in range(300)))
+    await fetch_problem(gis, f"{CAMERAS}?code=%00")
 
 
 SYSTEMS = ["crs", "bbox-crs", "filter-crs"]
@@ -95,8 +95,8 @@ async def test_an_unknown_reference_system(gis: httpx.AsyncClient) -> None:
             "4326",
             "x" * 999,
         ):
-            told = await refused(gis, f"{CAMERAS}?{parameter}={name}&bbox=1,1,2,2&filter=range_m=1")
-            assert told["errors"][0]["pointer"] == f"?{parameter}"
+            document = await fetch_problem(gis, f"{CAMERAS}?{parameter}={name}&bbox=1,1,2,2&filter=range_m=1")
+            assert document["errors"][0]["pointer"] == f"?{parameter}"
 
 
 async def test_an_unknown_collection(gis: httpx.AsyncClient) -> None:
@@ -111,19 +111,19 @@ async def test_an_unknown_collection(gis: httpx.AsyncClient) -> None:
         "x" * 999,
     ):
         for tail in ("", "/items", "/schema", "/queryables", "/sortables", "/items/x"):
-            told = await refused(gis, f"/ogc/collections/{name}{tail}", 404)
-            assert told["code"] == "not-found"
+            document = await fetch_problem(gis, f"/ogc/collections/{name}{tail}", 404)
+            assert document["code"] == "not-found"
 
 
 async def test_an_unknown_feature(gis: httpx.AsyncClient) -> None:
     for code in ("nothing", "%00", "é", "x" * 999, "cam-01%27", "CAM-01"):
         for collection in ("cameras", "rings", "gaps"):
-            await refused(gis, f"/ogc/collections/{collection}/items/{code}", 404)
+            await fetch_problem(gis, f"/ogc/collections/{collection}/items/{code}", 404)
 
 
 async def test_an_unknown_path(gis: httpx.AsyncClient) -> None:
-    assert (await refused(gis, "/ogc/nothing", 404))["code"] == "no-such-path"
-    await refused(gis, f"{CAMERAS}/cam-01/x", 404)
+    assert (await fetch_problem(gis, "/ogc/nothing", 404))["code"] == "no-such-path"
+    await fetch_problem(gis, f"{CAMERAS}/cam-01/x", 404)
 
 
 async def test_a_format_that_is_not_there(gis: httpx.AsyncClient) -> None:
@@ -135,12 +135,12 @@ async def test_a_format_that_is_not_there(gis: httpx.AsyncClient) -> None:
         CAMERAS,
         f"{CAMERAS}/cam-01",
     ):
-        told = await refused(gis, url, 406, Accept="text/csv")
-        assert told["code"] == "not-acceptable"
-        assert "json" in told["detail"]
-        assert (await refused(gis, f"{url}?f=shapefile"))["errors"][0]["pointer"] == "?f"
-    await refused(gis, f"{HOME}/schema?f=geojson", 406)
-    await refused(gis, CAMERAS, 406, Accept="*/*;q=0")
+        document = await fetch_problem(gis, url, 406, Accept="text/csv")
+        assert document["code"] == "not-acceptable"
+        assert "json" in document["detail"]
+        assert (await fetch_problem(gis, f"{url}?f=shapefile"))["errors"][0]["pointer"] == "?f"
+    await fetch_problem(gis, f"{HOME}/schema?f=geojson", 406)
+    await fetch_problem(gis, CAMERAS, 406, Accept="*/*;q=0")
 
 
 async def test_accept_is_read_as_it_is_meant(gis: httpx.AsyncClient) -> None:
@@ -157,13 +157,13 @@ async def test_accept_is_read_as_it_is_meant(gis: httpx.AsyncClient) -> None:
         ("application/geo+json;q=oops, text/html", "text/html"),
     ):
         for url in (CAMERAS, f"{CAMERAS}/cam-01"):
-            answer = await gis.get(url, headers={"Accept": accept})
-            assert answer.headers.get("content-type", "").startswith(expected), (
+            response = await gis.get(url, headers={"Accept": accept})
+            assert response.headers.get("content-type", "").startswith(expected), (
                 accept,
-                answer.text,
+                response.text,
             )
-    answer = await gis.get(f"{CAMERAS}?f=json", headers={"Accept": "text/html"})
-    assert answer.headers["content-type"] == "application/geo+json"
+    response = await gis.get(f"{CAMERAS}?f=json", headers={"Accept": "text/html"})
+    assert response.headers["content-type"] == "application/geo+json"
 
 
 TIMES = [
@@ -182,7 +182,7 @@ TIMES = [
 
 async def test_a_bad_time(gis: httpx.AsyncClient) -> None:
     for when in TIMES:
-        assert (await refused(gis, f"{CAMERAS}?datetime={when}"))["errors"][0]["pointer"] == "?datetime"
+        assert (await fetch_problem(gis, f"{CAMERAS}?datetime={when}"))["errors"][0]["pointer"] == "?datetime"
 
 
 async def test_the_ends_of_time(gis: httpx.AsyncClient) -> None:
@@ -210,7 +210,7 @@ VALUES = [
 
 async def test_a_bad_value(gis: httpx.AsyncClient) -> None:
     for query in VALUES:
-        await refused(gis, f"{CAMERAS}?{query}")
+        await fetch_problem(gis, f"{CAMERAS}?{query}")
 
 
 ORDERS = [
@@ -231,14 +231,14 @@ ORDERS = [
 
 async def test_a_bad_order(gis: httpx.AsyncClient) -> None:
     for names in ORDERS:
-        assert (await refused(gis, f"{CAMERAS}?sortby={names}"))["errors"][0]["pointer"] == "?sortby"
+        assert (await fetch_problem(gis, f"{CAMERAS}?sortby={names}"))["errors"][0]["pointer"] == "?sortby"
 
 
 async def test_properties_that_are_not_there(gis: httpx.AsyncClient) -> None:
     for url in (CAMERAS, f"{CAMERAS}/cam-01"):
-        await refused(gis, f"{url}?properties=code,nothing")
-        await refused(gis, f"{url}?properties=document")
-        await refused(gis, f"{url}?skipGeometry=maybe")
+        await fetch_problem(gis, f"{url}?properties=code,nothing")
+        await fetch_problem(gis, f"{url}?properties=document")
+        await fetch_problem(gis, f"{url}?skipGeometry=maybe")
 
 
 async def test_a_cursor_of_another_kind(gis: httpx.AsyncClient) -> None:
@@ -252,18 +252,18 @@ async def test_a_cursor_of_another_kind(gis: httpx.AsyncClient) -> None:
         "cursor=W251bGwsW11d", "cursor=W251bGwsWzFdXQ", "cursor=W251bGwsWyJcdTAwMDAiXV0",
         "sortby=range_m&cursor=WyJyYW5nZV9tIixbImEiLCJiIl1d", "cursor=" + "A" * 5000,
     ):  # fmt: skip
-        told = await refused(gis, f"{CAMERAS}?{query}")
-        assert told["errors"][0]["pointer"] == "?cursor", query
+        document = await fetch_problem(gis, f"{CAMERAS}?{query}")
+        assert document["errors"][0]["pointer"] == "?cursor", query
 
 
 async def test_an_unknown_filter_language(gis: httpx.AsyncClient) -> None:
-    told = await refused(gis, f"{CAMERAS}?filter=a=1&filter-lang=cql-text")
-    assert "cql2-text or cql2-json" in told["detail"]
+    document = await fetch_problem(gis, f"{CAMERAS}?filter=a=1&filter-lang=cql-text")
+    assert "cql2-text or cql2-json" in document["detail"]
 
 
 async def test_a_filter_of_thousands_of_parts(gis: httpx.AsyncClient) -> None:
-    told = await refused(gis, f"{CAMERAS}?filter=" + "+OR+".join(["a=1"] * 9000))
-    assert told["code"] == "filter-too-large"
+    document = await fetch_problem(gis, f"{CAMERAS}?filter=" + "+OR+".join(["a=1"] * 9000))
+    assert document["code"] == "filter-too-large"
 
 
 async def test_a_feature_beyond_a_projection(gis: httpx.AsyncClient) -> None:
@@ -274,14 +274,14 @@ async def test_a_feature_beyond_a_projection(gis: httpx.AsyncClient) -> None:
     assert (await gis.post("/v1/cameras", json=pole)).status_code == 201
     for srid in (3857, 4534, 4554):
         for url in (f"{CAMERAS}/pole", CAMERAS):
-            answer = await gis.get(f"{url}?crs=EPSG:{srid}")
-            assert answer.status_code in (200, 400), answer.text
+            response = await gis.get(f"{url}?crs=EPSG:{srid}")
+            assert response.status_code in (200, 400), response.text
 
 
 async def test_strange_hosts_and_headers(gis: httpx.AsyncClient) -> None:
     for host in (b"", b"a b", b"x:y:z", "é".encode(), b"[::1", b"127.0.0.1:99999"):
-        answer = await gis.get("/ogc", headers={b"Host": host})
-        assert answer.status_code < 500, host
+        response = await gis.get("/ogc", headers={b"Host": host})
+        assert response.status_code < 500, host
     for accept in (",", ";", "a" * 5000, "q=1;;,"):
         assert (await gis.get(CAMERAS, headers={"Accept": accept})).status_code in (200, 406)
 
@@ -291,14 +291,14 @@ async def test_a_wrong_filter_costs_no_computation(gis: httpx.AsyncClient, monke
     computed: list[str] = []
     source = analysis_features.SOURCES["coverage"]
 
-    async def counted(*given: Any) -> bytes:
-        computed.append(given[1])
-        return await source(*given)
+    async def counted(*query: Any) -> bytes:
+        computed.append(query[1])
+        return await source(*query)
 
     monkeypatch.setitem(analysis_features.SOURCES, "coverage", counted)
     url = "/ogc/collections/coverage/items"
     for text in ("zone", "nosuch = 1", "zone = 5", "zone ="):
-        await refused(gis, f"{url}?filter={text}")
+        await fetch_problem(gis, f"{url}?filter={text}")
     assert computed == []
     assert (await gis.get(url, params={"filter": "zone = 'core'"})).status_code == 200
     assert computed == [CITY]

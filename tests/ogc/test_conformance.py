@@ -7,7 +7,7 @@ import pytest
 
 from app.ogc.documents import CONFORMANCE
 from tests.ogc import test_cql2
-from tests.ogc.asking import CAMERAS, cams, filtered
+from tests.ogc.feature_requests import CAMERAS, cams, filtered
 
 Check = Callable[[httpx.AsyncClient], Awaitable[None]]
 HOME = "/ogc/collections/cameras"
@@ -15,19 +15,19 @@ HOME = "/ogc/collections/cameras"
 
 def _has(url: str, *members: str, accept: str = "application/json") -> Check:
     async def check(client: httpx.AsyncClient) -> None:
-        answer = await client.get(url, headers={"Accept": accept})
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith(accept)
-        assert set(members) <= answer.json().keys()
+        response = await client.get(url, headers={"Accept": accept})
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith(accept)
+        assert set(members) <= response.json().keys()
 
     return check
 
 
 def _is_html(url: str) -> Check:
     async def check(client: httpx.AsyncClient) -> None:
-        answer = await client.get(url, headers={"Accept": "text/html"})
-        assert answer.headers["content-type"].startswith("text/html")
-        assert answer.text.startswith("<!doctype html>")
+        response = await client.get(url, headers={"Accept": "text/html"})
+        assert response.headers["content-type"].startswith("text/html")
+        assert response.text.startswith("<!doctype html>")
 
     return check
 
@@ -41,7 +41,7 @@ def _selects(text: str, expected: list[str]) -> Check:
 
 def _all_of(start: str) -> Check:
     """Hold every filter of ``test_cql2`` that uses functions of one kind."""
-    chosen = [(text, found) for text, found in test_cql2.SELECTED if start in text.upper()]
+    chosen = [(text, results) for text, results in test_cql2.SELECTED if start in text.upper()]
     assert len(chosen) > 3
 
     async def check(client: httpx.AsyncClient) -> None:
@@ -53,14 +53,14 @@ def _all_of(start: str) -> Check:
 
 async def _json_filter(client: httpx.AsyncClient) -> None:
     tree = '{"op":"=","args":[{"property":"code"},"cam-02"]}'
-    answer = await client.get(CAMERAS, params={"filter": tree, "filter-lang": "cql2-json"})
-    assert [feature["id"] for feature in answer.json()["features"]] == cams(2)
+    response = await client.get(CAMERAS, params={"filter": tree, "filter-lang": "cql2-json"})
+    assert [feature["id"] for feature in response.json()["features"]] == cams(2)
 
 
 async def _crs(client: httpx.AsyncClient) -> None:
     for uri in (await client.get(HOME)).json()["crs"]:
-        answer = await client.get(CAMERAS, params={"crs": uri, "limit": "1"})
-        assert answer.headers["content-crs"] == f"<{uri}>"
+        response = await client.get(CAMERAS, params={"crs": uri, "limit": "1"})
+        assert response.headers["content-crs"] == f"<{uri}>"
 
 
 async def _query_parameters(client: httpx.AsyncClient) -> None:
@@ -71,22 +71,22 @@ async def _query_parameters(client: httpx.AsyncClient) -> None:
         several = feature[name] if isinstance(feature[name], list) else [feature[name]]
         if (value := next(iter(several), None)) is None:
             continue
-        given = str(value).lower() if isinstance(value, bool) else str(value)
-        told = (await client.get(CAMERAS, params={name: given, "limit": "100"})).json()
-        assert "cam-07" in [found["id"] for found in told["features"]], name
+        query = str(value).lower() if isinstance(value, bool) else str(value)
+        document = (await client.get(CAMERAS, params={name: query, "limit": "100"})).json()
+        assert "cam-07" in [results["id"] for results in document["features"]], name
 
 
 async def _sorting(client: httpx.AsyncClient) -> None:
     names = (await client.get(f"{HOME}/sortables")).json()["properties"]
     assert len(names) > 20
     for name in names:
-        answer = await client.get(CAMERAS, params={"sortby": f"-{name}"})
-        assert answer.json()["numberReturned"] == 12, name
+        response = await client.get(CAMERAS, params={"sortby": f"-{name}"})
+        assert response.json()["numberReturned"] == 12, name
 
 
 async def _properties(client: httpx.AsyncClient) -> None:
-    told = (await client.get(f"{CAMERAS}?properties=range_m")).json()
-    assert all(list(feature["properties"]) == ["range_m"] for feature in told["features"])
+    document = (await client.get(f"{CAMERAS}?properties=range_m")).json()
+    assert all(list(feature["properties"]) == ["range_m"] for feature in document["features"])
 
 
 async def _options(client: httpx.AsyncClient) -> None:
@@ -97,21 +97,21 @@ async def _options(client: httpx.AsyncClient) -> None:
 
 async def _etags(client: httpx.AsyncClient) -> None:
     current = (await client.get(f"{CAMERAS}/cam-01")).headers["etag"]
-    answer = await client.delete(f"{CAMERAS}/cam-01", headers={"If-Match": '"x"'})
-    assert (answer.status_code, answer.headers["etag"]) == (412, current)
+    response = await client.delete(f"{CAMERAS}/cam-01", headers={"If-Match": '"x"'})
+    assert (response.status_code, response.headers["etag"]) == (412, current)
 
 
 async def _functions(client: httpx.AsyncClient) -> None:
-    told = (await client.get("/ogc/functions")).json()["functions"]
-    assert {known["name"] for known in told} == {"withinDistance", "distance"}
+    document = (await client.get("/ogc/functions")).json()["functions"]
+    assert {known["name"] for known in document} == {"withinDistance", "distance"}
     for text in ("withinDistance(geometry,POINT(0 0),1)", "distance(geometry,POINT(0 0)) < 1"):
         assert await filtered(client, text) == []
 
 
 async def _oas30(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/ogc/api")
-    assert answer.headers["content-type"] == "application/vnd.oai.openapi+json;version=3.0"
-    assert answer.json()["openapi"].startswith("3.0.")
+    response = await client.get("/ogc/api")
+    assert response.headers["content-type"] == "application/vnd.oai.openapi+json;version=3.0"
+    assert response.json()["openapi"].startswith("3.0.")
 
 
 _FILTER = _selects("code = 'cam-02'", cams(2))

@@ -22,7 +22,7 @@ from app.ogc.features import FeatureService
 from app.ogc.queries.cql2_to_sql import compile_filter
 from app.ogc.queries.features import FeaturePage, FeatureQuery, build_page_statement, build_vocabulary
 from tests.builders import Json
-from tests.ogc.asking import CAMERAS, cams, filtered, ids
+from tests.ogc.feature_requests import CAMERAS, cams, filtered, ids
 
 ODD, EVEN = ids(range(1, 12, 2)), ids(range(0, 12, 2))
 BOX = "113.1995,35.1,113.2025,35.3"
@@ -119,12 +119,12 @@ async def test_each_filter_selects_what_it_says(gis: httpx.AsyncClient) -> None:
     """Every filter as text, and as JSON made of it."""
     wrong = []
     for text, expected in SELECTED:
-        found = await filtered(gis, text)
+        results = await filtered(gis, text)
         tree = json.dumps(cql2.parse_filter(text, "cql2-text"))
-        asked = {"filter": tree, "filter-lang": "cql2-json", "limit": "100"}
-        as_json = (await gis.get(CAMERAS, params=asked)).json()
-        if found != expected or [f["id"] for f in as_json["features"]] != expected:
-            wrong.append((text, found, expected))
+        params = {"filter": tree, "filter-lang": "cql2-json", "limit": "100"}
+        as_json = (await gis.get(CAMERAS, params=params)).json()
+        if results != expected or [f["id"] for f in as_json["features"]] != expected:
+            wrong.append((text, results, expected))
     assert wrong == []
 
 
@@ -134,11 +134,11 @@ async def test_geometries_of_a_filter_come_in_any_system(gis: httpx.AsyncClient)
         ("EPSG:4326", "35.1,113.1995,35.3,113.2025"),
         ("EPSG:4547", "3886000,427120,3908000,427400"),
     ):
-        asked = {"filter": f"S_INTERSECTS(geometry,BBOX({box}))", "filter-crs": crs}
-        answer = await gis.get(CAMERAS, params=asked)
-        assert answer.status_code == 200, answer.text
-        found = [feature["id"] for feature in answer.json()["features"]]
-        assert found == cams(0, 1, 2), crs
+        params = {"filter": f"S_INTERSECTS(geometry,BBOX({box}))", "filter-crs": crs}
+        response = await gis.get(CAMERAS, params=params)
+        assert response.status_code == 200, response.text
+        results = [feature["id"] for feature in response.json()["features"]]
+        assert results == cams(0, 1, 2), crs
 
 
 REFUSED: list[tuple[str, str]] = [
@@ -194,13 +194,13 @@ REFUSED: list[tuple[str, str]] = [
 
 async def test_what_does_not_fit_is_refused_and_the_place_is_told(gis: httpx.AsyncClient) -> None:
     wrong: list[Any] = []
-    for text, told in REFUSED:
-        answer = await gis.get(CAMERAS, params={"filter": text})
-        problem = answer.json()
-        if (answer.status_code, problem.get("code")) != (400, "bad-filter"):
-            wrong.append((text, answer.status_code, problem))
-        elif told.lower() not in problem["detail"].lower():
-            wrong.append((text, told, problem["detail"]))
+    for text, document in REFUSED:
+        response = await gis.get(CAMERAS, params={"filter": text})
+        problem = response.json()
+        if (response.status_code, problem.get("code")) != (400, "bad-filter"):
+            wrong.append((text, response.status_code, problem))
+        elif document.lower() not in problem["detail"].lower():
+            wrong.append((text, document, problem["detail"]))
     assert wrong == []
 
 
@@ -221,8 +221,8 @@ async def test_json_that_is_no_filter_is_refused(gis: httpx.AsyncClient) -> None
         '{"op": "a_equals", "args": [{"property": "functions"}, [{"property": "code"}]]}',
         '{"op": "between", "args": [{"property": "range_m"}, 1]}', '{"op": "casei", "args": ["x"]}',
     ):  # fmt: skip
-        answer = await gis.get(CAMERAS, params={"filter": text, "filter-lang": "cql2-json"})
-        assert (answer.status_code, answer.json()["code"]) == (400, "bad-filter"), text
+        response = await gis.get(CAMERAS, params={"filter": text, "filter-lang": "cql2-json"})
+        assert (response.status_code, response.json()["code"]) == (400, "bad-filter"), text
 
 
 def test_a_filter_too_large_is_refused_before_it_is_read() -> None:
@@ -242,9 +242,9 @@ def test_a_filter_too_large_is_refused_before_it_is_read() -> None:
         "a = 1 AND (a = 1 OR " * 5000 + "a = 1" + ")" * 5000,
         "POINT" + "(" * 10_000,
     ):
-        with pytest.raises(BadQuery) as refused:
+        with pytest.raises(BadQuery) as fetch_problem:
             cql2.parse_filter(text, "cql2-text")
-        assert refused.value.code == "filter-too-large", text[:40]
+        assert fetch_problem.value.code == "filter-too-large", text[:40]
     assert time.process_time() - began < 5
 
 
@@ -264,18 +264,18 @@ def test_a_filter_too_large_is_refused_before_it_is_read() -> None:
     ],
 )
 def test_a_tree_too_large_is_refused(tree: Json) -> None:
-    with pytest.raises(BadQuery) as refused:
+    with pytest.raises(BadQuery) as fetch_problem:
         compile_filter(tree, build_vocabulary(BY_ID["cameras"], False), StatementParameters())
-    assert refused.value.code == "filter-too-large"
+    assert fetch_problem.value.code == "filter-too-large"
 
 
 def test_a_tree_too_deep_is_refused() -> None:
     tree: Json = {"op": "=", "args": [{"property": "range_m"}, 1]}
     for _ in range(500):
         tree = {"op": "not", "args": [tree]}
-    with pytest.raises(BadQuery) as refused:
+    with pytest.raises(BadQuery) as fetch_problem:
         compile_filter(tree, build_vocabulary(BY_ID["cameras"], False), StatementParameters())
-    assert refused.value.code == "filter-too-large"
+    assert fetch_problem.value.code == "filter-too-large"
 
 
 async def test_a_spatial_filter_goes_through_the_index(gis: httpx.AsyncClient, superuser_url: str) -> None:
@@ -319,19 +319,19 @@ async def test_a_filter_that_fails_on_a_later_row_is_no_failure_of_ours(
     gis: httpx.AsyncClient, database: Database
 ) -> None:
     """115 to the power of 200 has no number; the page may be there when the count finds out."""
-    answer = await gis.get(CAMERAS, params={"filter": "range_m ^ 200 > 0", "limit": "1"})
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad-filter")
+    response = await gis.get(CAMERAS, params={"filter": "range_m ^ 200 > 0", "limit": "1"})
+    assert (response.status_code, response.json()["code"]) == (400, "bad-filter")
     features = FeatureService(database, AnalysisService(database))
-    asked = FeatureQuery(limit=1, tree=cql2.parse_filter("range_m ^ 200 > 0", "cql2-text"))
-    with pytest.raises(BadQuery) as refused:
-        await features.count_matches(BY_ID["cameras"], asked, FeaturePage(1, b"{}", '["cam-00"]', "1.1"))
-    assert refused.value.code == "bad-filter"
+    params = FeatureQuery(limit=1, tree=cql2.parse_filter("range_m ^ 200 > 0", "cql2-text"))
+    with pytest.raises(BadQuery) as fetch_problem:
+        await features.count_matches(BY_ID["cameras"], params, FeaturePage(1, b"{}", '["cam-00"]', "1.1"))
+    assert fetch_problem.value.code == "bad-filter"
 
 
 async def test_a_filter_may_not_take_for_ever(gis: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.ogc.features.QUERY_TIMEOUT_S", 1e-6)
-    answer = await gis.get(CAMERAS, params={"filter": "range_m > 5"})
-    assert (answer.status_code, answer.json()["code"]) == (400, "query-too-expensive")
+    response = await gis.get(CAMERAS, params={"filter": "range_m > 5"})
+    assert (response.status_code, response.json()["code"]) == (400, "query-too-expensive")
     monkeypatch.undo()
     assert (await gis.get(CAMERAS, params={"filter": "range_m > 5"})).status_code == 200
 
@@ -449,7 +449,7 @@ def test_nothing_of_a_filter_becomes_sql(tree: Any) -> None:
     except BadQuery:
         return
     assert set(_WORD.findall(_VALUE.sub("", sql))) <= OUR_WORDS, sql
-    used = {int(found[1:]) for found in _VALUE.findall(sql)}
+    used = {int(results[1:]) for results in _VALUE.findall(sql)}
     assert used == set(range(1, len(bound.values) + 1))
 
 
@@ -461,5 +461,5 @@ def test_nothing_of_a_filter_becomes_sql(tree: Any) -> None:
 @given(tree=_GOOD | _TREES)
 async def test_whatever_compiles_can_be_asked(gis: httpx.AsyncClient, tree: Any) -> None:
     text = json.dumps(tree)
-    answer = await gis.get(CAMERAS, params={"filter": text, "filter-lang": "cql2-json"})
-    assert answer.status_code in (200, 400), (text, answer.text)
+    response = await gis.get(CAMERAS, params={"filter": text, "filter-lang": "cql2-json"})
+    assert response.status_code in (200, 400), (text, response.text)

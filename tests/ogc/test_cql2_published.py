@@ -36,17 +36,17 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def _type(found: pa.DataType) -> str:
-    if pa.types.is_date(found):
+def _type(results: pa.DataType) -> str:
+    if pa.types.is_date(results):
         return "day"
-    return "instant" if pa.types.is_timestamp(found) else _TYPES.get(str(found), "text")
+    return "instant" if pa.types.is_timestamp(results) else _TYPES.get(str(results), "text")
 
 
 async def _load(url: str, layer: str) -> dict[str, Term]:
     """Make a table of a layer and return what its filters may speak of."""
-    found, table = pyogrio.read_arrow(FOLDER / "data/ne110m4cql2.gpkg", layer=layer)
-    shape = found["geometry_name"] or "wkb_geometry"
-    fields = {name: _type(table.schema.field(name).type) for name in found["fields"]}
+    results, table = pyogrio.read_arrow(FOLDER / "data/ne110m4cql2.gpkg", layer=layer)
+    shape = results["geometry_name"] or "wkb_geometry"
+    fields = {name: _type(table.schema.field(name).type) for name in results["fields"]}
     columns = ", ".join(f'"{name}" {_COLUMNS[kind]}' for name, kind in fields.items())
     rows = [[*(record[name] for name in fields), record[shape]] for record in table.to_pylist()]
     database = Database(url, pool_size=1)

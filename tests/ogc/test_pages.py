@@ -19,7 +19,7 @@ def feature(geometry: object, code: str = "one", **properties: object) -> dict[s
 
 
 def shapes(drawn: Markup) -> list[ElementTree.Element]:
-    return [found for found in ElementTree.fromstring(drawn).iter() if found.tag in ("circle", "path")]
+    return [results for results in ElementTree.fromstring(drawn).iter() if results.tag in ("circle", "path")]
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ async def test_a_list_shows_its_features_on_a_map_that_leads_to_them(
 
 async def test_other_coordinates_than_degrees_are_not_drawn(gis: httpx.AsyncClient) -> None:
     mercator = "http://www.opengis.net/def/crs/EPSG/0/3857"
-    answer = await gis.get(f"/ogc/collections/cameras/items?crs={mercator}", headers=HTML)
-    assert answer.status_code == 200
-    assert "<svg" not in answer.text
+    response = await gis.get(f"/ogc/collections/cameras/items?crs={mercator}", headers=HTML)
+    assert response.status_code == 200
+    assert "<svg" not in response.text
 
 
 async def test_a_reader_of_pages_meets_pages_only(gis: httpx.AsyncClient) -> None:
@@ -100,21 +100,21 @@ async def test_a_reader_of_pages_meets_pages_only(gis: httpx.AsyncClient) -> Non
     while waiting:
         address = waiting.pop()
         seen.add(address)
-        answer = await gis.get(address, headers=HTML)
-        assert answer.status_code == 200, address
-        assert answer.headers["content-type"].startswith("text/html"), address
-        found = re.findall(r'href="([^"]+)"', answer.text)
-        there = {html.unescape(href).removeprefix(str(gis.base_url).rstrip("/")) for href in found}
+        response = await gis.get(address, headers=HTML)
+        assert response.status_code == 200, address
+        assert response.headers["content-type"].startswith("text/html"), address
+        results = re.findall(r'href="([^"]+)"', response.text)
+        there = {html.unescape(href).removeprefix(str(gis.base_url).rstrip("/")) for href in results}
         waiting |= {href for href in there if not files.search(href)} - seen
     assert len(seen) > 100
     for part in ("sortables", "queryables", "schema", "tiles", "tiles/WorldCRS84Quad"):
-        assert any(found.partition("?")[0].endswith(f"/roads/{part}") for found in seen), part
-    assert any("tileMatrixSets/WebMercatorQuad" in found for found in seen)
+        assert any(results.partition("?")[0].endswith(f"/roads/{part}") for results in seen), part
+    assert any("tileMatrixSets/WebMercatorQuad" in results for results in seen)
 
 
 async def test_what_filters_may_name_can_be_read(gis: httpx.AsyncClient) -> None:
     page = (await gis.get("/ogc/collections/cameras/queryables?f=html")).text
-    for told in ("<code>range_m</code>", "in_use, ", "date-time", "control-points</a>"):
-        assert told in page, told
+    for document in ("<code>range_m</code>", "in_use, ", "date-time", "control-points</a>"):
+        assert document in page, document
     members = (await gis.get("/ogc/collections/cameras/schema/feature", headers=HTML)).text
     assert "<code>range_m</code>" in members

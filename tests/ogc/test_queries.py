@@ -8,7 +8,7 @@ from pyproj import Transformer
 
 from app.geo.projection.reference_systems import SYSTEMS
 from tests.builders import CITY, camera, control_point, point
-from tests.ogc.asking import CAMERAS, cams, codes, ids, page
+from tests.ogc.feature_requests import CAMERAS, cams, codes, ids, page
 
 
 async def test_a_box_selects_what_touches_it(gis: httpx.AsyncClient) -> None:
@@ -30,28 +30,28 @@ async def test_a_box_comes_in_any_system(gis: httpx.AsyncClient) -> None:
         box = ",".join(str(number) for number in (*low, *high))
         uri = f"http://www.opengis.net/def/crs/EPSG/0/{srid}"
         assert await codes(gis, f"bbox={box}&bbox-crs={uri}") == ids(range(3)), srid
-    told = "bbox=35.1,113.209,35.3,113.201&bbox-crs=EPSG:4326"
-    assert await codes(gis, told) == cams(0, 1, 9, 10, 11)
+    document = "bbox=35.1,113.209,35.3,113.201&bbox-crs=EPSG:4326"
+    assert await codes(gis, document) == cams(0, 1, 9, 10, 11)
 
 
 async def test_features_come_in_any_system_offered(gis: httpx.AsyncClient) -> None:
-    told = (await gis.get("/ogc/collections/cameras")).json()
-    assert told["crs"] == [system.uri for system in SYSTEMS]
-    assert told["storageCrs"] == SYSTEMS[0].uri
+    document = (await gis.get("/ogc/collections/cameras")).json()
+    assert document["crs"] == [system.uri for system in SYSTEMS]
+    assert document["storageCrs"] == SYSTEMS[0].uri
     for system in SYSTEMS[1:]:
-        answer = await gis.get(CAMERAS, params={"crs": system.uri, "limit": 1})
-        assert answer.headers["content-crs"] == f"<{system.uri}>"
-        found = answer.json()["features"][0]["geometry"]["coordinates"]
+        response = await gis.get(CAMERAS, params={"crs": system.uri, "limit": 1})
+        assert response.headers["content-crs"] == f"<{system.uri}>"
+        results = response.json()["features"][0]["geometry"]["coordinates"]
         there = Transformer.from_crs(4326, system.srid).transform(35.2, 113.2)
         # 0.1 mm where the zone is near; further off PROJ's series differ by less than a centimetre
         near = 1e-3 if abs(there[-1] - 5e5) < 5e5 or not system.metric else 2e-2
-        assert found == pytest.approx(list(there), abs=near), system.uri
+        assert results == pytest.approx(list(there), abs=near), system.uri
     assert (await gis.get(CAMERAS)).headers["content-crs"] == f"<{SYSTEMS[0].uri}>"
 
 
 async def test_northing_comes_first_in_a_national_zone(gis: httpx.AsyncClient) -> None:
-    told = await page(gis, crs="EPSG:4547", limit=1)
-    northing, easting = told["features"][0]["geometry"]["coordinates"]
+    document = await page(gis, crs="EPSG:4547", limit=1)
+    northing, easting = document["features"][0]["geometry"]["coordinates"]
     assert (3.89e6 < northing < 3.90e6, 4.2e5 < easting < 4.3e5) == (True, True)
 
 
@@ -113,8 +113,8 @@ async def test_pages_in_any_order_show_everything_once(gis: httpx.AsyncClient) -
 
 async def test_the_order_is_the_one_asked_for(gis: httpx.AsyncClient) -> None:
     assert await codes(gis, "sortby=-range_m") == ids(range(11, -1, -1))
-    told = await page(gis, sortby="-sign_present,range_m")
-    signs = [feature["properties"]["sign_present"] for feature in told["features"]]
+    document = await page(gis, sortby="-sign_present,range_m")
+    signs = [feature["properties"]["sign_present"] for feature in document["features"]]
     assert signs == [None, *[True] * 5, *[False] * 6]  # nulls first when descending
     names = [f["properties"]["name_zh"] for f in (await page(gis, sortby="name_zh"))["features"]]
     assert names[-1] is None
@@ -132,8 +132,8 @@ async def test_pages_stay_right_while_records_come_and_go(gis: httpx.AsyncClient
 
 
 async def test_only_the_properties_asked_for(gis: httpx.AsyncClient) -> None:
-    told = await page(gis, properties="range_m,functions,state,distance_m", limit=1)
-    shown = told["features"][0]["properties"]
+    document = await page(gis, properties="range_m,functions,state,distance_m", limit=1)
+    shown = document["features"][0]["properties"]
     assert set(shown) == {"functions", "range_m", "state", "distance_m"}
     whole = (await gis.get(f"{CAMERAS}/cam-00")).json()["properties"]
     assert shown == {name: whole[name] for name in shown}
@@ -141,8 +141,8 @@ async def test_only_the_properties_asked_for(gis: httpx.AsyncClient) -> None:
     assert (item["properties"], item["geometry"]) == ({"code": "cam-00"}, None)
     for collection in ("rings", "gaps", "roads", "coverage"):
         url = f"/ogc/collections/{collection}/items"
-        told = await page(gis, url, properties="code")
-        assert all(list(found["properties"]) == ["code"] for found in told["features"])
+        document = await page(gis, url, properties="code")
+        assert all(list(results["properties"]) == ["code"] for results in document["features"])
 
 
 async def test_the_count_is_exact_and_follows_writes(gis: httpx.AsyncClient) -> None:
@@ -155,8 +155,8 @@ async def test_the_count_is_exact_and_follows_writes(gis: httpx.AsyncClient) -> 
         assert (await page(gis, limit=1, filter="range_m > 20"))["numberMatched"] == 10
     report = [{"code": "cam-02", "state": "online"}, {"code": "cam-03", "state": "online"}]
     for filtered, before in (("working = TRUE", 0), ("NOT working = TRUE", 11)):
-        told = (await page(gis, limit=1, filter=filtered)).get("numberMatched")
-        assert told == before
+        document = (await page(gis, limit=1, filter=filtered)).get("numberMatched")
+        assert document == before
     assert (await gis.post("/v1/states", json=report)).status_code == 200
     assert (await page(gis, limit=1, filter="working = TRUE"))["numberMatched"] == 2
     assert (await page(gis, limit=1, filter="NOT working = TRUE"))["numberMatched"] == 9
@@ -190,10 +190,10 @@ async def test_answers_are_asked_like_records(gis: httpx.AsyncClient) -> None:
     crossings = await codes(gis, "status=open&sortby=code", "/ogc/collections/crossings/items")
     assert open_ones == crossings != []
     near = "withinDistance(geometry, POINT(113.2 35.2), 100) AND status='uncovered'"
-    told = await page(gis, gaps, filter=near, crs="EPSG:4547")
-    assert [feature["id"] for feature in told["features"]] == ["point-1"]
-    assert told["features"][0]["geometry"]["coordinates"][0] > 3e6
-    reasons = told["features"][0]["properties"]
+    document = await page(gis, gaps, filter=near, crs="EPSG:4547")
+    assert [feature["id"] for feature in document["features"]] == ["point-1"]
+    assert document["features"][0]["geometry"]["coordinates"][0] > 3e6
+    reasons = document["features"][0]["properties"]
     assert reasons["reason"] in reasons["reasons"]
     assert await codes(gis, "reasons=none&sortby=code", gaps)
     assert await codes(gis, "jurisdiction=410100", gaps) == []

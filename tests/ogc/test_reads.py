@@ -10,51 +10,51 @@ ANSWERS = ["coverage", "gaps", "crossings", "fields-of-view", "area-gaps", "leak
 
 
 async def test_the_landing_page_leads_to_everything(gis: httpx.AsyncClient) -> None:
-    told = (await gis.get("/ogc")).json()
-    links = {link["rel"]: link for link in told["links"]}
+    document = (await gis.get("/ogc")).json()
+    links = {link["rel"]: link for link in document["links"]}
     assert {"self", "service-desc", "service-doc", "conformance", "data"} <= links.keys()
-    for link in told["links"]:
-        answer = await gis.get(link["href"], headers={"Accept": link["type"]})
-        assert answer.status_code == 200, link
-        assert answer.headers["content-type"].startswith(link["type"].partition(";")[0]), link
+    for link in document["links"]:
+        response = await gis.get(link["href"], headers={"Accept": link["type"]})
+        assert response.status_code == 200, link
+        assert response.headers["content-type"].startswith(link["type"].partition(";")[0]), link
 
 
 async def test_every_link_of_every_collection_works(gis: httpx.AsyncClient) -> None:
-    told = (await gis.get("/ogc/collections")).json()
-    assert {known["id"] for known in told["collections"]} >= {*RECORDS, *ANSWERS}
-    for known in told["collections"]:
+    document = (await gis.get("/ogc/collections")).json()
+    assert {known["id"] for known in document["collections"]} >= {*RECORDS, *ANSWERS}
+    for known in document["collections"]:
         for link in known["links"]:
-            answer = await gis.get(link["href"])
-            assert answer.status_code == 200, link
-            assert answer.headers["content-type"].startswith(link["type"]), link
+            response = await gis.get(link["href"])
+            assert response.status_code == 200, link
+            assert response.headers["content-type"].startswith(link["type"]), link
 
 
 async def test_pages_follow_each_other_to_the_end(gis: httpx.AsyncClient) -> None:
     url, seen = "/ogc/collections/cameras/items?limit=5", []
     for expected in (5, 5, 2):
-        answer = await gis.get(url)
-        told = answer.json()
-        assert told["numberReturned"] == len(told["features"]) == expected
-        assert told["numberMatched"] == 12
-        seen += [feature["id"] for feature in told["features"]]
-        following = [link["href"] for link in told["links"] if link["rel"] == "next"]
-        assert bool(following) == (expected == 5) == ("link" in answer.headers)
+        response = await gis.get(url)
+        document = response.json()
+        assert document["numberReturned"] == len(document["features"]) == expected
+        assert document["numberMatched"] == 12
+        seen += [feature["id"] for feature in document["features"]]
+        following = [link["href"] for link in document["links"] if link["rel"] == "next"]
+        assert bool(following) == (expected == 5) == ("link" in response.headers)
         url = following[0] if following else ""
     assert seen == [f"cam-{number:02}" for number in range(12)]
 
 
 async def test_a_page_of_exactly_the_limit_has_no_next(gis: httpx.AsyncClient) -> None:
-    told = (await gis.get("/ogc/collections/cameras/items?limit=12")).json()
-    assert told["numberReturned"] == told["numberMatched"] == 12
-    assert all(link["rel"] != "next" for link in told["links"])
+    document = (await gis.get("/ogc/collections/cameras/items?limit=12")).json()
+    assert document["numberReturned"] == document["numberMatched"] == 12
+    assert all(link["rel"] != "next" for link in document["links"])
 
 
 @pytest.mark.parametrize("collection", [*RECORDS, *ANSWERS])
 async def test_a_feature_of_a_page_is_the_feature_itself(gis: httpx.AsyncClient, collection: str) -> None:
     listed = (await gis.get(f"/ogc/collections/{collection}/items?limit=1")).json()["features"][0]
-    answer = await gis.get(f"/ogc/collections/{collection}/items/{listed['id']}")
-    assert answer.headers["content-type"] == "application/geo+json"
-    item = answer.json()
+    response = await gis.get(f"/ogc/collections/{collection}/items/{listed['id']}")
+    assert response.headers["content-type"] == "application/geo+json"
+    item = response.json()
     assert {link["rel"] for link in item.pop("links")} >= {"self", "collection"}
     assert item == listed
 
@@ -100,9 +100,9 @@ async def test_what_could_not_be_assessed_is_told_and_is_not_zero(
     city: httpx.AsyncClient, collection: str, what: str
 ) -> None:
     url = f"/ogc/collections/{collection}/items"
-    told = (await city.get(url)).json()
-    assert told["features"] == []
-    missing = [entry for entry in told["not_assessed"] if entry["what"] == what]
+    document = (await city.get(url)).json()
+    assert document["features"] == []
+    missing = [entry for entry in document["not_assessed"] if entry["what"] == what]
     assert {entry["level"] for entry in missing} == {"city", "urban", "core"}
     for entry in missing:
         assert entry["jurisdiction"] == CITY
@@ -113,37 +113,37 @@ async def test_what_could_not_be_assessed_is_told_and_is_not_zero(
 async def test_records_and_assessed_answers_have_nothing_to_add(gis: httpx.AsyncClient) -> None:
     records = (await gis.get("/ogc/collections/cameras/items")).json()
     assert "not_assessed" not in records
-    answer = (await gis.get("/ogc/collections/area-gaps/items")).json()
-    assert answer["not_assessed"] == []
+    response = (await gis.get("/ogc/collections/area-gaps/items")).json()
+    assert response["not_assessed"] == []
 
 
 async def test_a_reader_sees_records_and_no_gaps(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     reader = await key_for("reader")
-    told = (await gis.get("/ogc/collections", headers=reader)).json()
-    assert {known["id"] for known in told["collections"]} == set(RECORDS)
+    document = (await gis.get("/ogc/collections", headers=reader)).json()
+    assert {known["id"] for known in document["collections"]} == set(RECORDS)
     for collection in ANSWERS:
-        answer = await gis.get(f"/ogc/collections/{collection}/items", headers=reader)
-        assert answer.status_code == 403
+        response = await gis.get(f"/ogc/collections/{collection}/items", headers=reader)
+        assert response.status_code == 403
     camera = await gis.get("/ogc/collections/cameras/items/cam-01", headers=reader)
     assert "network_address" not in camera.json()["properties"]
-    answer = await gis.get("/ogc/collections/cameras/items?network_address=x", headers=reader)
-    assert answer.status_code == 400
+    response = await gis.get("/ogc/collections/cameras/items?network_address=x", headers=reader)
+    assert response.status_code == 400
 
 
 async def test_another_jurisdiction_sees_nothing(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     elsewhere = await key_for("analyst", ["410100"])
     for collection in [*RECORDS, *ANSWERS]:
         url = f"/ogc/collections/{collection}/items"
-        told = (await gis.get(url, headers=elsewhere)).json()
-        assert (told["numberReturned"], told["numberMatched"]) == (0, 0), collection
-    answer = await gis.get("/ogc/collections/cameras/items/cam-01", headers=elsewhere)
-    assert answer.status_code == 404
+        document = (await gis.get(url, headers=elsewhere)).json()
+        assert (document["numberReturned"], document["numberMatched"]) == (0, 0), collection
+    response = await gis.get("/ogc/collections/cameras/items/cam-01", headers=elsewhere)
+    assert response.status_code == 404
     here = await key_for("reader", [CITY])
-    answer = await gis.get("/ogc/collections/cameras/items/cam-01", headers=here)
-    assert answer.status_code == 200
+    response = await gis.get("/ogc/collections/cameras/items/cam-01", headers=here)
+    assert response.status_code == 200
 
 
 async def test_nobody_in_particular_is_asked_for_a_key(client: httpx.AsyncClient) -> None:
     assert (await client.get("/ogc")).status_code == 200
-    answer = await client.get("/ogc/collections")
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    response = await client.get("/ogc/collections")
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")

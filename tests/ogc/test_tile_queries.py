@@ -43,7 +43,7 @@ def decoded(body: bytes) -> list[dict[str, Any]]:
         meta, _, shapes, columns = pyogrio.raw.read(file.name)
     rows = zip(*columns, strict=True) if len(shapes) else iter(())
     named = (dict(zip(meta["fields"], row, strict=True)) for row in rows)
-    return [{name: told for name, told in row.items() if name != "mvt_id"} for row in named]
+    return [{name: document for name, document in row.items() if name != "mvt_id"} for row in named]
 
 
 async def drawn(database: Database, kind: str, tile: tile_queries.TileQuery) -> list[dict[str, Any]]:
@@ -64,9 +64,9 @@ async def cameras(ringed: httpx.AsyncClient) -> httpx.AsyncClient:
 async def test_a_tile_holds_what_lies_there(
     cameras: httpx.AsyncClient, database: Database, matrices: TileMatrixSet
 ) -> None:
-    found = await drawn(database, "camera", tile_at(*HERE, 16, matrices=matrices))
-    assert sorted(row["code"] for row in found) == ["beside", "near"]
-    assert {row["zone"] for row in found} == {"core"}
+    results = await drawn(database, "camera", tile_at(*HERE, 16, matrices=matrices))
+    assert sorted(row["code"] for row in results) == ["beside", "near"]
+    assert {row["zone"] for row in results} == {"core"}
     wide = await drawn(database, "camera", tile_at(*HERE, 3, matrices=matrices))
     assert len(wide) == 3
     assert await tile_queries.fetch_kind_tile(database.fetch, CAMERA, tile_at(-60, -30, 10)) == b""
@@ -137,6 +137,6 @@ async def test_the_pulse_changes_with_every_write_in_scope(cameras: httpx.AsyncC
 
 async def test_computed_features_are_drawn_with_their_properties(database: Database) -> None:
     shapes = [to_wkb(Point(113.2, 35.2)), to_wkb(Point(0, 0))]
-    told = ['{"status": "uncovered", "missing": 2}', "{}"]
-    body = await tile_queries.build_feature_tile(database.fetch, "gaps", tile_at(*HERE, 12), shapes, told)
+    document = ['{"status": "uncovered", "missing": 2}', "{}"]
+    body = await tile_queries.build_feature_tile(database.fetch, "gaps", tile_at(*HERE, 12), shapes, document)
     assert decoded(body) == [{"status": "uncovered", "missing": 2}]

@@ -26,19 +26,19 @@ async def test_every_collection_has_tiles_that_lead_from_its_page_to_a_tile(
         page = (await gis.get(f"/ogc/collections/{collection.id}")).json()
         listed = next(link["href"] for link in page["links"] if link["rel"].endswith("/tilesets-vector"))
         sets = (await gis.get(listed)).json()["tilesets"]
-        assert [found["tileMatrixSetURI"] for found in sets] == [
+        assert [results["tileMatrixSetURI"] for results in sets] == [
             WEB_MERCATOR_QUAD.uri, WORLD_CRS84_QUAD.uri,
         ]  # fmt: skip
-        for found in sets:
-            links = {link["rel"]: link["href"] for link in found["links"]}
-            assert (await gis.get(links["self"])).json() == found
+        for results in sets:
+            links = {link["rel"]: link["href"] for link in results["links"]}
+            assert (await gis.get(links["self"])).json() == results
             json = (await gis.get(links["describedby"])).json()
             assert json["vector_layers"][0]["id"] == collection.id
             place = {"tileMatrix": 12, "tileRow": 1, "tileCol": 1}
-            answer = await gis.get(links["item"].format(**place))
-            assert answer.status_code == 204, answer.text
+            response = await gis.get(links["item"].format(**place))
+            assert response.status_code == 204, response.text
             scheme = next(href for rel, href in links.items() if rel.endswith("tiling-scheme"))
-            assert (await gis.get(scheme)).json()["uri"] == found["tileMatrixSetURI"]
+            assert (await gis.get(scheme)).json()["uri"] == results["tileMatrixSetURI"]
 
 
 @pytest.mark.parametrize("matrices", MATRIX_SETS)
@@ -56,10 +56,10 @@ async def test_a_tile_changes_with_a_write_and_not_before(gis: httpx.AsyncClient
 
 
 async def test_computed_features_are_on_tiles_too(gis: httpx.AsyncClient) -> None:
-    answer = await gis.get(tile_url("gaps"))
-    assert answer.status_code == 200
-    assert b"point-1" in answer.content
-    assert b"uncovered" in answer.content
+    response = await gis.get(tile_url("gaps"))
+    assert response.status_code == 200
+    assert b"point-1" in response.content
+    assert b"uncovered" in response.content
 
 
 async def test_a_tile_never_shows_another_jurisdiction(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
@@ -98,20 +98,20 @@ async def test_network_addresses_are_on_no_tile(gis: httpx.AsyncClient) -> None:
     ],
 )
 async def test_what_is_no_tile_is_told_so(gis: httpx.AsyncClient, path: str, status: int) -> None:
-    answer = await gis.get(f"/ogc/{path}")
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = await gis.get(f"/ogc/{path}")
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 async def test_the_project_has_the_layers_its_reader_may_see(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     async def layers(headers: dict[str, str]) -> set[str]:
-        answer = await gis.get("/ogc/qgis.qgs", headers=headers)
-        assert answer.status_code == 200
-        root = ElementTree.fromstring(answer.text)
-        sources = [found.text or "" for found in root.iterfind(".//maplayer/datasource")]
+        response = await gis.get("/ogc/qgis.qgs", headers=headers)
+        assert response.status_code == 200
+        root = ElementTree.fromstring(response.text)
+        sources = [results.text or "" for results in root.iterfind(".//maplayer/datasource")]
         assert all("url='http://registry/ogc'" in source for source in sources)
-        ids = [found.text for found in root.iterfind(".//maplayer/id")]
-        assert ids == [found.get("id") for found in root.iterfind(".//layer-tree-layer")]
+        ids = [results.text for results in root.iterfind(".//maplayer/id")]
+        assert ids == [results.get("id") for results in root.iterfind(".//layer-tree-layer")]
         return {source.partition("typename='")[2].partition("'")[0] for source in sources}
 
     seen = await layers({})
@@ -121,11 +121,11 @@ async def test_the_project_has_the_layers_its_reader_may_see(gis: httpx.AsyncCli
 
 async def test_labels_show_from_close_by_and_not_from_afar(gis: httpx.AsyncClient) -> None:
     """QGIS has the closest view in ``scaleMin``: turned round, no label is ever drawn."""
-    answer = await gis.get("/ogc/collections/gaps/style.qml")
-    found = ElementTree.fromstring(answer.text).find(".//labeling/settings/rendering")
-    assert found is not None
-    assert found.get("scaleVisibility") == "1"
-    assert int(found.get("scaleMin", "")) < 5_000 < 20_000 < int(found.get("scaleMax", ""))
+    response = await gis.get("/ogc/collections/gaps/style.qml")
+    results = ElementTree.fromstring(response.text).find(".//labeling/settings/rendering")
+    assert results is not None
+    assert results.get("scaleVisibility") == "1"
+    assert int(results.get("scaleMin", "")) < 5_000 < 20_000 < int(results.get("scaleMax", ""))
 
 
 def test_every_style_is_of_a_collection_and_uses_its_properties() -> None:

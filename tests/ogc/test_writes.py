@@ -41,14 +41,14 @@ async def test_the_life_of_a_feature(gis: httpx.AsyncClient) -> None:
     assert (await gis.delete(place)).status_code == 204
     assert (await gis.get(place)).status_code == 404
     assert (await gis.delete(place)).status_code == 404
-    told = (await gis.get("/v1/cameras/new-1/history")).json()["items"]
-    assert [entry["operation"] for entry in told] == ["remove", *["update"] * 3, "create"]
+    document = (await gis.get("/v1/cameras/new-1/history")).json()["items"]
+    assert [entry["operation"] for entry in document] == ["remove", *["update"] * 3, "create"]
 
 
 async def test_put_creates_what_is_not_there(gis: httpx.AsyncClient) -> None:
-    answer = await gis.put(f"{CAMERAS}/new-2", json=feature("new-2"))
-    assert answer.status_code == 201
-    assert answer.headers["location"].endswith("/new-2")
+    response = await gis.put(f"{CAMERAS}/new-2", json=feature("new-2"))
+    assert response.status_code == 201
+    assert response.headers["location"].endswith("/new-2")
 
 
 async def test_a_reason_stands_in_the_history(gis: httpx.AsyncClient) -> None:
@@ -66,8 +66,8 @@ async def test_coordinates_come_in_the_system_the_header_names(gis: httpx.AsyncC
         sent = feature() | {"geometry": {"type": "Point", "coordinates": list(there)}}
         for name in (uri, f"<{uri}>"):
             headers = GEO | {"Content-Crs": name}
-            answer = await gis.put(f"{CAMERAS}/new-1", json=sent, headers=headers)
-            assert answer.status_code in (201, 204), answer.text
+            response = await gis.put(f"{CAMERAS}/new-1", json=sent, headers=headers)
+            assert response.status_code in (201, 204), response.text
             stored = (await gis.get("/v1/cameras/new-1")).json()["geometry"]["coordinates"]
             assert stored == pytest.approx([113.2418, 35.2159], abs=2e-9)
         read = await gis.get(f"{CAMERAS}/new-1", params={"crs": uri})
@@ -77,8 +77,8 @@ async def test_coordinates_come_in_the_system_the_header_names(gis: httpx.AsyncC
 
 async def test_swapped_axes_are_told(gis: httpx.AsyncClient) -> None:
     headers = GEO | {"Content-Crs": "http://www.opengis.net/def/crs/EPSG/0/4326"}
-    answer = await gis.post(CAMERAS, json=feature(), headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (422, "swapped-coordinates")
+    response = await gis.post(CAMERAS, json=feature(), headers=headers)
+    assert (response.status_code, response.json()["code"]) == (422, "swapped-coordinates")
 
 
 async def test_a_gis_may_send_what_it_read(gis: httpx.AsyncClient) -> None:
@@ -87,16 +87,16 @@ async def test_a_gis_may_send_what_it_read(gis: httpx.AsyncClient) -> None:
     read = (await gis.get(place)).json()
     read["properties"]["lanes"] = '[{"lane": 1, "direction": "both"}]'
     read["properties"]["name_en"] = "Gate"
-    answer = await gis.put(place, json=read, headers=GEO)
-    assert answer.status_code == 204, answer.text
+    response = await gis.put(place, json=read, headers=GEO)
+    assert response.status_code == 204, response.text
     now = (await gis.get(place)).json()["properties"]
     assert [lane["direction"] for lane in now["lanes"]] == ["both"]
     schema = (await gis.get("/ogc/collections/cameras/schema")).json()["properties"]
     empty: Json = dict.fromkeys(schema.keys() - {"geometry"})
     sent = feature("new-3")
     sent["properties"] = empty | sent["properties"]
-    answer = await gis.post(CAMERAS, json=sent, headers=GEO)
-    assert answer.status_code == 201, answer.text
+    response = await gis.post(CAMERAS, json=sent, headers=GEO)
+    assert response.status_code == 201, response.text
 
 
 TEXTS: list[tuple[str, str, object]] = [
@@ -129,13 +129,13 @@ async def test_a_gis_may_send_anything_as_text(gis: httpx.AsyncClient) -> None:
             ({"properties": {name: text}}, "PATCH"),
         ):
             headers = GEO if method == "PUT" else MERGE_PATCH
-            answer = await gis.request(method, place, json=send, headers=headers)
-            assert answer.status_code == 204, (method, name, text, answer.text)
+            response = await gis.request(method, place, json=send, headers=headers)
+            assert response.status_code == 204, (method, name, text, response.text)
             assert (await gis.get(place)).json()["properties"][name] == meant
     before = (await gis.get(place)).json()["properties"]
     for name, text in UNREADABLE:
-        answer = await gis.patch(place, json={"properties": {name: text}}, headers=MERGE_PATCH)
-        assert answer.status_code == 422, (name, text, answer.text)
+        response = await gis.patch(place, json={"properties": {name: text}}, headers=MERGE_PATCH)
+        assert response.status_code == 422, (name, text, response.text)
     assert (await gis.get(place)).json()["properties"] == before
 
 
@@ -145,8 +145,8 @@ async def test_a_null_does_not_put_a_removed_device_back(gis: httpx.AsyncClient)
     read["properties"]["lifecycle"] = None
     assert (await gis.put(f"{CAMERAS}/cam-01", json=read)).status_code == 422
     cleared = {"properties": {"lifecycle": None}}
-    answer = await gis.patch(f"{CAMERAS}/cam-01", json=cleared, headers=MERGE_PATCH)
-    assert answer.status_code == 422
+    response = await gis.patch(f"{CAMERAS}/cam-01", json=cleared, headers=MERGE_PATCH)
+    assert response.status_code == 422
 
 
 async def test_preconditions_guard_and_are_not_needed(gis: httpx.AsyncClient) -> None:
@@ -156,30 +156,30 @@ async def test_preconditions_guard_and_are_not_needed(gis: httpx.AsyncClient) ->
     fresh = MERGE_PATCH | {"If-Match": '"1"'}
     assert (await gis.patch(f"{CAMERAS}/cam-01", json=change, headers=fresh)).status_code == 204
     only_new = {"If-None-Match": "*"}
-    answer = await gis.put(f"{CAMERAS}/cam-01", json=feature("cam-01"), headers=only_new)
-    assert answer.status_code == 412
+    response = await gis.put(f"{CAMERAS}/cam-01", json=feature("cam-01"), headers=only_new)
+    assert response.status_code == 412
 
 
 async def test_a_ring_is_drawn_moved_and_taken_down(gis: httpx.AsyncClient) -> None:
     rings = "/ogc/collections/rings/items"
     place = f"{rings}/{CITY}-core"
-    answer = await gis.patch(place, json={"properties": {"name_en": "Core"}}, headers=MERGE_PATCH)
-    assert answer.status_code == 204, answer.text
-    answer = await gis.patch(place, json={"geometry": square(0.03)}, headers=MERGE_PATCH)
-    assert answer.status_code == 204, answer.text
+    response = await gis.patch(place, json={"properties": {"name_en": "Core"}}, headers=MERGE_PATCH)
+    assert response.status_code == 204, response.text
+    response = await gis.patch(place, json={"geometry": square(0.03)}, headers=MERGE_PATCH)
+    assert response.status_code == 204, response.text
     now = (await gis.get(place)).json()
     assert now["properties"]["name_en"] == "Core"
     assert len(now["geometry"]["coordinates"][0][0]) == 5
-    answer = await gis.put(place, json=now | {"geometry": square(0.5)}, headers=GEO)
-    assert (answer.status_code, answer.json()["code"]) == (409, "rings-not-nested")
+    response = await gis.put(place, json=now | {"geometry": square(0.5)}, headers=GEO)
+    assert (response.status_code, response.json()["code"]) == (409, "rings-not-nested")
     assert (await gis.delete(place)).status_code == 204
     sent = {
         "type": "Feature",
         "geometry": square(0.02),
         "properties": {"jurisdiction": CITY, "level": "core"},
     }
-    answer = await gis.post(rings, json=sent, headers=GEO)
-    assert (answer.status_code, answer.headers["location"][-11:]) == (201, "410800-core")
+    response = await gis.post(rings, json=sent, headers=GEO)
+    assert (response.status_code, response.headers["location"][-11:]) == (201, "410800-core")
     assert (await gis.post(rings, json=sent)).status_code == 409
     elsewhere = sent | {"properties": {"jurisdiction": CITY, "level": "urban"}}
     assert (await gis.put(place, json=elsewhere)).status_code == 422
@@ -208,16 +208,16 @@ async def test_what_is_not_a_camera_is_refused(gis: httpx.AsyncClient, key_for: 
     editor = await key_for("editor", [CITY])
     for crs in ("CRS84", "EPSG:4547"):
         for body, status in NOT_CAMERAS:
-            answer = await gis.post(CAMERAS, json=body, headers=editor | {"Content-Crs": crs})
-            assert answer.status_code == status, (body, answer.text)
-            assert answer.headers["content-type"] == "application/problem+json"
+            response = await gis.post(CAMERAS, json=body, headers=editor | {"Content-Crs": crs})
+            assert response.status_code == status, (body, response.text)
+            assert response.headers["content-type"] == "application/problem+json"
 
 
 async def test_methods_are_told_and_reflect_rights(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     async def allowed(path: str, **headers: str) -> set[str]:
-        answer = await gis.options(f"/ogc/collections/{path}", headers=headers)
-        assert answer.status_code == 200
-        return set(answer.headers["allow"].split(", "))
+        response = await gis.options(f"/ogc/collections/{path}", headers=headers)
+        assert response.status_code == 200
+        return set(response.headers["allow"].split(", "))
 
     reads = {"GET", "HEAD", "OPTIONS"}
     reader = await key_for("analyst")
@@ -228,31 +228,31 @@ async def test_methods_are_told_and_reflect_rights(gis: httpx.AsyncClient, key_f
         assert await allowed(f"{collection}/items", **reader) == reads
         assert await allowed(f"{collection}/items/x", **reader) == reads
     assert await allowed("gaps/items") == reads
-    answer = await gis.post("/ogc/collections/gaps/items", json=feature())
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
-    assert answer.json()["code"] == "method-not-allowed"
-    answer = await gis.put(CAMERAS, json=feature())
-    assert answer.status_code == 405
-    assert set(answer.headers["allow"].split(", ")) == reads | {"POST"}
+    response = await gis.post("/ogc/collections/gaps/items", json=feature())
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert response.json()["code"] == "method-not-allowed"
+    response = await gis.put(CAMERAS, json=feature())
+    assert response.status_code == 405
+    assert set(response.headers["allow"].split(", ")) == reads | {"POST"}
 
 
 async def test_a_reader_writes_nothing(gis: httpx.AsyncClient, key_for: KeyFor) -> None:
     reader = await key_for("analyst")
     place = f"{CAMERAS}/cam-01"
-    for answer in (
+    for response in (
         await gis.post(CAMERAS, json=feature(), headers=reader),
         await gis.put(place, json=feature("cam-01"), headers=reader),
         await gis.patch(place, json={}, headers=reader | MERGE_PATCH),
         await gis.delete(place, headers=reader),
     ):
-        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
     elsewhere = await key_for("editor", ["410100"])
     assert (await gis.delete(place, headers=elsewhere)).status_code == 404
 
 
 async def test_other_content_and_systems_are_refused(gis: httpx.AsyncClient) -> None:
-    answer = await gis.post(CAMERAS, content=b"<x/>", headers={"Content-Type": "text/xml"})
-    assert answer.status_code == 415
+    response = await gis.post(CAMERAS, content=b"<x/>", headers={"Content-Type": "text/xml"})
+    assert response.status_code == 415
     headers = {"Content-Crs": "<http://www.opengis.net/def/crs/EPSG/0/27700>"}
-    answer = await gis.post(CAMERAS, json=feature(), headers=headers)
-    assert answer.status_code == 400
+    response = await gis.post(CAMERAS, json=feature(), headers=headers)
+    assert response.status_code == 400

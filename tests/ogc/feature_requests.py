@@ -9,34 +9,34 @@ from tests.builders import Json
 CAMERAS = "/ogc/collections/cameras/items"
 
 
-async def page(client: httpx.AsyncClient, url: str = CAMERAS, **asked: object) -> Json:
+async def page(client: httpx.AsyncClient, url: str = CAMERAS, **params: object) -> Json:
     """Return a page; underscores in names are hyphens."""
-    given = {name.replace("_", "-") if "_" in name else name: str(v) for name, v in asked.items()}
-    answer = await client.get(url, params=given)
-    assert answer.status_code == 200, answer.text
-    told: Json = answer.json()
-    return told
+    query = {name.replace("_", "-") if "_" in name else name: str(v) for name, v in params.items()}
+    response = await client.get(url, params=query)
+    assert response.status_code == 200, response.text
+    document: Json = response.json()
+    return document
 
 
 async def codes(client: httpx.AsyncClient, query: str, url: str = CAMERAS) -> list[str]:
     """Return the ids of every page, the links followed to the end."""
-    found: list[str] = []
+    results: list[str] = []
     following = f"{url}?{query}"
     while following:
-        answer = await client.get(following)
-        assert answer.status_code == 200, answer.text
-        told = answer.json()
-        found += [feature["id"] for feature in told["features"]]
-        links = {link["rel"]: link["href"] for link in told["links"]}
+        response = await client.get(following)
+        assert response.status_code == 200, response.text
+        document = response.json()
+        results += [feature["id"] for feature in document["features"]]
+        links = {link["rel"]: link["href"] for link in document["links"]}
         following = links.get("next", "")
-    return found
+    return results
 
 
 async def filtered(client: httpx.AsyncClient, text: str, url: str = CAMERAS) -> list[str]:
     """Return the ids of the features a CQL2 filter selects."""
-    told = await page(client, url, filter=text, limit=1000)
-    assert told["numberMatched"] == told["numberReturned"]
-    return [feature["id"] for feature in told["features"]]
+    document = await page(client, url, filter=text, limit=1000)
+    assert document["numberMatched"] == document["numberReturned"]
+    return [feature["id"] for feature in document["features"]]
 
 
 def cams(*numbers: int) -> list[str]:
