@@ -22,9 +22,9 @@ import networkx as nx
 import numpy as np
 import shapely
 
-from app.geo.cuts.cordon import Arcs, Cordon, guards, no_guards
+from app.geo.cuts.cordon import Arcs, Cordon, build_empty_guards, build_guards
 from app.geo.rings.ring_partition import RingBand, cut_network
-from app.geo.roads.network import network
+from app.geo.roads.network import build_network
 from benchmarks.bench_roads import read_features, to_metres
 
 EDGES = (1_000, 10_000, 100_000)
@@ -62,7 +62,7 @@ def read_city(path: Path) -> City:
     lines = to_metres(features)
     rule = [parse_one_way(feature["properties"]) for feature in features]
     none = np.zeros(len(lines), np.int64)
-    roads, _ = network(lines, oneway=rule, layer=none, road_class=none, group=np.arange(len(lines)))
+    roads, _ = build_network(lines, oneway=rule, layer=none, road_class=none, group=np.arange(len(lines)))
     low, high = np.percentile(roads.node_xy, [5, 95], axis=0)  # a few long roads lead far out
     middle, reach = (low + high) / 2, float((high - low).min()) / 2
     rings = [RingBand(shapely.Point(middle).buffer(reach * share, 64), 5.0) for share in (0.6, 0.3)]
@@ -73,7 +73,7 @@ def read_city(path: Path) -> City:
     head = np.concatenate([pieces.head[ahead], pieces.tail[back]])
     passed = [np.flatnonzero(np.isin(piece, side.passage)) for side in sides]
     every = np.unique(np.concatenate(passed))
-    guarded = guards(len(piece), every, piece[every])
+    guarded = build_guards(len(piece), every, piece[every])
     arcs = Arcs(len(pieces.node_xy), tail, head, piece, pieces.length_m[piece], *guarded)
     used = np.bincount(np.concatenate([tail, head]), minlength=arcs.n) > 0
     away = np.hypot(*(pieces.node_xy - middle).T) / reach
@@ -107,7 +107,7 @@ def build_city(edges: int, seed: int = 7) -> City:
     third = side // 3
     belts = np.isin(np.minimum(away[tail], away[head]), [third - 2, third + 1])
     guarded = np.flatnonzero(belts & (away[tail] != away[head]))
-    arcs = Arcs(side * side, tail, head, edge, length[edge], *guards(len(tail), guarded, edge[guarded]))
+    arcs = Arcs(side * side, tail, head, edge, length[edge], *build_guards(len(tail), guarded, edge[guarded]))
     outer = np.minimum(away[tail[guarded]], away[head[guarded]]) == third + 1
     outside, inside = away >= side // 2 - 1, away <= max(side // 12, 1)
     return City(arcs, guarded[outer], np.flatnonzero(outside), np.flatnonzero(inside), 0.2)
@@ -119,7 +119,7 @@ def remove_guards(arcs: Arcs, share: float, seed: int = 3) -> Arcs:
     guarded = np.flatnonzero(count > 0)
     removed = np.random.default_rng(seed).random(int(arcs.edge.max()) + 1) < share
     remaining = guarded[~removed[arcs.edge[guarded]]]
-    return arcs.guarded_by(*guards(len(arcs), remaining, arcs.edge[remaining]))
+    return arcs.with_guards(*build_guards(len(arcs), remaining, arcs.edge[remaining]))
 
 
 def build_peer(arcs: Arcs, sources: np.ndarray, sinks: np.ndarray, *, free: bool) -> nx.DiGraph:
@@ -174,7 +174,7 @@ def measure(city: City, name: str = "generated") -> None:
             ours, theirs = ours + took, theirs + peer_took
         print_line(title, took, peer_took)
 
-    _, built = run_timed(lambda: Cordon.of(leaky, sources, sinks), runs)
+    _, built = run_timed(lambda: Cordon.from_arcs(leaky, sources, sinks), runs)
     free = nx.DiGraph()
     free_took: float | None = None
     if with_peer:
@@ -182,9 +182,9 @@ def measure(city: City, name: str = "generated") -> None:
         ours, theirs = ours + built, theirs + free_took
     print_line("graph prepared", built, free_took)
     cost = np.ones(len(arcs), np.int64)
-    open_city, two_belts = (Cordon.of(graph, sources, sinks) for graph in (leaky, arcs))
-    outer = guards(len(arcs), city.outer, arcs.edge[city.outer])
-    one_belt = two_belts.guarded_by(*outer)
+    open_city, two_belts = (Cordon.from_arcs(graph, sources, sinks) for graph in (leaky, arcs))
+    outer = build_guards(len(arcs), city.outer, arcs.edge[city.outer])
+    one_belt = two_belts.with_guards(*outer)
     compare(
         "sealed?",
         lambda: renew(open_city).sealed,
@@ -198,23 +198,23 @@ def measure(city: City, name: str = "generated") -> None:
     closed = build_peer(arcs, sources, sinks, free=False) if with_peer else nx.DiGraph()
     compare(
         "fewest guards met (each time counted)",
-        lambda: renew(two_belts).met,
+        lambda: renew(two_belts).min_guards_met,
         lambda: nx.dijkstra_path_length(closed, "in", "out", weight="met"),
     )
     compare(
         "sealing plan, minimum cut with proof",
-        lambda: renew(open_city).plan(cost).cost,
+        lambda: renew(open_city).plan_sealing(cost).cost,
         (lambda: nx.minimum_cut(free, "in", "out")[0]) if edges <= CUTS_UP_TO else None,
     )
     compare(
         "critical guards",
         lambda: len(renew(one_belt).critical),
-        (lambda: count_critical_with_peer(one_belt.passage.arcs, sources, sinks)) if edges <= FAILURES_UP_TO else None,
+        (lambda: count_critical_with_peer(one_belt.graph.arcs, sources, sinks)) if edges <= FAILURES_UP_TO else None,
     )
-    compare("critical guards, each with its leak", lambda: len(renew(one_belt).failures()), None)
-    compare("depth, exact, of two belts", lambda: renew(two_belts).depth(), None)
-    compare("the 10 shortest pairs, all pairs counted", lambda: renew(two_belts).pairs(10), None)
-    compare("10 disjoint leaks of least length", lambda: renew(open_city).leaks(10), None)
+    compare("critical guards, each with its leak", lambda: len(renew(one_belt).find_failures()), None)
+    compare("depth, exact, of two belts", lambda: renew(two_belts).compute_depth(), None)
+    compare("the 10 shortest pairs, all pairs counted", lambda: renew(two_belts).find_pairs(10), None)
+    compare("10 disjoint leaks of least length", lambda: renew(open_city).find_leaks(10), None)
     compare("after one guard failed: sealed, depth, critical", lambda: fail_one_guard(two_belts), None)
     if with_peer:
         print(f"  together {ours:.1f} ms, networkx {theirs:.1f} ms: {theirs / ours:.1f}x")
@@ -230,8 +230,8 @@ def get_leak_length(cordon: Cordon) -> float:
 
 def renew(cordon: Cordon) -> Cordon:
     """Return a prepared cordon without computed results."""
-    arcs = cordon.passage.arcs
-    return cordon.guarded_by(arcs.guard_start, arcs.guard_group)
+    arcs = cordon.graph.arcs
+    return cordon.with_guards(arcs.guard_start, arcs.guard_group)
 
 
 def count_critical_with_peer(arcs: Arcs, sources: np.ndarray, sinks: np.ndarray) -> int:
@@ -249,18 +249,18 @@ def count_critical_with_peer(arcs: Arcs, sources: np.ndarray, sinks: np.ndarray)
 
 
 def fail_one_guard(ready: Cordon) -> tuple[bool, Any, int]:
-    arcs = ready.passage.arcs
+    arcs = ready.graph.arcs
     guarded = np.flatnonzero(np.diff(arcs.guard_start) > 0)[1:]
-    reguarded = ready.guarded_by(*guards(len(arcs), guarded, arcs.edge[guarded]))
-    return reguarded.sealed, reguarded.depth(), len(reguarded.critical)
+    reguarded = ready.with_guards(*build_guards(len(arcs), guarded, arcs.edge[guarded]))
+    return reguarded.sealed, reguarded.compute_depth(), len(reguarded.critical)
 
 
 def compute_everything(arcs: Arcs, sources: np.ndarray, sinks: np.ndarray) -> None:
-    cordon = Cordon.of(arcs, sources, sinks)
-    cordon.plan(np.ones(len(arcs), np.int64))
-    closed = cordon.guarded_by(*no_guards(len(arcs)))
+    cordon = Cordon.from_arcs(arcs, sources, sinks)
+    cordon.plan_sealing(np.ones(len(arcs), np.int64))
+    closed = cordon.with_guards(*build_empty_guards(len(arcs)))
     for computed in (cordon, closed):
-        _ = (computed.leak, computed.depth(), computed.critical, computed.leaks(3))
+        _ = (computed.leak, computed.compute_depth(), computed.critical, computed.find_leaks(3))
 
 
 def main(arguments: list[str]) -> None:

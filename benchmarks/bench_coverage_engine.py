@@ -18,7 +18,7 @@ from app.geo.coverage.assessment import (
     Need,
     Parameters,
     PointTable,
-    assess,
+    assess_coverage,
 )
 from app.geo.projection.local_projection import LocalProjection
 
@@ -89,17 +89,17 @@ def main() -> None:
             vars(devices).pop("rank", None)
             vars(devices).pop("is_checkpoint", None)
             vars(devices).pop("state_bits", None)
-            return assess(points, devices, Parameters(), PROJECTION)
+            return assess_coverage(points, devices, Parameters(), PROJECTION)
 
         assess_ms = run_best(assess_again)
         assessment = assess_again()
         states = (devices.lifecycle, devices.state, devices.stale)
-        states_ms = run_best(partial(assessment.restated, *states))
-        explain_ms = run_best(partial(assessment.explain, 0))
+        states_ms = run_best(partial(assessment.with_device_states, *states))
+        explain_ms = run_best(partial(assessment.explain_point, 0))
         print(
             f"{n:6,} points x {m:7,} devices: {assess_ms:7.1f} ms (aim {aim}), "
             f"after states changed {states_ms:6.1f} ms, one point explained {explain_ms:5.2f} ms; "
-            f"{int(assessment.candidates.sum()):,} candidates, statuses "
+            f"{int(assessment.candidate_count.sum()):,} candidates, statuses "
             f"{np.bincount(assessment.status, minlength=4).tolist()}"
         )
 

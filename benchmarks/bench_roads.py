@@ -18,10 +18,10 @@ import shapely
 
 from app.geo.projection.local_projection import choose_projection
 from app.geo.rings.ring_partition import RingBand, cut_network
-from app.geo.roads.chains import chains
-from app.geo.roads.crossings import crossings
-from app.geo.roads.map_matching import approaches
-from app.geo.roads.network import network
+from app.geo.roads.chains import build_chains
+from app.geo.roads.crossings import find_crossings
+from app.geo.roads.map_matching import build_approaches
+from app.geo.roads.network import build_network
 
 T = TypeVar("T")
 
@@ -85,13 +85,13 @@ def measure(name: str, lines: np.ndarray[Any, Any]) -> None:
 
     zeros = np.zeros(len(lines), np.int64)
     groups = np.arange(len(lines))
-    roads, report = timed(lambda: network(lines, oneway=zeros, layer=zeros, road_class=zeros, group=groups))
+    roads, report = timed(lambda: build_network(lines, oneway=zeros, layer=zeros, road_class=zeros, group=groups))
     bands = build_rings(lines)
     tree = timed(lambda: shapely.STRtree(roads.line))
     pieces, sides = timed(lambda: cut_network(roads, bands, tree))
-    crossed = timed(lambda: [crossings(roads, pieces, *pair) for pair in zip(sides, bands, strict=True)])
-    road_chains = timed(lambda: chains(pieces, sides))
-    timed(lambda: [approaches(roads, pieces, road_chains, of_ring) for of_ring in crossed])
+    crossed = timed(lambda: [find_crossings(roads, pieces, *pair) for pair in zip(sides, bands, strict=True)])
+    road_chains = timed(lambda: build_chains(pieces, sides))
+    timed(lambda: [build_approaches(roads, pieces, road_chains, of_ring) for of_ring in crossed])
     numbers = " ".join(f"{milliseconds:9.1f}" for milliseconds in times)
     counts = "/".join(str(len(of_ring)) for of_ring in crossed)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -116,9 +116,9 @@ def build_nearest_candidate(
         "kind": devices.kind[best],
         "code": devices.code[best],
         "distance_m": round(float(assessment.best_distance_m[unit]), 2),
-        "assigned": int(assessment.devices.assigned[best]) == int(assessment.unit_point[unit]),
+        "assigned": int(assessment.devices.assigned[best]) == int(assessment.need_point[unit]),
         "counts": bool(assessment.met[unit]),
-        "reasons": list(engine.reasons_of(int(assessment.best_reasons[unit]))),
+        "reasons": list(engine.name_reasons(int(assessment.best_reasons[unit]))),
     }
 
 

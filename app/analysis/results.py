@@ -92,7 +92,7 @@ def compute_analysis(snapshot: Snapshot, earlier: Analysis | None = None) -> Ana
     devices = engine_input.build_device_table(snapshot, points.code)
     parameters = engine_input.build_parameters(snapshot)
     projection = engine_input.find_projection(snapshot)
-    assessment = engine.assess(
+    assessment = engine.assess_coverage(
         points,
         devices,
         parameters,
@@ -120,7 +120,7 @@ def _reassess_states(snapshot: Snapshot, earlier: Analysis) -> engine.Assessment
     devices = earlier.assessment.devices
     if np.array_equal(state, devices.state) and np.array_equal(stale, devices.stale):
         return earlier.assessment
-    return earlier.assessment.restated(devices.lifecycle, state, stale)
+    return earlier.assessment.with_device_states(devices.lifecycle, state, stale)
 
 
 def _find_valid_until(snapshot: Snapshot) -> datetime | None:

@@ -1,16 +1,16 @@
-"""Geometry without a house around it: values in, values out.
+"""The engine: a pure library for geometry, coverage, road networks and cordons.
 
-Nothing below does I/O, waits, reads a clock or knows a setting; numpy, shapely, pyproj and scipy
-are all it leans on. Longitude comes before latitude, metres exist only inside a `Frame`.
+Arrays and shapes go in, arrays and shapes come out. Nothing here does I/O, waits, reads a clock or knows a setting;
+the only libraries are numpy, shapely, pyproj and scipy. Longitude comes before latitude; metres exist only inside a
+`LocalProjection`.
 
-Rooms, each built on those before it (a session that walks through them: docs/notebook.md):
+The packages, each with its modules. `docs/notebook.md` is a session that uses them.
 
-places      arrays, frame, datum, crs, suspicion, tiling
-rings       membership, outline, validity
-points      coverage: tables, scene, units, candidates, reach, verdict, nearest, explained
-seeing      view, gear, sectors, obstacles, envelope, visibility, sight
-ground      area: layers, gaps, overlay
-roads       network, snapping, bands, sides, crossings, chains, watched, matching
-cordon      passage, gates, flow, failures
-planning    placement
+(all)       arrays
+projection  local_projection, reference_systems, datum, tile_matrix
+rings       membership, outline, validity, closeness, ring_partition
+visibility  field_of_view, reach, sectors, obstacles, building_shadows, radial_visibility, line_of_sight
+roads       network, snapping, chains, crossings, map_matching
+coverage    tables, context, candidates, status, assessment, area, overlap, placement
+cuts        flow_graph, min_cut, failures, cordon
 """

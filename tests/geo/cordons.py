@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
 
-from app.geo.cuts.cordon import Arcs, Route, guards
+from app.geo.cuts.cordon import ArcRoute, Arcs, build_guards
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Case:
             yield from on(source, frozenset(self.sources), [])
 
 
-def walk(case: Case, route: Route, failed: set[int] | frozenset[int] = frozenset()) -> None:
+def walk(case: Case, route: ArcRoute, failed: set[int] | frozenset[int] = frozenset()) -> None:
     """Drive a route arc by arc and refuse whatever is wrong with it.
 
     An independent checker: it looks only at the arcs.
@@ -143,7 +143,7 @@ def cases(draw: st.DrawFn, *, nodes: int = 12, edges: int = 22, groups: int = 5,
         np.array(head, np.int64),
         np.array(edge, np.int64),
         np.array(length, np.float64),
-        *guards(k, pairs[:, 0], pairs[:, 1]),
+        *build_guards(k, pairs[:, 0], pairs[:, 1]),
     )
     sides = draw(st.permutations(range(n)))
     ins = draw(st.integers(1, min(3, n - 1)))
@@ -173,7 +173,7 @@ def closed(draw: st.DrawFn) -> Case:
     table = np.array(pairs, np.int64).reshape(-1, 2)
     length = draw(st.lists(st.integers(0, 9), min_size=k, max_size=k))
     columns = np.array(ends, np.int64).reshape(-1, 2)
-    start, group = guards(k, table[:, 0], table[:, 1])
+    start, group = build_guards(k, table[:, 0], table[:, 1])
     arcs = Arcs(n, columns[:, 0], columns[:, 1], np.arange(k), np.array(length, np.float64), start, group)
     return Case(arcs, [0], belts[-1][-1:])
 
@@ -199,7 +199,7 @@ def grid(side: int, seed: int, guarded: float = 0.5) -> Case:
     # Guards stand on two belts; both directions of an edge share a group.
     belts = (away[tail] != away[head]) & np.isin(np.minimum(away[tail], away[head]), [third, third + 2])
     chosen = np.flatnonzero(belts & (dice.random(m)[edge] < guarded))
-    start, group = guards(len(tail), chosen, edge[chosen])
+    start, group = build_guards(len(tail), chosen, edge[chosen])
     arcs = Arcs(side * side, tail, head, edge, length[edge], start, group)
     rim = np.flatnonzero(away >= side // 2 - 1)
     centre = np.flatnonzero(away <= max(side // 12, 1))

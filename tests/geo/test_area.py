@@ -13,8 +13,8 @@ from shapely.geometry.base import BaseGeometry
 
 from app.errors import TooLarge
 from app.geo.coverage import area
-from app.geo.coverage.area import Cover, Parcels, cover
-from app.geo.coverage.layers import areas, layers, uncovered
+from app.geo.coverage.area import CoveredParcels, Parcels, compute_area_coverage
+from app.geo.coverage.overlap import compute_overlap_levels, keep_areas, subtract_covered
 from app.geo.visibility.field_of_view import sector
 from tests.geo.scenes import FINE_M, Camera, common, houses, obstacles, seen
 
@@ -22,18 +22,18 @@ CELL_M = 10.0
 CITY = shapely.Point(0, 0).buffer(50)
 CORE = shapely.box(-15, -15, 12, 17)
 ZONES: list[Any] = [CORE, CITY.difference(CORE)]
-PARCELS = Parcels.of(ZONES, CELL_M)
+PARCELS = Parcels.from_zones(ZONES, CELL_M)
 
 
 def shapes_of(*shapes: BaseGeometry) -> NDArray[np.object_]:
     return np.array(shapes, dtype=object)
 
 
-def covered(*shapes: BaseGeometry, most: int = 3, **more: Any) -> Cover:
-    return cover(PARCELS, shapes_of(*shapes), np.arange(len(shapes)), most, **more)
+def covered(*shapes: BaseGeometry, max_count: int = 3, **more: Any) -> CoveredParcels:
+    return compute_area_coverage(PARCELS, shapes_of(*shapes), np.arange(len(shapes)), max_count, **more)
 
 
-def by_zone(found: Cover, k: int = 1) -> list[float]:
+def by_zone(found: CoveredParcels, k: int = 1) -> list[float]:
     """Return the covered area of each zone."""
     sums: list[float] = np.bincount(PARCELS.zone, found.covered_m2(k), minlength=2).tolist()
     return sums
@@ -44,9 +44,9 @@ def at_least(k: int, *shapes: BaseGeometry) -> BaseGeometry:
     levels = shapes_of(*[Polygon()] * k)
     for shape in shapes:
         for t in range(k - 1, 0, -1):
-            more = areas(shapely.intersection(levels[t - 1 : t], shape, grid_size=FINE_M))
-            levels[t : t + 1] = areas(shapely.union(levels[t : t + 1], more, grid_size=FINE_M))
-        levels[:1] = areas(shapely.union(levels[:1], shape, grid_size=FINE_M))
+            more = keep_areas(shapely.intersection(levels[t - 1 : t], shape, grid_size=FINE_M))
+            levels[t : t + 1] = keep_areas(shapely.union(levels[t : t + 1], more, grid_size=FINE_M))
+        levels[:1] = keep_areas(shapely.union(levels[:1], shape, grid_size=FINE_M))
     found: BaseGeometry = levels[k - 1]
     return found
 
@@ -73,7 +73,7 @@ def test_two_boxes_in_one_zone() -> None:
     assert by_zone(found) == pytest.approx([150, 0])
     assert by_zone(found, 2) == pytest.approx([50, 0])
     assert by_zone(found, 3) == [0, 0]
-    seen_m2, alone_m2 = found.shares(np.arange(2))
+    seen_m2, alone_m2 = found.compute_view_areas(np.arange(2))
     assert (seen_m2.tolist(), alone_m2.tolist()) == (
         pytest.approx([100, 100]), pytest.approx([50, 50]),
     )  # fmt: skip
@@ -87,7 +87,7 @@ def test_what_lies_outside_every_zone_is_not_counted() -> None:
 
 def test_nothing_at_all_leaves_the_zones_as_gaps() -> None:
     for found in (covered(), covered(Polygon())):
-        gaps, zone = found.gaps(np.array([0, 1]))
+        gaps, zone = found.find_gaps(np.array([0, 1]))
         assert sorted(zone.tolist()) == [0, 1]
         assert shapely.area(gaps).sum() == pytest.approx(CITY.area)
 
@@ -96,21 +96,21 @@ def test_gaps_are_connected_pieces_above_a_size_largest_first() -> None:
     wall = shapely.box(-15, 0, 12, 1)  # divides the core into 27 x 15 and 27 x 16
     ring = sector((0, 8), 0, 360, 6, 5.5)  # encloses a disc of about 95 m2
     found = covered(wall, ring)
-    gaps, _ = found.gaps(np.array([0]))
+    gaps, _ = found.find_gaps(np.array([0]))
     disc = sector((0, 8), 0, 360, 5.5)
     assert shapely.area(gaps).tolist() == pytest.approx(
         [405, 432 - ring.area - disc.area, disc.area], rel=0.01
     ) or shapely.area(gaps).tolist() == pytest.approx(
         sorted([405, 432 - ring.area - disc.area, disc.area], reverse=True), rel=0.01
     )
-    assert len(found.gaps(np.array([0]), 1, 200.0)[0]) == 2
+    assert len(found.find_gaps(np.array([0]), 1, 200.0)[0]) == 2
 
 
 def test_a_patch_in_a_pocket_is_a_hole_of_the_pocket() -> None:
     zone = shapely.box(0, 0, 20, 20)
     frame = shapely.box(2, 2, 18, 18).difference(shapely.box(4, 4, 16, 16))
     island = shapely.box(8, 8, 12, 12)
-    found = uncovered(zone, shapes_of(frame, island))
+    found = subtract_covered(zone, shapes_of(frame, island))
     assert sorted(shapely.area(found).tolist()) == [144 - 16, 400 - 256]
     assert shapely.is_valid(found).all()
 
@@ -119,10 +119,10 @@ def test_edges_that_all_but_coincide_do_not_turn_a_shape_inside_out() -> None:
     # GEOS 3.14 takes the house for a part of the view that goes round it: 195 m2 in common.
     house = shapely.affinity.rotate(shapely.box(-16.75, 0.25, -3.75, 15.25), 64)
     view = seen(Camera(-16.25, 18.25, 1, 270, 20, mount_m=10), house, heights=[2.0])
-    found = layers(shapes_of(view, house), np.zeros(2, np.int64), 2)
+    found = compute_overlap_levels(shapes_of(view, house), np.zeros(2, np.int64), 2)
     assert shapely.area(found.at_least[0]).sum() == pytest.approx(view.area + house.area)
     assert shapely.area(found.at_least[1]).sum() == pytest.approx(0, abs=1e-3)
-    assert found.alone_m2 == pytest.approx([view.area, house.area], rel=1e-4)
+    assert found.exclusive_m2 == pytest.approx([view.area, house.area], rel=1e-4)
 
 
 def test_views_that_reach_too_far_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +132,14 @@ def test_views_that_reach_too_far_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_was_not_asked_for_is_refused() -> None:
-    with pytest.raises(ValueError, match="most"):
-        covered(most=1)
+    with pytest.raises(ValueError, match="max_count"):
+        covered(max_count=1)
     with pytest.raises(ValueError, match="k must"):
-        covered(most=2).covered_m2(3)
+        covered(max_count=2).covered_m2(3)
     with pytest.raises(ValueError, match="k must"):
-        covered(most=2).ground(0)
+        covered(max_count=2).collect_covered(0)
     with pytest.raises(ValueError, match="zone"):
-        Parcels.of([])
+        Parcels.from_zones([])
 
 
 # -- laws -----------------------------------------------------------------------------------------
@@ -150,8 +150,8 @@ def test_parcels_make_up_the_zones() -> None:
         parts = PARCELS.shape[PARCELS.zone == number]
         assert shapely.area(parts).sum() == pytest.approx(zone.area)
         assert shapely.union_all(parts).symmetric_difference(zone).area < 1e-6
-    large = Parcels.of([shapely.box(0, 0, 1e6, 1e6)], 1.0)
-    assert len(large) <= area.MOST_CELLS * 1.1
+    large = Parcels.from_zones([shapely.box(0, 0, 1e6, 1e6)], 1.0)
+    assert len(large) <= area.MAX_CELLS * 1.1
 
 
 @given(many)
@@ -167,7 +167,7 @@ def test_plain_set_operations_say_the_same(shapes: list[Polygon]) -> None:
 def test_covered_ground_and_gaps_make_up_the_zone(shapes: list[Polygon]) -> None:
     found = covered(*shapes)
     for k in (1, 2):
-        gaps, zone = found.gaps(np.array([0, 1]), k)
+        gaps, zone = found.find_gaps(np.array([0, 1]), k)
         left = np.bincount(zone, shapely.area(gaps), minlength=2)
         total = [zone.area for zone in ZONES]
         assert (left + by_zone(found, k)).tolist() == pytest.approx(total, abs=0.01)
@@ -182,7 +182,7 @@ def test_another_view_adds_no_more_than_it_sees_and_takes_nothing_away(shapes: l
         more = after.covered_m2(k).sum() - before.covered_m2(k).sum()
         assert -0.01 <= more <= common(other, CITY) + 0.01
         assert after.covered_m2(k).sum() <= before.covered_m2(max(k - 1, 1)).sum() + other.area + 0.01
-    alone = after.shares(np.arange(len(shapes) + 1))[1][-1]
+    alone = after.compute_view_areas(np.arange(len(shapes) + 1))[1][-1]
     added = after.covered_m2().sum() - before.covered_m2().sum()
     assert alone == pytest.approx(added, abs=0.01)
 
@@ -190,7 +190,7 @@ def test_another_view_adds_no_more_than_it_sees_and_takes_nothing_away(shapes: l
 @given(many)
 def test_shares_lie_between_nothing_and_everything(shapes: list[Polygon]) -> None:
     found = covered(*shapes)
-    seen_m2, alone_m2 = found.shares(np.arange(len(shapes)))
+    seen_m2, alone_m2 = found.compute_view_areas(np.arange(len(shapes)))
     assert (alone_m2 >= 0).all()
     assert (alone_m2 <= seen_m2 + 0.01).all()
     once = found.covered_m2().sum() - found.covered_m2(2).sum()
@@ -203,11 +203,11 @@ def test_order_does_not_matter(shapes: list[Polygon], chance: Any) -> None:
     turned = list(range(len(shapes)))
     chance.shuffle(turned)
     one = covered(*shapes)
-    other = cover(PARCELS, shapes_of(*(shapes[i] for i in turned)), np.array(turned), 3)
+    other = compute_area_coverage(PARCELS, shapes_of(*(shapes[i] for i in turned)), np.array(turned), 3)
     for k in (1, 2, 3):
         assert other.covered_m2(k) == pytest.approx(one.covered_m2(k), abs=1e-6)
     stamps = np.arange(len(shapes))
-    assert other.shares(stamps)[1] == pytest.approx(one.shares(stamps)[1], abs=1e-6)
+    assert other.compute_view_areas(stamps)[1] == pytest.approx(one.compute_view_areas(stamps)[1], abs=1e-6)
 
 
 @given(many, st.lists(st.tuples(st.integers(0, 7), views | st.none()), min_size=1, max_size=6))
@@ -224,12 +224,14 @@ def test_changes_one_at_a_time_give_what_computing_everything_gives(
             now[100 + step] = new
         stamps = np.array(sorted(now), dtype=np.int64)
         views_now = shapes_of(*(now[stamp] for stamp in stamps.tolist()))
-        found = cover(PARCELS, views_now, stamps, 3, before=found)
-        anew = cover(PARCELS, views_now, stamps, 3)
-        assert found.renewed <= anew.renewed
+        found = compute_area_coverage(PARCELS, views_now, stamps, 3, before=found)
+        anew = compute_area_coverage(PARCELS, views_now, stamps, 3)
+        assert found.recomputed_count <= anew.recomputed_count
         for k in (1, 2, 3):
             assert found.covered_m2(k).tolist() == anew.covered_m2(k).tolist()
-        assert [s.tolist() for s in found.shares(stamps)] == [s.tolist() for s in anew.shares(stamps)]
+        assert [s.tolist() for s in found.compute_view_areas(stamps)] == [
+            s.tolist() for s in anew.compute_view_areas(stamps)
+        ]
 
 
 def test_a_change_is_recomputed_where_it_is_and_nowhere_else() -> None:
@@ -237,10 +239,10 @@ def test_a_change_is_recomputed_where_it_is_and_nowhere_else() -> None:
     before = covered(*shapes)
     stamps = np.arange(len(shapes))
     stamps[0], shapes[0] = 1000, sector((-30, -30), 0, 360, 3)
-    after = cover(PARCELS, shapes_of(*shapes), stamps, 3, before=before)
-    assert 1 <= after.renewed <= 4 < before.renewed
-    same = cover(PARCELS, shapes_of(*shapes), stamps, 3, before=after)
-    assert same.renewed == 0
+    after = compute_area_coverage(PARCELS, shapes_of(*shapes), stamps, 3, before=before)
+    assert 1 <= after.recomputed_count <= 4 < before.recomputed_count
+    same = compute_area_coverage(PARCELS, shapes_of(*shapes), stamps, 3, before=after)
+    assert same.recomputed_count == 0
 
 
 @given(st.lists(houses(), min_size=1, max_size=4), st.integers(0, 359))
@@ -251,7 +253,7 @@ def test_views_cut_by_the_same_walls_are_added_up_right(town: list[Polygon], tur
         Camera(50, 3, 270, 60, 60),
     ]
     shapes = [seen(camera, *town) for camera in cameras]
-    found = cover(PARCELS, shapes_of(*shapes), np.arange(3), 3)
+    found = compute_area_coverage(PARCELS, shapes_of(*shapes), np.arange(3), 3)
     assert obstacles(*town).tree is not None
     for k in (1, 2):
         expected = common(at_least(k, *shapes), CITY)
@@ -260,6 +262,6 @@ def test_views_cut_by_the_same_walls_are_added_up_right(town: list[Polygon], tur
 
 def test_patches_that_touch_in_corners_cut_off_what_they_enclose() -> None:
     corners = [(3, 1, 6, 3), (3, 6, 6, 8), (1, 3, 3, 6), (6, 3, 8, 6)]
-    found = uncovered(shapely.box(0, 0, 9, 9), shapes_of(*(shapely.box(*one) for one in corners)))
+    found = subtract_covered(shapely.box(0, 0, 9, 9), shapes_of(*(shapely.box(*one) for one in corners)))
     assert sorted(shapely.area(found).tolist()) == [9.0, 48.0]
     assert shapely.is_valid(found).all()

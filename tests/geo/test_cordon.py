@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
+from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, build_empty_guards, build_guards
 from tests.geo.cordons import Case, cases, closed, walk
 
 EITHER = st.one_of(closed(), cases())
 
 
 def cordon_of(case: Case) -> Cordon:
-    return Cordon.of(case.arcs, case.sources, case.sinks)
+    return Cordon.from_arcs(case.arcs, case.sources, case.sinks)
 
 
 def arcs_of(n: int, ends: list[tuple[int, int]], watched: dict[int, list[int]]) -> Arcs:
@@ -25,7 +25,7 @@ def arcs_of(n: int, ends: list[tuple[int, int]], watched: dict[int, list[int]]) 
         columns[:, 1],
         np.arange(len(ends)),
         np.full(len(ends), 10.0),
-        *guards(len(ends), table[:, 0], table[:, 1]),
+        *build_guards(len(ends), table[:, 0], table[:, 1]),
     )
 
 
@@ -45,7 +45,7 @@ def test_sealed_and_the_shortest_leak_are_those_of_trying_everything(case: Case)
 @settings(max_examples=100, deadline=None)
 @given(EITHER)
 def test_depth_is_the_least_number_of_groups_whose_failure_makes_a_leak(case: Case) -> None:
-    depth = cordon_of(case).depth()
+    depth = cordon_of(case).compute_depth()
     expected = case.depth()
     if depth is None:
         assert expected is None
@@ -60,15 +60,15 @@ def test_depth_is_the_least_number_of_groups_whose_failure_makes_a_leak(case: Ca
 @settings(max_examples=100, deadline=None)
 @given(EITHER, st.integers(0, 12))
 def test_a_depth_cut_short_still_bounds_the_true_one(case: Case, work: int) -> None:
-    depth = cordon_of(case).depth(work)
+    depth = cordon_of(case).compute_depth(work)
     expected = case.depth()
     if depth is None or expected is None:
         assert depth is None
         assert expected is None
         return
     assert depth.at_least <= expected <= depth.at_most
-    assert depth.met is not None
-    assert depth.met >= expected
+    assert depth.guards_met is not None
+    assert depth.guards_met >= expected
 
 
 @settings(max_examples=150, deadline=None)
@@ -77,7 +77,7 @@ def test_critical_groups_and_their_leaks_are_those_of_failing_each_in_turn(case:
     cordon = cordon_of(case)
     expected = case.opening(1) if case.leak_m() is None else {}
     assert {(group,) for group in cordon.critical} == set(expected)
-    found = cordon.failures()
+    found = cordon.find_failures()
     assert {one.groups: one.leak.length_m for one in found} == expected
     assert [one.leak.length_m for one in found] == sorted(expected.values())
     for one in found:
@@ -88,10 +88,10 @@ def test_critical_groups_and_their_leaks_are_those_of_failing_each_in_turn(case:
 @given(EITHER, st.integers(1, 4))
 def test_pairs_are_those_of_failing_every_two(case: Case, most: int) -> None:
     expected = case.opening(2) if case.leak_m() is None else {}
-    found = cordon_of(case).pairs(most)
+    found = cordon_of(case).find_pairs(most)
     assert found.complete
-    assert found.number_exact
-    assert found.number == len(expected)
+    assert found.count_exact
+    assert found.count == len(expected)
     assert [one.leak.length_m for one in found.ranked] == sorted(expected.values())[:most]
     for one in found.ranked:
         assert expected[one.groups] == one.leak.length_m
@@ -102,10 +102,10 @@ def test_pairs_are_those_of_failing_every_two(case: Case, most: int) -> None:
 @given(EITHER, st.integers(0, 3), st.integers(0, 2))
 def test_pairs_cut_short_are_true_and_say_that_there_may_be_more(case: Case, work: int, rows: int) -> None:
     expected = case.opening(2) if case.leak_m() is None else {}
-    found = cordon_of(case).pairs(3, work, rows)
+    found = cordon_of(case).find_pairs(3, work, rows)
     assert all(expected[one.groups] == one.leak.length_m for one in found.ranked)
-    assert found.number <= len(expected)
-    assert found.number == len(expected) or not found.number_exact
+    assert found.count <= len(expected)
+    assert found.count == len(expected) or not found.count_exact
     complete = [one.leak.length_m for one in found.ranked] == sorted(expected.values())[:3]
     assert complete or not found.complete
 
@@ -116,7 +116,7 @@ def test_the_sealing_plan_costs_the_least_of_all_that_seal(case: Case, data: st.
     k = len(case.arcs)
     cost = data.draw(st.lists(st.sampled_from([1, 1, 2, 5, UNGUARDABLE]), min_size=k, max_size=k))
     cordon = cordon_of(case)
-    plan = cordon.plan(cost)
+    plan = cordon.plan_sealing(cost)
     expected = case.cheapest(cost)
     assert plan.possible == (expected is not None)
     if expected is None:
@@ -127,18 +127,18 @@ def test_the_sealing_plan_costs_the_least_of_all_that_seal(case: Case, data: st.
     assert plan.cost == plan.flow == expected == sum(cost[arc] for arc in plan.arcs.tolist())
     assert plan.sealed_after
     assert plan.proven
-    assert cordon.sealed_by(plan.arcs)
+    assert cordon.is_sealed_by(plan.arcs)
     # The same said by the graph itself: with those arcs guarded the cordon is sealed.
     watched = [(arc, group) for arc in range(k) for group in case.guards(arc)]
     watched += [(arc, 99) for arc in plan.arcs.tolist()]
     table = np.array(watched, np.int64).reshape(-1, 2)
-    assert cordon.guarded_by(*guards(k, table[:, 0], table[:, 1])).sealed
+    assert cordon.with_guards(*build_guards(k, table[:, 0], table[:, 1])).sealed
 
 
 @settings(max_examples=100, deadline=None)
 @given(cases(nodes=12, edges=12, watched=0.2), st.integers(1, 4))
 def test_disjoint_leaks_are_the_shortest_set_of_their_number(case: Case, most: int) -> None:
-    found = cordon_of(case).leaks(most)
+    found = cordon_of(case).find_leaks(most)
     for route in found:
         walk(case, route)
     edges = [edge for route in found for edge in case.arcs.edge[route.arcs].tolist()]
@@ -178,10 +178,10 @@ def test_prepared_once_and_guarded_anew_is_the_same_as_prepared_anew(case: Case)
         case.arcs.head,
         case.arcs.edge,
         case.arcs.length_m,
-        *no_guards(len(case.arcs)),
+        *build_empty_guards(len(case.arcs)),
     )
-    kept = Cordon.of(bare, case.sources, case.sinks)
-    kept = kept.guarded_by(case.arcs.guard_start, case.arcs.guard_group)
+    kept = Cordon.from_arcs(bare, case.sources, case.sinks)
+    kept = kept.with_guards(case.arcs.guard_start, case.arcs.guard_group)
     anew = cordon_of(case)
     assert (kept.sealed, kept.critical) == (anew.sealed, anew.critical)
     assert (kept.leak is None) == (anew.leak is None)
@@ -193,9 +193,9 @@ def test_one_more_working_group_never_opens_anything(case: Case, group: int) -> 
     before, k = cordon_of(case), len(case.arcs)
     pairs = [(arc, one) for arc in range(k) for one in case.guards(arc)] + [(0, 50 + group)]
     table = np.array(pairs, np.int64)
-    after = before.guarded_by(*guards(k, table[:, 0], table[:, 1]))
+    after = before.with_guards(*build_guards(k, table[:, 0], table[:, 1]))
     assert after.sealed >= before.sealed
-    one, other = before.depth(), after.depth()
+    one, other = before.compute_depth(), after.compute_depth()
     assert (one is None) == (other is None)
     if one is not None and other is not None:
         assert other.at_most >= one.at_most
@@ -204,30 +204,30 @@ def test_one_more_working_group_never_opens_anything(case: Case, group: int) -> 
 def test_a_group_with_gates_one_behind_the_other_counts_once() -> None:
     # 0 -> 1 -> 2 -> 3, all watched by one pole: three gates, one failure.
     arcs = arcs_of(4, [(0, 1), (1, 2), (2, 3)], {0: [5], 1: [5], 2: [5]})
-    cordon = Cordon.of(arcs, [0], [3])
-    depth = cordon.depth()
+    cordon = Cordon.from_arcs(arcs, [0], [3])
+    depth = cordon.compute_depth()
     assert depth is not None
-    assert (depth.at_most, depth.met) == (1, 3)
+    assert (depth.at_most, depth.guards_met) == (1, 3)
     assert cordon.critical == (5,)
-    assert cordon.failures()[0].leak.arcs.tolist() == [0, 1, 2]
+    assert cordon.find_failures()[0].leak.arcs.tolist() == [0, 1, 2]
 
 
 def test_which_group_failed_matters_where_it_guards_again_further_in() -> None:
     # Three belts. Groups 1 and 2 open the first alike, but 2 guards the last as well, 1 does not.
     arcs = arcs_of(4, [(0, 1), (0, 1), (1, 2), (2, 3)], {0: [1], 1: [2], 2: [3], 3: [2]})
-    depth = Cordon.of(arcs, [0], [3]).depth()
+    depth = Cordon.from_arcs(arcs, [0], [3]).compute_depth()
     assert depth is not None
     assert (depth.at_most, depth.route and depth.route.groups) == (2, (2, 3))
 
 
 def test_an_arc_with_two_groups_opens_when_both_fail() -> None:
     arcs = arcs_of(2, [(0, 1)], {0: [3, 8]})
-    cordon = Cordon.of(arcs, [0], [1])
-    depth = cordon.depth()
+    cordon = Cordon.from_arcs(arcs, [0], [1])
+    depth = cordon.compute_depth()
     assert depth is not None
     assert depth.at_most == 2
     assert cordon.critical == ()
-    pairs = cordon.pairs(5)
+    pairs = cordon.find_pairs(5)
     assert [one.groups for one in pairs.ranked] == [(3, 8)]
 
 
@@ -236,7 +236,7 @@ def test_a_group_twice_on_the_shortest_way_is_found_where_once_is_longer() -> No
     ends = [(0, 1), (1, 2), (2, 3), (0, 3)]
     arcs = arcs_of(4, ends, {0: [1], 2: [1], 3: [1]})
     arcs.length_m[3] = 100.0
-    (opening,) = Cordon.of(arcs, [0], [3]).failures()
+    (opening,) = Cordon.from_arcs(arcs, [0], [3]).find_failures()
     assert (opening.leak.length_m, opening.leak.arcs.tolist()) == (30.0, [0, 1, 2])
 
 
@@ -248,41 +248,41 @@ def test_a_graph_with_more_nodes_than_fit_in_32_bits_when_squared() -> None:
         np.arange(n - 1),
         np.arange(n - 1),
         np.ones(n - 1),
-        *guards(n - 1, np.array([n // 2]), np.array([4])),
+        *build_guards(n - 1, np.array([n // 2]), np.array([4])),
     )
-    cordon = Cordon.of(arcs, [n - 1], [0])
+    cordon = Cordon.from_arcs(arcs, [n - 1], [0])
     assert cordon.critical == (4,)
-    (opening,) = cordon.failures()
+    (opening,) = cordon.find_failures()
     assert opening.leak.arcs.tolist() == list(range(n - 2, -1, -1))
-    bare = cordon.guarded_by(*no_guards(n - 1))
+    bare = cordon.with_guards(*build_empty_guards(n - 1))
     assert bare.leak is not None
     assert bare.leak.arcs.tolist() == list(range(n - 2, -1, -1))
-    assert [route.length_m for route in bare.leaks(2)] == [n - 1.0]
+    assert [route.length_m for route in bare.find_leaks(2)] == [n - 1.0]
 
 
 def test_nothing_leads_in() -> None:
     arcs = arcs_of(4, [(0, 1), (2, 3)], {})
-    cordon = Cordon.of(arcs, [0], [3])
-    assert (cordon.connected, cordon.sealed, cordon.leak, cordon.depth()) == (
+    cordon = Cordon.from_arcs(arcs, [0], [3])
+    assert (cordon.connected, cordon.sealed, cordon.leak, cordon.compute_depth()) == (
         False,
         True,
         None,
         None,
     )
     assert cordon.critical == ()
-    assert cordon.leaks(3) == []
-    assert cordon.pairs(3).number == 0
-    assert cordon.plan([1, 1]).proven
+    assert cordon.find_leaks(3) == []
+    assert cordon.find_pairs(3).count == 0
+    assert cordon.plan_sealing([1, 1]).proven
 
 
 def test_no_arcs_at_all() -> None:
-    cordon = Cordon.of(arcs_of(2, [], {}), [0], [1])
-    assert (cordon.connected, cordon.sealed, cordon.depth()) == (False, True, None)
-    assert cordon.plan([]).arcs.tolist() == []
+    cordon = Cordon.from_arcs(arcs_of(2, [], {}), [0], [1])
+    assert (cordon.connected, cordon.sealed, cordon.compute_depth()) == (False, True, None)
+    assert cordon.plan_sealing([]).arcs.tolist() == []
 
 
 def test_one_side_is_empty() -> None:
-    cordon = Cordon.of(arcs_of(2, [(0, 1)], {}), [0], [])
+    cordon = Cordon.from_arcs(arcs_of(2, [(0, 1)], {}), [0], [])
     assert not cordon.connected
     assert cordon.sealed
 
@@ -297,15 +297,15 @@ def test_one_side_is_empty() -> None:
 )
 def test_sides_that_cannot_be(sources: list[int], sinks: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Cordon.of(arcs_of(2, [(0, 1)], {}), sources, sinks)
+        Cordon.from_arcs(arcs_of(2, [(0, 1)], {}), sources, sinks)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"head": [5]}, "does not exist"),
-        ({"length_m": [-1.0]}, "not a length"),
-        ({"length_m": [np.nan]}, "not a length"),
+        ({"length_m": [-1.0]}, "negative or not finite"),
+        ({"length_m": [np.nan]}, "negative or not finite"),
         ({"edge": [0, 1]}, "unequal"),
         ({"guard_start": [0, 1]}, "do not belong"),
         ({"guard_start": [0]}, "do not belong"),
@@ -336,12 +336,12 @@ def test_columns_that_cannot_be(change: dict[str, list[float]], message: str) ->
 
 @pytest.mark.parametrize(
     ("cost", "message"),
-    [([0], "1 or more"), ([1, 1], "one cost for each"), ([2**30], "add up to")],
+    [([0], "1 or more"), ([1, 1], "needs one cost"), ([2**30], "add up to")],
 )
 def test_costs_that_cannot_be(cost: list[int], message: str) -> None:
-    cordon = Cordon.of(arcs_of(2, [(0, 1)], {}), [0], [1])
+    cordon = Cordon.from_arcs(arcs_of(2, [(0, 1)], {}), [0], [1])
     with pytest.raises(ValueError, match=message):
-        cordon.plan(cost)
+        cordon.plan_sealing(cost)
 
 
 def test_the_plan_is_the_one_nearest_to_the_source_from_whichever_side_it_is_sought() -> None:
@@ -350,7 +350,7 @@ def test_the_plan_is_the_one_nearest_to_the_source_from_whichever_side_it_is_sou
     narrow = [(0, 1), (0, 1), (0, 2), (0, 2), (1, 3), (2, 3), (3, 4), (3, 4)]
     wide = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (3, 4), (3, 4)]
     for ends, cut in ((narrow, [4, 5]), (wide, [0, 1])):
-        found = Cordon.of(arcs_of(5, ends, {}), [0], [4]).plan(np.ones(len(ends), np.int64))
+        found = Cordon.from_arcs(arcs_of(5, ends, {}), [0], [4]).plan_sealing(np.ones(len(ends), np.int64))
         assert found.proven
         assert found.arcs.tolist() == cut
 
@@ -360,6 +360,6 @@ def test_the_plan_is_the_one_nearest_to_the_source_from_whichever_side_it_is_sou
 def test_the_least_number_of_guards_met_is_that_of_driving_every_way(case: Case) -> None:
     cordon = cordon_of(case)
     met = [sum(len(case.guards(arc)) for arc in way) for way in case.simple_ways(free=False)]
-    assert cordon.met == min(met, default=None)
-    depth = cordon.depth()
-    assert (None if depth is None else depth.met) == cordon.met
+    assert cordon.min_guards_met == min(met, default=None)
+    depth = cordon.compute_depth()
+    assert (None if depth is None else depth.guards_met) == cordon.min_guards_met

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.geo.arrays import Ints
-from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, guards, no_guards
+from app.geo.cuts.cordon import UNGUARDABLE, Arcs, Cordon, build_empty_guards, build_guards
 from tests.geo.cordons import Case, grid, walk
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/roads"
@@ -46,7 +46,7 @@ def street_case(path: Path) -> Case:
     # A belt of guards half way out, with a gap: both directions of an edge are one group.
     crossing = (away[tail] > 0.3) != (away[head] > 0.3)
     chosen = np.flatnonzero(crossing & (edge % 7 != 0))
-    arcs = Arcs(len(place), tail, head, edge, length, *guards(len(tail), chosen, edge[chosen]))
+    arcs = Arcs(len(place), tail, head, edge, length, *build_guards(len(tail), chosen, edge[chosen]))
     return Case(arcs, np.flatnonzero(away > 0.5).tolist(), np.flatnonzero(away < 0.1).tolist())
 
 
@@ -66,7 +66,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def cordon(case: Case) -> Cordon:
-    return Cordon.of(case.arcs, case.sources, case.sinks)
+    return Cordon.from_arcs(case.arcs, case.sources, case.sinks)
 
 
 def flows(case: Case, cost: Ints | None = None) -> nx.DiGraph:
@@ -98,7 +98,7 @@ def test_the_leak_is_the_shortest_path(case: Case, cordon: Cordon) -> None:
 
 
 def test_the_plan_is_a_minimum_cut(case: Case, cordon: Cordon) -> None:
-    plan = cordon.plan(np.ones(len(case.arcs), np.int64))
+    plan = cordon.plan_sealing(np.ones(len(case.arcs), np.int64))
     value, _ = nx.minimum_cut(flows(case), "in", "out")
     assert plan.cost == plan.flow == value == len(plan.arcs)
     assert plan.sealed_after
@@ -107,7 +107,7 @@ def test_the_plan_is_a_minimum_cut(case: Case, cordon: Cordon) -> None:
 
 def test_the_plan_with_costs_is_a_minimum_cut(case: Case, cordon: Cordon) -> None:
     cost = np.random.default_rng(5).choice([1, 2, 3, 10, UNGUARDABLE], len(case.arcs))
-    plan = cordon.plan(cost)
+    plan = cordon.plan_sealing(cost)
     try:
         value, _ = nx.minimum_cut(flows(case, cost), "in", "out")
     except nx.NetworkXUnbounded:
@@ -118,7 +118,7 @@ def test_the_plan_with_costs_is_a_minimum_cut(case: Case, cordon: Cordon) -> Non
 
 
 def test_there_are_as_many_disjoint_leaks_as_arcs_in_the_plan(case: Case, cordon: Cordon) -> None:
-    found = cordon.leaks(10_000)
+    found = cordon.find_leaks(10_000)
     for route in found:
         walk(case, route)
     edges = np.concatenate([[], *(case.arcs.edge[route.arcs] for route in found)])
@@ -131,7 +131,7 @@ def test_there_are_as_many_disjoint_leaks_as_arcs_in_the_plan(case: Case, cordon
 
 
 def test_the_set_of_disjoint_leaks_has_the_least_length(case: Case, cordon: Cordon) -> None:
-    found = cordon.leaks(3)
+    found = cordon.find_leaks(3)
     if not found:
         assert cordon.sealed
         return
@@ -160,25 +160,25 @@ def test_critical_groups_are_those_whose_failure_joins_the_sides(case: Case, cor
         return
     expected = [group for group in case.groups if nx.has_path(case.graph({group}), "in", "out")]
     assert list(cordon.critical) == expected
-    for one in cordon.failures()[:5]:
+    for one in cordon.find_failures()[:5]:
         walk(case, one.leak, set(one.groups))
         assert one.leak.length_m == pytest.approx(case.leak_m(set(one.groups)))
 
 
 def test_the_shortest_pairs(case: Case, cordon: Cordon) -> None:
-    found = cordon.pairs(5)
+    found = cordon.find_pairs(5)
     for one in found.ranked:
         walk(case, one.leak, set(one.groups))
         assert one.leak.length_m == pytest.approx(case.leak_m(set(one.groups)))
         assert all(case.leak_m({group}) is None for group in one.groups)
-    depth = cordon.depth()
+    depth = cordon.compute_depth()
     assert depth is not None
     assert depth.exact
-    assert (found.number > 0) or depth.at_most != 2
+    assert (found.count > 0) or depth.at_most != 2
 
 
 def test_depth_meets_no_more_than_any_shortest_count(case: Case, cordon: Cordon) -> None:
-    depth = cordon.depth()
+    depth = cordon.compute_depth()
     assert depth is not None
     assert depth.route is not None
     walk(case, depth.route, set(depth.route.groups))
@@ -190,13 +190,13 @@ def test_depth_meets_no_more_than_any_shortest_count(case: Case, cordon: Cordon)
         met = len(case.guards(arc))
         if not graph.has_edge(tail, head) or graph[tail][head]["met"] > met:
             graph.add_edge(tail, head, met=met)
-    assert depth.met is not None
-    assert depth.met == nx.dijkstra_path_length(graph, "in", "out", weight="met")
-    assert depth.at_most <= depth.met
+    assert depth.guards_met is not None
+    assert depth.guards_met == nx.dijkstra_path_length(graph, "in", "out", weight="met")
+    assert depth.at_most <= depth.guards_met
 
 
 def test_a_graph_of_any_guards_has_a_leak_once_all_have_failed(case: Case) -> None:
-    bare = case.arcs.guarded_by(*no_guards(len(case.arcs)))
-    cordon = Cordon.of(bare, case.sources, case.sinks)
+    bare = case.arcs.with_guards(*build_empty_guards(len(case.arcs)))
+    cordon = Cordon.from_arcs(bare, case.sources, case.sinks)
     assert cordon.leak is not None
     assert cordon.leak.length_m == pytest.approx(case.leak_m(set(case.groups)))

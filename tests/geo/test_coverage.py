@@ -16,12 +16,12 @@ from app.geo.coverage.assessment import (
     STATUSES,
     Assessment,
     DeviceTable,
+    ExplainedNeed,
     Need,
     Parameters,
     PointTable,
-    UnitExplained,
-    assess,
-    reasons_of,
+    assess_coverage,
+    name_reasons,
 )
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility import reach
@@ -45,12 +45,12 @@ def ask(
     points, devices = oracle.tables([Point("P", HERE, needs)], named)
     if shape is not None:
         points = PointTable(points.code, points.lonlat, {0: shape}, points.needs)
-    return assess(points, devices, parameters or Parameters(), FRAME)
+    return assess_coverage(points, devices, parameters or Parameters(), FRAME)
 
 
-def unit(*rows: Device, **more: object) -> UnitExplained:
+def unit(*rows: Device, **more: object) -> ExplainedNeed:
     """Return the only need explained."""
-    (found,) = ask(*rows, **more).explain(0)  # type: ignore[arg-type]  # passed through
+    (found,) = ask(*rows, **more).explain_point(0)  # type: ignore[arg-type]  # passed through
     return found
 
 
@@ -92,7 +92,7 @@ def test_each_reason(change: dict[str, object], expected: tuple[str, ...]) -> No
     assert reasons(one) == expected
     found = ask(one)
     assert STATUSES[found.status[0]] == ("uncovered" if expected else "covered")
-    assert reasons_of(int(found.best_reasons[0])) == expected
+    assert name_reasons(int(found.best_reasons[0])) == expected
 
 
 def test_direction_must_be_stated_to_serve_one() -> None:
@@ -206,8 +206,8 @@ def test_nothing_near_names_the_nearest_with_the_function() -> None:
 def test_no_device_at_all() -> None:
     found = ask()
     assert STATUSES[found.status[0]] == "uncovered"
-    assert found.explain(0)[0].primary == "none"
-    assert found.explain(0)[0].nearest is None
+    assert found.explain_point(0)[0].primary == "none"
+    assert found.explain_point(0)[0].nearest is None
     assert found.best[0] == -1
     assert np.isnan(found.best_distance_m[0])
 
@@ -260,7 +260,7 @@ def test_a_point_that_demands_nothing_is_covered_and_flagged() -> None:
     found = ask(Device(), needs=())
     assert found.status[0] == COVERED
     assert found.no_requirement[0]
-    assert found.explain(0) == ()
+    assert found.explain_point(0) == ()
     assert not ask(Device()).no_requirement[0]
 
 
@@ -409,11 +409,11 @@ def test_testing_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     rows = [Device(at=lonlat(0, 5 * place), group=place % 3) for place in range(9)]
     needs = (FACE, Need("overview"), Need("face", working=3))
     whole = ask(*rows, needs=needs)
-    monkeypatch.setattr(candidates, "BLOCK", 4)
+    monkeypatch.setattr(candidates, "BLOCK_ROWS", 4)
     blocks = ask(*rows, needs=needs)
     assert np.array_equal(whole.reason_count, blocks.reason_count)
     assert np.array_equal(whole.best, blocks.best)
-    assert whole.explain(0) == blocks.explain(0)
+    assert whole.explain_point(0) == blocks.explain_point(0)
 
 
 def test_too_many_pairs_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,7 +438,7 @@ def test_rows_may_not_refer_to_nothing() -> None:
     for column in ("assigned", "installation"):
         broken = replace(devices, **{column: np.array([5])})  # type: ignore[arg-type]  # by name
         with pytest.raises(ValueError, match="not there"):
-            assess(points, broken, Parameters(), FRAME)
+            assess_coverage(points, broken, Parameters(), FRAME)
 
 
 def test_tables_are_checked() -> None:
@@ -458,7 +458,7 @@ def test_tables_are_checked() -> None:
     with pytest.raises(ValueError, match="no control point"):
         replace(points, shape={3: area(0, 0, 1, 1)})
     with pytest.raises(InvalidShape):
-        assess(replace(points, lonlat=np.array([[np.nan, 35.0]])), devices, Parameters(), FRAME)
+        assess_coverage(replace(points, lonlat=np.array([[np.nan, 35.0]])), devices, Parameters(), FRAME)
 
 
 @pytest.mark.parametrize(
@@ -493,13 +493,13 @@ def test_impossible_parameters_are_refused(wrong: dict[str, object]) -> None:
 
 def test_empty_tables() -> None:
     points, devices = oracle.tables([], [])
-    found = assess(points, devices, Parameters(), FRAME)
+    found = assess_coverage(points, devices, Parameters(), FRAME)
     assert found.status.shape == found.met.shape == (0,)
     full, none = oracle.tables([Point("P", HERE, (FACE,))], [Device()]), devices
-    assert assess(full[0], none, Parameters(), FRAME).status.tolist() == [0]
-    assert assess(points, full[1], Parameters(), FRAME).status.shape == (0,)
+    assert assess_coverage(full[0], none, Parameters(), FRAME).status.tolist() == [0]
+    assert assess_coverage(points, full[1], Parameters(), FRAME).status.shape == (0,)
     with pytest.raises(IndexError):
-        found.explain(0)
+        found.explain_point(0)
 
 
 def test_met_units_name_their_best_device() -> None:
@@ -507,7 +507,7 @@ def test_met_units_name_their_best_device() -> None:
     assert found.primary[0] == MET
     assert found.best[0] == 1
     assert found.best_distance_m[0] == pytest.approx(20, abs=0.01)
-    assert found.candidates[0] == 2
+    assert found.candidate_count[0] == 2
 
 
 def test_table_lengths_and_ranks() -> None:

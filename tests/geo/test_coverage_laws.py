@@ -7,7 +7,16 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.geo.coverage.assessment import FUNCTIONS, REASONS, STATE_CODES, STATUSES, Assessment, Need, Parameters, assess
+from app.geo.coverage.assessment import (
+    FUNCTIONS,
+    REASONS,
+    STATE_CODES,
+    STATUSES,
+    Assessment,
+    Need,
+    Parameters,
+    assess_coverage,
+)
 from app.geo.projection.local_projection import LocalProjection
 from tests.geo import oracle
 from tests.geo.oracle import Device, Point
@@ -64,7 +73,7 @@ worlds = st.tuples(point_lists, device_lists)
 
 def run(points: list[Point], rows: list[Device]) -> Assessment:
     """Return the engine's answer."""
-    return assess(*oracle.tables(points, rows), PARAMETERS, FRAME)
+    return assess_coverage(*oracle.tables(points, rows), PARAMETERS, FRAME)
 
 
 def by_code(points: list[Point], rows: list[Device], found: Assessment) -> list[object]:
@@ -86,7 +95,7 @@ def by_code(points: list[Point], rows: list[Device], found: Assessment) -> list[
             for unit in range(len(found.met))
         ],
         [
-            [[replace(one, device=-1) for one in unit.candidates] for unit in found.explain(row)]
+            [[replace(one, device=-1) for one in unit.candidates] for unit in found.explain_point(row)]
             for row in range(len(points))
         ],
     ]
@@ -101,7 +110,7 @@ def test_engine_equals_plain_python(world: tuple[list[Point], list[Device]]) -> 
         expected = oracle.units(point, rows, PARAMETERS, FRAME)
         assert STATUSES[found.status[place]] == oracle.status(expected)
         assert found.no_requirement[place] == (not expected)
-        explained = found.explain(place)
+        explained = found.explain_point(place)
         assert len(explained) == len(expected)
         for answer, wanted in zip(explained, expected, strict=True):
             assert answer.met == wanted.met
@@ -192,7 +201,7 @@ def test_restated_equals_computed_anew(world: tuple[list[Point], list[Device]], 
         for one, other in zip(rows, others, strict=False)
     ] + rows[len(others) :]
     after = oracle.tables(points, changed)[1]
-    quick = run(points, rows).restated(after.lifecycle, after.state, after.stale)
+    quick = run(points, rows).with_device_states(after.lifecycle, after.state, after.stale)
     assert by_code(points, rows, quick) == by_code(points, changed, run(points, changed))
 
 
@@ -212,10 +221,10 @@ def test_after_changes_of_some_devices_it_is_as_computed_anew(
     changed = [one if one.part_of in codes else replace(one, part_of=None) for one in changed]
     table, before = oracle.tables(points, rows)
     after = oracle.tables(points, changed)[1]
-    earlier = assess(table, before, PARAMETERS, FRAME)
-    quick = assess(table, after, PARAMETERS, FRAME, before=earlier)
+    earlier = assess_coverage(table, before, PARAMETERS, FRAME)
+    quick = assess_coverage(table, after, PARAMETERS, FRAME, before=earlier)
     assert by_code(points, changed, quick) == by_code(points, changed, run(points, changed))
-    again = assess(table, before, PARAMETERS, FRAME, before=quick)
+    again = assess_coverage(table, before, PARAMETERS, FRAME, before=quick)
     assert by_code(points, rows, again) == by_code(points, rows, earlier)
 
 

@@ -14,14 +14,14 @@ from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from app.geo.rings.ring_partition import STUB_M, Pieces, RingBand, RingSide, compute_band_m, cut_network
-from app.geo.roads.chains import Chains, chains
-from app.geo.roads.crossings import MERGE_M, Crossings, crossings, names
-from app.geo.roads.map_matching import APPROACH_M, approaches, inward_deg
-from app.geo.roads.network import BACKWARD, FORWARD, NO, PATH, Network, dead_ends_at, network
+from app.geo.roads.chains import Chains, build_chains
+from app.geo.roads.crossings import MERGE_M, Crossings, find_crossings, name_crossings
+from app.geo.roads.map_matching import APPROACH_M, build_approaches, compute_inward_deg
+from app.geo.roads.network import BACKWARD, FORWARD, PATH, TWO_WAY, NodedNetwork, build_network, find_dead_ends_at
 
 BAND_M = 5.0
 SQUARE = shapely.box(0, 0, 1000, 1000)
-TURNED = np.array([NO, BACKWARD, FORWARD, 3])
+TURNED = np.array([TWO_WAY, BACKWARD, FORWARD, 3])
 Line = Sequence[tuple[float, float]]
 
 
@@ -31,7 +31,7 @@ class Road:
 
     xy: Line
     group: int = 0
-    oneway: int = NO
+    oneway: int = TWO_WAY
     layer: int = 0
     road_class: int = 0
 
@@ -41,7 +41,7 @@ class Road:
 
 @dataclass(frozen=True)
 class Seen:
-    network: Network
+    network: NodedNetwork
     pieces: Pieces
     side: RingSide
     crossed: Crossings
@@ -51,7 +51,7 @@ class Seen:
 def look(roads: Sequence[Road], ring: BaseGeometry = SQUARE, band: float = BAND_M) -> Seen:
     """Return what one ring sees of some roads."""
     assert isinstance(ring, shapely.Polygon | shapely.MultiPolygon)
-    found, _ = network(
+    found, _ = build_network(
         np.array([shapely.LineString(road.xy) for road in roads], dtype=object),
         oneway=[road.oneway for road in roads],
         layer=[road.layer for road in roads],
@@ -60,8 +60,8 @@ def look(roads: Sequence[Road], ring: BaseGeometry = SQUARE, band: float = BAND_
     )
     one = RingBand(ring, band)
     pieces, (side,) = cut_network(found, [one], shapely.STRtree(found.line))
-    crossed = crossings(found, pieces, side, one)
-    return Seen(found, pieces, side, crossed, chains(pieces, [side]))
+    crossed = find_crossings(found, pieces, side, one)
+    return Seen(found, pieces, side, crossed, build_chains(pieces, [side]))
 
 
 def told(seen: Seen) -> list[tuple[int, tuple[float, ...], bool, bool]]:
@@ -79,7 +79,7 @@ IN_AND_OUT = (True, True)
 def test_a_road_through_the_line_is_one_crossing_where_it_meets_it() -> None:
     seen = look([Road([(300, -200), (400, 200)])])
     assert told(seen) == [(0, (350.0, 0.0), *IN_AND_OUT)]
-    bearing = inward_deg(seen.network, seen.pieces, seen.crossed, seen.side.inside)
+    bearing = compute_inward_deg(seen.network, seen.pieces, seen.crossed, seen.side.inside)
     assert bearing == pytest.approx([np.degrees(np.arctan2(100, 400))])
 
 
@@ -146,8 +146,8 @@ def test_a_divided_road_with_its_slip_road_is_one() -> None:
     )
     assert told(one) == [(0, ((500 + 528 + 565) / 3, 0.0), *IN_AND_OUT)]
     assert len(one.crossed.piece) == 3
-    assert one.crossed.passage_in.sum() == 2
-    assert one.crossed.passage_out.sum() == 1
+    assert one.crossed.passage_inbound.sum() == 2
+    assert one.crossed.passage_outbound.sum() == 1
 
 
 def test_one_way_roads_are_passed_one_way() -> None:
@@ -163,7 +163,7 @@ def test_one_way_roads_are_passed_one_way() -> None:
 def test_bridges_and_tunnels_cross() -> None:
     bridge = look([Road([(300, -200), (300, 200)], layer=1)])
     tunnel = look([Road([(300, -200), (300, 200)], layer=-1)])
-    assert (bridge.crossed.highest[0], tunnel.crossed.lowest[0]) == (1, -1)
+    assert (bridge.crossed.highest_layer[0], tunnel.crossed.lowest_layer[0]) == (1, -1)
 
 
 def test_a_path_is_for_walkers() -> None:
@@ -182,10 +182,10 @@ def test_a_road_that_ends_on_the_line_crosses_when_another_leads_on() -> None:
 def test_a_road_that_ends_a_little_beyond_is_none_and_told_as_a_dead_end() -> None:
     seen = look([Road([(300, 200), (300, -20)])])
     assert told(seen) == []
-    _, report = network(seen.network.line, oneway=[0], layer=[0], road_class=[0], group=[0])
-    assert len(dead_ends_at(seen.network, report, SQUARE.boundary, 5.0)) == 0
+    _, report = build_network(seen.network.line, oneway=[0], layer=[0], road_class=[0], group=[0])
+    assert len(find_dead_ends_at(seen.network, report, SQUARE.boundary, 5.0)) == 0
     short = look([Road([(300, 200), (300, 3)])])
-    ends = dead_ends_at(short.network, report, SQUARE.boundary, 5.0)
+    ends = find_dead_ends_at(short.network, report, SQUARE.boundary, 5.0)
     assert short.network.node_xy[ends].tolist() == [[300.0, 3.0]]
 
 
@@ -206,16 +206,16 @@ def test_a_ring_road_on_the_line_is_passed_where_fewer_roads_leave_it() -> None:
 
 def test_a_border_two_rings_share_is_crossed_twice() -> None:
     wide = shapely.box(-500, 0, 1500, 2000)
-    found, _ = network(
+    found, _ = build_network(
         np.array([shapely.LineString([(300, -200), (300, 200)])]),
         oneway=[0], layer=[0], road_class=[0], group=[0],
     )  # fmt: skip
     rings = [RingBand(wide, 5.0), RingBand(SQUARE, 10.0)]
     pieces, sides = cut_network(found, rings, shapely.STRtree(found.line))
-    both = [crossings(found, pieces, side, ring) for side, ring in zip(sides, rings, strict=True)]
+    both = [find_crossings(found, pieces, side, ring) for side, ring in zip(sides, rings, strict=True)]
     assert [one.xy.tolist() for one in both] == [[[300.0, 0.0]]] * 2
     # Both stand on the same chain, so one guard is one guard.
-    of = chains(pieces, sides).chain_of
+    of = build_chains(pieces, sides).chain_of
     assert of[both[0].piece].tolist() == of[both[1].piece].tolist()
 
 
@@ -228,21 +228,21 @@ def test_holes_and_parts_of_a_ring_have_lines_too() -> None:
 
 def test_approaches_end_at_junctions_and_reach_no_farther_than_they_say() -> None:
     long = look([Road([(300, -900), (300, 900)])])
-    (area,) = approaches(long.network, long.pieces, long.chains, long.crossed)
+    (area,) = build_approaches(long.network, long.pieces, long.chains, long.crossed)
     assert area.bounds == pytest.approx((298, -APPROACH_M - BAND_M, 302, APPROACH_M - BAND_M))
     short = look([Road([(300, -900), (300, -40), (300, 900)]), Road([(300, -40), (0, -40)], 1)])
-    (area,) = approaches(short.network, short.pieces, short.chains, short.crossed)
+    (area,) = build_approaches(short.network, short.pieces, short.chains, short.crossed)
     assert area.bounds[1] == pytest.approx(-40)
 
 
 def test_names_stay_when_nothing_near_changed() -> None:
     lonlat = np.array([[113.2, 35.2], [113.21, 35.2]])
     roads = np.array(["G327", "G327"], dtype=object)
-    first, second = names("core", roads, lonlat)
-    assert names("core", roads[:1], lonlat[:1] + 1e-6) == [first]
-    assert names("core", roads[1:], lonlat[1:]) == [second]
-    assert names("urban", roads[:1], lonlat[:1]) != [first]
-    assert len(set(names("core", roads, lonlat[[0, 0]]))) == 2
+    first, second = name_crossings("core", roads, lonlat)
+    assert name_crossings("core", roads[:1], lonlat[:1] + 1e-6) == [first]
+    assert name_crossings("core", roads[1:], lonlat[1:]) == [second]
+    assert name_crossings("urban", roads[:1], lonlat[:1]) != [first]
+    assert len(set(name_crossings("core", roads, lonlat[[0, 0]]))) == 2
 
 
 def test_the_band_is_the_tolerance_within_limits() -> None:
@@ -363,7 +363,7 @@ def test_chains_hold_every_drivable_metre_once_and_end_at_junctions(drawn: Stree
         node = int(of.tail[row])
         for piece in walk:
             ends = [int(pieces.tail[piece]), int(pieces.head[piece])]
-            if of.turned_of[piece]:
+            if of.reversed_of[piece]:
                 ends.reverse()
             assert ends[0] == node
             node = ends[1]

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 
 from app.geo.roads.network import (
     BACKWARD,
-    CLASSES,
     FORWARD,
-    NO,
-    ONE_WAY,
+    ONE_WAY_RULES,
     PATH,
     REVERSIBLE,
-    Network,
-    Report,
-    dead_ends_at,
-    network,
+    ROAD_CLASSES,
+    TWO_WAY,
+    NetworkReport,
+    NodedNetwork,
+    build_network,
+    find_dead_ends_at,
 )
 from app.models.vocabulary import OneWay, RoadClass
 
-TURNED = np.array([NO, BACKWARD, FORWARD, REVERSIBLE])
+TURNED = np.array([TWO_WAY, BACKWARD, FORWARD, REVERSIBLE])
 
 
 def build(
@@ -34,10 +34,10 @@ def build(
     layer: Sequence[int] | None = None,
     road_class: Sequence[int] | None = None,
     snap_m: float = 0.0,
-) -> tuple[Network, Report]:
+) -> tuple[NodedNetwork, NetworkReport]:
     """Return the network of lines, every one a group of its own."""
     none = [0] * len(wkt)
-    return network(
+    return build_network(
         shapely.from_wkt([f"LINESTRING ({text})" for text in wkt]),
         oneway=oneway or none,
         layer=layer or none,
@@ -47,7 +47,7 @@ def build(
     )
 
 
-def joined(found: Network, a: tuple[float, float], b: tuple[float, float]) -> bool:
+def joined(found: NodedNetwork, a: tuple[float, float], b: tuple[float, float]) -> bool:
     """Tell whether one can get from one place to the other along edges."""
     graph = nx.Graph(zip(found.tail.tolist(), found.head.tolist(), strict=True))
     at = [int(np.argmin(np.hypot(*(found.node_xy - place).T))) for place in (a, b)]
@@ -55,8 +55,8 @@ def joined(found: Network, a: tuple[float, float], b: tuple[float, float]) -> bo
 
 
 def test_words_are_those_of_the_registry() -> None:
-    assert get_args(RoadClass) == CLASSES
-    assert get_args(OneWay) == ONE_WAY
+    assert get_args(RoadClass) == ROAD_CLASSES
+    assert get_args(OneWay) == ONE_WAY_RULES
 
 
 def test_lines_of_a_layer_join_at_a_vertex_both_pass() -> None:
@@ -100,7 +100,7 @@ def test_a_tunnel_under_a_junction_of_roads_that_end_there_stays_apart() -> None
 def test_rules_of_driving() -> None:
     found, _ = build(
         ["0 0, 1 0", "0 1, 1 1", "0 2, 1 2", "0 3, 1 3", "0 4, 1 4"],
-        oneway=[NO, FORWARD, BACKWARD, REVERSIBLE, NO],
+        oneway=[TWO_WAY, FORWARD, BACKWARD, REVERSIBLE, TWO_WAY],
         road_class=[0, 0, 0, 0, PATH],
     )
     assert found.forward.tolist() == [True, True, False, True, False]
@@ -109,7 +109,7 @@ def test_rules_of_driving() -> None:
 
 
 def test_a_piece_drawn_twice_is_one_edge_with_the_directions_of_both() -> None:
-    found, report = build(["0 0, 4 1, 9 0", "9 0, 4 1, 0 0", "0 0, 4 2, 9 0"], oneway=[FORWARD, FORWARD, NO])
+    found, report = build(["0 0, 4 1, 9 0", "9 0, 4 1, 0 0", "0 0, 4 2, 9 0"], oneway=[FORWARD, FORWARD, TWO_WAY])
     assert report.duplicate.tolist() == [1]
     assert found.road.tolist() == [0, 0, 2]
     assert found.forward.tolist() == found.backward.tolist() == [True, True, True]
@@ -154,7 +154,7 @@ def test_dead_ends_at_a_border_are_those_that_stop_short_of_it() -> None:
     border = shapely.from_wkt("LINESTRING (10 -99, 10 99)")
     found, report = build(["0 0, 8 0", "0 5, 12 5", "0 9, 2 9", "0 20, 8 20"],
                           road_class=[0, 0, 0, PATH])  # fmt: skip
-    nodes = dead_ends_at(found, report, border, 3.0)
+    nodes = find_dead_ends_at(found, report, border, 3.0)
     assert found.node_xy[nodes].tolist() == [[8.0, 0.0]]
 
 
@@ -165,14 +165,14 @@ def test_dead_ends_at_a_border_are_those_that_stop_short_of_it() -> None:
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     columns: dict[str, object] = {"oneway": [0], "layer": [0], "road_class": [0], "group": [0]}
     with pytest.raises(ValueError):
-        network(shapely.from_wkt(["LINESTRING (0 0, 1 1)"]), **{**columns, **wrong})  # type: ignore[arg-type]  # wrong on purpose
+        build_network(shapely.from_wkt(["LINESTRING (0 0, 1 1)"]), **{**columns, **wrong})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_what_is_no_line_is_refused() -> None:
     endless = shapely.LineString([(0, 0), (np.inf, 1)])
     for bad in (shapely.Point(0, 0), shapely.MultiLineString([[(0, 0), (1, 1)]]), endless):
         with pytest.raises(ValueError):
-            network(np.array([bad]), oneway=[0], layer=[0], road_class=[0], group=[0])
+            build_network(np.array([bad]), oneway=[0], layer=[0], road_class=[0], group=[0])
 
 
 def test_ends_are_snapped_to_ends_and_to_lines_of_their_layer() -> None:
@@ -180,7 +180,7 @@ def test_ends_are_snapped_to_ends_and_to_lines_of_their_layer() -> None:
     loose, _ = build(apart)
     assert not joined(loose, (0, 0), (20, 0))
     found, report = build(apart, layer=[0, 0, 0, 1], snap_m=0.5)
-    assert report.snapped == 2
+    assert report.snapped_count == 2
     assert joined(found, (0, 0), (20, 0))
     assert joined(found, (5, 8), (0, 0))
     assert not joined(found, (15, 8), (0, 0))
@@ -196,8 +196,8 @@ streets = st.lists(st.tuples(lattice, st.integers(0, 3), st.integers(-1, 1), st.
 Streets = list[tuple[list[tuple[int, int]], int, int, int]]
 
 
-def made(drawn: Streets) -> tuple[Network, Report]:
-    return network(
+def made(drawn: Streets) -> tuple[NodedNetwork, NetworkReport]:
+    return build_network(
         np.array([shapely.LineString(xy) for xy, *_ in drawn], dtype=object),
         oneway=[rule for _, rule, _, _ in drawn],
         layer=[layer for _, _, layer, _ in drawn],
@@ -206,7 +206,7 @@ def made(drawn: Streets) -> tuple[Network, Report]:
     )
 
 
-def ways(found: Network) -> set[tuple[object, ...]]:
+def ways(found: NodedNetwork) -> set[tuple[object, ...]]:
     """Return every directed way: places, shape and layer, however the edge was drawn."""
     told: set[tuple[object, ...]] = set()
     for row in range(len(found)):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from spopt.locate import LSCP, MCLP
 
-from app.geo.coverage.placement import coverage, fewest, most
+from app.geo.coverage.placement import build_site_coverage, solve_maximal_covering, solve_set_covering
 
 
 @st.composite
@@ -35,7 +35,7 @@ def choices(n: int) -> list[np.ndarray]:
 @given(problems())
 def test_the_cheapest_sites_are_those_of_trying_all(given_: dict[str, np.ndarray]) -> None:
     covers, need, have = given_["covers"], given_["need"], given_["have"]
-    found = fewest(csr_array(covers), given_["cost"], need=need, have=have)
+    found = solve_set_covering(csr_array(covers), given_["cost"], need=need, have=have)
     able = have + covers.sum(axis=0)
     wanted = np.minimum(need, able)
     cheapest = min(
@@ -55,7 +55,9 @@ def test_the_cheapest_sites_are_those_of_trying_all(given_: dict[str, np.ndarray
 @given(problems(), st.integers(0, 8))
 def test_the_most_valuable_sites_are_those_of_trying_all(given_: dict[str, np.ndarray], budget: int) -> None:
     covers, need, have = given_["covers"], given_["need"], given_["have"]
-    found = most(csr_array(covers), given_["cost"], budget, need=need, have=have, value=given_["value"])
+    found = solve_maximal_covering(
+        csr_array(covers), given_["cost"], budget, need=need, have=have, value=given_["value"]
+    )
     best = max(
         given_["value"][have + covers[some].sum(axis=0) >= need].sum()
         for some in choices(len(covers))
@@ -73,7 +75,7 @@ def test_the_most_valuable_sites_are_those_of_trying_all(given_: dict[str, np.nd
 def scattered(seed: int, sites: int, points: int) -> tuple[np.ndarray, np.ndarray, csr_array]:
     dice = np.random.default_rng(seed)
     at, of = dice.uniform(0, 1000, (sites, 2)), dice.uniform(0, 1000, (points, 2))
-    return at, of, coverage(at, np.asarray(shapely.points(of), dtype=object), 220.0)
+    return at, of, build_site_coverage(at, np.asarray(shapely.points(of), dtype=object), 220.0)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -86,10 +88,10 @@ def test_the_same_as_spopt(seed: int) -> None:
     solver = pulp.PULP_CBC_CMD(msg=False)
     reached = distance.min(axis=1) <= 220  # spopt knows no point out of reach
     theirs = LSCP.from_cost_matrix(distance[reached], 220.0).solve(solver)
-    assert fewest(covers, np.ones(40)).cost == theirs.problem.objective.value()
+    assert solve_set_covering(covers, np.ones(40)).cost == theirs.problem.objective.value()
     for p in (1, 3, 6):
         peer = MCLP.from_cost_matrix(distance, weight, 220.0, p_facilities=p).solve(solver)
-        found = most(covers, np.ones(40), p, value=weight)
+        found = solve_maximal_covering(covers, np.ones(40), p, value=weight)
         assert found.value == peer.problem.objective.value()
         assert len(found.sites) <= p
 
@@ -98,7 +100,7 @@ def test_a_bound_is_told_when_time_is_up() -> None:
     dice = np.random.default_rng(4)
     covers = csr_array((dice.random((600, 900)) < 0.02).astype(np.int8))
     cost = dice.integers(5, 15, 600).astype(np.float64)
-    found = fewest(covers, cost, time_limit_s=0.2)
+    found = solve_set_covering(covers, cost, time_limit_s=0.2)
     assert found.status == "time_limit"
     assert 0 <= found.bound < found.cost
     assert found.gap > 0
@@ -110,26 +112,29 @@ def test_more_sites_never_cost_more_and_more_budget_is_never_worth_less() -> Non
     fewer = csr_array(covers[:30])
     reached = np.asarray(fewer.sum(axis=0)).reshape(-1) > 0
     need = reached.astype(np.int64)
-    assert fewest(covers, np.ones(60), need=need).cost <= fewest(fewer, np.ones(30), need=need).cost
-    values = [most(covers, np.ones(60), budget).value for budget in range(6)]
+    assert (
+        solve_set_covering(covers, np.ones(60), need=need).cost
+        <= solve_set_covering(fewer, np.ones(30), need=need).cost
+    )
+    values = [solve_maximal_covering(covers, np.ones(60), budget).value for budget in range(6)]
     assert values == sorted(values)
 
 
 def test_areas_count_from_their_nearest_place() -> None:
     points = np.array([shapely.box(100, 0, 200, 50), shapely.Point(0, 0)], dtype=object)
-    assert coverage([[90, 25], [150, 25]], points, 10).toarray().tolist() == [[1, 0], [1, 0]]
+    assert build_site_coverage([[90, 25], [150, 25]], points, 10).toarray().tolist() == [[1, 0], [1, 0]]
 
 
 def test_nothing_to_cover_and_nothing_to_cover_with() -> None:
-    nothing = fewest(csr_array((0, 3), dtype=np.int8), [])
+    nothing = solve_set_covering(csr_array((0, 3), dtype=np.int8), [])
     assert (nothing.status, nothing.out_of_reach.tolist()) == ("out_of_reach", [0, 1, 2])
-    assert most(csr_array((0, 3), dtype=np.int8), [], 5).status == "out_of_reach"
-    worthless = most(csr_array((0, 3), dtype=np.int8), [], 5, value=0)
+    assert solve_maximal_covering(csr_array((0, 3), dtype=np.int8), [], 5).status == "out_of_reach"
+    worthless = solve_maximal_covering(csr_array((0, 3), dtype=np.int8), [], 5, value=0)
     assert worthless.status == "nothing_to_do"
-    found = fewest(csr_array((2, 0), dtype=np.int8), [1, 1])
+    found = solve_set_covering(csr_array((2, 0), dtype=np.int8), [1, 1])
     assert (found.status, found.sites.tolist(), found.cost) == ("nothing_to_do", [], 0.0)
-    assert most(csr_array((2, 0), dtype=np.int8), [1, 1], 5).value == 0
-    assert coverage([], np.empty(0, dtype=object), 5).shape == (0, 0)
+    assert solve_maximal_covering(csr_array((2, 0), dtype=np.int8), [1, 1], 5).value == 0
+    assert build_site_coverage([], np.empty(0, dtype=object), 5).shape == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +142,13 @@ def test_nothing_to_cover_and_nothing_to_cover_with() -> None:
     [
         ({"cost": [0.0]}, "greater than 0"),
         ({"cost": [1.0, 1.0]}, "greater than 0"),
-        ({"need": -1}, "not negative"),
-        ({"have": -1}, "not negative"),
-        ({"value": np.nan}, "not negative"),
-        ({"value": -1}, "not negative"),
+        ({"need": -1}, "must not be negative"),
+        ({"have": -1}, "must not be negative"),
+        ({"value": np.nan}, "must not be negative"),
+        ({"value": -1}, "must not be negative"),
     ],
 )
 def test_numbers_that_cannot_be(change: dict[str, float], message: str) -> None:
     known: dict[str, object] = {"cost": [1.0], "need": 1, "have": 0, "value": 1.0}
     with pytest.raises(ValueError, match=message):
-        fewest(csr_array(np.ones((1, 2))), **{**known, **change})  # type: ignore[arg-type]
+        solve_set_covering(csr_array(np.ones((1, 2))), **{**known, **change})  # type: ignore[arg-type]

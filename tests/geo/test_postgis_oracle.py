@@ -25,7 +25,7 @@ async def _opinion(database: Database, points: Any) -> list[tuple[bool, float]]:
         "LATERAL (SELECT ST_SetSRID(ST_MakePoint(x, y), 4326) AS p) AS q ORDER BY n"
     )
     bound = {"ring": SHAPE.wkt, "lon": points[:, 0].tolist(), "lat": points[:, 1].tolist()}
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         return [(row[0], row[1]) for row in await connection.execute(statement, bound)]
 
 

@@ -17,10 +17,10 @@ from app.analysis.crossings import road_network
 from app.analysis.crossings.crossing_guards import CrossingGuards, compute_guards, find_working_vehicle_devices
 from app.analysis.crossings.road_network import RoadNetwork, TravelDirection
 from app.analysis.results import Analysis
-from app.geo.arrays import Bools, Floats, Ints, row_starts, spread
+from app.geo.arrays import Bools, Floats, Ints, expand_ranges, row_starts
 from app.geo.coverage import assessment as engine
-from app.geo.cuts.cordon import Arcs, Cordon, Route
-from app.geo.cuts.flow_graph import Passage
+from app.geo.cuts.cordon import ArcRoute, Arcs, Cordon
+from app.geo.cuts.flow_graph import FlowGraph
 from app.messages import Message
 from app.models.vocabulary import LEVELS, Level
 
@@ -148,7 +148,7 @@ def _build_road_graph(network: RoadNetwork) -> RoadGraph:
 
 def find_guarded_arcs(devices: engine.DeviceTable, guards: CrossingGuards, graph: RoadGraph) -> tuple[Ints, Ints]:
     """Return arc and failure group of every guard, each pair once, sorted by arc."""
-    unit, device = guards.assessment.counting
+    unit, device = guards.assessment.counting_pairs
     passage, direction = (column[unit] for column in guards.passage_units)
     is_inbound = direction == engine.INBOUND
     chain = guards.passages.chain[passage]
@@ -203,16 +203,16 @@ class CordonSet:
     def _prepare_cordon(self, key: CordonKey) -> Cordon:
         earlier = self._earlier.pop(key, None)
         if earlier is not None:
-            if self._has_same_guards(earlier.passage):
+            if self._has_same_guards(earlier.graph):
                 return earlier
-            return earlier.guarded_by(self.arcs.guard_start, self.arcs.guard_group)
+            return earlier.with_guards(self.arcs.guard_start, self.arcs.guard_group)
         outside, inside = self.find_sides(key)
         if key.direction == "outbound":
-            return Cordon.of(self.arcs, inside, outside)
-        return Cordon.of(self.arcs, outside, inside)
+            return Cordon.from_arcs(self.arcs, inside, outside)
+        return Cordon.from_arcs(self.arcs, outside, inside)
 
-    def _has_same_guards(self, passage: Passage) -> bool:
-        then, now = (list_guards(arcs, passage.own) for arcs in (passage.arcs, self.arcs))
+    def _has_same_guards(self, passage: FlowGraph) -> bool:
+        then, now = (list_guards(arcs, passage.arc_row) for arcs in (passage.arcs, self.arcs))
         return all(np.array_equal(left, right) for left, right in zip(then, now, strict=True))
 
     def find_sides(self, key: CordonKey) -> tuple[Ints, Ints]:
@@ -249,7 +249,7 @@ class CordonSet:
         """For every arc the crossing of each ring that it leads through, -1 if none."""
         return {level: self.guarded.find_crossings(level) for level in self.network.levels}
 
-    def list_crossings(self, route: Route) -> list[tuple[Level, str]]:
+    def list_crossings(self, route: ArcRoute) -> list[tuple[Level, str]]:
         """Return level and id of the crossings that a route leads through, in driving order, each once."""
         ids = self.network.crossing_ids
         crossings = {
@@ -289,7 +289,7 @@ class CordonSet:
 def list_guards(arcs: Arcs, rows: Ints) -> tuple[Ints, Ints]:
     """Return how many failure groups some arcs have, and which."""
     count = arcs.guard_start[rows + 1] - arcs.guard_start[rows]
-    return count, arcs.guard_group[spread(count, arcs.guard_start[rows])[2]]
+    return count, arcs.guard_group[expand_ranges(count, arcs.guard_start[rows])[2]]
 
 
 def compute_cordons(analysis: Analysis) -> CordonSet | None:
@@ -322,7 +322,7 @@ def explain_not_assessed(analysis: Analysis, key: CordonKey) -> Message | None:
 
 def count_to_seal(cordons: CordonSet, cordon: Cordon) -> int:
     """Return the fewest chains whose guarding seals a cordon."""
-    return 0 if cordon.sealed else len(cordon.plan(np.ones(len(cordons.arcs), np.int64)).arcs)
+    return 0 if cordon.sealed else len(cordon.plan_sealing(np.ones(len(cordons.arcs), np.int64)).arcs)
 
 
 def count_cordon(analysis: Analysis, level: Level, direction: TravelDirection) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def count_cordon(analysis: Analysis, level: Level, direction: TravelDirection) -
     if cordons is None or road_network.explain_not_assessed(analysis, level) is not None:
         return {"sealed": None, "depth": None, "to_seal": None, "critical": None}
     cordon = cordons.get(CordonKey(level, direction))
-    depth = cordon.depth()
+    depth = cordon.compute_depth()
     return {
         "sealed": cordon.sealed,
         "depth": None if depth is None else depth.at_least,

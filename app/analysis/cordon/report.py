@@ -26,8 +26,8 @@ from app.analysis.metadata import ResultMetadata, build_feature_collection, buil
 from app.analysis.results import Analysis
 from app.errors import Conflict, InvalidQuery
 from app.geo.arrays import Ints
-from app.geo.cuts.cordon import UNGUARDABLE, Cordon, Depth, Failure, Route, SealingPlan
-from app.geo.roads.network import CLASSES
+from app.geo.cuts.cordon import UNGUARDABLE, ArcRoute, Cordon, Depth, Failure, SealingPlan
+from app.geo.roads.network import ROAD_CLASSES
 from app.messages import Message
 from app.models.vocabulary import Level
 
@@ -117,18 +117,18 @@ def _build_directions(analysis: Analysis, query: CordonQuery, **members: Any) ->
 
 def _build_direction(cordons: CordonSet, query: CordonQuery, direction: TravelDirection) -> dict[str, Any]:
     cordon = cordons.get(CordonKey(query.level, direction, query.within_m))
-    depth = cordon.depth()
-    pairs = cordon.pairs(query.limit)
+    depth = cordon.compute_depth()
+    pairs = cordon.find_pairs(query.limit)
     return {
         "connected": cordon.connected,
         "sealed": cordon.sealed,
         "leak": None if cordon.leak is None else _build_route(cordons, cordon.leak),
         "to_seal": count_to_seal(cordons, cordon),
         **_build_depth(cordons, depth),
-        "critical": [_build_failure(cordons, failure) for failure in cordon.failures()],
+        "critical": [_build_failure(cordons, failure) for failure in cordon.find_failures()],
         "pairs": {
-            "number": pairs.number,
-            "number_exact": pairs.number_exact,
+            "number": pairs.count,
+            "number_exact": pairs.count_exact,
             "complete": pairs.complete,
             "shortest": [_build_failure(cordons, failure) for failure in pairs.ranked],
         },
@@ -146,7 +146,7 @@ def _build_depth(cordons: CordonSet, depth: Depth | None) -> dict[str, Any]:
     }
 
 
-def _build_route(cordons: CordonSet, route: Route) -> dict[str, Any]:
+def _build_route(cordons: CordonSet, route: ArcRoute) -> dict[str, Any]:
     return {
         "length_m": round(route.length_m, 1),
         "crossings": [{"level": level, "id": crossing} for level, crossing in cordons.list_crossings(route)],
@@ -179,7 +179,7 @@ def build_leak_route(analysis: Analysis, query: CordonQuery) -> dict[str, Any]:
         return SEALED
     if query.limit == 1:
         return build_result(analysis, **_build_leak(cordons, cordon.leak, query, 1))
-    routes = cordon.leaks(query.limit)
+    routes = cordon.find_leaks(query.limit)
     return build_feature_collection(
         analysis,
         [_build_leak(cordons, route, query, rank) for rank, route in enumerate(routes, start=1)],
@@ -187,7 +187,7 @@ def build_leak_route(analysis: Analysis, query: CordonQuery) -> dict[str, Any]:
     )
 
 
-def _build_leak(cordons: CordonSet, route: Route, query: CordonQuery, rank: int) -> dict[str, Any]:
+def _build_leak(cordons: CordonSet, route: ArcRoute, query: CordonQuery, rank: int) -> dict[str, Any]:
     return {
         "type": "Feature",
         "id": f"{query.level}-{query.direction}-{rank}",
@@ -244,7 +244,7 @@ def build_sealing_plan(analysis: Analysis, query: CordonQuery) -> dict[str, Any]
         level=query.level,
         direction=query.direction,
         within_m=query.within_m,
-        costs={name: dict(query.cost).get(name, 1) for name in CLASSES[:-1]},
+        costs={name: dict(query.cost).get(name, 1) for name in ROAD_CLASSES[:-1]},
         possible=plan.possible,
         places=len(features),
         cost=int(cost[plan.arcs].sum()) if plan.possible else None,
@@ -272,14 +272,14 @@ def compute_plan(cordon: Cordon, cost: Ints, location: Ints) -> tuple[SealingPla
     """
     weighted = np.where(cost < 0, UNGUARDABLE, cost * _UNITS_PER_COST + location)
     try:
-        plan = cordon.plan(weighted)
+        plan = cordon.plan_sealing(weighted)
     except ValueError:
         plan = None
     if plan is not None and int(location[plan.arcs].sum()) < _UNITS_PER_COST:
         return plan, _UNITS_PER_COST
     # With so many locations the preferences would outweigh a unit of cost, or the sum is too large: leave them out.
     try:
-        return cordon.plan(cost), 1
+        return cordon.plan_sealing(cost), 1
     except ValueError as error:
         detail = Message("The costs are too large to add up: {reason}. Use smaller costs.", reason=str(error))
         raise InvalidQuery(detail, parameter="cost") from error
@@ -288,7 +288,7 @@ def compute_plan(cordon: Cordon, cost: Ints, location: Ints) -> tuple[SealingPla
 def compute_arc_costs(cordons: CordonSet, cost: dict[str, int | None]) -> Ints:
     """Return the cost of guarding each arc: that of the cheapest road along it."""
     never = np.iinfo(np.int64).max
-    cost_of_class = np.array([cost.get(name, 1) or never for name in CLASSES], np.int64)
+    cost_of_class = np.array([cost.get(name, 1) or never for name in ROAD_CLASSES], np.int64)
     network = cordons.network
     if not len(network.chains):
         return np.empty(0, np.int64)
@@ -340,7 +340,7 @@ def build_place(
             "control_points": [code for level, row in rows.items() for code in points[level].get(row, ())],
             "road": str(network.roads.label[network.network.group[edge[0]]]),
             "roads": roads,
-            "road_class": CLASSES[int(classes.min())],
+            "road_class": ROAD_CLASSES[int(classes.min())],
             "length_m": round(float(cordons.arcs.length_m[arc]), 1),
             "checkpoint": cordons.build_checkpoint(query.key, arc),
         },

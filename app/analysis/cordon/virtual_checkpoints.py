@@ -32,7 +32,7 @@ def find_vertices(network: RoadNetwork, chain: int) -> Floats:
         if pieces.from_m[piece] > 0 or pieces.to_m[piece] < line.length:
             line = shapely.ops.substring(line, pieces.from_m[piece], pieces.to_m[piece])
         xy = shapely.get_coordinates(line)
-        lines.append(xy[::-1] if chains.turned[index] else xy)
+        lines.append(xy[::-1] if chains.is_reversed[index] else xy)
     joined = np.concatenate(lines)
     # The end of a piece is the start of the next one.
     return np.asarray(joined[np.append(True, (joined[1:] != joined[:-1]).any(axis=1))])

@@ -26,8 +26,8 @@ from app.analysis.queries import Columns
 from app.analysis.results import Analysis
 from app.geo.arrays import Ints
 from app.geo.coverage import assessment as engine
-from app.geo.coverage.area import Cover, Parcels, cover
-from app.geo.coverage.layers import areas
+from app.geo.coverage.area import CoveredParcels, Parcels, compute_area_coverage
+from app.geo.coverage.overlap import keep_areas
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.rings.outline import divide_edges
 from app.messages import Message
@@ -71,7 +71,7 @@ class _CoveredZones:
     """Rows of the cameras that count."""
     left_out: dict[str, int]
     """Number of cameras that do not count, by reason."""
-    cover: Cover
+    cover: CoveredParcels
 
 
 def build_area(analysis: Analysis, query: AreaQuery) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def build_area_gaps(analysis: Analysis, query: AreaQuery) -> dict[str, Any]:
     if covered is not None:
         zone_levels = covered.zones.levels
         numbers = np.array([zone_levels.index(level) for level in levels if level in zone_levels], np.int64)
-        shapes, zone = covered.cover.gaps(numbers, query.k, query.min_gap_m2)
+        shapes, zone = covered.cover.find_gaps(numbers, query.k, query.min_gap_m2)
         geometries = to_geojson_fragments(shapes, covered.zones.projection)
         rows = zip(zone.tolist(), geometries, shapely.area(shapes).tolist(), strict=True)
         features = [
@@ -177,7 +177,7 @@ def list_shares(covered: _CoveredZones) -> list[dict[str, Any]]:
     """Return what each camera sees of the zones and what only it sees, the most valuable camera first."""
     if covered.views is None:
         return []
-    seen_m2, only_m2 = covered.cover.shares(covered.views.stamp[covered.rows])
+    seen_m2, only_m2 = covered.cover.compute_view_areas(covered.views.stamp[covered.rows])
     order = np.lexsort((covered.rows, -only_m2))
     return [
         {
@@ -199,7 +199,8 @@ def compute_covered_zones(analysis: Analysis, query: AreaQuery) -> _CoveredZones
     )
     k = max(query.k, 2)  # the area that only one camera sees needs k = 2
     return analysis.derived.get_or_compute(
-        f"cover:{query.function}:{query.working}:{k}", lambda earlier: _cover_zones(analysis, query, zones, k, earlier)
+        f"covered zones:{query.function}:{query.working}:{k}",
+        lambda earlier: _cover_zones(analysis, query, zones, k, earlier),
     )
 
 
@@ -212,12 +213,12 @@ def _cut_zones(table: Columns, projection: LocalProjection, earlier: _ZoneParcel
     for level in LEVELS:
         if level in rings:
             ring = projection.project(divide_edges(rings[level]))
-            zone = areas(np.array([shapely.difference(ring, inner)], dtype=object))[0]
+            zone = keep_areas(np.array([shapely.difference(ring, inner)], dtype=object))[0]
             inner = shapely.union(inner, ring)
             if not zone.is_empty:
                 levels.append(level)
                 shapes.append(zone)
-    return _ZoneParcels(table, projection, tuple(levels), Parcels.of(shapes))
+    return _ZoneParcels(table, projection, tuple(levels), Parcels.from_zones(shapes))
 
 
 def _cover_zones(
@@ -227,7 +228,7 @@ def _cover_zones(
     earlier_cover = None if earlier is None else earlier.cover
     if views is None:
         no_rows = np.empty(0, np.int64)
-        nothing = cover(zones.parcels, np.empty(0, dtype=object), no_rows, k, earlier_cover)
+        nothing = compute_area_coverage(zones.parcels, np.empty(0, dtype=object), no_rows, k, earlier_cover)
         return _CoveredZones(zones, None, no_rows, {}, nothing)
     count = len(views.codes)
     devices = analysis.assessment.devices
@@ -235,7 +236,7 @@ def _cover_zones(
     able[select_cameras(analysis, views, FieldOfViewQuery(function=query.function))] = True
     in_use = devices.lifecycle[:count] == engine.IN_USE
     outdoors = ~views.optics.indoor
-    working = devices.state_bits[:count] == 0
+    working = devices.state_reasons[:count] == 0
     rows = np.flatnonzero(able & in_use & outdoors & (working | (not query.working)))
     left_out = {
         "without_the_function": int((~able).sum()),
@@ -243,7 +244,7 @@ def _cover_zones(
         "indoors": int((able & in_use & ~outdoors).sum()),
         "not_working": int((able & in_use & outdoors & ~working).sum()) if query.working else 0,
     }
-    covered = cover(zones.parcels, views.views.shape[rows], views.stamp[rows], k, earlier_cover)
+    covered = compute_area_coverage(zones.parcels, views.views.shape[rows], views.stamp[rows], k, earlier_cover)
     return _CoveredZones(zones, views, rows, left_out, covered)
 
 

@@ -86,7 +86,8 @@ def compute_fields_of_view(analysis: Analysis, function: Function | None) -> Fie
         return None
     buildings = compute_obstacles(analysis.snapshot, projection, analysis.derived)
     return analysis.derived.get_or_compute(
-        f"fields of view: {function}", lambda earlier: _compute_changed(analysis, function, projection, buildings, earlier)
+        f"fields of view: {function}",
+        lambda earlier: _compute_changed(analysis, function, projection, buildings, earlier),
     )
 
 
@@ -250,7 +251,7 @@ def select_cameras(analysis: Analysis, fields: FieldsOfView, query: FieldOfViewQ
     if query.zone is not None:
         selected &= np.array([zone == query.zone for zone in analysis.snapshot.cameras["zone"]], np.bool_)
     if query.working is not None:
-        selected &= (devices.state_bits[:camera_count] == 0) == query.working
+        selected &= (devices.state_reasons[:camera_count] == 0) == query.working
     if query.bbox is not None:
         selected &= intersects_bbox(fields, query.bbox)
     return np.flatnonzero(selected)
@@ -283,7 +284,7 @@ def _build_features(
     cut_by: dict[int, list[str]] = {}
     for camera, building in zip(*(column.tolist() for column in selected.cut_by), strict=True):
         cut_by.setdefault(camera, []).append(fields.buildings.codes[building])
-    working = analysis.assessment.devices.state_bits[: len(fields.codes)] == 0
+    working = analysis.assessment.devices.state_reasons[: len(fields.codes)] == 0
     area_m2 = shapely.area(selected.shape)
     return [
         {

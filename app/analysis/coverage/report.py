@@ -195,7 +195,7 @@ def build_point(analysis: Analysis, code: str, geojson: bool) -> dict[str, Any] 
     except ValueError:
         return None
     point = _build_point(analysis, row)
-    for need, explained in zip(point["needs"], analysis.assessment.explain(row), strict=True):
+    for need, explained in zip(point["needs"], analysis.assessment.explain_point(row), strict=True):
         need["candidates"] = [_build_candidate(analysis, candidate) for candidate in explained.candidates]
     return build_result(analysis, **(to_feature(point, "code") if geojson else point))
 
@@ -211,7 +211,7 @@ def _iter_rows(analysis: Analysis, status: str | None, category: str | None, zon
 
 def _build_point(analysis: Analysis, row: int) -> dict[str, Any]:
     table, assessment = analysis.snapshot.points, analysis.assessment
-    units = range(int(assessment.unit_start[row]), int(assessment.unit_start[row + 1]))
+    units = range(int(assessment.need_start[row]), int(assessment.need_start[row + 1]))
     polygon = analysis.points.shape.get(row)
     return {
         "code": table["code"][row],
@@ -229,7 +229,7 @@ def _build_point(analysis: Analysis, row: int) -> dict[str, Any]:
 
 def _build_need(analysis: Analysis, row: int, unit: int) -> dict[str, Any]:
     assessment = analysis.assessment
-    need = analysis.points.needs[row][int(assessment.unit_need[unit])]
+    need = analysis.points.needs[row][int(assessment.need_index[unit])]
     met = bool(assessment.met[unit])
     reason = None if met else engine.REASONS[assessment.primary[unit]]
     return {
@@ -246,7 +246,7 @@ def _build_need(analysis: Analysis, row: int, unit: int) -> dict[str, Any]:
     }
 
 
-def _build_candidate(analysis: Analysis, candidate: engine.Candidate) -> dict[str, Any]:
+def _build_candidate(analysis: Analysis, candidate: engine.ExplainedCandidate) -> dict[str, Any]:
     building = candidate.hidden_by
     return {
         "kind": candidate.kind,

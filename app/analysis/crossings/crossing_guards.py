@@ -21,9 +21,15 @@ from app.analysis.crossings.road_network import (
     match_control_points,
 )
 from app.analysis.results import Analysis
-from app.geo.arrays import Bools, Floats, Ints, spread
+from app.geo.arrays import Bools, Floats, Ints, expand_ranges
 from app.geo.coverage import assessment as engine
-from app.geo.roads.map_matching import APPROACH_M, Standing, Watching, standing, watching
+from app.geo.roads.map_matching import (
+    APPROACH_M,
+    ObservedChains,
+    RoadMatches,
+    find_observed_chains,
+    match_devices_to_roads,
+)
 from app.models.vocabulary import Level
 
 CROSSING_STATUSES: Final = ("guarded", "open", "waived")
@@ -46,8 +52,8 @@ class MatchedDevices:
     inputs: tuple[Floats, ...]
     """The columns that matching depends on; a row with equal values is not matched again."""
     xy: Floats
-    stands: Standing
-    watches: Watching
+    stands: RoadMatches
+    watches: ObservedChains
 
 
 def match_devices(analysis: Analysis, network: RoadNetwork) -> MatchedDevices:
@@ -71,16 +77,18 @@ def _match_devices(analysis: Analysis, network: RoadNetwork, earlier: MatchedDev
     changed[now] = False
     rows = np.flatnonzero(changed)
     xy = np.empty((len(devices), 2))
-    stands = Standing(np.full(len(devices), -1, np.int64), np.zeros(len(devices)), np.full(len(devices), -1, np.int64))
+    stands = RoadMatches(
+        np.full(len(devices), -1, np.int64), np.zeros(len(devices)), np.full(len(devices), -1, np.int64)
+    )
     xy[rows] = network.projection.to_metres(devices.lonlat[rows])
     rows = rows[devices.functions[rows] & _VEHICLE > 0]
-    matched = standing(network.network, network.roads.tree, xy[rows], road_group[rows])
-    for name in ("edge", "at_m", "group"):
+    matched = match_devices_to_roads(network.network, network.roads.tree, xy[rows], road_group[rows])
+    for name in ("edge", "along_m", "group"):
         getattr(stands, name)[rows] = getattr(matched, name)
     watches = _find_watched_chains(analysis, network, rows, matched, bearing[rows], xy[rows])
     if earlier is not None and len(now):
         xy[now] = earlier.xy[then]
-        for name in ("edge", "at_m", "group"):
+        for name in ("edge", "along_m", "group"):
             getattr(stands, name)[now] = getattr(earlier.stands, name)[then]
         watches = merge_watches(watches, earlier.watches, now, then, len(earlier.xy))
     return MatchedDevices(network, codes, inputs, xy, stands, watches)
@@ -111,14 +119,16 @@ def find_unchanged_rows(
     return now[same], then[same]
 
 
-def merge_watches(changed: Watching, earlier: Watching, now: Ints, then: Ints, earlier_count: int) -> Watching:
+def merge_watches(
+    changed: ObservedChains, earlier: ObservedChains, now: Ints, then: Ints, earlier_count: int
+) -> ObservedChains:
     """Return the watched chains of unchanged devices, followed by those of changed devices."""
     row_now = np.full(earlier_count, -1, np.int64)
     row_now[then] = now
     unchanged = row_now[earlier.device] >= 0
     renumbered = replace(earlier, device=row_now[earlier.device])
-    columns = ("device", "chain", "ahead", "at_m")
-    return Watching(
+    columns = ("device", "chain", "ahead", "along_m")
+    return ObservedChains(
         *(np.concatenate([getattr(renumbered, name)[unchanged], getattr(changed, name)]) for name in columns)
     )
 
@@ -143,11 +153,11 @@ def find_registered_roads(analysis: Analysis, network: RoadNetwork) -> tuple[Int
 
 
 def _find_watched_chains(
-    analysis: Analysis, network: RoadNetwork, rows: Ints, matched: Standing, bearing: Floats, xy: Floats
-) -> Watching:
+    analysis: Analysis, network: RoadNetwork, rows: Ints, matched: RoadMatches, bearing: Floats, xy: Floats
+) -> ObservedChains:
     grid_deg = bearing - network.projection.convergence_deg(analysis.devices.lonlat[rows])[:, np.newaxis]
     centre = network.ring[network.levels[-1]].polygon.centroid
-    watches = watching(
+    watches = find_observed_chains(
         network.network,
         network.pieces,
         network.chains,
@@ -192,8 +202,8 @@ class CrossingGuards:
     passages: Passages
     point_crossing: dict[Level, Ints]
     """Crossing of every control point in each ring, -1 if none."""
-    stands: Standing
-    watches: Watching
+    stands: RoadMatches
+    watches: ObservedChains
     """Chains that devices observe, without those that the assessment of a passage has decided on."""
     assessment: engine.Assessment
     """The assessment of the passages; a unit is one direction of one passage."""
@@ -203,7 +213,7 @@ class CrossingGuards:
     @cached_property
     def guarding(self) -> tuple[Ints, Ints]:
         """Unit and device of every working guard, sorted."""
-        unit, device = self.assessment.counting
+        unit, device = self.assessment.counting_pairs
         far_unit, far_device = self._farther_guards
         works = find_working_vehicle_devices(self.assessment.devices)[far_device]
         pairs = np.column_stack([np.concatenate([unit, far_unit[works]]), np.concatenate([device, far_device[works]])])
@@ -240,18 +250,18 @@ class CrossingGuards:
         first = np.searchsorted(watch_key[order], unit_key)
         size = np.searchsorted(watch_key[order], unit_key, side="right") - first
         size[self.passages.chain[passage] < 0] = 0
-        unit, _, index = spread(size, first)
+        unit, _, index = expand_ranges(size, first)
         return unit, watches.device[order[index]]
 
     def reassess_states(self, devices: engine.DeviceTable) -> "CrossingGuards":
         """Return the guards after devices have changed their states."""
-        assessment = self.assessment.restated(devices.lifecycle, devices.state, devices.stale)
+        assessment = self.assessment.with_device_states(devices.lifecycle, devices.state, devices.stale)
         return replace(self, assessment=assessment)
 
 
 def find_working_vehicle_devices(devices: engine.DeviceTable) -> Bools:
     """Return whether each device works and has the function `vehicle`."""
-    return np.asarray((devices.state_bits == 0) & (devices.functions & _VEHICLE > 0))
+    return np.asarray((devices.state_reasons == 0) & (devices.functions & _VEHICLE > 0))
 
 
 def compute_guards(analysis: Analysis) -> CrossingGuards | None:
@@ -286,7 +296,7 @@ def _assess_passages(analysis: Analysis, network: RoadNetwork, earlier: Crossing
     point_crossing = match_control_points(analysis, network)
     passages = points.passages
     assigned = find_assigned_passages(analysis, network, passages, point_crossing, matched.xy)
-    assessment = engine.assess(
+    assessment = engine.assess_coverage(
         points.table,
         replace(analysis.devices, assigned=assigned),
         analysis.parameters,
@@ -295,34 +305,34 @@ def _assess_passages(analysis: Analysis, network: RoadNetwork, earlier: Crossing
         before=None if earlier is None else earlier.assessment,
     )
     # A passage that carries both directions has its inbound need first.
-    carries = passages.carries[assessment.unit_point]
-    is_inbound = (assessment.unit_need == 0) & (carries & engine.INBOUND > 0)
-    units = (assessment.unit_point, np.where(is_inbound, engine.INBOUND, engine.OUTBOUND))
+    carries = passages.carries[assessment.need_point]
+    is_inbound = (assessment.need_index == 0) & (carries & engine.INBOUND > 0)
+    units = (assessment.need_point, np.where(is_inbound, engine.INBOUND, engine.OUTBOUND))
     watches = remove_assessed(matched.watches, passages, assessment)
     return CrossingGuards(
         network, _list_sources(analysis), passages, point_crossing, matched.stands, watches, assessment, units
     )
 
 
-def remove_assessed(watches: Watching, passages: Passages, assessment: engine.Assessment) -> Watching:
+def remove_assessed(watches: ObservedChains, passages: Passages, assessment: engine.Assessment) -> ObservedChains:
     """Return the watching devices without those that were candidates of a passage near them on their chain.
 
     For these the assessment decides whether they count; who is a candidate does not depend on device states. Being
     too far from one passage says nothing about another location on the chain.
     """
-    unit, device = assessment.judged
-    passage = assessment.unit_point[unit]
+    unit, device = assessment.candidate_pairs
+    passage = assessment.need_point[unit]
     chain = passages.chain[passage]
     width = int(max(device.max(initial=0), watches.device.max(initial=0))) + 1
     watch_key, candidate_key = watches.chain * width + watches.device, chain * width + device
     order = np.argsort(watch_key, kind="stable")
     first = np.searchsorted(watch_key[order], candidate_key)
-    pair, _, index = spread(np.searchsorted(watch_key[order], candidate_key, side="right") - first, first)
+    pair, _, index = expand_ranges(np.searchsorted(watch_key[order], candidate_key, side="right") - first, first)
     row = order[index]
-    is_near = np.abs(watches.at_m[row] - passages.at_m[passage[pair]]) <= APPROACH_M
+    is_near = np.abs(watches.along_m[row] - passages.at_m[passage[pair]]) <= APPROACH_M
     remaining = np.ones(len(watch_key), np.bool_)
     remaining[row[is_near]] = False
-    return Watching(*(getattr(watches, name)[remaining] for name in ("device", "chain", "ahead", "at_m")))
+    return ObservedChains(*(getattr(watches, name)[remaining] for name in ("device", "chain", "ahead", "along_m")))
 
 
 def find_assigned_passages(
@@ -344,7 +354,7 @@ def find_assigned_passages(
         )
         with_crossing = np.flatnonzero(crossing >= 0)
         low, high = start[crossing[with_crossing]], start[crossing[with_crossing] + 1]
-        pair, _, member = spread(high - low, low)
+        pair, _, member = expand_ranges(high - low, low)
         passage, device = rows[member], with_crossing[pair]
         distance = np.hypot(*(xy[device] - passages.xy[passage]).T)
         serves = (passages.carries[passage] & devices.directions[device]) > 0

@@ -32,7 +32,7 @@ from app.analysis.metadata import (
 from app.analysis.results import Analysis
 from app.geo.coverage import assessment as engine
 from app.geo.roads.crossings import MERGE_M
-from app.geo.roads.network import CLASSES
+from app.geo.roads.network import ROAD_CLASSES
 from app.models.fields import Instant
 from app.models.vocabulary import LEVELS, Category, Level, RoadClass
 
@@ -170,7 +170,7 @@ def _build_item(analysis: Analysis, level: Level, row: int) -> dict[str, Any]:
     of_ring = guards.network.crossed[level]
     carries = {"inbound": bool(of_ring.inbound[row]), "outbound": bool(of_ring.outbound[row])}
     missing = int(statuses.missing[row])
-    high, low = int(of_ring.highest[row]), int(of_ring.lowest[row])
+    high, low = int(of_ring.highest_layer[row]), int(of_ring.lowest_layer[row])
     return {
         "id": guards.network.crossing_ids[level][row],
         "level": level,
@@ -204,7 +204,7 @@ def _build_road(guards: CrossingGuards, level: Level, row: int) -> dict[str, Any
     return {
         "group": str(network.roads.label[of_ring.group[row]]),
         **names,
-        "road_class": CLASSES[min(network.network.road_class[edges].tolist())],
+        "road_class": ROAD_CLASSES[min(network.network.road_class[edges].tolist())],
         "codes": [source["code"][road] for road in rows],
     }
 

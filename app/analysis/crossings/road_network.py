@@ -19,9 +19,9 @@ from app.geo.projection.local_projection import LocalProjection, choose_projecti
 from app.geo.rings.outline import divide_edges
 from app.geo.rings.ring_partition import Pieces, RingBand, RingSide, compute_band_m, cut_network
 from app.geo.roads import network as road_engine
-from app.geo.roads.chains import Chains, chains
-from app.geo.roads.crossings import Crossings, crossings, matched, names
-from app.geo.roads.map_matching import approaches, inward_deg, passages_m
+from app.geo.roads.chains import Chains, build_chains
+from app.geo.roads.crossings import Crossings, find_crossings, match_points_to_crossings, name_crossings
+from app.geo.roads.map_matching import build_approaches, compute_inward_deg, compute_passages_m
 from app.messages import Message
 from app.models.vocabulary import LEVELS, Level
 
@@ -37,8 +37,8 @@ _NO_ROAD_OUTSIDE: Final = Message("no road lies outside this ring: the roads do 
 _NO_CROSSING: Final = Message("no road crosses this ring: the roads do not reach it, or do not join there")
 DEAD_END_M: Final = 50.0
 """A dead end so near a ring is reported: the road may be incomplete."""
-_CLASS_CODES: Final = {name: code for code, name in enumerate(road_engine.CLASSES)}
-_ONE_WAY_CODES: Final = {name: code for code, name in enumerate(road_engine.ONE_WAY)}
+_CLASS_CODES: Final = {name: code for code, name in enumerate(road_engine.ROAD_CLASSES)}
+_ONE_WAY_CODES: Final = {name: code for code, name in enumerate(road_engine.ONE_WAY_RULES)}
 _KM_DEG: Final = 0.009
 _LONG_M: Final = 1000.0
 _INBOUND, _OUTBOUND = engine.Need("vehicle", "inbound"), engine.Need("vehicle", "outbound")
@@ -53,8 +53,8 @@ class NodedRoads:
     """The table of roads it is computed from."""
     snap_m: float
     projection: LocalProjection
-    network: road_engine.Network
-    report: road_engine.Report
+    network: road_engine.NodedNetwork
+    report: road_engine.NetworkReport
     tree: shapely.STRtree
     """Index over the lines of the edges."""
     group_of_road: Ints
@@ -85,7 +85,7 @@ class RoadNetwork:
         return self.roads.projection
 
     @property
-    def network(self) -> road_engine.Network:
+    def network(self) -> road_engine.NodedNetwork:
         """The road graph."""
         return self.roads.network
 
@@ -125,7 +125,7 @@ class RoadNetwork:
     def find_dead_ends(self, level: Level) -> Ints:
         """Return nodes of the network at which a road ends shortly before the boundary of a ring."""
         boundary = self.ring[level].polygon.boundary
-        return road_engine.dead_ends_at(self.network, self.roads.report, boundary, DEAD_END_M)
+        return road_engine.find_dead_ends_at(self.network, self.roads.report, boundary, DEAD_END_M)
 
     def explain_not_assessed(self, level: Level) -> Message | None:
         """Return the reason why the crossings of a ring cannot be assessed, None if they can."""
@@ -179,7 +179,7 @@ def _node_roads(table: Columns, snap_m: float, projection: LocalProjection) -> N
     number_of = {label: number for number, label in enumerate(sorted(set(labels)))}
     group = np.array([number_of[label] for label in labels], np.int64)
     lines = shapely.from_wkb(np.array(table["shape"], dtype=object))
-    network, report = road_engine.network(
+    network, report = road_engine.build_network(
         shapely.transform(lines, projection.to_metres),
         oneway=[_ONE_WAY_CODES[name] for name in table["oneway"]],
         layer=table["layer"],
@@ -192,7 +192,7 @@ def _node_roads(table: Columns, snap_m: float, projection: LocalProjection) -> N
     return NodedRoads(table, snap_m, projection, network, report, tree, group, np.array(list(number_of), dtype=object))
 
 
-def straighten_in_degrees(network: road_engine.Network, projection: LocalProjection) -> road_engine.Network:
+def straighten_in_degrees(network: road_engine.NodedNetwork, projection: LocalProjection) -> road_engine.NodedNetwork:
     """Return the network with vertices added to long segments, so that they are straight in degrees.
 
     Roads are registered in degrees as rings are, and a segment of more than a kilometre is another line in metres.
@@ -219,12 +219,12 @@ def _cut_by_rings(roads: NodedRoads, rings: Columns) -> RoadNetwork:
     }
     pieces, sides = cut_network(roads.network, [ring[level] for level in levels], roads.tree)
     side = dict(zip(levels, sides, strict=True))
-    crossed = {level: crossings(roads.network, pieces, side[level], ring[level]) for level in levels}
+    crossed = {level: find_crossings(roads.network, pieces, side[level], ring[level]) for level in levels}
     ids = {
-        level: names(level, roads.label[of_ring.group], projection.to_lonlat(of_ring.xy))
+        level: name_crossings(level, roads.label[of_ring.group], projection.to_lonlat(of_ring.xy))
         for level, of_ring in crossed.items()
     }
-    return RoadNetwork(roads, rings, levels, ring, pieces, side, crossed, ids, chains(pieces, sides))
+    return RoadNetwork(roads, rings, levels, ring, pieces, side, crossed, ids, build_chains(pieces, sides))
 
 
 def to_boundary(wkb: bytes, projection: LocalProjection) -> shapely.Polygon | shapely.MultiPolygon:
@@ -306,20 +306,20 @@ def list_passages(network: RoadNetwork, index: int, level: Level) -> tuple[NDArr
         np.full(len(of_ring.piece), index),
         of_ring.crossing,
         of_ring.passage_xy,
-        of_ring.passage_in * engine.INBOUND + of_ring.passage_out * engine.OUTBOUND,
-        inward_deg(network.network, network.pieces, of_ring, inside),
+        of_ring.passage_inbound * engine.INBOUND + of_ring.passage_outbound * engine.OUTBOUND,
+        compute_inward_deg(network.network, network.pieces, of_ring, inside),
         network.chains.chain_of[of_ring.piece],
         runs_ahead_inbound(network, of_ring, inside),
-        passages_m(network.pieces, network.chains, of_ring),
-        approaches(network.network, network.pieces, network.chains, of_ring),
+        compute_passages_m(network.pieces, network.chains, of_ring),
+        build_approaches(network.network, network.pieces, network.chains, of_ring),
     )
 
 
 def runs_ahead_inbound(network: RoadNetwork, of_ring: Crossings, inside: Bools) -> Bools:
     """Return for each passage whether inbound traffic runs from tail to head of its chain."""
-    towards_line = network.pieces.head[of_ring.piece] == of_ring.end
-    along_piece = np.where(inside[of_ring.end], towards_line, ~towards_line)
-    return np.asarray(along_piece ^ network.chains.turned_of[of_ring.piece])
+    towards_line = network.pieces.head[of_ring.piece] == of_ring.line_node
+    along_piece = np.where(inside[of_ring.line_node], towards_line, ~towards_line)
+    return np.asarray(along_piece ^ network.chains.reversed_of[of_ring.piece])
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,7 +345,7 @@ def match_control_points(analysis: Analysis, network: RoadNetwork) -> dict[Level
             point_names = [frozenset({table["road_name"][row]} - {None}) for row in rows.tolist()]
             group_names = [network.collect_names(group) for group in of_ring.group]
             crossing_of[level] = np.full(len(category), -1, np.int64)
-            crossing_of[level][rows] = matched(xy[rows], point_names, of_ring.xy, group_names)
+            crossing_of[level][rows] = match_points_to_crossings(xy[rows], point_names, of_ring.xy, group_names)
         return _PointCrossings(network, table, crossing_of)
 
     return analysis.derived.get_or_compute("point crossings", compute_matches).crossing

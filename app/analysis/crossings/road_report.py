@@ -50,7 +50,7 @@ def build_road_report(analysis: Analysis) -> dict[str, Any]:
             "duplicate": _list_roads(network, report.duplicate.tolist()),
             "zero_length": _list_roads(network, report.zero_length.tolist()),
             "self_crossing": _list_roads(network, report.self_crossing.tolist()),
-            "snapped_ends": report.snapped,
+            "snapped_ends": report.snapped_count,
         },
     )
 

@@ -172,8 +172,10 @@ class _Problem:
         points, cost = self.points, self.sites.cost
         columns = {"need": points.need, "have": points.have, "value": points.value}
         if self.budget is None:
-            return placement_engine.fewest(self.covers, cost, **columns, time_limit_s=time_limit_s)
-        return placement_engine.most(self.covers, cost, self.budget, **columns, time_limit_s=time_limit_s)
+            return placement_engine.solve_set_covering(self.covers, cost, **columns, time_limit_s=time_limit_s)
+        return placement_engine.solve_maximal_covering(
+            self.covers, cost, self.budget, **columns, time_limit_s=time_limit_s
+        )
 
 
 async def run_placement(
@@ -217,7 +219,7 @@ def _build_problem(analysis: Analysis, query: PlacementQuestion) -> _Problem:
     )
     sites = select_sites_in_range(sites, points, query.range_m, projection)
     xy = sites.lonlat if projection is None else projection.to_metres(sites.lonlat)
-    covers = placement_engine.coverage(xy, points.shape, query.range_m)
+    covers = placement_engine.build_site_coverage(xy, points.shape, query.range_m)
     budget = (query.budget or 0.0) if query.goal == "most_valuable" else None
     return _Problem(points, sites, covers, budget)
 
@@ -293,7 +295,7 @@ def count_devices(analysis: Analysis, query: PlacementQuestion) -> tuple[Ints, I
     have_count, lack = need_count.copy(), np.full(len(need_count), -1, np.int64)
     minimum = _BACKUP_COUNT if query.goal == "backup" else 1
     for unit, (point, need_index) in enumerate(
-        zip(assessment.unit_point.tolist(), assessment.unit_need.tolist(), strict=True)
+        zip(assessment.need_point.tolist(), assessment.need_index.tolist(), strict=True)
     ):
         need = analysis.points.needs[point][need_index]
         if need.function != query.function:
@@ -346,7 +348,7 @@ def select_sites_in_range(sites: _Sites, points: _Points, range_m: float, projec
         centre = projection.to_lonlat(centre_xy[np.newaxis])[0]
         rows = np.flatnonzero(np.abs(sites.lonlat - centre).max(axis=1) < _MAX_DISTANCE_DEG)
         xy = projection.to_metres(sites.lonlat[rows])
-        covers = placement_engine.coverage(xy, points.shape[points.is_open], range_m)
+        covers = placement_engine.build_site_coverage(xy, points.shape[points.is_open], range_m)
         in_range[rows] = np.diff(covers.indptr) > 0
     rows = np.flatnonzero(in_range)
     if len(rows) > MAX_SITES:

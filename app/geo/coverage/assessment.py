@@ -1,13 +1,11 @@
-"""Which control points are covered, which are not, and why not.
+"""Assessment of coverage: which control points are covered, which are not, and why.
 
-Promises the same answer for the same facts, in whatever order the devices come, and a reason for
-everything that does not count. Absence of a fact never counts in favour of coverage. Refuses
-tables whose rows refer to rows that are not there.
+The same facts give the same result, in whatever order the devices come, and everything that does not count has a
+reason. A missing fact never counts in favour of coverage.
 
-A *unit* is one need of one control point. Its *candidates* are the devices assigned to the point,
-those that can see it, and those with the needed function within `Parameters.search_m`. A
-candidate counts when it passes every test of `REASONS`. Everything is computed on columns, in the
-metres of one frame. The words and tables come from `app.geo.coverage.tables` and can be had from here.
+The *candidates* of a need are the devices that are assigned to the point, those that see it, and those with the needed
+function within `Parameters.search_m`. A candidate counts if it passes every test of `REASONS`. Everything is computed
+on columns, in the metres of one local projection. The names of `app.geo.coverage.tables` are available here as well.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,13 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.coverage.candidates import FAILS, Candidates
-from app.geo.coverage.context import Scene, as_before
-from app.geo.coverage.status import Foremost, candidates_explained, foremost, statuses, tallied
+from app.geo.coverage.candidates import Candidates
+from app.geo.coverage.context import CoverageContext, match_unchanged_devices
+from app.geo.coverage.status import (
+    BestCandidates,
+    compute_statuses,
+    count_devices,
+    explain_candidates,
+    find_best_candidates,
+)
 from app.geo.coverage.tables import (
     BACKED_UP,
     COVERED,
-    DENSITY,
+    DEFAULT_DENSITY,
     DIRECTION_BITS,
     FAULT,
     FUNCTION_BITS,
@@ -50,22 +54,23 @@ from app.geo.coverage.tables import (
     UNKNOWN,
     WRONG_DIRECTION,
     WRONG_FUNCTION,
-    Candidate,
     DeviceTable,
+    ExplainedCandidate,
+    ExplainedNeed,
     Need,
     Parameters,
     PointTable,
+    ReasonSets,
     Roadside,
-    UnitExplained,
-    reasons_of,
+    name_reasons,
 )
-from app.geo.projection.local_projection import Frame
-from app.geo.visibility.line_of_sight import Sight
+from app.geo.projection.local_projection import LocalProjection
+from app.geo.visibility.line_of_sight import LinesOfSight
 
 __all__ = [
     "BACKED_UP",
     "COVERED",
-    "DENSITY",
+    "DEFAULT_DENSITY",
     "DIRECTION_BITS",
     "FAULT",
     "FUNCTIONS",
@@ -94,75 +99,74 @@ __all__ = [
     "WRONG_DIRECTION",
     "WRONG_FUNCTION",
     "Assessment",
-    "Candidate",
     "DeviceTable",
+    "ExplainedCandidate",
+    "ExplainedNeed",
     "Need",
     "Parameters",
     "PointTable",
     "Roadside",
-    "UnitExplained",
-    "assess",
-    "reasons_of",
+    "assess_coverage",
+    "name_reasons",
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """Coverage of all control points; n points, u units in the order of points and their needs."""
+    """Coverage of all control points; n points, u needs in the order of points and their needs."""
 
     status: Bytes
-    """Shape (n,), places in `STATUSES`."""
+    """Shape (n,), indices in `STATUSES`."""
     no_requirement: Bools
-    """Shape (n,): the point demands nothing, and is covered only in this sense."""
-    unit_point: Ints
+    """Shape (n,): the point has no needs, and is covered only in this sense."""
+    need_point: Ints
     """Shape (u,): row of the control point."""
-    unit_need: Ints
-    """Shape (u,): place of the need among the point's needs."""
-    unit_start: Ints
-    """Shape (n + 1,): units of point i are ``unit_start[i]:unit_start[i + 1]``."""
+    need_index: Ints
+    """Shape (u,): index of the need among the point's needs."""
+    need_start: Ints
+    """Shape (n + 1,): needs of point i are ``need_start[i]:need_start[i + 1]``."""
     met: Bools
     """Shape (u,)."""
     backed_up: Bools
-    """Shape (u,): met whichever single failure group is lost."""
+    """Shape (u,): met whichever single failure group fails."""
     count: Ints
     """Shape (u,): devices that count."""
     groups: Ints
     """Shape (u,): failure groups among them."""
-    candidates: Ints
-    """Shape (u,): how many candidates there are."""
+    candidate_count: Ints
+    """Shape (u,): number of candidates."""
     reason_count: Ints
-    """Shape (u, 9): candidates by what they lack, in the order of `REASONS`; the last is 1 when
-    the primary reason is ``none``."""
+    """Shape (u, 9): candidates by reason, in the order of `REASONS`; the last is 1 if the primary reason is ``none``."""
     primary: NDArray[np.int8]
-    """Shape (u,): code of the reason to name first, `MET` when met."""
+    """Shape (u,): code of the reason to name first, `MET` if the need is met."""
     best: Ints
-    """Shape (u,): device row of the best candidate: among those that count when met, else among
-    those that do not; with reason ``none`` the nearest other device with the function; -1: none."""
+    """Shape (u,): device row of the best candidate: among those that count if the need is met, otherwise among those
+    that do not; with reason ``none`` the nearest other device with the function; -1: none."""
     best_distance_m: Floats
     """Shape (u,): its distance, NaN without one."""
-    best_reasons: Bytes
-    """Shape (u,): set of what it lacks, see `reasons_of`."""
-    _scene: Scene = field(repr=False)
-    _rows: Candidates = field(repr=False)
+    best_reasons: ReasonSets
+    """Shape (u,): set of its reasons, see `name_reasons`."""
+    _context: CoverageContext = field(repr=False)
+    _candidates: Candidates = field(repr=False)
     _counting: Bools = field(repr=False)
 
     @property
     def devices(self) -> DeviceTable:
-        """The devices as they are in this assessment."""
-        return self._scene.devices
+        """The devices with the states of this assessment."""
+        return self._context.devices
 
     @property
-    def counting(self) -> tuple[Ints, Ints]:
-        """Unit and device of every candidate that counts, sorted by unit."""
+    def counting_pairs(self) -> tuple[Ints, Ints]:
+        """Need and device of every candidate that counts, sorted by need."""
         rows = np.flatnonzero(self._counting)
-        return self._rows.unit[rows], self._rows.device[rows]
+        return self._candidates.need[rows], self._candidates.device[rows]
 
     @property
-    def judged(self) -> tuple[Ints, Ints]:
-        """Unit and device of every candidate, sorted by unit."""
-        return self._rows.unit, self._rows.device
+    def candidate_pairs(self) -> tuple[Ints, Ints]:
+        """Need and device of every candidate, sorted by need."""
+        return self._candidates.need, self._candidates.device
 
-    def explain(self, point: int) -> tuple[UnitExplained, ...]:
+    def explain_point(self, point: int) -> tuple[ExplainedNeed, ...]:
         """Return every need of one control point with every candidate explained.
 
         Parameters
@@ -172,7 +176,7 @@ class Assessment:
 
         Returns
         -------
-        tuple of UnitExplained
+        tuple of ExplainedNeed
             In the order of the needs; empty for a point without any.
 
         Raises
@@ -181,51 +185,45 @@ class Assessment:
             No such row.
         """
         if not 0 <= point < len(self.status):
-            raise IndexError(f"there is no control point in row {point}")
-        units = range(int(self.unit_start[point]), int(self.unit_start[point + 1]))
-        return tuple(self._explained(unit) for unit in units)
+            raise IndexError(f"no control point in row {point}: rows are 0 to {len(self.status) - 1}")
+        needs = range(int(self.need_start[point]), int(self.need_start[point + 1]))
+        return tuple(self._explain_need(need) for need in needs)
 
-    def _explained(self, unit: int) -> UnitExplained:
-        scene, rows = self._scene, self._rows
-        point = int(self.unit_point[unit])
-        need = scene.points.needs[point][int(self.unit_need[unit])]
-        first, last = np.searchsorted(rows.unit, [unit, unit + 1])
+    def _explain_need(self, need: int) -> ExplainedNeed:
+        context, candidates = self._context, self._candidates
+        first, last = np.searchsorted(candidates.need, [need, need + 1])
+        rows = slice(first, last)
         order = first + np.lexsort(
             (
-                scene.devices.rank[rows.device[first:last]],
-                rows.distance_m[first:last],
-                ~rows.assigned[first:last],
-                FAILS[rows.reasons[first:last]],
+                context.devices.rank[candidates.device[rows]],
+                candidates.distance_m[rows],
+                ~candidates.assigned[rows],
+                np.bitwise_count(candidates.reasons[rows]),
             )
         )
-        of = replace(rows, **{name: getattr(rows, name)[order] for name in vars(rows)})
-        primary = int(self.primary[unit])
-        nearest: tuple[Candidate, ...] = ()
-        if primary == NONE and self.best[unit] >= 0:
-            lone = slice(unit, unit + 1)
+        primary = int(self.primary[need])
+        nearest: tuple[ExplainedCandidate, ...] = ()
+        if primary == NONE and self.best[need] >= 0:
+            row, not_assigned = slice(need, need + 1), np.zeros(1, np.bool_)
             other = Candidates(
-                np.array([unit]),
-                self.best[lone],
-                self.best_distance_m[lone],
-                np.zeros(1, np.bool_),
-                self.best_reasons[lone],
+                np.array([need]), self.best[row], self.best_distance_m[row], not_assigned, self.best_reasons[row]
             )
-            nearest = candidates_explained(scene, other, np.zeros(1, np.bool_))
-        return UnitExplained(
-            need,
-            bool(self.met[unit]),
-            bool(self.backed_up[unit]),
-            int(self.count[unit]),
-            int(self.groups[unit]),
-            None if primary == MET else REASONS[primary],
-            candidates_explained(scene, of, self._counting[order]),
-            nearest[0] if nearest else None,
+            nearest = explain_candidates(context, other, np.zeros(1, np.bool_))
+        return ExplainedNeed(
+            need=context.points.needs[int(self.need_point[need])][int(self.need_index[need])],
+            met=bool(self.met[need]),
+            backed_up=bool(self.backed_up[need]),
+            count=int(self.count[need]),
+            groups=int(self.groups[need]),
+            primary=None if primary == MET else REASONS[primary],
+            candidates=explain_candidates(context, candidates.take(order), self._counting[order]),
+            nearest=nearest[0] if nearest else None,
         )
 
-    def restated(self, lifecycle: Bytes, state: Bytes, stale: Bools) -> "Assessment":
-        """Return the assessment after devices changed lifecycle or state, and nothing else.
+    def with_device_states(self, lifecycle: Bytes, state: Bytes, stale: Bools) -> "Assessment":
+        """Return the assessment after lifecycle or state of devices changed, and nothing else.
 
-        Many times faster than `assess`, and equal to it: distances and views are kept.
+        The result equals that of `assess_coverage` and takes a small part of the time: distances and views stay.
 
         Parameters
         ----------
@@ -241,23 +239,23 @@ class Assessment:
         ValueError
             A column of another length.
         """
-        old = self._scene.devices
-        devices = replace(old, lifecycle=lifecycle, state=state, stale=stale)
-        for kept in ("is_checkpoint", "rank"):  # neither depends on what changed
-            if kept in vars(old):
-                vars(devices)[kept] = vars(old)[kept]
-        scene, rows = replace(self._scene, devices=devices), self._rows.restated(devices)
-        before = Foremost(self.reason_count, self.primary, self.best, self.best_distance_m, self.best_reasons)
-        return _concluded(scene, rows, before)
+        before = self._context.devices
+        devices = replace(before, lifecycle=lifecycle, state=state, stale=stale)
+        for name in ("is_checkpoint", "rank"):  # cached properties that do not depend on what changed
+            if name in vars(before):
+                vars(devices)[name] = vars(before)[name]
+        context = replace(self._context, devices=devices)
+        best = BestCandidates(self.reason_count, self.primary, self.best, self.best_distance_m, self.best_reasons)
+        return _conclude(context, self._candidates.with_device_states(devices), best)
 
 
-def assess(
+def assess_coverage(
     points: PointTable,
     devices: DeviceTable,
     parameters: Parameters,
-    frame: Frame,
+    projection: LocalProjection,
     roadside: Roadside | None = None,
-    sight: Sight | None = None,
+    sight: LinesOfSight | None = None,
     before: Assessment | None = None,
 ) -> Assessment:
     """Return which control points are covered, and what is missing where they are not.
@@ -267,15 +265,15 @@ def assess(
     points : PointTable
     devices : DeviceTable
     parameters : Parameters
-    frame : Frame
-        Where distances are measured.
+    projection : LocalProjection
+        The projection in which distances are measured.
     roadside : Roadside, optional
-        For points that are places on roads.
-    sight : Sight, optional
-        Buildings that may stand in the way, and views drawn by hand.
+        For points that are locations on roads.
+    sight : LinesOfSight, optional
+        Buildings that can block views, and view polygons that units registered.
     before : Assessment, optional
-        An earlier one. Where it is of the very same points, parameters and buildings, only devices
-        that changed are looked at again; the outcome is the same.
+        An earlier one. If it has the same objects as points, parameters and buildings, only devices that changed are
+        computed again; the result is the same.
 
     Returns
     -------
@@ -284,35 +282,32 @@ def assess(
     Raises
     ------
     InvalidShape
-        A position that is no place on Earth or out of the frame's reach.
+        A location that is not valid, or out of the projection's reach.
     TooLarge
-        More pairs of point and device lie within reach than can be compared.
+        More pairs of point and device are within reach than can be compared.
     ValueError
         A reference to a row that does not exist.
 
     Notes
     -----
-    **View.** A camera with an azimuth looks into a sector, of `Parameters.assumed_opening_deg`
-    when it states no opening; without an azimuth, or with an opening of 360, it looks all round.
-    Range: as stated; else derived from pixels, opening and the density the need demands
-    (`app.geo.visibility.field_of_view.range_for_density`); else, for a device assigned to the point,
-    `Parameters.assigned_range_m` all round, because a person says that it watches the place; else
-    `Parameters.assumed_range_m`. A checkpoint has no optics. Below one metre everything is
-    reached. An area is reached when any place of it lies in the view.
+    **View.** A camera with an azimuth looks into a sector, of `Parameters.assumed_opening_deg` if it states no opening;
+    without an azimuth, or with an opening of 360, it looks all round. Its range is the stated one; otherwise it is
+    derived from pixels, opening and the density of the need (`app.geo.visibility.field_of_view.range_for_density`);
+    otherwise, for a device assigned to the point, it is `Parameters.assigned_range_m` all round, because a person
+    decided that it covers the point; otherwise `Parameters.assumed_range_m`. A checkpoint has no optics. Below one
+    metre everything is reached. An area is reached if any point of it is in the view.
 
-    **Tests**, in the order of `REASONS`: ``not_in_use``; ``offline``, also when faulty; ``stale``,
-    also when unknown; ``wrong_function``; ``wrong_direction``; ``too_far``, beyond the range;
-    ``out_of_view``, outside the sector, nearer than the near limit or behind a building;
-    ``too_coarse``, within view but with fewer pixels than demanded, which only a stated range can
-    lead to.
+    **Tests**, in the order of `REASONS`: ``not_in_use``; ``offline``, also with a fault; ``stale``, also in an unknown
+    state; ``wrong_function``; ``wrong_direction``; ``too_far``, beyond the range; ``out_of_view``, outside the sector,
+    nearer than the near limit or behind a building; ``too_coarse``, in view but with fewer pixels than needed, which
+    only a stated range can cause.
 
-    **Counting.** A checkpoint is not counted in addition to its own cameras. A unit is met by
-    `Need.working` counting devices, and backed up when this stays true whichever failure group is
-    lost; a checkpoint counts again when the cameras it was counted through are lost and it is not.
+    **Counting.** A checkpoint does not count in addition to its own cameras. A need is met by `Need.working` counting
+    devices, and backed up if it stays met whichever failure group fails; a checkpoint counts again if the cameras that
+    represent it fail and it does not.
 
-    **Best candidate.** Fewest reasons, then assigned, then nearest, then by code. Its first
-    reason is the primary one. When everything near already counts and is too little, or nothing
-    is near, the reason is ``none``.
+    **Best candidate.** Fewest reasons, then assigned, then nearest, then by code. Its first reason is the primary one.
+    If all candidates count and are too few, or there is no candidate, the reason is ``none``.
 
     Examples
     --------
@@ -338,43 +333,43 @@ def assess(
     ...     group=-np.ones(1, int),
     ... )
     >>> point = PointTable(["J1"], np.array([[113.2, 35.2]]), {}, [(Need("face"),)])
-    >>> found = assess(point, device, Parameters(), Frame(4547))
-    >>> STATUSES[found.status[0]], found.explain(0)[0].candidates[0].reasons
+    >>> assessment = assess_coverage(point, device, Parameters(), LocalProjection(4547))
+    >>> STATUSES[assessment.status[0]], assessment.explain_point(0)[0].candidates[0].reasons
     ('uncovered', ('offline',))
-    >>> STATUSES[found.restated(byte * IN_USE, byte * ONLINE, byte < 1).status[0]]
+    >>> STATUSES[assessment.with_device_states(byte * IN_USE, byte * ONLINE, byte < 1).status[0]]
     'covered'
     """
     if np.any(devices.assigned >= len(points)) or np.any(devices.installation >= len(devices)):
         raise ValueError("a device refers to a control point or checkpoint that is not there")
-    scene = Scene.of(points, devices, parameters, frame, roadside, sight)
-    was = None if before is None else as_before(scene, before._scene)
-    if before is None or was is None:
-        return _concluded(scene, Candidates.of(scene))
-    return _concluded(scene, Candidates.renewed(scene, before._rows, was))
+    context = CoverageContext.from_tables(points, devices, parameters, projection, roadside, sight)
+    earlier_row = None if before is None else match_unchanged_devices(context, before._context)
+    if before is None or earlier_row is None:
+        return _conclude(context, Candidates.from_context(context))
+    return _conclude(context, Candidates.refresh(context, before._candidates, earlier_row))
 
 
-def _concluded(scene: Scene, rows: Candidates, before: Foremost | None = None) -> Assessment:
-    """Return what follows from the candidates and what they lack."""
-    units = scene.units
-    tally = tallied(scene, rows)
-    first = foremost(scene, rows, tally, before)
+def _conclude(context: CoverageContext, candidates: Candidates, before: BestCandidates | None = None) -> Assessment:
+    """Return the assessment that follows from the candidates and their reasons."""
+    needs = context.needs
+    counts = count_devices(context, candidates)
+    best = find_best_candidates(context, candidates, counts, before)
     return Assessment(
-        status=statuses(units, tally),
-        no_requirement=np.diff(units.start) == 0,
-        unit_point=units.point,
-        unit_need=units.need,
-        unit_start=units.start,
-        met=tally.met,
-        backed_up=tally.backed_up,
-        count=tally.count,
-        groups=tally.groups,
-        candidates=np.bincount(rows.unit, minlength=len(units)),
-        reason_count=first.reason_count,
-        primary=first.primary,
-        best=first.best,
-        best_distance_m=first.best_distance_m,
-        best_reasons=first.best_reasons,
-        _scene=scene,
-        _rows=rows,
-        _counting=tally.counting,
+        status=compute_statuses(needs, counts),
+        no_requirement=np.diff(needs.start) == 0,
+        need_point=needs.point,
+        need_index=needs.index,
+        need_start=needs.start,
+        met=counts.met,
+        backed_up=counts.backed_up,
+        count=counts.count,
+        groups=counts.groups,
+        candidate_count=np.bincount(candidates.need, minlength=len(needs)),
+        reason_count=best.reason_count,
+        primary=best.primary,
+        best=best.best,
+        best_distance_m=best.best_distance_m,
+        best_reasons=best.best_reasons,
+        _context=context,
+        _candidates=candidates,
+        _counting=counts.counting,
     )

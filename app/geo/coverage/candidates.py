@@ -1,228 +1,320 @@
-"""Who might serve which unit, and what each lacks.
+"""Candidates: the devices that are considered for each need, and what disqualifies each of them.
 
-Promises a row for every device assigned to the unit's point, every one that sees it and every one
-with the function within `Parameters.search_m`, tested in full: a row lists all reasons, not only
-the first. They are tested some at a time, so that memory stays bounded.
+A device is a candidate if it is assigned to the control point, if it sees the point, or if it has the function and is
+within `Parameters.search_m`. Each candidate is tested in full: it lists all reasons, not only the first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from app.geo.arrays import Bools, Bytes, Floats, Ints, spread
-from app.geo.coverage.context import Scene
+from app.geo.arrays import Bools, Bytes, Floats, Ints, expand_ranges, mark_first
+from app.geo.coverage.context import CoverageContext
 from app.geo.coverage.tables import (
     OUT_OF_VIEW,
+    RANGE_BASES,
+    STATE_REASONS,
     TOO_COARSE,
     TOO_FAR,
     WRONG_DIRECTION,
     WRONG_FUNCTION,
     DeviceTable,
+    ReasonSets,
     Roadside,
-    bit,
+    build_reason_sets,
 )
-from app.geo.visibility.reach import ALWAYS_WITHIN_M, flat, pairs
+from app.geo.visibility.reach import ALWAYS_WITHIN_M, find_pairs, flatten_lists
 
-BLOCK: Final = 2_000_000
-"""Rows of units and devices that are tested at a time."""
-FAILS: Final = np.array([value.bit_count() for value in range(256)], dtype=np.uint8)
-"""How many reasons each set of reasons holds."""
-STATE_BITS: Final = 0b111
-"""The reasons that lie in the state of a device alone."""
-_KINDS: Final = (np.int64, np.int64, np.float64, np.bool_, np.uint8)
+BLOCK_ROWS: Final = 2_000_000
+"""Pairs of need and device that are tested at a time, so that memory stays bounded."""
+_STATED, _ASSIGNED = RANGE_BASES.index("stated"), RANGE_BASES.index("assigned")
+_COLUMN_TYPES: Final = (np.int64, np.int64, np.float64, np.bool_, np.uint16)
+
+
+@dataclass(frozen=True, eq=False)
+class NeedPairs:
+    """Pairs of a need and a device with what is measured between them; k rows."""
+
+    context: CoverageContext
+    need: Ints
+    device: Ints
+    distance_m: Floats
+    visible_m: Floats
+    """Distance of the nearest visible point of the site, infinite if none is visible."""
+    visible_all_round_m: Floats
+    """The same if the device looked all round."""
+    assigned: Bools
+
+    @cached_property
+    def point(self) -> Ints:
+        """Row of the control point."""
+        return self.context.needs.point[self.need]
+
+    @cached_property
+    def density(self) -> Floats:
+        """Required pixel density, NaN if pixels do not matter."""
+        return self.context.needs.density[self.need]
+
+    @cached_property
+    def range_and_basis(self) -> tuple[Floats, Bytes]:
+        """Range in metres, and its basis (index in `RANGE_BASES`)."""
+        return self.context.optics.compute_range(self.device, self.density, self.assigned, self.context.parameters)
+
+    @cached_property
+    def seen_m(self) -> Floats:
+        """Distance of the nearest visible point; a device with an assigned range looks all round."""
+        return np.where(self.range_and_basis[1] == _ASSIGNED, self.visible_all_round_m, self.visible_m)
+
+    @cached_property
+    def always_reached(self) -> Bools:
+        """Whether the device is so near that it reaches the point in any case."""
+        # The site of a road passage is long: a device on it still has to see some of it well enough.
+        return (self.distance_m < ALWAYS_WITHIN_M) & (self.context.roadside is None)
+
+    @cached_property
+    def has_function(self) -> Bools:
+        """Whether the device has the function of the need."""
+        common = self.context.devices.functions[self.device] & self.context.needs.function[self.need]
+        return np.asarray(common != 0)
+
+    @cached_property
+    def too_far(self) -> Bools:
+        """Whether the site is beyond the range."""
+        return ~self.always_reached & (self.distance_m > self.range_and_basis[0])
+
+    @cached_property
+    def out_of_view(self) -> Bools:
+        """Whether no point of the site within range is visible."""
+        beyond_range = ~self.too_far & (self.seen_m > self.range_and_basis[0])
+        return ~self.always_reached & (np.isinf(self.seen_m) | beyond_range)
+
+    @cached_property
+    def reached(self) -> Bools:
+        """Whether the device sees some point of the site within its range."""
+        return ~self.too_far & ~self.out_of_view
+
+    @cached_property
+    def off_road(self) -> Bools | None:
+        """Whether the device is on another road than the point; None if points are not on roads."""
+        roadside = self.context.roadside
+        return None if roadside is None else roadside.device_road[self.device] != roadside.road[self.point]
+
+    def find_reasons(self) -> ReasonSets:
+        """Return what disqualifies the device of each pair: its state, and every test of `PAIR_TESTS`."""
+        failures = build_reason_sets([(code, test(self)) for code, test in PAIR_TESTS])
+        return self.context.devices.state_reasons[self.device] | failures
+
+
+def is_wrong_function(pairs: NeedPairs) -> Bools:
+    """Return which devices lack the function of the need."""
+    return ~pairs.has_function
+
+
+def is_wrong_direction(pairs: NeedPairs) -> Bools:
+    """Return which devices do not serve the direction of the need, or look across the road of the point."""
+    direction = pairs.context.needs.direction[pairs.need]
+    wrong: Bools = (direction != 0) & (pairs.context.devices.directions[pairs.device] & direction == 0)
+    if pairs.context.roadside is not None:
+        wrong |= (direction != 0) & _looks_across(pairs, pairs.context.roadside)
+    return wrong
+
+
+def _looks_across(pairs: NeedPairs, roadside: Roadside) -> Bools:
+    """Return which devices look across the road of the point; a device that looks all round does not."""
+    off_axis = np.abs((pairs.context.optics.azimuth_deg[pairs.device] - roadside.axis_deg[pairs.point]) % 180.0)
+    across: Bools = np.minimum(off_axis, 180.0 - off_axis) > roadside.max_off_axis_deg  # NaN compares as false
+    return across
+
+
+def is_too_coarse(pairs: NeedPairs) -> Bools:
+    """Return which devices see the site with fewer pixels than needed; only a stated range can cause that."""
+    # NaN on either side means that nothing is known or needed, and compares as false.
+    pixels = pairs.context.optics.pixels_at_1m[pairs.device]
+    coarse: Bools = pixels < pairs.density * pairs.seen_m * (1 - 1e-12)
+    is_stated: Bools = pairs.range_and_basis[1] == _STATED
+    return pairs.reached & ~pairs.always_reached & is_stated & coarse
+
+
+PAIR_TESTS: Final[tuple[tuple[int, Callable[[NeedPairs], Bools]], ...]] = (
+    (WRONG_FUNCTION, is_wrong_function),
+    (WRONG_DIRECTION, is_wrong_direction),
+    (TOO_FAR, lambda pairs: pairs.too_far),
+    (OUT_OF_VIEW, lambda pairs: pairs.out_of_view),
+    (TOO_COARSE, is_too_coarse),
+)
+"""What disqualifies a device for a need: reason code and test.
+`app.geo.coverage.tables.STATE_TESTS` has the tests that do not depend on the need."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Candidates of all units, sorted by unit; one row each."""
+    """Candidates of all needs, sorted by need; one row each."""
 
-    unit: Ints
+    need: Ints
     device: Ints
     distance_m: Floats
     assigned: Bools
-    reasons: Bytes
-    """Set of reasons; those of `DeviceTable.state_bits` included."""
+    reasons: ReasonSets
+    """Set of reasons; those of `DeviceTable.state_reasons` included."""
 
     @classmethod
-    def of(cls, scene: Scene, only: Ints | None = None) -> "Candidates":
-        """Return the candidates of every unit, each with all it lacks; of some devices only."""
-        devices, gear, units = scene.devices, scene.gear, scene.units
-        some = np.arange(len(devices)) if only is None else only
-        assigned_rows = np.flatnonzero(devices.assigned[some] >= 0)
-        site, device = pairs(
-            scene.sites,
-            gear.xy[some],
-            gear.farthest_m(units, scene.parameters)[some],
-            (devices.assigned[some[assigned_rows]].astype(np.int64), assigned_rows),
+    def from_context(cls, context: CoverageContext, only: Ints | None = None) -> "Candidates":
+        """Return the candidates of every need with their reasons; `only`: among these devices."""
+        devices, needs = context.devices, context.needs
+        rows = np.arange(len(devices)) if only is None else only
+        assigned = np.flatnonzero(devices.assigned[rows] >= 0)
+        site, device = find_pairs(
+            context.sites,
+            context.optics.xy[rows],
+            context.optics.farthest_m(needs, context.parameters)[rows],
+            (devices.assigned[rows[assigned]].astype(np.int64), assigned),
         )
-        device = some[device]
-        views = scene.looked_at(site, device)
+        device = rows[device]
+        views = context.compute_views(site, device)
 
-        # From pairs of point and device to candidates of units: the pairs of its point for each
-        # unit, some units at a time so that memory stays bounded.
-        counts = np.bincount(site, minlength=len(scene.points))
-        starts, counts = (np.cumsum(counts) - counts)[units.point], counts[units.point]
-        block = np.cumsum(counts) // BLOCK
+        # From pairs of point and device to pairs of need and device, some needs at a time.
+        counts = np.bincount(site, minlength=len(context.points))
+        starts, counts = (np.cumsum(counts) - counts)[needs.point], counts[needs.point]
+        block = np.cumsum(counts) // BLOCK_ROWS
         edges = np.flatnonzero(np.diff(block, prepend=-1, append=-1))
-        parts = []
+        blocks = []
         for first, last in pairwise(edges.tolist()):
-            row, _, pair = spread(counts[first:last], starts[first:last])
-            parts.append(_tested(scene, row + first, device[pair], *(view[pair] for view in views)))
-        columns = zip(*parts, strict=True) if parts else ((np.empty(0, kind),) for kind in _KINDS)
+            need, _, pair = expand_ranges(counts[first:last], starts[first:last])
+            blocks.append(_test_pairs(context, need + first, device[pair], *(view[pair] for view in views)))
+        columns = zip(*blocks, strict=True) if blocks else ((np.empty(0, dtype),) for dtype in _COLUMN_TYPES)
         return cls(*(np.concatenate(column) for column in columns))
 
     @classmethod
-    def renewed(cls, scene: Scene, before: "Candidates", was: Ints) -> "Candidates":
-        """Return the candidates after some devices changed, came or went; the others are kept.
+    def refresh(cls, context: CoverageContext, before: "Candidates", earlier_row: Ints) -> "Candidates":
+        """Return the candidates after some devices changed; those of unchanged devices are taken over.
 
         Parameters
         ----------
-        scene : Scene
+        context : CoverageContext
             Of the same points.
         before : Candidates
-        was : ndarray of int, shape (m,)
-            Row that each device had then, -1 where it is not as it was, states apart.
+        earlier_row : ndarray of int, shape (m,)
+            Row of each device in the table of `before`, -1 if it is new or has changed in more than its state.
         """
-        fresh = cls.of(scene, np.flatnonzero(was < 0))
-        now = np.full(int(max(was.max(initial=-1), before.device.max(initial=-1))) + 1, -1, np.int64)
-        now[was[was >= 0]] = np.flatnonzero(was >= 0)
-        device = now[before.device]
-        still = np.flatnonzero(device >= 0)
-        kept = replace(before, **{name: getattr(before, name)[still] for name in vars(before)})
-        kept = replace(kept, device=device[still]).restated(scene.devices)
-        columns = [np.concatenate([getattr(kept, name), getattr(fresh, name)]) for name in vars(before)]
+        fresh = cls.from_context(context, np.flatnonzero(earlier_row < 0))
+        current_row = np.full(int(max(earlier_row.max(initial=-1), before.device.max(initial=-1))) + 1, -1, np.int64)
+        current_row[earlier_row[earlier_row >= 0]] = np.flatnonzero(earlier_row >= 0)
+        device = current_row[before.device]
+        unchanged = np.flatnonzero(device >= 0)
+        retained = replace(before.take(unchanged), device=device[unchanged]).with_device_states(context.devices)
+        columns = [np.concatenate([getattr(retained, name), getattr(fresh, name)]) for name in vars(before)]
         order = np.lexsort((columns[1], columns[0]))
         return cls(*(column[order] for column in columns))
 
-    def restated(self, devices: DeviceTable) -> "Candidates":
-        """Return the same rows after devices changed lifecycle or state, and nothing else."""
-        kept_bits = self.reasons & np.uint8(0xFF ^ STATE_BITS)
-        return replace(self, reasons=kept_bits | devices.state_bits[self.device])
+    def take(self, rows: Ints) -> "Candidates":
+        """Return some rows, in the order of `rows`."""
+        return Candidates(*(column[rows] for column in vars(self).values()))
+
+    def with_device_states(self, devices: DeviceTable) -> "Candidates":
+        """Return the same rows after lifecycle or state of devices changed, and nothing else."""
+        return replace(self, reasons=replace_state_reasons(self.reasons, devices, self.device))
 
 
-def _tested(
-    scene: Scene, unit: Ints, device: Ints, d: Floats, seen: Floats, seen_all: Floats
-) -> tuple[Ints, Ints, Floats, Bools, Bytes]:
-    """Return the columns of `Candidates` for those rows that are candidates."""
-    devices, gear, units, parameters = scene.devices, scene.gear, scene.units, scene.parameters
-    assigned = devices.assigned[device] == units.point[unit]
-    has_function = devices.functions[device] & units.function[unit] != 0
-    wanted = units.direction[unit]
-    serves = (wanted == 0) | (devices.directions[device] & wanted != 0)
-    density = units.density[unit]
-    range_m, basis = gear.range(device, density, assigned, parameters)
-
-    looked = np.where(basis == 2, seen_all, seen)
-    # A stretch of road is long: what stands on it still has to see some of it well enough.
-    here = (d < ALWAYS_WITHIN_M) & (scene.roadside is None)
-    too_far = ~here & (d > range_m)
-    out_of_view = ~here & (np.isinf(looked) | (~too_far & (looked > range_m)))
-    reached = ~too_far & ~out_of_view
-    # A NaN on either side means that nothing is known or demanded, and compares as false.
-    pixels = gear.pixels_at_1m[device]
-    too_coarse = reached & ~here & (basis == 0) & (pixels < density * looked * (1 - 1e-12))
-
-    reasons = (
-        devices.state_bits[device]
-        | bit(~has_function, WRONG_FUNCTION)
-        | bit(~serves, WRONG_DIRECTION)
-        | bit(too_far, TOO_FAR)
-        | bit(out_of_view, OUT_OF_VIEW)
-        | bit(too_coarse, TOO_COARSE)
-    )
-    near = has_function & (d <= parameters.search_m)
-    wanted_row = reached | near
-    if scene.roadside is not None:
-        off_road, across = _beside(scene, scene.roadside, unit, device)
-        wanted_row &= ~off_road
-        reasons |= bit(across & (wanted != 0), WRONG_DIRECTION)
-    kept = np.flatnonzero(assigned | wanted_row)
-    return unit[kept], device[kept], d[kept], assigned[kept], reasons[kept]
+def replace_state_reasons(reasons: ReasonSets, devices: DeviceTable, device: Ints) -> ReasonSets:
+    """Return sets of reasons with the state reasons that devices have now."""
+    return (reasons & np.uint16(0xFFFF ^ STATE_REASONS)) | devices.state_reasons[device]
 
 
-def _beside(scene: Scene, roadside: Roadside, unit: Ints, device: Ints) -> tuple[Bools, Bools]:
-    """Return which devices stand on another road, and which look across the point's road."""
-    point = scene.units.point[unit]
-    off_road = roadside.stands_on[device] != roadside.road[point]
-    off_axis = np.abs((scene.gear.azimuth_deg[device] - roadside.axis_deg[point]) % 180.0)
-    across = np.minimum(off_axis, 180.0 - off_axis) > roadside.across_deg  # NaN looks all round
-    return off_road, across
+def _test_pairs(
+    context: CoverageContext, need: Ints, device: Ints, distance: Floats, visible: Floats, visible_all_round: Floats
+) -> tuple[Ints, Ints, Floats, Bools, ReasonSets]:
+    """Return the columns of `Candidates` for those pairs that are candidates."""
+    assigned = context.devices.assigned[device] == context.needs.point[need]
+    pairs = NeedPairs(context, need, device, distance, visible, visible_all_round, assigned)
+    is_candidate = pairs.reached | (pairs.has_function & (distance <= context.parameters.search_m))
+    if pairs.off_road is not None:
+        is_candidate &= ~pairs.off_road
+    rows = np.flatnonzero(assigned | is_candidate)
+    return need[rows], device[rows], distance[rows], assigned[rows], pairs.find_reasons()[rows]
 
 
-# Whom to name where nobody near could be made to count.
-#
-# Promises the nearest device with the function that is no candidate, however far it is and however
-# many stand in one place, and what it lacks besides.
+def find_nearest_devices(context: CoverageContext, candidates: Candidates, need: Ints) -> tuple[Ints, Floats]:
+    """Return the nearest device with the function that is not a candidate, and its distance, for some needs.
 
-
-def nearest_other(scene: Scene, rows: Candidates, unit: Ints) -> tuple[Ints, Floats]:
-    """Return the nearest device with the function that is no candidate, and its distance.
-
-    The nearest to the site's point gives a distance within which the answer must lie; all within
-    it are measured to the site itself, and ties are broken by code.
+    Used where no candidate could be made to count. The device may be at any distance; -1 and NaN if there is none.
     """
-    units, sites, gear = scene.units, scene.sites, scene.gear
-    devices, m = scene.devices, max(len(scene.devices), 1)
-    found, distance = np.full(len(unit), -1, np.int64), np.full(len(unit), np.nan)
-    if not len(unit):
-        return found, distance
-    mine = np.isin(rows.unit, unit)
-    taken = rows.unit[mine] * m + rows.device[mine]
-    already = np.bincount(rows.unit[mine], minlength=len(units))[unit]
-    for function in np.unique(units.function[unit]):
-        all_able = np.flatnonzero(devices.functions & function)
-        if not len(all_able):
+    needs, devices = context.needs, context.devices
+    nearest, distance = np.full(len(need), -1, np.int64), np.full(len(need), np.nan)
+    if not len(need):
+        return nearest, distance
+    m = max(len(devices), 1)
+    own = np.isin(candidates.need, need)
+    excluded = candidates.need[own] * m + candidates.device[own]
+    candidate_count = np.bincount(candidates.need[own], minlength=len(needs))[need]
+    function = needs.function[need]
+    for function_bit in np.unique(function):
+        able = np.flatnonzero(devices.functions & function_bit)
+        if not len(able):
             continue
-        stacked = _place_in_stack(gear.xy[all_able], devices.rank[all_able])
-        for size in np.unique(already[units.function[unit] == function]):
-            # Of devices in one place only the first by code can be the answer, one more for
-            # each that is a candidate already.
-            able = all_able[stacked <= size]
-            tree = cKDTree(gear.xy[able])
-            asked = np.flatnonzero((units.function[unit] == function) & (already == size))
-            site = units.point[unit[asked]]
-            k = min(int(size) + 1, len(able))
-            _, near = tree.query(sites.xy[site], k=np.arange(1, k + 1))
-            free = ~np.isin(unit[asked][:, np.newaxis] * m + able[near], taken)
-            some = np.flatnonzero(free.any(axis=1))
-            if not len(some):
-                continue
-            asked, site = asked[some], site[some]
-            first = able[near[some, np.argmax(free[some], axis=1)]]
-            bound = sites.distance(site, gear.xy[first]) + sites.radius_m[site]
-            lists = tree.query_ball_point(sites.xy[site], bound * (1 + 1e-9) + 1e-6)
-            row = np.repeat(np.arange(len(asked)), [len(one) for one in lists])
-            device = able[flat(lists)]
-            fresh = ~np.isin(unit[asked[row]] * m + device, taken)
-            row, device = row[fresh], device[fresh]
-            away = sites.distance(site[row], gear.xy[device])
-            order = np.lexsort((devices.rank[device], away, row))
-            _, top = np.unique(row[order], return_index=True)
-            found[asked[row[order][top]]] = device[order][top]
-            distance[asked[row[order][top]]] = away[order][top]
-    return found, distance
+        rank = _rank_at_location(context.optics.xy[able], devices.rank[able])
+        for count in np.unique(candidate_count[function == function_bit]):
+            # Of the devices at one location only the first by code can be the result, and one more for each that is
+            # a candidate already.
+            rows = np.flatnonzero((function == function_bit) & (candidate_count == count))
+            row, device, away = _search_nearest(context, need[rows], able[rank <= count], int(count) + 1, excluded)
+            nearest[rows[row]], distance[rows[row]] = device, away
+    return nearest, distance
 
 
-def lacks(scene: Scene, unit: Ints, device: Ints, distance: Floats) -> Bytes:
-    """Return what devices lack that are too far to be candidates."""
-    devices, units = scene.devices, scene.units
-    wanted = units.direction[unit]
-    serves = (wanted == 0) | (devices.directions[device] & wanted != 0)
-    range_m, _ = scene.gear.range(device, units.density[unit], np.zeros(len(unit), np.bool_), scene.parameters)
-    _, seen, _ = scene.looked_at(units.point[unit], device)
-    too_far = distance > range_m
-    hidden = np.isinf(seen) | (~too_far & (seen > range_m))
-    return devices.state_bits[device] | bit(~serves, WRONG_DIRECTION) | bit(too_far, TOO_FAR) | bit(hidden, OUT_OF_VIEW)
+def _search_nearest(
+    context: CoverageContext, need: Ints, able: Ints, neighbours: int, excluded: Ints
+) -> tuple[Ints, Ints, Floats]:
+    """Return row of the need, device and distance of the nearest of the able devices that is not excluded.
+
+    The device that is nearest to the site's point gives a distance within which the result must be; all devices within
+    it are measured to the site itself. Equal distances are ordered by code.
+
+    Parameters
+    ----------
+    neighbours : int
+        Number of devices to look at for each need: one more than are excluded for it.
+    excluded : ndarray of int
+        Keys of excluded pairs: need times number of devices plus device.
+    """
+    sites, xy, m = context.sites, context.optics.xy, max(len(context.devices), 1)
+    site = context.needs.point[need]
+    tree = cKDTree(xy[able])
+    _, near = tree.query(sites.xy[site], k=np.arange(1, min(neighbours, len(able)) + 1))
+    is_free = ~np.isin(need[:, np.newaxis] * m + able[near], excluded)
+    rows = np.flatnonzero(is_free.any(axis=1))
+    if not len(rows):
+        return rows, rows, np.empty(0)
+    site = site[rows]
+    first = able[near[rows, np.argmax(is_free[rows], axis=1)]]
+    bound = sites.distance(site, xy[first]) + sites.radius_m[site]
+    lists = tree.query_ball_point(sites.xy[site], bound * (1 + 1e-9) + 1e-6)
+    index = np.repeat(np.arange(len(rows)), [len(items) for items in lists])
+    device = able[flatten_lists(lists)]
+    is_free = ~np.isin(need[rows[index]] * m + device, excluded)
+    index, device = index[is_free], device[is_free]
+    away = sites.distance(site[index], xy[device])
+    order = np.lexsort((context.devices.rank[device], away, index))
+    order = order[mark_first(index[order])]
+    return rows[index[order]], device[order], away[order]
 
 
-def _place_in_stack(xy: Floats, rank: Ints) -> Ints:
-    """Return for each device how many in exactly its place come before it."""
+def find_reasons_of_others(context: CoverageContext, need: Ints, device: Ints, distance: Floats) -> ReasonSets:
+    """Return what disqualifies devices that are not candidates."""
+    _, visible, visible_all_round = context.compute_views(context.needs.point[need], device)
+    not_assigned = np.zeros(len(need), np.bool_)
+    return NeedPairs(context, need, device, distance, visible, visible_all_round, not_assigned).find_reasons()
+
+
+def _rank_at_location(xy: Floats, rank: Ints) -> Ints:
+    """Return for each device how many devices at exactly its location come before it by rank."""
     order = np.lexsort((rank, xy[:, 1], xy[:, 0]))
-    new = np.append(True, (np.diff(xy[order], axis=0) != 0).any(axis=1))
-    first = np.flatnonzero(new)[np.cumsum(new) - 1]
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - first
-    return place
+    is_first = mark_first(xy[order, 0], xy[order, 1])
+    first = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
+    rank_at_location = np.empty(len(order), np.int64)
+    rank_at_location[order] = np.arange(len(order)) - first
+    return rank_at_location

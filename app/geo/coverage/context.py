@@ -1,7 +1,6 @@
-"""What the engine looks at: sites, devices, needs and what is assumed, in one frame.
+"""The context of the engine: sites, optics, needs and parameters in one local projection.
 
-Promises that nothing here is measured again when only lifecycle and state of devices change, and
-one answer to how far a device is from a site and how near the nearest place is that it sees.
+Nothing here depends on lifecycle and state of devices, so nothing is measured again if only these change.
 """
 
 from dataclasses import dataclass
@@ -12,158 +11,172 @@ import shapely
 from numpy.typing import NDArray
 
 from app.geo.arrays import Bools, Floats, Ints
-from app.geo.coverage.needs import Units
-from app.geo.coverage.tables import DeviceTable, Parameters, PointTable, Roadside
-from app.geo.projection.local_projection import Frame
-from app.geo.visibility.line_of_sight import Sight
-from app.geo.visibility.reach import Gear, Sites, seen_all_round, seen_in_sector
+from app.geo.coverage.tables import DeviceTable, NeedTable, Parameters, PointTable, Roadside
+from app.geo.projection.local_projection import LocalProjection
+from app.geo.visibility.line_of_sight import LinesOfSight
+from app.geo.visibility.reach import DeviceOptics, Sites, distance_all_round, distance_in_sector
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """Everything that does not change with lifecycle and state."""
+class CoverageContext:
+    """Everything that an assessment is computed from."""
 
     points: PointTable
     devices: DeviceTable
     parameters: Parameters
-    frame: Frame
+    projection: LocalProjection
     sites: Sites
-    gear: Gear
-    units: Units
+    optics: DeviceOptics
+    needs: NeedTable
     roadside: Roadside | None = None
-    sight: Sight | None = None
+    sight: LinesOfSight | None = None
 
     @classmethod
-    def of(
+    def from_tables(
         cls,
         points: PointTable,
         devices: DeviceTable,
         parameters: Parameters,
-        frame: Frame,
+        projection: LocalProjection,
         roadside: Roadside | None = None,
-        sight: Sight | None = None,
-    ) -> "Scene":
-        """Return points and devices in the metres of the frame, and the needs as rows."""
-        xy = frame.to_metres(points.lonlat)
-        gear = Gear.of(devices, parameters, frame)
+        sight: LinesOfSight | None = None,
+    ) -> "CoverageContext":
+        """Return the context of points and devices."""
+        xy = projection.to_metres(points.lonlat)
+        optics = DeviceOptics.from_devices(devices, parameters, projection)
         return cls(
             points,
             devices,
             parameters,
-            frame,
-            Sites.of(xy, _shapes(points, frame)),
-            gear if sight is None else sight.fitted(gear),
-            Units.of(points, parameters),
+            projection,
+            Sites.from_points(xy, _project_shapes(points, projection)),
+            optics if sight is None else sight.limit_optics(optics),
+            NeedTable.from_points(points, parameters),
             roadside,
             sight,
         )
 
-    def looked_at(self, site: Ints, device: Ints) -> tuple[Floats, Floats, Floats]:
-        """Return for pairs: distance, distance of what is seen, the same when looking all round."""
-        gear, sites = self.gear, self.sites
-        xy, near = gear.xy[device], gear.near_m[device]
+    def compute_views(self, site: Ints, device: Ints) -> tuple[Floats, Floats, Floats]:
+        """Return the distance, and the distance of the nearest visible point, of pairs of site and device.
+
+        Returns
+        -------
+        distance, visible, visible_all_round : ndarray, shape (k,)
+            The last is the distance of the nearest visible point if the device looked all round. Infinite if no point
+            of the site is visible.
+        """
+        optics, sites = self.optics, self.sites
+        xy, near_m = optics.xy[device], optics.near_m[device]
         distance = sites.distance(site, xy)
-        seen_all = seen_all_round(sites, site, xy, distance, near)
-        seen = seen_all.copy()
-        one_way = np.flatnonzero(~np.isnan(gear.azimuth_deg[device]))
+        visible_all_round = distance_all_round(sites, site, xy, distance, near_m)
+        visible = visible_all_round.copy()
+        one_way = np.flatnonzero(~np.isnan(optics.azimuth_deg[device]))
         bearing = np.full(len(device), np.nan)
         if len(one_way):
             rows = device[one_way]
-            bearing[one_way] = self._bearings(rows)
-            seen[one_way] = seen_in_sector(
+            bearing[one_way] = self._compute_grid_bearings(rows)
+            visible[one_way] = distance_in_sector(
                 sites,
                 site[one_way],
                 xy[one_way],
-                seen_all[one_way],
-                near[one_way],
+                visible_all_round[one_way],
+                near_m[one_way],
                 bearing[one_way],
-                gear.opening_deg[rows],
+                optics.opening_deg[rows],
             )
         if self.sight is not None:
-            within = self._reach()[device]
-            seen = self.sight.limited(sites, gear, (site, device), seen, bearing, seen <= within)
-            # Looking all round matters where a person says that the device watches the place.
-            said = (self.devices.assigned[device] == site) & (seen_all <= within)
-            nowhere = np.full(len(device), np.nan)
-            seen_all = self.sight.limited(sites, gear, (site, device), seen_all, nowhere, said)
-        return distance, seen, seen_all
+            max_range = self._compute_max_range_m()[device]
+            in_range = visible <= max_range
+            visible = self.sight.visible_distance(sites, optics, (site, device), visible, bearing, in_range)
+            # Looking all round matters only for a device that is assigned to the point.
+            assigned = (self.devices.assigned[device] == site) & (visible_all_round <= max_range)
+            no_bearing = np.full(len(device), np.nan)
+            visible_all_round = self.sight.visible_distance(
+                sites, optics, (site, device), visible_all_round, no_bearing, assigned
+            )
+        return distance, visible, visible_all_round
 
-    def _reach(self) -> Floats:
-        """Return how far each device may reach at most, shape (m,)."""
-        gear, parameters = self.gear, self.parameters
-        derived = gear.pixels_at_1m / np.nanmin(self.units.density, initial=np.inf)
+    def _compute_max_range_m(self) -> Floats:
+        """Return the greatest range that each device can have for any need, shape (m,)."""
+        optics, parameters = self.optics, self.parameters
+        derived = optics.pixels_at_1m / np.nanmin(self.needs.density, initial=np.inf)
         assumed = max(parameters.assumed_range_m, parameters.assigned_range_m)
-        farthest = np.where(np.isnan(gear.range_m), derived, gear.range_m)
-        return np.where(np.isnan(farthest), assumed, farthest)
+        range_m = np.where(np.isnan(optics.range_m), derived, optics.range_m)
+        return np.where(np.isnan(range_m), assumed, range_m)
 
-    def _bearings(self, device: Ints) -> Floats:
-        """Return the grid bearing of the middle of the view of device rows."""
+    def _compute_grid_bearings(self, device: Ints) -> Floats:
+        """Return the grid bearing of the azimuth of device rows."""
         bearing = np.full(len(self.devices), np.nan)
         needed = np.zeros(len(bearing), np.bool_)
         needed[device] = True
         rows = np.flatnonzero(needed)
-        convergence = self.frame.convergence_deg(self.devices.lonlat[rows])
-        bearing[rows] = self.gear.azimuth_deg[rows] - convergence
+        convergence = self.projection.convergence_deg(self.devices.lonlat[rows])
+        bearing[rows] = self.optics.azimuth_deg[rows] - convergence
         return bearing[device]
 
 
-_LOOKS = ("functions", "directions", "azimuth_deg", "opening_deg", "range_m", "near_m", "h_pixels")
-"""Columns of devices that decide what they serve, beside where they are and what works."""
+_SERVICE_COLUMNS = ("functions", "directions", "azimuth_deg", "opening_deg", "range_m", "near_m", "h_pixels")
+"""Columns of devices that decide, with the location, which needs a device can serve."""
 
 
-def as_before(now: Scene, then: Scene) -> Ints | None:
-    """Return the row each device had in an earlier scene, -1 where it is not as it was.
+def match_unchanged_devices(current: CoverageContext, earlier: CoverageContext) -> Ints | None:
+    """Return for each device its row in an earlier context, -1 if the device is new or has changed.
 
-    States apart; None where anything but devices is different.
+    Lifecycle and state do not matter. None if anything except devices is different.
     """
-    if now.points is not then.points or now.parameters != then.parameters:
+    if current.points is not earlier.points or current.parameters != earlier.parameters:
         return None
-    if now.frame != then.frame or not _same_surroundings(now, then):
+    if current.projection != earlier.projection or not _has_same_surroundings(current, earlier):
         return None
-    was = _rows_before(now.devices, then.devices)
-    row = np.flatnonzero(was >= 0)
-    old = was[row]
-    same = (now.devices.lonlat[row] == then.devices.lonlat[old]).all(axis=1)
-    same &= now.devices.assigned[row] == then.devices.assigned[old]
-    for name in _LOOKS:
-        same &= _equal(getattr(now.devices, name)[row], getattr(then.devices, name)[old])
-    if now.roadside is not None and then.roadside is not None:
-        same &= now.roadside.stands_on[row] == then.roadside.stands_on[old]
-    if now.sight is not None and then.sight is not None:
-        same &= _equal(now.sight.mount_height_m[row], then.sight.mount_height_m[old])
-        same &= now.sight.indoor[row] == then.sight.indoor[old]
-        same &= ~(now.sight.is_drawn[row] | then.sight.is_drawn[old])  # few: looked at again
-    was[row[~same]] = -1
-    return was
+    matches = _match_rows(current.devices, earlier.devices)
+    row = np.flatnonzero(matches >= 0)
+    old = matches[row]
+    same = (current.devices.lonlat[row] == earlier.devices.lonlat[old]).all(axis=1)
+    same &= current.devices.assigned[row] == earlier.devices.assigned[old]
+    for name in _SERVICE_COLUMNS:
+        same &= _is_equal(getattr(current.devices, name)[row], getattr(earlier.devices, name)[old])
+    if current.roadside is not None and earlier.roadside is not None:
+        same &= current.roadside.device_road[row] == earlier.roadside.device_road[old]
+    if current.sight is not None and earlier.sight is not None:
+        same &= _is_equal(current.sight.mount_height_m[row], earlier.sight.mount_height_m[old])
+        same &= current.sight.indoor[row] == earlier.sight.indoor[old]
+        # Devices with a drawn view are few: they are always computed again.
+        same &= ~(current.sight.is_drawn[row] | earlier.sight.is_drawn[old])
+    matches[row[~same]] = -1
+    return matches
 
 
-def _same_surroundings(now: Scene, then: Scene) -> bool:
-    one, other = now.roadside, then.roadside
-    if (one is None) is not (other is None) or (now.sight is None) is not (then.sight is None):
+def _has_same_surroundings(current: CoverageContext, earlier: CoverageContext) -> bool:
+    """Return whether roads and buildings are the same objects in both contexts."""
+    roadside, earlier_roadside = current.roadside, earlier.roadside
+    sight, earlier_sight = current.sight, earlier.sight
+    if (roadside is None) is not (earlier_roadside is None) or (sight is None) is not (earlier_sight is None):
         return False
-    if one is not None and other is not None:
-        alike = one.road is other.road and one.axis_deg is other.axis_deg
-        if not alike or one.across_deg != other.across_deg:
+    if roadside is not None and earlier_roadside is not None:
+        same_roads = roadside.road is earlier_roadside.road and roadside.axis_deg is earlier_roadside.axis_deg
+        if not same_roads or roadside.max_off_axis_deg != earlier_roadside.max_off_axis_deg:
             return False
-    return now.sight is None or (then.sight is not None and now.sight.obstacles is then.sight.obstacles)
+    return sight is None or (earlier_sight is not None and sight.obstacles is earlier_sight.obstacles)
 
 
-def _rows_before(now: DeviceTable, then: DeviceTable) -> Ints:
-    if now.kind == then.kind and now.code == then.code:
-        return np.arange(len(now))
-    row_of = {key: row for row, key in enumerate(zip(then.kind, then.code, strict=True))}
-    keys = zip(now.kind, now.code, strict=True)
-    return np.array([row_of.get(key, -1) for key in keys], np.int64)
+def _match_rows(current: DeviceTable, earlier: DeviceTable) -> Ints:
+    """Return for each device the row of the same kind and code in an earlier table, -1 without one."""
+    if current.kind == earlier.kind and current.code == earlier.code:
+        return np.arange(len(current))
+    row_by_key = {key: row for row, key in enumerate(zip(earlier.kind, earlier.code, strict=True))}
+    keys = zip(current.kind, current.code, strict=True)
+    return np.array([row_by_key.get(key, -1) for key in keys], np.int64)
 
 
-def _equal(one: NDArray[Any], other: NDArray[Any]) -> Bools:
-    """Tell where columns are equal, unknown (NaN) numbers included."""
-    return np.asarray((one == other) | ((one != one) & (other != other)))
+def _is_equal(first: NDArray[Any], second: NDArray[Any]) -> Bools:
+    """Return where columns are equal; NaN equals NaN."""
+    return np.asarray((first == second) | ((first != first) & (second != second)))
 
 
-def _shapes(points: PointTable, frame: Frame) -> dict[int, shapely.Geometry]:
+def _project_shapes(points: PointTable, projection: LocalProjection) -> dict[int, shapely.Geometry]:
+    """Return the shapes of points that are areas, in metres, by row."""
     polygons = np.array(list(points.shape.values()), dtype=object)
     if not len(polygons):
         return {}
-    metric = shapely.transform(polygons, frame.to_metres)
+    metric = shapely.transform(polygons, projection.to_metres)
     return dict(zip(points.shape, metric, strict=True))

@@ -1,8 +1,7 @@
-"""What follows from the candidates and what they lack.
+"""Status of needs and control points: devices that count, the best candidate, and candidates explained.
 
-Promises that no device is counted twice, that backed up means met whichever single failure group
-is lost, and one candidate to name first with its first reason, the same in whatever order they
-come.
+No device is counted twice. A need is backed up if it stays met whichever single failure group fails. The best candidate
+and its first reason do not depend on the order of devices.
 """
 
 from dataclasses import dataclass
@@ -11,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.coverage.candidates import FAILS, STATE_BITS, Candidates, lacks, nearest_other
-from app.geo.coverage.context import Scene
-from app.geo.coverage.needs import Units
+from app.geo.coverage.candidates import (
+    Candidates,
+    find_nearest_devices,
+    find_reasons_of_others,
+    replace_state_reasons,
+)
+from app.geo.coverage.context import CoverageContext
 from app.geo.coverage.tables import (
     BACKED_UP,
     COVERED,
@@ -24,214 +27,228 @@ from app.geo.coverage.tables import (
     RANGE_BASES,
     REASONS,
     UNCOVERED,
-    Candidate,
     DeviceTable,
-    reasons_of,
+    ExplainedCandidate,
+    NeedTable,
+    ReasonSets,
+    name_reasons,
 )
 from app.geo.visibility.reach import ALWAYS_WITHIN_M, off_axis_deg
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
-    """Counting devices of all units."""
+class DeviceCounts:
+    """The devices that count for each need; u needs, k candidates."""
 
     counting: Bools
-    """Shape (k,) of the candidates: passes every test, and is not a checkpoint counted through its
-    cameras."""
+    """Shape (k,): the candidate passes every test, and is not a checkpoint that is counted through its cameras."""
     count: Ints
+    """Shape (u,): devices that count."""
     groups: Ints
+    """Shape (u,): failure groups among them."""
     met: Bools
+    """Shape (u,)."""
     backed_up: Bools
+    """Shape (u,)."""
 
 
-def tallied(scene: Scene, rows: Candidates) -> Tally:
-    """Return which candidates count, and which units they meet and back up."""
-    devices, u, m = scene.devices, len(scene.units), max(len(scene.devices), 1)
-    passing = np.flatnonzero(rows.reasons == 0)
-    unit, device = rows.unit[passing], rows.device[passing]
-    # Renumbered, so that numbers of any size fit into keys; whoever is alone gets its own.
+def count_devices(context: CoverageContext, candidates: Candidates) -> DeviceCounts:
+    """Return which candidates count, and which needs they meet and back up."""
+    devices, u = context.devices, len(context.needs)
+    passing = np.flatnonzero(candidates.reasons == 0)
+    need, device = candidates.need[passing], candidates.device[passing]
+    # Renumbered, so that numbers of any size fit into keys; a device without a group gets its own.
     group = np.where(devices.group[device] < 0, -1 - device, devices.group[device])
     group = np.unique(group, return_inverse=True)[1]
-
-    # Checkpoints are stood for by their own cameras that pass in the same unit.
-    of = np.where(devices.is_checkpoint[device], -1, devices.installation[device])
-    part = np.flatnonzero(of >= 0)
-    part_key = unit[part] * m + of[part]
-    key = unit * m + device
-    is_checkpoint = devices.is_checkpoint[device]
-    represented = np.zeros(len(passing), np.bool_)
-    if len(part) and is_checkpoint.any():
-        checkpoints = np.flatnonzero(is_checkpoint)
-        represented[checkpoints] = np.isin(key[checkpoints], part_key)
-    effective = ~represented
-    counting = np.zeros(len(rows.unit), np.bool_)
-    counting[passing[effective]] = True
-    count = np.bincount(unit[effective], minlength=u)
-
     width = int(group.max(initial=0)) + 1
-    cells, lost = np.unique(unit[effective] * width + group[effective], return_counts=True)
-    back = np.zeros(len(cells), np.int64)
-    if represented.any():
-        # A checkpoint whose cameras all fail with one group is itself counted again after it.
-        keys, which = np.unique(part_key, return_inverse=True)
-        low, high = np.full(len(keys), width), np.full(len(keys), -1)
-        np.minimum.at(low, which, group[part])
-        np.maximum.at(high, which, group[part])
-        stood_for = np.flatnonzero(represented)
-        place = np.searchsorted(keys, key[stood_for])
-        returns = (low[place] == high[place]) & (low[place] != group[stood_for])
-        cell = unit[stood_for[returns]] * width + low[place[returns]]
-        np.add.at(back, np.searchsorted(cells, cell), 1)
-    cell_unit = cells // width
-    # What is left after losing the failure group that takes most.
-    least_left = np.zeros(u, np.int64)
-    least_left[cell_unit] = np.iinfo(np.int64).max
-    np.minimum.at(least_left, cell_unit, count[cell_unit] - lost + back)
 
-    working = scene.units.working
+    represented, returning = _find_represented(devices, need, device, group, width)
+    effective = ~represented
+    counting = np.zeros(len(candidates.need), np.bool_)
+    counting[passing[effective]] = True
+    count = np.bincount(need[effective], minlength=u)
+
+    cells, lost = np.unique(need[effective] * width + group[effective], return_counts=True)
+    returned = np.bincount(np.searchsorted(cells, returning), minlength=len(cells))
+    cell_need = cells // width
+    # The number of devices after the worst failure of one group.
+    remaining = np.zeros(u, np.int64)
+    remaining[cell_need] = np.iinfo(np.int64).max
+    np.minimum.at(remaining, cell_need, count[cell_need] - lost + returned)
+
+    working = context.needs.working
     met = count >= working
-    backed_up = met & (least_left >= working)
-    return Tally(counting, count, np.bincount(cell_unit, minlength=u), met, backed_up)
+    groups = np.bincount(cell_need, minlength=u)
+    return DeviceCounts(counting, count, groups, met, met & (remaining >= working))
+
+
+def _find_represented(devices: DeviceTable, need: Ints, device: Ints, group: Ints, width: int) -> tuple[Bools, Ints]:
+    """Return which passing rows are checkpoints that their own cameras represent, and where those count again.
+
+    A checkpoint is represented if a camera of it passes for the same need. If all these cameras fail with one group and
+    the checkpoint does not, it counts again; each such case is the key need * width + group.
+    """
+    m = max(len(devices), 1)
+    installation = np.where(devices.is_checkpoint[device], -1, devices.installation[device])
+    camera = np.flatnonzero(installation >= 0)
+    camera_key = need[camera] * m + installation[camera]
+    key = need * m + device
+    represented = np.zeros(len(need), np.bool_)
+    checkpoints = np.flatnonzero(devices.is_checkpoint[device])
+    if len(camera) and len(checkpoints):
+        represented[checkpoints] = np.isin(key[checkpoints], camera_key)
+    if not represented.any():
+        return represented, np.empty(0, np.int64)
+    keys, index = np.unique(camera_key, return_inverse=True)
+    lowest, highest = np.full(len(keys), width), np.full(len(keys), -1)
+    np.minimum.at(lowest, index, group[camera])
+    np.maximum.at(highest, index, group[camera])
+    rows = np.flatnonzero(represented)
+    index = np.searchsorted(keys, key[rows])
+    returns = (lowest[index] == highest[index]) & (lowest[index] != group[rows])
+    return represented, need[rows[returns]] * width + lowest[index[returns]]
 
 
 @dataclass(frozen=True, eq=False)
-class Foremost:
-    """What to name first for every unit; the columns of the same names of `Assessment`."""
+class BestCandidates:
+    """The best candidate and the primary reason of every need; the columns of the same names of `Assessment`."""
 
     reason_count: Ints
     primary: NDArray[np.int8]
     best: Ints
     best_distance_m: Floats
-    best_reasons: Bytes
+    best_reasons: ReasonSets
 
 
-def foremost(scene: Scene, rows: Candidates, tally: Tally, before: Foremost | None = None) -> Foremost:
-    """Return the best candidate and the primary reason of every unit.
+def find_best_candidates(
+    context: CoverageContext, candidates: Candidates, counts: DeviceCounts, before: BestCandidates | None = None
+) -> BestCandidates:
+    """Return the best candidate and the primary reason of every need.
 
-    ``before`` is what it was when devices differed in lifecycle and state alone: whom to name where
-    nobody is near does not depend on either.
+    `before` is the result for devices that differed only in lifecycle and state: the nearest other device does not
+    depend on these.
     """
-    u, met = len(scene.units), tally.met
+    u, met = len(context.needs), counts.met
     reason_count = np.zeros((u, len(REASONS)), np.int64)
     for code in range(NONE):
-        failing = rows.reasons & np.uint8(1 << code) != 0
-        reason_count[:, code] = np.bincount(rows.unit[failing], minlength=u)
+        failing = candidates.reasons & np.uint16(1 << code) != 0
+        reason_count[:, code] = np.bincount(candidates.need[failing], minlength=u)
 
-    eligible = np.flatnonzero(np.where(met[rows.unit], tally.counting, rows.reasons != 0))
-    best_row = _best(scene.devices, rows, eligible, u)
-    chosen = np.flatnonzero(best_row >= 0)
+    eligible = np.flatnonzero(np.where(met[candidates.need], counts.counting, candidates.reasons != 0))
+    row = _select_best(context.devices, candidates, eligible)
+    chosen = candidates.need[row]
     best, best_distance = np.full(u, -1, np.int64), np.full(u, np.nan)
-    best_reasons, primary = np.zeros(u, np.uint8), np.full(u, MET, np.int8)
-    best[chosen] = rows.device[best_row[chosen]]
-    best_distance[chosen] = rows.distance_m[best_row[chosen]]
-    best_reasons[chosen] = rows.reasons[best_row[chosen]]
+    best_reasons, primary = np.zeros(u, np.uint16), np.full(u, MET, np.int8)
+    best[chosen], best_distance[chosen] = candidates.device[row], candidates.distance_m[row]
+    best_reasons[chosen] = candidates.reasons[row]
     primary[~met] = NONE
-    wanting = chosen[~met[chosen]]
-    lowest = best_reasons[wanting] & -best_reasons[wanting].astype(np.int16)
-    primary[wanting] = np.log2(lowest).astype(np.int8)
-    nobody = np.flatnonzero(primary == NONE)
-    if len(nobody):
-        reason_count[nobody, NONE] = 1
-        if before is not None:
-            was = before.primary[nobody] == NONE
-            same, nobody = nobody[was], nobody[~was]
-            best[same], best_distance[same] = before.best[same], before.best_distance_m[same]
-            named = same[best[same] >= 0]
-            kept = before.best_reasons[named] & np.uint8(0xFF ^ STATE_BITS)
-            best_reasons[named] = kept | scene.devices.state_bits[best[named]]
-        found, best_distance[nobody] = nearest_other(scene, rows, nobody)
-        best[nobody] = found
-        at = nobody[found >= 0]
-        best_reasons[at] = lacks(scene, at, best[at], best_distance[at])
-    return Foremost(reason_count, primary, best, best_distance, best_reasons)
+    unmet = chosen[~met[chosen]]
+    reasons = best_reasons[unmet].astype(np.int64)
+    primary[unmet] = np.log2(reasons & -reasons).astype(np.int8)  # the lowest bit is the first reason
+
+    without = np.flatnonzero(primary == NONE)
+    reason_count[without, NONE] = 1
+    if before is not None and len(without):
+        was_without = before.primary[without] == NONE
+        same, without = without[was_without], without[~was_without]
+        best[same], best_distance[same] = before.best[same], before.best_distance_m[same]
+        named = same[best[same] >= 0]
+        best_reasons[named] = replace_state_reasons(before.best_reasons[named], context.devices, best[named])
+    if len(without):
+        best[without], best_distance[without] = find_nearest_devices(context, candidates, without)
+        named = without[best[without] >= 0]
+        best_reasons[named] = find_reasons_of_others(context, named, best[named], best_distance[named])
+    return BestCandidates(reason_count, primary, best, best_distance, best_reasons)
 
 
-def statuses(units: Units, tally: Tally) -> Bytes:
-    """Return the status of every control point from what is met of its needs."""
-    n = len(units.start) - 1
-    needs = np.diff(units.start)
-    met_needs = np.bincount(units.point[tally.met], minlength=n)
-    backed_needs = np.bincount(units.point[tally.backed_up], minlength=n)
-    status = np.where(met_needs > 0, PARTIAL, UNCOVERED)
-    status = np.where(met_needs == needs, COVERED, status)
-    status = np.where((backed_needs == needs) & (needs > 0), BACKED_UP, status)
+def compute_statuses(needs: NeedTable, counts: DeviceCounts) -> Bytes:
+    """Return the coverage status of every control point, from its met and backed-up needs."""
+    n = len(needs.start) - 1
+    total = np.diff(needs.start)
+    met = np.bincount(needs.point[counts.met], minlength=n)
+    backed_up = np.bincount(needs.point[counts.backed_up], minlength=n)
+    status = np.where(met > 0, PARTIAL, UNCOVERED)
+    status = np.where(met == total, COVERED, status)
+    status = np.where((backed_up == total) & (total > 0), BACKED_UP, status)
     return status.astype(np.uint8)
 
 
-def _best(devices: DeviceTable, rows: Candidates, eligible: Ints, units: int) -> Ints:
-    """Return the row of the best of the eligible candidates of every unit, -1 without any."""
-    reasons, assigned = rows.reasons[eligible], rows.assigned[eligible]
-    left = _leading(rows, eligible, FAILS[reasons] * np.int64(2) + ~assigned)
-    left = _leading(rows, left, rows.distance_m[left])
-    left = _leading(rows, left, devices.rank[rows.device[left]])
-    best = np.full(units, -1, np.int64)
-    best[rows.unit[left]] = left
-    return best
+def _select_best(devices: DeviceTable, candidates: Candidates, eligible: Ints) -> Ints:
+    """Return the row of the best eligible candidate of every need that has one, sorted by need."""
+    reasons, assigned = candidates.reasons[eligible], candidates.assigned[eligible]
+    rows = _keep_least(candidates, eligible, np.bitwise_count(reasons) * np.int64(2) + ~assigned)
+    rows = _keep_least(candidates, rows, candidates.distance_m[rows])
+    return _keep_least(candidates, rows, devices.rank[candidates.device[rows]])
 
 
-def _leading(rows: Candidates, left: Ints, values: Ints | Floats) -> Ints:
-    """Return those of the rows `left` that have the least value of their unit."""
-    unit = rows.unit[left]
-    if not len(unit):
-        return left
-    first = np.flatnonzero(np.diff(unit, prepend=-1))
+def _keep_least(candidates: Candidates, rows: Ints, values: Ints | Floats) -> Ints:
+    """Return those of the rows that have the least value of their need."""
+    need = candidates.need[rows]
+    if not len(need):
+        return rows
+    first = np.flatnonzero(np.diff(need, prepend=-1))
     least = np.minimum.reduceat(values, first)
-    leads = values == np.repeat(least, np.diff(np.append(first, len(unit))))
-    return np.asarray(left[leads])
+    is_least = values == np.repeat(least, np.diff(np.append(first, len(need))))
+    return np.asarray(rows[is_least])
 
 
-# Candidates in words and numbers that a person can check.
-#
-# Promises what was measured, not rounded: distance, bearing, angle off the axis, range and where it
-# comes from, pixel density; None where a number would mean nothing.
+def explain_candidates(
+    context: CoverageContext, candidates: Candidates, counting: Bools
+) -> tuple[ExplainedCandidate, ...]:
+    """Return every row explained in words and numbers, in the order of the rows.
 
-
-def candidates_explained(scene: Scene, rows: Candidates, counting: Bools) -> tuple[Candidate, ...]:
-    """Return every row explained, in the order of the rows."""
-    devices, gear, units = scene.devices, scene.gear, scene.units
-    device = rows.device
+    Numbers are not rounded. None where a number has no meaning.
+    """
+    devices, optics, needs = context.devices, context.optics, context.needs
+    device = candidates.device
     if not len(device):
         return ()
-    point = units.point[rows.unit]
-    range_m, basis = gear.range(device, units.density[rows.unit], rows.assigned, scene.parameters)
-    towards = scene.sites.xy[point] - gear.xy[device]
-    convergence = scene.frame.convergence_deg(devices.lonlat[device])
+    point = needs.point[candidates.need]
+    density = needs.density[candidates.need]
+    range_m, basis = optics.compute_range(device, density, candidates.assigned, context.parameters)
+    towards = context.sites.xy[point] - optics.xy[device]
+    convergence = context.projection.convergence_deg(devices.lonlat[device])
     bearing = (np.degrees(np.arctan2(towards[:, 0], towards[:, 1])) + convergence) % 360.0
-    off = off_axis_deg(towards, gear.azimuth_deg[device] - convergence)
+    off_axis = off_axis_deg(towards, optics.azimuth_deg[device] - convergence)
     close = np.hypot(towards[:, 0], towards[:, 1]) < ALWAYS_WITHIN_M
-    off[close | (basis == 2)] = np.nan
+    off_axis[close | (basis == RANGE_BASES.index("assigned"))] = np.nan
     bearing[close] = np.nan
     with np.errstate(divide="ignore"):
-        pixels = gear.pixels_at_1m[device] / rows.distance_m
+        pixels = optics.pixels_at_1m[device] / candidates.distance_m
     pixels[np.isinf(pixels)] = np.nan
     return tuple(
-        Candidate(
-            row,
-            devices.kind[row],
-            devices.code[row],
-            float(rows.distance_m[place]),
-            _known(bearing[place]),
-            _known(off[place]),
-            float(range_m[place]),
-            RANGE_BASES[basis[place]],
-            _known(pixels[place]),
-            bool(rows.assigned[place]),
-            bool(counting[place]),
-            bool(rows.reasons[place] == 0 and not counting[place]),
-            reasons_of(int(rows.reasons[place])),
-            _hider(scene, int(point[place]), row) if rows.reasons[place] >> OUT_OF_VIEW & 1 else None,
+        ExplainedCandidate(
+            device=row,
+            kind=devices.kind[row],
+            code=devices.code[row],
+            distance_m=float(candidates.distance_m[index]),
+            bearing_deg=_to_optional(bearing[index]),
+            off_axis_deg=_to_optional(off_axis[index]),
+            range_m=float(range_m[index]),
+            range_basis=RANGE_BASES[basis[index]],
+            px_per_m=_to_optional(pixels[index]),
+            assigned=bool(candidates.assigned[index]),
+            counts=bool(counting[index]),
+            represented=bool(candidates.reasons[index] == 0 and not counting[index]),
+            reasons=name_reasons(int(candidates.reasons[index])),
+            hidden_by=(
+                _find_hiding_building(context, int(point[index]), row)
+                if candidates.reasons[index] >> OUT_OF_VIEW & 1
+                else None
+            ),
         )
-        for place, row in enumerate(device.tolist())
+        for index, row in enumerate(device.tolist())
     )
 
 
-def _hider(scene: Scene, point: int, device: int) -> int | None:
-    """Return the building that hides a point from a device, where one does."""
-    if scene.sight is None:
+def _find_hiding_building(context: CoverageContext, point: int, device: int) -> int | None:
+    """Return the building that hides a point from a device, None if no building does."""
+    if context.sight is None:
         return None
-    found = scene.sight.hider(scene.sites, scene.gear, point, device)
-    return None if found < 0 else found
+    building = context.sight.find_hiding_building(context.sites, context.optics, point, device)
+    return None if building < 0 else building
 
 
-def _known(value: float) -> float | None:
+def _to_optional(value: float) -> float | None:
+    """Return a number, None for NaN."""
     return None if np.isnan(value) else float(value)

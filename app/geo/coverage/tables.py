@@ -1,23 +1,24 @@
-"""The words and tables of the coverage engine: needs, points, devices, parameters, reasons.
+"""The tables and codes of the coverage engine: needs, control points, devices, parameters, reasons.
 
-Column tables with one row per record, checked once when they are made: columns fit together,
-numbers mean something. What was not stated is NaN or -1 and never guessed here.
+A table has one row for each record and checks its columns when it is created. A value that is not stated is NaN or -1;
+tables never assume one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
-from app.geo.arrays import Bools, Bytes, Floats, Ints
+from app.geo.arrays import Bools, Bytes, Floats, Ints, expand_ranges
 
 FUNCTIONS: Final = ("face", "vehicle", "structured", "overview", "electronic")
 FUNCTION_BITS: Final[Mapping[str, int]] = MappingProxyType(
-    {function: 1 << place for place, function in enumerate(FUNCTIONS)}
+    {function: 1 << index for index, function in enumerate(FUNCTIONS)}
 )
 INBOUND, OUTBOUND = 1, 2
 DIRECTION_BITS: Final[Mapping[str | None, int]] = MappingProxyType({None: 0, "inbound": INBOUND, "outbound": OUTBOUND})
@@ -41,36 +42,76 @@ REASONS: Final = (
     "too_coarse",
     "none",
 )
-"""Names of the reason codes in the order they are given; bit ``1 << code`` in a set of reasons.
-``none`` is a unit's reason, when there is no candidate that could be made to count."""
+"""Names of the reason codes in the order in which they are listed.
+``none`` is the reason of a need that has no candidate which could be made to count."""
 NOT_IN_USE_REASON, OFFLINE_REASON, STALE_REASON, WRONG_FUNCTION, WRONG_DIRECTION = range(5)
 TOO_FAR, OUT_OF_VIEW, TOO_COARSE, NONE = range(5, 9)
 MET: Final = -1
-"""In place of a reason code: there is nothing wrong."""
+"""In place of a reason code: the need is met."""
 RANGE_BASES: Final = ("stated", "derived", "assigned", "assumed")
-"""Where the range of a device comes from."""
+"""Source of the range of a device."""
 
-DENSITY: Final[Mapping[str, float | None]] = MappingProxyType(
+ReasonSets: TypeAlias = NDArray[np.uint16]
+"""Sets of reasons: bit ``1 << code`` is set for each reason code."""
+
+
+def check_reasons_fit(reasons: Sequence[str]) -> None:
+    """Raise OverflowError if a set of these reasons needs more bits than `ReasonSets` has.
+
+    >>> check_reasons_fit(REASONS)
+    """
+    bits = np.iinfo(np.uint16).bits
+    if len(reasons) > bits:
+        raise OverflowError(f"{len(reasons)} reasons do not fit into {bits} bits: widen ReasonSets")
+
+
+check_reasons_fit(REASONS)
+
+
+def build_reason_sets(failures: Sequence[tuple[int, Bools]]) -> ReasonSets:
+    """Return for each row the set of the reason codes whose flag is set in that row.
+
+    >>> build_reason_sets([(OFFLINE_REASON, np.array([True, False])), (TOO_FAR, np.array([True, True]))]).tolist()
+    [34, 32]
+    """
+    sets = np.zeros(len(failures[0][1]), np.uint16)
+    for code, flags in failures:
+        sets |= flags.astype(np.uint16) << np.uint16(code)
+    return sets
+
+
+def name_reasons(reason_set: int) -> tuple[str, ...]:
+    """Return the names in a set of reasons, in the order of `REASONS`.
+
+    Examples
+    --------
+    >>> name_reasons(0b100010)
+    ('offline', 'too_far')
+    """
+    return tuple(name for code, name in enumerate(REASONS) if reason_set >> code & 1)
+
+
+DEFAULT_DENSITY: Final[Mapping[str, float | None]] = MappingProxyType(
     {"face": 250.0, "vehicle": 200.0, "structured": 125.0, "overview": 25.0, "electronic": None}
 )
-"""Pixel density a function needs, px/m: identify, plates, recognise and detect of IEC 62676-4:2014.
-None where pixels say nothing."""
+"""Pixel density that a function needs, px/m: identify, plates, recognise and detect of IEC 62676-4:2014.
+None if pixels do not matter."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """One thing a control point demands.
+    """One function in one direction that a control point requires.
 
     Parameters
     ----------
     function : str
         One of `FUNCTIONS`.
     direction : {'inbound', 'outbound'} or None
-        Direction of passage that must be served; None when it does not matter.
+        Direction of travel that devices must observe; None if it does not matter.
     working : int
-        How many working devices are demanded, at least 1.
+        Required number of working devices, at least 1.
     min_px_per_m : float, optional
-        Pixel density demanded, instead of the function's.
+        Required pixel density, in place of the function's.
 
     Raises
     ------
@@ -84,11 +125,11 @@ class Need:
     min_px_per_m: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no device could be measured against."""
+        """Raise ValueError if a value is not valid."""
         if self.function not in FUNCTION_BITS or self.direction not in DIRECTION_BITS:
             raise ValueError(f"unknown function or direction in {self}")
         if self.working < 1:
-            raise ValueError("a need demands at least one working device")
+            raise ValueError("a need requires at least one working device")
         if self.min_px_per_m is not None and not 0 < self.min_px_per_m < np.inf:
             raise ValueError("min_px_per_m must be above 0")
 
@@ -105,7 +146,7 @@ class PointTable:
     shape : mapping of int to Polygon or MultiPolygon
         Rows that are areas, in lon/lat.
     needs : sequence of tuple of Need
-        What each demands. None at all makes a point `COVERED`, flagged `Assessment.no_requirement`.
+        The needs of each point. A point without needs is `COVERED`, and flagged in `Assessment.no_requirement`.
 
     Raises
     ------
@@ -119,7 +160,7 @@ class PointTable:
     needs: Sequence[tuple[Need, ...]]
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not fit together."""
+        """Raise ValueError if columns do not fit together."""
         n = len(self.code)
         if len(self.lonlat) != n or len(self.needs) != n:
             raise ValueError("columns of control points have unequal lengths")
@@ -133,37 +174,37 @@ class PointTable:
 
 @dataclass(frozen=True, eq=False)
 class DeviceTable:
-    """Cameras and checkpoints, one row each; numbers that were not given are NaN.
+    """Cameras and checkpoints, one row each; a number that is not stated is NaN.
 
     Parameters
     ----------
     kind : sequence of {'camera', 'checkpoint'}
     code : sequence of str
-        Unique within a kind; ties are broken by it.
+        Unique within a kind; of equal candidates, the one with the lower code comes first.
     lonlat : ndarray, shape (m, 2)
     functions : ndarray of uint8, shape (m,)
         Set of `FUNCTION_BITS`.
     directions : ndarray of uint8, shape (m,)
-        Set of `INBOUND` and `OUTBOUND`. A device that states none serves no need that names one.
+        Set of `INBOUND` and `OUTBOUND`. A device without directions serves no need that has one.
     lifecycle : ndarray of uint8, shape (m,)
         `IN_USE` or anything else.
     state : ndarray of uint8, shape (m,)
         One of `STATE_CODES`.
     stale : ndarray of bool, shape (m,)
-        The report is missing or too old to be believed.
+        The state report is missing or too old.
     azimuth_deg, opening_deg, range_m, near_m, h_pixels : ndarray, shape (m,)
-        Optics of a camera, see `app.geo.visibility.field_of_view`; not looked at for a checkpoint.
+        Optics of a camera, see `app.geo.visibility.field_of_view`; not used for a checkpoint.
     assigned : ndarray of int, shape (m,)
-        Row of the control point that a person assigned the device to, or -1.
+        Row of the control point that the device is assigned to, or -1.
     installation : ndarray of int, shape (m,)
-        Row of the checkpoint a camera is a part of, or -1.
+        Row of the checkpoint that a camera belongs to, or -1.
     group : ndarray of int, shape (m,)
-        Devices with the same number fail together; a negative number stands for alone.
+        Failure group: devices with the same number fail together; a negative number: the device is on its own.
 
     Raises
     ------
     ValueError
-        Columns of unequal length, or an opening, range, blind zone or pixel count that is none.
+        Columns of unequal length, or an opening, range, blind zone or pixel count that is out of range.
     """
 
     kind: Sequence[str]
@@ -184,12 +225,12 @@ class DeviceTable:
     group: Ints
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not fit together and numbers that mean nothing."""
+        """Raise ValueError if columns do not fit together or a number is out of range."""
         m = len(self.code)
         if any(len(column) != m for column in vars(self).values()):
             raise ValueError("columns of devices have unequal lengths")
         with np.errstate(invalid="ignore"):
-            for name, least, most in (
+            for name, low, high in (
                 ("opening_deg", 0.0, 360.0),
                 ("range_m", 0.0, np.inf),
                 ("h_pixels", 0.0, np.inf),
@@ -197,7 +238,7 @@ class DeviceTable:
                 ("azimuth_deg", -np.inf, np.inf),
             ):
                 column = getattr(self, name)
-                if np.any((column <= least) | (column > most) | np.isinf(column)):
+                if np.any((column <= low) | (column > high) | np.isinf(column)):
                     raise ValueError(f"{name} of a device is out of range")
 
     def __len__(self) -> int:
@@ -211,7 +252,7 @@ class DeviceTable:
 
     @cached_property
     def rank(self) -> Ints:
-        """Place of each row in the order by code, then kind, shape (m,)."""
+        """Index of each row in the order by code, then kind, shape (m,)."""
         by_kind = np.argsort(self.is_checkpoint, kind="stable").tolist()
         order = sorted(by_kind, key=self.code.__getitem__)
         rank = np.empty(len(order), dtype=np.int64)
@@ -219,38 +260,58 @@ class DeviceTable:
         return rank
 
     @cached_property
-    def state_bits(self) -> Bytes:
-        """Reasons that lie in the device alone: not in use, offline, stale; shape (m,)."""
-        offline = (self.state == OFFLINE) | (self.state == FAULT)
-        unknown = ~(offline | (self.state == ONLINE))
-        return (
-            bit(self.lifecycle != IN_USE, NOT_IN_USE_REASON)
-            | bit(offline, OFFLINE_REASON)
-            | bit(self.stale | unknown, STALE_REASON)
-        )
+    def state_reasons(self) -> ReasonSets:
+        """Reasons why a device does not work, from `STATE_TESTS`, shape (m,)."""
+        return build_reason_sets([(code, test(self)) for code, test in STATE_TESTS])
+
+
+def is_not_in_use(devices: DeviceTable) -> Bools:
+    """Return which devices are not in use."""
+    return np.asarray(devices.lifecycle != IN_USE)
+
+
+def is_offline(devices: DeviceTable) -> Bools:
+    """Return which devices are offline, or have a fault."""
+    return np.asarray((devices.state == OFFLINE) | (devices.state == FAULT))
+
+
+def is_stale(devices: DeviceTable) -> Bools:
+    """Return which devices are stale, or in a state that is not known."""
+    return np.asarray(devices.stale | ~(is_offline(devices) | (devices.state == ONLINE)))
+
+
+STATE_TESTS: Final[tuple[tuple[int, Callable[[DeviceTable], Bools]], ...]] = (
+    (NOT_IN_USE_REASON, is_not_in_use),
+    (OFFLINE_REASON, is_offline),
+    (STALE_REASON, is_stale),
+)
+"""What disqualifies a device for every need: reason code and test.
+`app.geo.coverage.candidates.PAIR_TESTS` has the tests that depend on the need."""
+STATE_REASONS: Final = sum(1 << code for code, _ in STATE_TESTS)
+"""The set of reasons that depend on lifecycle and state of a device alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Roadside:
-    """What is known of roads where control points are places on roads; n points, m devices.
+    """The roads of control points that are locations on roads; n points, m devices.
 
-    A device that a person did not assign to the point counts only on the point's own road, and a
-    camera that looks across the road serves no direction of it.
+    A device that is not assigned to the point counts only on the point's own road, and a camera that looks across the
+    road serves no direction of it.
     """
 
     road: Ints
     """Shape (n,): number of the point's road."""
     axis_deg: Floats
-    """Shape (n,): true bearing of the road at the point, either way."""
-    stands_on: Ints
-    """Shape (m,): number of the road each device stands on, -1: on none."""
-    across_deg: float = 50.0
-    """A camera's axis may be this far from the road's, either way."""
+    """Shape (n,): true bearing of the road at the point, in either direction."""
+    device_road: Ints
+    """Shape (m,): number of the road of each device, -1: on none."""
+    max_off_axis_deg: float = 50.0
+    """Greatest angle between the axis of a camera and that of the road."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is assumed where a device states nothing.
+    """Values that are assumed for a device that states none.
 
     Parameters
     ----------
@@ -259,26 +320,26 @@ class Parameters:
     assumed_range_m : float
         Range of a device without optics, all round.
     assigned_range_m : float
-        The same towards the control point it is assigned to.
+        The same towards the control point that it is assigned to.
     assumed_opening_deg : float
         Opening of a camera that states an azimuth and no opening.
     density : mapping of str to float or None
-        Pixel density in px/m that each function needs; None where pixels say nothing.
+        Pixel density in px/m that each function needs; None if pixels do not matter.
 
     Raises
     ------
     ValueError
-        A length, angle or density that is not above 0, or a function left out.
+        A length, angle or density that is not above 0, or a missing function.
     """
 
     search_m: float = 200.0
     assumed_range_m: float = 30.0
     assigned_range_m: float = 100.0
     assumed_opening_deg: float = 60.0
-    density: Mapping[str, float | None] = field(default_factory=lambda: DENSITY)
+    density: Mapping[str, float | None] = field(default_factory=lambda: DEFAULT_DENSITY)
 
     def __post_init__(self) -> None:
-        """Refuse what would make every answer meaningless."""
+        """Raise ValueError if a value is not valid."""
         lengths = (self.search_m, self.assumed_range_m, self.assigned_range_m)
         if any(not 0 < length < np.inf for length in lengths):
             raise ValueError("search_m, assumed_range_m and assigned_range_m must be above 0")
@@ -286,41 +347,95 @@ class Parameters:
             raise ValueError("assumed_opening_deg must lie in (0, 360]")
         if set(self.density) != set(FUNCTIONS):
             raise ValueError(f"density is needed for each of {', '.join(FUNCTIONS)}")
-        if any(found is not None and not 0 < found < np.inf for found in self.density.values()):
+        if any(density is not None and not 0 < density < np.inf for density in self.density.values()):
             raise ValueError("density must be above 0")
 
 
+@dataclass(frozen=True, eq=False)
+class NeedTable:
+    """The needs of all control points, one row each, in the order of points and their needs; u rows."""
+
+    point: Ints
+    """Shape (u,): row of the control point."""
+    index: Ints
+    """Shape (u,): index of the need among those of the point."""
+    start: Ints
+    """Shape (n + 1,): the needs of point i are ``start[i]:start[i + 1]``."""
+    function: Bytes
+    """Shape (u,): one of `FUNCTION_BITS`."""
+    direction: Bytes
+    """Shape (u,): one of `DIRECTION_BITS`."""
+    working: Ints
+    """Shape (u,): required number of working devices."""
+    density: Floats
+    """Shape (u,): required pixel density, that of the function if the need states none; NaN: pixels do not matter."""
+
+    @classmethod
+    def from_points(cls, points: PointTable, parameters: Parameters) -> "NeedTable":
+        """Return the needs of all points."""
+        # Most points share one tuple of needs with all points of their category: each tuple is read once.
+        index_by_id: dict[int, int] = {}
+        distinct: list[tuple[Need, ...]] = []
+        needs_index = np.empty(len(points), dtype=np.int64)
+        for row, needs in enumerate(points.needs):
+            index = index_by_id.get(id(needs))
+            if index is None:
+                index = index_by_id[id(needs)] = len(distinct)
+                distinct.append(needs)
+            needs_index[row] = index
+        flat_needs = [need for needs in distinct for need in needs]
+        sizes = np.array([len(needs) for needs in distinct], dtype=np.int64)
+        counts = sizes[needs_index]
+        point, index_in_point, row_of_need = expand_ranges(counts, (np.cumsum(sizes) - sizes)[needs_index])
+        density = [
+            parameters.density[need.function] if need.min_px_per_m is None else need.min_px_per_m for need in flat_needs
+        ]
+        return cls(
+            point,
+            index_in_point,
+            np.concatenate([[0], np.cumsum(counts)]),
+            np.array([FUNCTION_BITS[need.function] for need in flat_needs], np.uint8)[row_of_need],
+            np.array([DIRECTION_BITS[need.direction] for need in flat_needs], np.uint8)[row_of_need],
+            np.array([need.working for need in flat_needs], np.int64)[row_of_need],
+            np.array(density, np.float64)[row_of_need],
+        )
+
+    def __len__(self) -> int:
+        """Return the number of needs."""
+        return len(self.point)
+
+
 @dataclass(frozen=True)
-class Candidate:
-    """One device explained for one unit."""
+class ExplainedCandidate:
+    """One device and its result for one need."""
 
     device: int
     """Row in the `DeviceTable`."""
     kind: str
     code: str
     distance_m: float
-    """To the point, or to the nearest place of an area."""
+    """To the point, or to the nearest point of an area."""
     bearing_deg: float | None
-    """True azimuth from the device to the control point's point; None below a metre."""
+    """True bearing from the device to the control point; None below a metre."""
     off_axis_deg: float | None
-    """Angle between this and the middle of the view; None for a device that looks all round."""
+    """Angle between this and the azimuth of the device; None for a device that looks all round."""
     range_m: float
     range_basis: str
     """One of `RANGE_BASES`."""
     px_per_m: float | None
-    """Pixel density at the distance, where it is known."""
+    """Pixel density at the distance, if known."""
     assigned: bool
     counts: bool
     represented: bool
     """A checkpoint that passes every test and is counted through its own cameras."""
     reasons: tuple[str, ...]
-    """What it lacks, in the order of `REASONS`; empty when it counts."""
+    """Why it does not count, in the order of `REASONS`; empty if it counts."""
     hidden_by: int | None = None
-    """Row of the building that stands between it and the point, where that puts it out of view."""
+    """Row of the building between it and the point, if that puts the point out of view."""
 
 
 @dataclass(frozen=True)
-class UnitExplained:
+class ExplainedNeed:
     """One need of one control point with all its candidates."""
 
     need: Need
@@ -329,24 +444,8 @@ class UnitExplained:
     count: int
     groups: int
     primary: str | None
-    """One of `REASONS`, None when met."""
-    candidates: tuple[Candidate, ...]
+    """One of `REASONS`, None if the need is met."""
+    candidates: tuple[ExplainedCandidate, ...]
     """Best first: fewest reasons, then assigned, then nearest, then by code."""
-    nearest: Candidate | None
-    """For the reason ``none``: the nearest device with the function that is no candidate."""
-
-
-def reasons_of(bits: int) -> tuple[str, ...]:
-    """Return the names in a set of reasons, in the order of `REASONS`.
-
-    Examples
-    --------
-    >>> reasons_of(0b100010)
-    ('offline', 'too_far')
-    """
-    return tuple(name for code, name in enumerate(REASONS) if bits >> code & 1)
-
-
-def bit(flags: Bools, code: int) -> Bytes:
-    """Return the set of reasons that holds `code` where a flag is up, and is empty elsewhere."""
-    return np.asarray(flags.astype(np.uint8) * np.uint8(1 << code))
+    nearest: ExplainedCandidate | None
+    """For the reason ``none``: the nearest device with the function that is not a candidate."""

@@ -1,7 +1,7 @@
-"""Which failures open a sealed cordon, and the leak each would open.
+"""Failures: which failure groups open a sealed cordon, alone or in pairs, and the shortest leak of each.
 
-Promises exact lengths: a leak may pass several gates of the group that failed, and where that could
-be shorter than passing one, the way is searched in full.
+A failure group fails as a whole: all arcs that only it observes open at once, and an arc of several groups opens when
+the last of them fails.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,103 +13,98 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from app.geo.arrays import Bools, Floats, Ints
-from app.geo.cuts.flow_graph import SINK, Passage, Tree
-
-# What opens when guards fail: observed arcs as gates between what is joined freely.
-#
-# Promises exact answers on the few arcs that guards observe, however large the free rest is: the rest
-# is searched once, and from then on a set of gates is the bits of one number. A failure group fails as
-# a whole: all its gates open at once, and a gate of several groups opens when the last of them fails.
-
-Groups = frozenset[int]
+from app.geo.cuts.flow_graph import SINK, FailureGroups, FlowGraph, ShortestPathTree
 
 
 @dataclass(frozen=True, eq=False)
-class Gates:
-    """Observed arcs that lead on, numbered; sets of them are bits of whole numbers."""
+class GuardedArcs:
+    """The observed arcs between the free roads of both sides, numbered from 0.
 
-    guards: list[Groups]
-    """The failure groups of each gate."""
+    A set of guarded arcs is a whole number: bit i represents arc i. The free roads are searched once, however large
+    they are; after that every question is answered on the few guarded arcs.
+    """
+
+    groups: list[FailureGroups]
+    """The failure groups of each arc."""
     entry: int
-    """Gates that can be reached freely from the source."""
-    goal: int
-    """Gates behind which the sink can be reached freely."""
+    """Arcs that the source reaches freely."""
+    exit: int
+    """Arcs from which the sink is reached freely."""
     onward: list[int]
-    """For each gate, the gates that can be reached freely behind it."""
-    alike: dict[Groups, int]
-    """The gates of each distinct set of groups."""
-    having: dict[int, int]
-    """The gates of each group."""
-    open: bool
-    """Whether the sink can be reached through no gate at all."""
+    """For each arc, the arcs that are reached freely after it."""
+    by_groups: dict[FailureGroups, int]
+    """The arcs of each distinct set of groups."""
+    by_group: dict[int, int]
+    """The arcs of each group."""
+    is_open: bool
+    """Whether the source reaches the sink over no guarded arc at all."""
 
     @classmethod
-    def of(cls, passage: Passage) -> "Gates":
-        """Return the gates of a passage under its guards."""
-        ahead, behind = passage.ahead, passage.behind
-        tail, head = passage.tail[passage.observed], passage.head[passage.observed]
-        leads = np.flatnonzero(~ahead[head] & ~behind[tail])
-        tail, head = tail[leads], head[leads]
-        guards = [passage.guards[row] for row in leads.tolist()]
-        alike: dict[Groups, int] = {}
-        having: dict[int, int] = {}
-        for number, groups in enumerate(guards):
-            alike[groups] = alike.get(groups, 0) | 1 << number
+    def from_graph(cls, graph: FlowGraph) -> "GuardedArcs":
+        """Return the guarded arcs of a flow graph."""
+        near_source, near_sink = graph.reached_freely, graph.leads_freely
+        tail, head = graph.tail[graph.observed], graph.head[graph.observed]
+        relevant = np.flatnonzero(~near_source[head] & ~near_sink[tail])
+        tail, head = tail[relevant], head[relevant]
+        groups_of = [graph.guard_groups[row] for row in relevant.tolist()]
+        by_groups: dict[FailureGroups, int] = {}
+        by_group: dict[int, int] = {}
+        for index, groups in enumerate(groups_of):
+            by_groups[groups] = by_groups.get(groups, 0) | 1 << index
             for group in groups:
-                having[group] = having.get(group, 0) | 1 << number
-        middle = ~ahead & ~behind
+                by_group[group] = by_group.get(group, 0) | 1 << index
         return cls(
-            guards,
-            _bits(np.flatnonzero(ahead[tail])),
-            _bits(np.flatnonzero(behind[head])),
-            _onward(passage, middle, tail, head),
-            alike,
-            having,
-            bool(ahead[SINK]),
+            groups_of,
+            to_bits(np.flatnonzero(near_source[tail])),
+            to_bits(np.flatnonzero(near_sink[head])),
+            _find_onward_arcs(graph, ~near_source & ~near_sink, tail, head),
+            by_groups,
+            by_group,
+            bool(near_source[SINK]),
         )
 
-    def opened_by(self, failed: Groups) -> int:
-        """Return the gates that stand open when these groups have failed."""
+    def find_opened(self, failed: FailureGroups) -> int:
+        """Return the arcs that are open after these groups have failed."""
         if len(failed) == 1:
-            return self.alike.get(failed, 0)
-        touched, found = 0, 0
+            return self.by_groups.get(failed, 0)
+        affected, opened = 0, 0
         for group in failed:
-            touched |= self.having.get(group, 0)
-        for gate in places(touched):
-            if self.guards[gate] <= failed:
-                found |= 1 << gate
-        return found
+            affected |= self.by_group.get(group, 0)
+        for index in iter_bits(affected):
+            if self.groups[index] <= failed:
+                opened |= 1 << index
+        return opened
 
-    def reach(self, failed: Groups) -> tuple[int, int, bool]:
-        """Return the gates that can be reached, those of them passed, and whether it is a leak."""
-        standing_open = self.opened_by(failed)
+    def find_reached(self, failed: FailureGroups) -> tuple[int, int, bool]:
+        """Return the arcs that are reached after a failure, those of them passed, and whether there is a leak."""
+        opened = self.find_opened(failed)
         reached, passed = self.entry, 0
-        while fresh := reached & standing_open & ~passed:
+        while fresh := reached & opened & ~passed:
             passed |= fresh
-            if fresh & self.goal:
+            if fresh & self.exit:
                 return reached, passed, True
-            for gate in places(fresh):
-                reached |= self.onward[gate]
-        return reached, passed, self.open
+            for index in iter_bits(fresh):
+                reached |= self.onward[index]
+        return reached, passed, self.is_open
 
-    def critical(self) -> list[int]:
-        """Return the groups whose failure alone makes a leak, in order; none where there is one."""
-        if self.open:
+    def find_critical(self) -> list[int]:
+        """Return the groups whose failure alone makes a leak, in order; none if there is a leak already."""
+        if self.is_open:
             return []
-        firsts = sorted(
-            next(iter(groups)) for groups, gates in self.alike.items() if len(groups) == 1 and gates & self.entry
+        entry_groups = sorted(
+            next(iter(groups)) for groups, arcs in self.by_groups.items() if len(groups) == 1 and arcs & self.entry
         )
-        return [group for group in firsts if self.reach(frozenset({group}))[2]]
+        return [group for group in entry_groups if self.find_reached(frozenset({group}))[2]]
 
-    def pairs(self, critical: Groups, work: int) -> tuple[set[Groups], bool]:
-        """Return the pairs whose common failure makes a leak though neither alone does.
+    def find_pairs(self, critical: FailureGroups, work: int) -> tuple[set[FailureGroups], bool]:
+        """Return the pairs whose common failure makes a leak although neither alone does.
 
         Parameters
         ----------
         critical : frozenset of int
             Groups that make a leak alone.
         work : int
-            How many pairs to try at most.
+            Greatest number of pairs to try.
 
         Returns
         -------
@@ -117,86 +112,86 @@ class Gates:
         complete : bool
             Whether all pairs were tried that could make a leak.
         """
-        found: set[Groups] = set()
-        tried: set[Groups] = set()
-        for pair in self._promising(critical):
+        pairs: set[FailureGroups] = set()
+        tried: set[FailureGroups] = set()
+        for pair in self._iter_promising_pairs(critical):
             if pair in tried:
                 continue
             if len(tried) == work:
-                return found, False
+                return pairs, False
             tried.add(pair)
-            if self.reach(pair)[2]:
-                found.add(pair)
-        return found, True
+            if self.find_reached(pair)[2]:
+                pairs.add(pair)
+        return pairs, True
 
-    def _promising(self, critical: Groups) -> Iterator[Groups]:
-        """Yield the pairs that take a way on: gates of both, or of one and behind them of the other.
+    def _iter_promising_pairs(self, critical: FailureGroups) -> Iterator[FailureGroups]:
+        """Yield the pairs that open an arc of both groups, or one of the first and behind it one of the second.
 
-        A way through may be taken to start where it leaves what is reached freely for the last time.
+        This finds all pairs: every path has a last point at which it leaves the nodes that the source reaches freely,
+        and the arc there must open.
         """
-        if self.open:
+        if self.is_open:
             return
-        for groups, gates in self.alike.items():
-            if not gates & self.entry or len(groups) > 2 or groups & critical:
+        for groups, arcs in self.by_groups.items():
+            if not arcs & self.entry or len(groups) > 2 or groups & critical:
                 continue
             if len(groups) == 2:
                 yield groups
                 continue
-            reached, passed, _ = self.reach(groups)
-            for gate in places(reached & ~passed & ~self.entry):
-                missing = self.guards[gate] - groups
+            reached, passed, _ = self.find_reached(groups)
+            for index in iter_bits(reached & ~passed & ~self.entry):
+                missing = self.groups[index] - groups
                 if len(missing) == 1 and not missing & critical:
                     yield groups | missing
 
-    def fewest(self, work: int) -> tuple[int, Groups | None, bool]:
+    def find_fewest(self, work: int) -> tuple[int, FailureGroups | None, bool]:
         """Return the least number of groups whose common failure makes a leak.
 
         Returns
         -------
         number : int
-            The least number; where the work was not done, a number it is not below.
+            The least number; a lower bound of it if the work limit was reached.
         groups : frozenset of int or None
-            Such groups; None where the work was not done, or where nothing makes a leak.
+            Such groups; None if the work limit was reached, or if no failure makes a leak.
         complete : bool
             Whether the number is exact.
 
         Notes
         -----
-        Sets of failed groups are tried by size, each made from a smaller one by what a gate within
-        reach still lacks. Two sets count as one where the same gates are within reach and the same
-        groups of them guard gates not yet passed. The number of sets can grow exponentially (this is
-        the path of fewest labels, which is NP-hard), hence the limit.
+        Sets of failed groups are tried by size; each is a smaller set plus what one arc in reach still needs. Two sets
+        are equivalent if the same arcs are in reach and the same groups guard arcs that are not passed yet. The number
+        of sets can grow exponentially (this is the path of fewest labels, which is NP-hard), hence the limit.
         """
-        waiting: dict[int, set[Groups]] = {0: {frozenset()}}
-        seen: set[tuple[int, Groups]] = set()
+        waiting: dict[int, set[FailureGroups]] = {0: {frozenset()}}
+        seen: set[tuple[int, FailureGroups]] = set()
         size = 0
         while waiting:
             size = min(waiting)
             for failed in sorted(waiting.pop(size), key=sorted):
-                reached, passed, leak = self.reach(failed)
-                if leak:
+                reached, passed, leaks = self.find_reached(failed)
+                if leaks:
                     return size, failed, True
-                live = frozenset(one for one in failed if self.having[one] & ~passed)
-                if (reached, live) in seen:
+                active = frozenset(group for group in failed if self.by_group[group] & ~passed)
+                if (reached, active) in seen:
                     continue
-                seen.add((reached, live))
-                for gate in places(reached & ~passed):
-                    if not self.onward[gate] & ~reached and not self.goal >> gate & 1:
-                        continue
+                seen.add((reached, active))
+                for index in iter_bits(reached & ~passed):
+                    if not self.onward[index] & ~reached and not self.exit >> index & 1:
+                        continue  # opening this arc reaches nothing new
                     work -= 1
                     if work < 0:
                         return size, None, False
-                    more = failed | self.guards[gate]
-                    waiting.setdefault(len(more), set()).add(more)
+                    larger = failed | self.groups[index]
+                    waiting.setdefault(len(larger), set()).add(larger)
         return size, None, True
 
 
-def places(bits: int) -> Iterator[int]:
-    """Yield the places of the bits that are set, lowest first.
+def iter_bits(bits: int) -> Iterator[int]:
+    """Yield the indices of the bits that are set, lowest first.
 
     Examples
     --------
-    >>> list(places(0b1011))
+    >>> list(iter_bits(0b1011))
     [0, 1, 3]
     """
     while bits:
@@ -205,221 +200,239 @@ def places(bits: int) -> Iterator[int]:
         bits ^= low
 
 
-def _bits(numbers: Ints) -> int:
-    found = 0
-    for number in numbers.tolist():
-        found |= 1 << number
-    return found
+def to_bits(indices: Ints) -> int:
+    """Return the whole number in which the bits at these indices are set.
+
+    >>> bin(to_bits(np.array([0, 1, 3])))
+    '0b1011'
+    """
+    bits = 0
+    for index in indices.tolist():
+        bits |= 1 << index
+    return bits
 
 
-def _onward(passage: Passage, middle: Bools, tail: Ints, head: Ints) -> list[int]:
-    """Return for each gate the gates within free reach behind it, while that is in the middle.
+def _find_onward_arcs(graph: FlowGraph, middle: Bools, tail: Ints, head: Ints) -> list[int]:
+    """Return for each guarded arc the guarded arcs that are reached freely after it, over nodes in the middle.
 
-    The middle is neither reached from the source nor reaches the sink, freely.
+    The middle is the nodes that the source does not reach freely and from which the sink is not reached freely.
     """
     onward = [0] * len(tail)
     starting = np.flatnonzero(middle[head])
     if not len(starting):
         return onward
-    place = np.cumsum(middle) - 1
-    rows = np.flatnonzero(passage.free & middle[passage.tail] & middle[passage.head])
+    number = np.cumsum(middle) - 1
+    rows = np.flatnonzero(graph.free & middle[graph.tail] & middle[graph.head])
     n = int(middle.sum())
-    start, end = place[passage.tail[rows]], place[passage.head[rows]]
-    graph = csr_array((np.ones(len(rows), np.int8), (start, end)), shape=(n, n))
-    _, label = connected_components(graph, connection="strong")
+    start, end = number[graph.tail[rows]], number[graph.head[rows]]
+    free_graph = csr_array((np.ones(len(rows), np.int8), (start, end)), shape=(n, n))
+    _, label = connected_components(free_graph, connection="strong")
     own: dict[int, int] = {}
-    for gate in np.flatnonzero(middle[tail]).tolist():
-        part = int(label[place[tail[gate]]])
-        own[part] = own.get(part, 0) | 1 << gate
-    between = np.unique(np.column_stack([label[start], label[end]]), axis=0)
-    between = between[between[:, 0] != between[:, 1]]
-    after: dict[int, list[int]] = {}
-    for one, other in between.tolist():
-        after.setdefault(one, []).append(other)
-    known: dict[int, int] = {}
-    for gate in starting.tolist():
-        onward[gate] = _gathered(int(label[place[head[gate]]]), after, own, known)
+    for index in np.flatnonzero(middle[tail]).tolist():
+        component = int(label[number[tail[index]]])
+        own[component] = own.get(component, 0) | 1 << index
+    links = np.unique(np.column_stack([label[start], label[end]]), axis=0)
+    links = links[links[:, 0] != links[:, 1]]
+    successors: dict[int, list[int]] = {}
+    for component, successor in links.tolist():
+        successors.setdefault(component, []).append(successor)
+    reachable: dict[int, int] = {}
+    for index in starting.tolist():
+        onward[index] = _collect_reachable(int(label[number[head[index]]]), successors, own, reachable)
     return onward
 
 
-def _gathered(part: int, after: dict[int, list[int]], own: dict[int, int], known: dict[int, int]) -> int:
-    """Return the gates of a part and of all parts after it; parts have no cycles."""
-    waiting = [part]
+def _collect_reachable(
+    component: int, successors: dict[int, list[int]], own: dict[int, int], reachable: dict[int, int]
+) -> int:
+    """Return the arcs of a component and of all components after it; components have no cycles.
+
+    Results are added to `reachable`.
+    """
+    waiting = [component]
     while waiting:
         top = waiting[-1]
-        missing = [other for other in after.get(top, ()) if other not in known]
+        missing = [successor for successor in successors.get(top, ()) if successor not in reachable]
         if missing:
             waiting += missing
             continue
         bits = own.get(top, 0)
-        for other in after.get(top, ()):
-            bits |= known[other]
-        known[waiting.pop()] = bits
-    return known[part]
+        for successor in successors.get(top, ()):
+            bits |= reachable[successor]
+        reachable[waiting.pop()] = bits
+    return reachable[component]
 
 
 @dataclass(frozen=True, eq=False)
-class Opening:
-    """Groups whose common failure opens a way, and the shortest way it opens."""
+class FailureLeak:
+    """Groups whose common failure opens a leak, and the shortest leak."""
 
     groups: tuple[int, ...]
     length_m: float
-    way: list[int]
-    """Arcs of the passage in driving order."""
+    path: list[int]
+    """Arcs of the flow graph in driving order."""
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class RankedPairs:
     """Pairs of groups whose common failure opens what neither opens alone."""
 
-    ranked: list[Opening]
+    ranked: list[FailureLeak]
     """The shortest leaks first."""
     complete: bool
-    """Whether no pair is missing that belongs among them; False where the work ran out."""
+    """Whether no pair is missing among them; False if the work limit was reached."""
 
 
 @dataclass(frozen=True, eq=False)
-class Failures:
-    """The failures of one passage under its guards."""
+class FailureSearch:
+    """The search for failures of one flow graph with its guards.
 
-    passage: Passage
-    gates: Gates
+    Lengths are exact: a leak may use several arcs of the group that failed, and if that could be shorter than using one
+    arc, the whole path is searched.
+    """
+
+    graph: FlowGraph
+    guarded: GuardedArcs
     critical: list[int] = field(init=False)
     """Groups whose failure alone makes a leak, in order."""
 
     def __post_init__(self) -> None:
-        """Find the critical groups: everything else asks for them."""
-        object.__setattr__(self, "critical", self.gates.critical())
+        """Find the critical groups: all other searches need them."""
+        object.__setattr__(self, "critical", self.guarded.find_critical())
 
     @cached_property
-    def _arcs_of(self) -> dict[Groups, Ints]:
+    def _arcs_by_groups(self) -> dict[FailureGroups, Ints]:
         """Observed arcs by their exact set of groups."""
-        found: dict[Groups, list[int]] = {}
-        observed = self.passage.observed.tolist()
-        for arc, groups in zip(observed, self.passage.guards, strict=True):
-            found.setdefault(groups, []).append(arc)
-        return {groups: np.array(arcs, np.int64) for groups, arcs in found.items()}
+        arcs_by_groups: dict[FailureGroups, list[int]] = {}
+        for arc, groups in zip(self.graph.observed.tolist(), self.graph.guard_groups, strict=True):
+            arcs_by_groups.setdefault(groups, []).append(arc)
+        return {groups: np.array(arcs, np.int64) for groups, arcs in arcs_by_groups.items()}
 
     @cached_property
-    def _free(self) -> tuple[Tree, Tree]:
-        """Shortest free ways from the source and to the sink."""
-        passage = self.passage
-        return passage.tree(passage.free), passage.tree(passage.free, backward=True)
+    def _free_trees(self) -> tuple[ShortestPathTree, ShortestPathTree]:
+        """Shortest free paths from the source and to the sink."""
+        graph = self.graph
+        return graph.build_tree(graph.free), graph.build_tree(graph.free, backward=True)
 
-    def openings(self, groups: Iterable[int] | None = None) -> list[Opening]:
-        """Return the leak that each critical group, or each of those given, would open."""
-        wanted = self.critical if groups is None else groups
-        found = [self._opening(*self._free, frozenset({group}), group) for group in wanted]
-        return sorted(found, key=lambda one: (one.length_m, one.groups))
+    def find_leaks(self, groups: Iterable[int]) -> list[FailureLeak]:
+        """Return the leak that each of these critical groups would open, the shortest first."""
+        leaks = [self._find_leak(*self._free_trees, frozenset({group}), group) for group in groups]
+        return _rank_leaks(leaks)
 
-    def _opening(self, ahead: Tree, behind: Tree, failed: Groups, group: int) -> Opening:
-        """Return the shortest way that one more failed group opens, given the trees without it."""
-        arcs = self._newly_open(failed, group)
-        lower, best, arc = _through(self.passage, ahead, behind, arcs)
-        if best <= lower:
-            way = [
-                *self.passage.walked(ahead, int(self.passage.tail[arc])),
+    def _find_leak(
+        self, from_source: ShortestPathTree, to_sink: ShortestPathTree, failed: FailureGroups, group: int
+    ) -> FailureLeak:
+        """Return the shortest path that the failure of one more group opens, given the trees before it failed."""
+        arcs = self._find_newly_open(failed, group)
+        bound, length, arc = _measure_paths(self.graph, from_source, to_sink, arcs)
+        if length <= bound:
+            path = [
+                *self.graph.trace_path(from_source, int(self.graph.tail[arc])),
                 arc,
-                *self.passage.walked(behind, int(self.passage.head[arc]), backward=True),
+                *self.graph.trace_path(to_sink, int(self.graph.head[arc]), backward=True),
             ]
         else:
-            way = self.passage.shortest(self.passage.opened_by(failed)) or []
-        return Opening(tuple(sorted(failed)), float(self.passage.length_m[way].sum()), way)
+            path = self.graph.find_shortest_path(self.graph.find_open_arcs(failed)) or []
+        return FailureLeak(tuple(sorted(failed)), float(self.graph.length_m[path].sum()), path)
 
-    def _newly_open(self, failed: Groups, group: int) -> Ints:
-        """Return the arcs that open when a group fails after the rest of `failed`."""
-        kinds = [frozenset({group}), failed] if len(failed) > 1 else [failed]
-        found = [self._arcs_of[kind] for kind in kinds if kind in self._arcs_of]
-        return np.concatenate(found) if found else np.empty(0, np.int64)
+    def _find_newly_open(self, failed: FailureGroups, group: int) -> Ints:
+        """Return the arcs that open when a group fails after the remaining groups of `failed`."""
+        keys = [frozenset({group}), failed] if len(failed) > 1 else [failed]
+        arcs = [self._arcs_by_groups[key] for key in keys if key in self._arcs_by_groups]
+        return np.concatenate(arcs) if arcs else np.empty(0, np.int64)
 
-    def pairs(self, most: int, rows: int) -> Pairs:
+    def find_pairs(self, max_count: int, rows: int) -> RankedPairs:
         """Return the pairs with the shortest leaks.
 
         Parameters
         ----------
-        most : int
-            How many pairs at most.
+        max_count : int
+            Greatest number of pairs.
         rows : int
-            For how many first groups to search the passage at most. Groups are taken in the order of
-            the shortest way through them if nothing were guarded, and the search ends by itself once
-            no further pair can be shorter than those found.
+            Greatest number of first groups to search the graph for. Groups are taken in the order of the shortest path
+            over their arcs if nothing were guarded, and the search ends when no further pair can be shorter than those
+            it has.
         """
-        if self.gates.open or most < 1:
-            return Pairs([], True)
-        best: dict[Groups, Opening] = {}
+        if self.guarded.is_open or max_count < 1:
+            return RankedPairs([], True)
+        best: dict[FailureGroups, FailureLeak] = {}
         done: set[int] = set()
-        for lower, group in self._firsts():
-            if len(best) == most and lower >= max(one.length_m for one in best.values()):
+        for bound, group in self._list_first_groups():
+            if len(best) == max_count and bound >= max(leak.length_m for leak in best.values()):
                 break
             if len(done) == rows:
-                return Pairs(_ranked(best.values()), False)
-            self._with(group, done, best, most)
+                return RankedPairs(_rank_leaks(best.values()), False)
+            self._add_pairs_of(group, done, best, max_count)
             done.add(group)
-        return Pairs(_ranked(best.values()), True)
+        return RankedPairs(_rank_leaks(best.values()), True)
 
-    def _firsts(self) -> list[tuple[float, int]]:
-        """Return the groups that can be part of a pair, each with a lower bound of its leaks."""
-        passage = self.passage
-        everything = np.ones(len(passage.tail), np.bool_)
-        ahead = passage.tree(everything).distance
-        behind = passage.tree(everything, backward=True).distance
-        lower: dict[int, float] = {}
+    def _list_first_groups(self) -> list[tuple[float, int]]:
+        """Return the groups that can belong to a pair, each with a lower bound of the length of its leaks."""
+        graph = self.graph
+        every = np.ones(len(graph.tail), np.bool_)
+        from_source = graph.build_tree(every).distance
+        to_sink = graph.build_tree(every, backward=True).distance
+        bounds: dict[int, float] = {}
         critical = frozenset(self.critical)
-        for groups, arcs in self._arcs_of.items():
+        for groups, arcs in self._arcs_by_groups.items():
             if len(groups) <= 2 and not groups & critical:
-                tail, head = passage.tail[arcs], passage.head[arcs]
-                least = float((ahead[tail] + passage.length_m[arcs] + behind[head]).min())
+                tail, head = graph.tail[arcs], graph.head[arcs]
+                bound = float((from_source[tail] + graph.length_m[arcs] + to_sink[head]).min())
                 for group in groups:
-                    lower[group] = min(least, lower.get(group, np.inf))
-        return sorted((least, group) for group, least in lower.items() if group in self.gates.having)
+                    bounds[group] = min(bound, bounds.get(group, np.inf))
+        return sorted((bound, group) for group, bound in bounds.items() if group in self.guarded.by_group)
 
-    def _with(self, group: int, done: set[int], best: dict[Groups, Opening], most: int) -> None:
-        """Take in the pairs of one group with all others that are not done."""
-        passage = self.passage
-        alone = passage.opened_by(frozenset({group}))
-        ahead, behind = passage.tree(alone), passage.tree(alone, backward=True)
-        for least, other in self._seconds(group, done, ahead, behind):
-            if len(best) == most and least >= max(one.length_m for one in best.values()):
+    def _add_pairs_of(self, group: int, done: set[int], best: dict[FailureGroups, FailureLeak], max_count: int) -> None:
+        """Add the pairs of one group with all groups that are not done to `best`."""
+        graph = self.graph
+        is_open = graph.find_open_arcs(frozenset({group}))
+        from_source, to_sink = graph.build_tree(is_open), graph.build_tree(is_open, backward=True)
+        for bound, second in self._list_second_groups(group, done, from_source, to_sink):
+            if len(best) == max_count and bound >= max(leak.length_m for leak in best.values()):
                 break
-            pair = frozenset({group, other})
-            opening = self._opening(ahead, behind, pair, other)
-            if not opening.way:
+            pair = frozenset({group, second})
+            leak = self._find_leak(from_source, to_sink, pair, second)
+            if not leak.path:
                 continue
-            best[pair] = opening
-            if len(best) > most:
-                del best[max(best, key=lambda one: (best[one].length_m, sorted(one)))]
+            best[pair] = leak
+            if len(best) > max_count:
+                del best[max(best, key=lambda groups: (best[groups].length_m, sorted(groups)))]
 
-    def _seconds(self, group: int, done: set[int], ahead: Tree, behind: Tree) -> list[tuple[float, int]]:
-        """Return the groups that may complete a pair, each with a lower bound of its leak."""
-        passage = self.passage
-        reached = np.isfinite(ahead.distance[passage.tail[passage.observed]])
-        guards = {passage.guards[place] - {group} for place in np.flatnonzero(reached).tolist()}
+    def _list_second_groups(
+        self, group: int, done: set[int], from_source: ShortestPathTree, to_sink: ShortestPathTree
+    ) -> list[tuple[float, int]]:
+        """Return the groups that may complete a pair, each with a lower bound of the length of its leak."""
+        graph = self.graph
+        reached = np.isfinite(from_source.distance[graph.tail[graph.observed]])
+        missing = {graph.guard_groups[index] - {group} for index in np.flatnonzero(reached).tolist()}
         excluded = {*self.critical, *done}
-        others = [next(iter(one)) for one in guards if len(one) == 1 and not one & excluded]
-        found = []
-        for other in others:
-            arcs = self._newly_open(frozenset({group, other}), other)
-            lower, through, _ = _through(passage, ahead, behind, arcs)
-            if np.isfinite(min(lower, through)):
-                found.append((min(lower, through), other))
-        return sorted(found)
+        bounds = []
+        for second in [next(iter(groups)) for groups in missing if len(groups) == 1 and not groups & excluded]:
+            arcs = self._find_newly_open(frozenset({group, second}), second)
+            bound, length, _ = _measure_paths(graph, from_source, to_sink, arcs)
+            if np.isfinite(min(bound, length)):
+                bounds.append((min(bound, length), second))
+        return sorted(bounds)
 
 
-def _ranked(openings: Iterable[Opening]) -> list[Opening]:
-    return sorted(openings, key=lambda one: (one.length_m, one.groups))
+def _rank_leaks(leaks: Iterable[FailureLeak]) -> list[FailureLeak]:
+    """Return leaks sorted by length, then by groups."""
+    return sorted(leaks, key=lambda leak: (leak.length_m, leak.groups))
 
 
-def _through(passage: Passage, ahead: Tree, behind: Tree, arcs: Ints) -> tuple[float, float, int]:
-    """Return how long a way through several of the arcs is at least, and through one, and which."""
+def _measure_paths(
+    graph: FlowGraph, from_source: ShortestPathTree, to_sink: ShortestPathTree, arcs: Ints
+) -> tuple[float, float, int]:
+    """Return a lower bound of paths over several of the arcs, the length of the shortest path over one, and the arc."""
     if not len(arcs):
         return np.inf, np.inf, -1
-    up_to = ahead.distance[passage.tail[arcs]] + passage.length_m[arcs]
-    on: Floats = passage.length_m[arcs] + behind.distance[passage.head[arcs]]
-    whole = up_to + behind.distance[passage.head[arcs]]
-    first, last = int(np.argmin(up_to)), int(np.argmin(on))
-    several = up_to[first] + on[last]
+    up_to = from_source.distance[graph.tail[arcs]] + graph.length_m[arcs]
+    onward: Floats = graph.length_m[arcs] + to_sink.distance[graph.head[arcs]]
+    whole = up_to + to_sink.distance[graph.head[arcs]]
+    first, last = int(np.argmin(up_to)), int(np.argmin(onward))
+    bound = up_to[first] + onward[last]
     if first == last:
-        rest = np.arange(len(arcs)) != first
-        several = min(up_to[first] + on[rest].min(initial=np.inf), up_to[rest].min(initial=np.inf) + on[last])
+        others = np.arange(len(arcs)) != first
+        bound = min(up_to[first] + onward[others].min(initial=np.inf), up_to[others].min(initial=np.inf) + onward[last])
     best = int(np.argmin(whole))
-    return float(several), float(whole[best]), int(arcs[best])
+    return float(bound), float(whole[best]), int(arcs[best])

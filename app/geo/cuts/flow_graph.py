@@ -1,8 +1,8 @@
-"""A directed graph with guarded arcs, and the way through it from one side to the other.
+"""The flow graph: directed arcs with guards, between one source and one sink.
 
-Promises one small problem for any network: all sources are one node, all sinks another, and only
-what lies on some way between them is kept. Nothing of that depends on which guards work, so a
-passage is prepared once and asked again after every change of state. Knows nothing of roads.
+All sources are one node and all sinks another; only arcs on some path between them are retained. That does not depend
+on which guards work, so a flow graph is built once and used again after every change of states. The module knows
+nothing about roads.
 """
 
 from dataclasses import dataclass, replace
@@ -11,30 +11,32 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, dijkstra
 
-from app.geo.arrays import Bools, Floats, Ints, row_starts
+from app.geo.arrays import Bools, Floats, Ints, build_csr, mark_first, row_starts
 
 SOURCE: Final = 0
 SINK: Final = 1
 
+FailureGroups = frozenset[int]
+"""Numbers of failure groups."""
+
 
 @dataclass(frozen=True, eq=False)
 class Arcs:
-    """Directed arcs between n nodes, each with the failure groups of the guards that observe it.
+    """k directed arcs between n nodes, each with the failure groups of the guards that observe it.
 
-    An edge that may be driven both ways is two arcs of the same edge. Groups are those of
-    **working** guards: an arc without any is free. An arc is observed until all its groups fail.
+    An edge that may be driven both ways is two arcs of the same edge. Groups are those of **working** guards: an arc
+    without any is free. An arc is observed until all its groups fail.
     """
 
     n: int
     tail: Ints
-    """Shape (k,): node each arc leaves."""
+    """Shape (k,): node at which each arc starts."""
     head: Ints
-    """Shape (k,): node each arc leads to."""
+    """Shape (k,): node at which each arc ends."""
     edge: Ints
-    """Shape (k,): number of the edge the arc is one direction of."""
+    """Shape (k,): number of the edge; the arc is one of its directions."""
     length_m: Floats
     """Shape (k,): finite, not negative."""
     guard_start: Ints
@@ -43,14 +45,7 @@ class Arcs:
     """Shape (g,): numbers of failure groups, not negative."""
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not fit together.
-
-        Raises
-        ------
-        ValueError
-            Unequal lengths, a node that is not there, a length that is no length, or guards that
-            do not belong to an arc.
-        """
+        """Raise ValueError if columns have unequal lengths or values that are not valid."""
         k = len(self.tail)
         if not len(self.head) == len(self.edge) == len(self.length_m) == k:
             raise ValueError("columns of arcs have unequal lengths")
@@ -58,149 +53,139 @@ class Arcs:
         if len(ends) and not (ends.min() >= 0 and ends.max() < self.n):
             raise ValueError("an arc ends at a node that does not exist")
         if not (np.isfinite(self.length_m).all() and (self.length_m >= 0).all()):
-            raise ValueError("an arc has a length that is not a length")
+            raise ValueError("the length of an arc is negative or not finite")
         starts = self.guard_start
         fits = len(starts) == k + 1 and starts[0] == 0 and starts[-1] == len(self.guard_group)
         if not fits or (np.diff(starts) < 0).any() or (self.guard_group < 0).any():
             raise ValueError("guards do not belong to arcs")
 
     def __len__(self) -> int:
+        """Return the number of arcs."""
         return len(self.tail)
 
-    def guarded_by(self, guard_start: Ints, guard_group: Ints) -> "Arcs":
-        """Return the same arcs under other guards."""
+    def with_guards(self, guard_start: Ints, guard_group: Ints) -> "Arcs":
+        """Return the same arcs with other guards."""
         return replace(self, guard_start=guard_start, guard_group=guard_group)
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
-    """Where a way starts and ends: node numbers; a node is on one side at most."""
+class Terminals:
+    """The nodes at which paths start and end; no node is both."""
 
     sources: Ints
     sinks: Ints
 
     @classmethod
-    def of(cls, sources: ArrayLike, sinks: ArrayLike, n: int) -> "Sides":
-        """Return checked sides of a graph of n nodes.
-
-        Raises
-        ------
-        ValueError
-            A node that does not exist, or one that is on both sides.
-        """
-        start = np.unique(np.asarray(sources, np.int64).reshape(-1))
-        end = np.unique(np.asarray(sinks, np.int64).reshape(-1))
-        for side in (start, end):
-            if len(side) and not (side[0] >= 0 and side[-1] < n):
-                raise ValueError("a side has a node that does not exist")
-        if len(np.intersect1d(start, end, assume_unique=True)):
+    def from_nodes(cls, sources: ArrayLike, sinks: ArrayLike, n: int) -> "Terminals":
+        """Return the terminals of a graph of n nodes; raise ValueError if a node does not exist or is in both sets."""
+        source_nodes = np.unique(np.asarray(sources, np.int64).reshape(-1))
+        sink_nodes = np.unique(np.asarray(sinks, np.int64).reshape(-1))
+        for nodes in (source_nodes, sink_nodes):
+            if len(nodes) and not (nodes[0] >= 0 and nodes[-1] < n):
+                raise ValueError("a source or sink is a node that does not exist")
+        if len(np.intersect1d(source_nodes, sink_nodes, assume_unique=True)):
             raise ValueError("a node is a source and a sink")
-        return cls(start, end)
+        return cls(source_nodes, sink_nodes)
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
-    """Shortest ways from one node, or to it: distances, and the arc of the last step."""
+class ShortestPathTree:
+    """Shortest paths from one node, or to it: distances, and the arc of the last step."""
 
     distance: Floats
-    """Shape (n,), infinite where there is no way."""
+    """Shape (n,), infinite if there is no path."""
     arc: Ints
-    """Shape (n,): arc by which each node is entered (from) or left (to); -1: none."""
+    """Shape (n,): last arc of the path to each node, or first arc of the path from it; -1: none."""
 
 
 @dataclass(frozen=True, eq=False)
-class Passage:
-    """Arcs on some way from the source (node 0) to the sink (node 1), sorted by tail and head.
+class FlowGraph:
+    """Arcs on some path from the source (node 0) to the sink (node 1), sorted by tail and head.
 
-    Arcs into a source or out of a sink are left out: a way that uses one is no shorter, and meets
-    no fewer guards, than its part after the last source and before the first sink.
+    Arcs into a source or out of a sink are left out: a path over one is no shorter, and meets no fewer guards, than its
+    section after the last source and before the first sink.
     """
 
     arcs: Arcs
-    sides: Sides
+    terminals: Terminals
     n: int
-    own: Ints
-    """Shape (k,): row in `arcs` of each arc kept."""
+    arc_row: Ints
+    """Shape (k,): row in `arcs` of each retained arc."""
     tail: Ints
     head: Ints
     length_m: Floats
     by_head: Ints
-    """Places of the arcs sorted by head: what is needed to search backward."""
+    """Shape (k,): indices of the arcs, sorted by head, for backward searches."""
 
     @classmethod
-    def of(cls, arcs: Arcs, sources: ArrayLike, sinks: ArrayLike) -> "Passage":
-        """Return the passage through a graph from any of the sources to any of the sinks."""
-        sides = Sides.of(sources, sinks, arcs.n)
+    def from_arcs(cls, arcs: Arcs, sources: ArrayLike, sinks: ArrayLike) -> "FlowGraph":
+        """Return the flow graph from any of the sources to any of the sinks."""
+        terminals = Terminals.from_nodes(sources, sinks, arcs.n)
         node = np.arange(2, arcs.n + 2)
-        node[sides.sources], node[sides.sinks] = SOURCE, SINK
+        node[terminals.sources], node[terminals.sinks] = SOURCE, SINK
         tail, head = node[arcs.tail], node[arcs.head]
-        own = np.flatnonzero((head != SOURCE) & (tail != SINK) & (tail != head))
-        own = own[_between(tail[own], head[own], arcs.n + 2)]
-        tail, head = tail[own], head[own]
+        row = np.flatnonzero((head != SOURCE) & (tail != SINK) & (tail != head))
+        row = row[_find_arcs_between(tail[row], head[row], arcs.n + 2)]
+        tail, head = tail[row], head[row]
         used = np.zeros(arcs.n + 2, np.bool_)
         used[[SOURCE, SINK]] = used[tail] = used[head] = True
-        renamed, n = np.cumsum(used) - 1, int(used.sum())
-        tail, head = renamed[tail], renamed[head]
-        order = np.lexsort((arcs.length_m[own], tail * n + head))
-        own, tail, head = own[order], tail[order], head[order]
+        renumbered, n = np.cumsum(used) - 1, int(used.sum())
+        tail, head = renumbered[tail], renumbered[head]
+        order = np.lexsort((arcs.length_m[row], tail * n + head))
+        row, tail, head = row[order], tail[order], head[order]
         by_head = np.argsort(head, kind="stable")
-        return cls(arcs, sides, n, own, tail, head, arcs.length_m[own], by_head)
+        return cls(arcs, terminals, n, row, tail, head, arcs.length_m[row], by_head)
 
-    def guarded_by(self, guard_start: Ints, guard_group: Ints) -> "Passage":
-        """Return the same passage under other guards; nothing is searched again."""
-        return replace(self, arcs=self.arcs.guarded_by(guard_start, guard_group))
+    def with_guards(self, guard_start: Ints, guard_group: Ints) -> "FlowGraph":
+        """Return the same graph with other guards; nothing is searched again."""
+        return replace(self, arcs=self.arcs.with_guards(guard_start, guard_group))
 
     @cached_property
     def free(self) -> Bools:
-        """Which arcs no guard observes, shape (k,)."""
-        return np.asarray((np.diff(self.arcs.guard_start) == 0)[self.own])
+        """Which arcs have no guard, shape (k,)."""
+        return np.asarray((np.diff(self.arcs.guard_start) == 0)[self.arc_row])
 
     @cached_property
-    def guards(self) -> list[frozenset[int]]:
+    def observed(self) -> Ints:
+        """Indices of the arcs with a guard."""
+        return np.flatnonzero(~self.free)
+
+    @cached_property
+    def guard_groups(self) -> list[FailureGroups]:
         """The failure groups of every observed arc, in the order of `observed`."""
-        row, start = self.own[self.observed], self.arcs.guard_start
+        row, start = self.arc_row[self.observed], self.arcs.guard_start
         group = self.arcs.guard_group.tolist()
         return [
             frozenset(group[first:last])
             for first, last in zip(start[row].tolist(), start[row + 1].tolist(), strict=True)
         ]
 
-    @cached_property
-    def observed(self) -> Ints:
-        """Places of the observed arcs."""
-        return np.flatnonzero(~self.free)
-
-    def opened_by(self, failed: frozenset[int]) -> Bools:
-        """Which arcs are open when these groups have failed, shape (k,)."""
+    def find_open_arcs(self, failed: FailureGroups) -> Bools:
+        """Return which arcs are open after these groups have failed, shape (k,)."""
         is_open = self.free.copy()
-        is_open[self.observed] = [groups <= failed for groups in self.guards]
+        is_open[self.observed] = [groups <= failed for groups in self.guard_groups]
         return is_open
 
     @cached_property
-    def ahead(self) -> Bools:
-        """Which nodes the source reaches freely, shape (n,)."""
-        return self.reached(self.free)
+    def reached_freely(self) -> Bools:
+        """Which nodes the source reaches over free arcs, shape (n,)."""
+        return self.find_reached_nodes(self.free)
 
     @cached_property
-    def behind(self) -> Bools:
-        """Which nodes reach the sink freely, shape (n,)."""
-        return self.reached(self.free, backward=True)
+    def leads_freely(self) -> Bools:
+        """Which nodes reach the sink over free arcs, shape (n,)."""
+        return self.find_reached_nodes(self.free, backward=True)
 
-    def reached(self, is_open: Bools, *, backward: bool = False) -> Bools:
-        """Which nodes can be reached from the source, or reach the sink, shape (n,)."""
+    def find_reached_nodes(self, is_open: Bools, *, backward: bool = False) -> Bools:
+        """Return which nodes the source reaches over open arcs; backward: which nodes reach the sink. Shape (n,)."""
         if backward:
             rows = self.by_head[is_open[self.by_head]]
-            tail, head = self.head[rows], self.tail[rows]
-        else:
-            rows = np.flatnonzero(is_open)
-            tail, head = self.tail[rows], self.head[rows]
-        graph = _csr(self.n, tail, head, np.ones(len(rows)))
-        found = np.zeros(self.n, np.bool_)
-        found[breadth_first_order(graph, SINK if backward else SOURCE, return_predecessors=False)] = True
-        return found
+            return _search(self.n, SINK, self.head[rows], self.tail[rows])
+        rows = np.flatnonzero(is_open)
+        return _search(self.n, SOURCE, self.tail[rows], self.head[rows])
 
-    def tree(self, is_open: Bools, *, backward: bool = False, cost: Floats | None = None) -> Tree:
-        """Return the shortest ways from the source, or to the sink, over open arcs.
+    def build_tree(self, is_open: Bools, *, backward: bool = False, cost: Floats | None = None) -> ShortestPathTree:
+        """Return the shortest paths from the source, or to the sink, over open arcs.
 
         Parameters
         ----------
@@ -208,30 +193,28 @@ class Passage:
         backward : bool
             To the sink.
         cost : ndarray of float, shape (k,), optional
-            Not negative; the lengths where not given.
+            Not negative; default: the lengths.
         """
         rows = np.flatnonzero(is_open)
         weight = self.length_m if cost is None else cost
-        if cost is not None:  # the best of parallel arcs first
+        if cost is not None:  # the cheapest of parallel arcs first
             rows = rows[np.lexsort((cost[rows], self.head[rows], self.tail[rows]))]
+        rows = rows[mark_first(self.tail[rows], self.head[rows])]
         tail, head = self.tail[rows], self.head[rows]
-        first = np.ones(len(rows), np.bool_)
-        first[1:] = (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])
-        rows, tail, head = rows[first], tail[first], head[first]
         if backward:
             order = np.argsort(head, kind="stable")
-            graph = _csr(self.n, head[order], tail[order], weight[rows[order]])
+            graph = build_csr(head[order], tail[order], weight[rows[order]], self.n)
         else:
-            graph = _csr(self.n, tail, head, weight[rows])
-        distance, before = dijkstra(graph, indices=SINK if backward else SOURCE, return_predecessors=True)
-        before = before.astype(np.int64)  # it becomes part of keys
-        at = np.flatnonzero(before >= 0)
-        pair = (at, before[at]) if backward else (before[at], at)
+            graph = build_csr(tail, head, weight[rows], self.n)
+        distance, previous = dijkstra(graph, indices=SINK if backward else SOURCE, return_predecessors=True)
+        previous = previous.astype(np.int64)  # it becomes part of keys
+        node = np.flatnonzero(previous >= 0)
+        start, end = (node, previous[node]) if backward else (previous[node], node)
         arc = np.full(self.n, -1, np.int64)
-        arc[at] = rows[np.searchsorted(tail * self.n + head, pair[0] * self.n + pair[1])]
-        return Tree(distance, arc)
+        arc[node] = rows[np.searchsorted(tail * self.n + head, start * self.n + end)]
+        return ShortestPathTree(distance, arc)
 
-    def walked(self, tree: Tree, node: int, *, backward: bool = False) -> list[int]:
+    def trace_path(self, tree: ShortestPathTree, node: int, *, backward: bool = False) -> list[int]:
         """Return the arcs from the source to a node, or from it to the sink, in driving order."""
         steps = []
         while (arc := int(tree.arc[node])) >= 0:
@@ -239,41 +222,39 @@ class Passage:
             node = int(self.head[arc] if backward else self.tail[arc])
         return steps if backward else steps[::-1]
 
-    def shortest(self, is_open: Bools, cost: Floats | None = None) -> list[int] | None:
-        """Return the arcs of the cheapest way from source to sink, None when there is none."""
-        tree = self.tree(is_open, cost=cost)
-        return self.walked(tree, SINK) if np.isfinite(tree.distance[SINK]) else None
+    def find_shortest_path(self, is_open: Bools, cost: Floats | None = None) -> list[int] | None:
+        """Return the arcs of the cheapest path from source to sink, None if there is none."""
+        tree = self.build_tree(is_open, cost=cost)
+        return self.trace_path(tree, SINK) if np.isfinite(tree.distance[SINK]) else None
 
 
-def _between(tail: Ints, head: Ints, n: int) -> Bools:
-    """Which arcs lie between what the source reaches and what reaches the sink."""
-    from_source, to_sink = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    for found, start, one, other in (
-        (from_source, SOURCE, tail, head),
-        (to_sink, SINK, head, tail),
-    ):
-        order = np.argsort(one, kind="stable")
-        graph = _csr(n, one[order], other[order], np.ones(len(one)))
-        found[breadth_first_order(graph, start, return_predecessors=False)] = True
+def _find_arcs_between(tail: Ints, head: Ints, n: int) -> Bools:
+    """Return which arcs start at a node that the source reaches and end at a node that reaches the sink."""
+    by_tail, by_head = np.argsort(tail, kind="stable"), np.argsort(head, kind="stable")
+    from_source = _search(n, SOURCE, tail[by_tail], head[by_tail])
+    to_sink = _search(n, SINK, head[by_head], tail[by_head])
     return np.asarray(from_source[tail] & to_sink[head])
 
 
-def _csr(n: int, tail: Ints, head: Ints, weight: Floats) -> csr_array:
-    """Return arcs sorted by tail as a matrix, every one kept even where its weight is 0."""
-    return csr_array((weight, head.astype(np.int32), row_starts(tail, n).astype(np.int32)), shape=(n, n))
+def _search(n: int, start: int, tail: Ints, head: Ints) -> Bools:
+    """Return which of n nodes can be reached from a node over arcs that are sorted by tail."""
+    reached = np.zeros(n, np.bool_)
+    graph = build_csr(tail, head, np.ones(len(tail)), n)
+    reached[breadth_first_order(graph, start, return_predecessors=False)] = True
+    return reached
 
 
-def no_guards(k: int) -> tuple[Ints, Ints]:
-    """Return the guards of k arcs that nothing observes."""
+def build_empty_guards(k: int) -> tuple[Ints, Ints]:
+    """Return `guard_start` and `guard_group` of k arcs that nothing observes."""
     return np.zeros(k + 1, np.int64), np.empty(0, np.int64)
 
 
-def guards(k: int, arc: Ints, group: Ints) -> tuple[Ints, Ints]:
-    """Return the guards of k arcs from pairs of arc and group, in any order.
+def build_guards(k: int, arc: Ints, group: Ints) -> tuple[Ints, Ints]:
+    """Return `guard_start` and `guard_group` of k arcs from pairs of arc and group, in any order.
 
     Examples
     --------
-    >>> start, group = guards(3, np.array([2, 0, 2]), np.array([7, 5, 4]))
+    >>> start, group = build_guards(3, np.array([2, 0, 2]), np.array([7, 5, 4]))
     >>> start.tolist(), group.tolist()
     ([0, 1, 1, 3], [5, 4, 7])
     """

@@ -1,7 +1,7 @@
-"""Which stretch of road a device watches, and in which direction of travel.
+"""Map matching: assigns devices to roads, and finds the chains that they observe and in which direction.
 
-Works on chains of road (`app.geo.roads.chains`). Promises that a device is only taken to watch a direction
-that is known: stated as inbound or outbound at a ring, or by the bearing of its lanes elsewhere.
+A device observes a direction only if the direction is known: stated as inbound or outbound at a ring, or by the bearing
+of its lanes elsewhere. See `app.geo.roads.chains` for chains of road.
 """
 
 from dataclasses import dataclass
@@ -9,94 +9,91 @@ from typing import Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely import ops
 
-from app.geo.arrays import Bools, Floats, Ints, spread
+from app.geo.arrays import Bools, Bytes, Floats, Ints, Shapes, expand_ranges, mark_first
 from app.geo.coverage.tables import INBOUND, OUTBOUND
-from app.geo.rings.ring_partition import Pieces, piece_at
+from app.geo.rings.ring_partition import Pieces, find_piece_at
 from app.geo.roads.chains import Chains
 from app.geo.roads.crossings import Crossings
-from app.geo.roads.network import Network
+from app.geo.roads.network import NodedNetwork
 
 APPROACH_M: Final = 150.0
-"""How far from the line along the road, before any junction, a passage is watched."""
-STANDS_WITHIN_M: Final = 30.0
-"""How far from its road a device stands."""
+"""A passage is observed up to this distance along the road, but not beyond a junction."""
+MATCH_WITHIN_M: Final = 30.0
+"""Greatest distance of a device from its road."""
 TURN_DEG: Final = 60.0
-"""How far a lane's bearing may be from the road's for the lane to run along it."""
+"""Greatest angle between a lane and the road that it follows."""
 _TANGENT_M: Final = 10.0
 _HALF_WIDTH_M: Final = 2.0
-_ACROSS: Final = 0.2
-"""Cosine below which a road runs neither to nor from the middle."""
-
-Polygons = NDArray[np.object_]
+_MIN_COSINE: Final = 0.2
+"""Cosine below which a road leads neither to nor from the middle."""
 
 
-def approaches(found: Network, pieces: Pieces, of: Chains, crossed: Crossings) -> Polygons:
-    """Return the stretch of road on which each passage is watched, as polygons 4 m wide.
+def build_approaches(network: NodedNetwork, pieces: Pieces, chains: Chains, crossings: Crossings) -> Shapes:
+    """Return the road along which each passage is observed, as polygons 4 m wide.
 
     Parameters
     ----------
-    found : Network
+    network : NodedNetwork
     pieces : Pieces
-    of : Chains
+    chains : Chains
         Of these pieces.
-    crossed : Crossings
+    crossings : Crossings
 
     Returns
     -------
     ndarray of Polygon or MultiPolygon, shape (p,)
-        The road up to `APPROACH_M` on both sides, ending at junctions.
+        The road up to `APPROACH_M` on both sides of the line; it ends at junctions.
     """
-    p = len(crossed.piece)
-    if not p:
+    if not len(crossings.piece):
         return np.empty(0, dtype=object)
-    chain = of.chain_of[crossed.piece]
-    along, at = _positions(pieces, of), passages_m(pieces, of, crossed)
-    count = np.where(chain >= 0, of.start[chain + 1] - of.start[chain], 0)
-    passage, _, member = spread(count, np.where(chain >= 0, of.start[chain], 0))
-    piece = of.piece[member]
-    low = np.clip(at[passage] - APPROACH_M - along[member], 0, pieces.length_m[piece])
-    high = np.clip(at[passage] + APPROACH_M - along[member], 0, pieces.length_m[piece])
-    back = of.turned[member]
-    first = np.where(back, pieces.to_m[piece] - high, pieces.from_m[piece] + low)
-    last = np.where(back, pieces.to_m[piece] - low, pieces.from_m[piece] + high)
-    some = np.flatnonzero(last > first)
-    alone = np.flatnonzero(chain < 0)
-    rows = np.concatenate([passage[some], alone])
-    edge = np.concatenate([pieces.edge[piece[some]], pieces.edge[crossed.piece[alone]]])
-    first = np.concatenate([first[some], pieces.from_m[crossed.piece[alone]]])
-    last = np.concatenate([last[some], pieces.to_m[crossed.piece[alone]]])
-    parts = [
+    chain = chains.chain_of[crossings.piece]
+    along_m, passage_m = _compute_member_starts_m(pieces, chains), compute_passages_m(pieces, chains, crossings)
+    count = np.where(chain >= 0, chains.start[chain + 1] - chains.start[chain], 0)
+    passage, _, member = expand_ranges(count, np.where(chain >= 0, chains.start[chain], 0))
+    piece = chains.piece[member]
+    low = np.clip(passage_m[passage] - APPROACH_M - along_m[member], 0, pieces.length_m[piece])
+    high = np.clip(passage_m[passage] + APPROACH_M - along_m[member], 0, pieces.length_m[piece])
+    is_reversed = chains.is_reversed[member]
+    start_m = np.where(is_reversed, pieces.to_m[piece] - high, pieces.from_m[piece] + low)
+    end_m = np.where(is_reversed, pieces.to_m[piece] - low, pieces.from_m[piece] + high)
+    near = np.flatnonzero(end_m > start_m)
+    # A passage on no chain is observed along its own piece.
+    single = np.flatnonzero(chain < 0)
+    own = crossings.piece[single]
+    rows = np.concatenate([passage[near], single])
+    edge = np.concatenate([pieces.edge[piece[near]], pieces.edge[own]])
+    start_m = np.concatenate([start_m[near], pieces.from_m[own]])
+    end_m = np.concatenate([end_m[near], pieces.to_m[own]])
+    sections = [
         ops.substring(line, start, end)
-        for line, start, end in zip(found.line[edge], first.tolist(), last.tolist(), strict=True)
+        for line, start, end in zip(network.line[edge], start_m.tolist(), end_m.tolist(), strict=True)
     ]
     order = np.argsort(rows, kind="stable")
-    every = np.array(parts, dtype=object)[order]
-    lines = shapely.multilinestrings(every, indices=rows[order])
-    wide = shapely.buffer(lines, _HALF_WIDTH_M, quad_segs=2, cap_style="flat", join_style="mitre")
-    return np.asarray(wide, dtype=object)
+    lines = shapely.multilinestrings(np.array(sections, dtype=object)[order], indices=rows[order])
+    areas = shapely.buffer(lines, _HALF_WIDTH_M, quad_segs=2, cap_style="flat", join_style="mitre")
+    return np.asarray(areas, dtype=object)
 
 
-def passages_m(pieces: Pieces, of: Chains, crossed: Crossings) -> Floats:
-    """Return where each passage is, measured along its chain; 0 where it is on none."""
-    at_tail = pieces.tail[crossed.piece] == crossed.end
-    at = np.where(at_tail, pieces.from_m[crossed.piece], pieces.to_m[crossed.piece])
-    return along_m(pieces, of, crossed.piece, at)
+def compute_passages_m(pieces: Pieces, chains: Chains, crossings: Crossings) -> Floats:
+    """Return the distance of each passage from the tail of its chain, along the chain; 0 if it is on none."""
+    at_tail = pieces.tail[crossings.piece] == crossings.line_node
+    along_edge = np.where(at_tail, pieces.from_m[crossings.piece], pieces.to_m[crossings.piece])
+    return compute_along_chain_m(pieces, chains, crossings.piece, along_edge)
 
 
-def along_m(pieces: Pieces, of: Chains, piece: Ints, at: Floats) -> Floats:
-    """Return where places along edges are, measured along the chains of their pieces.
+def compute_along_chain_m(pieces: Pieces, chains: Chains, piece: Ints, along_edge: Floats) -> Floats:
+    """Return distances along chains for distances along edges.
 
     Parameters
     ----------
     pieces : Pieces
-    of : Chains
+    chains : Chains
     piece : ndarray of int
-        Piece each place is on.
-    at : ndarray
-        Metres along the edge of that piece.
+        Piece that holds each point.
+    along_edge : ndarray
+        Metres from the tail of the edge of that piece.
 
     Returns
     -------
@@ -104,169 +101,171 @@ def along_m(pieces: Pieces, of: Chains, piece: Ints, at: Floats) -> Floats:
         Metres from the tail of the chain; 0 for pieces of no chain.
     """
     start = np.zeros(len(pieces.tail))
-    start[of.piece] = _positions(pieces, of)
-    into = np.where(of.turned_of[piece], pieces.to_m[piece] - at, at - pieces.from_m[piece])
-    return np.asarray(np.where(of.chain_of[piece] >= 0, start[piece] + into, 0.0))
+    start[chains.piece] = _compute_member_starts_m(pieces, chains)
+    into_piece = np.where(chains.reversed_of[piece], pieces.to_m[piece] - along_edge, along_edge - pieces.from_m[piece])
+    return np.asarray(np.where(chains.chain_of[piece] >= 0, start[piece] + into_piece, 0.0))
 
 
-def _positions(pieces: Pieces, of: Chains) -> Floats:
-    """Return where each member of a chain starts, measured along the chain."""
-    length = pieces.length_m[of.piece]
+def _compute_member_starts_m(pieces: Pieces, chains: Chains) -> Floats:
+    """Return the distance at which each member of a chain starts, along the chain."""
+    length = pieces.length_m[chains.piece]
     total = np.cumsum(length) - length
-    return np.asarray(total - np.repeat(total[of.start[:-1]], np.diff(of.start)))
+    return np.asarray(total - np.repeat(total[chains.start[:-1]], np.diff(chains.start)))
 
 
-def inward_deg(found: Network, pieces: Pieces, crossed: Crossings, inside: Bools) -> Floats:
+def compute_inward_deg(network: NodedNetwork, pieces: Pieces, crossings: Crossings, inside: Bools) -> Floats:
     """Return the grid bearing of inbound travel at each passage, shape (p,).
 
     Parameters
     ----------
-    found : Network
+    network : NodedNetwork
     pieces : Pieces
-    crossed : Crossings
+    crossings : Crossings
     inside : ndarray of bool
-        Side of each node, see `app.geo.rings.ring_partition.Side`.
+        Side of each node, see `app.geo.rings.ring_partition.RingSide`.
     """
-    edge = pieces.edge[crossed.piece]
-    at_tail = pieces.tail[crossed.piece] == crossed.end
-    start, stop = pieces.from_m[crossed.piece], pieces.to_m[crossed.piece]
-    reach = np.minimum(_TANGENT_M, stop - start)
-    near = np.where(at_tail, start, stop)
-    far = np.where(at_tail, start + reach, stop - reach)
-    here, there = (shapely.get_coordinates(shapely.line_interpolate_point(found.line[edge], at)) for at in (near, far))
-    away = there - here  # from the line, towards the side the place does not belong to
-    inward = np.where(inside[crossed.end], -1.0, 1.0)
+    edge = pieces.edge[crossings.piece]
+    at_tail = pieces.tail[crossings.piece] == crossings.line_node
+    start, stop = pieces.from_m[crossings.piece], pieces.to_m[crossings.piece]
+    step = np.minimum(_TANGENT_M, stop - start)
+    on_line, off_line = (
+        shapely.get_coordinates(shapely.line_interpolate_point(network.line[edge], along))
+        for along in (np.where(at_tail, start, stop), np.where(at_tail, start + step, stop - step))
+    )
+    away = off_line - on_line  # towards the side that the road on the line does not belong to
+    inward = np.where(inside[crossings.line_node], -1.0, 1.0)
     return np.asarray(np.degrees(np.arctan2(away[:, 0] * inward, away[:, 1] * inward)) % 360.0, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
-    """Where devices stand on roads; d devices."""
+class RoadMatches:
+    """The road of each of d devices."""
 
     edge: Ints
-    """Shape (d,): row of the edge each stands on, -1: on none."""
-    at_m: Floats
-    """Shape (d,): where, measured along the edge."""
+    """Shape (d,): row of the edge that each device is on, -1: on none."""
+    along_m: Floats
+    """Shape (d,): distance along the edge."""
     group: Ints
     """Shape (d,): road group of that edge, -1: none."""
 
 
-def standing(
-    found: Network,
+def match_devices_to_roads(
+    network: NodedNetwork,
     tree: shapely.STRtree,
     xy: Floats,
     stated: Ints,
-    within_m: float = STANDS_WITHIN_M,
-) -> Standing:
-    """Return on which edge each device stands: the nearest, of its stated road group if it has one.
+    within_m: float = MATCH_WITHIN_M,
+) -> RoadMatches:
+    """Return the edge of each device: the nearest, and of its stated road group if it has one.
 
     Parameters
     ----------
-    found : Network
+    network : NodedNetwork
     tree : STRtree
-        Over ``found.line``.
+        Over ``network.line``.
     xy : ndarray, shape (d, 2)
         Devices in metres.
     stated : ndarray of int, shape (d,)
-        Road group a person stated, -1: none. Such a device may stand a little farther off.
+        Road group that the record states, -1: none. Such a device may be up to twice as far from its road.
     within_m : float
 
     Returns
     -------
-    Standing
+    RoadMatches
     """
     points, d = np.asarray(shapely.points(xy), dtype=object), len(xy)
-    reach = np.where(stated >= 0, 2 * within_m, within_m)
-    device, edge = tree.query(points, predicate="dwithin", distance=reach)
-    fits = ((stated[device] < 0) | (found.group[edge] == stated[device])) & found.drivable[edge]
+    max_distance = np.where(stated >= 0, 2 * within_m, within_m)
+    device, edge = tree.query(points, predicate="dwithin", distance=max_distance)
+    fits = ((stated[device] < 0) | (network.group[edge] == stated[device])) & network.drivable[edge]
     device, edge = device[fits], edge[fits]
-    away = shapely.distance(points[device], found.line[edge])
+    away = shapely.distance(points[device], network.line[edge])
     order = np.lexsort((edge, away, device))
-    device, edge = device[order], edge[order]
-    first = np.append(True, np.diff(device) != 0)[: len(device)]
-    device, edge = device[first], edge[first]
-    told = Standing(np.full(d, -1, np.int64), np.zeros(d), np.full(d, -1, np.int64))
-    told.edge[device] = edge
-    told.at_m[device] = shapely.line_locate_point(found.line[edge], points[device])
-    told.group[device] = found.group[edge]
-    # Who states a road is on it, however far off it was put on the map.
-    told.group[stated >= 0] = stated[stated >= 0]
-    return told
+    nearest = order[mark_first(device[order])]
+    device, edge = device[nearest], edge[nearest]
+    matches = RoadMatches(np.full(d, -1, np.int64), np.zeros(d), np.full(d, -1, np.int64))
+    matches.edge[device] = edge
+    matches.along_m[device] = shapely.line_locate_point(network.line[edge], points[device])
+    matches.group[device] = network.group[edge]
+    # A stated road group counts, however far from that road the location of the device is.
+    matches.group[stated >= 0] = stated[stated >= 0]
+    return matches
 
 
 @dataclass(frozen=True, eq=False)
-class Watching:
-    """Directed chains that devices watch where they stand; w of them."""
+class ObservedChains:
+    """Directed chains that devices observe from their location on the road; w of them."""
 
     device: Ints
+    """Shape (w,): row of the device."""
     chain: Ints
+    """Shape (w,): row of the chain."""
     ahead: Bools
-    """From tail to head of the chain, or back."""
-    at_m: Floats
-    """Where the device stands, measured along the chain."""
+    """Shape (w,): from tail to head of the chain, or back."""
+    along_m: Floats
+    """Shape (w,): location of the device, as a distance along the chain."""
 
 
-def watching(
-    found: Network,
+def find_observed_chains(
+    network: NodedNetwork,
     pieces: Pieces,
-    of: Chains,
-    stands: Standing,
-    directions: NDArray[np.uint8],
+    chains: Chains,
+    matches: RoadMatches,
+    directions: Bytes,
     bearing_in: Floats,
     bearing_out: Floats,
     xy: Floats,
     middle: Floats,
-) -> Watching:
-    """Return which way devices look along the road they stand on.
+) -> ObservedChains:
+    """Return the chains that devices observe, each with its direction.
 
     Parameters
     ----------
-    found, pieces, of
-        The network, cut and chained.
-    stands : Standing
+    network, pieces, chains
+        The network, cut and divided into chains.
+    matches : RoadMatches
         Of d devices.
     directions : ndarray of uint8, shape (d,)
         Set of inbound (1) and outbound (2).
     bearing_in, bearing_out : ndarray, shape (d,)
-        Grid bearing of the lanes of each direction, NaN where it is not known. Then inbound is
-        towards the middle, where the road leads to or from it.
+        Grid bearing of the lanes of each direction, NaN if unknown. Then inbound is towards the middle, if the road
+        leads to or from it.
     xy : ndarray, shape (d, 2)
     middle : ndarray, shape (2,)
         Middle of the innermost ring.
 
     Returns
     -------
-    Watching
-        A device with both directions, or of which nothing more is known than that it has both,
-        watches both.
+    ObservedChains
+        A device observes both directions if it has both, also if nothing else is known about it.
     """
-    device = np.flatnonzero((stands.edge >= 0) & (directions > 0))
-    edge, at = stands.edge[device], stands.at_m[device]
-    piece = piece_at(pieces, edge, at)
-    chain = of.chain_of[piece]
-    on = chain >= 0
-    device, edge, at, piece, chain = device[on], edge[on], at[on], piece[on], chain[on]
-    at_m = along_m(pieces, of, piece, at)
-    road = _tangent_deg(found, edge, at)
+    device = np.flatnonzero((matches.edge >= 0) & (directions > 0))
+    edge, along_edge = matches.edge[device], matches.along_m[device]
+    piece = find_piece_at(pieces, edge, along_edge)
+    chain = chains.chain_of[piece]
+    on_chain = chain >= 0
+    device, edge, along_edge = device[on_chain], edge[on_chain], along_edge[on_chain]
+    piece, chain = piece[on_chain], chain[on_chain]
+    along_m = compute_along_chain_m(pieces, chains, piece, along_edge)
+    road_deg = _compute_tangent_deg(network, edge, along_edge)
     towards = middle - xy[device]
-    inner = np.degrees(np.arctan2(towards[:, 0], towards[:, 1]))
-    parts = []
+    middle_deg = np.degrees(np.arctan2(towards[:, 0], towards[:, 1]))
+    observed = []
     for bit, bearing, turn in ((INBOUND, bearing_in, 0.0), (OUTBOUND, bearing_out, 180.0)):
-        has = directions[device] & bit > 0
+        has_direction = directions[device] & bit > 0
         known = ~np.isnan(bearing[device])
-        cosine = np.cos(np.radians(np.where(known, bearing[device], inner + turn) - road))
-        least = np.where(known, np.cos(np.radians(TURN_DEG)), _ACROSS)
+        cosine = np.cos(np.radians(np.where(known, bearing[device], middle_deg + turn) - road_deg))
+        min_cosine = np.where(known, np.cos(np.radians(TURN_DEG)), _MIN_COSINE)
         both = ~known & (directions[device] == INBOUND | OUTBOUND)
-        for way, along in ((True, cosine >= least), (False, -cosine >= least)):
-            rows = np.flatnonzero(has & (along | both))
-            ahead = np.full(len(rows), way) ^ of.turned_of[piece[rows]]
-            parts.append((device[rows], chain[rows], ahead, at_m[rows]))
-    return Watching(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        for forward, follows_road in ((True, cosine >= min_cosine), (False, -cosine >= min_cosine)):
+            rows = np.flatnonzero(has_direction & (follows_road | both))
+            ahead = np.full(len(rows), forward) ^ chains.reversed_of[piece[rows]]
+            observed.append((device[rows], chain[rows], ahead, along_m[rows]))
+    return ObservedChains(*(np.concatenate(column) for column in zip(*observed, strict=True)))
 
 
-def _tangent_deg(found: Network, edge: Ints, at: Floats) -> Floats:
-    """Return the grid bearing of edges, as drawn, at places along them."""
-    line, length = found.line[edge], found.length_m[edge]
-    ends = (np.maximum(at - _TANGENT_M / 2, 0.0), np.minimum(at + _TANGENT_M / 2, length))
+def _compute_tangent_deg(network: NodedNetwork, edge: Ints, along: Floats) -> Floats:
+    """Return the grid bearing of edges, in the direction of drawing, at distances along them."""
+    line, length = network.line[edge], network.length_m[edge]
+    ends = (np.maximum(along - _TANGENT_M / 2, 0.0), np.minimum(along + _TANGENT_M / 2, length))
     start, stop = (shapely.get_coordinates(shapely.line_interpolate_point(line, end)) for end in ends)
     return np.asarray(np.degrees(np.arctan2(*(stop - start).T)), dtype=np.float64)
