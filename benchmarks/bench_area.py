@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from app.geo.coverage.area import Parcels, compute_area_coverage
+from app.geo.coverage.area import ZoneSections, compute_area_coverage
 from app.geo.coverage.tables import Parameters
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility.obstacles import Obstacles
@@ -64,12 +64,12 @@ def main() -> None:
     middle = shapely.Point(PROJECTION.to_metres([(113.24, 35.21)])[0])
     core, urban, city = (middle.buffer(radius, quad_segs=500) for radius in RINGS_M)
     zones: list[Any] = [core, urban.difference(core), city.difference(urban)]
-    parcels = Parcels.from_zones(zones)
+    sections = ZoneSections.from_zones(zones)
     for n in (1_000, 10_000, 100_000):
-        measure_cameras(n, parcels)
+        measure_cameras(n, sections)
 
 
-def measure_cameras(n: int, parcels: Parcels) -> None:
+def measure_cameras(n: int, sections: ZoneSections) -> None:
     """Measure one number of cameras."""
     rng = np.random.default_rng(5)
     optics, parameters = draw_cameras(n, rng), Parameters()
@@ -81,12 +81,12 @@ def measure_cameras(n: int, parcels: Parcels) -> None:
     peer_s, union = run_timed(lambda: shapely.union_all(views.shape))
     fast_s, _ = run_timed(lambda: shapely.disjoint_subset_union_all(views.shape))
     stamp = np.arange(n)
-    cover_s, covered = run_timed(lambda: compute_area_coverage(parcels, views.shape, stamp))
+    cover_s, covered = run_timed(lambda: compute_area_coverage(sections, views.shape, stamp))
     shape, names = views.shape.copy(), stamp.copy()
     shape[0], names[0] = shapely.affinity.translate(shape[0], 25, 0), n
-    change_s, after = run_timed(lambda: compute_area_coverage(parcels, shape, names, before=covered))
+    change_s, after = run_timed(lambda: compute_area_coverage(sections, shape, names, before=covered))
     gaps_s, (gaps, _) = run_timed(lambda: covered.find_gaps(np.array([0, 1, 2]), 1, 100.0))
-    within = shapely.intersection(union, shapely.union_all(parcels.zones)).area
+    within = shapely.intersection(union, shapely.union_all(sections.zones)).area
     difference = covered.covered_m2().sum() / within - 1
     print(f"{n:,} cameras")
     print(f"  fields of view on open ground        {open_s * 1e3:9.1f} ms")
@@ -102,7 +102,7 @@ def measure_cameras(n: int, parcels: Parcels) -> None:
     )
     print(
         f"  after one changed camera             {change_s * 1e3:9.1f} ms, "
-        f"{after.recomputed_count} of {len(covered.parcel_coverage):,} parcels computed again"
+        f"{after.recomputed_count} of {len(covered.section_coverage):,} sections computed again"
     )
     print(f"  {len(gaps):,} gaps of 100 m2 and more          {gaps_s * 1e3:9.1f} ms")
 

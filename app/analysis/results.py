@@ -97,7 +97,7 @@ def compute_analysis(snapshot: Snapshot, earlier: Analysis | None = None) -> Ana
         devices,
         parameters,
         projection or get_projection(_DEFAULT_EPSG),
-        sight=None if projection is None else compute_line_of_sight(snapshot, projection, derived),
+        visibility=None if projection is None else compute_line_of_sight(snapshot, projection, derived),
         before=None if earlier is None else earlier.assessment,
     )
     return Analysis(snapshot, points, devices, assessment, parameters, projection, valid_until, derived)

@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from app.errors import TooLarge
 from app.geo.coverage import area
-from app.geo.coverage.area import CoveredParcels, Parcels, compute_area_coverage
+from app.geo.coverage.area import CoveredSections, ZoneSections, compute_area_coverage
 from app.geo.coverage.overlap import compute_overlap_levels, keep_areas, subtract_covered
 from app.geo.visibility.field_of_view import sector
 from tests.geo.scenes import FINE_M, Camera, common, houses, obstacles, seen
@@ -22,20 +22,20 @@ CELL_M = 10.0
 CITY = shapely.Point(0, 0).buffer(50)
 CORE = shapely.box(-15, -15, 12, 17)
 ZONES: list[Any] = [CORE, CITY.difference(CORE)]
-PARCELS = Parcels.from_zones(ZONES, CELL_M)
+SECTIONS = ZoneSections.from_zones(ZONES, CELL_M)
 
 
 def shapes_of(*shapes: BaseGeometry) -> NDArray[np.object_]:
     return np.array(shapes, dtype=object)
 
 
-def covered(*shapes: BaseGeometry, max_count: int = 3, **more: Any) -> CoveredParcels:
-    return compute_area_coverage(PARCELS, shapes_of(*shapes), np.arange(len(shapes)), max_count, **more)
+def covered(*shapes: BaseGeometry, max_count: int = 3, **more: Any) -> CoveredSections:
+    return compute_area_coverage(SECTIONS, shapes_of(*shapes), np.arange(len(shapes)), max_count, **more)
 
 
-def by_zone(found: CoveredParcels, k: int = 1) -> list[float]:
+def by_zone(found: CoveredSections, k: int = 1) -> list[float]:
     """Return the covered area of each zone."""
-    sums: list[float] = np.bincount(PARCELS.zone, found.covered_m2(k), minlength=2).tolist()
+    sums: list[float] = np.bincount(SECTIONS.zone, found.covered_m2(k), minlength=2).tolist()
     return sums
 
 
@@ -139,18 +139,18 @@ def test_what_was_not_asked_for_is_refused() -> None:
     with pytest.raises(ValueError, match="k must"):
         covered(max_count=2).collect_covered(0)
     with pytest.raises(ValueError, match="zone"):
-        Parcels.from_zones([])
+        ZoneSections.from_zones([])
 
 
 # -- laws -----------------------------------------------------------------------------------------
 
 
-def test_parcels_make_up_the_zones() -> None:
+def test_sections_make_up_the_zones() -> None:
     for number, zone in enumerate(ZONES):
-        parts = PARCELS.shape[PARCELS.zone == number]
+        parts = SECTIONS.shape[SECTIONS.zone == number]
         assert shapely.area(parts).sum() == pytest.approx(zone.area)
         assert shapely.union_all(parts).symmetric_difference(zone).area < 1e-6
-    large = Parcels.from_zones([shapely.box(0, 0, 1e6, 1e6)], 1.0)
+    large = ZoneSections.from_zones([shapely.box(0, 0, 1e6, 1e6)], 1.0)
     assert len(large) <= area.MAX_CELLS * 1.1
 
 
@@ -203,7 +203,7 @@ def test_order_does_not_matter(shapes: list[Polygon], chance: Any) -> None:
     turned = list(range(len(shapes)))
     chance.shuffle(turned)
     one = covered(*shapes)
-    other = compute_area_coverage(PARCELS, shapes_of(*(shapes[i] for i in turned)), np.array(turned), 3)
+    other = compute_area_coverage(SECTIONS, shapes_of(*(shapes[i] for i in turned)), np.array(turned), 3)
     for k in (1, 2, 3):
         assert other.covered_m2(k) == pytest.approx(one.covered_m2(k), abs=1e-6)
     stamps = np.arange(len(shapes))
@@ -224,8 +224,8 @@ def test_changes_one_at_a_time_give_what_computing_everything_gives(
             now[100 + step] = new
         stamps = np.array(sorted(now), dtype=np.int64)
         views_now = shapes_of(*(now[stamp] for stamp in stamps.tolist()))
-        found = compute_area_coverage(PARCELS, views_now, stamps, 3, before=found)
-        anew = compute_area_coverage(PARCELS, views_now, stamps, 3)
+        found = compute_area_coverage(SECTIONS, views_now, stamps, 3, before=found)
+        anew = compute_area_coverage(SECTIONS, views_now, stamps, 3)
         assert found.recomputed_count <= anew.recomputed_count
         for k in (1, 2, 3):
             assert found.covered_m2(k).tolist() == anew.covered_m2(k).tolist()
@@ -239,9 +239,9 @@ def test_a_change_is_recomputed_where_it_is_and_nowhere_else() -> None:
     before = covered(*shapes)
     stamps = np.arange(len(shapes))
     stamps[0], shapes[0] = 1000, sector((-30, -30), 0, 360, 3)
-    after = compute_area_coverage(PARCELS, shapes_of(*shapes), stamps, 3, before=before)
+    after = compute_area_coverage(SECTIONS, shapes_of(*shapes), stamps, 3, before=before)
     assert 1 <= after.recomputed_count <= 4 < before.recomputed_count
-    same = compute_area_coverage(PARCELS, shapes_of(*shapes), stamps, 3, before=after)
+    same = compute_area_coverage(SECTIONS, shapes_of(*shapes), stamps, 3, before=after)
     assert same.recomputed_count == 0
 
 
@@ -253,7 +253,7 @@ def test_views_cut_by_the_same_walls_are_added_up_right(town: list[Polygon], tur
         Camera(50, 3, 270, 60, 60),
     ]
     shapes = [seen(camera, *town) for camera in cameras]
-    found = compute_area_coverage(PARCELS, shapes_of(*shapes), np.arange(3), 3)
+    found = compute_area_coverage(SECTIONS, shapes_of(*shapes), np.arange(3), 3)
     assert obstacles(*town).tree is not None
     for k in (1, 2):
         expected = common(at_least(k, *shapes), CITY)

@@ -13,6 +13,7 @@ from app.geo.coverage import candidates
 from app.geo.coverage.assessment import (
     COVERED,
     MET,
+    REASONS,
     STATUSES,
     Assessment,
     DeviceTable,
@@ -23,6 +24,8 @@ from app.geo.coverage.assessment import (
     assess_coverage,
     name_reasons,
 )
+from app.geo.coverage.candidates import PAIR_TESTS
+from app.geo.coverage.tables import STATE_TESTS, build_reason_sets, check_reasons_fit
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.visibility import reach
 from tests.geo import oracle
@@ -516,3 +519,16 @@ def test_table_lengths_and_ranks() -> None:
     assert isinstance(devices, DeviceTable)
     assert len(devices) == 3
     assert devices.rank.tolist() == [2, 1, 0]
+
+
+def test_reasons_have_room_for_more() -> None:
+    check_reasons_fit([*REASONS, "a further reason"])
+    with pytest.raises(OverflowError, match="widen ReasonSets"):
+        check_reasons_fit(["reason"] * 17)
+    last = build_reason_sets([(15, np.array([True, False])), (0, np.array([True, True]))])
+    assert last.tolist() == [(1 << 15) + 1, 1]
+
+
+def test_every_reason_has_one_test() -> None:
+    codes = [code for code, _ in (*STATE_TESTS, *PAIR_TESTS)]
+    assert sorted(codes) == [code for code, name in enumerate(REASONS) if name != "none"]

@@ -76,7 +76,7 @@ def looked(
     shapes = np.array([moved(shape) for shape in buildings], dtype=object)
     by_hand = {row: moved(shape) for row, shape in (drawn or {}).items()}
     sight = LinesOfSight(Obstacles(shapes, high), one * camera.mount_m, np.array([camera.indoor]), by_hand)
-    return assess_coverage(points, devices, Parameters(), FRAME, sight=sight)
+    return assess_coverage(points, devices, Parameters(), FRAME, visibility=sight)
 
 
 def reasons(*arguments: Any, **more: Any) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Area coverage: the covered area of each zone, k-fold coverage, gaps, and what each camera adds.
 
-No I/O. Parcels whose fields of view have not changed keep their result, so a changed camera or state is recomputed
+No I/O. Sections whose fields of view have not changed keep their result, so a changed camera or state is recomputed
 only where it is.
 """
 
@@ -26,7 +26,7 @@ from app.analysis.queries import Columns
 from app.analysis.results import Analysis
 from app.geo.arrays import Ints
 from app.geo.coverage import assessment as engine
-from app.geo.coverage.area import CoveredParcels, Parcels, compute_area_coverage
+from app.geo.coverage.area import CoveredSections, ZoneSections, compute_area_coverage
 from app.geo.coverage.overlap import keep_areas
 from app.geo.projection.local_projection import LocalProjection
 from app.geo.rings.outline import divide_edges
@@ -50,28 +50,28 @@ class AreaQuery:
 
 
 @dataclass(frozen=True, eq=False)
-class _ZoneParcels:
-    """The zones of a jurisdiction, cut into parcels along a grid."""
+class _ZoneSections:
+    """The zones of a jurisdiction, cut into sections along a grid."""
 
     source: Columns
     """The table of rings it is computed from."""
     projection: LocalProjection
     levels: tuple[Level, ...]
-    parcels: Parcels
+    sections: ZoneSections
 
-    def find_parcels(self, level: Level) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        return np.asarray(self.parcels.zone == self.levels.index(level))
+    def find_sections(self, level: Level) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return np.asarray(self.sections.zone == self.levels.index(level))
 
 
 @dataclass(frozen=True, eq=False)
 class _CoveredZones:
-    zones: _ZoneParcels
+    zones: _ZoneSections
     views: FieldsOfView | None
     rows: Ints
     """Rows of the cameras that count."""
     left_out: dict[str, int]
     """Number of cameras that do not count, by reason."""
-    cover: CoveredParcels
+    cover: CoveredSections
 
 
 def build_area(analysis: Analysis, query: AreaQuery) -> dict[str, Any]:
@@ -147,14 +147,14 @@ def add_metadata(result: dict[str, Any], covered: _CoveredZones | None, levels: 
     missing = [
         {"what": "area", "level": level, "reason": RING_NOT_REGISTERED} for level in levels if level not in known_levels
     ]
-    result["parameters"] |= {"cell_m": covered.zones.parcels.cell_m if covered else None}
+    result["parameters"] |= {"cell_m": covered.zones.sections.cell_m if covered else None}
     result["not_assessed"] = [entry for entry in result["not_assessed"] if entry["what"] != "area"] + missing
     return result
 
 
 def _build_zone(covered: _CoveredZones, level: Level, k: int) -> dict[str, Any]:
-    rows = covered.zones.find_parcels(level)
-    total_m2 = float(covered.zones.parcels.area_m2[rows].sum())
+    rows = covered.zones.find_sections(level)
+    total_m2 = float(covered.zones.sections.area_m2[rows].sum())
     covered_m2 = [float(covered.cover.covered_m2(times)[rows].sum()) for times in range(1, k + 1)]
     return {"zone": level, **build_extent(total_m2, covered_m2)}
 
@@ -204,7 +204,7 @@ def compute_covered_zones(analysis: Analysis, query: AreaQuery) -> _CoveredZones
     )
 
 
-def _cut_zones(table: Columns, projection: LocalProjection, earlier: _ZoneParcels | None) -> _ZoneParcels:
+def _cut_zones(table: Columns, projection: LocalProjection, earlier: _ZoneSections | None) -> _ZoneSections:
     if earlier is not None and earlier.source is table and earlier.projection == projection:
         return earlier
     rings = {level: shapely.from_wkb(wkb) for level, wkb in zip(table["level"], table["shape"], strict=True)}
@@ -218,17 +218,17 @@ def _cut_zones(table: Columns, projection: LocalProjection, earlier: _ZoneParcel
             if not zone.is_empty:
                 levels.append(level)
                 shapes.append(zone)
-    return _ZoneParcels(table, projection, tuple(levels), Parcels.from_zones(shapes))
+    return _ZoneSections(table, projection, tuple(levels), ZoneSections.from_zones(shapes))
 
 
 def _cover_zones(
-    analysis: Analysis, query: AreaQuery, zones: _ZoneParcels, k: int, earlier: _CoveredZones | None
+    analysis: Analysis, query: AreaQuery, zones: _ZoneSections, k: int, earlier: _CoveredZones | None
 ) -> _CoveredZones:
     views = compute_fields_of_view(analysis, query.function)
     earlier_cover = None if earlier is None else earlier.cover
     if views is None:
         no_rows = np.empty(0, np.int64)
-        nothing = compute_area_coverage(zones.parcels, np.empty(0, dtype=object), no_rows, k, earlier_cover)
+        nothing = compute_area_coverage(zones.sections, np.empty(0, dtype=object), no_rows, k, earlier_cover)
         return _CoveredZones(zones, None, no_rows, {}, nothing)
     count = len(views.codes)
     devices = analysis.assessment.devices
@@ -244,7 +244,7 @@ def _cover_zones(
         "indoors": int((able & in_use & ~outdoors).sum()),
         "not_working": int((able & in_use & outdoors & ~working).sum()) if query.working else 0,
     }
-    covered = compute_area_coverage(zones.parcels, views.views.shape[rows], views.stamp[rows], k, earlier_cover)
+    covered = compute_area_coverage(zones.sections, views.views.shape[rows], views.stamp[rows], k, earlier_cover)
     return _CoveredZones(zones, views, rows, left_out, covered)
 
 

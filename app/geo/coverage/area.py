@@ -1,8 +1,8 @@
 """Area coverage: the area of zones that fields of view cover, once and k times, the gaps, and the share of each device.
 
-Zones are cut along a grid into parcels. A parcel whose fields of view have not changed keeps its result, and the result
-after a change equals a full computation. Covered areas and gaps together make up the zone. All coordinates are metres
-of one local projection.
+Zones are cut along a grid into sections. A section whose fields of view have not changed keeps its result, and the
+result after a change equals a full computation. Covered areas and gaps together make up the zone. All coordinates are
+metres of one local projection.
 """
 
 import os
@@ -30,14 +30,14 @@ MAX_PIECES: Final = 2_000_000
 BATCH_PIECES: Final = 10_000
 """Pieces of fields of view that one thread computes together."""
 _FEW_CHANGES: Final = 1_000
-"""Changed fields of view up to which only the parcels that they touch are computed."""
+"""Changed fields of view up to which only the sections that they touch are computed."""
 _FEW_CELLS: Final = 32
 _SPECK_M2: Final = 1e-6
 """A smaller piece comes from rounding and is not a gap."""
 
 
 @dataclass(frozen=True, eq=False)
-class Parcels:
+class ZoneSections:
     """Zones cut along a grid; p rows, one for each piece of a zone in a cell.
 
     Parameters
@@ -46,10 +46,10 @@ class Parcels:
     origin, cell_m, width, height
         The grid: its south-west corner, the side of a cell, and the number of cells.
     zone : ndarray of int, shape (p,)
-        Zone of each parcel.
+        Zone of each section.
     shape : ndarray of Polygon or MultiPolygon, shape (p,)
     whole : ndarray of bool, shape (p,)
-        Which parcels fill their cell.
+        Which sections fill their cell.
     first : ndarray of int, shape (width * height + 1,)
         Rows ``first[c]:first[c + 1]`` are in cell c.
     """
@@ -65,8 +65,8 @@ class Parcels:
     first: Ints
 
     @classmethod
-    def from_zones(cls, zones: Sequence[Polygon | MultiPolygon], cell_m: float = CELL_M) -> "Parcels":
-        """Return the parcels of zones, in metres, that do not overlap; raise ValueError if there is none or one is empty."""
+    def from_zones(cls, zones: Sequence[Polygon | MultiPolygon], cell_m: float = CELL_M) -> "ZoneSections":
+        """Return the sections of zones that do not overlap; raise ValueError without zones or if one is empty."""
         shapes = np.array(zones, dtype=object)
         if not len(shapes) or shapely.is_empty(shapes).any():
             raise ValueError("at least one zone is needed, and none may be empty")
@@ -106,12 +106,12 @@ class Parcels:
         )
 
     def __len__(self) -> int:
-        """Return the number of parcels."""
+        """Return the number of sections."""
         return len(self.zone)
 
     @cached_property
     def area_m2(self) -> Floats:
-        """Area of each parcel, shape (p,)."""
+        """Area of each section, shape (p,)."""
         return np.asarray(shapely.area(self.shape))
 
     def compute_corners(self, cells: Ints) -> Floats:
@@ -120,7 +120,7 @@ class Parcels:
         return np.asarray(self.origin + np.column_stack([column, row]) * self.cell_m)
 
     def find_entered(self, bounds: Floats) -> tuple[Ints, Ints]:
-        """Return row and parcel of all pairs in which the bounds of the row enter the cell of the parcel.
+        """Return row and section of all pairs in which the bounds of the row enter the cell of the section.
 
         Raises
         ------
@@ -147,13 +147,13 @@ class Parcels:
         row, within, _ = expand_ranges(columns * rows, np.zeros(len(low), np.int64))
         cell = (low[row, 1] + within // columns[row]) * self.width + low[row, 0]
         cell += within % columns[row]
-        pair, _, parcel = expand_ranges(np.diff(self.first)[cell], self.first[cell])
-        return row[pair], parcel
+        pair, _, section = expand_ranges(np.diff(self.first)[cell], self.first[cell])
+        return row[pair], section
 
 
 @dataclass(frozen=True, eq=False)
-class ParcelCoverage:
-    """The result for one parcel."""
+class SectionCoverage:
+    """The result for one section."""
 
     key: bytes
     """Identifiers of its fields of view as bytes: an equal key means an equal result."""
@@ -169,22 +169,22 @@ class ParcelCoverage:
 
 
 @dataclass(frozen=True, eq=False)
-class CoveredParcels:
-    """The coverage of parcels by fields of view."""
+class CoveredSections:
+    """The coverage of sections by fields of view."""
 
-    parcels: Parcels
+    sections: ZoneSections
     max_count: int
-    parcel_coverage: dict[int, ParcelCoverage]
-    """By parcel; parcels that no field of view enters are left out."""
+    section_coverage: dict[int, SectionCoverage]
+    """By section; sections that no field of view enters are left out."""
     recomputed_count: int
-    """Number of parcels that were computed and not taken over."""
+    """Number of sections that were computed and not taken over."""
     view_id: Ints
     """Identifiers of all fields of view, ascending, shape (n,)."""
     bounds: Floats
     """Their bounds, shape (n, 4), NaN if a field of view is empty."""
 
     def covered_m2(self, k: int = 1) -> Floats:
-        """Return the area of each parcel that at least k devices cover, shape (p,).
+        """Return the area of each section that at least k devices cover, shape (p,).
 
         Raises
         ------
@@ -192,10 +192,10 @@ class CoveredParcels:
             k is greater than `max_count`.
         """
         self._check_count(k)
-        area = np.zeros(len(self.parcels))
-        for parcel, coverage in self.parcel_coverage.items():
-            area[parcel] = coverage.area_m2[k - 1]
-        return np.minimum(area, self.parcels.area_m2)
+        area = np.zeros(len(self.sections))
+        for section, coverage in self.section_coverage.items():
+            area[section] = coverage.area_m2[k - 1]
+        return np.minimum(area, self.sections.area_m2)
 
     def compute_view_areas(self, view_ids: Ints) -> tuple[Floats, Floats]:
         """Return the area of the zones that each field of view covers, and the part that no other one covers, in m2.
@@ -207,8 +207,8 @@ class CoveredParcels:
         """
         order = np.argsort(view_ids)
         seen, exclusive = np.zeros(len(view_ids)), np.zeros(len(view_ids))
-        if self.parcel_coverage and len(view_ids):
-            coverages = list(self.parcel_coverage.values())
+        if self.section_coverage and len(view_ids):
+            coverages = list(self.section_coverage.values())
             ids = np.concatenate([coverage.view_id for coverage in coverages])
             index = order[np.searchsorted(view_ids[order], ids)]
             np.add.at(seen, index, np.concatenate([coverage.seen_m2 for coverage in coverages]))
@@ -216,11 +216,11 @@ class CoveredParcels:
         return seen, exclusive
 
     def collect_covered(self, k: int = 1) -> Shapes:
-        """Return the area of each parcel that at least k devices cover, as MultiPolygons, shape (p,)."""
+        """Return the area of each section that at least k devices cover, as MultiPolygons, shape (p,)."""
         self._check_count(k)
-        polygons = [coverage.at_least[k - 1] for coverage in self.parcel_coverage.values()]
-        row = np.repeat(np.array(list(self.parcel_coverage), np.int64), [len(shapes) for shapes in polygons])
-        return collect_multipolygons(np.concatenate([np.empty(0, dtype=object), *polygons]), row, len(self.parcels))
+        polygons = [coverage.at_least[k - 1] for coverage in self.section_coverage.values()]
+        row = np.repeat(np.array(list(self.section_coverage), np.int64), [len(shapes) for shapes in polygons])
+        return collect_multipolygons(np.concatenate([np.empty(0, dtype=object), *polygons]), row, len(self.sections))
 
     def find_gaps(self, zones: Ints, k: int = 1, min_m2: float = 0.0) -> tuple[Shapes, Ints]:
         """Return the connected areas that fewer than k devices cover, largest first.
@@ -241,8 +241,8 @@ class CoveredParcels:
         gaps, gap_zones = [np.empty(0, dtype=object)], [np.empty(0, np.int64)]
         covered = self.collect_covered(k)
         for zone in zones.tolist():
-            covered_in_zone = covered[(self.parcels.zone == zone) & ~shapely.is_empty(covered)]
-            zone_gaps = subtract_covered(self.parcels.zones[zone], covered_in_zone)
+            covered_in_zone = covered[(self.sections.zone == zone) & ~shapely.is_empty(covered)]
+            zone_gaps = subtract_covered(self.sections.zones[zone], covered_in_zone)
             zone_gaps = zone_gaps[shapely.area(zone_gaps) >= max(min_m2, _SPECK_M2)]
             gaps.append(zone_gaps)
             gap_zones.append(np.full(len(zone_gaps), zone))
@@ -256,64 +256,66 @@ class CoveredParcels:
 
 
 def compute_area_coverage(
-    parcels: Parcels,
+    sections: ZoneSections,
     shape: Shapes,
     view_id: Ints,
     max_count: int = 2,
-    before: CoveredParcels | None = None,
-) -> CoveredParcels:
-    """Return the coverage of parcels by fields of view.
+    before: CoveredSections | None = None,
+) -> CoveredSections:
+    """Return the coverage of sections by fields of view.
 
     Parameters
     ----------
-    parcels : Parcels
+    sections : ZoneSections
     shape : ndarray of Polygon or MultiPolygon, shape (n,)
         Valid fields of view, in metres; empty ones cover nothing.
     view_id : ndarray of int, shape (n,)
         Identifiers of the fields of view, all different: another shape has another identifier.
     max_count : int, optional
         Greatest number of times that an area is counted as covered, at least 2.
-    before : CoveredParcels, optional
-        An earlier result for the same parcels: what is the same there is not computed again.
+    before : CoveredSections, optional
+        An earlier result for the same sections: what is the same there is not computed again.
 
     Raises
     ------
     TooLarge
-        The shapes enter more than `MAX_PIECES` parcels.
+        The shapes enter more than `MAX_PIECES` sections.
     ValueError
         `max_count` is below 2.
     """
     if max_count < 2:
         raise ValueError("max_count must be at least 2")
-    earlier = before if before and before.parcels is parcels and before.max_count == max_count else None
+    earlier = before if before and before.sections is sections and before.max_count == max_count else None
     bounds = _compute_bounds(shape, view_id, earlier)
-    known = earlier.parcel_coverage if earlier else {}
-    touched = None if earlier is None else _find_touched_parcels(earlier, view_id, bounds)
-    row, parcel = _find_pieces(parcels, bounds, touched)
-    order = np.lexsort((view_id[row], parcel))
-    row, parcel = row[order], parcel[order]
-    first = np.flatnonzero(np.diff(parcel, prepend=-1))
+    earlier_results = earlier.section_coverage if earlier else {}
+    touched = None if earlier is None else _find_touched_sections(earlier, view_id, bounds)
+    row, section = _find_pieces(sections, bounds, touched)
+    order = np.lexsort((view_id[row], section))
+    row, section = row[order], section[order]
+    first = np.flatnonzero(np.diff(section, prepend=-1))
     ids, limits = view_id[row], np.append(first, len(row)).tolist()
-    coverage: dict[int, ParcelCoverage] = {}
+    coverage: dict[int, SectionCoverage] = {}
     if touched is not None:
         touched_set = set(touched.tolist())
-        coverage = {number: result for number, result in known.items() if number not in touched_set}
+        coverage = {number: result for number, result in earlier_results.items() if number not in touched_set}
     keys: dict[int, bytes] = {}
-    for index, number in enumerate(parcel[first].tolist()):
+    for index, number in enumerate(section[first].tolist()):
         key = ids[limits[index] : limits[index + 1]].tobytes()
-        if number in known and known[number].key == key:
-            coverage[number] = known[number]
+        if number in earlier_results and earlier_results[number].key == key:
+            coverage[number] = earlier_results[number]
         else:
             keys[number] = key
-    new = np.isin(parcel, np.array(list(keys), np.int64))
-    for results in _iter_results(parcels, shape[row[new]], view_id[row[new]], parcel[new], max_count, keys):
+    new = np.isin(section, np.array(list(keys), np.int64))
+    for results in _iter_results(sections, shape[row[new]], view_id[row[new]], section[new], max_count, keys):
         coverage |= results
-    # In the order of parcels, so that sums do not depend on what was known before.
+    # In the order of sections, so that sums do not depend on what was known before.
     order = np.argsort(view_id, kind="stable")
-    return CoveredParcels(parcels, max_count, dict(sorted(coverage.items())), len(keys), view_id[order], bounds[order])
+    return CoveredSections(
+        sections, max_count, dict(sorted(coverage.items())), len(keys), view_id[order], bounds[order]
+    )
 
 
-def _compute_bounds(shape: Shapes, view_id: Ints, earlier: CoveredParcels | None) -> Floats:
+def _compute_bounds(shape: Shapes, view_id: Ints, earlier: CoveredSections | None) -> Floats:
     """Return the bounds of shapes; those that an earlier result has are taken over."""
     if earlier is None or not len(earlier.view_id):
         return np.asarray(shapely.bounds(shape)).reshape(-1, 4)
@@ -324,80 +326,80 @@ def _compute_bounds(shape: Shapes, view_id: Ints, earlier: CoveredParcels | None
     return bounds
 
 
-def _find_touched_parcels(earlier: CoveredParcels, view_id: Ints, bounds: Floats) -> Ints | None:
-    """Return the parcels that a new or a removed field of view enters; None if there are many changes."""
+def _find_touched_sections(earlier: CoveredSections, view_id: Ints, bounds: Floats) -> Ints | None:
+    """Return the sections that a new or a removed field of view enters; None if there are many changes."""
     added = ~np.isin(view_id, earlier.view_id)
     removed = ~np.isin(earlier.view_id, view_id)
     if added.sum() + removed.sum() > _FEW_CHANGES:
         return None
     changed = np.concatenate([bounds[added], earlier.bounds[removed]])
-    return np.unique(earlier.parcels.find_entered(changed[~np.isnan(changed[:, 0])])[1])
+    return np.unique(earlier.sections.find_entered(changed[~np.isnan(changed[:, 0])])[1])
 
 
-def _find_pieces(parcels: Parcels, bounds: Floats, touched: Ints | None) -> tuple[Ints, Ints]:
-    """Return row and parcel of all pairs, or of those with the touched parcels."""
+def _find_pieces(sections: ZoneSections, bounds: Floats, touched: Ints | None) -> tuple[Ints, Ints]:
+    """Return row and section of all pairs, or of those with the touched sections."""
     rows = np.flatnonzero(~np.isnan(bounds[:, 0]))
     if touched is None:
-        row, parcel = parcels.find_entered(bounds[rows])
-        return rows[row], parcel
-    cells = np.unique(np.searchsorted(parcels.first, touched, side="right") - 1)
+        row, section = sections.find_entered(bounds[rows])
+        return rows[row], section
+    cells = np.unique(np.searchsorted(sections.first, touched, side="right") - 1)
     if len(cells) <= _FEW_CELLS:
-        near = np.zeros(len(rows), np.bool_)
-        for west, south in parcels.compute_corners(cells).tolist():
+        is_near = np.zeros(len(rows), np.bool_)
+        for west, south in sections.compute_corners(cells).tolist():
             # A little more than the cell: `find_entered` decides below which cells are entered.
-            side = parcels.cell_m + 1.0
-            near |= (
+            side = sections.cell_m + 1.0
+            is_near |= (
                 (bounds[rows, 0] <= west + side)
                 & (bounds[rows, 2] >= west - 1.0)
                 & (bounds[rows, 1] <= south + side)
                 & (bounds[rows, 3] >= south - 1.0)
             )
-        rows = rows[near]
-    row, parcel = parcels.find_entered(bounds[rows])
-    is_touched = np.isin(parcel, touched)
-    return rows[row[is_touched]], parcel[is_touched]
+        rows = rows[is_near]
+    row, section = sections.find_entered(bounds[rows])
+    is_touched = np.isin(section, touched)
+    return rows[row[is_touched]], section[is_touched]
 
 
 def _iter_results(
-    parcels: Parcels, shape: Shapes, view_id: Ints, parcel: Ints, max_count: int, keys: dict[int, bytes]
-) -> Iterator[dict[int, ParcelCoverage]]:
-    """Yield the results for the parcels in `keys`, some parcels at a time, computed on every core.
+    sections: ZoneSections, shape: Shapes, view_id: Ints, section: Ints, max_count: int, keys: dict[int, bytes]
+) -> Iterator[dict[int, SectionCoverage]]:
+    """Yield the results for the sections in `keys`, some sections at a time, computed on every core.
 
     GEOS releases the lock of the interpreter, so threads run in parallel.
     """
-    starts = np.arange(0, len(parcel), BATCH_PIECES)
-    starts = np.unique(np.searchsorted(parcel, parcel[starts]))  # a parcel is in one batch
-    ends = np.append(starts[1:], len(parcel))
+    starts = np.arange(0, len(section), BATCH_PIECES)
+    starts = np.unique(np.searchsorted(section, section[starts]))  # a section is in one batch
+    ends = np.append(starts[1:], len(section))
 
-    def compute_batch(first: int, last: int) -> dict[int, ParcelCoverage]:
-        batch_keys = {number: keys[number] for number in np.unique(parcel[first:last]).tolist()}
+    def compute_batch(first: int, last: int) -> dict[int, SectionCoverage]:
+        batch_keys = {number: keys[number] for number in np.unique(section[first:last]).tolist()}
         rows = slice(first, last)
-        return _compute_parcels(parcels, shape[rows], view_id[rows], parcel[rows], max_count, batch_keys)
+        return _compute_sections(sections, shape[rows], view_id[rows], section[rows], max_count, batch_keys)
 
     if len(starts) < 2:
-        yield compute_batch(0, len(parcel))
+        yield compute_batch(0, len(section))
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(compute_batch, starts.tolist(), ends.tolist())
 
 
-def _compute_parcels(
-    parcels: Parcels, shape: Shapes, view_id: Ints, parcel: Ints, max_count: int, keys: dict[int, bytes]
-) -> dict[int, ParcelCoverage]:
-    """Return the results for the parcels in `keys`; rows are sorted by parcel."""
-    pieces = _clip_to_parcels(parcels, shape, parcel)
+def _compute_sections(
+    sections: ZoneSections, shape: Shapes, view_id: Ints, section: Ints, max_count: int, keys: dict[int, bytes]
+) -> dict[int, SectionCoverage]:
+    """Return the results for the sections in `keys`; rows are sorted by section."""
+    pieces = _clip_to_sections(sections, shape, section)
     has_area = ~shapely.is_empty(pieces)
-    levels = compute_overlap_levels(pieces[has_area], parcel[has_area], max_count)
+    levels = compute_overlap_levels(pieces[has_area], section[has_area], max_count)
     seen, exclusive = shapely.area(pieces), np.zeros(len(pieces))
     exclusive[has_area] = levels.exclusive_m2
     level_areas = [shapely.area(level) for level in levels.at_least]
     numbers = np.array(list(keys), np.int64)
-    rows = np.searchsorted(parcel, numbers), np.searchsorted(parcel, numbers, "right")
+    rows = np.searchsorted(section, numbers), np.searchsorted(section, numbers, "right")
     clusters = np.searchsorted(levels.group, numbers), np.searchsorted(levels.group, numbers, "right")
     columns = (column.tolist() for column in (numbers, *rows, *clusters))
     results = {}
     for number, row_start, row_end, start, end in zip(*columns, strict=True):
-        results[number] = ParcelCoverage(
+        results[number] = SectionCoverage(
             keys[number],
             view_id[row_start:row_end],
             seen[row_start:row_end],
@@ -408,12 +410,12 @@ def _compute_parcels(
     return results
 
 
-def _clip_to_parcels(parcels: Parcels, shape: Shapes, parcel: Ints) -> Shapes:
-    """Return the intersection of each shape with its parcel."""
+def _clip_to_sections(sections: ZoneSections, shape: Shapes, section: Ints) -> Shapes:
+    """Return the intersection of each shape with its section."""
     pieces = shape.copy()
     bounds = shapely.bounds(shape).reshape(-1, 4)
-    limits = shapely.bounds(parcels.shape[parcel]).reshape(-1, 4)
+    limits = shapely.bounds(sections.shape[section]).reshape(-1, 4)
     within = (bounds[:, :2] >= limits[:, :2]).all(axis=1) & (bounds[:, 2:] <= limits[:, 2:]).all(axis=1)
-    cut = np.flatnonzero(~(within & parcels.whole[parcel]))
-    pieces[cut] = keep_areas(shapely.intersection(shape[cut], parcels.shape[parcel[cut]]))
+    cut = np.flatnonzero(~(within & sections.whole[section]))
+    pieces[cut] = keep_areas(shapely.intersection(shape[cut], sections.shape[section[cut]]))
     return pieces

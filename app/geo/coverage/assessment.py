@@ -136,7 +136,7 @@ class Assessment:
     candidate_count: Ints
     """Shape (u,): number of candidates."""
     reason_count: Ints
-    """Shape (u, 9): candidates by reason, in the order of `REASONS`; the last is 1 if the primary reason is ``none``."""
+    """Shape (u, 9): candidates by reason, in the order of `REASONS`; the last is 1 if the first reason is ``none``."""
     primary: NDArray[np.int8]
     """Shape (u,): code of the reason to name first, `MET` if the need is met."""
     best: Ints
@@ -205,10 +205,10 @@ class Assessment:
         nearest: tuple[ExplainedCandidate, ...] = ()
         if primary == NONE and self.best[need] >= 0:
             row, not_assigned = slice(need, need + 1), np.zeros(1, np.bool_)
-            other = Candidates(
+            nearest_other = Candidates(
                 np.array([need]), self.best[row], self.best_distance_m[row], not_assigned, self.best_reasons[row]
             )
-            nearest = explain_candidates(context, other, np.zeros(1, np.bool_))
+            nearest = explain_candidates(context, nearest_other, np.zeros(1, np.bool_))
         return ExplainedNeed(
             need=context.points.needs[int(self.need_point[need])][int(self.need_index[need])],
             met=bool(self.met[need]),
@@ -216,7 +216,7 @@ class Assessment:
             count=int(self.count[need]),
             groups=int(self.groups[need]),
             primary=None if primary == MET else REASONS[primary],
-            candidates=explain_candidates(context, candidates.take(order), self._counting[order]),
+            candidates=explain_candidates(context, candidates.select_rows(order), self._counting[order]),
             nearest=nearest[0] if nearest else None,
         )
 
@@ -246,7 +246,7 @@ class Assessment:
                 vars(devices)[name] = vars(before)[name]
         context = replace(self._context, devices=devices)
         best = BestCandidates(self.reason_count, self.primary, self.best, self.best_distance_m, self.best_reasons)
-        return _conclude(context, self._candidates.with_device_states(devices), best)
+        return _build_assessment(context, self._candidates.with_device_states(devices), best)
 
 
 def assess_coverage(
@@ -255,7 +255,7 @@ def assess_coverage(
     parameters: Parameters,
     projection: LocalProjection,
     roadside: Roadside | None = None,
-    sight: LinesOfSight | None = None,
+    visibility: LinesOfSight | None = None,
     before: Assessment | None = None,
 ) -> Assessment:
     """Return which control points are covered, and what is missing where they are not.
@@ -269,7 +269,7 @@ def assess_coverage(
         The projection in which distances are measured.
     roadside : Roadside, optional
         For points that are locations on roads.
-    sight : LinesOfSight, optional
+    visibility : LinesOfSight, optional
         Buildings that can block views, and view polygons that units registered.
     before : Assessment, optional
         An earlier one. If it has the same objects as points, parameters and buildings, only devices that changed are
@@ -341,14 +341,16 @@ def assess_coverage(
     """
     if np.any(devices.assigned >= len(points)) or np.any(devices.installation >= len(devices)):
         raise ValueError("a device refers to a control point or checkpoint that is not there")
-    context = CoverageContext.from_tables(points, devices, parameters, projection, roadside, sight)
+    context = CoverageContext.from_tables(points, devices, parameters, projection, roadside, visibility)
     earlier_row = None if before is None else match_unchanged_devices(context, before._context)
     if before is None or earlier_row is None:
-        return _conclude(context, Candidates.from_context(context))
-    return _conclude(context, Candidates.refresh(context, before._candidates, earlier_row))
+        return _build_assessment(context, Candidates.from_context(context))
+    return _build_assessment(context, Candidates.refresh(context, before._candidates, earlier_row))
 
 
-def _conclude(context: CoverageContext, candidates: Candidates, before: BestCandidates | None = None) -> Assessment:
+def _build_assessment(
+    context: CoverageContext, candidates: Candidates, before: BestCandidates | None = None
+) -> Assessment:
     """Return the assessment that follows from the candidates and their reasons."""
     needs = context.needs
     counts = count_devices(context, candidates)

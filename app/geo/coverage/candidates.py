@@ -118,10 +118,10 @@ def is_wrong_function(pairs: NeedPairs) -> Bools:
 def is_wrong_direction(pairs: NeedPairs) -> Bools:
     """Return which devices do not serve the direction of the need, or look across the road of the point."""
     direction = pairs.context.needs.direction[pairs.need]
-    wrong: Bools = (direction != 0) & (pairs.context.devices.directions[pairs.device] & direction == 0)
+    is_wrong: Bools = (direction != 0) & (pairs.context.devices.directions[pairs.device] & direction == 0)
     if pairs.context.roadside is not None:
-        wrong |= (direction != 0) & _looks_across(pairs, pairs.context.roadside)
-    return wrong
+        is_wrong |= (direction != 0) & _looks_across(pairs, pairs.context.roadside)
+    return is_wrong
 
 
 def _looks_across(pairs: NeedPairs, roadside: Roadside) -> Bools:
@@ -206,12 +206,12 @@ class Candidates:
         current_row[earlier_row[earlier_row >= 0]] = np.flatnonzero(earlier_row >= 0)
         device = current_row[before.device]
         unchanged = np.flatnonzero(device >= 0)
-        retained = replace(before.take(unchanged), device=device[unchanged]).with_device_states(context.devices)
+        retained = replace(before.select_rows(unchanged), device=device[unchanged]).with_device_states(context.devices)
         columns = [np.concatenate([getattr(retained, name), getattr(fresh, name)]) for name in vars(before)]
         order = np.lexsort((columns[1], columns[0]))
         return cls(*(column[order] for column in columns))
 
-    def take(self, rows: Ints) -> "Candidates":
+    def select_rows(self, rows: Ints) -> "Candidates":
         """Return some rows, in the order of `rows`."""
         return Candidates(*(column[rows] for column in vars(self).values()))
 
@@ -284,13 +284,13 @@ def _search_nearest(
     sites, xy, m = context.sites, context.optics.xy, max(len(context.devices), 1)
     site = context.needs.point[need]
     tree = cKDTree(xy[able])
-    _, near = tree.query(sites.xy[site], k=np.arange(1, min(neighbours, len(able)) + 1))
-    is_free = ~np.isin(need[:, np.newaxis] * m + able[near], excluded)
+    _, neighbour = tree.query(sites.xy[site], k=np.arange(1, min(neighbours, len(able)) + 1))
+    is_free = ~np.isin(need[:, np.newaxis] * m + able[neighbour], excluded)
     rows = np.flatnonzero(is_free.any(axis=1))
     if not len(rows):
         return rows, rows, np.empty(0)
     site = site[rows]
-    first = able[near[rows, np.argmax(is_free[rows], axis=1)]]
+    first = able[neighbour[rows, np.argmax(is_free[rows], axis=1)]]
     bound = sites.distance(site, xy[first]) + sites.radius_m[site]
     lists = tree.query_ball_point(sites.xy[site], bound * (1 + 1e-9) + 1e-6)
     index = np.repeat(np.arange(len(rows)), [len(items) for items in lists])

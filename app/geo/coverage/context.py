@@ -29,7 +29,7 @@ class CoverageContext:
     optics: DeviceOptics
     needs: NeedTable
     roadside: Roadside | None = None
-    sight: LinesOfSight | None = None
+    visibility: LinesOfSight | None = None
 
     @classmethod
     def from_tables(
@@ -39,7 +39,7 @@ class CoverageContext:
         parameters: Parameters,
         projection: LocalProjection,
         roadside: Roadside | None = None,
-        sight: LinesOfSight | None = None,
+        visibility: LinesOfSight | None = None,
     ) -> "CoverageContext":
         """Return the context of points and devices."""
         xy = projection.to_metres(points.lonlat)
@@ -50,10 +50,10 @@ class CoverageContext:
             parameters,
             projection,
             Sites.from_points(xy, _project_shapes(points, projection)),
-            optics if sight is None else sight.limit_optics(optics),
+            optics if visibility is None else visibility.limit_optics(optics),
             NeedTable.from_points(points, parameters),
             roadside,
-            sight,
+            visibility,
         )
 
     def compute_views(self, site: Ints, device: Ints) -> tuple[Floats, Floats, Floats]:
@@ -84,14 +84,14 @@ class CoverageContext:
                 bearing[one_way],
                 optics.opening_deg[rows],
             )
-        if self.sight is not None:
+        if self.visibility is not None:
             max_range = self._compute_max_range_m()[device]
             in_range = visible <= max_range
-            visible = self.sight.visible_distance(sites, optics, (site, device), visible, bearing, in_range)
+            visible = self.visibility.visible_distance(sites, optics, (site, device), visible, bearing, in_range)
             # Looking all round matters only for a device that is assigned to the point.
             assigned = (self.devices.assigned[device] == site) & (visible_all_round <= max_range)
             no_bearing = np.full(len(device), np.nan)
-            visible_all_round = self.sight.visible_distance(
+            visible_all_round = self.visibility.visible_distance(
                 sites, optics, (site, device), visible_all_round, no_bearing, assigned
             )
         return distance, visible, visible_all_round
@@ -137,11 +137,11 @@ def match_unchanged_devices(current: CoverageContext, earlier: CoverageContext) 
         same &= _is_equal(getattr(current.devices, name)[row], getattr(earlier.devices, name)[old])
     if current.roadside is not None and earlier.roadside is not None:
         same &= current.roadside.device_road[row] == earlier.roadside.device_road[old]
-    if current.sight is not None and earlier.sight is not None:
-        same &= _is_equal(current.sight.mount_height_m[row], earlier.sight.mount_height_m[old])
-        same &= current.sight.indoor[row] == earlier.sight.indoor[old]
+    if current.visibility is not None and earlier.visibility is not None:
+        same &= _is_equal(current.visibility.mount_height_m[row], earlier.visibility.mount_height_m[old])
+        same &= current.visibility.indoor[row] == earlier.visibility.indoor[old]
         # Devices with a drawn view are few: they are always computed again.
-        same &= ~(current.sight.is_drawn[row] | earlier.sight.is_drawn[old])
+        same &= ~(current.visibility.is_drawn[row] | earlier.visibility.is_drawn[old])
     matches[row[~same]] = -1
     return matches
 
@@ -149,14 +149,16 @@ def match_unchanged_devices(current: CoverageContext, earlier: CoverageContext) 
 def _has_same_surroundings(current: CoverageContext, earlier: CoverageContext) -> bool:
     """Return whether roads and buildings are the same objects in both contexts."""
     roadside, earlier_roadside = current.roadside, earlier.roadside
-    sight, earlier_sight = current.sight, earlier.sight
-    if (roadside is None) is not (earlier_roadside is None) or (sight is None) is not (earlier_sight is None):
+    visibility, earlier_visibility = current.visibility, earlier.visibility
+    if (roadside is None) is not (earlier_roadside is None) or (visibility is None) is not (earlier_visibility is None):
         return False
     if roadside is not None and earlier_roadside is not None:
         same_roads = roadside.road is earlier_roadside.road and roadside.axis_deg is earlier_roadside.axis_deg
         if not same_roads or roadside.max_off_axis_deg != earlier_roadside.max_off_axis_deg:
             return False
-    return sight is None or (earlier_sight is not None and sight.obstacles is earlier_sight.obstacles)
+    return visibility is None or (
+        earlier_visibility is not None and visibility.obstacles is earlier_visibility.obstacles
+    )
 
 
 def _match_rows(current: DeviceTable, earlier: DeviceTable) -> Ints:

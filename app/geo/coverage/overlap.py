@@ -114,8 +114,8 @@ def compute_overlap_levels(shape: Shapes, group: Ints, max_count: int) -> Overla
     """
     n = len(shape)
     first, second = shapely.STRtree(shape).query(shape, predicate="intersects")
-    near = (group[first] == group[second]) & (first < second)
-    _, label = label_components(n, first[near], second[near])
+    is_near = (group[first] == group[second]) & (first < second)
+    _, label = label_components(n, first[is_near], second[is_near])
     # Clusters are sorted by group; within a cluster, neighbours are next to each other.
     corner = shapely.bounds(shape).reshape(-1, 4)[:, :2]
     order = np.lexsort((compute_morton_codes(corner), label, group))
@@ -124,13 +124,13 @@ def compute_overlap_levels(shape: Shapes, group: Ints, max_count: int) -> Overla
     cluster[order] = np.cumsum(is_first) - 1
     levels = _merge_clusters(shape[order], cluster[order], max_count)
     exclusive = _compute_exclusive_m2(shape, cluster, levels)
-    wrong = _find_contradictions(shape, cluster, levels, exclusive)
-    if len(wrong):
-        rows = order[np.isin(cluster[order], wrong)]
+    contradicting = _find_contradictions(shape, cluster, levels, exclusive)
+    if len(contradicting):
+        rows = order[np.isin(cluster[order], contradicting)]
         for level, corrected in zip(
             levels, _merge_clusters(shape[rows], cluster[rows], max_count, GRID_M), strict=True
         ):
-            level[wrong] = corrected
+            level[contradicting] = corrected
         exclusive[rows] = _compute_exclusive_m2(shape, cluster, levels, rows, GRID_M)[rows]
     return OverlapLevels(group[order[is_first]], cluster, levels, np.maximum(exclusive, 0.0))
 
@@ -167,19 +167,19 @@ def _find_contradictions(shape: Shapes, cluster: Ints, levels: list[Shapes], exc
     total = np.bincount(cluster, shapely.area(shape), minlength=len(size))
     difference = np.abs(np.bincount(cluster, exclusive, minlength=len(size)) - (once - twice))
     slack = 1e-6 * total + 1e-6
-    wrong = (difference > slack) | (once + twice > total + slack)
-    wrong |= (size == 2) & (np.abs(once + twice - total) > slack)
+    contradicts = (difference > slack) | (once + twice > total + slack)
+    contradicts |= (size == 2) & (np.abs(once + twice - total) > slack)
 
     rows = np.flatnonzero(size[cluster] > 1)
     middle = shapely.get_coordinates(shapely.point_on_surface(shape[rows]))
     shapely.prepare(levels[0])
     covered = shapely.intersects_xy(levels[0][cluster[rows]], middle[:, 0], middle[:, 1])
-    wrong[cluster[rows[~covered]]] = True
+    contradicts[cluster[rows[~covered]]] = True
     polygons, index = shapely.get_parts(levels[1], return_index=True)
     point, row = shapely.STRtree(shape).query(shapely.point_on_surface(polygons), predicate="intersects")
     count = np.bincount(point[cluster[row] == index[point]], minlength=len(polygons))
-    wrong[index[(count < 2) & (shapely.area(polygons) > _SPECK_M2)]] = True
-    return np.flatnonzero(wrong)
+    contradicts[index[(count < 2) & (shapely.area(polygons) > _SPECK_M2)]] = True
+    return np.flatnonzero(contradicts)
 
 
 def _merge_clusters(shape: Shapes, cluster: Ints, max_count: int, grid_m: float | None = None) -> list[Shapes]:

@@ -136,7 +136,7 @@ def solve_set_covering(
     if not len(uncovered):
         return model.build_placement(_explain_idle(model.have < model.need), np.empty(0, np.int64), 0.0, 0.0)
     demand = LinearConstraint(csr_array(model.covers[:, uncovered].T), lb=missing[uncovered])
-    solution = _solve(model.cost, np.ones(len(model.cost)), [demand], time_limit_s)
+    solution = _solve_program(model.cost, np.ones(len(model.cost)), [demand], time_limit_s)
     # If the time limit leaves no solution at all, all sites together are one.
     selected = solution.x > 0.5 if solution.x is not None else np.ones(len(model.cost), np.bool_)
     sites = np.flatnonzero(selected)
@@ -191,7 +191,7 @@ def solve_maximal_covering(
     objective = np.concatenate([np.zeros(n), -model.value[uncovered]])
     is_integer = np.concatenate([np.ones(n), (missing > 1).astype(np.float64)])
     constraints = [LinearConstraint(csr_array(counts), lb=0), LinearConstraint(spent, ub=budget)]
-    solution = _solve(objective, is_integer, constraints, time_limit_s)
+    solution = _solve_program(objective, is_integer, constraints, time_limit_s)
     selected = solution.x[:n] > 0.5 if solution.x is not None else np.zeros(n, np.bool_)
     sites = _remove_useless_sites(model, np.flatnonzero(selected))
     reached = float(model.value[model.count_coverage(sites) >= model.need].sum())
@@ -254,7 +254,9 @@ class _CoveringModel:
         )
 
 
-def _solve(objective: Floats, is_integer: Floats, constraints: list[LinearConstraint], time_limit_s: float) -> Any:
+def _solve_program(
+    objective: Floats, is_integer: Floats, constraints: list[LinearConstraint], time_limit_s: float
+) -> Any:
     """Return the solution of a mixed-integer linear program with variables from 0 to 1."""
     return milp(
         objective,

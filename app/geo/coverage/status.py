@@ -10,12 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.geo.arrays import Bools, Bytes, Floats, Ints
-from app.geo.coverage.candidates import (
-    Candidates,
-    find_nearest_devices,
-    find_reasons_of_others,
-    replace_state_reasons,
-)
+from app.geo.coverage.candidates import Candidates, find_nearest_devices, find_reasons_of_others, replace_state_reasons
 from app.geo.coverage.context import CoverageContext
 from app.geo.coverage.tables import (
     BACKED_UP,
@@ -37,7 +32,7 @@ from app.geo.visibility.reach import ALWAYS_WITHIN_M, off_axis_deg
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceCounts:
+class CountingDevices:
     """The devices that count for each need; u needs, k candidates."""
 
     counting: Bools
@@ -52,11 +47,11 @@ class DeviceCounts:
     """Shape (u,)."""
 
 
-def count_devices(context: CoverageContext, candidates: Candidates) -> DeviceCounts:
+def count_devices(context: CoverageContext, candidates: Candidates) -> CountingDevices:
     """Return which candidates count, and which needs they meet and back up."""
     devices, u = context.devices, len(context.needs)
-    passing = np.flatnonzero(candidates.reasons == 0)
-    need, device = candidates.need[passing], candidates.device[passing]
+    qualified = np.flatnonzero(candidates.reasons == 0)
+    need, device = candidates.need[qualified], candidates.device[qualified]
     # Renumbered, so that numbers of any size fit into keys; a device without a group gets its own.
     group = np.where(devices.group[device] < 0, -1 - device, devices.group[device])
     group = np.unique(group, return_inverse=True)[1]
@@ -65,7 +60,7 @@ def count_devices(context: CoverageContext, candidates: Candidates) -> DeviceCou
     represented, returning = _find_represented(devices, need, device, group, width)
     effective = ~represented
     counting = np.zeros(len(candidates.need), np.bool_)
-    counting[passing[effective]] = True
+    counting[qualified[effective]] = True
     count = np.bincount(need[effective], minlength=u)
 
     cells, lost = np.unique(need[effective] * width + group[effective], return_counts=True)
@@ -79,14 +74,14 @@ def count_devices(context: CoverageContext, candidates: Candidates) -> DeviceCou
     working = context.needs.working
     met = count >= working
     groups = np.bincount(cell_need, minlength=u)
-    return DeviceCounts(counting, count, groups, met, met & (remaining >= working))
+    return CountingDevices(counting, count, groups, met, met & (remaining >= working))
 
 
 def _find_represented(devices: DeviceTable, need: Ints, device: Ints, group: Ints, width: int) -> tuple[Bools, Ints]:
-    """Return which passing rows are checkpoints that their own cameras represent, and where those count again.
+    """Return which rows are checkpoints that their own cameras represent, and where those count again.
 
-    A checkpoint is represented if a camera of it passes for the same need. If all these cameras fail with one group and
-    the checkpoint does not, it counts again; each such case is the key need * width + group.
+    Rows pass every test. A checkpoint is represented if a camera of it passes for the same need. If all these cameras
+    fail with one group and the checkpoint does not, it counts again; each such case is the key need * width + group.
     """
     m = max(len(devices), 1)
     installation = np.where(devices.is_checkpoint[device], -1, devices.installation[device])
@@ -121,7 +116,7 @@ class BestCandidates:
 
 
 def find_best_candidates(
-    context: CoverageContext, candidates: Candidates, counts: DeviceCounts, before: BestCandidates | None = None
+    context: CoverageContext, candidates: Candidates, counts: CountingDevices, before: BestCandidates | None = None
 ) -> BestCandidates:
     """Return the best candidate and the primary reason of every need.
 
@@ -161,7 +156,7 @@ def find_best_candidates(
     return BestCandidates(reason_count, primary, best, best_distance, best_reasons)
 
 
-def compute_statuses(needs: NeedTable, counts: DeviceCounts) -> Bytes:
+def compute_statuses(needs: NeedTable, counts: CountingDevices) -> Bytes:
     """Return the coverage status of every control point, from its met and backed-up needs."""
     n = len(needs.start) - 1
     total = np.diff(needs.start)
@@ -187,8 +182,8 @@ def _keep_least(candidates: Candidates, rows: Ints, values: Ints | Floats) -> In
     if not len(need):
         return rows
     first = np.flatnonzero(np.diff(need, prepend=-1))
-    least = np.minimum.reduceat(values, first)
-    is_least = values == np.repeat(least, np.diff(np.append(first, len(need))))
+    minimum = np.minimum.reduceat(values, first)
+    is_least = values == np.repeat(minimum, np.diff(np.append(first, len(need))))
     return np.asarray(rows[is_least])
 
 
@@ -243,9 +238,9 @@ def explain_candidates(
 
 def _find_hiding_building(context: CoverageContext, point: int, device: int) -> int | None:
     """Return the building that hides a point from a device, None if no building does."""
-    if context.sight is None:
+    if context.visibility is None:
         return None
-    building = context.sight.find_hiding_building(context.sites, context.optics, point, device)
+    building = context.visibility.find_hiding_building(context.sites, context.optics, point, device)
     return None if building < 0 else building
 
 

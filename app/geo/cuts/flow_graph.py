@@ -102,8 +102,8 @@ class ShortestPathTree:
 class FlowGraph:
     """Arcs on some path from the source (node 0) to the sink (node 1), sorted by tail and head.
 
-    Arcs into a source or out of a sink are left out: a path over one is no shorter, and meets no fewer guards, than its
-    section after the last source and before the first sink.
+    Arcs into a source or out of a sink are left out: the section of a path between
+    its last source and its first sink is at most as long, and meets at most as many guards.
     """
 
     arcs: Arcs
@@ -180,9 +180,9 @@ class FlowGraph:
         """Return which nodes the source reaches over open arcs; backward: which nodes reach the sink. Shape (n,)."""
         if backward:
             rows = self.by_head[is_open[self.by_head]]
-            return _search(self.n, SINK, self.head[rows], self.tail[rows])
+            return _find_reached(self.n, SINK, self.head[rows], self.tail[rows])
         rows = np.flatnonzero(is_open)
-        return _search(self.n, SOURCE, self.tail[rows], self.head[rows])
+        return _find_reached(self.n, SOURCE, self.tail[rows], self.head[rows])
 
     def build_tree(self, is_open: Bools, *, backward: bool = False, cost: Floats | None = None) -> ShortestPathTree:
         """Return the shortest paths from the source, or to the sink, over open arcs.
@@ -231,12 +231,12 @@ class FlowGraph:
 def _find_arcs_between(tail: Ints, head: Ints, n: int) -> Bools:
     """Return which arcs start at a node that the source reaches and end at a node that reaches the sink."""
     by_tail, by_head = np.argsort(tail, kind="stable"), np.argsort(head, kind="stable")
-    from_source = _search(n, SOURCE, tail[by_tail], head[by_tail])
-    to_sink = _search(n, SINK, head[by_head], tail[by_head])
+    from_source = _find_reached(n, SOURCE, tail[by_tail], head[by_tail])
+    to_sink = _find_reached(n, SINK, head[by_head], tail[by_head])
     return np.asarray(from_source[tail] & to_sink[head])
 
 
-def _search(n: int, start: int, tail: Ints, head: Ints) -> Bools:
+def _find_reached(n: int, start: int, tail: Ints, head: Ints) -> Bools:
     """Return which of n nodes can be reached from a node over arcs that are sorted by tail."""
     reached = np.zeros(n, np.bool_)
     graph = build_csr(tail, head, np.ones(len(tail)), n)

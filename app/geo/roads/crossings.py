@@ -140,8 +140,8 @@ def _locate_passages(pieces: Pieces, side: RingSide, ring: RingBand, group: Ints
     )
     hit_xy = side.hit_xy[hit]
     away = np.hypot(*(hit_xy - end_xy[passage]).T)
-    near = np.flatnonzero(away <= MERGE_M)
-    order = near[np.lexsort((hit_xy[near, 1], hit_xy[near, 0], away[near], passage[near]))]
+    rows = np.flatnonzero(away <= MERGE_M)
+    order = rows[np.lexsort((hit_xy[rows, 1], hit_xy[rows, 0], away[rows], passage[rows]))]
     nearest = order[mark_first(passage[order])]
     xy[passage[nearest]] = hit_xy[nearest]
     return np.asarray(xy)
@@ -160,8 +160,8 @@ def _merge_passages(group: Ints, xy: Floats, ring: RingBand) -> tuple[Ints, Floa
         return np.empty(0, np.int64), np.empty((0, 2))
     # The group is a third coordinate, so that passages of different groups are never near.
     xyz = np.column_stack([xy, np.unique(group, return_inverse=True)[1] * (4 * MERGE_M)])
-    near = cKDTree(xyz).query_pairs(MERGE_M, output_type="ndarray")
-    count, label = label_components(len(group), near[:, 0], near[:, 1])
+    pairs = cKDTree(xyz).query_pairs(MERGE_M, output_type="ndarray")
+    count, label = label_components(len(group), pairs[:, 0], pairs[:, 1])
     size = np.bincount(label)
     middle = np.column_stack([np.bincount(label, xy[:, axis]) / size for axis in (0, 1)])
     several = np.flatnonzero(size > 1)

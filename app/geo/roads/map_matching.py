@@ -58,14 +58,14 @@ def build_approaches(network: NodedNetwork, pieces: Pieces, chains: Chains, cros
     is_reversed = chains.is_reversed[member]
     start_m = np.where(is_reversed, pieces.to_m[piece] - high, pieces.from_m[piece] + low)
     end_m = np.where(is_reversed, pieces.to_m[piece] - low, pieces.from_m[piece] + high)
-    near = np.flatnonzero(end_m > start_m)
+    rows_on_chain = np.flatnonzero(end_m > start_m)
     # A passage on no chain is observed along its own piece.
     single = np.flatnonzero(chain < 0)
     own = crossings.piece[single]
-    rows = np.concatenate([passage[near], single])
-    edge = np.concatenate([pieces.edge[piece[near]], pieces.edge[own]])
-    start_m = np.concatenate([start_m[near], pieces.from_m[own]])
-    end_m = np.concatenate([end_m[near], pieces.to_m[own]])
+    rows = np.concatenate([passage[rows_on_chain], single])
+    edge = np.concatenate([pieces.edge[piece[rows_on_chain]], pieces.edge[own]])
+    start_m = np.concatenate([start_m[rows_on_chain], pieces.from_m[own]])
+    end_m = np.concatenate([end_m[rows_on_chain], pieces.to_m[own]])
     sections = [
         ops.substring(line, start, end)
         for line, start, end in zip(network.line[edge], start_m.tolist(), end_m.tolist(), strict=True)
@@ -252,10 +252,10 @@ def find_observed_chains(
     observed = []
     for bit, bearing, turn in ((INBOUND, bearing_in, 0.0), (OUTBOUND, bearing_out, 180.0)):
         has_direction = directions[device] & bit > 0
-        known = ~np.isnan(bearing[device])
-        cosine = np.cos(np.radians(np.where(known, bearing[device], middle_deg + turn) - road_deg))
-        min_cosine = np.where(known, np.cos(np.radians(TURN_DEG)), _MIN_COSINE)
-        both = ~known & (directions[device] == INBOUND | OUTBOUND)
+        has_bearing = ~np.isnan(bearing[device])
+        cosine = np.cos(np.radians(np.where(has_bearing, bearing[device], middle_deg + turn) - road_deg))
+        min_cosine = np.where(has_bearing, np.cos(np.radians(TURN_DEG)), _MIN_COSINE)
+        both = ~has_bearing & (directions[device] == INBOUND | OUTBOUND)
         for forward, follows_road in ((True, cosine >= min_cosine), (False, -cosine >= min_cosine)):
             rows = np.flatnonzero(has_direction & (follows_road | both))
             ahead = np.full(len(rows), forward) ^ chains.reversed_of[piece[rows]]

@@ -186,13 +186,13 @@ def find_dead_ends_at(network: NodedNetwork, report: NetworkReport, border: shap
     ends = report.dead_end
     if not len(ends):
         return ends
-    near = ends[shapely.dwithin(shapely.points(network.node_xy[ends]), border, within_m)]
+    candidates = ends[shapely.dwithin(shapely.points(network.node_xy[ends]), border, within_m)]
     node_edge = np.full(len(network.node_xy), -1, np.int64)
     node_edge[network.tail] = np.arange(len(network))
     node_edge[network.head] = np.arange(len(network))
-    edge = node_edge[near]
+    edge = node_edge[candidates]
     stays_clear = ~shapely.crosses(network.line[edge], border)
-    return np.asarray(near[stays_clear & network.drivable[edge]])
+    return np.asarray(candidates[stays_clear & network.drivable[edge]])
 
 
 _Columns = tuple[Ints, Ints, Ints, Ints]

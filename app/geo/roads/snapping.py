@@ -62,11 +62,11 @@ def _snap_to_ends(lines: Shapes, layer: Ints, within_m: float) -> tuple[Shapes, 
     height = np.tile(layer.astype(np.float64), 2) * (4 * within_m)
     xyz, end_point, shared = np.unique(np.column_stack([ends, height]), axis=0, return_inverse=True, return_counts=True)
     end_point = end_point.reshape(-1)
-    near = cKDTree(xyz).query_pairs(within_m, output_type="ndarray")
-    if not len(near):
+    pairs = cKDTree(xyz).query_pairs(within_m, output_type="ndarray")
+    if not len(pairs):
         return lines, 0
     k = len(xyz)
-    count, cluster = label_components(k, near[:, 0], near[:, 1])
+    count, cluster = label_components(k, pairs[:, 0], pairs[:, 1])
     order = np.lexsort((np.arange(k), -shared, cluster))
     leader = np.empty(count, np.int64)
     leader[cluster[order][::-1]] = order[::-1]
