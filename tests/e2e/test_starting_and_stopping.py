@@ -99,7 +99,7 @@ def test_a_stop_lets_requests_finish_and_ends_everything(
     assert answer.status_code in (200, 201), answer.text
     assert service.ended() == 0
     assert started.isdisjoint(processes()), "no process is left"
-    assert not service.cluster.running()
+    assert not service.cluster.is_running()
     assert "Traceback" not in service.said
 
 
@@ -141,7 +141,7 @@ def test_an_export_that_cannot_be_written_says_why_in_one_line(service: Service,
     nowhere = command("export", "cameras", "-o", str(folder / "none" / "x.csv"), **here)
     foreign = command("export", "cameras", "-o", str(folder / "x.csv"), "--lang", "fr", **here)
     unread = command("export", "cameras", "-o", str(folder / "x.docx"), **here)
-    for done, told in ((nowhere, "no folder"), (foreign, "no language"), (unread, "no format")):
+    for done, told in ((nowhere, "does not exist"), (foreign, "Unknown language"), (unread, "Unknown format")):
         assert (done.returncode, done.stdout) == (1, "")
         assert told in done.stderr
         assert done.stderr.count("\n") == 1
