@@ -47,7 +47,7 @@ finally:
 async def _fill(url: str) -> None:
     database = Database(url, statement_timeout_s=1800)
     await schema.migrate(database)
-    async with database.writing(WriteContext(OPERATOR.name)) as connection:
+    async with database.open_transaction(WriteContext(OPERATOR.name)) as connection:
         for city in ("410100", "410800"):
             await connection.execute(
                 text("INSERT INTO jurisdiction (code, plan, requirements, coverage_parameters, "
@@ -55,7 +55,7 @@ async def _fill(url: str) -> None:
                 {"city": city},
             )  # fmt: skip
     for city, first, last in (("410100", 0, ROWS // 10 - 1), ("410800", ROWS // 10, ROWS - 1)):
-        async with database.writing(WriteContext(OPERATOR.name)) as connection:
+        async with database.open_transaction(WriteContext(OPERATOR.name)) as connection:
             await connection.execute(_CAMERAS, {"city": city, "first": first, "last": last})
     async with database.engine.connect() as connection:
         bare = await connection.execution_options(isolation_level="AUTOCOMMIT")

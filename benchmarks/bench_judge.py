@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from app.imports.record_specs import find_record_spec
-from app.ingest.columns.planner import Options, plan_for
+from app.ingest.columns.planner import Options, build_plan
 from app.ingest.readers.opening import Batch
-from app.ingest.validation.batch_validation import judge
+from app.ingest.validation.batch_validation import validate_batch
 
 
 def cameras(rows: int) -> Batch:
@@ -63,12 +63,12 @@ def best(what: Callable[[], object], times: int) -> float:
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     clean = cameras(rows)
-    plan = plan_for(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(clean.columns), clean)
-    quick = best(lambda: judge(plan, clean), 5)
+    plan = build_plan(Options(find_record_spec("camera"), jurisdiction="410800"), None, tuple(clean.columns), clean)
+    quick = best(lambda: validate_batch(plan, clean), 5)
     few = cameras(max(rows // 10, 1))
-    exact = best(lambda: judge(plan, few, exact=True), 2) * rows / len(few.row_numbers)
+    exact = best(lambda: validate_batch(plan, few, exact=True), 2) * rows / len(few.row_numbers)
     bad = Batch(few.row_numbers, {**few.columns, "KSJL": pa.array(["?"] * len(few.row_numbers))})
-    wrong = best(lambda: judge(plan, bad), 2) * rows / len(few.row_numbers)
+    wrong = best(lambda: validate_batch(plan, bad), 2) * rows / len(few.row_numbers)
     print(f"{rows:,} rows, {len(clean.columns)} columns")
     print(f"  clean, by whole columns   {quick:7.2f} s   {rows / quick:12,.0f} rows/s")
     print(f"  clean, each by the draft  {exact:7.2f} s   {rows / exact:12,.0f} rows/s")

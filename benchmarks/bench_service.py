@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from app.db.cluster import LocalCluster
 from app.records.kinds import CAMERA
-from app.records.queries.documents import document, source
+from app.records.queries.documents import build_document_sql, build_from_clause
 from benchmarks.city import fill
 
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 4
@@ -30,11 +30,11 @@ SETTLE_S = 20
 HERE = Path(__file__).parent
 ITEM = "41080000041320500100"
 PAGE_SQL = (
-    f"SELECT t.code, {document(CAMERA, feature=True)} AS body FROM {source(CAMERA)} "
+    f"SELECT t.code, {build_document_sql(CAMERA, feature=True)} AS body FROM {build_from_clause(CAMERA)} "
     "WHERE t.removed_at IS NULL ORDER BY t.code LIMIT 101;"
 )
 ITEM_SQL = (
-    f"SELECT t.code, t.version, {document(CAMERA, feature=True)} AS body FROM {source(CAMERA)} "
+    f"SELECT t.code, t.version, {build_document_sql(CAMERA, feature=True)} AS body FROM {build_from_clause(CAMERA)} "
     f"WHERE t.code = '{ITEM}' AND t.removed_at IS NULL;"
 )
 

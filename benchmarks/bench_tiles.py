@@ -72,7 +72,7 @@ def main() -> None:
         key = service._key(data, cluster.url)
         time.sleep(service.SETTLE_S)
         for matrix in MATRICES:
-            row, _, column, _ = WEB_MERCATOR_QUAD.limits((*MIDDLE, *MIDDLE), matrix)
+            row, _, column, _ = WEB_MERCATOR_QUAD.tile_limits((*MIDDLE, *MIDDLE), matrix)
             place = f"tiles/WebMercatorQuad/{matrix}"
             ours = f"{base}/ogc/collections/cameras/{place}/{row}/{column}.mvt"
             theirs = f"{peer}/collections/public.camera/{place}/{column}/{row}"

@@ -53,7 +53,7 @@ async def fresh(cluster: LocalCluster | None) -> AsyncIterator[Database]:
 def dump_schema(cluster: LocalCluster | None) -> str:
     """Return the schema of the fresh database as SQL, without comments and settings."""
     assert cluster is not None
-    dumped = cluster._server.client("pg_dump", "--schema-only", "--no-owner", "--no-privileges", "fresh")
+    dumped = cluster._server.run_client("pg_dump", "--schema-only", "--no-owner", "--no-privileges", "fresh")
     if "Dumped from database version 15." not in dumped:
         pytest.skip(f"other versions of PostgreSQL write {DUMP.name} differently")
     noise = ("--", "\\", "SET ", "SELECT pg_catalog.set_config", "COMMENT ON EXTENSION", "CREATE EXTENSION")
@@ -68,7 +68,7 @@ async def run(database: Database, *statements: str) -> None:
 
 
 async def read(database: Database, statement: str) -> list[tuple[object, ...]]:
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         return [tuple(row) for row in await connection.execute(text(statement))]
 
 

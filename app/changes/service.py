@@ -26,8 +26,8 @@ from app.cursors import decode_cursor, encode_cursor
 from app.db.engine import Database
 from app.errors import InvalidQuery
 from app.messages import Message
+from app.records.drafts import HistoryEntry
 from app.records.kinds import KINDS
-from app.records.views import HistoryEntry
 
 POLL_INTERVAL_S: Final = 1.0
 KEEP_ALIVE_S: Final = 15.0

@@ -23,14 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from app import __version__, server
 from app.access import keys
 from app.access.roles import OPERATOR, ROLES, Role
-from app.cli.common import (
-    DatabaseUnusable,
-    console,
-    database_url,
-    exit_with_error,
-    format_cause,
-    open_database,
-)
+from app.cli.common import DatabaseUnusable, console, database_url, exit_with_error, format_cause, open_database
 from app.cli.export_command import export_file
 from app.cli.import_command import import_file
 from app.db import schema

@@ -116,7 +116,7 @@ async def create_postgis(connection: AsyncConnection) -> None:
 
 async def require_head(database: Database) -> None:
     """Raise ``SchemaMismatch`` unless the database has the newest schema of this program."""
-    async with database.reading() as connection:
+    async with database.open_connection() as connection:
         revision = await current(connection)
     if revision != head():
         msg = (

@@ -13,7 +13,7 @@ from app.cursors import INVALID_CURSOR, decode_cursor, encode_cursor
 from app.errors import InvalidQuery
 from app.http.negotiation import GEOJSON, JSON
 from app.http.responses import PRIVATE_HEADERS
-from app.records.views import HistoryEntry
+from app.records.drafts import HistoryEntry
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100

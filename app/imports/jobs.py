@@ -33,7 +33,7 @@ from app.ingest.columns.planner import ImportPlan
 from app.ingest.readers.opening import TableReader
 from app.instants import format_instant, parse_instant
 from app.messages import Language, Message, translate_message
-from app.models.import_tables import FINISHED
+from app.models.tables import FINISHED
 from app.records.queries import memberships as membership_queries
 
 log = structlog.get_logger("imports")

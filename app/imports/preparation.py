@@ -18,9 +18,8 @@ from app.access.roles import Principal
 from app.errors import Invalid, Issue, to_issues
 from app.imports.record_specs import find_record_spec
 from app.imports.schemas import ImportRequest
-from app.ingest.columns.options import Options
+from app.ingest.columns.options import Options, Profile
 from app.ingest.columns.planner import ImportPlan, Note, build_plan
-from app.ingest.columns.profiles import Profile
 from app.ingest.formats import FORMATS, Option
 from app.ingest.readers.opening import Batch, DetectedFormat, TableReader, open_source
 from app.ingest.validation.batch_validation import validate_batch

@@ -12,8 +12,7 @@ from app.errors import Conflict, Invalid, Issue, NotFound, to_issues
 from app.imports.queries import jobs as job_queries
 from app.imports.record_specs import find_record_spec
 from app.ingest.columns import templates
-from app.ingest.columns.options import BUILT_IN, check_profile
-from app.ingest.columns.profiles import Profile
+from app.ingest.columns.options import BUILT_IN, Profile, check_profile
 from app.messages import Language, Message, translate_message
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from app.ingest.columns.profiles import CodeList, Header, ImportKind, Profile, Stored, Target
+from app.ingest.columns.options import CodeList, Header, ImportKind, Profile, Stored, Target
 from app.models.fields import DivisionText
 
 JobState = Literal["received", "parsing", "validating", "applying", "done", "failed", "cancelled"]

@@ -8,8 +8,7 @@ from typing import Final, get_args
 from app.models.vocabulary import CATEGORIES, LEVELS, STATUSES, ZONES, Datum, Level, RoadClass
 from app.ogc.collection_model import Collection, Property, build_kind_collection, list_model_properties
 from app.records import kinds
-from app.records.drafts import RingDraft
-from app.records.views import VersionFields
+from app.records.drafts import RingDraft, VersionFields
 
 # Computed collections: results of the analysis as features.
 

@@ -29,14 +29,16 @@ from app.records.drafts import (
     CoverageParameters,
     Draft,
     Lane,
+    Placed,
     Plan,
     ReportedState,
     Requirement,
     Requirements,
+    StateFields,
+    VersionFields,
     validate_no_repeats,
 )
 from app.records.geojson import AnyPlace, Area, Line, Point
-from app.records.views import Placed, StateFields, VersionFields
 
 
 @dataclass(frozen=True, eq=False)

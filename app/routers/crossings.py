@@ -13,13 +13,7 @@ from app.analysis.crossings.report import (
     build_crossings,
 )
 from app.decisions.waivers import WAIVER, WaiverDocument, WaiverDraft, save_waiver
-from app.http.dependencies import (
-    AnalysisDep,
-    DisconnectDep,
-    GeoJsonDep,
-    PrincipalDep,
-    check_query_names,
-)
+from app.http.dependencies import AnalysisDep, DisconnectDep, GeoJsonDep, PrincipalDep, check_query_names
 from app.http.negotiation import GEOJSON, JSON
 from app.http.openapi import GEOJSON_CONTENT, describe_problems
 from app.http.parameters import JurisdictionPath

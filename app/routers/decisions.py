@@ -7,13 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.decisions.service import (
-    DecisionKind,
-    SavedDecision,
-    load_decision,
-    load_decision_history,
-    remove_decision,
-)
+from app.decisions.service import DecisionKind, SavedDecision, load_decision, load_decision_history, remove_decision
 from app.http.dependencies import (
     AnalysisDep,
     BodyDep,

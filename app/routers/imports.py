@@ -34,7 +34,7 @@ from app.imports.schemas import (
     ImportRows,
     RowFilter,
 )
-from app.ingest.columns.profiles import Profile
+from app.ingest.columns.options import Profile
 
 router = APIRouter(prefix="/v1", tags=["imports"], dependencies=[Depends(check_query_names)], route_class=Route)
 PATH = "/v1/imports"

@@ -22,7 +22,7 @@ from app.http.parameters import AsOfQuery, JurisdictionPath
 from app.http.responses import build_record_response, build_value_response
 from app.http.routing import Route
 from app.models.vocabulary import Datum, Level
-from app.records.views import Placed
+from app.records.drafts import Placed
 from app.rings import service as ring_service
 
 MAX_POINTS = 100_000

@@ -30,4 +30,4 @@ def test_anonymous_rights_on_a_public_address_are_refused(stopped: Service) -> N
     assert refused.stderr.count("\n") == 1
     assert "reader" in refused.stderr
     assert "REGISTRY_ANONYMOUS_ROLE" in refused.stderr
-    assert not stopped.cluster.running()
+    assert not stopped.cluster.is_running()

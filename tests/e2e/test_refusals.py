@@ -67,7 +67,7 @@ def test_a_database_that_does_not_answer(folder: Path) -> None:
 
 
 def test_a_database_the_server_does_not_know(service: Service, folder: Path) -> None:
-    assert "nosuch" in refused(folder, database_url=service.cluster.url_of("nosuch"))
+    assert "nosuch" in refused(folder, database_url=service.cluster.build_url("nosuch"))
 
 
 def test_a_folder_of_a_newer_schema(folder: Path) -> None:
@@ -77,4 +77,4 @@ def test_a_folder_of_a_newer_schema(folder: Path) -> None:
     said = refused(folder)
     assert "9999" in said
     assert "newer" in said
-    assert not newer.cluster.running()
+    assert not newer.cluster.is_running()

@@ -28,18 +28,18 @@ class Case:
 
     def graph(self, failed: set[int] | frozenset[int], *, without: tuple[int, ...] = ()) -> nx.DiGraph:
         """The arcs that are open, with a node before all sources and one behind all sinks."""
-        found = nx.DiGraph()
-        found.add_nodes_from(["in", "out"])
-        found.add_edges_from((("in", node) for node in self.sources), length=0.0)
-        found.add_edges_from(((node, "out") for node in self.sinks), length=0.0)
+        graph = nx.DiGraph()
+        graph.add_nodes_from(["in", "out"])
+        graph.add_edges_from((("in", node) for node in self.sources), length=0.0)
+        graph.add_edges_from(((node, "out") for node in self.sinks), length=0.0)
         for arc in range(len(self.arcs)):
             if arc in without or not self.guards(arc) <= failed:
                 continue
             tail, head = int(self.arcs.tail[arc]), int(self.arcs.head[arc])
             length = float(self.arcs.length_m[arc])
-            if not found.has_edge(tail, head) or found[tail][head]["length"] > length:
-                found.add_edge(tail, head, length=length)
-        return found
+            if not graph.has_edge(tail, head) or graph[tail][head]["length"] > length:
+                graph.add_edge(tail, head, length=length)
+        return graph
 
     def leak_m(self, failed: set[int] | frozenset[int] = frozenset()) -> float | None:
         """Length of the shortest leak when groups have failed, None where there is none."""
@@ -50,18 +50,18 @@ class Case:
 
     def opening(self, size: int) -> dict[tuple[int, ...], float]:
         """Every set of so many groups that opens what no smaller part of it opens."""
-        found = {}
+        leaks = {}
         for failed in combinations(self.groups, size):
-            parts = (set(part) for less in range(size) for part in combinations(failed, less))
+            subsets = (set(subset) for less in range(size) for subset in combinations(failed, less))
             length = self.leak_m(set(failed))
-            if length is not None and all(self.leak_m(part) is None for part in parts):
-                found[failed] = length
-        return found
+            if length is not None and all(self.leak_m(subset) is None for subset in subsets):
+                leaks[failed] = length
+        return leaks
 
     def depth(self) -> int | None:
         """The fewest groups whose failure makes a leak."""
         for size in range(len(self.groups) + 1):
-            if any(self.leak_m(set(some)) is not None for some in combinations(self.groups, size)):
+            if any(self.leak_m(set(subset)) is not None for subset in combinations(self.groups, size)):
                 return size
         return None
 
@@ -85,14 +85,14 @@ class Case:
             if not (free and self.guards(arc)):
                 leaving.setdefault(int(self.arcs.tail[arc]), []).append(arc)
 
-        def on(node: int, been: frozenset[int], way: list[int]) -> Iterator[list[int]]:
+        def on(node: int, been: frozenset[int], path: list[int]) -> Iterator[list[int]]:
             if node in self.sinks:
-                yield way
+                yield path
                 return
             for arc in leaving.get(node, []):
                 head = int(self.arcs.head[arc])
                 if head not in been:
-                    yield from on(head, been | {head}, [*way, arc])
+                    yield from on(head, been | {head}, [*path, arc])
 
         for source in self.sources:
             yield from on(source, frozenset(self.sources), [])
@@ -107,8 +107,8 @@ def walk(case: Case, route: ArcRoute, failed: set[int] | frozenset[int] = frozen
     assert arcs, "a route without arcs"
     assert int(case.arcs.tail[arcs[0]]) in case.sources
     assert int(case.arcs.head[arcs[-1]]) in case.sinks
-    for one, following in pairwise(arcs):
-        assert case.arcs.head[one] == case.arcs.tail[following], "a jump"
+    for arc, following in pairwise(arcs):
+        assert case.arcs.head[arc] == case.arcs.tail[following], "a jump"
     met = set().union(*(case.guards(arc) for arc in arcs))
     assert met <= failed, "a working guard is met"
     assert met == set(route.groups)
@@ -122,21 +122,21 @@ def cases(draw: st.DrawFn, *, nodes: int = 12, edges: int = 22, groups: int = 5,
     node = st.integers(0, n - 1)
     drawn = draw(st.lists(st.tuples(node, node, st.booleans(), st.integers(0, 9)), min_size=1, max_size=edges))
     tail, head, edge, length = [], [], [], []
-    for number, (one, other, two_way, long) in enumerate(drawn):
-        for here, there in [(one, other), (other, one)][: 1 + two_way]:
-            tail.append(here)
-            head.append(there)
+    for number, (first, second, two_way, long) in enumerate(drawn):
+        for start, end in [(first, second), (second, first)][: 1 + two_way]:
+            tail.append(start)
+            head.append(end)
             edge.append(number)
             length.append(float(long))
     k = len(tail)
-    watchers = draw(
+    guard_pairs = draw(
         st.lists(
             st.tuples(st.integers(0, k - 1), st.integers(0, groups - 1)),
             min_size=int(watched * k) if watched else 0,
             max_size=max(int(watched * k) + k // 2, 0) if watched else 0,
         )
     )
-    pairs = np.array(watchers, np.int64).reshape(-1, 2)
+    pairs = np.array(guard_pairs, np.int64).reshape(-1, 2)
     arcs = Arcs(
         n,
         np.array(tail, np.int64),
@@ -162,14 +162,14 @@ def closed(draw: st.DrawFn) -> Case:
     for width in widths:
         belts.append(list(range(n, n + width)))
         n += width
-    ends = [(one, other) for here, following in pairwise(belts) for one in here for other in following]
+    ends = [(first, second) for belt, following in pairwise(belts) for first in belt for second in following]
     extra = draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=6))
     ends = draw(st.permutations(ends + extra))[:22]
     k = len(ends)
     groups = draw(st.integers(2, 6))
-    some = st.lists(st.integers(0, groups - 1), min_size=1, max_size=2, unique=True)
-    watchers = [draw(some) if draw(st.integers(0, 5)) else [] for _ in range(k)]
-    pairs = [(arc, group) for arc, watching in enumerate(watchers) for group in watching]
+    guard_groups = st.lists(st.integers(0, groups - 1), min_size=1, max_size=2, unique=True)
+    groups_of_arcs = [draw(guard_groups) if draw(st.integers(0, 5)) else [] for _ in range(k)]
+    pairs = [(arc, group) for arc, arc_groups in enumerate(groups_of_arcs) for group in arc_groups]
     table = np.array(pairs, np.int64).reshape(-1, 2)
     length = draw(st.lists(st.integers(0, 9), min_size=k, max_size=k))
     columns = np.array(ends, np.int64).reshape(-1, 2)
@@ -182,17 +182,17 @@ def grid(side: int, seed: int, guarded: float = 0.5) -> Case:
     """A street grid with one-way streets and gaps: outside is its rim, inside a block at the centre."""
     dice = np.random.default_rng(seed)
     number = np.arange(side * side).reshape(side, side)
-    one = np.concatenate([number[:, :-1].ravel(), number[:-1].ravel()])
-    other = np.concatenate([number[:, 1:].ravel(), number[1:].ravel()])
-    kept = dice.random(len(one)) > 0.08
-    one, other = one[kept], other[kept]
-    m = len(one)
+    from_node = np.concatenate([number[:, :-1].ravel(), number[:-1].ravel()])
+    to_node = np.concatenate([number[:, 1:].ravel(), number[1:].ravel()])
+    retained = dice.random(len(from_node)) > 0.08
+    from_node, to_node = from_node[retained], to_node[retained]
+    m = len(from_node)
     rule = dice.choice(3, m, p=[0.7, 0.15, 0.15])  # two-way, forward, backward
     length = dice.integers(40, 200, m).astype(np.float64)
     ahead, back = np.flatnonzero(rule != 2), np.flatnonzero(rule != 1)
     edge = np.concatenate([ahead, back])
-    tail = np.concatenate([one[ahead], other[back]])
-    head = np.concatenate([other[ahead], one[back]])
+    tail = np.concatenate([from_node[ahead], to_node[back]])
+    head = np.concatenate([to_node[ahead], from_node[back]])
     row, column = np.divmod(np.arange(side * side), side)
     away = np.maximum(abs(row - side // 2), abs(column - side // 2))
     third = side // 3

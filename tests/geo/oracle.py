@@ -38,7 +38,7 @@ class Device:
     """One device as a person would describe it; NaN: not given."""
 
     code: str = "D"
-    at: tuple[float, float] = (0.0, 0.0)
+    location: tuple[float, float] = (0.0, 0.0)
     """Longitude and latitude."""
     kind: str = "camera"
     functions: frozenset[str] = frozenset({"face"})
@@ -61,7 +61,7 @@ class Point:
     """One control point."""
 
     code: str
-    at: tuple[float, float]
+    location: tuple[float, float]
     needs: tuple[Need, ...]
 
 
@@ -83,39 +83,39 @@ class Unit:
 def tables(points: list[Point], devices: list[Device]) -> tuple[PointTable, DeviceTable]:
     """Return the same world as column tables."""
     rows = {point.code: row for row, point in enumerate(points)}
-    checkpoints = {one.code: row for row, one in enumerate(devices) if one.kind == "checkpoint"}
+    checkpoints = {device.code: row for row, device in enumerate(devices) if device.kind == "checkpoint"}
     bits = {"inbound": 1, "outbound": 2}
     return (
         PointTable(
             [point.code for point in points],
-            np.array([point.at for point in points], float).reshape(-1, 2),
+            np.array([point.location for point in points], float).reshape(-1, 2),
             {},
             [point.needs for point in points],
         ),
         DeviceTable(
-            kind=[one.kind for one in devices],
-            code=[one.code for one in devices],
-            lonlat=np.array([one.at for one in devices], float).reshape(-1, 2),
-            functions=np.array([sum(FUNCTION_BITS[name] for name in one.functions) for one in devices], np.uint8),
-            directions=np.array([sum(bits[name] for name in one.directions) for one in devices], np.uint8),
-            lifecycle=np.array([IN_USE if one.in_use else NOT_IN_USE for one in devices], np.uint8),
-            state=np.array([STATE_CODES[one.state] for one in devices], np.uint8),
-            stale=np.array([one.stale for one in devices], bool),
-            azimuth_deg=np.array([one.azimuth for one in devices], float),
-            opening_deg=np.array([one.opening for one in devices], float),
-            range_m=np.array([one.range_m for one in devices], float),
-            near_m=np.array([one.near_m for one in devices], float),
-            h_pixels=np.array([one.pixels for one in devices], float),
-            assigned=np.array([rows.get(one.assigned or "", -1) for one in devices], np.int64),
-            installation=np.array([checkpoints.get(one.part_of or "", -1) for one in devices], np.int64),
-            group=np.array([one.group for one in devices], np.int64),
+            kind=[device.kind for device in devices],
+            code=[device.code for device in devices],
+            lonlat=np.array([device.location for device in devices], float).reshape(-1, 2),
+            functions=np.array([sum(FUNCTION_BITS[name] for name in device.functions) for device in devices], np.uint8),
+            directions=np.array([sum(bits[name] for name in device.directions) for device in devices], np.uint8),
+            lifecycle=np.array([IN_USE if device.in_use else NOT_IN_USE for device in devices], np.uint8),
+            state=np.array([STATE_CODES[device.state] for device in devices], np.uint8),
+            stale=np.array([device.stale for device in devices], bool),
+            azimuth_deg=np.array([device.azimuth for device in devices], float),
+            opening_deg=np.array([device.opening for device in devices], float),
+            range_m=np.array([device.range_m for device in devices], float),
+            near_m=np.array([device.near_m for device in devices], float),
+            h_pixels=np.array([device.pixels for device in devices], float),
+            assigned=np.array([rows.get(device.assigned or "", -1) for device in devices], np.int64),
+            installation=np.array([checkpoints.get(device.part_of or "", -1) for device in devices], np.int64),
+            group=np.array([device.group for device in devices], np.int64),
         ),
     )
 
 
-def units(point: Point, devices: list[Device], p: Parameters, frame: LocalProjection) -> list[Unit]:
+def units(point: Point, devices: list[Device], p: Parameters, projection: LocalProjection) -> list[Unit]:
     """Return what the rules say of each need of one control point."""
-    return [_unit(point, need, devices, p, frame) for need in point.needs]
+    return [_unit(point, need, devices, p, projection) for need in point.needs]
 
 
 def status(of: list[Unit]) -> str:
@@ -129,22 +129,22 @@ def status(of: list[Unit]) -> str:
     return "partial" if any(unit.met for unit in of) else "uncovered"
 
 
-def _unit(point: Point, need: Need, devices: list[Device], p: Parameters, frame: LocalProjection) -> Unit:
+def _unit(point: Point, need: Need, devices: list[Device], p: Parameters, projection: LocalProjection) -> Unit:
     seen = {}
     margin = math.inf
-    for one in devices:
-        fails, candidate, distance, near = _tests(point, need, one, p, frame)
-        margin = min(margin, near)
-        seen[one.code] = (one, fails, candidate, distance)
+    for device in devices:
+        fails, candidate, distance, closeness = _tests(point, need, device, p, projection)
+        margin = min(margin, closeness)
+        seen[device.code] = (device, fails, candidate, distance)
     candidates = {code: row for code, row in seen.items() if row[2]}
-    passing = [row[0] for row in candidates.values() if not row[1]]
-    counting = _counting(passing)
+    qualified = [row[0] for row in candidates.values() if not row[1]]
+    counting = _counting(qualified)
     met = len(counting) >= need.working
-    groups = {_group(one) for one in counting}
+    groups = {_group(device) for device in counting}
     backed = met and all(
-        len(_counting([one for one in passing if _group(one) != group])) >= need.working for group in groups
+        len(_counting([device for device in qualified if _group(device) != group])) >= need.working for group in groups
     )
-    codes = {one.code for one in counting}
+    codes = {device.code for device in counting}
     eligible = [row for row in candidates.values() if (row[0].code in codes if met else bool(row[1]))]
     primary = best = None
     if eligible:
@@ -163,37 +163,37 @@ def _unit(point: Point, need: Need, devices: list[Device], p: Parameters, frame:
     return Unit(met, backed, len(counting), len(groups), primary, best, reasons, margin)
 
 
-def _counting(passing: list[Device]) -> list[Device]:
-    represented = {one.part_of for one in passing if one.kind == "camera"}
-    return [one for one in passing if one.kind == "camera" or one.code not in represented]
+def _counting(qualified: list[Device]) -> list[Device]:
+    represented = {device.part_of for device in qualified if device.kind == "camera"}
+    return [device for device in qualified if device.kind == "camera" or device.code not in represented]
 
 
-def _group(one: Device) -> object:
-    return one.group if one.group >= 0 else one.code
+def _group(device: Device) -> object:
+    return device.group if device.group >= 0 else device.code
 
 
 def _tests(
-    point: Point, need: Need, one: Device, p: Parameters, frame: LocalProjection
+    point: Point, need: Need, device: Device, p: Parameters, projection: LocalProjection
 ) -> tuple[list[str], bool, float, float]:
     """Return what a device lacks, whether it is a candidate, its distance, and the margin."""
-    (px, py), (dx, dy) = frame.to_metres([point.at, one.at]).tolist()
+    (px, py), (dx, dy) = projection.to_metres([point.location, device.location]).tolist()
     distance = math.hypot(px - dx, py - dy)
-    assigned = one.assigned == point.code
+    assigned = device.assigned == point.code
     needed = need.min_px_per_m or p.density[need.function]
 
-    optics = one.kind == "camera"
-    azimuth = one.azimuth if optics else math.nan
-    opening = one.opening if optics else math.nan
+    optics = device.kind == "camera"
+    azimuth = device.azimuth if optics else math.nan
+    opening = device.opening if optics else math.nan
     if math.isnan(opening) and not math.isnan(azimuth):
         opening = p.assumed_opening_deg
     all_round = math.isnan(azimuth) or opening == 360
-    stated = one.range_m if optics else math.nan
+    stated = device.range_m if optics else math.nan
     per_metre = math.nan
-    if optics and not math.isnan(one.pixels) and not math.isnan(opening):
+    if optics and not math.isnan(device.pixels) and not math.isnan(opening):
         if opening < 120:
-            per_metre = one.pixels / (2 * math.tan(math.radians(opening / 2)))
+            per_metre = device.pixels / (2 * math.tan(math.radians(opening / 2)))
         else:
-            per_metre = one.pixels / math.radians(opening)
+            per_metre = device.pixels / math.radians(opening)
     if not math.isnan(stated):
         reach = stated
     elif not math.isnan(per_metre) and needed is not None:
@@ -202,12 +202,12 @@ def _tests(
         reach, all_round = p.assigned_range_m, True
     else:
         reach = p.assumed_range_m
-    blind = one.near_m if optics and not math.isnan(one.near_m) else 0.0
+    blind = device.near_m if optics and not math.isnan(device.near_m) else 0.0
 
     margin = min(abs(distance - edge) / max(edge, 1.0) for edge in (reach, blind, p.search_m, 1.0))
     in_sector = True
     if not all_round:
-        convergence = float(frame.convergence_deg([one.at])[0])
+        convergence = float(projection.convergence_deg([device.location])[0])
         true = math.degrees(math.atan2(px - dx, py - dy)) + convergence
         off = abs((true - azimuth + 180) % 360 - 180)
         in_sector = off <= opening / 2 + 1e-9
@@ -222,13 +222,13 @@ def _tests(
             too_coarse = density < needed * (1 - 1e-12)
             if not math.isnan(density):
                 margin = min(margin, abs(density - needed) / needed)
-    able = need.function in one.functions
+    able = need.function in device.functions
     fails = {
-        "not_in_use": not one.in_use,
-        "offline": one.state in ("offline", "fault"),
-        "stale": one.stale or one.state == "unknown",
+        "not_in_use": not device.in_use,
+        "offline": device.state in ("offline", "fault"),
+        "stale": device.stale or device.state == "unknown",
         "wrong_function": not able,
-        "wrong_direction": need.direction is not None and need.direction not in one.directions,
+        "wrong_direction": need.direction is not None and need.direction not in device.directions,
         "too_far": too_far,
         "out_of_view": out_of_view,
         "too_coarse": too_coarse,

@@ -77,37 +77,37 @@ def test_critical_groups_and_their_leaks_are_those_of_failing_each_in_turn(case:
     cordon = cordon_of(case)
     expected = case.opening(1) if case.leak_m() is None else {}
     assert {(group,) for group in cordon.critical} == set(expected)
-    found = cordon.find_failures()
-    assert {one.groups: one.leak.length_m for one in found} == expected
-    assert [one.leak.length_m for one in found] == sorted(expected.values())
-    for one in found:
-        walk(case, one.leak, set(one.groups))
+    failures = cordon.find_failures()
+    assert {failure.groups: failure.leak.length_m for failure in failures} == expected
+    assert [failure.leak.length_m for failure in failures] == sorted(expected.values())
+    for failure in failures:
+        walk(case, failure.leak, set(failure.groups))
 
 
 @settings(max_examples=150, deadline=None)
 @given(EITHER, st.integers(1, 4))
-def test_pairs_are_those_of_failing_every_two(case: Case, most: int) -> None:
+def test_pairs_are_those_of_failing_every_two(case: Case, max_count: int) -> None:
     expected = case.opening(2) if case.leak_m() is None else {}
-    found = cordon_of(case).find_pairs(most)
-    assert found.complete
-    assert found.count_exact
-    assert found.count == len(expected)
-    assert [one.leak.length_m for one in found.ranked] == sorted(expected.values())[:most]
-    for one in found.ranked:
-        assert expected[one.groups] == one.leak.length_m
-        walk(case, one.leak, set(one.groups))
+    pairs = cordon_of(case).find_pairs(max_count)
+    assert pairs.complete
+    assert pairs.count_exact
+    assert pairs.count == len(expected)
+    assert [pair.leak.length_m for pair in pairs.ranked] == sorted(expected.values())[:max_count]
+    for pair in pairs.ranked:
+        assert expected[pair.groups] == pair.leak.length_m
+        walk(case, pair.leak, set(pair.groups))
 
 
 @settings(max_examples=100, deadline=None)
 @given(EITHER, st.integers(0, 3), st.integers(0, 2))
 def test_pairs_cut_short_are_true_and_say_that_there_may_be_more(case: Case, work: int, rows: int) -> None:
     expected = case.opening(2) if case.leak_m() is None else {}
-    found = cordon_of(case).find_pairs(3, work, rows)
-    assert all(expected[one.groups] == one.leak.length_m for one in found.ranked)
-    assert found.count <= len(expected)
-    assert found.count == len(expected) or not found.count_exact
-    complete = [one.leak.length_m for one in found.ranked] == sorted(expected.values())[:3]
-    assert complete or not found.complete
+    pairs = cordon_of(case).find_pairs(3, work, rows)
+    assert all(expected[pair.groups] == pair.leak.length_m for pair in pairs.ranked)
+    assert pairs.count <= len(expected)
+    assert pairs.count == len(expected) or not pairs.count_exact
+    complete = [pair.leak.length_m for pair in pairs.ranked] == sorted(expected.values())[:3]
+    assert complete or not pairs.complete
 
 
 @settings(max_examples=150, deadline=None)
@@ -137,33 +137,33 @@ def test_the_sealing_plan_costs_the_least_of_all_that_seal(case: Case, data: st.
 
 @settings(max_examples=100, deadline=None)
 @given(cases(nodes=12, edges=12, watched=0.2), st.integers(1, 4))
-def test_disjoint_leaks_are_the_shortest_set_of_their_number(case: Case, most: int) -> None:
-    found = cordon_of(case).find_leaks(most)
-    for route in found:
+def test_disjoint_leaks_are_the_shortest_set_of_their_number(case: Case, max_count: int) -> None:
+    leaks = cordon_of(case).find_leaks(max_count)
+    for route in leaks:
         walk(case, route)
-    edges = [edge for route in found for edge in case.arcs.edge[route.arcs].tolist()]
+    edges = [edge for route in leaks for edge in case.arcs.edge[route.arcs].tolist()]
     assert len(edges) == len(set(edges))
-    assert [one.length_m for one in found] == sorted(one.length_m for one in found)
-    number, total = _best_disjoint(case, most)
-    assert len(found) == number
-    assert sum(route.length_m for route in found) == pytest.approx(total)
+    assert [route.length_m for route in leaks] == sorted(route.length_m for route in leaks)
+    number, total = _best_disjoint(case, max_count)
+    assert len(leaks) == number
+    assert sum(route.length_m for route in leaks) == pytest.approx(total)
 
 
-def _best_disjoint(case: Case, most: int) -> tuple[int, float]:
+def _best_disjoint(case: Case, max_count: int) -> tuple[int, float]:
     """The greatest number of ways up to `most` without a common edge, and their least total length."""
     ways = [
-        (float(case.arcs.length_m[way].sum()), frozenset(case.arcs.edge[way].tolist())) for way in case.simple_ways()
+        (float(case.arcs.length_m[path].sum()), frozenset(case.arcs.edge[path].tolist())) for path in case.simple_ways()
     ]
     best: dict[int, float] = {0: 0.0}
 
     def on(first: int, taken: frozenset[int], number: int, total: float) -> None:
         best[number] = min(total, best.get(number, np.inf))
-        if number == most:
+        if number == max_count:
             return
-        for place in range(first, len(ways)):
-            length, edges = ways[place]
+        for index in range(first, len(ways)):
+            length, edges = ways[index]
             if not edges & taken:
-                on(place + 1, taken | edges, number + 1, total + length)
+                on(index + 1, taken | edges, number + 1, total + length)
 
     on(0, frozenset(), 0, 0.0)
     return max(best), best[max(best)]
@@ -171,7 +171,7 @@ def _best_disjoint(case: Case, most: int) -> tuple[int, float]:
 
 @settings(max_examples=100, deadline=None)
 @given(cases())
-def test_prepared_once_and_guarded_anew_is_the_same_as_prepared_anew(case: Case) -> None:
+def test_other_guards_give_the_same_as_a_new_graph(case: Case) -> None:
     bare = Arcs(
         case.arcs.n,
         case.arcs.tail,
@@ -180,25 +180,25 @@ def test_prepared_once_and_guarded_anew_is_the_same_as_prepared_anew(case: Case)
         case.arcs.length_m,
         *build_empty_guards(len(case.arcs)),
     )
-    kept = Cordon.from_arcs(bare, case.sources, case.sinks)
-    kept = kept.with_guards(case.arcs.guard_start, case.arcs.guard_group)
-    anew = cordon_of(case)
-    assert (kept.sealed, kept.critical) == (anew.sealed, anew.critical)
-    assert (kept.leak is None) == (anew.leak is None)
+    prepared = Cordon.from_arcs(bare, case.sources, case.sinks)
+    prepared = prepared.with_guards(case.arcs.guard_start, case.arcs.guard_group)
+    rebuilt = cordon_of(case)
+    assert (prepared.sealed, prepared.critical) == (rebuilt.sealed, rebuilt.critical)
+    assert (prepared.leak is None) == (rebuilt.leak is None)
 
 
 @settings(max_examples=100, deadline=None)
 @given(cases(), st.integers(0, 4))
 def test_one_more_working_group_never_opens_anything(case: Case, group: int) -> None:
     before, k = cordon_of(case), len(case.arcs)
-    pairs = [(arc, one) for arc in range(k) for one in case.guards(arc)] + [(0, 50 + group)]
+    pairs = [(arc, own_group) for arc in range(k) for own_group in case.guards(arc)] + [(0, 50 + group)]
     table = np.array(pairs, np.int64)
     after = before.with_guards(*build_guards(k, table[:, 0], table[:, 1]))
     assert after.sealed >= before.sealed
-    one, other = before.compute_depth(), after.compute_depth()
-    assert (one is None) == (other is None)
-    if one is not None and other is not None:
-        assert other.at_most >= one.at_most
+    depth_before, depth_after = before.compute_depth(), after.compute_depth()
+    assert (depth_before is None) == (depth_after is None)
+    if depth_before is not None and depth_after is not None:
+        assert depth_after.at_most >= depth_before.at_most
 
 
 def test_a_group_with_gates_one_behind_the_other_counts_once() -> None:
@@ -228,7 +228,7 @@ def test_an_arc_with_two_groups_opens_when_both_fail() -> None:
     assert depth.at_most == 2
     assert cordon.critical == ()
     pairs = cordon.find_pairs(5)
-    assert [one.groups for one in pairs.ranked] == [(3, 8)]
+    assert [pair.groups for pair in pairs.ranked] == [(3, 8)]
 
 
 def test_a_group_twice_on_the_shortest_way_is_found_where_once_is_longer() -> None:
@@ -350,16 +350,16 @@ def test_the_plan_is_the_one_nearest_to_the_source_from_whichever_side_it_is_sou
     narrow = [(0, 1), (0, 1), (0, 2), (0, 2), (1, 3), (2, 3), (3, 4), (3, 4)]
     wide = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (3, 4), (3, 4)]
     for ends, cut in ((narrow, [4, 5]), (wide, [0, 1])):
-        found = Cordon.from_arcs(arcs_of(5, ends, {}), [0], [4]).plan_sealing(np.ones(len(ends), np.int64))
-        assert found.proven
-        assert found.arcs.tolist() == cut
+        plan = Cordon.from_arcs(arcs_of(5, ends, {}), [0], [4]).plan_sealing(np.ones(len(ends), np.int64))
+        assert plan.proven
+        assert plan.arcs.tolist() == cut
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(closed(), cases(edges=14)))
 def test_the_least_number_of_guards_met_is_that_of_driving_every_way(case: Case) -> None:
     cordon = cordon_of(case)
-    met = [sum(len(case.guards(arc)) for arc in way) for way in case.simple_ways(free=False)]
+    met = [sum(len(case.guards(arc)) for arc in path) for path in case.simple_ways(free=False)]
     assert cordon.min_guards_met == min(met, default=None)
     depth = cordon.compute_depth()
     assert (None if depth is None else depth.guards_met) == cordon.min_guards_met

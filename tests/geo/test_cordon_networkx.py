@@ -23,30 +23,30 @@ def street_case(path: Path) -> Case:
     if not path.exists():
         pytest.skip("the shared road data is not on this machine")
     features = json.loads(gzip.decompress(path.read_bytes()))["features"]
-    place: dict[tuple[float, float], int] = {}
+    node_by_xy: dict[tuple[float, float], int] = {}
     rows = []
     for number, feature in enumerate(features):
         line = feature["geometry"]["coordinates"]
-        ends = [place.setdefault((round(x, 7), round(y, 7)), len(place)) for x, y in (line[0], line[-1])]
+        ends = [node_by_xy.setdefault((round(x, 7), round(y, 7)), len(node_by_xy)) for x, y in (line[0], line[-1])]
         metres = sum(
             np.hypot((b[0] - a[0]) * 111e3 * np.cos(np.radians(a[1])), (b[1] - a[1]) * 111e3) for a, b in pairwise(line)
         )
-        told = feature["properties"]
-        rule = told.get("oneway", "yes" if told.get("dir") == 1 else "no")
+        properties = feature["properties"]
+        rule = properties.get("oneway", "yes" if properties.get("dir") == 1 else "no")
         if rule != "-1":
             rows.append((ends[0], ends[1], number, metres))
         if rule not in ("yes", "1", "true"):
             rows.append((ends[1], ends[0], number, metres))
     tail, head, edge = (np.array([row[i] for row in rows], np.int64) for i in range(3))
     length = np.array([row[3] for row in rows])
-    xy = np.array(list(place))
+    xy = np.array(list(node_by_xy))
     away = np.abs((xy - np.median(xy, axis=0)) / (np.ptp(xy, axis=0) / 2)).max(axis=1)
-    near = (away[tail] < 0.6) & (away[head] < 0.6)
-    tail, head, edge, length = tail[near], head[near], edge[near], length[near]
+    is_near = (away[tail] < 0.6) & (away[head] < 0.6)
+    tail, head, edge, length = tail[is_near], head[is_near], edge[is_near], length[is_near]
     # A belt of guards half way out, with a gap: both directions of an edge are one group.
     crossing = (away[tail] > 0.3) != (away[head] > 0.3)
     chosen = np.flatnonzero(crossing & (edge % 7 != 0))
-    arcs = Arcs(len(place), tail, head, edge, length, *build_guards(len(tail), chosen, edge[chosen]))
+    arcs = Arcs(len(node_by_xy), tail, head, edge, length, *build_guards(len(tail), chosen, edge[chosen]))
     return Case(arcs, np.flatnonzero(away > 0.5).tolist(), np.flatnonzero(away < 0.1).tolist())
 
 
@@ -71,22 +71,22 @@ def cordon(case: Case) -> Cordon:
 
 def flows(case: Case, cost: Ints | None = None) -> nx.DiGraph:
     """The free arcs with their costs as capacities, added up where arcs are parallel."""
-    found = nx.DiGraph()
-    found.add_nodes_from(["in", "out"])
-    found.add_edges_from(("in", node) for node in case.sources)
-    found.add_edges_from((node, "out") for node in case.sinks)
+    graph = nx.DiGraph()
+    graph.add_nodes_from(["in", "out"])
+    graph.add_edges_from(("in", node) for node in case.sources)
+    graph.add_edges_from((node, "out") for node in case.sinks)
     for arc in range(len(case.arcs)):
         if case.guards(arc):
             continue
         tail, head = int(case.arcs.tail[arc]), int(case.arcs.head[arc])
-        more = 1 if cost is None else int(cost[arc])
-        if more < 0:
-            found.add_edge(tail, head)  # no capacity: without limit
-        elif not found.has_edge(tail, head):
-            found.add_edge(tail, head, capacity=more)
-        elif "capacity" in found[tail][head]:
-            found[tail][head]["capacity"] += more
-    return found
+        capacity = 1 if cost is None else int(cost[arc])
+        if capacity < 0:
+            graph.add_edge(tail, head)  # no capacity: without limit
+        elif not graph.has_edge(tail, head):
+            graph.add_edge(tail, head, capacity=capacity)
+        elif "capacity" in graph[tail][head]:
+            graph[tail][head]["capacity"] += capacity
+    return graph
 
 
 def test_the_leak_is_the_shortest_path(case: Case, cordon: Cordon) -> None:
@@ -118,21 +118,21 @@ def test_the_plan_with_costs_is_a_minimum_cut(case: Case, cordon: Cordon) -> Non
 
 
 def test_there_are_as_many_disjoint_leaks_as_arcs_in_the_plan(case: Case, cordon: Cordon) -> None:
-    found = cordon.find_leaks(10_000)
-    for route in found:
+    leaks = cordon.find_leaks(10_000)
+    for route in leaks:
         walk(case, route)
-    edges = np.concatenate([[], *(case.arcs.edge[route.arcs] for route in found)])
+    edges = np.concatenate([[], *(case.arcs.edge[route.arcs] for route in leaks)])
     assert len(edges) == len(np.unique(edges))
     if cordon.sealed:
-        assert not found
+        assert not leaks
         return
     value = nx.maximum_flow_value(flows(case), "in", "out")
-    assert len(found) == value
+    assert len(leaks) == value
 
 
 def test_the_set_of_disjoint_leaks_has_the_least_length(case: Case, cordon: Cordon) -> None:
-    found = cordon.find_leaks(3)
-    if not found:
+    leaks = cordon.find_leaks(3)
+    if not leaks:
         assert cordon.sealed
         return
     graph = flows(case)
@@ -142,16 +142,16 @@ def test_the_set_of_disjoint_leaks_has_the_least_length(case: Case, cordon: Cord
         if not case.guards(arc):
             tail, head = int(case.arcs.tail[arc]), int(case.arcs.head[arc])
             millimetres = round(float(case.arcs.length_m[arc]) * 1000)
-            known = graph[tail][head]
-            known["weight"] = min(known["weight"] or millimetres, millimetres)
-            known["capacity"] = 1
-    graph.add_node("in", demand=-len(found))
-    graph.add_node("out", demand=len(found))
-    least = nx.min_cost_flow_cost(graph)
+            edge = graph[tail][head]
+            edge["weight"] = min(edge["weight"] or millimetres, millimetres)
+            edge["capacity"] = 1
+    graph.add_node("in", demand=-len(leaks))
+    graph.add_node("out", demand=len(leaks))
+    minimum_mm = nx.min_cost_flow_cost(graph)
     # Parallel streets are one arc of the peer, so ours may be shorter, never longer.
-    total = sum(route.length_m for route in found)
-    assert total <= least / 1000 + 0.01
-    assert total >= len(found) * found[0].length_m - 1e-6
+    total = sum(route.length_m for route in leaks)
+    assert total <= minimum_mm / 1000 + 0.01
+    assert total >= len(leaks) * leaks[0].length_m - 1e-6
 
 
 def test_critical_groups_are_those_whose_failure_joins_the_sides(case: Case, cordon: Cordon) -> None:
@@ -160,21 +160,21 @@ def test_critical_groups_are_those_whose_failure_joins_the_sides(case: Case, cor
         return
     expected = [group for group in case.groups if nx.has_path(case.graph({group}), "in", "out")]
     assert list(cordon.critical) == expected
-    for one in cordon.find_failures()[:5]:
-        walk(case, one.leak, set(one.groups))
-        assert one.leak.length_m == pytest.approx(case.leak_m(set(one.groups)))
+    for failure in cordon.find_failures()[:5]:
+        walk(case, failure.leak, set(failure.groups))
+        assert failure.leak.length_m == pytest.approx(case.leak_m(set(failure.groups)))
 
 
 def test_the_shortest_pairs(case: Case, cordon: Cordon) -> None:
-    found = cordon.find_pairs(5)
-    for one in found.ranked:
-        walk(case, one.leak, set(one.groups))
-        assert one.leak.length_m == pytest.approx(case.leak_m(set(one.groups)))
-        assert all(case.leak_m({group}) is None for group in one.groups)
+    pairs = cordon.find_pairs(5)
+    for failure in pairs.ranked:
+        walk(case, failure.leak, set(failure.groups))
+        assert failure.leak.length_m == pytest.approx(case.leak_m(set(failure.groups)))
+        assert all(case.leak_m({group}) is None for group in failure.groups)
     depth = cordon.compute_depth()
     assert depth is not None
     assert depth.exact
-    assert (found.count > 0) or depth.at_most != 2
+    assert (pairs.count > 0) or depth.at_most != 2
 
 
 def test_depth_meets_no_more_than_any_shortest_count(case: Case, cordon: Cordon) -> None:

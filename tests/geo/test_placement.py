@@ -28,83 +28,89 @@ def problems(draw: st.DrawFn) -> dict[str, np.ndarray]:
 
 
 def choices(n: int) -> list[np.ndarray]:
-    return [np.array(some, np.int64) for size in range(n + 1) for some in combinations(range(n), size)]
+    return [np.array(sites, np.int64) for size in range(n + 1) for sites in combinations(range(n), size)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(problems())
-def test_the_cheapest_sites_are_those_of_trying_all(given_: dict[str, np.ndarray]) -> None:
-    covers, need, have = given_["covers"], given_["need"], given_["have"]
-    found = solve_set_covering(csr_array(covers), given_["cost"], need=need, have=have)
+def test_the_cheapest_sites_are_those_of_trying_all(problem: dict[str, np.ndarray]) -> None:
+    covers, need, have = problem["covers"], problem["need"], problem["have"]
+    placement = solve_set_covering(csr_array(covers), problem["cost"], need=need, have=have)
     able = have + covers.sum(axis=0)
-    wanted = np.minimum(need, able)
+    reachable = np.minimum(need, able)
     cheapest = min(
-        given_["cost"][some].sum() for some in choices(len(covers)) if (have + covers[some].sum(axis=0) >= wanted).all()
+        problem["cost"][sites].sum()
+        for sites in choices(len(covers))
+        if (have + covers[sites].sum(axis=0) >= reachable).all()
     )
-    assert found.status in ("optimal", "nothing_to_do", "out_of_reach")
-    if found.status == "out_of_reach":
-        assert len(found.out_of_reach)
-    assert found.cost == cheapest == pytest.approx(found.bound)
-    assert found.gap == 0
-    assert (found.covered >= wanted).all()
-    assert found.covered.tolist() == (have + covers[found.sites].sum(axis=0)).tolist()
-    assert found.out_of_reach.tolist() == np.flatnonzero(able < need).tolist()
+    assert placement.status in ("optimal", "nothing_to_do", "out_of_reach")
+    if placement.status == "out_of_reach":
+        assert len(placement.out_of_reach)
+    assert placement.cost == cheapest == pytest.approx(placement.bound)
+    assert placement.gap == 0
+    assert (placement.covered >= reachable).all()
+    assert placement.covered.tolist() == (have + covers[placement.sites].sum(axis=0)).tolist()
+    assert placement.out_of_reach.tolist() == np.flatnonzero(able < need).tolist()
 
 
 @settings(max_examples=60, deadline=None)
 @given(problems(), st.integers(0, 8))
-def test_the_most_valuable_sites_are_those_of_trying_all(given_: dict[str, np.ndarray], budget: int) -> None:
-    covers, need, have = given_["covers"], given_["need"], given_["have"]
-    found = solve_maximal_covering(
-        csr_array(covers), given_["cost"], budget, need=need, have=have, value=given_["value"]
+def test_the_most_valuable_sites_are_those_of_trying_all(problem: dict[str, np.ndarray], budget: int) -> None:
+    covers, need, have = problem["covers"], problem["need"], problem["have"]
+    placement = solve_maximal_covering(
+        csr_array(covers), problem["cost"], budget, need=need, have=have, value=problem["value"]
     )
     best = max(
-        given_["value"][have + covers[some].sum(axis=0) >= need].sum()
-        for some in choices(len(covers))
-        if given_["cost"][some].sum() <= budget
+        problem["value"][have + covers[sites].sum(axis=0) >= need].sum()
+        for sites in choices(len(covers))
+        if problem["cost"][sites].sum() <= budget
     )
-    assert found.value == best == pytest.approx(found.bound)
-    assert found.gap == pytest.approx(0)
-    assert found.cost <= budget
-    assert found.status in ("optimal", "nothing_to_do", "out_of_reach")
-    if found.status == "out_of_reach":
-        assert len(found.out_of_reach)
-    assert found.value == given_["value"][found.covered >= need].sum()
+    assert placement.value == best == pytest.approx(placement.bound)
+    assert placement.gap == pytest.approx(0)
+    assert placement.cost <= budget
+    assert placement.status in ("optimal", "nothing_to_do", "out_of_reach")
+    if placement.status == "out_of_reach":
+        assert len(placement.out_of_reach)
+    assert placement.value == problem["value"][placement.covered >= need].sum()
 
 
 def scattered(seed: int, sites: int, points: int) -> tuple[np.ndarray, np.ndarray, csr_array]:
     dice = np.random.default_rng(seed)
-    at, of = dice.uniform(0, 1000, (sites, 2)), dice.uniform(0, 1000, (points, 2))
-    return at, of, build_site_coverage(at, np.asarray(shapely.points(of), dtype=object), 220.0)
+    sites_xy, points_xy = dice.uniform(0, 1000, (sites, 2)), dice.uniform(0, 1000, (points, 2))
+    return (
+        sites_xy,
+        points_xy,
+        build_site_coverage(sites_xy, np.asarray(shapely.points(points_xy), dtype=object), 220.0),
+    )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_same_as_spopt(seed: int) -> None:
-    at, of, covers = scattered(seed, 40, 60)
-    distance = np.hypot(*(of[:, np.newaxis] - at).transpose(2, 0, 1))
+    sites_xy, points_xy, covers = scattered(seed, 40, 60)
+    distance = np.hypot(*(points_xy[:, np.newaxis] - sites_xy).transpose(2, 0, 1))
     assert ((distance <= 220) == covers.toarray().T).all()
-    weight = np.random.default_rng(seed).integers(1, 9, len(of)).astype(np.float64)
+    weight = np.random.default_rng(seed).integers(1, 9, len(points_xy)).astype(np.float64)
     solver = pulp.PULP_CBC_CMD(msg=False)
     reached = distance.min(axis=1) <= 220  # spopt knows no point out of reach
     theirs = LSCP.from_cost_matrix(distance[reached], 220.0).solve(solver)
     assert solve_set_covering(covers, np.ones(40)).cost == theirs.problem.objective.value()
     for p in (1, 3, 6):
         peer = MCLP.from_cost_matrix(distance, weight, 220.0, p_facilities=p).solve(solver)
-        found = solve_maximal_covering(covers, np.ones(40), p, value=weight)
-        assert found.value == peer.problem.objective.value()
-        assert len(found.sites) <= p
+        placement = solve_maximal_covering(covers, np.ones(40), p, value=weight)
+        assert placement.value == peer.problem.objective.value()
+        assert len(placement.sites) <= p
 
 
-def test_a_bound_is_told_when_time_is_up() -> None:
+def test_a_bound_is_reported_when_time_is_up() -> None:
     dice = np.random.default_rng(4)
     covers = csr_array((dice.random((600, 900)) < 0.02).astype(np.int8))
     cost = dice.integers(5, 15, 600).astype(np.float64)
-    found = solve_set_covering(covers, cost, time_limit_s=0.2)
-    assert found.status == "time_limit"
-    assert 0 <= found.bound < found.cost
-    assert found.gap > 0
-    assert (found.covered >= np.minimum(1, covers.toarray().sum(axis=0))).all()
+    placement = solve_set_covering(covers, cost, time_limit_s=0.2)
+    assert placement.status == "time_limit"
+    assert 0 <= placement.bound < placement.cost
+    assert placement.gap > 0
+    assert (placement.covered >= np.minimum(1, covers.toarray().sum(axis=0))).all()
 
 
 def test_more_sites_never_cost_more_and_more_budget_is_never_worth_less() -> None:
@@ -131,8 +137,8 @@ def test_nothing_to_cover_and_nothing_to_cover_with() -> None:
     assert solve_maximal_covering(csr_array((0, 3), dtype=np.int8), [], 5).status == "out_of_reach"
     worthless = solve_maximal_covering(csr_array((0, 3), dtype=np.int8), [], 5, value=0)
     assert worthless.status == "nothing_to_do"
-    found = solve_set_covering(csr_array((2, 0), dtype=np.int8), [1, 1])
-    assert (found.status, found.sites.tolist(), found.cost) == ("nothing_to_do", [], 0.0)
+    placement = solve_set_covering(csr_array((2, 0), dtype=np.int8), [1, 1])
+    assert (placement.status, placement.sites.tolist(), placement.cost) == ("nothing_to_do", [], 0.0)
     assert solve_maximal_covering(csr_array((2, 0), dtype=np.int8), [1, 1], 5).value == 0
     assert build_site_coverage([], np.empty(0, dtype=object), 5).shape == (0, 0)
 
@@ -149,6 +155,6 @@ def test_nothing_to_cover_and_nothing_to_cover_with() -> None:
     ],
 )
 def test_numbers_that_cannot_be(change: dict[str, float], message: str) -> None:
-    known: dict[str, object] = {"cost": [1.0], "need": 1, "have": 0, "value": 1.0}
+    valid: dict[str, object] = {"cost": [1.0], "need": 1, "have": 0, "value": 1.0}
     with pytest.raises(ValueError, match=message):
-        solve_set_covering(csr_array(np.ones((1, 2))), **{**known, **change})  # type: ignore[arg-type]
+        solve_set_covering(csr_array(np.ones((1, 2))), **{**valid, **change})  # type: ignore[arg-type]

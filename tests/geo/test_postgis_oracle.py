@@ -31,18 +31,18 @@ async def _opinion(database: Database, points: Any) -> list[tuple[bool, float]]:
 
 async def test_membership_agrees_with_postgis(database: Database) -> None:
     points = np.random.default_rng(4108).uniform([112.9, 34.9], [113.5, 35.4], (2_000, 2))
-    found = RingIndex([Boundary("city", SHAPE)], get_projection(4547)).locate_points(points)
-    told = await _opinion(database, points)
-    assert found.inside[:, 0].tolist() == [covered for covered, _ in told]
+    membership = RingIndex([Boundary("city", SHAPE)], get_projection(4547)).locate_points(points)
+    expected = await _opinion(database, points)
+    assert membership.inside[:, 0].tolist() == [covered for covered, _ in expected]
     # PostGIS joins vertices by geodesics, we by straight lines in degrees: they part by a few metres
     # over edges of 30 km. The projection itself is within 3.5e-4.
-    distances = np.array([distance for _, distance in told])
-    assert np.abs(found.distance_m[:, 0]) == pytest.approx(distances, rel=5e-4, abs=15)
+    distances = np.array([distance for _, distance in expected])
+    assert np.abs(membership.distance_m[:, 0]) == pytest.approx(distances, rel=5e-4, abs=15)
 
 
 async def test_a_vertex_is_inside_for_both(database: Database) -> None:
     vertices = np.array(RING.exterior.coords)[:-1]
-    found = RingIndex([Boundary("city", SHAPE)], get_projection(4547)).locate_points(vertices)
-    told = await _opinion(database, vertices)
-    assert found.inside[:, 0].tolist() == [covered for covered, _ in told] == [True] * len(vertices)
-    assert np.abs(found.distance_m[:, 0]).max() < 1e-6
+    membership = RingIndex([Boundary("city", SHAPE)], get_projection(4547)).locate_points(vertices)
+    expected = await _opinion(database, vertices)
+    assert membership.inside[:, 0].tolist() == [covered for covered, _ in expected] == [True] * len(vertices)
+    assert np.abs(membership.distance_m[:, 0]).max() < 1e-6

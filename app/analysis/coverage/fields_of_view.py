@@ -18,13 +18,7 @@ from app.analysis import engine_input
 from app.analysis.engine_input import to_float_array
 from app.analysis.metadata import ResultMetadata, build_result
 from app.analysis.queries import Columns
-from app.analysis.results import (
-    Analysis,
-    BuildingObstacles,
-    compute_obstacles,
-    find_changed_footprints,
-    find_rows_now,
-)
+from app.analysis.results import Analysis, BuildingObstacles, compute_obstacles, find_changed_footprints, find_rows_now
 from app.geo.arrays import Bools, Ints
 from app.geo.coverage import assessment as engine
 from app.geo.projection.local_projection import LocalProjection, choose_projection

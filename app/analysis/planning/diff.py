@@ -12,12 +12,7 @@ from app.analysis.cordon.cordons import count_cordon
 from app.analysis.coverage.report import CordonCounts, DeviceCounts, StatusCounts, count_devices, count_statuses
 from app.analysis.crossings.crossing_guards import CROSSING_STATUSES, compute_crossing_statuses
 from app.analysis.crossings.report import CrossingStatus
-from app.analysis.crossings.road_network import (
-    DIRECTION_BITS,
-    TRAVEL_DIRECTIONS,
-    TravelDirection,
-    compute_road_network,
-)
+from app.analysis.crossings.road_network import DIRECTION_BITS, TRAVEL_DIRECTIONS, TravelDirection, compute_road_network
 from app.analysis.metadata import ResultMetadata, build_result
 from app.analysis.results import Analysis
 from app.geo.coverage import assessment as engine

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.import_tables import FINISHED
+from app.models.tables import FINISHED
 
 _WORKER_LOCKS: Final = 4108_0003
 """Class of the advisory locks of living workers."""

@@ -20,8 +20,7 @@ from app.ingest.columns.headings import (
     to_plain_form,
 )
 from app.ingest.columns.import_plan import Note
-from app.ingest.columns.options import Options
-from app.ingest.columns.profiles import Profile
+from app.ingest.columns.options import Options, Profile
 from app.ingest.readers.opening import Batch, DetectedFormat
 from app.ingest.values.cell_parsing import CellError
 from app.ingest.values.code_lists import find_topic

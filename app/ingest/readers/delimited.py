@@ -24,15 +24,7 @@ from app.ingest.readers import encoding as encodings
 from app.ingest.readers.content import FileContent
 from app.ingest.readers.encoding import Encoding
 from app.ingest.readers.header_row import Header, find_header
-from app.ingest.readers.model import (
-    Batch,
-    DetectedFormat,
-    FormatIssue,
-    IssueLog,
-    ReadOptions,
-    SourceFile,
-    TableReader,
-)
+from app.ingest.readers.model import Batch, DetectedFormat, FormatIssue, IssueLog, ReadOptions, SourceFile, TableReader
 from app.ingest.values.text import clean_cell, clean_column, remove_guards
 from app.messages import Message
 

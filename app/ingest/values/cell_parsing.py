@@ -73,9 +73,7 @@ LENGTHS_M: Final = _build_units(
     f0_3048="ft feet 英尺 '",
 )
 _ANGLES: Final = {"": 1.0, "rad": 57.29577951308232} | _build_units(f1="° º 度 deg degree degrees")
-_DAYS: Final = _build_units(
-    f1="天 日 d day days", f30="个月 月 month months", f7="周 week weeks", f365="年 year years"
-)
+_DAYS: Final = _build_units(f1="天 日 d day days", f30="个月 月 month months", f7="周 week weeks", f365="年 year years")
 _PIXELS: Final = _build_units(f1="px 像素 pixel pixels")
 _SPEEDS: Final = _build_units(f1="km/h kmh 公里/小时 千米/时 km", f1_609344="mph")
 _LENGTHS_MM: Final = {unit: factor * 1000.0 for unit, factor in LENGTHS_M.items()}
@@ -167,7 +165,9 @@ def _build_number_error(units: Mapping[str, float], tail: str) -> CellError:
         return CellError(
             "unknown-unit",
             Message("Unknown unit {unit!r}", unit=tail[:20]),
-            Message("Units of this field: {units}.", units=", ".join(unit for unit in units if unit.isascii() and unit)),
+            Message(
+                "Units of this field: {units}.", units=", ".join(unit for unit in units if unit.isascii() and unit)
+            ),
         )
     return CellError("not-a-number", Message("The cell is not a number"))
 

@@ -78,7 +78,11 @@ def _build_date_error() -> CellError:
 def parse_timestamp(text: str, offset_h: float = 8.0) -> str:
     """Return a time in UTC (RFC 3339); ``offset_h`` is the offset of cells without one.
 
-    >>> parse_timestamp("2024-03-05 08:30:00"), parse_timestamp("2024-03-05T08:30:00Z"), parse_timestamp("1709596800000")
+    >>> (
+    ...     parse_timestamp("2024-03-05 08:30:00"),
+    ...     parse_timestamp("2024-03-05T08:30:00Z"),
+    ...     parse_timestamp("1709596800000"),
+    ... )
     ('2024-03-05T00:30:00Z', '2024-03-05T08:30:00Z', '2024-03-05T00:00:00Z')
     """
     plain = normalize_dashes(text).strip()

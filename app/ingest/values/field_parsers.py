@@ -230,7 +230,9 @@ class FieldParser:
         value = self._table.get(to_table_key(text), "")
         if not isinstance(value, bool | None):
             raise CellError(
-                "not-yes-or-no", Message("The cell is not yes or no"), Message("Write yes, no, true, false, 是, 否, 1 or 0.")
+                "not-yes-or-no",
+                Message("The cell is not yes or no"),
+                Message("Write yes, no, true, false, 是, 否, 1 or 0."),
             )
         return value
 

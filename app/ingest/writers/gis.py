@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 
-from app.ingest.readers.gis.shapefile_texts import MAX_FIELD_BYTES, MEMBER, LongTextWriter, truncate_utf8
+from app.ingest.readers.gis.shapefile import MAX_FIELD_BYTES, MEMBER, LongTextWriter, truncate_utf8
 from app.ingest.writers.model import (
     GEOMETRY,
     LONLAT,

@@ -9,9 +9,8 @@ import pytest
 from app.errors import Invalid
 from app.imports.record_specs import SPECS, find_record_spec
 from app.ingest.columns import templates
-from app.ingest.columns.options import BUILT_IN, check_profile
+from app.ingest.columns.options import BUILT_IN, Profile, check_profile
 from app.ingest.columns.planner import ImportPlan, Options, build_plan
-from app.ingest.columns.profiles import Profile
 from app.ingest.columns.templates import build_template, render_csv
 from app.ingest.validation import issues
 from tests.ingest.validation.test_judge import judged, sheet

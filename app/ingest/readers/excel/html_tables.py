@@ -18,15 +18,7 @@ from app.errors import Invalid
 from app.ingest.readers import encoding as encodings
 from app.ingest.readers.content import FileContent
 from app.ingest.readers.encoding import Encoding
-from app.ingest.readers.grid import (
-    MAX_COLUMNS,
-    MAX_ROWS,
-    MAX_TABLES,
-    GridRow,
-    TableNames,
-    build_size_error,
-    open_grid,
-)
+from app.ingest.readers.grid import MAX_COLUMNS, MAX_ROWS, MAX_TABLES, GridRow, TableNames, build_size_error, open_grid
 from app.ingest.readers.model import ReadOptions, SourceFile, TableReader, unsupported_content
 from app.ingest.values.text import clean_cell
 from app.ingest.values.typed_text import EXACT_SPREADSHEET, format_double

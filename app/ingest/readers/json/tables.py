@@ -17,14 +17,7 @@ from app.ingest.readers.encoding import Encoding
 from app.ingest.readers.header_row import build_headers
 from app.ingest.readers.json.geojson import has_geojson_type
 from app.ingest.readers.json.stream import JsonStream
-from app.ingest.readers.model import (
-    BAD_GEOMETRY,
-    DetectedFormat,
-    ReadOptions,
-    SourceFile,
-    TableReader,
-    choose_layer,
-)
+from app.ingest.readers.model import BAD_GEOMETRY, DetectedFormat, ReadOptions, SourceFile, TableReader, choose_layer
 from app.ingest.readers.named_items import NamedItem, collect_items
 from app.ingest.values.crs import LONLAT
 from app.ingest.values.shapes import GEOJSON_TYPES, parse_geojson_objects
