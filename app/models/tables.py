@@ -431,4 +431,4 @@ class ApiKey(SQLModel, table=True):
     last_used_at: datetime | None = Field(default=None, sa_type=_INSTANT)
 
 
-# noqa: E402, F401  # registers its tables in the same metadata
+# registers its tables in the same metadata

@@ -37,7 +37,28 @@ SCIENTIFIC_NUMBER: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+?\d+")
 NO_VALUE_SIGNS: Final = frozenset({"/", "\\", "-", "--", "—", "——", "null", "(null)", "<null>", "\\n", "n/a"})
 """Signs that people write where there is no value, also in a column of text."""
 NO_VALUE_WORDS: Final = NO_VALUE_SIGNS | frozenset(
-    "无 暂无 不详 未知 空 待定 待补 待补充 待填 未填 未填写 未登记 ? ?? *** nil none na nan nat".split()
+    [
+        "无",
+        "暂无",
+        "不详",
+        "未知",
+        "空",
+        "待定",
+        "待补",
+        "待补充",
+        "待填",
+        "未填",
+        "未填写",
+        "未登记",
+        "?",
+        "??",
+        "***",
+        "nil",
+        "none",
+        "na",
+        "nan",
+        "nat",
+    ]
 )
 """Words that people and databases write where there is no number, no day, no number of a thing."""
 _WIDE: Final = str.maketrans({"/": "／", "-": "－", "\\": "＼", "?": "？", "*": "＊"})
