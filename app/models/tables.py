@@ -429,6 +429,3 @@ class ApiKey(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=_INSTANT)
     revoked_at: datetime | None = Field(default=None, sa_type=_INSTANT)
     last_used_at: datetime | None = Field(default=None, sa_type=_INSTANT)
-
-
-# registers its tables in the same metadata
